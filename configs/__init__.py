@@ -1,0 +1,1 @@
+"""Presets: YAML files with only the differences from the dataclass defaults."""

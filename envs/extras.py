@@ -1,0 +1,37 @@
+"""Load an optional simulator, or say how to install it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from envs.errors import MissingExtra
+
+_SIMULATORS = ("gymnasium", "dm_control", "dm_env", "mujoco")
+
+
+@contextmanager
+def simulators(wanted_by: str) -> Iterator[None]:
+    """Turn a missing simulator inside the block into `MissingExtra`; other import errors pass unchanged."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _SIMULATORS:
+            raise
+        raise missing_extra(wanted_by, missing) from error
+
+
+def missing_extra(wanted_by: str, module: str) -> MissingExtra:
+    """The error that says which package `wanted_by` needs and what to type."""
+    return MissingExtra(
+        f'{wanted_by} needs the package {module!r}, which is not installed; run: pip install "pixyz-worldmodels[sim]"'
+    )
+
+
+def load(module: str, wanted_by: str) -> Any:
+    """Import `module` by name. Raises `MissingExtra` if it, or a simulator under it, is not installed."""
+    with simulators(wanted_by):
+        return import_module(module)

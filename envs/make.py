@@ -1,0 +1,111 @@
+"""Make an environment from its id."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from envs.errors import EnvError, UnknownEnv
+from envs.extras import load, missing_extra, simulators
+from envs.options import check_count
+
+if TYPE_CHECKING:
+    from envs.adapted import Adapted
+
+_DM_CONTROL = "dm_control/"
+_LIKE_DM_CONTROL = re.compile(r"[a-z][a-zA-Z_]*-[a-z0-9_]+(-v0)?")
+
+
+def make(
+    env_id: str,
+    *,
+    action_repeat: int = 1,
+    seed: int | None = None,
+    time_limit: int | None = None,
+    **kwargs: Any,
+) -> Adapted:
+    """Make an environment in the form of the contract (see `envs.Adapted`).
+
+    Args:
+        env_id: of gymnasium ("Pendulum-v1") or of dm_control ("dm_control/cartpole-swingup", with or without "-v0").
+        action_repeat: environment steps a call of `step`; rewards are summed, info["frames"] counts the steps made.
+        seed: for the first reset that is given none. The same seed gives the same episodes.
+        time_limit: environment steps (not actions) after which an episode is truncated; None keeps the task's own.
+        **kwargs: for gymnasium.make; or of a dm_control task: pixels, size, camera, task_kwargs, environment_kwargs.
+
+    Raises:
+        UnknownEnv: no such id; the nearest ones are named.
+        MissingExtra: its simulator is not installed.
+        SpaceError: its spaces have no form in the contract, for example actions without finite bounds.
+        EnvError: a bad action_repeat or time_limit.
+
+    Example:
+        >>> env = make("Pendulum-v1", action_repeat=2, seed=0)
+        >>> observation, info = env.reset()
+        >>> observation, reward, terminated, truncated, info = env.step([0.5])
+        >>> observation["observation"].shape, info["frames"]
+        ((3,), 2)
+    """
+    if not isinstance(env_id, str):
+        raise UnknownEnv(f"expected an id such as 'Pendulum-v1', got {env_id!r}; use envs.adapt for an environment")
+    check_count("action_repeat", action_repeat)
+    if time_limit is not None:
+        check_count("time_limit", time_limit)
+    wanted_by = f"environment {env_id!r}"
+    adapted: type[Adapted] = load("envs.adapted", wanted_by).Adapted
+    with simulators(wanted_by):
+        if env_id.startswith(_DM_CONTROL):
+            env = _make_dm_control(env_id, seed, time_limit, kwargs)
+        else:
+            env = _make_gymnasium(env_id, time_limit, kwargs)
+    try:
+        return adapted(env, action_repeat=action_repeat, seed=seed)
+    except EnvError:
+        env.close()
+        raise
+
+
+def _make_dm_control(env_id: str, seed: int | None, time_limit: int | None, kwargs: dict[str, Any]) -> Any:
+    module = load("envs.dm_control", f"environment {env_id!r}")
+    domain, task = module.parse_id(env_id, module.load_suite(bool(kwargs.get("pixels"))))
+    return module.DMControl(domain, task, seed=seed, time_limit=time_limit, **kwargs)
+
+
+def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any]) -> Any:
+    gymnasium = load("gymnasium", f"environment {env_id!r}")
+    if time_limit is not None:
+        kwargs = {**kwargs, "max_episode_steps": time_limit}
+    try:
+        module, _, _ = env_id.rpartition(":")  # "module:id" is registered by importing the module
+        if module:
+            import_module(module)
+        else:
+            gymnasium.spec(env_id)
+        return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+    except gymnasium.error.DependencyNotInstalled as error:
+        missing = "mujoco" if "mujoco" in str(error).lower() else str(error)
+        raise missing_extra(f"environment {env_id!r}", missing) from error
+    except (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv) as error:
+        raise _unknown(env_id, list(gymnasium.registry)) from error
+    except gymnasium.error.Error as error:
+        if "alformed" not in str(error):
+            raise
+        raise _unknown(env_id, list(gymnasium.registry)) from error
+    except ModuleNotFoundError as error:
+        if not module or not module.startswith(error.name or " "):
+            raise
+        raise UnknownEnv(f"expected a module to import in {env_id!r}, got {error}; install it or correct it") from error
+    except ImportError as error:  # how gymnasium says that a version has moved elsewhere
+        if "moved" not in str(error):
+            raise
+        raise _unknown(env_id, [name for name in gymnasium.registry if name != env_id]) from error
+
+
+def _unknown(env_id: str, known: list[str]) -> UnknownEnv:
+    near = get_close_matches(env_id, known, n=3, cutoff=0.5)
+    if _LIKE_DM_CONTROL.fullmatch(env_id):
+        near.insert(0, _DM_CONTROL + env_id)
+    hint = f"nearest: {', '.join(near)}" if near else "ids of dm_control are written dm_control/<domain>-<task>"
+    return UnknownEnv(f"expected an id of gymnasium or dm_control, got {env_id!r}; {hint}")

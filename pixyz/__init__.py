@@ -1,0 +1,11 @@
+"""Pixyz: distributions you multiply, objectives you add up, models you train.
+
+Write the paper's equation; the library turns it into a fast program.  After Suzuki, Kaneko and Matsuo,
+"Pixyz: a Python library for developing deep generative models", Advanced Robotics 2023.
+"""
+
+from pixyz.types import PixyzError, ShapeError, VariableError
+
+__version__ = "0.4.0"
+
+__all__ = ["PixyzError", "ShapeError", "VariableError", "__version__"]

@@ -1,0 +1,430 @@
+"""Distribution: what every distribution answers, and how its answers are lowered.
+
+A distribution writes the steps of its samples and of its log-density into a plan (:meth:`Distribution.lower_sample`,
+:meth:`Distribution.lower_log_prob`); ``sample``, ``get_log_prob`` and the like build such a plan once and run it.
+Nothing of a call is kept on the object, so any distribution can be copied and pickled at any time.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from pixyz import latex
+from pixyz.expression import LogProb, Prob
+from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
+from pixyz.types import PixyzError, VariableError, VarSpec, as_tensor_dict, names
+
+if TYPE_CHECKING:
+    from pixyz.distributions.graph import DistGraph
+    from pixyz.distributions.product import MultiplyDistribution, ProductArgument
+
+BATCH = "@batch_n"
+
+
+class Params(Mapping[str, Slot]):
+    """Parameters of a distribution in a plan: given ones, and ones derived from them when they are asked for."""
+
+    def __init__(self, builder: Builder, raw: Mapping[str, Slot], derive: Callable[[Params, str], Slot | None]) -> None:
+        self.builder, self._raw, self._derive = builder, dict(raw), derive
+        self._base: Params | None = None
+
+    def __getitem__(self, name: str) -> Slot:
+        if self._base is not None:
+            return self.builder.detach(self._base[name])
+        if name not in self._raw:
+            slot = self._derive(self, name)
+            if slot is None:
+                raise KeyError(name)
+            self._raw[name] = slot
+        return self._raw[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in (self._base if self._base is not None else self._raw)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._base if self._base is not None else dict(self._raw))
+
+    def __len__(self) -> int:
+        return len(self._base if self._base is not None else self._raw)
+
+    def detached(self) -> Params:
+        """The same parameters without gradient."""
+        copy = Params(self.builder, {}, self._derive)
+        copy._base = self
+        return copy
+
+
+@functools.cache
+def arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a formula's arguments: they say which parameters it reads."""
+    return tuple(inspect.signature(formula).parameters)
+
+
+def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Slot], label: str, **more: Slot) -> Slot:
+    """Write ``formula`` with the parameters that its argument names ask for."""
+    slots = [more[n] if n in more else params[n] for n in arguments(formula)]
+    return builder.point(formula, *slots, label=label)
+
+
+class Distribution(nn.Module):
+    """Base of all distributions over named variables.
+
+    Args:
+        var: the variables; ``"x"`` and ``["x"]`` mean the same.
+        cond_var: the variables that it depends on.
+        name: the letter in formulas.
+        features_shape: the shape of one sample, where it is declared.
+
+    Raises:
+        VariableError: a name is in both ``var`` and ``cond_var``, or may not be used.
+    """
+
+    def __init__(
+        self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] = torch.Size()
+    ) -> None:
+        super().__init__()
+        self._var, self._cond_var = names(var), names(cond_var, "cond_var")
+        both = set(self._var) & set(self._cond_var)
+        if both:
+            raise VariableError(f"{sorted(both)} in var and in cond_var of {name!r}; a variable cannot depend on itself")
+        self._name = name
+        self._features_shape = torch.Size(features_shape)
+        self._plans = PlanCache()
+
+    # ---------------------------------------------------------------- names and text
+
+    @property
+    def var(self) -> list[str]:
+        """The variables that it is a density of."""
+        return list(self._var)
+
+    @property
+    def cond_var(self) -> list[str]:
+        """The variables that it depends on."""
+        return list(self._cond_var)
+
+    @property
+    def input_var(self) -> list[str]:
+        """The variables that must be given to draw a sample."""
+        return self.cond_var
+
+    @property
+    def name(self) -> str:
+        """The letter in formulas."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise VariableError(f"a distribution's name is a string, got {name!r}")
+        self._name = name
+
+    @property
+    def features_shape(self) -> torch.Size:
+        """The shape of one sample, where it is declared."""
+        return self._features_shape
+
+    @property
+    def distribution_name(self) -> str:
+        """The name of the family."""
+        return ""
+
+    @property
+    def prob_text(self) -> str:
+        """``p(x|z)``."""
+        return latex.conditional(self._name, self.var, self.cond_var)
+
+    @property
+    def prob_factorized_text(self) -> str:
+        """The product of factors, as it is drawn from right to left."""
+        return self.prob_text
+
+    @property
+    def prob_joint_factorized_and_text(self) -> str:
+        """``p(x,z) = p(x|z)p(z)``, or just ``p(x)`` where both sides are the same."""
+        if self.prob_factorized_text == self.prob_text:
+            return self.prob_text
+        return f"{self.prob_text} = {self.prob_factorized_text}"
+
+    @property
+    def graph(self) -> DistGraph:
+        """The graph of its factors."""
+        from pixyz.distributions.graph import DistGraph
+
+        return DistGraph(self.factors())
+
+    def __str__(self) -> str:
+        body = "\n".join("  " + line for line in self._describe().split("\n"))
+        return f"Distribution:\n  {self.prob_joint_factorized_and_text}\nNetwork architecture:\n{body}"
+
+    def _describe(self) -> str:
+        return nn.Module.__repr__(self)
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"name={self.name}, distribution_name={self.distribution_name},",
+            f"var={self.var}, cond_var={self.cond_var}, input_var={self.input_var}, features_shape={self.features_shape}",
+        ]
+        parts += [f"({n}): {b.shape}" for n, b in [*self._buffers.items(), *self._parameters.items()] if b is not None]
+        return "\n".join(parts)
+
+    # ---------------------------------------------------------------- structure
+
+    def factors(self) -> list[Distribution]:
+        """The factors of the joint, parents last."""
+        return [self]
+
+    def identity(self) -> Hashable:
+        """Equal for two factors that are the same distribution of the same variables."""
+        return (id(self), tuple(self.var), tuple(self.cond_var))
+
+    @property
+    def atom(self) -> Distribution:
+        """The distribution under renamings and stop-gradients."""
+        return self
+
+    # ---------------------------------------------------------------- lowering
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        """The parameters, from the conditioning variables."""
+        raise NotImplementedError(f"{self.prob_text} has no parameters")
+
+    def sample_from(
+        self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
+    ) -> dict[str, Slot]:
+        """Draw, given the parameters."""
+        raise NotImplementedError(f"{self.prob_text} cannot be sampled")
+
+    def log_prob_from(
+        self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
+    ) -> Slot:
+        """The log-density, given the parameters."""
+        raise NotImplementedError(f"{self.prob_text} has no log-density")
+
+    def lower_sample(
+        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+    ) -> dict[str, Slot]:
+        """The slots of a sample. On the path of a loop, the slots that were drawn there."""
+        found = on_path(self, scope)
+        if found is not None:
+            return found
+        params = self.lower_params(builder, scope)
+        return self.sample_from(builder, scope, params, reparam=reparam, particles=particles, mean=mean)
+
+    def lower_log_prob(
+        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    ) -> Slot:
+        """The slot of the log-density."""
+        params = self.lower_params(builder, scope)
+        return self.log_prob_from(builder, scope, params, sum_features=sum_features, feature_dims=feature_dims)
+
+    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+        """The slot of the entropy where there is a formula, features not summed; else None."""
+        return None
+
+    # ---------------------------------------------------------------- direct use
+
+    def sample(
+        self, x_dict: Any = None, batch_n: int | None = None, sample_shape: Sequence[int] = torch.Size(),
+        return_all: bool = True, reparam: bool = False, sample_mean: bool = False, **kwargs: Any,
+    ) -> dict[str, Tensor]:
+        """Draw a sample.
+
+        Args:
+            x_dict: values of ``input_var``: a dict, a tensor or a list.
+            batch_n: how many, for a distribution without a batch in its inputs.
+            sample_shape: leading dimensions of independent samples.
+            return_all: also return what was given.
+            reparam: keep pathwise gradients.
+            sample_mean: the mean instead of a draw.
+
+        Returns:
+            A dict of variables, each ``[*sample_shape, B, ...]``.
+        """
+        values = self._values(x_dict)
+        if batch_n is not None:
+            values[BATCH] = batch_n
+        shape = tuple(int(n) for n in sample_shape)
+
+        def build(builder: Builder) -> dict[str, Slot]:
+            particles = tuple(Axis("particle", n) for n in reversed(shape))
+            builder.batch_n = builder.input(BATCH, "none") if builder.given(BATCH) else None
+            drawn = self.lower_sample(builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean)
+            drawn = {name: drawn[name] for name in self.var}
+            return drawn if reparam else {k: builder.detach(v) for k, v in drawn.items()}
+
+        drawn = self._run(("sample", shape, reparam, sample_mean), values, build)
+        values.pop(BATCH, None)
+        return {**values, **drawn} if return_all else drawn
+
+    def sample_mean(self, x_dict: Any = None) -> Tensor:
+        """The mean of the (first) variable."""
+        return self.sample(x_dict, sample_mean=True, reparam=True, return_all=False)[self.var[0]]
+
+    def sample_variance(self, x_dict: Any = None) -> Tensor:
+        """The variance of the variable."""
+
+        def build(builder: Builder) -> dict[str, Slot]:
+            params = self.lower_params(builder, Scope(builder))
+            return {"variance": apply(builder, self.formula("variance_of"), params, "variance")}
+
+        return self._run("variance", self._values(x_dict), build)["variance"]
+
+    def get_log_prob(
+        self, x_dict: Any, sum_features: bool = True, feature_dims: Sequence[int] | None = None, **kwargs: Any
+    ) -> Tensor:
+        """The log-density ``[B]`` at given values of ``var`` and ``cond_var``.
+
+        Args:
+            x_dict: the values.
+            sum_features: sum over feature dimensions.
+            feature_dims: which dimensions, counted as in ``[B, ...]``; all behind the batch if None.
+        """
+        dims = None if feature_dims is None else tuple(feature_dims)
+
+        def build(builder: Builder) -> dict[str, Slot]:
+            slot = self.lower_log_prob(builder, Scope(builder), sum_features=sum_features, feature_dims=dims)
+            return {"log_prob": slot}
+
+        values = self._values(x_dict, [*self.var, *self.cond_var])
+        return self._run(("log_prob", sum_features, dims), values, build)["log_prob"]
+
+    def get_params(self, x_dict: Any = None) -> dict[str, Tensor]:
+        """The parameters at given values of ``cond_var``."""
+
+        def build(builder: Builder) -> dict[str, Slot]:
+            return dict(self.lower_params(builder, Scope(builder)))
+
+        return self._run("params", self._values(x_dict), build)
+
+    def get_entropy(
+        self, x_dict: Any = None, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    ) -> Tensor:
+        """The entropy ``[B]``, by formula."""
+        dims = None if feature_dims is None else tuple(feature_dims)
+
+        def build(builder: Builder) -> dict[str, Slot]:
+            slot = self.lower_entropy(builder, Scope(builder))
+            if slot is None:
+                raise NotImplementedError(f"no formula for the entropy of {self.prob_text}; use Entropy(p, analytical=False)")
+            return {"entropy": sum_over(builder, slot, sum_features, dims, "entropy")}
+
+        return self._run(("entropy", sum_features, dims), self._values(x_dict), build)["entropy"]
+
+    def formula(self, name: str) -> Callable[..., Any]:
+        """A formula of the family, by name."""
+        found = getattr(self.atom, name, None)
+        if found is None:
+            raise NotImplementedError(f"{self.distribution_name or type(self).__name__} has no {name.removesuffix('_of')}")
+        return found  # type: ignore[no-any-return]
+
+    def log_prob(self, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> LogProb:
+        """The log-density as an expression."""
+        return LogProb(self, sum_features=sum_features, feature_dims=feature_dims)
+
+    def prob(self, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> Prob:
+        """The density as an expression."""
+        return Prob(self, sum_features=sum_features, feature_dims=feature_dims)
+
+    @property
+    def has_reparam(self) -> bool:
+        """Whether samples have pathwise gradients."""
+        return True
+
+    def _values(self, x_dict: Any, variables: Sequence[str] | None = None) -> dict[str, Any]:
+        return as_tensor_dict({} if x_dict is None else x_dict, variables or self.input_var, self.prob_text)
+
+    def _run(
+        self, key: Hashable, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]]
+    ) -> dict[str, Tensor]:
+        return self._plans.run(key, values, build, lambda: self.prob_text)
+
+    # ---------------------------------------------------------------- new distributions from this one
+
+    def __mul__(self, other: Distribution) -> MultiplyDistribution:
+        from pixyz.distributions.product import MultiplyDistribution
+
+        return MultiplyDistribution(self, other)
+
+    def __add__(self, other: Distribution) -> ProductArgument:
+        from pixyz.distributions.product import ProductArgument
+
+        return ProductArgument(self, other)
+
+    def replace_var(self, /, **replace_dict: str) -> Distribution:
+        """The same distribution with other variable names: ``p.replace_var(x="y")``; all at once."""
+        from pixyz.distributions.views import ReplaceVarDistribution
+
+        return ReplaceVarDistribution(self, replace_dict)
+
+    def at(self, /, **replace_dict: str) -> Distribution:
+        """The same distribution read at other variables: ``value.at(h="h_all")``."""
+        return self.replace_var(**replace_dict)
+
+    def marginalize_var(self, marginalize_list: VarSpec) -> Distribution:
+        """The marginal: some variables are drawn and not returned."""
+        from pixyz.distributions.views import MarginalizeVarDistribution
+
+        return MarginalizeVarDistribution(self, marginalize_list)
+
+    def detach(self) -> Distribution:
+        """The same distribution without gradient to its parameters: ``KL(q.detach(), p)``."""
+        from pixyz.distributions.views import DetachedDistribution
+
+        return DetachedDistribution(self)
+
+    def frozen(self) -> Distribution:
+        """The same distribution with its weights as constants: gradients flow through it, not into it."""
+        from pixyz.distributions.views import FrozenDistribution
+
+        return FrozenDistribution(self)
+
+
+def on_path(p: Distribution, scope: Scope) -> dict[str, Slot] | None:
+    """The slots of ``p``'s variables if the loop has drawn them.
+
+    Raises:
+        VariableError: the loop drew one of them from another distribution.
+    """
+    outer = [scope.outer_name(v) for v in p.var]
+    if not any(v in scope.path for v in outer):
+        return None
+    own = p.identity()
+    assert isinstance(own, tuple)
+    me = (own[0], tuple(outer), tuple(scope.outer_name(v) for v in p.cond_var), *own[3:])
+    found = {}
+    for inner, name in zip(p.var, outer, strict=True):
+        drawn, slot = scope.path.get(name, (None, None))
+        if drawn != me or slot is None:
+            raise VariableError(
+                f"{name!r} is carried along the loop and drawn by two different distributions, {p.prob_text} among them; "
+                "a carried variable is drawn once in a step"
+            )
+        found[inner] = slot
+    return found
+
+
+def sum_over(
+    builder: Builder, slot: Slot, sum_features: bool, feature_dims: Sequence[int] | None, label: str
+) -> Slot:
+    """Sum feature dimensions: all behind the batch, or the named ones."""
+    if not sum_features:
+        return slot
+    if feature_dims is None:
+        return builder.features(rules.sum_features, slot, label)
+    dims = tuple(feature_dims)
+    if not dims:
+        return slot
+    if 0 in dims:
+        raise PixyzError("feature_dims counts as in [B, ...]; 0 is the batch and cannot be summed; use .sum()")
+
+    def total(x: Tensor, lead: int) -> Tensor:
+        return x.sum([d if d < 0 else d + lead - 1 for d in dims])
+
+    return builder.features(total, slot, label, key=dims)

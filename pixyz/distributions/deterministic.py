@@ -1,0 +1,133 @@
+"""Distributions that do not draw: a function of variables, a function of whole series, the data, a mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+
+from pixyz import latex
+from pixyz.distributions.base import Distribution, Params, apply
+from pixyz.distributions.network import NetworkCall, call_network
+from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.types import PixyzError, VariableError, VarSpec
+
+
+class Deterministic(Distribution):
+    """A function: ``forward(**cond_var)`` returns ``{var: value}``; sampling it is computing it.
+
+    Computed once in an evaluation, however many expectations name it.
+
+    Raises:
+        NotImplementedError: its log-density is asked for; it has none.
+    """
+
+    def __init__(
+        self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] = torch.Size()
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape)
+        self.returns: dict[str, str] = {}
+
+    @property
+    def distribution_name(self) -> str:
+        return "Deterministic"
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        return Params(builder, call_network(self, self, builder, scope, self.var), lambda params, name: None)
+
+    def sample_from(
+        self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
+    ) -> dict[str, Slot]:
+        return {v: params[v] for v in self.var}
+
+
+class SeriesFunction(Deterministic):
+    """A function of whole series, such as a lambda-return: arguments and results are time first, ``[T, N, ...]``.
+
+    All other leading dimensions (an outer time, particles, the batch) come merged as ``N``.  Arguments that are
+    constant along the series come as ``[N, ...]``.
+
+    Args:
+        like: result -> the argument whose time axis it has (its length must be that argument's), or None for a
+            result without time, ``[N, ...]``.  A result that is not named has the axis of the first argument.
+    """
+
+    def __init__(
+        self, var: VarSpec, cond_var: VarSpec, name: str = "f", like: Mapping[str, str | None] | None = None
+    ) -> None:
+        super().__init__(var, cond_var, name)
+        self.like: dict[str, str | None] = dict.fromkeys(self._var, self._cond_var[0]) | dict(like or {})
+        for result, source in self.like.items():
+            if result not in self._var or (source is not None and source not in self._cond_var):
+                raise VariableError(f"like={{{result!r}: {source!r}}}: results are {self._var}, arguments {self._cond_var}")
+
+    @property
+    def distribution_name(self) -> str:
+        return "Function of series"
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        args = {v: scope.lookup(v) for v in self._cond_var}
+        time = [a for slot in args.values() for a in slot.axes if a.kind == "time"]
+        if not time:
+            raise PixyzError(f"{self.prob_text} is a function over time, but none of {self._cond_var} is a series here")
+        newest = max((a.family for a in time), key=lambda a: a.number)
+        outs = []
+        for v in self._var:
+            source = self.like[v]
+            axes = [a for a in args[source].axes if a.family is newest] if source is not None else []
+            if source is not None and not axes:
+                raise PixyzError(f"{self.prob_text}: {v!r} shall be a series like {source!r}, which is constant in time here")
+            outs.append((v, axes[0] if axes else None))
+        call = NetworkCall(self, self, self._cond_var, self._var, {})
+        slots = builder.series(call, list(args.values()), outs, newest, self.prob_text, key=tuple(self._var))
+        return Params(builder, dict(zip(self._var, slots, strict=True)), lambda params, name: None)
+
+
+class EmpiricalDistribution(Distribution):
+    """The data: a sample is what was given."""
+
+    def __init__(self, var: VarSpec, name: str = "p_{data}") -> None:
+        super().__init__(var, (), name)
+
+    @property
+    def distribution_name(self) -> str:
+        return "Data distribution"
+
+    @property
+    def input_var(self) -> list[str]:
+        return self.var
+
+    def lower_sample(
+        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+    ) -> dict[str, Slot]:
+        return {v: scope.lookup(v) for v in self._var}
+
+
+class Mean(Distribution):
+    """The mean of another distribution as a variable: ``Mean(reward, "r")`` reads :math:`\\mathbb{E}[reward]`.
+
+    Parameters are shared with every other use of that distribution.
+    """
+
+    prefix: ClassVar[str] = r"\bar"
+
+    def __init__(self, p: Distribution, var: str) -> None:
+        super().__init__(var, p.cond_var, f"{self.prefix}{{{latex.latex_name(p.name)}}}")
+        self.p = p
+
+    @property
+    def distribution_name(self) -> str:
+        return "Mean"
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        params = self.p.lower_params(builder, scope)
+        slot = apply(builder, self.p.formula("mean_of"), params, f"mean of {self.p.prob_text}")
+        return Params(builder, {self._var[0]: slot}, lambda params, name: None)
+
+    def sample_from(
+        self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
+    ) -> dict[str, Slot]:
+        return {self._var[0]: params[self._var[0]]}
+
+

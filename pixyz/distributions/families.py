@@ -1,0 +1,416 @@
+"""The families of densities on the hot path, each a few formulas; values equal torch.distributions'.
+
+Base noise is one kernel a site; a one-hot sample takes one uniform a categorical (cumulative sum and compare).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.types import PixyzError, VarSpec
+
+LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Standard normal noise."""
+    return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
+
+
+def uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Uniform noise in [0, 1)."""
+    return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
+
+
+def class_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """One uniform number a categorical: ``[..., 1]``."""
+    return torch.rand((*shape[:-1], 1), dtype=torch.float32 if like.dtype.itemsize < 4 else like.dtype, device=like.device)
+
+
+class Normal(ParametricDistribution):
+    r"""The normal distribution, :math:`\mathcal{N}(x; \mu, \sigma^2)`; parameters ``loc``, ``scale``.
+
+    >>> p = Normal(var="x", loc=0., scale=1., features_shape=[3])
+    >>> p.sample(batch_n=2)["x"].shape
+    torch.Size([2, 3])
+    """
+
+    params_keys = ("loc", "scale")
+    noise_shape = ("loc", "scale")
+    noise = staticmethod(normal_noise)
+
+    def __init__(
+        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
+        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale: Any = None,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
+
+    @staticmethod
+    def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        return torch.addcmul(loc, scale, noise)
+
+    @staticmethod
+    def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        return -0.5 * ((x - loc) / scale).square() - scale.log() - LOG_SQRT_2PI
+
+    @staticmethod
+    def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
+        return loc.expand(torch.broadcast_shapes(loc.shape, scale.shape))
+
+    @staticmethod
+    def variance_of(loc: Tensor, scale: Tensor) -> Tensor:
+        return scale.square().expand(torch.broadcast_shapes(loc.shape, scale.shape))
+
+    @staticmethod
+    def entropy_of(loc: Tensor, scale: Tensor) -> Tensor:
+        return 0.5 + LOG_SQRT_2PI + scale.log().expand(torch.broadcast_shapes(loc.shape, scale.shape))
+
+    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
+        return torch.distributions.Normal(**params)
+
+
+class BoundedNormal(Normal):
+    r"""A normal whose parameters are held in bounds, for actions: :math:`\mathcal{N}(\tanh\mu, \sigma(s))` with
+    :math:`\sigma(s) = (\sigma_{max}-\sigma_{min})\,\mathrm{sigmoid}(s+2)+\sigma_{min}`.
+
+    Parameters ``loc`` (the raw mean) and ``scale`` (the raw scale), as a network returns them (DreamerV3's
+    ``bounded_normal``; Hafner et al. 2023).
+
+    Args:
+        min_scale, max_scale: bounds of the standard deviation.
+    """
+
+    params_keys = ("loc", "scale")
+    noise_shape = ("bounded_loc", "bounded_scale")
+
+    def __init__(
+        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
+        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale: Any = None,
+        min_scale: float = 0.1, max_scale: float = 1.0,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
+        self.min_scale, self.max_scale = min_scale, max_scale
+
+    @staticmethod
+    def derive_bounded_loc(loc: Tensor) -> Tensor:
+        return torch.tanh(loc)
+
+    def derive_bounded_scale(self, scale: Tensor) -> Tensor:
+        return (self.max_scale - self.min_scale) * torch.sigmoid(scale + 2.0) + self.min_scale
+
+    @staticmethod
+    def draw(noise: Tensor, bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
+        return Normal.draw(noise, bounded_loc, bounded_scale)
+
+    @staticmethod
+    def log_density(x: Tensor, bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
+        return Normal.log_density(x, bounded_loc, bounded_scale)
+
+    @staticmethod
+    def mean_of(bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
+        return Normal.mean_of(bounded_loc, bounded_scale)
+
+    @staticmethod
+    def variance_of(bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
+        return Normal.variance_of(bounded_loc, bounded_scale)
+
+    @staticmethod
+    def entropy_of(bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
+        return Normal.entropy_of(bounded_loc, bounded_scale)
+
+    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
+        return torch.distributions.Normal(self.derive_bounded_loc(params["loc"]), self.derive_bounded_scale(params["scale"]))
+
+
+class TanhNormal(Normal):
+    r"""A normal pushed through tanh: :math:`x = \tanh u,\ u \sim \mathcal{N}(\mu, \sigma^2)`; support (-1, 1).
+
+    Its mean has no closed form; ``sample_mean`` gives the mode-like :math:`\tanh\mu`.
+    """
+
+    params_keys = ("loc", "scale")
+
+    @staticmethod
+    def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        return torch.tanh(Normal.draw(noise, loc, scale))
+
+    @staticmethod
+    def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        edge = 1.0 - torch.finfo(x.dtype).eps
+        u = torch.atanh(x.clamp(-edge, edge))
+        # log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
+        return Normal.log_density(u, loc, scale) - 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
+
+    @staticmethod
+    def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
+        return torch.tanh(Normal.mean_of(loc, scale))
+
+    variance_of = None  # type: ignore[assignment]
+    entropy_of = None  # type: ignore[assignment]
+
+    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
+        base = torch.distributions.Normal(**params)
+        return torch.distributions.TransformedDistribution(base, [torch.distributions.TanhTransform()])
+
+
+class Bernoulli(ParametricDistribution):
+    """The Bernoulli distribution; ``probs`` or ``logits``. ``x`` may lie between 0 and 1 (soft targets)."""
+
+    params_keys = ("probs",)
+    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    noise_shape = ("probs",)
+    noise = staticmethod(uniform_noise)
+    pathwise = False
+
+    def __init__(
+        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
+        features_shape: Sequence[int] = torch.Size(), probs: Any = None, logits: Any = None,
+    ) -> None:
+        one_of(probs, logits)
+        super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
+
+    @staticmethod
+    def derive_probs_from_logits(logits: Tensor) -> Tensor:
+        return torch.sigmoid(logits)
+
+    @staticmethod
+    def derive_logits_from_probs(probs: Tensor) -> Tensor:
+        eps = torch.finfo(probs.dtype).eps
+        clamped = probs.clamp(eps, 1.0 - eps)
+        return clamped.log() - torch.log1p(-clamped)
+
+    @staticmethod
+    def draw(noise: Tensor, probs: Tensor) -> Tensor:
+        return (noise < probs).to(probs.dtype)
+
+    @staticmethod
+    def log_density(x: Tensor, logits: Tensor) -> Tensor:
+        if x.shape != logits.shape:
+            x, logits = torch.broadcast_tensors(x, logits)
+        return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+
+    @staticmethod
+    def mean_of(probs: Tensor) -> Tensor:
+        return probs
+
+    @staticmethod
+    def variance_of(probs: Tensor) -> Tensor:
+        return probs * (1.0 - probs)
+
+    @staticmethod
+    def entropy_of(logits: Tensor, probs: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, probs, reduction="none")
+
+    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
+        return torch.distributions.Bernoulli(**params)
+
+
+class Categorical(ParametricDistribution):
+    """The categorical distribution over one-hot vectors ``[..., K]``; ``probs`` or ``logits``.
+
+    ``x`` is one-hot, or soft (a mixture of classes).
+    """
+
+    params_keys = ("probs",)
+    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    noise_shape = ("probs",)
+    noise = staticmethod(class_noise)
+    event_dims = 1
+    pathwise = False
+
+    def __init__(
+        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
+        features_shape: Sequence[int] = torch.Size(), probs: Any = None, logits: Any = None,
+    ) -> None:
+        one_of(probs, logits)
+        super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
+
+    @staticmethod
+    def derive_probs_from_logits(logits: Tensor) -> Tensor:
+        return torch.softmax(logits, -1)
+
+    @staticmethod
+    def derive_logits_from_probs(probs: Tensor) -> Tensor:
+        total = probs / probs.sum(-1, keepdim=True)
+        return total.clamp(min=torch.finfo(probs.dtype).tiny).log()
+
+    @staticmethod
+    def derive_log_probs(logits: Tensor) -> Tensor:
+        return torch.log_softmax(logits, -1)
+
+    @staticmethod
+    def draw(noise: Tensor, probs: Tensor) -> Tensor:
+        return one_hot_sample(noise, probs)
+
+    @staticmethod
+    def log_density(x: Tensor, log_probs: Tensor) -> Tensor:
+        return (x * log_probs).sum(-1)
+
+    @staticmethod
+    def mean_of(probs: Tensor) -> Tensor:
+        return probs
+
+    @staticmethod
+    def variance_of(probs: Tensor) -> Tensor:
+        return probs * (1.0 - probs)
+
+    @staticmethod
+    def entropy_of(log_probs: Tensor, probs: Tensor) -> Tensor:
+        return -(log_probs * probs).sum(-1)
+
+    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
+        return torch.distributions.OneHotCategorical(**params)
+
+
+class GroupedOneHot(Categorical):
+    r"""A vector of ``groups`` one-hot variables of ``classes`` classes, flattened: ``[..., groups * classes]``.
+
+    The latent of DreamerV2 and V3: gradients pass straight through the sample to the probabilities, and ``unimix``
+    mixes in the uniform distribution, :math:`p = (1-\epsilon)\,\mathrm{softmax}(l) + \epsilon/K`, inside the
+    distribution, so that the KL sees it (Hafner et al. 2023).
+
+    Args:
+        groups, classes: the shape of the latent.
+        unimix: the share of the uniform distribution.
+        straight_through: pass gradients through samples.
+    """
+
+    params_keys = ("logits",)
+    alternatives: ClassVar[Mapping[str, str]] = {}
+    noise_shape = ("probs",)
+    pathwise = True
+
+    def __init__(
+        self, groups: int, classes: int, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
+        logits: Any = None, unimix: float = 0.01, straight_through: bool = True,
+    ) -> None:
+        if not 0.0 <= unimix < 1.0:
+            raise PixyzError(f"unimix must lie in [0, 1), got {unimix}")
+        ParametricDistribution.__init__(self, var, cond_var, name, (groups * classes,), logits=logits)
+        self.groups, self.classes = groups, classes
+        self.unimix, self.straight_through = unimix, straight_through
+
+    @property
+    def has_reparam(self) -> bool:
+        return self.straight_through
+
+    def derive_probs(self, logits: Tensor) -> Tensor:
+        probs = torch.softmax(logits.unflatten(-1, (self.groups, self.classes)), -1)
+        return probs * (1.0 - self.unimix) + self.unimix / self.classes if self.unimix else probs
+
+    def derive_log_probs(self, probs: Tensor) -> Tensor:
+        return probs.log()
+
+    def draw(self, noise: Tensor, probs: Tensor) -> Tensor:  # type: ignore[override]
+        sample = one_hot_sample(noise, probs.detach())
+        if self.straight_through:
+            sample = sample + (probs - probs.detach())
+        return sample.flatten(-2)
+
+    def log_density(self, x: Tensor, log_probs: Tensor) -> Tensor:  # type: ignore[override]
+        return (x.unflatten(-1, (self.groups, self.classes)) * log_probs).sum(-1)
+
+    @staticmethod
+    def mean_of(probs: Tensor) -> Tensor:
+        return probs.flatten(-2)
+
+    @staticmethod
+    def variance_of(probs: Tensor) -> Tensor:
+        return (probs * (1.0 - probs)).flatten(-2)
+
+    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
+        base = torch.distributions.OneHotCategorical(probs=self.derive_probs(params["logits"]))
+        return torch.distributions.Independent(base, 1)
+
+
+class TwoHot(ParametricDistribution):
+    r"""A categorical over bins whose mean is the prediction, for returns of any size (Hafner et al. 2023, eq. 9-10).
+
+    The log-density of a number ``x [..., 1]`` is :math:`\mathrm{twohot}(x)^T \log\mathrm{softmax}(l)` with the
+    weight of ``x`` shared by the two nearest bins; the mean is :math:`\sum_i p_i b_i`, added from the outside in pairs
+    so that uniform logits give exactly 0.  It is a proper objective, not a density over ``x``.
+
+    Args:
+        bins: the bins ``[K]``, increasing, symmetric about 0 (default: symexp of 255 points in [-20, 20]).
+    """
+
+    params_keys = ("logits",)
+    event_dims = 1
+    pathwise = False
+    bins: Tensor
+
+    def __init__(
+        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p", logits: Any = None,
+        bins: Tensor | int = 255,
+    ) -> None:
+        super().__init__(var, cond_var, name, (1,))
+        self.register_buffer("bins", symexp_bins(bins) if isinstance(bins, int) else bins)
+        if logits is not None:
+            self._set_param("logits", logits)
+
+    @staticmethod
+    def derive_log_probs(logits: Tensor) -> Tensor:
+        return torch.log_softmax(logits, -1)
+
+    @staticmethod
+    def derive_probs(logits: Tensor) -> Tensor:
+        return torch.softmax(logits, -1)
+
+    def log_density(self, x: Tensor, log_probs: Tensor) -> Tensor:
+        below, above, weight = two_hot(x.squeeze(-1), self.bins)
+        low = log_probs.gather(-1, below.unsqueeze(-1)).squeeze(-1)
+        high = log_probs.gather(-1, above.unsqueeze(-1)).squeeze(-1)
+        return torch.lerp(low, high, weight)
+
+    def mean_of(self, probs: Tensor) -> Tensor:
+        half = (self.bins.shape[0] - 1) // 2
+        low, high = probs[..., :half] * self.bins[:half], probs[..., -half:] * self.bins[-half:]
+        return (low.flip(-1) + high).sum(-1, keepdim=True)
+
+    @staticmethod
+    def entropy_of(log_probs: Tensor, probs: Tensor) -> Tensor:
+        return -(log_probs * probs).sum(-1)
+
+    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
+        return torch.distributions.Categorical(logits=params["logits"])
+
+
+def one_of(probs: Any, logits: Any) -> None:
+    """Refuse both at once."""
+    if probs is not None and logits is not None:
+        raise PixyzError("give probs or logits, not both")
+
+
+def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
+    """A one-hot sample from one uniform number: the first class whose cumulative probability exceeds ``u``.
+
+    ``u`` is scaled by the total, so that rounding never leaves the range.
+    """
+    edges = probs.cumsum(-1)
+    index = (edges <= u * edges[..., -1:]).sum(-1, keepdim=True).clamp(max=probs.shape[-1] - 1)
+    return torch.zeros_like(probs).scatter_(-1, index, 1.0)
+
+
+def symexp_bins(count: int) -> Tensor:
+    """Bins that are dense near 0: symexp of ``count`` equal steps in [-20, 20], exactly symmetric; ``count`` is odd."""
+    if count < 3 or count % 2 == 0:
+        raise PixyzError(f"the number of bins must be odd and at least 3 (a bin at 0), got {count}")
+    half = torch.linspace(-20.0, 0.0, (count + 1) // 2, dtype=torch.float64)
+    low = -torch.expm1(-half)
+    return torch.cat([low, -low[:-1].flip(0)]).float()
+
+
+def two_hot(x: Tensor, bins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two bins around ``x`` and the weight of the upper one; values outside go to the last bin."""
+    bins = bins.to(x.dtype)
+    above = torch.searchsorted(bins, x.detach().contiguous(), right=True).clamp(1, bins.shape[0] - 1)
+    below = above - 1
+    low, high = bins[below], bins[above]
+    return below, above, ((x - low) / (high - low)).clamp(0.0, 1.0)

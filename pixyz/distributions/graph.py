@@ -1,0 +1,138 @@
+"""DistGraph: the factors of a joint as a networkx graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from pixyz import latex
+from pixyz.types import VariableError
+
+if TYPE_CHECKING:
+    from pixyz.distributions.base import Distribution
+
+
+class DistGraph:
+    """A directed acyclic graph whose nodes are variables; each drawn variable knows its factor.
+
+    Args:
+        factors: distributions with disjoint ``var``.
+
+    Raises:
+        VariableError: two factors draw one variable, or they depend on each other in a circle.
+    """
+
+    def __init__(self, factors: Sequence[Distribution]) -> None:
+        self._factors = list(factors)
+        self.nx_graph = nx.DiGraph()
+        owner: dict[str, Distribution] = {}
+        for factor in self._factors:
+            for v in factor.var:
+                if v in owner:
+                    raise VariableError(
+                        f"{v!r} is drawn by {owner[v].prob_text} and by {factor.prob_text}; rename one: replace_var({v}=...)"
+                    )
+                owner[v] = factor
+        for factor in self._factors:
+            for v in factor.var:
+                self.nx_graph.add_node(v, factor=factor)
+                self.nx_graph.add_edges_from((c, v) for c in factor.cond_var)
+        self._owner = owner
+        if not nx.is_directed_acyclic_graph(self.nx_graph):
+            circle = " -> ".join(str(a) for a, _ in nx.find_cycle(self.nx_graph))
+            text = " and ".join(f.prob_text for f in self._factors)
+            raise VariableError(f"the factors {text} depend on each other in a circle: {circle}")
+
+    # ---------------------------------------------------------------- variables
+
+    @property
+    def var(self) -> list[str]:
+        """The variables that the factors draw, as multiplied."""
+        return [v for f in self._factors for v in f.var]
+
+    @property
+    def cond_var(self) -> list[str]:
+        """The variables that no factor draws."""
+        return list(dict.fromkeys(c for f in self._factors for c in f.cond_var if c not in self._owner))
+
+    @property
+    def input_var(self) -> list[str]:
+        """The variables that must be given to sample."""
+        return list(dict.fromkeys(c for f in self._factors for c in f.input_var if c not in self._owner or c in f.var))
+
+    @property
+    def all_var(self) -> list[str]:
+        """Every variable."""
+        return [*self.var, *self.cond_var]
+
+    def distribution(self, var_name: str) -> Distribution:
+        """The factor that draws ``var_name``."""
+        if var_name not in self._owner:
+            raise VariableError(f"no factor draws {var_name!r}; drawn are {self.var}")
+        return self._owner[var_name]
+
+    # ---------------------------------------------------------------- order
+
+    def factors(self, reverse: bool = False) -> Iterator[Distribution]:
+        """The factors, parents first (``reverse``: children first); ties as multiplied."""
+        order = children_first(self._factors)
+        return iter(order if reverse else order[::-1])
+
+    # ---------------------------------------------------------------- picture
+
+    def visible_graph(self, dotmode: bool = False) -> nx.DiGraph:
+        """A graph of the variables with LaTeX names, for drawing.
+
+        Args:
+            dotmode: plain names as nodes and the LaTeX as the attribute ``texlbl``.
+        """
+        graph = nx.DiGraph()
+        for v in self.nx_graph.nodes:
+            label = f"${latex.latex_name(v)}$"
+            if dotmode:
+                graph.add_node(v, texlbl=label)
+            else:
+                graph.add_node(label)
+        for a, b in self.nx_graph.edges:
+            ends = (a, b) if dotmode else (f"${latex.latex_name(a)}$", f"${latex.latex_name(b)}$")
+            graph.add_edge(*ends)
+        return graph
+
+    def draw(self, path: Any) -> None:
+        """Draw the graph into a file (needs matplotlib): drawn variables as circles, given ones grey."""
+        from matplotlib.figure import Figure
+
+        graph = self.visible_graph()
+        given = {f"${latex.latex_name(v)}$" for v in self.cond_var}
+        for layer, nodes in enumerate(nx.topological_generations(graph)):
+            for node in nodes:
+                graph.nodes[node]["layer"] = layer
+        figure = Figure(figsize=(1.6 + 1.2 * graph.number_of_nodes() ** 0.5, 3.2))
+        axes = figure.add_subplot()
+        position = nx.multipartite_layout(graph, subset_key="layer", align="horizontal")
+        position = {n: (x, -y) for n, (x, y) in position.items()}
+        colors = ["#d9d9d9" if n in given else "#ffffff" for n in graph.nodes]
+        nx.draw_networkx(graph, position, ax=axes, node_color=colors, edgecolors="#333333", node_size=900, font_size=11)
+        axes.margins(0.2)
+        axes.set_axis_off()
+        figure.savefig(path, dpi=150, bbox_inches="tight")
+
+    def __str__(self) -> str:
+        return "".join(f.prob_text for f in self.factors(reverse=True))
+
+
+def children_first(factors: Sequence[Distribution]) -> list[Distribution]:
+    """Reverse topological order; factors that are not ordered by the graph stay as multiplied."""
+    left = list(factors)
+    order: list[Distribution] = []
+    while left:
+        for factor in left:
+            if not any(set(factor.var) & set(other.cond_var) for other in left if other is not factor):
+                order.append(factor)
+                left.remove(factor)
+                break
+        else:
+            raise VariableError(f"{' and '.join(f.prob_text for f in left)} depend on each other in a circle")
+    return order

@@ -1,0 +1,96 @@
+"""How a plan calls a user's network: which of its results it reads, and why it may have to stay in a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan.program import Relower
+from pixyz.types import PixyzError
+
+
+class NetworkCall:
+    """``forward(**cond_var)`` of a distribution; returns the wanted values as a tuple.
+
+    Args:
+        module: what is called (the distribution itself, or a copy with constant weights).
+        owner: the distribution, for messages and for remembering which of two alternative parameters it returns.
+        arguments: names of the values, in order.
+        wanted: the keys to read.
+        alternatives: key -> the key that may stand in its place (``probs`` -> ``logits``).
+    """
+
+    __slots__ = ("alternatives", "arguments", "module", "owner", "wanted")
+
+    def __init__(
+        self, module: Any, owner: Any, arguments: Sequence[str], wanted: Sequence[str], alternatives: Mapping[str, str]
+    ) -> None:
+        self.module, self.owner = module, owner
+        self.arguments, self.wanted = tuple(arguments), tuple(wanted)
+        self.alternatives = dict(alternatives)
+
+    def __call__(self, *values: Any) -> tuple[Tensor, ...]:
+        found = self.module(**dict(zip(self.arguments, values, strict=True)))
+        try:
+            if len(found) == len(self.wanted):
+                return tuple([found[k] for k in self.wanted])
+        except (KeyError, TypeError):
+            pass
+        raise self._mismatch(found)
+
+    def _mismatch(self, found: Any) -> Exception:
+        pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}
+        if isinstance(found, Mapping) and len(found) == len(self.wanted):
+            swap = {k: k if k in found else pairs.get(k, k) for k in self.wanted}
+            if all(k in found for k in swap.values()):
+                for key, actual in swap.items():
+                    self.owner.returns[self.alternatives and _shown(key, self.alternatives)] = actual
+                return Relower()
+        keys = sorted(found) if isinstance(found, Mapping) else type(found).__name__
+        return PixyzError(
+            f"forward of {self.owner.prob_text} must return a dict with the keys {sorted(self.wanted)}, got {keys}"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, NetworkCall)
+            and other.module is self.module
+            and (other.arguments, other.wanted) == (self.arguments, self.wanted)
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self.module), self.arguments, self.wanted))
+
+
+def _shown(key: str, alternatives: Mapping[str, str]) -> str:
+    return next((shown for shown, hidden in alternatives.items() if key in (shown, hidden)), key)
+
+
+def call_network(
+    owner: Any, module: Any, builder: Builder, scope: Scope, wanted: Sequence[str],
+    alternatives: Mapping[str, str] | None = None,
+) -> dict[str, Slot]:
+    """Write the step that calls ``module`` with the conditioning variables of ``owner``."""
+    keys = [owner.returns.get(k, k) for k in wanted]
+    call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {})
+    args = [scope.lookup(v) for v in owner.cond_var]
+    slots = builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned_reason(owner))
+    return dict(zip(keys, slots, strict=True))
+
+
+def pinned_reason(module: nn.Module) -> str:
+    """Why a network may not leave its time loop, or an empty string.
+
+    A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once a step.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            return "batch normalisation"
+        if type(part).__name__ in ("_SpectralNorm", "SpectralNorm"):
+            return "spectral normalisation"
+        if part._forward_hooks or part._forward_pre_hooks:
+            return "forward hooks"
+    return ""

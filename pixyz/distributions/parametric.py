@@ -1,0 +1,195 @@
+"""ParametricDistribution: a network, or constants, give the parameters of a family of densities.
+
+A family is a class with a few formulas on tensors.  The argument names of a formula say which parameters it reads::
+
+    draw(noise, loc, scale)          a sample from base noise
+    log_density(x, loc, scale)       the log-density, features not summed
+    mean_of, variance_of, entropy_of(loc, scale)
+    derive_NAME(...)                 a further parameter, computed once and shared (log-probabilities from logits)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pixyz.distributions.base import Distribution, Params, apply, sum_over
+from pixyz.distributions.network import call_network
+from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.types import PixyzError, VariableError, VarSpec
+
+
+class ParametricDistribution(Distribution):
+    """A density of one variable whose parameters are computed by ``forward(**cond_var)`` or are constants.
+
+    Args:
+        var, cond_var, name, features_shape: see :class:`Distribution`.
+        **params: parameters as numbers, tensors (without batch dimension) or names of conditioning variables.
+    """
+
+    params_keys: ClassVar[tuple[str, ...]] = ()
+    """The parameters of the family."""
+    alternatives: ClassVar[Mapping[str, str]] = {}
+    """A parameter -> the one that may stand in its place (``probs`` -> ``logits``)."""
+    noise: ClassVar[Callable[..., Any] | None] = None
+    """Base noise: ``noise(shape, like)``; None if samples come from :meth:`draw_plain` without it."""
+    noise_shape: ClassVar[tuple[str, ...]] = ()
+    """The parameters whose common shape is that of a sample."""
+    event_dims: ClassVar[int] = 0
+    """How many trailing dimensions one density is over (1 for a one-hot vector)."""
+    pathwise: ClassVar[bool] = True
+    """Whether ``draw`` is differentiable in the parameters."""
+
+    def __init__(
+        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
+        features_shape: Sequence[int] = torch.Size(), **params: Any,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape)
+        if len(self._var) != 1:
+            raise VariableError(f"{type(self).__name__} is a density of one variable, got {self._var}")
+        self._bound: dict[str, str] = {}
+        self._given: list[str] = []
+        self.returns: dict[str, str] = {}
+        for key, value in params.items():
+            if value is not None:
+                self._set_param(key, value)
+
+    def _set_param(self, key: str, value: Any) -> None:
+        if key not in self.params_keys and key not in self.alternatives.values():
+            raise PixyzError(f"{type(self).__name__} has the parameters {self._accepted()}, got {key!r}")
+        self._given.append(key)
+        if isinstance(value, str):
+            if value not in self._cond_var:
+                raise VariableError(f"{key}={value!r} names a variable that is not in cond_var {self._cond_var}")
+            self._bound[key] = value
+        elif isinstance(value, nn.Parameter):
+            self.register_parameter(key, value)
+        else:
+            tensor = torch.as_tensor(value)
+            tensor = tensor.float() if not tensor.is_floating_point() else tensor
+            if self._features_shape and tensor.ndim == 0:
+                tensor = tensor.expand(self._features_shape).clone()
+            elif not self._features_shape:
+                self._features_shape = tensor.shape
+            self.register_buffer(key, tensor.unsqueeze(0))
+
+    def _accepted(self) -> list[str]:
+        return [*self.params_keys, *self.alternatives.values()]
+
+    @property
+    def distribution_name(self) -> str:
+        return self.family().__name__
+
+    @classmethod
+    def family(cls) -> type[ParametricDistribution]:
+        """The class that defines the formulas (a user's subclass only adds a network)."""
+        for base in cls.__mro__:
+            if "params_keys" in vars(base):
+                return base
+        return cls
+
+    @property
+    def has_reparam(self) -> bool:
+        return self.pathwise
+
+    # ---------------------------------------------------------------- lowering
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        raw: dict[str, Slot] = {}
+        if type(self).forward is not nn.Module.forward:
+            raw.update(self._lower_network(builder, scope))
+        for key in self._given:
+            if key in self._bound:
+                raw[key] = scope.lookup(self._bound[key])
+            else:
+                raw[key] = self._constant(builder, key)
+        self._check(set(raw))
+        return Params(builder, raw, self._derive)
+
+    def _constant(self, builder: Builder, key: str) -> Slot:
+        slot = builder.attribute(self, key, f"{key} of {self.prob_text}")
+        if key in self._parameters:
+            slot = builder.point(first_row, slot, label=key)
+        if builder.batch_n is not None:
+            slot = builder.point(repeat_rows, slot, builder.batch_n, label=key, batch="full")
+        return slot
+
+    def _lower_network(self, builder: Builder, scope: Scope) -> dict[str, Slot]:
+        wanted = [k for k in self.params_keys if k not in self._given]
+        wanted = [k for k in wanted if self.alternatives.get(k) not in self._given]
+        return call_network(self, self, builder, scope, wanted, self.alternatives)
+
+    def _check(self, have: set[str]) -> None:
+        for key in self.params_keys:
+            if key not in have and self.alternatives.get(key) not in have:
+                raise PixyzError(
+                    f"{self.prob_text}: the parameter {key!r} of {self.distribution_name} is missing; give it to the "
+                    f"constructor or return it from forward (has {sorted(have)})"
+                )
+
+    def _derive(self, params: Params, name: str) -> Slot | None:
+        formula = getattr(self, f"derive_{name}", None)
+        for shown, hidden in self.alternatives.items():
+            if name == shown and hidden in params:
+                formula = getattr(self, f"derive_{shown}_from_{hidden}")
+            elif name == hidden and shown in params:
+                formula = getattr(self, f"derive_{hidden}_from_{shown}")
+        if formula is None:
+            return None
+        return apply(params.builder, formula, params, f"{name} of {self.prob_text}")
+
+    def sample_from(
+        self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
+    ) -> dict[str, Slot]:
+        label = f"{self.var[0]} ~ {self.prob_text}"
+        if mean:
+            slot = apply(builder, self.formula("mean_of"), params, f"mean of {self.prob_text}")
+            if particles:
+                raise PixyzError(f"the mean of {self.prob_text} is one value; sample_shape has no meaning with it")
+            return {self.var[0]: slot}
+        refs = [params[n] for n in self.noise_shape]
+        fn = type(self).noise
+        assert fn is not None
+        noise = builder.noise(fn, refs, particles, f"noise of {self.prob_text}")
+        drawn = apply(builder, self.formula("draw"), params, label, noise=noise)
+        if not reparam or not self.pathwise:
+            drawn = builder.detach(drawn)
+        drawn.label = self.var[0]
+        return {self.var[0]: drawn}
+
+    def log_prob_from(
+        self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
+    ) -> Slot:
+        label = f"log {self.prob_text}"
+        x = scope.lookup(self.var[0])
+        slot = apply(builder, self.formula("log_density"), params, label, x=x)
+        return sum_over(builder, slot, sum_features, feature_dims, label)
+
+    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+        return self.entropy_from(builder, self.lower_params(builder, scope))
+
+    def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
+        """The entropy from parameters, features not summed; None if there is no formula."""
+        if getattr(self, "entropy_of", None) is None:
+            return None
+        return apply(builder, self.formula("entropy_of"), params, f"H[{self.prob_text}]")
+
+    def dist(self, x_dict: Any = None) -> torch.distributions.Distribution:
+        """The torch distribution at given values of ``cond_var``: a fresh object, never kept."""
+        return self.as_torch(**self.get_params(x_dict))
+
+    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
+        """The torch distribution with these parameters."""
+        raise NotImplementedError(f"{self.distribution_name} has no counterpart in torch.distributions")
+
+
+def first_row(x: Tensor) -> Tensor:
+    return x.unsqueeze(0)
+
+
+def repeat_rows(x: Tensor, n: int) -> Tensor:
+    return x.expand(n, *x.shape[1:]) if x.shape[0] == 1 else x
+

@@ -1,0 +1,135 @@
+"""``p * q``: a joint distribution, held as a networkx graph of factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pixyz import latex
+from pixyz.distributions.base import Distribution, on_path
+from pixyz.distributions.graph import DistGraph, children_first
+from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.types import VariableError, VarSpec
+
+
+class MultiplyDistribution(Distribution):
+    """The joint of two distributions: ``p(x|z) * p(z)`` is ``p(x,z)``. The order of the operands is free.
+
+    Raises:
+        VariableError: both draw one variable, or they depend on each other in a circle.
+    """
+
+    def __init__(self, a: Distribution, b: Distribution) -> None:
+        for part in (a, b):
+            if not isinstance(part, Distribution):
+                raise VariableError(f"a distribution is multiplied by distributions, got {type(part).__name__}")
+        factors = [*a.factors(), *b.factors()]
+        graph = DistGraph(factors)
+        ordered = children_first(factors)
+        super().__init__([v for f in ordered for v in f.var], graph.cond_var, a.name)
+        self._graph = graph
+        self._ordered = ordered
+        for i, factor in enumerate(ordered):
+            self.add_module(str(i), factor)
+
+    @property
+    def input_var(self) -> list[str]:
+        return self._graph.input_var
+
+    @property
+    def graph(self) -> DistGraph:
+        return self._graph
+
+    @property
+    def distribution_name(self) -> str:
+        return "Joint"
+
+    @property
+    def prob_factorized_text(self) -> str:
+        return "".join(f.prob_text for f in self._ordered)
+
+    def factors(self) -> list[Distribution]:
+        return list(self._ordered)
+
+    def _describe(self) -> str:
+        return "\n".join(f"{f.prob_joint_factorized_and_text}:\n  " + f._describe().replace("\n", "\n  ") for f in self._ordered)
+
+    def lower_sample(
+        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+    ) -> dict[str, Slot]:
+        inner = scope.child()
+        drawn: dict[str, Slot] = {}
+        random: set[str] = set()
+        for factor in reversed(self._ordered):
+            mine = () if random & set(factor.cond_var) else particles
+            found = factor.lower_sample(builder, inner, reparam=reparam, particles=mine, mean=mean)
+            inner.values.update(found)
+            inner.masks.update(getattr(found, "masks", {}))
+            drawn.update({v: found[v] for v in factor.var})
+            if particles and any(set(particles) & set(s.axes) for s in found.values()):
+                random |= set(factor.var)
+        result = Drawn({**inner.values, **drawn})
+        result.masks = {a: m for a, m in inner.masks.items() if a not in scope.masks}
+        return result
+
+    def lower_log_prob(
+        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    ) -> Slot:
+        total: Slot | None = None
+        for factor in self._ordered:
+            slot = factor.lower_log_prob(builder, scope, sum_features=sum_features, feature_dims=feature_dims)
+            total = slot if total is None else builder.point(_add, total, slot, label=f"log {self.prob_text}")
+        assert total is not None
+        return total
+
+    def replace_var(self, /, **replace_dict: str) -> Distribution:
+        unknown = [v for v in replace_dict if v not in self._graph.all_var]
+        if unknown:
+            raise VariableError(f"{self.prob_text} has no variable {unknown}; it has {self._graph.all_var}")
+        parts = []
+        for factor in self._ordered:
+            own = {o: n for o, n in replace_dict.items() if o in factor.var or o in factor.cond_var}
+            parts.append(factor.replace_var(**own) if own else factor)
+        return self._rebuilt(parts)
+
+    def detach(self) -> Distribution:
+        return self._rebuilt([f.detach() for f in self._ordered])
+
+    def frozen(self) -> Distribution:
+        return self._rebuilt([f.frozen() for f in self._ordered])
+
+    def _rebuilt(self, parts: Sequence[Distribution]) -> Distribution:
+        joint = parts[0]
+        for part in parts[1:]:
+            joint = MultiplyDistribution(joint, part)
+        joint._name = self._name
+        return joint
+
+
+class Drawn(dict[str, Slot]):
+    """Slots of a sample, with the masks of the series among them."""
+
+    masks: dict[Axis, Slot]
+
+
+class ProductArgument:
+    """``p + q``, the paper's spelling of the product inside ``E(...)``; it has no other meaning."""
+
+    def __init__(self, *parts: Distribution) -> None:
+        self.parts = parts
+
+    def __add__(self, other: Distribution) -> ProductArgument:
+        return ProductArgument(*self.parts, other)
+
+    def as_product(self) -> Distribution:
+        """The product of the parts."""
+        joint = self.parts[0]
+        for part in self.parts[1:]:
+            joint = joint * part
+        return joint
+
+
+def _add(a: object, b: object) -> object:
+    return a + b  # type: ignore[operator]
+
+
+__all__ = ["Drawn", "MultiplyDistribution", "ProductArgument", "VarSpec", "latex", "on_path"]

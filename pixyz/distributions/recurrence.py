@@ -1,0 +1,375 @@
+"""A recurrence over time: what a Scan and an IterativeLoss have in common, and how it is lowered.
+
+A step draws some distributions; ``update_value`` says which values are carried to the next step and under which
+name.  The order in a step is: reset, step, hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixyz.distributions.base import Distribution
+from pixyz.plan import Axis, Builder, Loop, Scope, Slot, rules
+from pixyz.types import PixyzError, VariableError, VarSpec, names
+
+
+class Recurrence(nn.Module):
+    """Everything that says how values travel through time.
+
+    Args:
+        series_var: inputs that are series, time first ``[T, B, ...]``.
+        update_value: ``{"h": "h_prev"}``: after a step, the value of ``h`` is the next step's ``h_prev``; several
+            targets may be named, and new values come from the old snapshot, whatever the order.
+        steps: the number of steps; the length of the series if None.
+        init: what a carried (or lagged) name holds at the beginning and after a reset: 0 or another number, a
+            tensor, an ``nn.Parameter`` (learned) or a distribution of that name.  A value in the input dict is taken
+            for the first step.
+        start: carried name -> the variable around the recurrence that it starts from.
+        reset_var: a series of flags; where it is set, carried values are back at ``init`` before the step.
+        mask_var: a series of flags; where it is not set, carried values are held and terms contribute 0.
+        lags: ``{"a_prev": ("action", -1)}``: a name for a shifted series.  With an ``init`` it is filled at the
+            beginning and cut at resets; without one the range is shortened to where all shifts exist, and a shift
+            across a reset contributes 0.
+        timestep_var: a name for the number of the step.
+        reverse: go from the last step to the first.
+        fission: split the time loop; False keeps every step inside.
+    """
+
+    def __init__(
+        self, series_var: VarSpec = (), update_value: Mapping[str, str | Sequence[str]] | None = None,
+        steps: int | None = None, init: Mapping[str, Any] | None = None, start: Mapping[str, str] | None = None,
+        reset_var: str | None = None, mask_var: str | None = None,
+        lags: Mapping[str, tuple[str, int]] | None = None, timestep_var: VarSpec = (), reverse: bool = False,
+        fission: bool = True,
+    ) -> None:
+        super().__init__()
+        self.series_var = names(series_var, "series_var")
+        self.update = {k: names(v, "update_value") for k, v in (update_value or {}).items()}
+        self.carried = [prev for prevs in self.update.values() for prev in prevs]
+        if len(set(self.carried)) != len(self.carried):
+            raise VariableError(f"update_value writes one name twice: {self.carried}")
+        if steps is not None and (not isinstance(steps, int) or steps < 1):
+            raise PixyzError(f"the number of steps must be a positive whole number, got {steps!r}")
+        self.steps, self.reverse, self.fission = steps, reverse, fission
+        self.reset_var, self.mask_var = reset_var, mask_var
+        self.lags = {k: (str(v[0]), int(v[1])) for k, v in (lags or {}).items()}
+        self.timestep_var = names(timestep_var, "timestep_var")
+        self.start = dict(start or {})
+        self.init: dict[str, Any] = dict(init or {})
+        unknown = [n for n in [*self.init, *self.start] if n not in self.carried and n not in self.lags]
+        if unknown:
+            raise VariableError(f"init or start for {unknown}, but carried are {self.carried} and lagged {list(self.lags)}")
+        for i, (name, value) in enumerate(self.init.items()):
+            if isinstance(value, (nn.Parameter, nn.Module)):
+                setattr(self, f"init_{i}", value)
+            elif isinstance(value, Tensor):
+                self.register_buffer(f"init_{i}", value)
+            elif not isinstance(value, (int, float)):
+                raise PixyzError(f"init of {name!r} must be a number, a tensor, a parameter or a distribution, got {value!r}")
+            else:
+                continue
+            self.init[name] = f"init_{i}"
+
+    @property
+    def outer_names(self) -> list[str]:
+        """The variables around the recurrence that it reads."""
+        flags = [v for v in (self.reset_var, self.mask_var) if v]
+        shifted = [source for source, _ in self.lags.values()]
+        starts = [self.start.get(c, c) for c in self.carried if c in self.start or c not in self.init]
+        return list(dict.fromkeys([*self.series_var, *shifted, *flags, *starts]))
+
+
+@dataclass
+class Step:
+    """A recurrence opened in a plan: the scope of its step and what closes it."""
+
+    axis: Axis
+    loop: Loop
+    scope: Scope
+    mask: Slot | None
+    starts: dict[str, Slot]
+    carries: dict[str, Slot]
+    series: dict[str, Slot]
+    inits: dict[str, Slot | None] = field(default_factory=dict)
+
+
+def open_step(
+    r: Recurrence, builder: Builder, scope: Scope, shapes: Mapping[str, torch.Size], particles: tuple[Axis, ...],
+    label: str, slices: Callable[[Builder, Scope], dict[str, Slot]] | None = None,
+) -> Step:
+    """Lower everything that comes before the step: series, flags, lags, carried values.
+
+    Args:
+        shapes: the declared feature shapes of the variables that the step draws.
+        particles: leading dimensions of the carried values.
+        slices: makes further series (a ``slice_step``).
+    """
+    raw = _read_series(r, builder, scope)
+    axis = raw.axis
+    mask, first = raw.flags.get(r.mask_var or "mask"), raw.flags.get(r.reset_var or "")
+    series = dict(raw.series)
+    if mask is not None:
+        series = {n: builder.point(rules.blank, mask, s, label=n) for n, s in series.items()}
+    like = next(iter(series.values()), None)
+    for name, (source, shift) in r.lags.items():
+        if name in r.init:
+            series[name] = _filled_lag(r, builder, scope, name, source, shift, raw.lag_source[name], first, axis)
+        elif mask is not None:
+            series[name] = builder.point(rules.blank, mask, raw.lag_source[name], label=name)
+        else:
+            series[name] = raw.lag_source[name]
+    for name in r.timestep_var:
+        series[name] = raw.clock(builder)
+    if slices is not None:
+        made = slices(builder, scope)
+        axis = next(a for s in made.values() for a in s.axes if a.kind == "time")
+        series.update(made)
+        like = like or next(iter(made.values()))
+    starts, inits = _starts(r, builder, scope, shapes, particles, like)
+    loop = builder.open_loop(axis, reverse=r.reverse, fission=r.fission, label=label)
+    carries = {}
+    inner = scope.child(series)
+    with builder.body(loop):
+        for name, slot in starts.items():
+            carries[name] = builder.carry(loop, name, slot)
+            value = carries[name]
+            if first is not None:
+                value = _reset(builder, first, value, inits[name], name)
+            inner.values[name] = value
+    if raw.valid is not None:
+        mask = raw.valid if mask is None else builder.point(rules.both, mask, raw.valid, label="valid")
+    if mask is not None:
+        inner.masks[axis] = mask
+    return Step(axis, loop, inner, mask, starts, carries, series, inits)
+
+
+def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
+    """Lower what comes after the step: which values are carried on, held where the frame is masked."""
+    hold = step.mask if r.mask_var or step.mask is not None else None
+    with builder.body(step.loop):
+        for name, prevs in r.update.items():
+            for prev in prevs:
+                new = step.scope.lookup(name)
+                if new.step.kind == "input":
+                    raise VariableError(
+                        f"update_value carries {name!r} on, but no distribution of the step draws it and it is no series"
+                    )
+                if hold is not None:
+                    new = builder.point(rules.hold, hold, new, step.carries[prev], label=f"hold {name}")
+                builder.close_carry(step.loop, prev, new)
+
+
+# -------------------------------------------------------------------------------------------- series
+
+
+@dataclass
+class _Raw:
+    axis: Axis
+    series: dict[str, Slot]
+    flags: dict[str, Slot]
+    lag_source: dict[str, Slot]
+    valid: Slot | None
+    steps: int | None
+
+    def clock(self, builder: Builder) -> Slot:
+        """The number of each step, ``[T]``."""
+        like = next(iter(self.series.values()), None)
+        if like is None:
+            return builder.series(_Count(self.steps or 0), [], [("t", self.axis)], self.axis, "t", key=id(self.axis))[0]
+        slot = builder.series(_Count(None), [like], [("t", self.axis)], self.axis, "t", key=id(self.axis))[0]
+        slot.axes, slot.batch = (self.axis,), "none"
+        return slot
+
+
+class _Count:
+    def __init__(self, steps: int | None) -> None:
+        self.steps = steps
+
+    def __call__(self, *like: Tensor) -> tuple[Tensor]:
+        return (torch.arange(self.steps if self.steps is not None else like[0].shape[0]),)
+
+
+def _read_series(r: Recurrence, builder: Builder, scope: Scope) -> _Raw:
+    flag_names = [v for v in (r.mask_var, r.reset_var) if v]
+    if not r.mask_var and not scope.bound("mask") and r.series_var and builder.given("mask"):
+        flag_names.append("mask")
+    wanted = dict.fromkeys([*r.series_var, *(s for s, _ in r.lags.values()), *flag_names])
+    found = {n: scope.lookup(n) for n in wanted}
+    if not found:
+        if r.steps is None:
+            raise PixyzError("a recurrence without series needs the number of its steps")
+        return _Raw(Axis("time", r.steps), {}, {}, {}, None, r.steps)
+    axis = _common_axis(builder, found)
+    for slot in found.values():
+        if not any(a.kind == "time" for a in slot.axes):
+            builder.series_axes.setdefault(slot, axis)
+    slots = {n: builder.relabel(s, axis, n) for n, s in found.items()}
+    shifts = [k for n, (_, k) in r.lags.items() if n not in r.init]
+    low, high = max([0, *(-k for k in shifts)]), max([0, *shifts])
+    lag_source = {n: slots[s] for n, (s, _) in r.lags.items()}
+    valid = None
+    if low or high:
+        whole = axis
+        axis = Axis("time")
+        if r.reset_var:
+            cut = rules.Unbroken(-low, high, low, high)
+            valid = _window(builder, cut, slots[r.reset_var], whole, axis, "valid")
+        for name, (source, shift) in r.lags.items():
+            if name not in r.init:
+                lag_source[name] = _window(builder, rules.Window(low, high, shift), slots[source], whole, axis, name)
+        slots = {n: _window(builder, rules.Window(low, high, 0), s, whole, axis, n) for n, s in slots.items()}
+        for name, (source, _) in r.lags.items():
+            if name in r.init:
+                lag_source[name] = slots[source]
+    if r.steps is not None and r.steps != axis.size:
+        whole, axis = axis, Axis("time", r.steps)
+        head = rules.Head(r.steps)
+        slots = {n: _window(builder, head, s, whole, axis, n) for n, s in slots.items()}
+        lag_source = {n: _window(builder, head, s, whole, axis, n) for n, s in lag_source.items()}
+        valid = None if valid is None else _window(builder, head, valid, whole, axis, "valid")
+    flags = {n: builder.point(rules.as_flag, slots[n], label=n) for n in flag_names}
+    series = {n: s for n, s in slots.items() if n in r.series_var}
+    return _Raw(axis, series, flags, lag_source, valid, r.steps)
+
+
+def _common_axis(builder: Builder, found: Mapping[str, Slot]) -> Axis:
+    known = [a for s in found.values() for a in s.axes if a.kind == "time"]
+    if known:
+        return max(known, key=lambda a: a.number)
+    for slot in found.values():
+        if slot in builder.series_axes:
+            return builder.series_axes[slot]
+    return Axis("time")
+
+
+def _window(builder: Builder, fn: Any, slot: Slot, whole: Axis, axis: Axis, label: str) -> Slot:
+    out = builder.series(fn, [slot], [(label, axis)], whole, label, key=axis)[0]
+    if axis.size is None and axis.length_of is None:
+        axis.length_of = out
+    return out
+
+
+def _filled_lag(
+    r: Recurrence, builder: Builder, scope: Scope, name: str, source: str, shift: int, slot: Slot, first: Slot | None,
+    axis: Axis,
+) -> Slot:
+    if shift != -1:
+        raise PixyzError(f"the lag {name!r} of {shift} steps: an init is for lags of -1; leave it out to shorten the range")
+    init = _init_slot(r, builder, scope, name, None, slot)
+    if init is None:
+        init = builder.point(_zero_row, slot, label=f"init of {name}")
+        init.batch, init.axes = "one", ()
+    begin = init
+    if name in r.start:
+        begin = scope.lookup(r.start[name])
+    elif scope.bound(name) or builder.given(name):
+        begin = scope.lookup(name)
+    begin = builder.expand(begin, slot, tuple(a for a in slot.axes if a is not axis))
+    moved = builder.series(rules.lagged, [slot, begin], [(name, axis)], axis, name, key=None)[0]
+    return moved if first is None else _reset(builder, first, moved, None if r.init[name] == 0 else init, name)
+
+
+def _zero_row(x: Tensor) -> Tensor:
+    return x.new_zeros(())
+
+
+def _reset(builder: Builder, first: Slot, value: Slot, init: Slot | None, name: str) -> Slot:
+    if init is None:
+        return builder.point(rules.reset_zero, first, value, label=f"reset {name}")
+    return builder.point(rules.reset, first, value, init, label=f"reset {name}")
+
+
+# -------------------------------------------------------------------------------------------- carried values
+
+
+def _starts(
+    r: Recurrence, builder: Builder, scope: Scope, shapes: Mapping[str, torch.Size], particles: tuple[Axis, ...],
+    like: Slot | None,
+) -> tuple[dict[str, Slot], dict[str, Slot | None]]:
+    starts: dict[str, Slot] = {}
+    inits: dict[str, Slot | None] = {}
+    drawn = {prev: name for name, prevs in r.update.items() for prev in prevs}
+    for prev, name in drawn.items():
+        inits[prev] = None
+        if prev in r.start:
+            starts[prev] = scope.lookup(r.start[prev])
+        elif scope.bound(prev) or (prev not in r.init) or builder.given(prev):
+            starts[prev] = scope.lookup(prev)
+        else:
+            starts[prev] = _first_value(r, builder, scope, prev, shapes.get(name), like)
+        if prev in r.init and r.init[prev] != 0:
+            inits[prev] = _init_slot(r, builder, scope, prev, shapes.get(name), like)
+    axes: set[Axis] = set(particles)
+    for slot in starts.values():
+        axes |= set(slot.axes)
+    ordered = tuple(sorted(axes, key=lambda a: (a.kind != "time", -a.number)))
+    full = like or next((s for s in starts.values() if s.batch == "full"), None)
+    if full is not None:
+        starts = {n: builder.expand(s, full, ordered) for n, s in starts.items()}
+    return starts, inits
+
+
+def _first_value(
+    r: Recurrence, builder: Builder, scope: Scope, prev: str, shape: torch.Size | None, like: Slot | None
+) -> Slot:
+    slot = _init_slot(r, builder, scope, prev, shape, like)
+    if slot is not None:
+        return slot
+    if shape is None or like is None:
+        raise PixyzError(
+            f"the start of {prev!r} is a number, but its shape is not known: declare features_shape on the distribution "
+            "that draws it, or give a tensor"
+        )
+    row = builder.point(_ZeroRow(tuple(shape)), like, label=f"zeros for {prev}")
+    row.axes, row.batch = (), "one"
+    return row
+
+
+class _ZeroRow:
+    """Zeros ``[1, *shape]`` on the device of a series."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return rules.zeros_like_rows(like, self.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ZeroRow) and other.shape == self.shape
+
+    def __hash__(self) -> int:
+        return hash((_ZeroRow, self.shape))
+
+
+def _init_slot(
+    r: Recurrence, builder: Builder, scope: Scope, name: str, shape: torch.Size | None, like: Slot | None
+) -> Slot | None:
+    """The value of ``init``; None for zero."""
+    value = r.init[name]
+    if isinstance(value, str):
+        held = getattr(r, value)
+        if isinstance(held, Distribution):
+            return held.lower_sample(builder, scope)[name]
+        return builder.point(_as_row, builder.attribute(r, value, f"init of {name}"), label=f"init of {name}")
+    if value == 0:
+        return None
+    if shape is None:
+        raise PixyzError(f"the start of {name!r} is {value}, but its shape is not known: give a tensor")
+    return builder.point(_Filled(float(value), tuple(shape)), label=f"init of {name}", batch="one")
+
+
+class _Filled:
+    def __init__(self, value: float, shape: tuple[int, ...]) -> None:
+        self.value, self.shape = value, shape
+
+    def __call__(self) -> Tensor:
+        return torch.full((1, *self.shape), self.value)
+
+
+def _as_row(x: Tensor) -> Tensor:
+    return x.unsqueeze(0)

@@ -1,0 +1,115 @@
+"""Scan: a distribution over series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pixyz import latex
+from pixyz.distributions.base import Distribution
+from pixyz.distributions.product import Drawn
+from pixyz.distributions.recurrence import Recurrence, close_step, open_step
+from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.types import VariableError, VarSpec
+
+
+class Scan(Distribution):
+    r"""The distribution of series that a step draws one after another, :math:`\prod_t p(x_t|x_{t-1}, \ldots)`.
+
+    A filter over data, a recurrent network that reads backward (``reverse=True``), imagination without data
+    (``steps=H``) and ragged batches (``mask_var``) are this one class.  What it draws is a series ``[T, B, ...]``;
+    so are its series, its lags and its carried-in values, which expressions under ``E(scan, ...)`` may read too.
+
+    Args:
+        dists: the step: a distribution or a product.
+        series_var, update_value, steps, init, start, reset_var, mask_var, lags, timestep_var, reverse, fission: see
+            :class:`pixyz.distributions.recurrence.Recurrence`.
+        path: ``{"h_all": "h_prev"}``: a name for all values of a carried variable, start included, ``[T + 1, ...]``.
+        grad: False draws without any gradient (REINFORCE; the same as ``.detach()``).
+    """
+
+    def __init__(
+        self, dists: Distribution, series_var: VarSpec = (), update_value: Mapping[str, str | Sequence[str]] | None = None,
+        steps: int | None = None, init: Mapping[str, Any] | None = None, start: Mapping[str, str] | None = None,
+        reset_var: str | None = None, mask_var: str | None = None, lags: Mapping[str, tuple[str, int]] | None = None,
+        timestep_var: VarSpec = (), reverse: bool = False, path: Mapping[str, str] | None = None, grad: bool = True,
+        fission: bool = True,
+    ) -> None:
+        recurrence = Recurrence(
+            series_var, update_value, steps, init, start, reset_var, mask_var, lags, timestep_var, reverse, fission
+        )
+        self_path = dict(path or {})
+        unknown = [c for c in self_path.values() if c not in recurrence.carried]
+        if unknown:
+            raise VariableError(f"path of {unknown}, but carried are {recurrence.carried}")
+        unbound = [
+            v for v in dists.cond_var
+            if v not in recurrence.carried and v not in recurrence.lags and v not in recurrence.series_var
+            and v not in recurrence.timestep_var
+        ]
+        cond = list(dict.fromkeys([*recurrence.outer_names, *unbound]))
+        super().__init__([*dists.var, *self_path], [v for v in cond if v not in dists.var], dists.name)
+        self.dists, self.recurrence, self.path, self.grad = dists, recurrence, self_path, grad
+
+    @property
+    def distribution_name(self) -> str:
+        return "Scan"
+
+    @property
+    def prob_text(self) -> str:
+        end = "T" if self.recurrence.steps is None else str(self.recurrence.steps)
+        timed = [*self.recurrence.series_var, *(s for s, _ in self.recurrence.lags.values())]
+
+        def over_time(name: str) -> str:
+            return f"{latex.latex_name(name)}_{{1:{end}}}" if "_" not in name else f"{latex.latex_name(name)}^{{1:{end}}}"
+
+        drawn = ",".join(over_time(v) for v in self.dists.var)
+        given = ",".join(over_time(v) if v in timed else latex.latex_name(v) for v in self.cond_var
+                         if v not in (self.recurrence.reset_var, self.recurrence.mask_var))
+        return f"{latex.latex_name(self.name)}({drawn}{'|' + given if given else ''})"
+
+    @property
+    def prob_factorized_text(self) -> str:
+        return rf"\prod_t {self.dists.prob_factorized_text}"
+
+    def detach(self) -> Scan:
+        """The same series without gradient: samples are constants for everything that reads them."""
+        import copy
+
+        twin = copy.copy(self)
+        twin.__dict__ = {**self.__dict__, "grad": False}
+        return twin
+
+    def lower_sample(
+        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+    ) -> dict[str, Slot]:
+        r = self.recurrence
+        shapes = {v: f.features_shape for f in self.dists.factors() for v in f.var if len(f.features_shape)}
+        step = open_step(r, builder, scope, shapes, particles, self.prob_text)
+        with builder.body(step.loop):
+            step.scope.values.update(
+                self.dists.lower_sample(builder, step.scope, reparam=reparam, particles=particles, mean=mean)
+            )
+        close_step(r, builder, step)
+        values = dict(step.scope.values)
+        whole = Axis("time", base=step.axis)
+        for name, carried in self.path.items():
+            outs = next(c.out for c in step.loop.carries if c.name == carried)
+            assert outs is not None
+            args = [step.starts[carried], outs]
+            values[name] = builder.series(rules.cat_path, args, [(name, whole)], step.axis, name, key=whole)[0]
+        if not self.grad:
+            values = {n: s if n in step.series else builder.detach(s) for n, s in values.items()}
+        drawn = Drawn(values)
+        drawn.masks = {} if step.mask is None else {step.axis: step.mask}
+        return drawn
+
+    def lower_log_prob(
+        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    ) -> Slot:
+        raise NotImplementedError(
+            f"write the log-density of {self.prob_text} as IterativeLoss(LogProb(step), series_var=..., lags=...)"
+        )
+
+
+

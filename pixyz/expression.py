@@ -1,0 +1,568 @@
+"""Objectives as symbolic expressions, and the few that speak of densities only.
+
+A :class:`Loss` is a tree.  It prints as a formula and is lowered, once for each structure, to a plan that runs
+(:mod:`pixyz.plan`).  Here are its operators, :class:`LogProb`, :class:`Prob` and :class:`Expectation`, which know a
+distribution only as a :class:`pixyz.types.Density`; everything else is in :mod:`pixyz.losses`.
+
+    >>> from pixyz.distributions import Normal
+    >>> q = Normal(var="z", cond_var="x", loc="x", scale=1., name="q")
+    >>> p = Normal(var="z", loc=0., scale=1.)
+    >>> print((Expectation(q, LogProb(q) - LogProb(p))).mean())
+    mean \\left(\\mathbb{E}_{q(z|x)} \\left[\\log q(z|x) - \\log p(z) \\right] \\right)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Union
+
+import torch
+from torch import Tensor, nn
+
+from pixyz import latex
+from pixyz.plan import Axis, Builder, Plan, PlanCache, Scope, Slot, rules
+from pixyz.types import Density, PixyzError, VariableError, as_tensor_dict, names
+
+if TYPE_CHECKING:
+    import sympy
+
+LossLike = Union["Loss", float, int, Tensor]
+
+
+class Loss(nn.Module):
+    """An objective: an expression over named variables.
+
+    A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with ``forward(x_dict)`` and
+    ``_symbol``, works too and runs as one step of the plan.
+
+    Args:
+        input_var: the variables that ``forward`` needs, for subclasses that define it; else found by lowering.
+    """
+
+    def __init__(self, input_var: Sequence[str] | str | None = None) -> None:
+        super().__init__()
+        self._input_var = None if input_var is None else names(input_var, "input_var")
+        self._plans = PlanCache()
+
+    # ---------------------------------------------------------------- the two rules of a node
+
+    def symbol(self) -> sympy.Expr:
+        """The expression as sympy, unevaluated."""
+        old = getattr(type(self), "_symbol", None)
+        if old is not None:
+            found = self._symbol
+            return found if not isinstance(found, str) else latex.leaf(found)
+        return latex.leaf(type(self).__name__)
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        """Write this node's steps; the slot that holds its value."""
+        if type(self).forward is Loss.forward:
+            raise NotImplementedError(f"{type(self).__name__} defines neither lower nor forward")
+        variables = self._input_var or []
+
+        def call(*values: Any) -> tuple[Any]:
+            return (self(dict(zip(variables, values, strict=True)))[0],)
+
+        return builder.opaque(call, [scope.lookup(v) for v in variables], ["value"], type(self).__name__)[0]
+
+    # ---------------------------------------------------------------- reading
+
+    @property
+    def input_var(self) -> list[str]:
+        """The variables that ``eval`` needs."""
+        if self._input_var is not None:
+            return list(self._input_var)
+        return [n for n in self.plan.inputs if not n.startswith("@")]
+
+    @property
+    def loss_text(self) -> str:
+        """The LaTeX of the expression."""
+        return latex.text(self.symbol())
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that ``eval`` runs when only required variables are given. ``print(loss.plan)`` shows it."""
+        return self._plans.get(False, {}, self._build(False), lambda: type(self).__name__)
+
+    def __str__(self) -> str:
+        return self.loss_text
+
+    def __repr__(self) -> str:
+        return self.loss_text
+
+    def extra_repr(self) -> str:
+        return self.loss_text
+
+    # ---------------------------------------------------------------- running
+
+    def eval(  # type: ignore[override]
+        self, x_dict: Any = None, return_dict: bool = False, return_all: bool = True, **kwargs: Any
+    ) -> Any:
+        """The value of the expression.
+
+        Args:
+            x_dict: values of the input variables: a dict, a tensor (the first input variable) or a list.
+            return_dict: also return a dict of the variables that were drawn, named terms and returned series.
+            return_all: with ``return_dict``: the inputs too.
+            **kwargs: more variables, such as ``mask``.
+
+        Returns:
+            The loss, or ``(loss, dict)``.
+
+        Raises:
+            VariableError: a variable is missing.
+        """
+        values = self._values(x_dict, kwargs)
+        if type(self).forward is not Loss.forward and type(self).lower is Loss.lower:
+            value, found = self(values)
+            return (value, {**values, **found} if return_all else found) if return_dict else value
+        results = self._plans.run(return_dict, values, self._build(return_dict), lambda: type(self).__name__)
+        value = results.pop("")
+        return (value, {**values, **results} if return_all else results) if return_dict else value
+
+    def forward(self, x_dict: Any = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+        """``eval`` with ``return_dict=True``: what DistributedDataParallel wraps."""
+        value, found = self.eval(x_dict, return_dict=True, **kwargs)
+        return value, found
+
+    def _values(self, x_dict: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        if x_dict is None:
+            x_dict = {}
+        values = as_tensor_dict(x_dict, () if isinstance(x_dict, Mapping) else self.input_var, "the loss")
+        values.update(kwargs)
+        return values
+
+    def _build(self, everything: bool) -> Callable[[Builder], dict[str, Slot]]:
+        def build(builder: Builder) -> dict[str, Slot]:
+            value = self.lower(builder, Scope(builder))
+            return {"": value, **builder.returned, **builder.terms} if everything else {"": value}
+
+        return build
+
+    # ---------------------------------------------------------------- arithmetic
+
+    def __add__(self, other: LossLike) -> Loss:
+        return AddLoss(self, other)
+
+    def __radd__(self, other: LossLike) -> Loss:
+        return AddLoss(other, self)
+
+    def __sub__(self, other: LossLike) -> Loss:
+        return SubLoss(self, other)
+
+    def __rsub__(self, other: LossLike) -> Loss:
+        return SubLoss(other, self)
+
+    def __mul__(self, other: LossLike) -> Loss:
+        return MulLoss(self, other)
+
+    def __rmul__(self, other: LossLike) -> Loss:
+        return MulLoss(other, self)
+
+    def __truediv__(self, other: LossLike) -> Loss:
+        return DivLoss(self, other)
+
+    def __rtruediv__(self, other: LossLike) -> Loss:
+        return DivLoss(other, self)
+
+    def __neg__(self) -> Loss:
+        return NegLoss(self)
+
+    def abs(self) -> Loss:
+        """The absolute value."""
+        return AbsLoss(self)
+
+    def mean(self) -> Loss:
+        """The mean over batch and time (inside a step of :class:`IterativeLoss`: over the batch at each step)."""
+        return BatchMean(self)
+
+    def sum(self) -> Loss:
+        """The sum over batch and time (inside a step of :class:`IterativeLoss`: over the batch at each step)."""
+        return BatchSum(self)
+
+    def detach(self) -> Loss:
+        """The same value without gradient."""
+        return Detach(self)
+
+    def clamp(self, min: float | None = None, max: float | None = None) -> Loss:
+        """The value held between ``min`` and ``max`` (free nats: ``KL(q, p).clamp(min=1.)``)."""
+        return Clamp(self, min, max)
+
+    def expectation(self, p: Any, sample_shape: Sequence[int] = (), reparam: bool = True) -> Loss:
+        """The expectation of this expression under ``p``."""
+        return Expectation(p, self, sample_shape=sample_shape, reparam=reparam)
+
+    def constant_var(self, constant_dict: Mapping[str, Any]) -> Loss:
+        """The expression with some variables fixed."""
+        return ConstantVar(self, constant_dict)
+
+    def named(self, name: str) -> Loss:
+        """The same expression; its value is also returned under ``name`` by ``eval(..., return_dict=True)``."""
+        return Named(self, name)
+
+
+def as_loss(value: LossLike) -> Loss:
+    """A number or tensor as an expression."""
+    if isinstance(value, Loss):
+        return value
+    if isinstance(value, (int, float, Tensor)):
+        return ValueLoss(value)
+    raise PixyzError(f"expected a loss, a number or a tensor, got {type(value).__name__}")
+
+
+def walk(loss: nn.Module) -> Iterator[Loss]:
+    """``loss`` and all expressions in it, as written."""
+    if isinstance(loss, Loss):
+        yield loss
+    for child in loss.children():
+        if isinstance(child, Loss):
+            yield from walk(child)
+
+
+class ValueLoss(Loss):
+    """A number or a tensor."""
+
+    value: Tensor
+
+    def __init__(self, value: float | int | Tensor) -> None:
+        super().__init__([])
+        self.number: float | int | None = None if isinstance(value, Tensor) else value
+        if isinstance(value, Tensor):
+            self.register_buffer("value", value)
+
+    def symbol(self) -> sympy.Expr:
+        if self.number is not None:
+            return latex.number(self.number)
+        return latex.number(self.value.item()) if self.value.numel() == 1 else latex.leaf(r"\mathrm{const}")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        if self.number is not None:
+            return builder.constant(self.number)
+        return builder.attribute(self, "value", "constant", batch="none" if self.value.ndim == 0 else "full")
+
+
+class Parameter(Loss):
+    """A variable as a term: a weight that is given at each evaluation, or any drawn value.
+
+    Args:
+        input_var: its name.
+
+    Raises:
+        VariableError: no name was given.
+    """
+
+    def __init__(self, input_var: str | None = None) -> None:
+        if not isinstance(input_var, str) or not input_var:
+            raise VariableError('Parameter needs the name of its variable: write alpha = Parameter("alpha")')
+        super().__init__(input_var)
+        self.variable = input_var
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(latex.latex_name(self.variable))
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        if scope.bound(self.variable):
+            return scope.lookup(self.variable)
+        return builder.input(scope.outer_name(self.variable), batch="none")
+
+
+class ConstantVar(Loss):
+    """An expression with some variables fixed to tensors."""
+
+    def __init__(self, base_loss: Loss, constant_dict: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.base = base_loss
+        self.fixed = list(constant_dict)
+        for i, value in enumerate(constant_dict.values()):
+            self.register_buffer(f"constant_{i}", torch.as_tensor(value))
+
+    def symbol(self) -> sympy.Expr:
+        inner = latex.text(self.base.symbol())
+        return latex.leaf(inner + " ".join(f"|_{{{latex.latex_name(n)}=\\mathrm{{const}}}}" for n in self.fixed))
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        values = {}
+        for i, name in enumerate(self.fixed):
+            tensor = getattr(self, f"constant_{i}")
+            values[name] = builder.attribute(self, f"constant_{i}", name, batch="full" if tensor.ndim else "none")
+        return self.base.lower(builder, scope.child(values))
+
+
+class _Binary(Loss):
+    """Two expressions and a formula."""
+
+    def __init__(self, loss1: LossLike, loss2: LossLike) -> None:
+        super().__init__()
+        self.loss1, self.loss2 = as_loss(loss1), as_loss(loss2)
+
+    @staticmethod
+    def formula(a: Any, b: Any) -> Any:
+        raise NotImplementedError
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        a, b = self.loss1.lower(builder, scope), self.loss2.lower(builder, scope)
+        return builder.point(type(self).formula, a, b, label=type(self).__name__)
+
+
+class AddLoss(_Binary):
+    """``a + b``."""
+
+    @staticmethod
+    def formula(a: Any, b: Any) -> Any:
+        return a + b
+
+    def symbol(self) -> sympy.Expr:
+        return latex.add(self.loss1.symbol(), self.loss2.symbol())
+
+
+class SubLoss(_Binary):
+    """``a - b``."""
+
+    @staticmethod
+    def formula(a: Any, b: Any) -> Any:
+        return a - b
+
+    def symbol(self) -> sympy.Expr:
+        return latex.add(self.loss1.symbol(), latex.negative(self.loss2.symbol()))
+
+
+class MulLoss(_Binary):
+    """``a b``."""
+
+    @staticmethod
+    def formula(a: Any, b: Any) -> Any:
+        return a * b
+
+    def symbol(self) -> sympy.Expr:
+        return latex.product(self.loss1.symbol(), self.loss2.symbol())
+
+
+class DivLoss(_Binary):
+    """``a / b``."""
+
+    @staticmethod
+    def formula(a: Any, b: Any) -> Any:
+        return a / b
+
+    def symbol(self) -> sympy.Expr:
+        return latex.quotient(self.loss1.symbol(), self.loss2.symbol())
+
+
+class MinLoss(_Binary):
+    """The smaller of two expressions, element by element."""
+
+    @staticmethod
+    def formula(a: Any, b: Any) -> Any:
+        return _extreme(torch.minimum, torch.clamp_max, a, b)
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"min \left({self.loss1.loss_text}, {self.loss2.loss_text}\right)")
+
+
+class MaxLoss(_Binary):
+    """The larger of two expressions, element by element."""
+
+    @staticmethod
+    def formula(a: Any, b: Any) -> Any:
+        return _extreme(torch.maximum, torch.clamp_min, a, b)
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"max \left({self.loss1.loss_text}, {self.loss2.loss_text}\right)")
+
+
+def _extreme(pair: Any, bound: Any, a: Any, b: Any) -> Any:
+    if isinstance(a, Tensor):
+        return pair(a, b) if isinstance(b, Tensor) else bound(a, b)
+    if isinstance(b, Tensor):
+        return bound(b, a)
+    return (min if pair is torch.minimum else max)(a, b)
+
+
+class _Unary(Loss):
+    """One expression and a formula."""
+
+    def __init__(self, loss1: LossLike) -> None:
+        super().__init__()
+        self.loss1 = as_loss(loss1)
+
+    @staticmethod
+    def formula(a: Any) -> Any:
+        raise NotImplementedError
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        return builder.point(type(self).formula, self.loss1.lower(builder, scope), label=type(self).__name__)
+
+
+class NegLoss(_Unary):
+    """``-a``."""
+
+    @staticmethod
+    def formula(a: Any) -> Any:
+        return -a
+
+    def symbol(self) -> sympy.Expr:
+        return latex.negative(self.loss1.symbol())
+
+
+class AbsLoss(_Unary):
+    """``|a|``."""
+
+    @staticmethod
+    def formula(a: Any) -> Any:
+        return abs(a)
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(f"|{self.loss1.loss_text}|")
+
+
+class Detach(_Unary):
+    """The value without its gradient."""
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"detach \left({self.loss1.loss_text} \right)")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        return builder.detach(self.loss1.lower(builder, scope))
+
+
+class Clamp(_Unary):
+    """The value held between two bounds."""
+
+    def __init__(self, loss1: LossLike, low: float | None, high: float | None) -> None:
+        super().__init__(loss1)
+        if low is None and high is None:
+            raise PixyzError("clamp needs min, max or both")
+        self.low, self.high = low, high
+
+    def symbol(self) -> sympy.Expr:
+        text = self.loss1.loss_text
+        if self.low is not None:
+            text = rf"max \left({self.low:g}, {text}\right)"
+        if self.high is not None:
+            text = rf"min \left({self.high:g}, {text}\right)"
+        return latex.leaf(text)
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        low, high = self.low, self.high
+
+        def clamp(x: Tensor) -> Tensor:
+            return torch.clamp(x, low, high)
+
+        return builder.point(clamp, self.loss1.lower(builder, scope), label="clamp", key=id(self))
+
+
+class _Reduction(_Unary):
+    """A reduction over batch and time."""
+
+    word = ""
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"{self.word} \left({self.loss1.loss_text} \right)")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        arg = self.loss1.lower(builder, scope)
+        axes = [a for a in arg.axes if a not in scope.keep]
+        masks = [m for a, m in scope.masks.items() if a in arg.axes]
+        mask = masks[0] if masks and arg.batch == "full" else None
+        return builder.reduce(type(self).formula, arg, axes, batch=True, label=self.word, mask=mask)
+
+
+class BatchMean(_Reduction):
+    """The mean over batch and time."""
+
+    word = "mean"
+    formula = staticmethod(rules.reduce_mean)
+
+
+class BatchSum(_Reduction):
+    """The sum over batch and time."""
+
+    word = "sum"
+    formula = staticmethod(rules.reduce_sum)
+
+
+class Named(_Unary):
+    """An expression whose value is also returned under a name."""
+
+    def __init__(self, loss1: LossLike, name: str) -> None:
+        super().__init__(loss1)
+        self.term = name
+
+    def symbol(self) -> sympy.Expr:
+        return self.loss1.symbol()
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        slot = self.loss1.lower(builder, scope)
+        builder.terms[self.term] = slot
+        return slot
+
+
+class LogProb(Loss):
+    """The log-density of a distribution: :math:`\\log p(x|z)`.
+
+    Args:
+        p: the distribution.
+        sum_features: sum over feature dimensions (result ``[B]``, over series ``[T, B]``).
+        feature_dims: the dimensions to sum, counted as in ``[B, ...]``; all behind the batch if None.
+    """
+
+    def __init__(self, p: Density, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.p = p
+        self.sum_features, self.feature_dims = sum_features, feature_dims
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"\log {self.p.prob_text}")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        return self.p.lower_log_prob(builder, scope, sum_features=self.sum_features, feature_dims=self.feature_dims)
+
+
+class Prob(LogProb):
+    """The density of a distribution: :math:`p(x|z)`."""
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(self.p.prob_text)
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        return builder.point(torch.exp, super().lower(builder, scope), label=self.p.prob_text)
+
+
+class Expectation(Loss):
+    """:math:`\\mathbb{E}_{p(z|x)}[f(x, z)]`, by samples of ``p``.
+
+    Args:
+        p: the distribution; ``p + q`` stands for the product.
+        f: the expression.
+        sample_shape: how many samples; they are a leading dimension of one vectorised evaluation.
+        reparam: pathwise gradients through the draw.
+    """
+
+    def __init__(
+        self, p: Any, f: LossLike, sample_shape: Sequence[int] | int = (1,), reparam: bool = True
+    ) -> None:
+        super().__init__()
+        self.p = p.as_product() if hasattr(p, "as_product") else p
+        self.f = as_loss(f)
+        shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(int(n) for n in sample_shape)
+        if any(n < 1 for n in shape):
+            raise PixyzError(f"sample_shape must be positive numbers, got {shape}")
+        self.sample_shape = tuple(n for n in shape if n > 1)
+        self.reparam = reparam
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"\mathbb{{E}}_{{{self.p.prob_text}}} \left[{self.f.loss_text} \right]")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        particles = tuple(Axis("particle", n) for n in self.sample_shape)
+        drawn = self.p.lower_sample(builder, scope, reparam=self.reparam, particles=particles)
+        inner = scope.child(drawn)
+        inner.keep = scope.keep | set(particles)
+        inner.masks.update(getattr(drawn, "masks", {}))
+        if not scope.keep and not particles:
+            builder.returned.update({k: v for k, v in drawn.items() if not v.axes or getattr(drawn, "masks", None) is None})
+        value = self.f.lower(builder, inner)
+        return builder.reduce(rules.reduce_mean, value, particles, batch=False, label="mean over samples")
+
+
+E = Expectation

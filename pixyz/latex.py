@@ -1,0 +1,89 @@
+"""Text of formulas: names of variables as LaTeX, expressions as sympy trees that stay as they were written.
+
+sympy is imported when a formula is first printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sympy
+
+
+def leaf(text: str) -> sympy.Symbol:
+    """A symbol that prints as ``text``."""
+    import sympy
+
+    return sympy.Symbol(text)
+
+
+def latex_name(name: str) -> str:
+    """``p1`` -> ``p_{1}``, ``alpha`` -> ``\\alpha``, by sympy's rules; LaTeX is left as it is.
+
+    >>> latex_name("p1")
+    'p_{1}'
+    """
+    if not name or any(c in name for c in "\\{}^ "):
+        return name
+    import sympy
+
+    return str(sympy.latex(sympy.Symbol(name)))
+
+
+def add(*terms: sympy.Expr) -> sympy.Expr:
+    """A sum whose terms stay in the order written; nothing cancels."""
+    import sympy
+
+    flat: list[Any] = []
+    for term in terms:
+        flat += list(term.args) if isinstance(term, sympy.Add) else [term]
+    return sympy.Add(*flat, evaluate=False)
+
+
+def negative(term: sympy.Expr) -> sympy.Expr:
+    """``-term``."""
+    import sympy
+
+    return sympy.Mul(sympy.Integer(-1), term, evaluate=False)
+
+
+def product(*factors: sympy.Expr) -> sympy.Expr:
+    """A product whose factors stay in the order written."""
+    import sympy
+
+    flat: list[Any] = []
+    for factor in factors:
+        keep = isinstance(factor, sympy.Mul) and not factor.args[0].is_number
+        flat += list(factor.args) if keep else [factor]
+    return sympy.Mul(*flat, evaluate=False)
+
+
+def quotient(top: sympy.Expr, bottom: sympy.Expr) -> sympy.Expr:
+    """``top / bottom``."""
+    import sympy
+
+    return sympy.Mul(top, sympy.Pow(bottom, sympy.Integer(-1), evaluate=False), evaluate=False)
+
+
+def number(value: float | int) -> sympy.Expr:
+    """A number as it was written."""
+    import sympy
+
+    return sympy.Integer(value) if isinstance(value, int) else sympy.Float(value, 15) if value % 1 else sympy.Float(value)
+
+
+def text(expression: sympy.Expr) -> str:
+    """The LaTeX of an expression, terms in the order written."""
+    import sympy
+
+    return str(sympy.latex(expression, order="none"))
+
+
+def conditional(name: str, var: Sequence[str], cond_var: Sequence[str]) -> str:
+    """``p(x,z|y)``."""
+    inside = ",".join(map(latex_name, var))
+    if cond_var:
+        inside += "|" + ",".join(map(latex_name, cond_var))
+    return f"{latex_name(name)}({inside})"

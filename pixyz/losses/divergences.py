@@ -1,0 +1,181 @@
+"""The Kullback-Leibler divergence: by formula from a registry, by the chain rule for joints, else by samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from pixyz import latex
+from pixyz.distributions.base import Distribution, Params, arguments, sum_over
+from pixyz.distributions.families import Bernoulli, BoundedNormal, Categorical, GroupedOneHot, Normal, TanhNormal
+from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.product import MultiplyDistribution
+from pixyz.expression import Loss
+from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.types import VariableError
+
+if TYPE_CHECKING:
+    import sympy
+
+Formula = Callable[..., Tensor]
+F = TypeVar("F", bound=Formula)
+_FORMULAS: dict[tuple[type, type], Formula] = {}
+
+
+def register_kl(p: type[Distribution], q: type[Distribution]) -> Callable[[F], F]:
+    """Register the KL of two families: a formula whose arguments are parameters, ``p_`` or ``q_`` in front.
+
+    The result keeps feature dimensions (event dimensions summed), as ``log_density`` does.
+    """
+
+    def keep(formula: F) -> F:
+        _FORMULAS[p, q] = formula
+        return formula
+
+    return keep
+
+
+def kl_formula(p: Distribution, q: Distribution) -> Formula | None:
+    """The formula that is registered for the families of two distributions, exactly."""
+    a, b = p.atom, q.atom
+    if not isinstance(a, ParametricDistribution) or not isinstance(b, ParametricDistribution):
+        return None
+    return _FORMULAS.get((a.family(), b.family()))
+
+
+class KullbackLeibler(Loss):
+    r"""The Kullback-Leibler divergence, :math:`D_{KL}[p\|q] = \mathbb{E}_p[\log p - \log q]`, ``[B]``.
+
+    Analytic where a formula is registered for the two families; for joints by the chain rule, factor by factor,
+    :math:`\sum_i \mathbb{E}[D_{KL}[p_i\|q_i]]`; else by samples of ``p``.
+
+    Args:
+        p, q: distributions of the same variables.
+        dim: sum over this dimension only (counted as in ``[B, ...]``); over all features if None.
+        analytical: False always samples.
+        sample_shape: how many samples, where sampled.
+
+    Raises:
+        VariableError: ``p`` and ``q`` are of different variables.
+    """
+
+    def __init__(
+        self, p: Distribution, q: Distribution, dim: int | None = None, analytical: bool = True,
+        sample_shape: Sequence[int] = (1,),
+    ) -> None:
+        super().__init__()
+        if set(p.var) != set(q.var):
+            raise VariableError(
+                f"the KL of {p.prob_text} and {q.prob_text}: they are of different variables, {p.var} and {q.var}; "
+                "rename one with replace_var"
+            )
+        self.p, self.q, self.dim, self.analytical = p, q, dim, analytical
+        self.sample_shape = tuple(int(n) for n in sample_shape if n > 1)
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"D_{{KL}} \left[{self.p.prob_text}||{self.q.prob_text} \right]")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        dims = None if self.dim is None else (self.dim,)
+        if self.analytical:
+            pairs = _pairs(self.p, self.q)
+            if pairs is not None:
+                return self._chain(builder, scope, pairs, dims)
+        return self._sampled(builder, scope)
+
+    def _chain(
+        self, builder: Builder, scope: Scope, pairs: list[tuple[Distribution, Distribution]], dims: tuple[int, ...] | None
+    ) -> Slot:
+        inner, total = scope.child(), None
+        for i, (p, q) in enumerate(pairs):
+            formula = kl_formula(p, q)
+            assert formula is not None
+            term = lower_kl(builder, formula, p.lower_params(builder, inner), q.lower_params(builder, inner),
+                            f"KL[{p.prob_text} || {q.prob_text}]", dims)
+            total = term if total is None else builder.point(_add, total, term, label="chain rule")
+            later = {v for a, b in pairs[i + 1 :] for v in (*a.cond_var, *b.cond_var)}
+            if later & set(p.var):
+                inner.values.update(p.lower_sample(builder, inner))
+        assert total is not None
+        return total
+
+    def _sampled(self, builder: Builder, scope: Scope) -> Slot:
+        particles = tuple(Axis("particle", n) for n in self.sample_shape)
+        inner = scope.child(self.p.lower_sample(builder, scope, particles=particles))
+        inner.keep = scope.keep | set(particles)
+        log_p = self.p.lower_log_prob(builder, inner)
+        log_q = self.q.lower_log_prob(builder, inner)
+        value = builder.point(_sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}")
+        return builder.reduce(rules.reduce_mean, value, particles, batch=False, label="mean over samples")
+
+
+def lower_kl(
+    builder: Builder, formula: Formula, p: Params, q: Params, label: str, dims: tuple[int, ...] | None = None
+) -> Slot:
+    """Write the KL of two families from their parameters, features summed."""
+    args = [(p if n.startswith("p_") else q)[n[2:]] for n in arguments(formula)]
+    return sum_over(builder, builder.point(formula, *args, label=label), True, dims, label)
+
+
+def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distribution]] | None:
+    """Factors of ``p`` and ``q`` with the same variables, parents first; None if any has no formula."""
+    owners: dict[Hashable, Distribution] = {frozenset(f.var): f for f in q.factors()}
+    pairs = []
+    for factor in reversed(p.factors()) if isinstance(p, MultiplyDistribution) else p.factors():
+        other = owners.get(frozenset(factor.var))
+        if other is None or kl_formula(factor, other) is None:
+            return None
+        pairs.append((factor, other))
+    return pairs if len(pairs) == len(owners) else None
+
+
+def _add(a: Any, b: Any) -> Any:
+    return a + b
+
+
+def _sub(a: Any, b: Any) -> Any:
+    return a - b
+
+
+@register_kl(Normal, Normal)
+def kl_normal(p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
+    r""":math:`\log(\sigma_q/\sigma_p) + (\sigma_p^2 + (\mu_p-\mu_q)^2)/2\sigma_q^2 - 1/2`."""
+    ratio = (p_scale / q_scale).square()
+    return 0.5 * (ratio + ((p_loc - q_loc) / q_scale).square() - 1.0 - ratio.log())
+
+
+@register_kl(TanhNormal, TanhNormal)
+def kl_tanh_normal(p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
+    """The KL does not change under a bijection of the variable."""
+    return kl_normal(p_loc, p_scale, q_loc, q_scale)
+
+
+@register_kl(BoundedNormal, BoundedNormal)
+def kl_bounded_normal(
+    p_bounded_loc: Tensor, p_bounded_scale: Tensor, q_bounded_loc: Tensor, q_bounded_scale: Tensor
+) -> Tensor:
+    """The KL of the normals with the bounded parameters."""
+    return kl_normal(p_bounded_loc, p_bounded_scale, q_bounded_loc, q_bounded_scale)
+
+
+@register_kl(Bernoulli, Bernoulli)
+def kl_bernoulli(p_probs: Tensor, p_logits: Tensor, q_logits: Tensor) -> Tensor:
+    r""":math:`p (l_p - l_q) - \log(1+e^{l_p}) + \log(1+e^{l_q})`."""
+    softplus = torch.nn.functional.softplus
+    return p_probs * (p_logits - q_logits) - softplus(p_logits) + softplus(q_logits)
+
+
+@register_kl(Categorical, Categorical)
+def kl_categorical(p_probs: Tensor, p_log_probs: Tensor, q_log_probs: Tensor) -> Tensor:
+    r""":math:`\sum_k p_k (\log p_k - \log q_k)`."""
+    return (p_probs * (p_log_probs - q_log_probs)).sum(-1)
+
+
+@register_kl(GroupedOneHot, GroupedOneHot)
+def kl_grouped(p_probs: Tensor, p_log_probs: Tensor, q_log_probs: Tensor) -> Tensor:
+    """Group by group; groups are features and are summed."""
+    return kl_categorical(p_probs, p_log_probs, q_log_probs)
+

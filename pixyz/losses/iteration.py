@@ -1,0 +1,198 @@
+"""IterativeLoss: the sum of a step's objective over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pixyz import latex
+from pixyz.distributions.base import Distribution
+from pixyz.distributions.deterministic import Deterministic
+from pixyz.distributions.graph import children_first
+from pixyz.distributions.recurrence import Recurrence, Step, close_step, open_step
+from pixyz.expression import Expectation, Loss, LossLike, as_loss, walk
+from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.types import PixyzError, VariableError, VarSpec
+
+if TYPE_CHECKING:
+    import sympy
+
+
+class IterativeLoss(Loss):
+    r"""The sum of a step's objective over time, :math:`\sum_{t} L_t(x_t, z_t, z_{t-1})` (Suzuki et al. 2023, Fig. 9).
+
+    A carried variable, and what it is drawn from, is drawn once in a step; every term of the step sees that draw.
+    The time loop is split: only what the carried values need stays in it.
+
+    Args:
+        step_loss: the objective of a step. ``.mean()`` in it is over the batch at each step.
+        max_iter: the number of steps; the length of the series if None.
+        series_var, update_value, timestep_var: see :class:`pixyz.distributions.recurrence.Recurrence`.
+        slice_step: a Deterministic that makes the step's variables from whole series and the step's number.
+        mask_var, reset_var, init, start, lags, reverse, fission: see ``Recurrence``. Without ``mask_var`` an input
+            called ``mask``, ``[T, B]``, is used if it is given.
+        reduction: ``"sum"`` over steps (``[B]``), ``"frame"``: the sum over valid frames divided by their number,
+            None: ``[T, B]``.
+        terms: named expressions of the step that are also returned, ``[T, B]``, differentiable.
+        returns: drawn variables that are also returned as series ``[T, B, ...]``; the final carried values come
+            under their carried names, ready to be the start of the next chunk.
+    """
+
+    def __init__(
+        self, step_loss: Loss, max_iter: int | None = None, series_var: VarSpec = (),
+        update_value: Mapping[str, str | Sequence[str]] | None = None, slice_step: Distribution | None = None,
+        timestep_var: VarSpec = (), mask_var: str | None = None, reset_var: str | None = None,
+        init: Mapping[str, Any] | None = None, start: Mapping[str, str] | None = None,
+        lags: Mapping[str, tuple[str, int]] | None = None, reverse: bool = False, reduction: str | None = "sum",
+        terms: Mapping[str, LossLike] | None = None, returns: VarSpec = (), fission: bool = True,
+    ) -> None:
+        super().__init__()
+        if max_iter is not None and (not isinstance(max_iter, int) or max_iter < 1):
+            raise PixyzError(f"max_iter must be a positive whole number or None, got {max_iter!r}")
+        if reduction not in ("sum", "frame", None):
+            raise PixyzError(f"reduction must be 'sum', 'frame' or None, got {reduction!r}")
+        self.step_loss = as_loss(step_loss)
+        self.slice_step = slice_step
+        self.recurrence = Recurrence(
+            series_var, update_value, None if slice_step is not None else max_iter, init, start, reset_var, mask_var,
+            lags, () if slice_step is not None else timestep_var, reverse, fission,
+        )
+        self.max_iter, self.reduction = max_iter, reduction
+        self.returns = [returns] if isinstance(returns, str) else list(returns)
+        self.term_losses = torch.nn.ModuleList([as_loss(t) for t in (terms or {}).values()])
+        self.term_names = list(terms or {})
+        self.timestep_var = [timestep_var] if isinstance(timestep_var, str) else list(timestep_var)
+
+    def symbol(self) -> sympy.Expr:
+        steps = str(self.max_iter) if self.max_iter else latex.latex_name("t_max")
+        inner = self.step_loss.loss_text
+        if self.slice_step is not None:
+            inner = rf"\mathbb{{E}}_{{{self.slice_step.prob_text}}} \left[{inner} \right]"
+        return latex.leaf(rf"\sum_{{t=0}}^{{{steps} - 1}} {inner}")
+
+    # ---------------------------------------------------------------- lowering
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        r = self.recurrence
+        factors, particles = self._path()
+        shapes = {v: f.features_shape for f in factors for v in f.var if len(f.features_shape)}
+        slices = None if self.slice_step is None else self._slices
+        step = open_step(r, builder, scope, shapes, particles, self.loss_text_short(), slices)
+        step.scope.particles = particles
+        with builder.body(step.loop):
+            self._draw_path(builder, step, factors, particles)
+            inner = step.scope.child()
+            inner.keep = scope.keep | {step.axis, *particles}
+            value = self._term(builder, inner, step, self.step_loss)
+            for name, term in zip(self.term_names, self.term_losses, strict=True):
+                builder.terms[name] = self._term(builder, inner, step, term)  # type: ignore[arg-type]
+        close_step(r, builder, step)
+        self._collect(builder, step)
+        return self._reduce(builder, step, value)
+
+    def loss_text_short(self) -> str:
+        """What the loop is over, for the printed plan."""
+        return ", ".join(self.recurrence.series_var)
+
+    def _path(self) -> tuple[list[Distribution], tuple[Axis, ...]]:
+        """The factors that draw carried variables and their ancestors, parents first."""
+        owner: dict[str, Distribution] = {}
+        shapes: dict[int, tuple[int, ...]] = {}
+        clash: dict[str, Distribution] = {}
+        for root in (self.step_loss, *self.term_losses):
+            for node in walk(root):
+                if not isinstance(node, Expectation) or not isinstance(node.p, Distribution):
+                    continue
+                for factor in node.p.factors():
+                    for v in factor.var:
+                        if v in owner and owner[v].identity() != factor.identity():
+                            clash[v] = factor
+                        owner.setdefault(v, factor)
+                        shapes[id(owner[v])] = max(shapes.get(id(owner[v]), ()), node.sample_shape)
+        known = {*self.recurrence.series_var, *self.recurrence.carried, *self.recurrence.lags}
+        needed: list[Distribution] = []
+        stack = [v for v in self.recurrence.update if v in owner]
+        while stack:
+            v = stack.pop()
+            if v in clash:
+                raise VariableError(
+                    f"{v!r} is carried along the loop (or something carried depends on it) and drawn by two different "
+                    f"distributions, {owner[v].prob_text} and {clash[v].prob_text}"
+                )
+            if owner[v] not in needed:
+                needed.append(owner[v])
+                stack += [c for c in owner[v].cond_var if c in owner and c not in known]
+        sizes = max([shapes.get(id(f), ()) for f in needed], default=())
+        return children_first(needed)[::-1], tuple(Axis("particle", n) for n in sizes)
+
+    @staticmethod
+    def _draw_path(builder: Builder, step: Step, factors: Sequence[Distribution], particles: tuple[Axis, ...]) -> None:
+        path = dict(step.scope.path)
+        step.scope.path = {}
+        for factor in factors:
+            found = factor.lower_sample(builder, step.scope, particles=particles)
+            for v in factor.var:
+                step.scope.values[v] = found[v]
+                path[v] = (factor.identity(), found[v])
+        step.scope.path = path
+
+    def _slices(self, builder: Builder, scope: Scope) -> dict[str, Slot]:
+        assert self.slice_step is not None
+        module = self.slice_step.atom
+        if not isinstance(module, Deterministic) or self.max_iter is None:
+            raise PixyzError("slice_step must be a Deterministic, and max_iter be given with it")
+        time = [v for v in module.cond_var if v in self.timestep_var or v == "t"]
+        args = [v for v in module.cond_var if v not in time]
+        axis, whole = Axis("time", self.max_iter), Axis("time")
+        slots = [builder.relabel(scope.lookup(v), whole, v) for v in args]
+        call = _Slices(module, time, args, self.max_iter)
+        made = builder.series(call, slots, [(v, axis) for v in module.var], whole, module.prob_text, key=None)
+        return dict(zip(module.var, made, strict=True))
+
+    @staticmethod
+    def _term(builder: Builder, scope: Scope, step: Step, loss: Loss) -> Slot:
+        value = loss.lower(builder, scope)
+        value = builder.reduce(rules.reduce_mean, value, scope.particles, batch=False, label="mean over samples")
+        if step.mask is not None and value.batch == "full":
+            value = builder.point(rules.blank, step.mask, value, label="valid frames")
+        return value
+
+    def _collect(self, builder: Builder, step: Step) -> None:
+        for name in self.returns:
+            slot = step.scope.lookup(name)
+            if step.axis not in slot.axes:
+                raise VariableError(f"returns={name!r}: the step draws {sorted(step.scope.values)}, and this is no series")
+            builder.returned[name] = slot
+        if self.returns:
+            for carry in step.loop.carries:
+                assert carry.out is not None
+                pick = rules.first if self.recurrence.reverse else rules.last
+                final = builder.series(pick, [carry.out], [(carry.name, None)], step.axis, f"final {carry.name}", key=None)
+                builder.returned[carry.name] = final[0]
+
+    def _reduce(self, builder: Builder, step: Step, value: Slot) -> Slot:
+        if self.reduction is None:
+            return value
+        if step.axis not in value.axes:
+            like = next((s for s in step.scope.values.values() if step.axis in s.axes and s.batch == "full"), None)
+            if like is None:
+                raise PixyzError(f"the step's objective {self.step_loss.loss_text} does not depend on the step")
+            value = builder.expand(value, like, (step.axis, *value.axes))
+        if self.reduction == "sum":
+            return builder.reduce(rules.reduce_sum, value, [step.axis], batch=False, label="sum over steps")
+        mask = step.mask if value.batch == "full" else None
+        return builder.reduce(rules.reduce_mean, value, [step.axis], batch=True, label="mean over frames", mask=mask)
+
+
+class _Slices:
+    """Calls a slice step for each number and stacks the results."""
+
+    def __init__(self, module: Distribution, time: list[str], args: list[str], steps: int) -> None:
+        self.module, self.time, self.args, self.steps = module, time, args, steps
+
+    def __call__(self, *series: Any) -> tuple[torch.Tensor, ...]:
+        fixed = dict(zip(self.args, series, strict=True))
+        rows = [self.module(**fixed, **dict.fromkeys(self.time, t)) for t in range(self.steps)]
+        return tuple(torch.stack([row[v] for row in rows]) for v in self.module.var)

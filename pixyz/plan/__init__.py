@@ -1,0 +1,16 @@
+"""Lowering: an objective becomes a list of single-assignment steps, and the steps become Python source.
+
+The pipeline, one module each, in the order in which an objective passes through them::
+
+    graph      Slot, Step, Loop, Axis: what a plan is made of
+    builder    Builder and Scope: distributions and losses write their steps here, common steps once
+    fission    which steps must stay in a time loop, which are hoisted or sunk; the order of all steps
+    emit       steps -> the text of a Python function
+    program    Plan: the compiled function, its printed form, its inputs and outputs
+"""
+
+from pixyz.plan.builder import Builder, Scope
+from pixyz.plan.graph import Axis, Loop, Slot, Step
+from pixyz.plan.program import Plan, PlanCache, compile_plan
+
+__all__ = ["Axis", "Builder", "Loop", "Plan", "PlanCache", "Scope", "Slot", "Step", "compile_plan"]

@@ -1,0 +1,93 @@
+"""Names that every part of the library shares: the protocol of a density, errors, type aliases.
+
+An expression (:mod:`pixyz.expression`) knows a distribution only as a :class:`Density`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixyz.plan import Axis, Builder, Scope, Slot
+
+    TensorDict = Mapping[str, Tensor]
+
+VarSpec = str | Sequence[str]
+"""A variable name or several; ``"x"`` and ``["x"]`` mean the same."""
+
+
+class PixyzError(ValueError):
+    """Base of the library's errors: a value, name or shape that cannot be used as it was given."""
+
+
+class VariableError(PixyzError):
+    """A variable is missing, clashes with another one, or may not be called so."""
+
+
+class ShapeError(PixyzError):
+    """A tensor has a shape that the declared variables do not allow."""
+
+
+@runtime_checkable
+class Density(Protocol):
+    """All that an expression may ask of a distribution."""
+
+    @property
+    def var(self) -> list[str]: ...
+
+    @property
+    def cond_var(self) -> list[str]: ...
+
+    @property
+    def input_var(self) -> list[str]: ...
+
+    @property
+    def prob_text(self) -> str: ...
+
+    def lower_sample(
+        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+    ) -> dict[str, Slot]: ...
+
+    def lower_log_prob(
+        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    ) -> Slot: ...
+
+
+def names(var: VarSpec | None, what: str = "var") -> list[str]:
+    """A list of variable names from a name or several.
+
+    Raises:
+        VariableError: a name is not a string, is empty, is ``self``, or occurs twice.
+
+    >>> names("x"), names(("x", "y"))
+    (['x'], ['x', 'y'])
+    """
+    if var is None:
+        return []
+    found = [var] if isinstance(var, str) else list(var)
+    for name in found:
+        if not isinstance(name, str) or not name:
+            raise VariableError(f"{what} must be names of variables (strings), got {name!r}; write {what}=[\"x\"]")
+        if name == "self":
+            raise VariableError(f"a variable in {what} may not be called 'self'; choose another name")
+    if len(set(found)) != len(found):
+        raise VariableError(f"{what} names a variable twice: {found}; give each variable its own name")
+    return found
+
+
+def as_tensor_dict(x: Any, input_var: Sequence[str], owner: str) -> dict[str, Any]:
+    """A dict of variables from a mapping, a tensor (the first input variable) or a list (all of them, in order)."""
+    if isinstance(x, Mapping):
+        return dict(x)
+    if isinstance(x, (list, tuple)):
+        if len(x) != len(input_var):
+            raise VariableError(f"{owner} takes the variables {list(input_var)}, got a list of {len(x)}; give a dict")
+        return dict(zip(input_var, x, strict=True))
+    if hasattr(x, "shape"):
+        if not input_var:
+            raise VariableError(f"{owner} has no input variable, got a tensor; give a dict")
+        return {input_var[0]: x}
+    raise VariableError(f"{owner} expected a dict of variables, a tensor or a list, got {type(x).__name__}")

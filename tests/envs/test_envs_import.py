@@ -1,0 +1,62 @@
+"""Importing the package costs nothing, and reaches no higher layer."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import envs
+
+ROOT = Path(envs.__file__).parent
+
+
+def run(code: str) -> str:
+    """The output of `code` in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_import_loads_no_simulator_and_no_torch() -> None:
+    heavy = "{'torch', 'gymnasium', 'mujoco', 'dm_control', 'pixyz', 'worldmodels', 'agents'}"
+    assert run(f"import sys, envs; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+def test_modules_import_only_what_this_layer_may() -> None:
+    allowed = {"envs", "numpy", "gymnasium", "dm_control", "mujoco"} | set(sys.stdlib_module_names)
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert {name.partition(".")[0] for name in names} <= allowed, path.name
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(envs, name) is not None for name in envs.__all__)
+    assert dir(envs) == sorted(envs.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = envs.nothing
+
+
+def test_functions_are_never_hidden_by_submodules() -> None:
+    code = "import envs.vector, envs.adapted, envs; print(callable(envs.make), callable(envs.adapt))"
+    assert run(code) == "True True"
+
+
+def test_a_missing_simulator_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules[{!r}] = None\nimport envs\n"
+        "try: envs.make({!r})\nexcept envs.MissingExtra as error: print(isinstance(error, ValueError), error)"
+    )
+    for module, env_id in (
+        ("gymnasium", "Pendulum-v1"),
+        ("dm_control", "dm_control/cartpole-swingup"),
+        ("mujoco", "dm_control/cartpole-swingup"),
+        ("mujoco", "HalfCheetah-v5"),
+    ):
+        told = run(code.format(module, env_id))
+        assert told.startswith("True") and repr(module) in told, told
+        assert 'pip install "pixyz-worldmodels[sim]"' in told
