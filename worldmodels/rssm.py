@@ -1,0 +1,287 @@
+r"""RSSM: the recurrent state-space model of PlaNet and Dreamer, with Gaussian or categorical latents.
+
+.. math::
+    h_t = f(h_{t-1}, s_{t-1}, a_{t-1}), \quad s_t \sim q(s_t|h_t, e_t), \quad \hat s_t \sim p(s_t|h_t), \quad
+    e_t = \mathrm{enc}(x_t)
+
+    L = \mathbb{E}_q \sum_t -\log p(x_t, r_t, c_t|h_t, s_t) + \beta_{dyn} \max(1, D_{KL}[\bar q\|p])
+        + \beta_{rep} \max(1, D_{KL}[q\|\bar p])
+
+(Hafner et al. 2019, 2023 eq. 4-5; the bar stops gradients.)  The pieces are distributions, and the objective is an
+expression over them: what prints is what trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedOneHot, Normal, Scan, TwoHot
+from pixyz.expression import E, LogProb, Loss
+from pixyz.losses import IterativeLoss, KullbackLeibler
+from pixyz.types import PixyzError
+from worldmodels.decoder import Reconstruction
+from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
+from worldmodels.types import Policy, State
+
+RESERVED = ("deter", "stoch", "embed", "action", "reward", "cont", "is_first", "is_last", "is_terminal")
+
+
+@dataclass(frozen=True)
+class RSSMConfig:
+    """Sizes and weights of an RSSM; the defaults are DreamerV3's smallest published size (``size1m``).
+
+    Args:
+        latent: categorical (``groups`` one-hot variables of ``classes``) or gaussian (``groups`` numbers).
+        core: a GRU of ``blocks`` blocks, or a plain one.
+        free_nats: each KL below this many nats a frame costs nothing.
+        dyn_scale, rep_scale: weights of the two KL terms.
+        unimix: the share of the uniform distribution in a categorical latent.
+        min_scale: the smallest standard deviation of a Gaussian latent.
+    """
+
+    latent: Literal["categorical", "gaussian"] = "categorical"
+    core: Literal["block_gru", "gru"] = "block_gru"
+    deter: int = 512
+    hidden: int = 64
+    groups: int = 32
+    classes: int = 4
+    blocks: int = 8
+    units: int = 64
+    encoder_layers: int = 3
+    decoder_layers: int = 3
+    prior_layers: int = 2
+    posterior_layers: int = 1
+    reward_layers: int = 1
+    continue_layers: int = 1
+    depth: int = 4
+    bins: int = 255
+    free_nats: float = 1.0
+    dyn_scale: float = 1.0
+    rep_scale: float = 0.1
+    unimix: float = 0.01
+    min_scale: float = 0.1
+
+    @property
+    def stoch(self) -> int:
+        """The size of the stochastic state."""
+        return self.groups * self.classes if self.latent == "categorical" else self.groups
+
+    @property
+    def features(self) -> int:
+        """The size of what heads read."""
+        return self.deter + self.stoch
+
+
+def join(*parts: Tensor) -> Tensor:
+    """Concatenate features."""
+    return torch.cat(parts, -1)
+
+
+class Encoder(Deterministic):
+    """``e = enc(x)``: vectors through symlog and an MLP, images (``[H, W, C]``, uint8 or in [0, 1]) through convolutions."""
+
+    def __init__(self, shapes: Mapping[str, Sequence[int]], config: RSSMConfig) -> None:
+        super().__init__("embed", list(shapes), name="enc")
+        self.images = [k for k, s in shapes.items() if len(s) == 3]
+        self.vectors = [k for k, s in shapes.items() if len(s) == 1]
+        size = sum(shapes[k][0] for k in self.vectors)
+        self.mlp = MLP(size, config.units, config.encoder_layers) if self.vectors else None
+        self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(shapes[k]), config.depth) for k in self.images})
+        self.out = (config.units if self.vectors else 0) + sum(c.out for c in self.cnn.values())  # type: ignore[misc]
+
+    def forward(self, **obs: Tensor) -> dict[str, Tensor]:
+        parts = []
+        if self.mlp is not None:
+            x = join(*[obs[k] for k in self.vectors])
+            parts.append(self.mlp(torch.sign(x) * torch.log1p(x.abs())))
+        parts += [self.cnn[k](obs[k]) for k in self.images]
+        return {"embed": parts[0] if len(parts) == 1 else join(*parts)}
+
+
+class Dynamics(Deterministic):
+    """``h = f(h_prev, s_prev, a_prev)``."""
+
+    def __init__(self, action_size: int, config: RSSMConfig) -> None:
+        super().__init__("deter", ["deter_prev", "stoch_prev", "action_prev"], name="f", features_shape=[config.deter])
+        self.core: nn.Module
+        if config.core == "block_gru":
+            self.core = BlockGRU(config.deter, config.stoch, action_size, config.hidden, config.blocks)
+        else:
+            self.core = GRUCore(config.deter, config.stoch, action_size, config.hidden)
+
+    def forward(self, deter_prev: Tensor, stoch_prev: Tensor, action_prev: Tensor) -> dict[str, Tensor]:
+        return {"deter": self.core(deter_prev, stoch_prev, action_prev)}
+
+
+class CategoricalLatent(GroupedOneHot):
+    """``s``: one-hot groups from an MLP."""
+
+    def __init__(self, cond_var: list[str], name: str, size: int, layers: int, config: RSSMConfig) -> None:
+        super().__init__(config.groups, config.classes, "stoch", cond_var, name, unimix=config.unimix)
+        self.net = MLP(size, config.hidden, layers, config.stoch)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(join(*[given[v] for v in self.cond_var]))}
+
+
+class GaussianLatent(Normal):
+    """``s``: a diagonal normal from an MLP."""
+
+    def __init__(self, cond_var: list[str], name: str, size: int, layers: int, config: RSSMConfig) -> None:
+        super().__init__("stoch", cond_var, name, features_shape=[config.stoch])
+        self.net = MLP(size, config.hidden, layers, 2 * config.stoch)
+        self.min_scale = config.min_scale
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        loc, scale = self.net(join(*[given[v] for v in self.cond_var])).chunk(2, -1)
+        return {"loc": loc, "scale": F.softplus(scale) + self.min_scale}
+
+
+class ScalarHead(TwoHot):
+    """A number of any size (a reward, a return) from the state."""
+
+    def __init__(self, var: str, name: str, size: int, units: int, layers: int, bins: int) -> None:
+        super().__init__(var, ["deter", "stoch"], name, bins=bins)
+        self.net = MLP(size, units, layers, bins, outscale=0.0)
+
+    def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(join(deter, stoch))}
+
+
+class ContinueHead(Bernoulli):
+    """The probability that the episode goes on, from the state."""
+
+    def __init__(self, size: int, units: int, layers: int) -> None:
+        super().__init__("cont", ["deter", "stoch"], "p_c", features_shape=[1])
+        self.net = MLP(size, units, layers, 1)
+
+    def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(join(deter, stoch))}
+
+
+class RSSM(nn.Module):
+    """A recurrent state-space model of dict observations, rewards and continuation.
+
+    Args:
+        shapes: observation key -> shape of one observation: ``[D]`` for vectors, ``[H, W, C]`` for images.
+        action_size: the size of an action (one-hot for discrete ones).
+        config: sizes and weights.
+        fission: split the time loop; False is the reference in tests.
+
+    Raises:
+        PixyzError: an observation key is one of the model's own names, or a shape is neither vector nor image.
+    """
+
+    def __init__(
+        self, shapes: Mapping[str, Sequence[int]], action_size: int, config: RSSMConfig | None = None, fission: bool = True
+    ) -> None:
+        super().__init__()
+        config = config or RSSMConfig()
+        taken = [k for k in shapes if k in RESERVED or k.endswith("_prev")]
+        if taken or not shapes:
+            raise PixyzError(f"observation keys must be given and differ from {RESERVED} and *_prev, got {list(shapes)}")
+        odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
+        if odd:
+            raise PixyzError(f"observations are vectors [D] or images [H, W, C], got {odd}")
+        self.config, self.keys, self.action_size = config, list(shapes), action_size
+        latent = CategoricalLatent if config.latent == "categorical" else GaussianLatent
+        size, c = config.features, config
+        self.encoder = Encoder(shapes, c)
+        self.dynamics = Dynamics(action_size, c)
+        self.posterior = latent(["deter", "embed"], "q", c.deter + self.encoder.out, c.posterior_layers, c)
+        self.prior = latent(["deter"], "p", c.deter, c.prior_layers, c)
+        self.decoder = Reconstruction(shapes, size, c.units, c.decoder_layers, c.depth)
+        self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
+        self.cont = ContinueHead(size, c.units, c.continue_layers)
+        self.carry = {"deter": "deter_prev", "stoch": "stoch_prev"}
+        self.filter_options: dict[str, Any] = {
+            "series_var": [*self.keys, "reward", "cont"], "update_value": self.carry,
+            "init": {"deter_prev": 0, "stoch_prev": 0, "action_prev": 0},
+            "lags": {"action_prev": ("action", -1)}, "reset_var": "is_first", "fission": fission,
+        }
+        self._objective = IterativeLoss(
+            E(self.step, self.terms()), reduction="frame", returns=["deter", "stoch"], **self.filter_options
+        )
+
+    # ---------------------------------------------------------------- expressions
+
+    @property
+    def step(self) -> Distribution:
+        """One step of filtering: ``q(s|h, e) f(h|...) enc(e|x)``."""
+        return self.encoder * self.dynamics * self.posterior
+
+    def terms(self) -> Loss:
+        """What a step costs: reconstruction, reward, continuation and the two KL terms, each named."""
+        c, q, p = self.config, self.posterior, self.prior
+        dyn = KullbackLeibler(q.detach(), p).clamp(min=c.free_nats).named("dyn")
+        rep = KullbackLeibler(q, p.detach()).clamp(min=c.free_nats).named("rep")
+        heads = (-LogProb(self.decoder)).named("rec") - LogProb(self.reward).named("rew") - LogProb(self.cont).named("con")
+        return heads + c.dyn_scale * dyn + c.rep_scale * rep
+
+    @property
+    def objective(self) -> Loss:
+        """The negative evidence bound with balanced KL, a mean over frames.
+
+        Its variables: the observation keys, ``action``, ``reward [T, B, 1]``, ``cont [T, B, 1]``, ``is_first [T, B]``.
+        The state before the first step may be given as ``deter_prev``, ``stoch_prev`` and ``action_prev``.
+        """
+        return self._objective
+
+    def scan(self) -> Scan:
+        """The filter over a sequence as a distribution over states."""
+        return Scan(self.step, **self.filter_options)
+
+    def dream(self, policy: Distribution, horizon: int, grad: bool = False) -> Scan:
+        """Imagination: policy, dynamics and prior for ``horizon`` steps from a state, without data.
+
+        It draws ``action_prev``, the action taken *before* each state, and binds all states, the first included, as
+        ``deter_all`` and ``stoch_all``, ``[H + 1, ...]``.
+        """
+        acting = policy.at(action="action_prev", deter="deter_prev", stoch="stoch_prev")
+        return Scan(
+            acting * self.dynamics * self.prior, steps=horizon, update_value=self.carry,
+            start={"deter_prev": "deter", "stoch_prev": "stoch"},
+            path={"deter_all": "deter_prev", "stoch_all": "stoch_prev"}, grad=grad,
+        )
+
+    # ---------------------------------------------------------------- states
+
+    def initial(self, batch: int) -> State:
+        """Zeros: ``deter [B, D]``, ``stoch [B, S]``."""
+        like = next(self.parameters())
+        return {"deter": like.new_zeros(batch, self.config.deter), "stoch": like.new_zeros(batch, self.config.stoch)}
+
+    def observe(self, state: State, step: Mapping[str, Tensor]) -> State:
+        """The state after an observation; ``step`` holds the observation keys, ``action_prev`` and maybe ``is_first``."""
+        given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": step["action_prev"]}
+        if "is_first" in step:
+            keep = (~step["is_first"].bool()).to(given["deter_prev"].dtype).unsqueeze(-1)
+            given = {k: v * keep for k, v in given.items()}
+        drawn = self.step.sample({**given, **{k: step[k] for k in self.keys}}, return_all=False)
+        return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
+
+    def predict(self, state: State, step: Mapping[str, Tensor]) -> State:
+        """The state after ``step["action_prev"]``, without an observation."""
+        given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": step["action_prev"]}
+        drawn = (self.dynamics * self.prior).sample(given, return_all=False)
+        return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
+
+    def imagine(self, state: State, policy: Policy, horizon: int) -> State:
+        """``horizon`` steps of a policy: ``deter``, ``stoch`` and the ``action`` before each, ``[H, B, ...]``."""
+        rows: list[State] = []
+        for _ in range(horizon):
+            action = policy(state)
+            state = self.predict(state, {"action_prev": action})
+            rows.append({**state, "action": action})
+        return {k: torch.stack([row[k] for row in rows]) for k in rows[0]}
+
+    @staticmethod
+    def features(state: State) -> Tensor:
+        """``[..., D + S]``."""
+        return join(state["deter"], state["stoch"])
