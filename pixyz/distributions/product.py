@@ -44,6 +44,12 @@ class MultiplyDistribution(Distribution):
         return "Joint"
 
     @property
+    def prob_text(self) -> str:
+        if len({f.name for f in self._ordered}) > 1:
+            return self.prob_factorized_text
+        return super().prob_text
+
+    @property
     def prob_factorized_text(self) -> str:
         return "".join(f.prob_text for f in self._ordered)
 

@@ -170,7 +170,7 @@ def first(x: Tensor) -> tuple[Tensor]:
 
 def lagged(x: Tensor, start: Tensor) -> tuple[Tensor]:
     """The series one step later: ``start, x[0], ..., x[T-2]``."""
-    return (torch.cat([start.to(x.dtype).expand_as(x[0]).unsqueeze(0), x[:-1]]),)
+    return (torch.cat([lift(start.to(x.dtype), x[0]).expand_as(x[0]).unsqueeze(0), x[:-1]]),)
 
 
 class Window:

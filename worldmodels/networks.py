@@ -1,0 +1,227 @@
+"""Networks of world models: dense and block-dense layers, recurrent cores, convolutions (DreamerV3, 2024).
+
+Every layer is linear -> RMS norm -> SiLU.  Weights start as truncated normals of variance 1/fan_in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixyz.types import ShapeError
+from worldmodels.normalization import RMSNorm
+
+MULTIPLIERS = (2, 3, 4, 4)
+"""Channels of the four convolutions, in units of ``depth``."""
+
+
+def init_weight(weight: Tensor, fan_in: int, outscale: float = 1.0) -> None:
+    """Truncated normal (at two deviations) of variance ``outscale^2 / fan_in``."""
+    with torch.no_grad():
+        if outscale == 0.0:
+            weight.zero_()
+        else:
+            std = outscale * 1.1368 / fan_in**0.5
+            nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std)
+
+
+def linear(size: int, out: int, outscale: float = 1.0) -> nn.Linear:
+    """A dense layer ``[..., size] -> [..., out]``."""
+    layer = nn.Linear(size, out)
+    init_weight(layer.weight, size, outscale)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Layer(nn.Sequential):
+    """Linear, RMS norm, SiLU."""
+
+    def __init__(self, size: int, units: int) -> None:
+        super().__init__(linear(size, units), RMSNorm(units), nn.SiLU())
+
+
+class MLP(nn.Sequential):
+    """``layers`` layers of ``units``, and a last dense layer where ``out`` is given.
+
+    Args:
+        size: the input's last dimension.
+        units, layers: the hidden layers.
+        out: the size of a last layer without norm and activation.
+        outscale: its initial scale; 0 starts at exactly zero.
+    """
+
+    def __init__(self, size: int, units: int, layers: int, out: int | None = None, outscale: float = 1.0) -> None:
+        parts: list[nn.Module] = [Layer(size if i == 0 else units, units) for i in range(layers)]
+        if out is not None:
+            parts.append(linear(units if layers else size, out, outscale))
+        super().__init__(*parts)
+
+
+class BlockLinear(nn.Module):
+    """A block-diagonal dense layer: each of ``blocks`` parts of the input feeds one part of the output.
+
+    Args:
+        size, out: all inputs and outputs, multiples of ``blocks``.
+        fan_in: for the initial scale; all inputs if None, as in DreamerV3.
+    """
+
+    def __init__(self, size: int, out: int, blocks: int, fan_in: int | None = None) -> None:
+        super().__init__()
+        if size % blocks or out % blocks:
+            raise ShapeError(f"a layer of {blocks} blocks needs sizes that are multiples of it, got {size} -> {out}")
+        self.blocks = blocks
+        self.weight = nn.Parameter(torch.empty(blocks, size // blocks, out // blocks))
+        self.bias = nn.Parameter(torch.zeros(out))
+        init_weight(self.weight, size if fan_in is None else fan_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.shape[0]
+        parts = x.view(rows, self.blocks, -1).transpose(0, 1)
+        return torch.bmm(parts, self.weight).transpose(0, 1).reshape(rows, -1) + self.bias
+
+
+class BlockGRU(nn.Module):
+    r"""DreamerV3's recurrent core: a GRU whose state is split into blocks, ``[B, deter] -> [B, deter]``.
+
+    .. math::
+        x = [W_d h, W_s s, W_a a], \quad y = \mathrm{block}(h, x), \quad (r, c, u) = \mathrm{block}(y), \quad
+        h' = \sigma(u - 1)\tanh(\sigma(r) c) + (1 - \sigma(u - 1)) h
+
+    Every block sees its own part of ``h`` and all of ``x``; the part of the block layer that reads ``x`` is one dense
+    layer.  Actions above 1 in size are scaled to 1.
+
+    Args:
+        deter, stoch, action: sizes of state, latent and action.
+        hidden: the size of each of the three parts of ``x``.
+        blocks: how many.
+    """
+
+    def __init__(self, deter: int, stoch: int, action: int, hidden: int, blocks: int) -> None:
+        super().__init__()
+        self.deter_in, self.stoch_in = Layer(deter, hidden), Layer(stoch, hidden)
+        self.action_in = Layer(action, hidden)
+        fan_in = deter + 3 * hidden * blocks
+        self.own = BlockLinear(deter, deter, blocks, fan_in)
+        self.common = nn.Linear(3 * hidden, deter, bias=False)
+        init_weight(self.common.weight, fan_in)
+        self.norm = RMSNorm(deter)
+        self.gates = BlockLinear(deter, 3 * deter, blocks)
+        self.blocks = blocks
+
+    def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
+        action = bounded(action)
+        x = torch.cat([self.deter_in(deter), self.stoch_in(stoch), self.action_in(action)], -1)
+        y = F.silu(self.norm(self.own(deter) + self.common(x)))
+        gates = self.gates(y).view(deter.shape[0], self.blocks, 3, -1)
+        reset, candidate, update = gates.unbind(2)
+        return gated(reset, candidate, update, deter.view(candidate.shape)).flatten(1)
+
+
+class GRUCore(nn.Module):
+    """A plain GRU on an input layer, with RMS norm on the gates: the core of DreamerV1 to V3 (2023)."""
+
+    def __init__(self, deter: int, stoch: int, action: int, hidden: int) -> None:
+        super().__init__()
+        self.inputs = Layer(stoch + action, hidden)
+        self.gates = linear(hidden + deter, 3 * deter)
+        self.norm = RMSNorm(3 * deter)
+
+    def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
+        x = self.inputs(torch.cat([stoch, bounded(action)], -1))
+        reset, candidate, update = self.norm(self.gates(torch.cat([x, deter], -1))).chunk(3, -1)
+        return gated(reset, candidate, update, deter)
+
+
+def bounded(action: Tensor) -> Tensor:
+    """``a / max(1, |a|)``, the divisor without gradient."""
+    return action / action.detach().abs().clamp(min=1.0)
+
+
+def gated(reset: Tensor, candidate: Tensor, update: Tensor, old: Tensor) -> Tensor:
+    """``u tanh(r c) + (1 - u) h`` with ``u`` biased towards keeping."""
+    candidate = torch.tanh(torch.sigmoid(reset) * candidate)
+    return torch.lerp(old.to(candidate.dtype), candidate, torch.sigmoid(update - 1.0))
+
+
+# -------------------------------------------------------------------------------------------- images
+
+
+class ImageNorm(nn.Module):
+    """RMS norm over channels of ``[N, C, H, W]``, then SiLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(x.movedim(1, -1))).movedim(-1, 1)
+
+
+def reduced(shape: Sequence[int]) -> tuple[int, int]:
+    """Height and width after four halvings.
+
+    Raises:
+        ShapeError: a side is no multiple of 16.
+    """
+    height, width = shape[0], shape[1]
+    if height % 16 or width % 16:
+        raise ShapeError(f"images need sides that are multiples of 16 (64 x 64 is usual), got {tuple(shape)}; resize them")
+    return height // 16, width // 16
+
+
+class ConvEncoder(nn.Module):
+    """Images ``[N, H, W, C]``, uint8 or in [0, 1] -> ``[N, out]``: four times convolution, 2x2 maximum, norm, SiLU.
+
+    Args:
+        shape: ``(H, W, C)``, sides multiples of 16.
+        depth: channels of the first convolution are ``2 depth``.
+    """
+
+    def __init__(self, shape: Sequence[int], depth: int) -> None:
+        super().__init__()
+        height, width = reduced(shape)
+        channels = [shape[2], *[depth * m for m in MULTIPLIERS]]
+        stages: list[nn.Module] = []
+        for a, b in zip(channels, channels[1:]):
+            stages += [conv(a, b), nn.MaxPool2d(2), ImageNorm(b)]
+        self.stages = nn.Sequential(*stages)
+        self.out = channels[-1] * height * width
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image.to(torch.get_default_dtype()) / 255 if image.dtype == torch.uint8 else image
+        found: Tensor = self.stages((x - 0.5).movedim(-1, 1))
+        return found.flatten(1)
+
+
+class ConvDecoder(nn.Module):
+    """The mean of an image in [0, 1], ``[N, size] -> [N, H, W, C]``: four times upsampling, convolution, norm, SiLU."""
+
+    def __init__(self, size: int, shape: Sequence[int], depth: int) -> None:
+        super().__init__()
+        self.start = reduced(shape)
+        channels = [*[depth * m for m in reversed(MULTIPLIERS)], shape[2]]
+        self.first = linear(size, channels[0] * self.start[0] * self.start[1])
+        self.norm = ImageNorm(channels[0])
+        stages: list[nn.Module] = []
+        for i, (a, b) in enumerate(zip(channels, channels[1:])):
+            stages += [nn.Upsample(scale_factor=2), conv(a, b)]
+            if i + 2 < len(channels):
+                stages.append(ImageNorm(b))
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x).unflatten(-1, (-1, *self.start)))
+        found: Tensor = self.stages(x)
+        return torch.sigmoid(found.movedim(1, -1))
+
+
+def conv(a: int, b: int) -> nn.Conv2d:
+    """A 5x5 convolution that keeps the size."""
+    layer = nn.Conv2d(a, b, 5, padding=2)
+    init_weight(layer.weight, a * 25)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
