@@ -560,7 +560,8 @@ class Expectation(Loss):
         inner.keep = scope.keep | set(particles)
         inner.masks.update(getattr(drawn, "masks", {}))
         if not scope.keep and not particles:
-            builder.returned.update({k: v for k, v in drawn.items() if not v.axes or getattr(drawn, "masks", None) is None})
+            series = scope.parent is None  # whole series are returned from the outermost expectation only
+            builder.returned.update({k: drawn[k] for k in self.p.var if series or not drawn[k].axes})
         value = self.f.lower(builder, inner)
         return builder.reduce(rules.reduce_mean, value, particles, batch=False, label="mean over samples")
 

@@ -240,12 +240,15 @@ class RSSM(nn.Module):
     def dream(self, policy: Distribution, horizon: int, grad: bool = False) -> Scan:
         """Imagination: policy, dynamics and prior for ``horizon`` steps from a state, without data.
 
-        It draws ``action_prev``, the action taken *before* each state, and binds all states, the first included, as
-        ``deter_all`` and ``stoch_all``, ``[H + 1, ...]``.
+        It draws ``deter_next``, ``stoch_next`` and ``action_prev``, the action taken before them, reads the states
+        before as ``deter_prev`` and ``stoch_prev``, and binds all states, the first included, as ``deter_all`` and
+        ``stoch_all``, ``[H + 1, ...]``.
         """
         acting = policy.at(action="action_prev", deter="deter_prev", stoch="stoch_prev")
+        dynamics, prior = self.dynamics.at(deter="deter_next"), self.prior.at(deter="deter_next", stoch="stoch_next")
         return Scan(
-            acting * self.dynamics * self.prior, steps=horizon, update_value=self.carry,
+            acting * dynamics * prior, steps=horizon,
+            update_value={"deter_next": "deter_prev", "stoch_next": "stoch_prev"},
             start={"deter_prev": "deter", "stoch_prev": "stoch"},
             path={"deter_all": "deter_prev", "stoch_all": "stoch_prev"}, grad=grad,
         )

@@ -49,8 +49,9 @@ class SeriesFunction(Deterministic):
     constant along the series come as ``[N, ...]``.
 
     Args:
-        like: result -> the argument whose time axis it has (its length must be that argument's), or None for a
-            result without time, ``[N, ...]``.  A result that is not named has the axis of the first argument.
+        like: result -> the variable whose time axis it has (its length must be that variable's; it need not be an
+            argument), or None for a result without time, ``[N, ...]``.  A result that is not named has the axis of
+            the first argument.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class SeriesFunction(Deterministic):
     ) -> None:
         super().__init__(var, cond_var, name)
         self.like: dict[str, str | None] = dict.fromkeys(self._var, self._cond_var[0]) | dict(like or {})
-        for result, source in self.like.items():
-            if result not in self._var or (source is not None and source not in self._cond_var):
-                raise VariableError(f"like={{{result!r}: {source!r}}}: results are {self._var}, arguments {self._cond_var}")
+        unknown = [result for result in self.like if result not in self._var]
+        if unknown:
+            raise VariableError(f"like names {unknown}, but the results are {self._var}")
 
     @property
     def distribution_name(self) -> str:
@@ -75,7 +76,8 @@ class SeriesFunction(Deterministic):
         outs = []
         for v in self._var:
             source = self.like[v]
-            axes = [a for a in args[source].axes if a.family is newest] if source is not None else []
+            found = None if source is None else args[source] if source in args else scope.lookup(source)
+            axes = [] if found is None else [a for a in found.axes if a.family is newest]
             if source is not None and not axes:
                 raise PixyzError(f"{self.prob_text}: {v!r} shall be a series like {source!r}, which is constant in time here")
             outs.append((v, axes[0] if axes else None))

@@ -1,0 +1,69 @@
+"""Sizes, weights and rates of DreamerV3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from worldmodels.rssm import RSSMConfig
+
+
+@dataclass(frozen=True)
+class DreamerV3Config:
+    """DreamerV3 as published in 2024 (Hafner et al., Nature 2025), size1m.
+
+    Args:
+        model: the world model.
+        batch, length: sequences of ``length`` steps in an update.
+        horizon: imagined steps.
+        discount_horizon: steps; the discount is ``1 - 1 / discount_horizon`` and lives in the continuation target.
+        lam: lambda of returns.
+        entropy: weight of the policy's entropy.
+        slow_rate: share of the critic in its moving average, each update.
+        slow_regularizer: weight of the critic's distance to its moving average.
+        replay_value: weight of the critic's loss on recorded sequences.
+        return_rate, return_limit: see :class:`agents.dreamer.normalize.ReturnRange`.
+        lr, beta1, beta2, eps, clip, warmup: see :class:`agents.dreamer.optimizer.LaProp`.
+        stored_latents: start sequences from the states that were stored with them; else from zeros.
+        precision: of matrix products; ``bfloat16`` runs under autocast.
+    """
+
+    model: RSSMConfig = field(default_factory=RSSMConfig)
+    units: int = 64
+    actor_layers: int = 3
+    critic_layers: int = 3
+    bins: int = 255
+    batch: int = 16
+    length: int = 64
+    horizon: int = 15
+    discount_horizon: float = 333.0
+    lam: float = 0.95
+    entropy: float = 3e-4
+    unimix: float = 0.01
+    slow_rate: float = 0.02
+    slow_regularizer: float = 1.0
+    replay_value: float = 0.3
+    return_rate: float = 0.01
+    return_limit: float = 1.0
+    lr: float = 4e-5
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-20
+    clip: float = 0.3
+    warmup: int = 1000
+    stored_latents: bool = True
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "horizon"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.length < 2:
+            raise ValueError(f"length must be at least 2 (a return needs a next step), got {self.length}")
+        if self.discount_horizon <= 1:
+            raise ValueError(f"discount_horizon counts steps and must exceed 1, got {self.discount_horizon}")
+
+    @property
+    def discount(self) -> float:
+        """Per step."""
+        return 1.0 - 1.0 / self.discount_horizon

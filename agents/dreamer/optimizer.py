@@ -1,0 +1,72 @@
+"""LaProp with adaptive gradient clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class LaProp(torch.optim.Optimizer):
+    r"""Momentum over RMS-scaled gradients, after each tensor's gradient was clipped to its weights' size.
+
+    .. math::
+        g &\leftarrow g \min(1, c \max(10^{-3}, |\theta|) / |g|) \\
+        n &\leftarrow \beta_2 n + (1 - \beta_2) g^2, \quad
+        m \leftarrow \beta_1 m + (1 - \beta_1) g / (\sqrt{n / (1 - \beta_2^k)} + \epsilon) \\
+        \theta &\leftarrow \theta - \eta \min(1, k / k_{warm}) m / (1 - \beta_1^k)
+
+    (LaProp: Ziyin et al. 2020; clipping: Brock et al. 2021; together as in DreamerV3, 2024.)
+
+    Args:
+        params: the weights.
+        lr: eta.
+        beta1, beta2, eps: as above.
+        clip: c; 0 does not clip.
+        warmup: updates over which the rate rises from 0.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float = 4e-5, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-20,
+        clip: float = 0.3, warmup: int = 1000,
+    ) -> None:
+        if lr <= 0 or not 0 <= beta1 < 1 or not 0 <= beta2 < 1 or clip < 0:
+            raise ValueError(f"expected lr > 0, betas in [0, 1) and clip >= 0, got {lr=} {beta1=} {beta2=} {clip=}")
+        super().__init__(params, {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "clip": clip, "warmup": warmup})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update from the gradients."""
+        if closure is not None:
+            raise ValueError("LaProp takes no closure: call backward() before step()")
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self._update(group, params)
+        return None
+
+    def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        for p in params:
+            state = self.state[p]
+            if not state:
+                state["square"], state["momentum"] = torch.zeros_like(p), torch.zeros_like(p)
+        group["updates"] = k = group.get("updates", 0) + 1
+        grads = [p.grad for p in params if p.grad is not None]
+        squares = [self.state[p]["square"] for p in params]
+        momenta = [self.state[p]["momentum"] for p in params]
+        if group["clip"]:
+            sizes, norms = torch._foreach_norm(params), torch._foreach_norm(grads)
+            size, norm = torch.stack(sizes), torch.stack(norms)
+            factor = (group["clip"] * size.clamp(min=1e-3) / norm.clamp(min=1e-30)).clamp(max=1.0)
+            grads = torch._foreach_mul(grads, list(factor.unbind()))
+        torch._foreach_mul_(squares, group["beta2"])
+        torch._foreach_addcmul_(squares, grads, grads, 1.0 - group["beta2"])
+        scales = torch._foreach_sqrt(squares)
+        torch._foreach_mul_(scales, (1.0 - group["beta2"] ** k) ** -0.5)
+        torch._foreach_add_(scales, group["eps"])
+        torch._foreach_div_(grads, scales) if group["clip"] else (grads := torch._foreach_div(grads, scales))
+        torch._foreach_lerp_(momenta, grads, 1.0 - group["beta1"])
+        rate = group["lr"] * min(1.0, k / group["warmup"] if group["warmup"] else 1.0)
+        torch._foreach_add_(params, momenta, alpha=-rate / (1.0 - group["beta1"] ** k))

@@ -1,0 +1,108 @@
+"""Returns of imagined and of recorded series, as distributions that an objective can name.
+
+Series here are time first: ``[H + 1, N, 1]`` on an imagined path (the start state included), ``[T, N, ...]`` on a
+recorded sequence.  Reward and continuation at a step belong to the arrival at its state.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agents.dreamer.normalize import ReturnRange
+from pixyz.distributions import SeriesFunction
+
+
+def lambda_return(reward: Tensor, live: Tensor, value: Tensor, mix: Tensor | float) -> Tensor:
+    r"""The lambda-return of each step but the last.
+
+    .. math:: R_t = r_{t+1} + l_{t+1} ((1 - m_{t+1}) v_{t+1} + m_{t+1} R_{t+1}), \quad R_T = v_T
+
+    (Hafner et al. 2023, eq. 8.)
+
+    Args:
+        reward, live, value: ``[T + 1, N, ...]``; ``live`` is continuation times discount.
+        mix: lambda, a number, or a series where it ends at the end of an episode.
+
+    Returns:
+        ``[T, N, ...]``.
+    """
+    mix = mix[1:] if isinstance(mix, Tensor) else mix
+    live = live[1:]
+    base = (reward[1:] + live * (1.0 - mix) * value[1:]).unbind(0)
+    pull = (live * mix).unbind(0)
+    last = value[-1]
+    found = []
+    for t in reversed(range(len(base))):
+        last = base[t] + pull[t] * last
+        found.append(last)
+    return torch.stack(found[::-1])
+
+
+class ImaginedReturn(SeriesFunction):
+    r"""Returns, advantages and weights on an imagined path.
+
+    From ``r``, ``c`` and ``v`` at the ``H + 1`` states of a path it computes
+
+    * ``ret [H + 1, N, 1]``: the lambda-return; the last, which has none, is 0 and has no weight;
+    * ``w [H + 1, N]``: :math:`\prod_{i \le t} c_i` (the start's included), 0 at the last, times ``(H + 1) / H`` so
+      that a mean over ``H + 1`` is one over ``H``;
+    * ``adv [H, N]``: :math:`(R_t - v_t) / S` with the range ``S`` of :class:`ReturnRange`;
+    * ``w_pi [H, N]``: the weight without the last;
+    * ``boot [N, 1]``: the return of the start.
+
+    Args:
+        lam: lambda.
+        discount: a factor on ``c``; 1 where continuation is learned with the discount in it.
+        scale: the range of returns.
+    """
+
+    def __init__(self, lam: float, discount: float, scale: ReturnRange) -> None:
+        super().__init__(
+            ["ret", "w", "adv", "w_pi", "boot"], ["r", "c", "v"], "R",
+            like={"adv": "action_prev", "w_pi": "action_prev", "boot": None},
+        )
+        self.lam, self.discount, self.scale = lam, discount, scale
+
+    def forward(self, r: Tensor, c: Tensor, v: Tensor) -> dict[str, Tensor]:
+        live = c * self.discount
+        ret = lambda_return(r, live, v, self.lam)
+        weight = live.cumprod(0).squeeze(-1) / self.discount
+        w_pi = weight[:-1]
+        steps = len(w_pi)
+        nothing = torch.zeros_like(w_pi[:1])
+        return {
+            "ret": torch.cat([ret, torch.zeros_like(ret[:1])]),
+            "w": torch.cat([w_pi * ((steps + 1) / steps), nothing]),
+            "adv": ((ret - v[:-1]) / self.scale(ret)).squeeze(-1),
+            "w_pi": w_pi,
+            "boot": ret[0],
+        }
+
+
+class ReplayReturn(SeriesFunction):
+    r"""Returns of a recorded sequence, bootstrapped by the imagined return of each of its states.
+
+    * ``ret_seen [T, N, 1]``: the lambda-return, cut where an episode ends; the last is 0 and has no weight;
+    * ``w_seen [T, N]``: 0 at the last step of an episode and of the sequence, times ``T / (T - 1)`` so that a mean
+      over ``T`` is one over ``T - 1``.
+
+    Args:
+        lam: lambda.
+        discount: per step.
+    """
+
+    def __init__(self, lam: float, discount: float) -> None:
+        super().__init__(["ret_seen", "w_seen"], ["reward", "is_last", "is_terminal", "boot"], "R_s")
+        self.lam, self.discount = lam, discount
+
+    def forward(self, reward: Tensor, is_last: Tensor, is_terminal: Tensor, boot: Tensor) -> dict[str, Tensor]:
+        on = 1.0 - is_last.to(reward.dtype).unsqueeze(-1)
+        live = (1.0 - is_terminal.to(reward.dtype).unsqueeze(-1)) * self.discount
+        ret = lambda_return(reward, live, boot, on * self.lam)
+        weight = on[:-1].squeeze(-1)
+        steps = len(weight)
+        return {
+            "ret_seen": torch.cat([ret, torch.zeros_like(ret[:1])]),
+            "w_seen": torch.cat([weight * ((steps + 1) / steps), torch.zeros_like(weight[:1])]),
+        }

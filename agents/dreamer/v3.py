@@ -1,0 +1,166 @@
+r"""DreamerV3 (Hafner et al. 2023, the 2024 revision in Nature 2025): every loss as one expression.
+
+.. math::
+    L = \mathbb{E}_{seen}\big[\beta L_{model} + \mathbb{E}_{dream}[L_{policy} + L_{value}] + 0.3 L_{replay\ value}\big]
+
+``seen`` filters the recorded sequence, ``dream`` imagines from every state of it.  Nothing is computed beside the
+expression: what :attr:`DreamerV3.objective` prints is what trains.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from agents.dreamer.config import DreamerV3Config
+from agents.dreamer.heads import ActionSpec, build_policy
+from agents.dreamer.normalize import ReturnRange
+from agents.dreamer.optimizer import LaProp
+from agents.dreamer.returns import ImaginedReturn, ReplayReturn
+from agents.types import Batch, Learned, State
+from pixyz.distributions import Mean, Scan
+from pixyz.expression import E, LogProb, Loss, Parameter
+from pixyz.losses import Entropy
+from worldmodels.rssm import RSSM, ScalarHead
+
+PATH = {"deter": "deter_all", "stoch": "stoch_all"}
+
+
+class DreamerV3(nn.Module):
+    """The agent.
+
+    Args:
+        shapes: observation key -> shape of one observation, ``[D]`` or ``[H, W, C]``.
+        action: what an action is.
+        config: sizes, weights and rates.
+        fission: split the time loops; False is the reference in tests.
+    """
+
+    def __init__(
+        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: DreamerV3Config | None = None,
+        fission: bool = True,
+    ) -> None:
+        super().__init__()
+        self.config = c = config or DreamerV3Config()
+        self.action = action
+        size = c.model.features
+        self.model = RSSM(shapes, action.size, c.model, fission=fission)
+        self.policy = build_policy(action, size, c.units, c.actor_layers, c.unimix)
+        self.value = ScalarHead("ret", "v", size, c.units, c.critic_layers, c.bins)
+        self.slow_value = copy.deepcopy(self.value).requires_grad_(False)
+        self.slow_value.name = r"v^{slow}"
+        self.imagined = ImaginedReturn(c.lam, 1.0, ReturnRange(c.return_rate, limit=c.return_limit))
+        self.recorded = ReplayReturn(c.lam, c.discount)
+        self.objective = self._objective()
+        self._acting = self.model.step * self.policy
+        self._greedy = self.model.step * Mean(self.policy, "action")
+        self.optimizer = LaProp(
+            [p for p in self.parameters() if p.requires_grad], c.lr, c.beta1, c.beta2, c.eps, c.clip, c.warmup
+        )
+
+    # ---------------------------------------------------------------- the objective
+
+    @property
+    def dream(self) -> Scan:
+        """Imagination under the policy, from every state of the recorded sequence, without gradient."""
+        return self.model.dream(self.policy, self.config.horizon)
+
+    def _objective(self) -> Loss:
+        c, value, slow = self.config, self.value, self.slow_value
+        # under the recorded sequence: deter, stoch; under the dream: deter_all, stoch_all and action_prev, which
+        # was taken in the state deter_prev, stoch_prev
+        on_path = (
+            Mean(self.model.reward.at(**PATH), "r") * Mean(self.model.cont.at(**PATH), "c")
+            * Mean(value.at(**PATH), "v") * Mean(slow.at(**PATH), "v_slow")
+        )
+        returns = on_path * self.imagined.detach()
+        seen_returns = self.recorded.detach() * Mean(slow, "v_slow_seen").detach()
+        acting = self.policy.at(action="action_prev", deter="deter_prev", stoch="stoch_prev")
+        w, adv = Parameter("w"), Parameter("adv")
+        policy = -(Parameter("w_pi") * (adv * LogProb(acting) + c.entropy * Entropy(acting)))
+        imagined = LogProb(value.at(**PATH)) + c.slow_regularizer * LogProb(value.at(ret="v_slow", **PATH))
+        recorded = LogProb(value.at(ret="ret_seen")) + c.slow_regularizer * LogProb(value.at(ret="v_slow_seen"))
+        behaviour = policy.named("policy").mean() - (w * imagined).named("value").mean()
+        replay = -(Parameter("w_seen") * recorded).named("replay_value").mean()
+        inner = E(returns, behaviour + c.replay_value * E(seen_returns, replay))
+        return E(self.model.scan(), self.model.terms().mean() + E(self.dream, inner))
+
+    # ---------------------------------------------------------------- acting
+
+    def initial(self, batch: int) -> State:
+        """Zeros: ``deter``, ``stoch`` and ``action``, the action before."""
+        like = next(self.parameters())
+        return {**self.model.initial(batch), "action": like.new_zeros(batch, self.action.size)}
+
+    @torch.no_grad()
+    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+        """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B, ...]``.
+
+        Args:
+            obs: the observation keys and ``is_first [B]``.
+            state: from :meth:`initial` or the last call.
+            explore: draw from the policy; else its mean (the most probable choice).
+        """
+        keep = (~obs["is_first"].bool()).unsqueeze(-1)
+        given = {f"{k}_prev": v * keep for k, v in state.items()}
+        given |= {k: obs[k] for k in self.model.keys}
+        with self._precision():
+            drawn = (self._acting if explore else self._greedy).sample(given, return_all=False)
+        action = drawn["action"]
+        if self.action.discrete:
+            action = nn.functional.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
+        else:
+            action = action.clamp(-1.0, 1.0)
+        return action, {"deter": drawn["deter"], "stoch": drawn["stoch"], "action": action}
+
+    # ---------------------------------------------------------------- learning
+
+    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective's variables from recorded sequences.
+
+        With stored latents, the first step of the batch only gives the state that the rest starts from.
+        """
+        x = {k: batch[k] for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal")}
+        x["reward"] = batch["reward"].unsqueeze(-1)
+        if self.config.stored_latents:
+            start = {"deter_prev": batch["deter"][0], "stoch_prev": batch["stoch"][0], "action_prev": batch["action"][0]}
+            x = {k: v[1:] for k, v in x.items()} | start
+        x["cont"] = (1.0 - x["is_terminal"].to(x["reward"].dtype)).unsqueeze(-1) * self.config.discount
+        return x
+
+    def learn(self, batch: Batch) -> Learned:
+        """One update of everything: world model, policy, value.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the weights are as before the update.
+        """
+        self.train()
+        with self._precision():
+            loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        if not torch.isfinite(loss):
+            bad = [k for k, v in batch.items() if v.is_floating_point() and not torch.isfinite(v).all()]
+            raise FloatingPointError(f"the loss is {loss.item()}; not finite in the batch: {bad or 'nothing'}")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.update_slow()
+        names = ("rec", "rew", "con", "dyn", "rep", "policy", "value", "replay_value")
+        metrics = torch.stack([loss.detach(), *[found[k].detach().float().mean() for k in names]]).tolist()
+        stored = {k: found[k].detach() for k in ("deter", "stoch")} if self.config.stored_latents else {}
+        return Learned(dict(zip(("loss", *names), metrics, strict=True)), stored)
+
+    @torch.no_grad()
+    def update_slow(self) -> None:
+        """Move the slow critic a little towards the critic."""
+        torch._foreach_lerp_(list(self.slow_value.parameters()), list(self.value.parameters()), self.config.slow_rate)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        kind = next(self.parameters()).device.type
+        # the cache would hand casts made without gradient (imagination) to the policy's loss
+        return torch.autocast(kind, dtype=torch.bfloat16, cache_enabled=False)
