@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pixyz.distributions.base import Distribution, Params, sum_over
 from pixyz.distributions.network import call_network
 from pixyz.plan import Axis, Builder, Scope, Slot
-from worldmodels.networks import MLP, ConvDecoder
+from worldmodels.networks import MLP, ConvDecoder, linear
 
 
 def symlog(x: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Reconstruction(Distribution):
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.images = [k for k, s in shapes.items() if len(s) == 3]
         self.mlp = MLP(size, units, layers) if self.vectors else None
-        self.heads = nn.ModuleDict({k: nn.Linear(units, shapes[k][0]) for k in self.vectors})
+        self.heads = nn.ModuleDict({k: linear(units, shapes[k][0]) for k in self.vectors})
         self.cnn = nn.ModuleDict({k: ConvDecoder(size, tuple(shapes[k]), depth) for k in self.images})
 
     @property

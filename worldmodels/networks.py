@@ -28,9 +28,16 @@ def init_weight(weight: Tensor, fan_in: int, outscale: float = 1.0) -> None:
             nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std)
 
 
-def linear(size: int, out: int, outscale: float = 1.0) -> nn.Linear:
+class Dense(nn.Linear):
+    """A dense layer whose result has the weights' type, also under mixed precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).to(self.weight.dtype)
+
+
+def linear(size: int, out: int, outscale: float = 1.0) -> Dense:
     """A dense layer ``[..., size] -> [..., out]``."""
-    layer = nn.Linear(size, out)
+    layer = Dense(size, out)
     init_weight(layer.weight, size, outscale)
     nn.init.zeros_(layer.bias)
     return layer

@@ -205,7 +205,8 @@ class RSSM(nn.Module):
             "init": {"deter_prev": 0, "stoch_prev": 0, "action_prev": 0},
             "lags": {"action_prev": ("action", -1)}, "reset_var": "is_first", "fission": fission,
         }
-        self._objective = IterativeLoss(
+        # no submodule: its distributions are registered above, and the state dict shall hold them once
+        self.__dict__["_objective"] = IterativeLoss(
             E(self.step, self.terms()), reduction="frame", returns=["deter", "stoch"], **self.filter_options
         )
 
@@ -221,7 +222,7 @@ class RSSM(nn.Module):
         c, q, p = self.config, self.posterior, self.prior
         dyn = KullbackLeibler(q.detach(), p).clamp(min=c.free_nats).named("dyn")
         rep = KullbackLeibler(q, p.detach()).clamp(min=c.free_nats).named("rep")
-        heads = (-LogProb(self.decoder)).named("rec") - LogProb(self.reward).named("rew") - LogProb(self.cont).named("con")
+        heads = (-LogProb(self.decoder)).named("rec") + (-LogProb(self.reward)).named("rew") + (-LogProb(self.cont)).named("con")
         return heads + c.dyn_scale * dyn + c.rep_scale * rep
 
     @property
@@ -231,7 +232,8 @@ class RSSM(nn.Module):
         Its variables: the observation keys, ``action``, ``reward [T, B, 1]``, ``cont [T, B, 1]``, ``is_first [T, B]``.
         The state before the first step may be given as ``deter_prev``, ``stoch_prev`` and ``action_prev``.
         """
-        return self._objective
+        found: Loss = self.__dict__["_objective"]
+        return found
 
     def scan(self) -> Scan:
         """The filter over a sequence as a distribution over states."""

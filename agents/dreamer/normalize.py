@@ -33,5 +33,6 @@ class ReturnRange(nn.Module):
         if self.training:
             with torch.no_grad():
                 values = returns.detach().flatten().to(self.bounds.dtype)
-                self.bounds.lerp_(torch.quantile(values, self.levels.to(values.dtype)), self.rate)
+                newest = torch.quantile(values, self.levels.to(values.dtype))
+                self.bounds.lerp_(torch.where(newest.isfinite(), newest, self.bounds), self.rate)
         return (self.bounds[1] - self.bounds[0]).clamp(min=self.limit).to(returns.dtype)

@@ -55,9 +55,10 @@ class DreamerV3(nn.Module):
         self.slow_value.name = r"v^{slow}"
         self.imagined = ImaginedReturn(c.lam, 1.0, ReturnRange(c.return_rate, limit=c.return_limit))
         self.recorded = ReplayReturn(c.lam, c.discount)
-        self.objective = self._objective()
-        self._acting = self.model.step * self.policy
-        self._greedy = self.model.step * Mean(self.policy, "action")
+        # no submodules: their distributions are registered above, and the state dict shall hold them once
+        self.__dict__["_objective"] = self._write_objective()
+        self.__dict__["_acting"] = self.model.step * self.policy
+        self.__dict__["_greedy"] = self.model.step * Mean(self.policy, "action")
         self.optimizer = LaProp(
             [p for p in self.parameters() if p.requires_grad], c.lr, c.beta1, c.beta2, c.eps, c.clip, c.warmup
         )
@@ -65,11 +66,17 @@ class DreamerV3(nn.Module):
     # ---------------------------------------------------------------- the objective
 
     @property
+    def objective(self) -> Loss:
+        """All losses, one expression; its variables are those of :meth:`prepare`."""
+        found: Loss = self.__dict__["_objective"]
+        return found
+
+    @property
     def dream(self) -> Scan:
         """Imagination under the policy, from every state of the recorded sequence, without gradient."""
         return self.model.dream(self.policy, self.config.horizon)
 
-    def _objective(self) -> Loss:
+    def _write_objective(self) -> Loss:
         c, value, slow = self.config, self.value, self.slow_value
         # under the recorded sequence: deter, stoch; under the dream: deter_all, stoch_all and action_prev, which
         # was taken in the state deter_prev, stoch_prev
@@ -84,8 +91,8 @@ class DreamerV3(nn.Module):
         policy = -(Parameter("w_pi") * (adv * LogProb(acting) + c.entropy * Entropy(acting)))
         imagined = LogProb(value.at(**PATH)) + c.slow_regularizer * LogProb(value.at(ret="v_slow", **PATH))
         recorded = LogProb(value.at(ret="ret_seen")) + c.slow_regularizer * LogProb(value.at(ret="v_slow_seen"))
-        behaviour = policy.named("policy").mean() - (w * imagined).named("value").mean()
-        replay = -(Parameter("w_seen") * recorded).named("replay_value").mean()
+        behaviour = policy.named("policy").mean() + (-(w * imagined)).named("value").mean()
+        replay = (-(Parameter("w_seen") * recorded)).named("replay_value").mean()
         inner = E(returns, behaviour + c.replay_value * E(seen_returns, replay))
         return E(self.model.scan(), self.model.terms().mean() + E(self.dream, inner))
 
@@ -109,7 +116,7 @@ class DreamerV3(nn.Module):
         given = {f"{k}_prev": v * keep for k, v in state.items()}
         given |= {k: obs[k] for k in self.model.keys}
         with self._precision():
-            drawn = (self._acting if explore else self._greedy).sample(given, return_all=False)
+            drawn = self.__dict__["_acting" if explore else "_greedy"].sample(given, return_all=False)
         action = drawn["action"]
         if self.action.discrete:
             action = nn.functional.one_hot(action.argmax(-1), self.action.size).to(action.dtype)

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from pixyz.plan.builder import Builder
 from pixyz.plan.emit import Emitter
 from pixyz.plan.fission import Block, Schedule, schedule
@@ -27,6 +29,8 @@ class Plan:
         self.owner = owner
         self.outputs = list(outputs)
         self.decisions = dict(builder.decisions)
+        self.proven = False
+        """Whether it ran to its end: the networks return the parameters that it reads."""
         self._slots = list(outputs.values())
         self._schedule: Schedule = schedule(builder, self._slots)
         live = {s for item in self._schedule.items for s in _steps(item)}
@@ -115,6 +119,19 @@ class Relower(Exception):
     """A network returned other (accepted) parameters than the plan was built for: build it again."""
 
 
+def random_states() -> list[torch.Tensor]:
+    """The states of torch's random generators that are in use."""
+    states = [torch.get_rng_state()]
+    return states + torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else states
+
+
+def restore_random_states(states: Sequence[torch.Tensor]) -> None:
+    """Undo draws since :func:`random_states`."""
+    torch.set_rng_state(states[0])
+    if len(states) > 1:
+        torch.cuda.set_rng_state_all(states[1:])
+
+
 class PlanCache:
     """Plans by structure: what was asked for, and which optional inputs are there. Values never enter the key."""
 
@@ -141,9 +158,15 @@ class PlanCache:
         """Run the plan for ``key``: results by name."""
         for _ in range(16):
             plan = self.get(key, values, build, owner)
-            try:
+            if plan.proven:
                 return dict(zip(plan.outputs, plan.run(values), strict=True))
-            except Relower:
+            drawn = random_states()
+            try:
+                found = dict(zip(plan.outputs, plan.run(values), strict=True))
+                plan.proven = True
+                return found
+            except Relower:  # what the unfinished run drew is drawn again
+                restore_random_states(drawn)
                 self._plans.pop(key, None)
         raise PixyzError(f"{owner()}: a network returns other parameters at each call")
 

@@ -1,0 +1,69 @@
+"""Between environments (numpy rows) and agents (tensors)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.dreamer.heads import ActionSpec
+
+Rows = dict[str, NDArray[Any]]
+FLAGS = ("is_first", "is_last", "is_terminal")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What an agent sees of an environment.
+
+    Args:
+        shapes: observation key -> ``[D]`` or ``[H, W, C]``.
+        dtypes: observation key -> numpy type.
+        action: what an action is.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, np.dtype[Any]]
+    action: ActionSpec
+
+    @staticmethod
+    def of(envs: Any) -> Interface:
+        """From the spaces of a vector of environments."""
+        spaces = envs.single_observation_space.spaces
+        shapes = {k: s.shape if len(s.shape) == 3 else (int(np.prod(s.shape)),) for k, s in spaces.items()}
+        dtypes = {k: np.dtype(np.uint8 if s.dtype == np.uint8 else np.float32) for k, s in spaces.items()}
+        space = envs.single_action_space
+        discrete = hasattr(space, "n")
+        return Interface(shapes, dtypes, ActionSpec(int(space.n) if discrete else int(np.prod(space.shape)), discrete))
+
+    def observation(self, rows: Mapping[str, NDArray[Any]]) -> Rows:
+        """The observation keys of rows, ``[N, *shape]``."""
+        return {k: rows[k].reshape(len(rows[k]), *s).astype(self.dtypes[k], copy=False) for k, s in self.shapes.items()}
+
+    def tensors(self, rows: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
+        """Observations and ``is_first`` for :meth:`agents.types.Agent.act`."""
+        found = {**self.observation(rows), "is_first": rows["is_first"]}
+        return {k: torch.from_numpy(v).to(device) for k, v in found.items()}
+
+    def to_env(self, action: NDArray[Any], envs: Any) -> NDArray[Any]:
+        """What an environment takes, from an agent's ``[N, A]``."""
+        if self.action.discrete:
+            return np.asarray(action.argmax(-1)) + int(getattr(envs.single_action_space, "start", 0))
+        return action.reshape(len(action), *envs.single_action_space.shape)
+
+    def random(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Random actions ``[N, A]``: uniform."""
+        if self.action.discrete:
+            return np.eye(self.action.size, dtype=np.float32)[rng.integers(self.action.size, size=count)]
+        return rng.uniform(-1.0, 1.0, (count, self.action.size)).astype(np.float32)
+
+    def spec(self, stored: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Keys, shapes and types of what a replay stores; ``stored`` is what the agent adds."""
+        found: dict[str, tuple[tuple[int, ...], Any]] = {k: (s, self.dtypes[k]) for k, s in self.shapes.items()}
+        found |= {"action": ((self.action.size,), np.float32), "reward": ((), np.float32)}
+        return found | dict.fromkeys(FLAGS, ((), np.bool_)) | {k: (s, np.float32) for k, s in stored.items()}

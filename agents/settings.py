@@ -1,0 +1,70 @@
+"""What a training run is made of: the frozen dataclasses behind the YAML files of ``configs``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agents.dreamer.config import DreamerV3Config
+
+
+@dataclass(frozen=True)
+class EnvSettings:
+    """The environments of a run.
+
+    Args:
+        id: of gymnasium or dm-control.
+        num_envs: how many, stepped together in one process.
+        action_repeat: environment steps an action.
+        time_limit: environment steps an episode; the task's own if None.
+        options: for the environment's constructor.
+    """
+
+    id: str = "Pendulum-v1"
+    num_envs: int = 1
+    action_repeat: int = 1
+    time_limit: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """A training run.
+
+    Args:
+        steps: environment steps, repeated actions counted.
+        prefill: environment steps of random actions before the first update.
+        train_ratio: steps replayed for each action taken (an update replays ``batch * length``).
+        capacity: actions kept in the replay.
+        eval_every: environment steps between evaluations; 0 evaluates only at the end.
+        eval_episodes: episodes of an evaluation, under the policy's mean action.
+        checkpoint_every: environment steps between checkpoints; one is written at the end in any case.
+        log_every: updates a line of the log.
+        threads: of torch; 0 leaves them alone.
+        tracker: a further log, or none.
+    """
+
+    agent: DreamerV3Config = field(default_factory=DreamerV3Config)
+    env: EnvSettings = field(default_factory=EnvSettings)
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 0
+    steps: int = 100_000
+    prefill: int = 1024
+    train_ratio: float = 256.0
+    capacity: int = 1_000_000
+    eval_every: int = 10_000
+    eval_episodes: int = 10
+    checkpoint_every: int = 10_000
+    log_every: int = 100
+    tracker: Literal["none", "wandb"] = "none"
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "prefill": 0, "capacity": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 1, "seed": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.train_ratio <= 0:
+            raise ValueError(f"train_ratio must be positive, got {self.train_ratio}")
+        if self.capacity < 2 * (self.agent.length + 1):
+            raise ValueError(f"capacity {self.capacity} holds no two sequences of length {self.agent.length}")
