@@ -10,17 +10,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agents.config import load_config, to_yaml
+from agents.checkpoint import load_checkpoint, unflatten_state
+from agents.config import load_config, to_dict, to_yaml
 from agents.dreamer.v3 import DreamerV3
 from agents.errors import UsageError
 from agents.evaluate import evaluate, evaluate_random
 from agents.interface import Interface
-from agents.logger import Logger
+from agents.logger import Logger, Tracker
 from agents.process import prepare_process
 from agents.progress import Progress as Display
 from agents.report import comparison, draw_curve
+from agents.replay import ReplayError
 from agents.rundir import create_run, open_run
 from agents.settings import RunSettings
+from agents.tracking import WandbTracker
 from agents.train import Trainer
 from envs import EnvError, make_vector
 from pixyz.types import PixyzError
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         code: int = given.command(given)
-    except (UsageError, EnvError, PixyzError, FloatingPointError) as error:
+    except (UsageError, EnvError, PixyzError, ReplayError, FloatingPointError) as error:
         print(f"pixyz: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return code
@@ -107,12 +110,10 @@ def _run(settings: RunSettings, directory: Path, *, resume: bool) -> int:
     return 0
 
 
-def _tracker(settings: RunSettings, directory: Path) -> object | None:
+def _tracker(settings: RunSettings, directory: Path) -> Tracker | None:
     if settings.tracker == "none":
         return None
-    from agents.tracking import WandbTracker
-
-    return WandbTracker("pixyz", to_yaml(settings), directory, "offline")
+    return WandbTracker("pixyz", to_dict(settings), directory)
 
 
 def _report(trainer: Trainer, directory: Path) -> None:
@@ -133,8 +134,6 @@ def _report(trainer: Trainer, directory: Path) -> None:
 def _evaluate(given: argparse.Namespace) -> int:
     if given.episodes < 1 or given.seed < 0:
         raise UsageError(f"--episodes must be at least 1 and --seed not negative, got {given.episodes} and {given.seed}")
-    from agents.checkpoint import load_checkpoint, unflatten_state
-
     settings = load_config(RunSettings, open_run(given.run)[0])
     prepare_process(settings.threads)
     found = load_checkpoint(given.run / "checkpoints")

@@ -1,0 +1,133 @@
+"""Rings: the rows of all streams, one ring of equal size a stream, side by side so that one index reaches them all.
+
+Rows of a stream are numbered 0, 1, 2, ... for ever; row ``n`` lies in slot ``n % rows``. Three counters a stream say
+which are there, and lie next to the data, so that a folder knows itself what it holds:
+
+    written   rows committed; the next row gets this number
+    claimed   number after the newest slot that was touched; raised before a row is written, so that a row that was
+              interrupted half-way counts neither as the new one nor as the old one that lay there
+    floor     rows below were lost when the store was truncated
+
+    stored = [oldest, written),  oldest = max(floor, claimed - rows)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.replay.errors import ReplayError
+from agents.replay.rows import Array, RowSpec
+from agents.replay.store import open_store
+
+Ints = NDArray[np.int64]
+
+
+class Rings:
+    """One ring of ``rows`` rows for each of ``streams`` streams.
+
+    Args:
+        spec: keys, shapes and types.
+        streams, rows: how many.
+        directory: a folder for memory-mapped files; in memory if None. What a folder holds already is there again.
+
+    Raises:
+        ReplayError: the folder holds another store.
+    """
+
+    def __init__(self, spec: RowSpec, streams: int, rows: int, directory: Path | None = None) -> None:
+        self.spec, self.streams, self.rows = spec, streams, rows
+        self._arrays = open_store(spec, streams, rows, directory)
+        self._floor, self._claimed, self._written = np.asarray(self._arrays["counters"])
+        self._flat = {k: np.asarray(self._arrays[k]).reshape(streams * rows, *spec.keys[k][0]) for k in spec.keys}
+
+    @property
+    def written(self) -> Ints:
+        """Rows ever committed, ``[streams]``."""
+        return np.array(self._written, np.int64)
+
+    @property
+    def oldest(self) -> Ints:
+        """Number of the oldest row that is there, ``[streams]``; equals ``written`` in an empty ring."""
+        oldest: Ints = np.minimum(np.maximum(self._floor, self._claimed - self.rows), self._written)
+        return oldest
+
+    def append(self, streams: Ints, values: Mapping[str, Array]) -> None:
+        """One checked row ``[N, ...]`` for each of N different streams."""
+        number = self._written[streams]
+        self._claimed[streams] = number + 1
+        at = streams * self.rows + number % self.rows
+        for key, value in values.items():
+            self._flat[key][at] = value
+        self._written[streams] = number + 1
+
+    def read(self, stream: Ints, number: Ints, keys: Iterable[str] | None = None) -> dict[str, Array]:
+        """Rows by stream and number, both of one shape ``[...]``: fresh arrays ``[..., *shape]``."""
+        at = stream * self.rows + number % self.rows
+        return {k: self._flat[k].take(at, axis=0) for k in (self._flat if keys is None else keys)}
+
+    def write(self, stream: Ints, number: Ints, values: Mapping[str, Array]) -> int:
+        """Overwrite checked values ``[..., *shape]`` of rows that are still there; returns how many were."""
+        kept = (number >= self.oldest[stream]) & (number < self._written[stream])
+        at = (stream * self.rows + number % self.rows)[kept]
+        for key, value in values.items():
+            self._flat[key][at] = value[kept]
+        return int(kept.sum())
+
+    def truncate(self, written: Ints) -> None:
+        """Forget the rows from the numbers ``written [streams]`` on.
+
+        In a full ring the forgotten rows lie where the oldest ones were: those are lost too.
+
+        Raises:
+            ReplayError: a stream never got so far.
+        """
+        bad = np.flatnonzero((written > self._written) | (written < 0))
+        if len(bad):
+            i = int(bad[0])
+            raise ReplayError(
+                f"stream {i}: expected at least {int(written[i])} rows, got {int(self._written[i])}; open the folder that was "
+                "saved together with this state, or call load_arrays first"
+            )
+        self._floor[:] = np.minimum(self.oldest, written)
+        self._claimed[:] = written
+        self._written[:] = written
+
+    def arrays(self) -> dict[str, Array]:
+        """Copies ``[streams, filled, ...]`` of all keys, and ``counters [3, streams]``."""
+        filled = int(min(self._claimed.max(initial=0), self.rows))
+        found = {k: np.array(self._arrays[k][:, :filled]) for k in self.spec.keys}
+        return {**found, "counters": np.array(self._arrays["counters"])}
+
+    def load_arrays(self, arrays: Mapping[str, Array]) -> None:
+        """Put back what ``arrays`` gave; all or nothing.
+
+        Raises:
+            ReplayError: keys, shapes or types of another store.
+        """
+        if arrays.keys() != self._arrays.keys():
+            raise ReplayError(f"expected arrays of the keys {sorted(self._arrays)}, got {sorted(arrays)}")
+        counters = np.asarray(arrays["counters"])
+        mine = self._arrays["counters"]
+        if counters.shape != mine.shape or counters.dtype != mine.dtype:
+            raise ReplayError(f"'counters': expected {mine.shape} of {mine.dtype}, got {counters.shape} of {counters.dtype}")
+        filled = int(min(counters[1].max(initial=0), self.rows))
+        for key, (shape, dtype) in self.spec.keys.items():
+            expected = (self.streams, filled, *shape)
+            if arrays[key].shape != expected or arrays[key].dtype != dtype:
+                raise ReplayError(
+                    f"{key!r}: expected an array {expected} of {dtype}, got {arrays[key].shape} of {arrays[key].dtype}; "
+                    "make the buffer with the capacity, streams and spec it was saved with"
+                )
+        for key in self.spec.keys:
+            self._arrays[key][:, :filled] = arrays[key]
+        mine[...] = counters
+
+    def flush(self) -> None:
+        """Write memory-mapped arrays to the disk; the counters last."""
+        for array in self._arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
