@@ -19,8 +19,8 @@ from agents.interface import Interface
 from agents.logger import Logger, Tracker
 from agents.process import prepare_process
 from agents.progress import Progress as Display
-from agents.report import comparison, draw_curve
 from agents.replay import ReplayError
+from agents.report import comparison, draw_curve
 from agents.rundir import create_run, open_run
 from agents.settings import RunSettings
 from agents.tracking import WandbTracker

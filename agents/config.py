@@ -1,11 +1,16 @@
-"""YAML over frozen dataclasses: typed, with unknown keys refused."""
+"""YAML over frozen dataclasses: what a run is asked for, checked before anything starts.
+
+    name, path or dict  ->  its base below it  ->  overrides above it  ->  a dataclass, each value checked against its type
+"""
 
 from __future__ import annotations
 
+import copy
+import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -17,84 +22,121 @@ from agents.errors import ConfigError
 
 T = TypeVar("T")
 PACKAGE = "configs"
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")  # 1e-4 is a number in YAML 1.2, text in PyYAML's 1.1
 
 
 def load_config(cls: type[T], source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> T:
     """A configuration from a name, a file or a dict, with changes.
 
     Args:
-        cls: a frozen dataclass.
-        source: a name such as ``dreamer_v3/pendulum``, the path of a YAML file, or a dict. A file may say
-            ``base: NAME``, which is applied first.
+        cls: a frozen dataclass of bool, int, float, str, None, Literal, tuple, dict and further dataclasses.
+        source: a name such as ``dreamer_v3/pendulum``, the path of a YAML file, or a dict. A file may say ``base: NAME``,
+            or the path of a file seen from its own folder, which is applied first.
         overrides: ``a.b=value``; the value is YAML.
 
     Raises:
         ConfigError: one line: an unknown key with the nearest one, a wrong type, a missing file.
     """
-    values = dict(source) if isinstance(source, Mapping) else _read(str(source), ())
+    values = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else _read(str(source), Path(), ())
     for text in overrides:
         key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"expected key=value, got {text!r}")
-        try:
-            found = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{key}: cannot read {value!r} as YAML: {_line(error)}") from None
-        _set(values, key.split("."), found, key)
+        path = key.strip().split(".")
+        if not equals or not all(path):
+            raise _error(f"override {text!r}: expected key=value, such as seed=1 or agent.lr=1e-4")
+        _set(values, path, parse_yaml(value, key), key)
     built: T = _build(cls, values, "")
     return built
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The settings as plain data."""
-    return {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+    """The settings as plain data, which ``load_config`` reads back."""
+    return {f.name: _plain(getattr(config, f.name)) for f in fields(config) if f.init}
 
 
 def to_yaml(config: Any) -> str:
     """The settings as YAML, defaults included."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=False)
+    try:
+        text: str = yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise _error(f"config: expected plain values, {error}") from None
+    return text
 
 
 def config_names() -> list[str]:
     """The names that ship with the library."""
-    found: list[str] = []
 
-    def visit(folder: Any, prefix: str) -> None:
+    def visit(folder: Any, prefix: str) -> Iterator[str]:
         for item in folder.iterdir():
             if item.is_dir() and not item.name.startswith("_"):
-                visit(item, f"{prefix}{item.name}/")
+                yield from visit(item, f"{prefix}{item.name}/")
             elif item.name.endswith(".yaml"):
-                found.append(prefix + item.name.removesuffix(".yaml"))
+                yield prefix + item.name.removesuffix(".yaml")
 
-    visit(resources.files(PACKAGE), "")
-    return sorted(found)
+    return sorted(visit(resources.files(PACKAGE), ""))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Plain data from YAML: 1e-4 is a number, a key that comes twice is refused. ``where`` opens the error's line."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise _error(f"{where}{line}: expected YAML: {problem or error}") from None
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node, seen = super().compose_mapping_node(anchor), set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} comes twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return node
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _kind in (_Loader, _Dumper):  # the dumper too, so that the text "1e-4" is quoted
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
 
 
 # -------------------------------------------------------------------------------------------- reading
 
 
-def _read(source: str, seen: tuple[str, ...]) -> dict[str, Any]:
-    if source in seen:
-        raise ConfigError(f"base: {' -> '.join([*seen, source])} is a circle")
-    path = Path(source)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise ConfigError(f"no file {source!r}; the names that ship are {', '.join(config_names())}")
-        text = path.read_text(encoding="utf-8")
-    elif source in config_names():
-        text = resources.files(PACKAGE).joinpath(*f"{source}.yaml".split("/")).read_text(encoding="utf-8")
-    else:
-        raise ConfigError(f"no config {source!r}{_nearest(source, config_names())}; there are {', '.join(config_names())}")
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not YAML: {_line(error)}") from None
+def _read(source: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    """The values of a name or a file, its base's below its own."""
+    name, text, folder = _find(source, folder)
+    if name in seen:
+        raise _error(f"base: {' -> '.join([*seen, name])} is a circle; remove one of these `base:` lines")
+    values = parse_yaml(text, source)
+    values = {} if values is None else values
     if not isinstance(values, dict):
-        raise ConfigError(f"{source}: expected keys and values, got {type(values).__name__}")
+        raise _error(f"{source}: expected keys and values, got {type(values).__name__}")
     base = values.pop("base", None)
     if base is None:
         return values
-    return _merge(_read(str(base), (*seen, source)), values)
+    if not isinstance(base, str):
+        raise _error(f"{source}: base: expected a name or a path, got {_show(base)}")
+    return _merge(_read(base, folder, (*seen, name)), values)
+
+
+def _find(source: str, folder: Path) -> tuple[str, str, Path]:
+    """Full name, text, and the folder that paths in it are seen from."""
+    names = config_names()
+    if source in names:
+        return source, resources.files(PACKAGE).joinpath(*f"{source}.yaml".split("/")).read_text(encoding="utf-8"), Path()
+    try:
+        path = (folder / Path(source).expanduser()).resolve()
+        if path.is_file():
+            return str(path), path.read_text(encoding="utf-8"), path.parent
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _error(f"{source}: expected a readable file: {error}") from None
+    what = "file" if Path(source).suffix in (".yaml", ".yml") else "config"
+    raise _error(f"no {what} {source!r}{_nearest(source, names)}; the names that ship are {', '.join(names)}")
 
 
 def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,95 +147,126 @@ def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _set(values: dict[str, Any], path: list[str], value: Any, full: str) -> None:
-    for key in path[:-1]:
-        inner = values.setdefault(key, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{full}: {key!r} is a value, {inner!r}, and has no keys of its own")
-        values[key] = values = dict(inner)
+def _set(values: dict[str, Any], path: Sequence[str], value: Any, full: str) -> None:
+    for i, key in enumerate(path[:-1]):
+        if values.get(key) is None:
+            values[key] = {}
+        if not isinstance(values[key], dict):
+            raise _error(f"override {full}: {'.'.join(path[: i + 1])} is {_show(values[key])} and has no keys of its own")
+        values = values[key]
     values[path[-1]] = value
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (nearest: {near[0]!r})" if near else ""
 
 
 # -------------------------------------------------------------------------------------------- typing
 
 
-def _build(cls: type[Any], values: Mapping[str, Any], path: str) -> Any:
-    hints = typing.get_type_hints(cls)
-    known = [f.name for f in fields(cls)]
+def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
+    hints, known = typing.get_type_hints(cls), {f.name: f for f in fields(cls) if f.init}
     built = {}
     for key, value in values.items():
         if key not in known:
-            hint = _nearest(str(key), known) or f"; there are {', '.join(known)}"
-            raise ConfigError(f"unknown key {path}{key}{hint}")
+            deeper = [path + p for p in _paths(cls) if p.endswith(f".{key}")][:1]
+            near = f" (did you mean {deeper[0]}?)" if deeper else _nearest(str(key), list(known), path)
+            raise _error(f"unknown key {path}{key}{near}; {path.rstrip('.') or 'the config'} has {', '.join(known)}")
         built[key] = _convert(value, hints[key], f"{path}{key}")
+    for name, f in known.items():
+        if name not in built and f.default is MISSING and f.default_factory is MISSING:
+            raise _error(f"{path}{name}: expected a value ({_name(hints[name])}), got none; add it to the config")
     try:
         return cls(**built)
     except ValueError as error:
-        raise ConfigError(f"{path.rstrip('.') or 'config'}: {_line(error)}") from None
+        raise _error(f"{path.rstrip('.') or 'config'}: {error}") from None
+
+
+def _paths(cls: type[Any]) -> Iterator[str]:
+    """The dotted paths of all settings within ``cls``."""
+    for name, hint in typing.get_type_hints(cls).items():
+        yield name
+        for inner in (hint, *typing.get_args(hint)):
+            if is_dataclass(inner) and isinstance(inner, type):
+                yield from (f"{name}.{p}" for p in _paths(inner))
 
 
 def _convert(value: Any, hint: Any, path: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if is_dataclass(hint):
+    if is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise _wrong(path, "keys and values", value)
-        return _build(hint, value, f"{path}.")  # type: ignore[arg-type]
+        return _build(hint, value, f"{path}.")
     if origin in (Union, types.UnionType):
-        return _convert_union(value, arguments, path)
+        return _convert_union(value, inner, path)
     if origin is Literal:
-        if value not in arguments:
-            raise _wrong(path, f"one of {', '.join(map(str, arguments))}", value)
+        if not any(type(value) is type(a) and value == a for a in inner):
+            near = _nearest(value, [a for a in inner if isinstance(a, str)]) if isinstance(value, str) else ""
+            raise _wrong(path, f"one of {', '.join(map(str, inner))}", value, near)
         return value
-    if origin is tuple and isinstance(value, (list, tuple)):
-        inner = arguments[:1] * len(value) if arguments[-1] is ... else arguments
-        if len(inner) != len(value):
-            raise _wrong(path, f"{len(inner)} values", value)
-        return tuple(_convert(v, h, f"{path}[{i}]") for i, (v, h) in enumerate(zip(value, inner)))
-    if origin is dict and isinstance(value, Mapping):
-        return {_convert(k, arguments[0], path): _convert(v, arguments[1], f"{path}.{k}") for k, v in value.items()}
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise _wrong(path, _name(hint), value)
+        each = inner[:1] * len(value) if inner[-1:] == (...,) else inner
+        if len(each) != len(value):
+            raise _wrong(path, f"{len(each)} values", value)
+        return tuple(_convert(v, h, f"{path}[{i}]") for i, (v, h) in enumerate(zip(value, each)))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _wrong(path, "keys and values", value)
+        return {_convert(k, inner[0], f"{path}, key"): _convert(v, inner[1], f"{path}.{k}") for k, v in value.items()}
     return _scalar(value, hint, path)
 
 
-def _convert_union(value: Any, arguments: Sequence[Any], path: str) -> Any:
-    if value is None and type(None) in arguments:
+def _convert_union(value: Any, hints: Sequence[Any], path: str) -> Any:
+    rest = [h for h in hints if h is not type(None)]
+    if value is None and len(rest) < len(hints):
         return None
-    rest = [a for a in arguments if a is not type(None)]
-    for hint in rest:
+    if isinstance(value, Mapping) and len(rest) == 1:  # its own error says which key is wrong
+        return _convert(value, rest[0], path)
+    for hint in sorted(rest, key=lambda h: h is not type(value)):  # an exact type first
         try:
             return _convert(value, hint, path)
         except ConfigError:
             continue
-    raise _wrong(path, " or ".join(getattr(a, "__name__", str(a)) for a in arguments), value)
+    raise _wrong(path, " or ".join(map(_name, hints)), value)
 
 
 def _scalar(value: Any, hint: Any, path: str) -> Any:
-    if hint is float and not isinstance(value, bool):
-        if isinstance(value, (int, float)):
-            return float(value)
-        if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text
-            try:
-                return float(value)
-            except ValueError:
-                pass
-    elif hint is bool or not isinstance(value, bool):
-        if isinstance(hint, type) and isinstance(value, hint):
-            return value
-    raise _wrong(path, getattr(hint, "__name__", str(hint)), value)
+    if hint not in (bool, int, float, str, dict):
+        raise TypeError(f"{path}: expected a field of bool, int, float, str, tuple[...], dict[...], Literal, got {_name(hint)}")
+    if hint is float and (type(value) in (int, float) or (isinstance(value, str) and EXPONENT.match(value))):
+        if value == value and abs(number := float(value)) >= 0:  # not NaN
+            return number
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    whole = hint is int and isinstance(value, float) and value.is_integer()
+    raise _wrong(path, _name(hint), value, f"; write {int(value)}" if whole else "")
 
 
-def _wrong(path: str, expected: str, value: Any) -> ConfigError:
-    return ConfigError(f"{path}: expected {expected}, got {value!r} ({type(value).__name__})")
+# -------------------------------------------------------------------------------------------- words
+
+
+def _error(text: str) -> ConfigError:
+    return ConfigError(" ".join(text.split()))
+
+
+def _wrong(path: str, expected: str, value: Any, advice: str = "") -> ConfigError:
+    return _error(f"{path}: expected {expected}, got {_show(value)}{advice}")
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
+def _name(hint: Any) -> str:
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _nearest(name: str, known: Sequence[str], path: str = "") -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (nearest: {path}{near[0]})" if near else ""
 
 
 def _plain(value: Any) -> Any:
@@ -201,6 +274,4 @@ def _plain(value: Any) -> Any:
         return to_dict(value)
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

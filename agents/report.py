@@ -34,11 +34,11 @@ def draw_curve(
     axes = figure.add_subplot()
     if train:
         steps, returns = zip(*train, strict=True)
-        axes.plot(steps, returns, ".", color="0.6", markersize=3, label="training episodes (policy draws)")
+        axes.plot(steps, returns, ".", color="0.6", markersize=3, label="training")
     if evaluations:
-        steps, mean, spread = (np.asarray(x, float) for x in zip(*evaluations, strict=True))
-        axes.fill_between(steps, mean - spread, mean + spread, color="C0", alpha=0.2, linewidth=0)
-        axes.plot(steps, mean, "o-", color="C0", markersize=4, label="evaluation, mean and deviation over episodes")
+        at, mean, spread = np.asarray(evaluations, float).T
+        axes.fill_between(at, mean - spread, mean + spread, color="C0", alpha=0.2, linewidth=0)
+        axes.plot(at, mean, "o-", color="C0", markersize=4, label="evaluation (mean, deviation)")
     if random is not None:
         axes.axhline(random, color="C3", linestyle="--", linewidth=1, label=f"random policy ({random:.0f})")
     axes.set_xlabel("environment steps (repeated actions counted)")

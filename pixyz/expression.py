@@ -455,6 +455,7 @@ class _Reduction(_Unary):
     """A reduction over batch and time."""
 
     word = ""
+    reduction: Callable[..., Any]
 
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"{self.word} \left({self.loss1.loss_text} \right)")
@@ -464,21 +465,21 @@ class _Reduction(_Unary):
         axes = [a for a in arg.axes if a not in scope.keep]
         masks = [m for a, m in scope.masks.items() if a in arg.axes]
         mask = masks[0] if masks and arg.batch == "full" else None
-        return builder.reduce(type(self).formula, arg, axes, batch=True, label=self.word, mask=mask)
+        return builder.reduce(type(self).reduction, arg, axes, batch=True, label=self.word, mask=mask)
 
 
 class BatchMean(_Reduction):
     """The mean over batch and time."""
 
     word = "mean"
-    formula = staticmethod(rules.reduce_mean)
+    reduction = staticmethod(rules.reduce_mean)
 
 
 class BatchSum(_Reduction):
     """The sum over batch and time."""
 
     word = "sum"
-    formula = staticmethod(rules.reduce_sum)
+    reduction = staticmethod(rules.reduce_sum)
 
 
 class Named(_Unary):

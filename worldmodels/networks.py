@@ -5,6 +5,7 @@ Every layer is linear -> RMS norm -> SiLU.  Weights start as truncated normals o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -192,7 +193,7 @@ class ConvEncoder(nn.Module):
         height, width = reduced(shape)
         channels = [shape[2], *[depth * m for m in MULTIPLIERS]]
         stages: list[nn.Module] = []
-        for a, b in zip(channels, channels[1:]):
+        for a, b in itertools.pairwise(channels):
             stages += [conv(a, b), nn.MaxPool2d(2), ImageNorm(b)]
         self.stages = nn.Sequential(*stages)
         self.out = channels[-1] * height * width
@@ -213,7 +214,7 @@ class ConvDecoder(nn.Module):
         self.first = linear(size, channels[0] * self.start[0] * self.start[1])
         self.norm = ImageNorm(channels[0])
         stages: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(channels, channels[1:])):
+        for i, (a, b) in enumerate(itertools.pairwise(channels)):
             stages += [nn.Upsample(scale_factor=2), conv(a, b)]
             if i + 2 < len(channels):
                 stages.append(ImageNorm(b))

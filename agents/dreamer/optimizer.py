@@ -53,7 +53,7 @@ class LaProp(torch.optim.Optimizer):
             if not state:
                 state["square"], state["momentum"] = torch.zeros_like(p), torch.zeros_like(p)
         group["updates"] = k = group.get("updates", 0) + 1
-        grads = [p.grad for p in params if p.grad is not None]
+        grads: list[Tensor] | tuple[Tensor, ...] = [p.grad for p in params if p.grad is not None]
         squares = [self.state[p]["square"] for p in params]
         momenta = [self.state[p]["momentum"] for p in params]
         if group["clip"]:
@@ -66,7 +66,6 @@ class LaProp(torch.optim.Optimizer):
         scales = torch._foreach_sqrt(squares)
         torch._foreach_mul_(scales, (1.0 - group["beta2"] ** k) ** -0.5)
         torch._foreach_add_(scales, group["eps"])
-        torch._foreach_div_(grads, scales) if group["clip"] else (grads := torch._foreach_div(grads, scales))
-        torch._foreach_lerp_(momenta, grads, 1.0 - group["beta1"])
+        torch._foreach_lerp_(momenta, torch._foreach_div(grads, scales), 1.0 - group["beta1"])
         rate = group["lr"] * min(1.0, k / group["warmup"] if group["warmup"] else 1.0)
         torch._foreach_add_(params, momenta, alpha=-rate / (1.0 - group["beta1"] ** k))

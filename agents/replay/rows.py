@@ -63,7 +63,7 @@ class RowSpec:
             ReplayError: an unknown or missing key, a wrong shape or type, a number that is not finite.
         """
         wanted = list(self.keys) if keys is None else list(keys)
-        if rows.keys() != set(wanted):
+        if rows.keys() != set(wanted) or not self.keys.keys() >= rows.keys():
             self._raise_keys(rows, wanted)
         return {key: self._value(key, rows[key], lead, where) for key in wanted}
 

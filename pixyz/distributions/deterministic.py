@@ -58,7 +58,7 @@ class SeriesFunction(Deterministic):
         self, var: VarSpec, cond_var: VarSpec, name: str = "f", like: Mapping[str, str | None] | None = None
     ) -> None:
         super().__init__(var, cond_var, name)
-        self.like: dict[str, str | None] = dict.fromkeys(self._var, self._cond_var[0]) | dict(like or {})
+        self.like: dict[str, str | None] = {**dict.fromkeys(self._var, self._cond_var[0]), **(like or {})}
         unknown = [result for result in self.like if result not in self._var]
         if unknown:
             raise VariableError(f"like names {unknown}, but the results are {self._var}")

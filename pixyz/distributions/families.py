@@ -73,7 +73,7 @@ class Normal(ParametricDistribution):
         return 0.5 + LOG_SQRT_2PI + scale.log().expand(torch.broadcast_shapes(loc.shape, scale.shape))
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.Normal(**params)
+        return torch.distributions.Normal(**params)  # type: ignore[arg-type]
 
 
 class BoundedNormal(Normal):
@@ -156,7 +156,7 @@ class TanhNormal(Normal):
     entropy_of = None  # type: ignore[assignment]
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        base = torch.distributions.Normal(**params)
+        base = torch.distributions.Normal(**params)  # type: ignore[arg-type]
         return torch.distributions.TransformedDistribution(base, [torch.distributions.TanhTransform()])
 
 
@@ -209,7 +209,7 @@ class Bernoulli(ParametricDistribution):
         return F.binary_cross_entropy_with_logits(logits, probs, reduction="none")
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.Bernoulli(**params)
+        return torch.distributions.Bernoulli(**params)  # type: ignore[arg-type]
 
 
 class Categorical(ParametricDistribution):
@@ -266,7 +266,7 @@ class Categorical(ParametricDistribution):
         return -(log_probs * probs).sum(-1)
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.OneHotCategorical(**params)
+        return torch.distributions.OneHotCategorical(**params)  # type: ignore[arg-type]
 
 
 class GroupedOneHot(Categorical):
@@ -305,7 +305,7 @@ class GroupedOneHot(Categorical):
         probs = torch.softmax(logits.unflatten(-1, (self.groups, self.classes)), -1)
         return probs * (1.0 - self.unimix) + self.unimix / self.classes if self.unimix else probs
 
-    def derive_log_probs(self, probs: Tensor) -> Tensor:
+    def derive_log_probs(self, probs: Tensor) -> Tensor:  # type: ignore[override]
         return probs.log()
 
     def draw(self, noise: Tensor, probs: Tensor) -> Tensor:  # type: ignore[override]

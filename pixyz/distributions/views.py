@@ -93,7 +93,7 @@ class ReplaceVarDistribution(View):
             p = p.p
         self_var = [replace_dict.get(v, v) for v in p.var]
         super().__init__(p, self_var, [replace_dict.get(v, v) for v in p.cond_var])
-        self.mapping = dict(replace_dict)
+        self.mapping: dict[str, str] = dict(replace_dict)
 
     @property
     def input_var(self) -> list[str]:

@@ -219,7 +219,8 @@ def _cores_of_order(block: Block, deps: Callable[[Step], list[Step]]) -> list[Bl
     if not core:
         return []
     ghost = Block(Loop(block.loop.axis, block.loop.index), [], core)
-    ghost.items = sorted(core, key=lambda s: s.index)
+    ordered: list[Step] = sorted(core, key=lambda s: s.index)
+    ghost.items = [*ordered]
     return [ghost]
 
 
