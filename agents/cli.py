@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         code: int = given.command(given)
+    except BrokenPipeError:  # the reader of our text has gone (pixyz show ... | head)
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
     except (UsageError, EnvError, PixyzError, ReplayError, FloatingPointError) as error:
         print(f"pixyz: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -167,7 +170,7 @@ def _show(given: argparse.Namespace) -> int:
     for p in (agent.model.step, agent.model.dynamics * agent.model.prior, agent.policy):
         print(f"{p.prob_joint_factorized_and_text}")
         for parent, child in sorted(p.graph.visible_graph().edges):
-            print(f"    {parent} -> {child}")
+            print(f"    {parent.strip('$')} -> {child.strip('$')}")
     print(f"\n# objective\n{agent.objective}\n\n# plan\n{agent.objective.plan}")
     return 0
 

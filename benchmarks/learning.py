@@ -59,6 +59,7 @@ def main() -> None:
             command += ["train", given.config, f"seed={seed}", *given.overrides, "--run", str(run)]
         subprocess.run(command, check=True)
         line = result(run, given.config)
+        RESULTS.parent.mkdir(exist_ok=True)
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(yaml.safe_dump({k: line[k] for k in ("env", "seed", "score", "random", "steps", "updates", "minutes")}))

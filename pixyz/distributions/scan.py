@@ -57,6 +57,8 @@ class Scan(Distribution):
 
     @property
     def prob_text(self) -> str:
+        if len({f.name for f in self.dists.factors()}) > 1:
+            return self.prob_factorized_text
         end = "T" if self.recurrence.steps is None else str(self.recurrence.steps)
         timed = [*self.recurrence.series_var, *(s for s, _ in self.recurrence.lags.values())]
 
@@ -70,7 +72,8 @@ class Scan(Distribution):
 
     @property
     def prob_factorized_text(self) -> str:
-        return rf"\prod_t {self.dists.prob_factorized_text}"
+        end = "T" if self.recurrence.steps is None else str(self.recurrence.steps)
+        return rf"\prod_{{t=1}}^{{{end}}} {self.dists.prob_factorized_text}"
 
     def detach(self) -> Scan:
         """The same series without gradient: samples are constants for everything that reads them."""

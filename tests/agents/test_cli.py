@@ -1,0 +1,115 @@
+"""The command: a run from beginning to end, a stop, bad input."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import agents.train
+from agents.cli import main
+from agents.logger import read_metrics
+
+TINY = [
+    "dreamer_v3/pendulum", "steps=500", "prefill=300", "train_ratio=16", "eval_every=0", "eval_episodes=2", "log_every=2",
+    "agent.batch=4", "agent.length=8", "agent.horizon=3", "env.time_limit=100", "checkpoint_every=200",
+]
+
+
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "run"
+
+
+def test_a_run_from_beginning_to_end(run, capsys):
+    assert main(["train", *TINY, "--run", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert "learned policy" in text and "random policy" in text and "curve.png" in text
+    assert (run / "curve.png").stat().st_size > 10_000
+    lines = read_metrics(run / "metrics.jsonl")
+    assert {x["kind"] for x in lines} == {"train", "eval", "episode"}
+    info = json.loads((run / "run.json").read_text())
+    assert info["seed"] == 0 and info["versions"]["torch"] == torch.__version__
+    assert yaml.safe_load((run / "config.yaml").read_text())["agent"]["batch"] == 4
+    assert main(["evaluate", str(run), "--episodes", "2"]) == 0
+    assert "step 500" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path):
+    found = []
+    for name in ("a", "b"):
+        main(["train", *TINY, "--run", str(tmp_path / name)])
+        keep = ("loss", "return", "eval_return")
+        found.append([[x.get(k) for k in keep] for x in read_metrics(tmp_path / name / "metrics.jsonl")])
+    assert found[0] == found[1]
+
+
+def test_interrupted_and_resumed(run, capsys, monkeypatch):
+    act = agents.train.DreamerV3.act
+    calls = []
+
+    def stop(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 200:
+            raise KeyboardInterrupt
+        return act(self, *args, **kwargs)
+
+    monkeypatch.setattr(agents.train.DreamerV3, "act", stop)
+    assert main(["train", *TINY, "--run", str(run)]) == 130
+    assert f"pixyz resume {run}" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["resume", str(run)]) == 0
+    steps = [x["step"] for x in read_metrics(run / "metrics.jsonl")]
+    assert steps == sorted(steps) and steps[-1] == 500
+
+
+def test_a_bad_observation_stops_with_one_line_and_a_checkpoint(run, capsys, monkeypatch):
+    from gymnasium.envs.classic_control.pendulum import PendulumEnv
+
+    step = PendulumEnv.step
+    calls = []
+
+    def broken(self, action):
+        calls.append(1)
+        obs, *rest = step(self, action)
+        return (obs * np.nan if len(calls) == 700 else obs, *rest)
+
+    monkeypatch.setattr(PendulumEnv, "step", broken)
+    assert main(["train", *TINY, "--run", str(run)]) == 2
+    last = capsys.readouterr().err.strip().split("\n")[-1]
+    assert last.startswith("pixyz: ") and "nan" in last.lower()
+    assert list((run / "checkpoints").glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["train", "dreamer_v3/pendulm"], "nearest: dreamer_v3/pendulum"),
+    (["train", "dreamer_v3/pendulum", "agent.lrr=1"], "unknown key agent.lrr"),
+    (["train", "dreamer_v3/pendulum", "steps=many"], "steps: expected int"),
+    (["train", "dreamer_v3/pendulum", "env.id=Pendulun-v1"], "Pendulum-v1"),
+    (["train", "dreamer_v3/pendulum", "env.id=dm_control/cartpole-swingdown"], "cartpole-swingup"),
+    (["train", "dreamer_v3/pendulum", "capacity=10"], "capacity"),
+    (["train", "dreamer_v3/pendulum", "device=cdua"], "device"),
+    (["resume", "nowhere"], "no run folder"),
+    (["evaluate", "nowhere"], "no run folder"),
+    (["show", "dreamer_v3/pendulum", "agent.model.latent=cat"], "categorical, gaussian"),
+])
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    text = capsys.readouterr().err.strip()
+    assert message in text and "\n" not in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_folder_is_not_touched(run, capsys):
+    run.mkdir()
+    (run / "mine.txt").write_text("precious")
+    assert main(["train", *TINY, "--run", str(run)]) == 2
+    assert "exists" in capsys.readouterr().err and [p.name for p in run.iterdir()] == ["mine.txt"]
+
+
+def test_show(capsys):
+    assert main(["show", "dreamer_v3/pendulum"]) == 0
+    text = capsys.readouterr().out
+    assert "batch: 16" in text and r"D_{KL}" in text and "deter -> stoch" in text and "for t" in text
