@@ -17,7 +17,9 @@ LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def mixed(logits: Tensor, groups: int, unimix: float) -> Tensor:
-    probs = torch.softmax(logits.unflatten(-1, (groups, -1)), -1)
+    probs = logits.unflatten(-1, (groups, -1))
+    # over few classes softmax is vectorised only along another dimension
+    probs = probs.movedim(-1, 0).softmax(0).movedim(0, -1) if probs.shape[-1] < 16 else probs.softmax(-1)
     return probs * (1.0 - unimix) + unimix / probs.shape[-1] if unimix else probs
 
 
@@ -71,7 +73,7 @@ def world_model(model, x: dict[str, Tensor]) -> dict[str, Tensor]:
     deters, stochs, posts = [], [], []
     for k, a, e, u in zip(keep.unbind(0), action.unbind(0), embed.unbind(0), noise.unbind(0), strict=True):
         deter = model.dynamics.core(deter * k, stoch * k, a)
-        out = model.posterior.net(torch.cat([deter, e], -1))
+        out = model.posterior.net(deter, e)
         if categorical:
             post = mixed(out, c.groups, c.unimix)
             stoch = straight_through(u, post)
@@ -82,17 +84,17 @@ def world_model(model, x: dict[str, Tensor]) -> dict[str, Tensor]:
         stochs.append(stoch)
         posts.append(post)
     deter, stoch, post = torch.stack(deters), torch.stack(stochs), torch.stack(posts)
-    rows, features = deter.flatten(0, 1), torch.cat([deter, stoch], -1).flatten(0, 1)
+    rows, latents = deter.flatten(0, 1), stoch.flatten(0, 1)
     prior = model.prior.net(rows).unflatten(0, (steps, batch))
-    means = model.decoder(rows, stoch.flatten(0, 1))
+    means = model.decoder(rows, latents)
     total = torch.zeros(())
     for key in model.keys:
         target = x[key].flatten(0, 1)
         target = torch.sign(target) * torch.log1p(target.abs()) if target.ndim == 2 else target / 255
         total = total + (target - means[key]).square().flatten(1).sum(-1)
-    reward = torch.log_softmax(model.reward.net(features), -1).unflatten(0, (steps, batch))
+    reward = torch.log_softmax(model.reward.net(rows, latents), -1).unflatten(0, (steps, batch))
     total = total.unflatten(0, (steps, batch)) - two_hot_log_prob(x["reward"], reward, model.reward.bins)
-    cont = model.cont.net(features).unflatten(0, (steps, batch))
+    cont = model.cont.net(rows, latents).unflatten(0, (steps, batch))
     total = total + F.binary_cross_entropy_with_logits(cont, x["cont"], reduction="none").squeeze(-1)
     if categorical:
         prior_log, post_log = mixed(prior, c.groups, c.unimix).log(), post.log()
@@ -134,8 +136,8 @@ def dreamer_loss(agent, x: dict[str, Tensor]) -> Tensor:
     dtype = seen["deter"].dtype
     bins = agent.value.bins.to(dtype)
 
-    def policy(features: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        out = agent.policy.net(features)
+    def policy(*state: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        out = agent.policy.net(*state)
         if discrete:
             return mixed(out, 1, c.unimix)
         loc, scale = out.chunk(2, -1)
@@ -149,9 +151,9 @@ def dreamer_loss(agent, x: dict[str, Tensor]) -> Tensor:
             noise_a = torch.randn((horizon, rows, actions), dtype=dtype)
         categorical = m.latent == "categorical"
         noise_s = None
-        path, taken = [torch.cat([deter, stoch], -1)], []
+        deters, stochs, taken = [deter], [stoch], []
         for t in range(horizon):
-            pi = policy(path[-1])
+            pi = policy(deter, stoch)
             action = draw_one_hot(noise_a[t], pi).flatten(-2) if discrete else torch.addcmul(pi[0], pi[1], noise_a[t])
             deter = model.dynamics.core(deter, stoch, action)
             out = model.prior.net(deter)
@@ -164,19 +166,20 @@ def dreamer_loss(agent, x: dict[str, Tensor]) -> Tensor:
                 loc, scale = latent(model, out)
                 stoch = torch.addcmul(loc, scale, noise_s[t])
             taken.append(action)
-            path.append(torch.cat([deter, stoch], -1))
-        features, action = torch.stack(path), torch.stack(taken)
-    flat = features.flatten(0, 1)
-    logits = agent.value.net(flat).unflatten(0, (horizon + 1, rows))
+            deters.append(deter)
+            stochs.append(stoch)
+        deters, stochs, action = torch.stack(deters), torch.stack(stochs), torch.stack(taken)
+    flat = deters.flatten(0, 1), stochs.flatten(0, 1)
+    logits = agent.value.net(*flat).unflatten(0, (horizon + 1, rows))
     with torch.no_grad():
-        slow = two_hot_mean(agent.slow_value.net(flat), bins).unflatten(0, (horizon + 1, rows))
-        reward = two_hot_mean(model.reward.net(flat), model.reward.bins.to(dtype)).unflatten(0, (horizon + 1, rows))
-        live = torch.sigmoid(model.cont.net(flat)).unflatten(0, (horizon + 1, rows))
+        slow = two_hot_mean(agent.slow_value.net(*flat), bins).unflatten(0, (horizon + 1, rows))
+        reward = two_hot_mean(model.reward.net(*flat), model.reward.bins.to(dtype)).unflatten(0, (horizon + 1, rows))
+        live = torch.sigmoid(model.cont.net(*flat)).unflatten(0, (horizon + 1, rows))
         value = two_hot_mean(logits, bins)
         ret = returns(reward, live, value, c.lam)
         weight = live.cumprod(0)[:-1].squeeze(-1)
         advantage = ((ret - value[:-1]) / agent.imagined.scale(ret)).squeeze(-1)
-    pi = policy(features[:-1].flatten(0, 1))
+    pi = policy(deters[:-1].flatten(0, 1), stochs[:-1].flatten(0, 1))
     if discrete:
         log_pi = pi.log()
         log_prob = (action.flatten(0, 1).unsqueeze(-2) * log_pi).sum((-1, -2))
@@ -199,10 +202,10 @@ def dreamer_loss(agent, x: dict[str, Tensor]) -> Tensor:
         live = (~x["is_terminal"]).to(dtype).unsqueeze(-1) * c.discount
         target = returns(x["reward"], live, boot, on * c.lam)
         weight = on[:-1].squeeze(-1)
-        real = torch.cat([seen["deter"], seen["stoch"]], -1)
-        slow = two_hot_mean(agent.slow_value.net(real[:-1].flatten(0, 1)), bins).unflatten(0, (steps - 1, batch))
-    real = torch.cat([seen["deter"], seen["stoch"]], -1)
-    log_value = torch.log_softmax(agent.value.net(real[:-1].flatten(0, 1)), -1).unflatten(0, (steps - 1, batch))
+        real = [seen[k][:-1].flatten(0, 1) for k in ("deter", "stoch")]
+        slow = two_hot_mean(agent.slow_value.net(*real), bins).unflatten(0, (steps - 1, batch))
+    real = [seen[k][:-1].flatten(0, 1) for k in ("deter", "stoch")]
+    log_value = torch.log_softmax(agent.value.net(*real), -1).unflatten(0, (steps - 1, batch))
     replay = -(weight * (
         two_hot_log_prob(target, log_value, bins) + c.slow_regularizer * two_hot_log_prob(slow, log_value, bins)
     )).mean()

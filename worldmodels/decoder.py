@@ -61,10 +61,9 @@ class Reconstruction(Distribution):
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
         """The mean of each variable (of its symlog for vectors)."""
-        x = torch.cat([deter, stoch], -1)
-        found = {k: self.cnn[k](x) for k in self.images}
+        found = {k: self.cnn[k](deter, stoch) for k in self.images}
         if self.mlp is not None:
-            hidden = self.mlp(x)
+            hidden = self.mlp(deter, stoch)
             found.update({k: self.heads[k](hidden) for k in self.vectors})
         return found
 

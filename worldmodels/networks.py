@@ -30,10 +30,19 @@ def init_weight(weight: Tensor, fan_in: int, outscale: float = 1.0) -> None:
 
 
 class Dense(nn.Linear):
-    """A dense layer whose result has the weights' type, also under mixed precision."""
+    """A dense layer of one input, or of several that are side by side, without copying them together.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).to(self.weight.dtype)
+    The result has the weights' type, also under mixed precision.
+    """
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        if len(parts) == 1:
+            return super().forward(parts[0]).to(self.weight.dtype)
+        weights = self.weight.split([p.shape[-1] for p in parts], -1)
+        out = F.linear(parts[0], weights[0], self.bias)
+        for part, weight in zip(parts[1:], weights[1:], strict=True):
+            out = torch.addmm(out, part, weight.t())
+        return out.to(self.weight.dtype)
 
 
 def linear(size: int, out: int, outscale: float = 1.0) -> Dense:
@@ -50,9 +59,13 @@ class Layer(nn.Sequential):
     def __init__(self, size: int, units: int) -> None:
         super().__init__(linear(size, units), RMSNorm(units), nn.SiLU())
 
+    def forward(self, *parts: Tensor) -> Tensor:
+        dense, norm, _ = self
+        return F.silu(norm(dense(*parts)))
+
 
 class MLP(nn.Sequential):
-    """``layers`` layers of ``units``, and a last dense layer where ``out`` is given.
+    """``layers`` layers of ``units``, and a last dense layer where ``out`` is given; of one input or several.
 
     Args:
         size: the input's last dimension.
@@ -66,6 +79,13 @@ class MLP(nn.Sequential):
         if out is not None:
             parts.append(linear(units if layers else size, out, outscale))
         super().__init__(*parts)
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        first, *rest = self
+        x: Tensor = first(*parts)
+        for layer in rest:
+            x = layer(x)
+        return x
 
 
 class BlockLinear(nn.Module):
@@ -220,8 +240,8 @@ class ConvDecoder(nn.Module):
                 stages.append(ImageNorm(b))
         self.stages = nn.Sequential(*stages)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.first(x).unflatten(-1, (-1, *self.start)))
+    def forward(self, *parts: Tensor) -> Tensor:
+        x = self.norm(self.first(*parts).unflatten(-1, (-1, *self.start)))
         found: Tensor = self.stages(x)
         return torch.sigmoid(found.movedim(1, -1))
 

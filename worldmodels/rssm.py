@@ -25,7 +25,7 @@ from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedO
 from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
-from worldmodels.decoder import Reconstruction
+from worldmodels.decoder import Reconstruction, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
 from worldmodels.types import Policy, State
 
@@ -98,8 +98,7 @@ class Encoder(Deterministic):
     def forward(self, **obs: Tensor) -> dict[str, Tensor]:
         parts = []
         if self.mlp is not None:
-            x = join(*[obs[k] for k in self.vectors])
-            parts.append(self.mlp(torch.sign(x) * torch.log1p(x.abs())))
+            parts.append(self.mlp(symlog(join(*[obs[k] for k in self.vectors]))))
         parts += [self.cnn[k](obs[k]) for k in self.images]
         return {"embed": parts[0] if len(parts) == 1 else join(*parts)}
 
@@ -127,7 +126,7 @@ class CategoricalLatent(GroupedOneHot):
         self.net = MLP(size, config.hidden, layers, config.stoch)
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(join(*[given[v] for v in self.cond_var]))}
+        return {"logits": self.net(*[given[v] for v in self.cond_var])}
 
 
 class GaussianLatent(Normal):
@@ -139,7 +138,7 @@ class GaussianLatent(Normal):
         self.min_scale = config.min_scale
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        loc, scale = self.net(join(*[given[v] for v in self.cond_var])).chunk(2, -1)
+        loc, scale = self.net(*[given[v] for v in self.cond_var]).chunk(2, -1)
         return {"loc": loc, "scale": F.softplus(scale) + self.min_scale}
 
 
@@ -151,7 +150,7 @@ class ScalarHead(TwoHot):
         self.net = MLP(size, units, layers, bins, outscale=0.0)
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(join(deter, stoch))}
+        return {"logits": self.net(deter, stoch)}
 
 
 class ContinueHead(Bernoulli):
@@ -162,7 +161,7 @@ class ContinueHead(Bernoulli):
         self.net = MLP(size, units, layers, 1)
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(join(deter, stoch))}
+        return {"logits": self.net(deter, stoch)}
 
 
 class RSSM(nn.Module):

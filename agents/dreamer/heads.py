@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from pixyz.distributions import BoundedNormal, GroupedOneHot
@@ -27,7 +26,7 @@ class ContinuousPolicy(BoundedNormal):
         self.net = MLP(size, units, layers, 2 * actions, outscale=0.01)
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        loc, scale = self.net(torch.cat([deter, stoch], -1)).chunk(2, -1)
+        loc, scale = self.net(deter, stoch).chunk(2, -1)
         return {"loc": loc, "scale": scale}
 
 
@@ -39,7 +38,7 @@ class DiscretePolicy(GroupedOneHot):
         self.net = MLP(size, units, layers, actions, outscale=0.01)
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(torch.cat([deter, stoch], -1))}
+        return {"logits": self.net(deter, stoch)}
 
 
 def build_policy(action: ActionSpec, size: int, units: int, layers: int, unimix: float) -> ContinuousPolicy | DiscretePolicy:

@@ -53,6 +53,10 @@ class Params(Mapping[str, Slot]):
     def __len__(self) -> int:
         return len(self._base if self._base is not None else self._raw)
 
+    def replace(self, name: str, slot: Slot) -> None:
+        """Put another value in the place of a given parameter."""
+        self._raw[name] = slot
+
     def detached(self) -> Params:
         """The same parameters without gradient."""
         copy = Params(self.builder, {}, self._derive)

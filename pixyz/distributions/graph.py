@@ -1,16 +1,20 @@
-"""DistGraph: the factors of a joint as a networkx graph."""
+"""DistGraph: the factors of a joint as a graph of variables.
+
+networkx is imported when the graph itself is first asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import networkx as nx
 
 from pixyz import latex
 from pixyz.types import VariableError
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from pixyz.distributions.base import Distribution
 
 
@@ -26,7 +30,6 @@ class DistGraph:
 
     def __init__(self, factors: Sequence[Distribution]) -> None:
         self._factors = list(factors)
-        self.nx_graph = nx.DiGraph()
         owner: dict[str, Distribution] = {}
         for factor in self._factors:
             for v in factor.var:
@@ -35,15 +38,20 @@ class DistGraph:
                         f"{v!r} is drawn by {owner[v].prob_text} and by {factor.prob_text}; rename one: replace_var({v}=...)"
                     )
                 owner[v] = factor
+        self._owner = owner
+        self._order = children_first(self._factors)
+
+    @cached_property
+    def nx_graph(self) -> nx.DiGraph:
+        """Variables as nodes (drawn ones with their ``factor``), dependence as edges."""
+        import networkx as nx
+
+        graph = nx.DiGraph()
         for factor in self._factors:
             for v in factor.var:
-                self.nx_graph.add_node(v, factor=factor)
-                self.nx_graph.add_edges_from((c, v) for c in factor.cond_var)
-        self._owner = owner
-        if not nx.is_directed_acyclic_graph(self.nx_graph):
-            circle = " -> ".join(str(a) for a, _ in nx.find_cycle(self.nx_graph))
-            text = " and ".join(f.prob_text for f in self._factors)
-            raise VariableError(f"the factors {text} depend on each other in a circle: {circle}")
+                graph.add_node(v, factor=factor)
+                graph.add_edges_from((c, v) for c in factor.cond_var)
+        return graph
 
     # ---------------------------------------------------------------- variables
 
@@ -77,8 +85,7 @@ class DistGraph:
 
     def factors(self, reverse: bool = False) -> Iterator[Distribution]:
         """The factors, parents first (``reverse``: children first); ties as multiplied."""
-        order = children_first(self._factors)
-        return iter(order if reverse else order[::-1])
+        return iter(self._order if reverse else self._order[::-1])
 
     # ---------------------------------------------------------------- picture
 
@@ -88,6 +95,8 @@ class DistGraph:
         Args:
             dotmode: plain names as nodes and the LaTeX as the attribute ``texlbl``.
         """
+        import networkx as nx
+
         graph = nx.DiGraph()
         for v in self.nx_graph.nodes:
             label = f"${latex.latex_name(v)}$"
@@ -102,6 +111,7 @@ class DistGraph:
 
     def draw(self, path: Any) -> None:
         """Draw the graph into a file (needs matplotlib): drawn variables as circles, given ones grey."""
+        import networkx as nx
         from matplotlib.figure import Figure
 
         graph = self.visible_graph()
@@ -134,5 +144,15 @@ def children_first(factors: Sequence[Distribution]) -> list[Distribution]:
                 left.remove(factor)
                 break
         else:
-            raise VariableError(f"{' and '.join(f.prob_text for f in left)} depend on each other in a circle")
+            text = " and ".join(f.prob_text for f in left)
+            raise VariableError(f"the factors {text} depend on each other in a circle: {_circle(left)}")
     return order
+
+
+def _circle(factors: Sequence[Distribution]) -> str:
+    """``x -> y -> x``, for factors of which each draws what another one depends on."""
+    path = [factors[0].var[0]]
+    while path[-1] not in path[:-1]:
+        owner = next(f for f in factors if path[-1] in f.var)
+        path.append(next(other.var[0] for other in factors if set(owner.var) & set(other.cond_var)))
+    return " -> ".join(path[path.index(path[-1]) :])

@@ -57,12 +57,12 @@ class NetworkCall:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, NetworkCall)
-            and other.module is self.module
+            and other.module == self.module
             and (other.arguments, other.wanted) == (self.arguments, self.wanted)
         )
 
     def __hash__(self) -> int:
-        return hash((id(self.module), self.arguments, self.wanted))
+        return hash((self.module, self.arguments, self.wanted))
 
 
 def _shown(key: str, alternatives: Mapping[str, str]) -> str:

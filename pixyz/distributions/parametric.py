@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pixyz.distributions.base import Distribution, Params, apply, sum_over
 from pixyz.distributions.network import call_network
 from pixyz.plan import Axis, Builder, Scope, Slot
-from pixyz.types import PixyzError, VariableError, VarSpec
+from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
 
 class ParametricDistribution(Distribution):
@@ -53,31 +53,35 @@ class ParametricDistribution(Distribution):
         self._bound: dict[str, str] = {}
         self._given: list[str] = []
         self.returns: dict[str, str] = {}
-        for key, value in params.items():
-            if value is not None:
-                self._set_param(key, value)
+        given = {key: value for key, value in params.items() if value is not None}
+        if not self._features_shape:
+            shapes = [torch.as_tensor(v).shape for v in given.values() if not isinstance(v, str)]
+            self._features_shape = torch.broadcast_shapes(*shapes)
+        for key, value in given.items():
+            self._set_param(key, value)
 
     def _set_param(self, key: str, value: Any) -> None:
         if key not in self.params_keys and key not in self.alternatives.values():
-            raise PixyzError(f"{type(self).__name__} has the parameters {self._accepted()}, got {key!r}")
+            accepted = [*self.params_keys, *self.alternatives.values()]
+            raise PixyzError(f"{type(self).__name__} has the parameters {accepted}, got {key!r}")
         self._given.append(key)
         if isinstance(value, str):
             if value not in self._cond_var:
                 raise VariableError(f"{key}={value!r} names a variable that is not in cond_var {self._cond_var}")
             self._bound[key] = value
-        elif isinstance(value, nn.Parameter):
+            return
+        tensor = torch.as_tensor(value)
+        if tensor.requires_grad and not isinstance(value, nn.Parameter):
+            raise PixyzError(f"{self.prob_text}: {key} is to be learned; give it as nn.Parameter({key})")
+        try:
+            row = tensor.detach().expand(self._features_shape)
+        except RuntimeError:
+            shapes = f"{key} has the shape {list(tensor.shape)}, but features_shape is {list(self._features_shape)}"
+            raise ShapeError(f"{self.prob_text}: {shapes}") from None
+        if isinstance(value, nn.Parameter):
             self.register_parameter(key, value)
         else:
-            tensor = torch.as_tensor(value)
-            tensor = tensor.float() if not tensor.is_floating_point() else tensor
-            if self._features_shape and tensor.ndim == 0:
-                tensor = tensor.expand(self._features_shape).clone()
-            elif not self._features_shape:
-                self._features_shape = tensor.shape
-            self.register_buffer(key, tensor.unsqueeze(0))
-
-    def _accepted(self) -> list[str]:
-        return [*self.params_keys, *self.alternatives.values()]
+            self.register_buffer(key, (row if row.is_floating_point() else row.float()).clone().unsqueeze(0))
 
     @property
     def distribution_name(self) -> str:
@@ -98,29 +102,31 @@ class ParametricDistribution(Distribution):
     # ---------------------------------------------------------------- lowering
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        return self.params_from(builder, scope, self)
+
+    def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
+        """The parameters by ``network``: the distribution itself, or a copy of it with constant weights."""
         raw: dict[str, Slot] = {}
         if type(self).forward is not nn.Module.forward:
-            raw.update(self._lower_network(builder, scope))
+            wanted = [k for k in self.params_keys if k not in self._given]
+            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given]
+            raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
         for key in self._given:
             if key in self._bound:
                 raw[key] = scope.lookup(self._bound[key])
             else:
-                raw[key] = self._constant(builder, key)
+                raw[key] = self._constant(builder, key, learned=network is self)
         self._check(set(raw))
         return Params(builder, raw, self._derive)
 
-    def _constant(self, builder: Builder, key: str) -> Slot:
+    def _constant(self, builder: Builder, key: str, learned: bool) -> Slot:
         slot = builder.attribute(self, key, f"{key} of {self.prob_text}")
         if key in self._parameters:
-            slot = builder.point(first_row, slot, label=key)
+            slot = builder.point(Row(self._features_shape), slot, label=key)
+            slot = slot if learned else builder.detach(slot)
         if builder.batch_n is not None:
             slot = builder.point(repeat_rows, slot, builder.batch_n, label=key, batch="full")
         return slot
-
-    def _lower_network(self, builder: Builder, scope: Scope) -> dict[str, Slot]:
-        wanted = [k for k in self.params_keys if k not in self._given]
-        wanted = [k for k in wanted if self.alternatives.get(k) not in self._given]
-        return call_network(self, self, builder, scope, wanted, self.alternatives)
 
     def _check(self, have: set[str]) -> None:
         for key in self.params_keys:
@@ -152,7 +158,8 @@ class ParametricDistribution(Distribution):
             return {self.var[0]: slot}
         refs = [params[n] for n in self.noise_shape]
         fn = type(self).noise
-        assert fn is not None
+        if fn is None:
+            raise NotImplementedError(f"{self.prob_text} cannot be sampled: {self.distribution_name} has a mean and a log-density")
         noise = builder.noise(fn, refs, particles, f"noise of {self.prob_text}")
         drawn = apply(builder, self.formula("draw"), params, label, noise=noise)
         if not reparam or not self.pathwise:
@@ -186,8 +193,20 @@ class ParametricDistribution(Distribution):
         raise NotImplementedError(f"{self.distribution_name} has no counterpart in torch.distributions")
 
 
-def first_row(x: Tensor) -> Tensor:
-    return x.unsqueeze(0)
+class Row:
+    """A learned constant as ``[1, *shape]``."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        self.shape = shape
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.expand(self.shape).unsqueeze(0)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Row) and other.shape == self.shape
+
+    def __hash__(self) -> int:
+        return hash((Row, self.shape))
 
 
 def repeat_rows(x: Tensor, n: int) -> Tensor:

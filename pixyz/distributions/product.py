@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pixyz import latex
 from pixyz.distributions.base import Distribution, on_path
-from pixyz.distributions.graph import DistGraph, children_first
+from pixyz.distributions.graph import DistGraph
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import VariableError, VarSpec
 
@@ -24,7 +24,7 @@ class MultiplyDistribution(Distribution):
                 raise VariableError(f"a distribution is multiplied by distributions, got {type(part).__name__}")
         factors = [*a.factors(), *b.factors()]
         graph = DistGraph(factors)
-        ordered = children_first(factors)
+        ordered = list(graph.factors(reverse=True))
         super().__init__([v for f in ordered for v in f.var], graph.cond_var, a.name)
         self._graph = graph
         self._ordered = ordered

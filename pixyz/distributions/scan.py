@@ -100,7 +100,9 @@ class Scan(Distribution):
             outs = next(c.out for c in step.loop.carries if c.name == carried)
             assert outs is not None
             args = [step.starts[carried], outs]
-            values[name] = builder.series(rules.cat_path, args, [(name, whole)], step.axis, name, key=whole)[0]
+            values[name] = path = builder.series(rules.cat_path, args, [(name, whole)], step.axis, name, key=whole)[0]
+            if not r.reverse:  # what was carried in is a view of the path: nothing is stacked twice
+                values[carried] = builder.series(rules.but_last, [path], [(carried, step.axis)], whole, carried, key=None)[0]
         if not self.grad:
             values = {n: s if n in step.series else builder.detach(s) for n, s in values.items()}
         drawn = Drawn(values)

@@ -108,6 +108,14 @@ class ReplaceVarDistribution(View):
         assert isinstance(inner, tuple)
         return (inner[0], tuple(self.var), tuple(self.cond_var), *inner[3:])
 
+    def detach(self) -> Distribution:
+        inside = isinstance(self.p, MarginalizeVarDistribution)
+        return ReplaceVarDistribution(self.p.detach(), self.mapping) if inside else super().detach()
+
+    def frozen(self) -> Distribution:
+        inside = isinstance(self.p, MarginalizeVarDistribution)
+        return ReplaceVarDistribution(self.p.frozen(), self.mapping) if inside else super().frozen()
+
     def inner_scope(self, scope: Scope) -> Scope:
         return scope.renamed(self.mapping)
 
@@ -180,6 +188,12 @@ class MarginalizeVarDistribution(View):
             f"the log-density of {self.prob_joint_factorized_and_text} is an integral; bound it with ELBO(p, q)"
         )
 
+    def detach(self) -> Distribution:
+        return MarginalizeVarDistribution(self.p.detach(), self.bound)
+
+    def frozen(self) -> Distribution:
+        return MarginalizeVarDistribution(self.p.frozen(), self.bound)
+
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         raise NotImplementedError(f"the marginal {self.prob_text} has no parameters")
 
@@ -217,17 +231,17 @@ class FrozenDistribution(View):
         return (*self.p.identity(), "frozen")  # type: ignore[misc]
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        inner, p = scope, self.p
+        inner, p, detached = scope, self.p, False
         while isinstance(p, View):
+            detached |= isinstance(p, DetachedDistribution)
             inner, p = p.inner_scope(inner), p.p
         assert isinstance(p, (ParametricDistribution, Deterministic))
         constant = ConstantWeights(p)
         if isinstance(p, Deterministic):
-            raw = call_network(p, constant, builder, inner, p.var)
-            return Params(builder, raw, lambda params, name: None)
-        wanted = [k for k in p.params_keys if k not in p._given]
-        raw = call_network(p, constant, builder, inner, wanted, p.alternatives)
-        return Params(builder, raw, p._derive)
+            params = Params(builder, call_network(p, constant, builder, inner, p.var), lambda params, name: None)
+        else:
+            params = p.params_from(builder, inner, constant)
+        return params.detached() if detached else params
 
 
 class ConstantWeights:
@@ -239,7 +253,7 @@ class ConstantWeights:
         self._seen: tuple[Any, ...] = ()
 
     def __call__(self, **values: Tensor) -> Any:
-        seen = (self.module.training, *[p.data_ptr() for p in self.module.parameters()])
+        seen = (*[m.training for m in self.module.modules()], *[p.data_ptr() for p in self.module.parameters()])
         if self._twin is None or seen != self._seen:
             self._twin, self._seen = constant_copy(self.module, {}), seen
         return self._twin(**values)

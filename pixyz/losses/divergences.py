@@ -84,30 +84,30 @@ class KullbackLeibler(Loss):
             pairs = _pairs(self.p, self.q)
             if pairs is not None:
                 return self._chain(builder, scope, pairs, dims)
-        return self._sampled(builder, scope)
+        return self._sampled(builder, scope, dims)
 
     def _chain(
         self, builder: Builder, scope: Scope, pairs: list[tuple[Distribution, Distribution]], dims: tuple[int, ...] | None
     ) -> Slot:
-        inner, total = scope.child(), None
-        for i, (p, q) in enumerate(pairs):
+        particles = tuple(Axis("particle", n) for n in self.sample_shape)
+        read = {v for p, q in pairs for v in (*p.cond_var, *q.cond_var)} & set(self.p.var)
+        inner = scope.child(self.p.lower_sample(builder, scope, particles=particles) if read else None)
+        total: Slot | None = None
+        for p, q in pairs:
             formula = kl_formula(p, q)
             assert formula is not None
             term = lower_kl(builder, formula, p.lower_params(builder, inner), q.lower_params(builder, inner),
                             f"KL[{p.prob_text} || {q.prob_text}]", dims)
             total = term if total is None else builder.point(_add, total, term, label="chain rule")
-            later = {v for a, b in pairs[i + 1 :] for v in (*a.cond_var, *b.cond_var)}
-            if later & set(p.var):
-                inner.values.update(p.lower_sample(builder, inner))
         assert total is not None
-        return total
+        return builder.reduce(rules.reduce_mean, total, particles, batch=False, label="mean over samples")
 
-    def _sampled(self, builder: Builder, scope: Scope) -> Slot:
+    def _sampled(self, builder: Builder, scope: Scope, dims: tuple[int, ...] | None) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
         inner = scope.child(self.p.lower_sample(builder, scope, particles=particles))
         inner.keep = scope.keep | set(particles)
-        log_p = self.p.lower_log_prob(builder, inner)
-        log_q = self.q.lower_log_prob(builder, inner)
+        log_p = self.p.lower_log_prob(builder, inner, feature_dims=dims)
+        log_q = self.q.lower_log_prob(builder, inner, feature_dims=dims)
         value = builder.point(_sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}")
         return builder.reduce(rules.reduce_mean, value, particles, batch=False, label="mean over samples")
 
@@ -121,13 +121,18 @@ def lower_kl(
 
 
 def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distribution]] | None:
-    """Factors of ``p`` and ``q`` with the same variables, parents first; None if any has no formula."""
+    """Factors of ``p`` and ``q`` with the same variables, parents first; None if any has no formula.
+
+    The chain rule needs ``q``'s factors to depend on variables that ``p`` draws earlier, and on no later ones.
+    """
     owners: dict[Hashable, Distribution] = {frozenset(f.var): f for f in q.factors()}
     pairs = []
+    later = set(p.var)
     for factor in reversed(p.factors()) if isinstance(p, MultiplyDistribution) else p.factors():
         other = owners.get(frozenset(factor.var))
-        if other is None or kl_formula(factor, other) is None:
+        if other is None or kl_formula(factor, other) is None or later & set(other.cond_var):
             return None
+        later -= set(factor.var)
         pairs.append((factor, other))
     return pairs if len(pairs) == len(owners) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from pixyz import latex
 from pixyz.distributions.base import Distribution, sum_over
 from pixyz.expression import Expectation, LogProb, Loss, NegLoss
 from pixyz.losses.divergences import KullbackLeibler
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Axis, Builder, Scope, Slot, rules
 
 if TYPE_CHECKING:
     import sympy
@@ -27,16 +28,30 @@ class Entropy(Loss):
     def __init__(self, p: Distribution, analytical: bool = True, sample_shape: Sequence[int] = (1,)) -> None:
         super().__init__()
         self.p, self.analytical = p, analytical
+        self.sample_shape = tuple(int(n) for n in sample_shape if n > 1)
         self.sampled = NegLoss(Expectation(p, LogProb(p), sample_shape=sample_shape))
 
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"H \left[ {{{self.p.prob_text}}} \right]")
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        slot = self.p.lower_entropy(builder, scope) if self.analytical else None
-        if slot is None:
-            return self.sampled.lower(builder, scope)
-        return sum_over(builder, slot, True, None, f"H[{self.p.prob_text}]")
+        slot = self._formula(builder, scope) if self.analytical else None
+        return self.sampled.lower(builder, scope) if slot is None else slot
+
+    def _formula(self, builder: Builder, scope: Scope) -> Slot | None:
+        """The sum of the factors' entropies at sampled parents; None if one has no formula."""
+        factors, total = self.p.factors(), None
+        read = {v for f in factors for v in f.cond_var} & set(self.p.var)
+        particles = tuple(Axis("particle", n) for n in self.sample_shape)
+        inner = scope.child(self.p.lower_sample(builder, scope, particles=particles) if read else None)
+        for factor in factors:
+            raw = factor.lower_entropy(builder, inner)
+            if raw is None:
+                return None
+            term = sum_over(builder, raw, True, None, f"H[{factor.prob_text}]")
+            total = term if total is None else builder.point(operator.add, total, term, label="chain rule")
+        assert total is not None
+        return builder.reduce(rules.reduce_mean, total, particles, batch=False, label="mean over samples")
 
 
 class CrossEntropy(Loss):

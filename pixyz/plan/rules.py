@@ -160,6 +160,11 @@ def cat_path(start: Tensor, outs: Tensor) -> tuple[Tensor]:
     return (torch.cat([start.unsqueeze(0), outs]),)
 
 
+def but_last(x: Tensor) -> tuple[Tensor]:
+    """All values but the last: ``[H, N, ...]``."""
+    return (x[:-1],)
+
+
 def last(x: Tensor) -> tuple[Tensor]:
     return (x[-1],)
 
