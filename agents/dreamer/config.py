@@ -23,7 +23,7 @@ class DreamerV3Config:
         slow_regularizer: weight of the critic's distance to its moving average.
         replay_value: weight of the critic's loss on recorded sequences.
         return_rate, return_limit: see :class:`agents.dreamer.normalize.ReturnRange`.
-        lr, beta1, beta2, eps, clip, warmup: see :class:`agents.dreamer.optimizer.LaProp`.
+        lr, beta1, beta2, eps, clip, warmup, halving: see :class:`agents.dreamer.optimizer.LaProp`.
         stored_latents: start sequences from the states that were stored with them; else from zeros.
         precision: of matrix products; ``bfloat16`` runs under autocast.
     """
@@ -51,6 +51,7 @@ class DreamerV3Config:
     eps: float = 1e-20
     clip: float = 0.3
     warmup: int = 1000
+    halving: int = 0
     stored_latents: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
 

@@ -26,15 +26,17 @@ class LaProp(torch.optim.Optimizer):
         beta1, beta2, eps: as above.
         clip: c; 0 does not clip.
         warmup: updates over which the rate rises from 0.
+        halving: updates in which the rate halves; 0 keeps it (as published).
     """
 
     def __init__(
         self, params: Iterable[Any], lr: float = 4e-5, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-20,
-        clip: float = 0.3, warmup: int = 1000,
+        clip: float = 0.3, warmup: int = 1000, halving: int = 0,
     ) -> None:
-        if lr <= 0 or not 0 <= beta1 < 1 or not 0 <= beta2 < 1 or clip < 0:
-            raise ValueError(f"expected lr > 0, betas in [0, 1) and clip >= 0, got {lr=} {beta1=} {beta2=} {clip=}")
-        super().__init__(params, {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "clip": clip, "warmup": warmup})
+        if lr <= 0 or not 0 <= beta1 < 1 or not 0 <= beta2 < 1 or clip < 0 or warmup < 0 or halving < 0:
+            raise ValueError(f"expected lr > 0, betas in [0, 1), no negative number, got {lr=} {beta1=} {beta2=} {clip=}")
+        rates = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "clip": clip, "warmup": warmup, "halving": halving}
+        super().__init__(params, rates)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -68,4 +70,5 @@ class LaProp(torch.optim.Optimizer):
         torch._foreach_add_(scales, group["eps"])
         torch._foreach_lerp_(momenta, torch._foreach_div(grads, scales), 1.0 - group["beta1"])
         rate = group["lr"] * min(1.0, k / group["warmup"] if group["warmup"] else 1.0)
+        rate *= 0.5 ** (k / group["halving"]) if group["halving"] else 1.0
         torch._foreach_add_(params, momenta, alpha=-rate / (1.0 - group["beta1"] ** k))

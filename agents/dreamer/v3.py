@@ -60,7 +60,7 @@ class DreamerV3(nn.Module):
         self.__dict__["_acting"] = self.model.step * self.policy
         self.__dict__["_greedy"] = self.model.step * Mean(self.policy, "action")
         self.optimizer = LaProp(
-            [p for p in self.parameters() if p.requires_grad], c.lr, c.beta1, c.beta2, c.eps, c.clip, c.warmup
+            [p for p in self.parameters() if p.requires_grad], c.lr, c.beta1, c.beta2, c.eps, c.clip, c.warmup, c.halving
         )
 
     # ---------------------------------------------------------------- the objective

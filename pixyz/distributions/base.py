@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pixyz import latex
 from pixyz.expression import LogProb, Prob
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
-from pixyz.types import PixyzError, VariableError, VarSpec, as_tensor_dict, names
+from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec, as_tensor_dict, names
 
 if TYPE_CHECKING:
     from pixyz.distributions.graph import DistGraph
@@ -253,6 +253,7 @@ class Distribution(nn.Module):
         """
         values = self._values(x_dict)
         if batch_n is not None:
+            values.update({v: _rows(values[v], batch_n, v) for v in self.input_var if v in values})
             values[BATCH] = batch_n
         shape = tuple(int(n) for n in sample_shape)
 
@@ -388,6 +389,13 @@ class Distribution(nn.Module):
         from pixyz.distributions.views import FrozenDistribution
 
         return FrozenDistribution(self)
+
+
+def _rows(x: Tensor, n: int, name: str) -> Tensor:
+    """``x`` with a batch of ``n``: one row is repeated."""
+    if x.ndim and x.shape[0] not in (1, n):
+        raise ShapeError(f"batch_n={n}, but {name!r} has the batch {x.shape[0]}; leave batch_n out")
+    return x.expand(n, *x.shape[1:]) if x.ndim else x
 
 
 def on_path(p: Distribution, scope: Scope) -> dict[str, Slot] | None:

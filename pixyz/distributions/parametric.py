@@ -111,6 +111,8 @@ class ParametricDistribution(Distribution):
             wanted = [k for k in self.params_keys if k not in self._given]
             wanted = [k for k in wanted if self.alternatives.get(k) not in self._given]
             raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
+            if builder.batch_n is not None and not self._cond_var:
+                raw = {k: builder.point(repeat_rows, s, builder.batch_n, label=k, batch="full") for k, s in raw.items()}
         for key in self._given:
             if key in self._bound:
                 raw[key] = scope.lookup(self._bound[key])
@@ -124,7 +126,7 @@ class ParametricDistribution(Distribution):
         if key in self._parameters:
             slot = builder.point(Row(self._features_shape), slot, label=key)
             slot = slot if learned else builder.detach(slot)
-        if builder.batch_n is not None:
+        if builder.batch_n is not None and not self._bound and type(self).forward is nn.Module.forward:
             slot = builder.point(repeat_rows, slot, builder.batch_n, label=key, batch="full")
         return slot
 

@@ -53,6 +53,10 @@ class MultiplyDistribution(Distribution):
     def prob_factorized_text(self) -> str:
         return "".join(f.prob_text for f in self._ordered)
 
+    @property
+    def prob_joint_factorized_and_text(self) -> str:
+        return f"{super().prob_text} = {self.prob_factorized_text}"
+
     def factors(self) -> list[Distribution]:
         return list(self._ordered)
 

@@ -1,0 +1,434 @@
+"""Joints: densities multiply, samples follow the graph, renaming and marginals, the text of formulas."""
+
+import itertools
+import random
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixyz.distributions import Bernoulli, Deterministic, Distribution, EmpiricalDistribution, Normal
+from pixyz.losses import E, LogProb, Parameter
+from pixyz.types import PixyzError, ShapeError, VariableError
+
+D = 3
+
+
+class Net(Normal):
+    """A linear network of all its conditions."""
+
+    def __init__(self, var: str, cond: list[str], name: str = "p", spread: float = 0.5) -> None:
+        super().__init__(var=var, cond_var=cond, name=name, features_shape=[D])
+        self.net = nn.Linear(D * len(cond), D)
+        self.spread = spread
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        loc = self.net(torch.cat([given[c] for c in self.cond_var], -1))
+        return {"loc": loc, "scale": torch.full_like(loc, self.spread)}
+
+
+class Sum(Normal):
+    """1 plus the sum of its conditions, almost exactly."""
+
+    def __init__(self, var: str, cond: list[str]) -> None:
+        super().__init__(var=var, cond_var=cond, features_shape=[D], scale=1e-6)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {"loc": 1 + sum(given.values(), torch.zeros(1, D))}
+
+
+class Copy(Deterministic):
+    def __init__(self, var: str, cond: str) -> None:
+        super().__init__(var, cond, name="f")
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {self.var[0]: 2 * given[self.cond_var[0]]}
+
+
+def standard(var: str, name: str = "p", loc: float = 0.0, scale: float = 1.0) -> Normal:
+    return Normal(var=var, loc=loc, scale=scale, features_shape=[D], name=name)
+
+
+def chain() -> tuple[Distribution, Net, Net, Normal]:
+    torch.manual_seed(0)
+    x, z, w = Net("x", ["z"]), Net("z", ["w"]), standard("w")
+    return x * z * w, x, z, w
+
+
+def values(*names: str, batch: int = 5) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    return {n: torch.randn(batch, D) for n in names}
+
+
+# -------------------------------------------------------------------------------------------- densities
+
+
+def test_log_density_is_the_sum_over_factors() -> None:
+    joint, *factors = chain()
+    v = values("x", "z", "w")
+    wanted = sum(f.get_log_prob(v) for f in factors)
+    for order in itertools.permutations(factors):
+        product = order[0] * order[1] * order[2]
+        torch.testing.assert_close(product.get_log_prob(v), wanted)
+        torch.testing.assert_close((order[0] * (order[1] * order[2])).get_log_prob(v), wanted)
+    torch.testing.assert_close(joint.log_prob().eval(v), wanted)
+    torch.testing.assert_close(joint.prob().eval(v), wanted.exp())
+    by_feature = sum(f.get_log_prob(v, sum_features=False) for f in factors)
+    torch.testing.assert_close(joint.get_log_prob(v, sum_features=False), by_feature)
+    torch.testing.assert_close(joint.get_log_prob(v, feature_dims=[1]), wanted)
+    torch.testing.assert_close(joint.get_log_prob(v, feature_dims=[]), by_feature)
+
+
+def test_factors_broadcast_over_the_batch() -> None:
+    x, z = Net("x", ["z"]), standard("z")
+    row = torch.randn(1, D)
+    v = {"x": torch.randn(5, D), "z": row}
+    torch.testing.assert_close((x * z).get_log_prob(v), x.get_log_prob(v) + z.get_log_prob(row))
+
+
+def test_a_function_has_no_density() -> None:
+    with pytest.raises(NotImplementedError, match=r"f\(y\|x\)"):
+        (Copy("y", "x") * standard("x")).get_log_prob(values("x", "y"))
+
+
+# -------------------------------------------------------------------------------------------- samples
+
+
+def test_samples_follow_the_graph() -> None:
+    draw = random.Random(0)
+    for _ in range(8):
+        size = draw.randint(2, 6)
+        names = [f"v{i}" for i in range(size)]
+        parents = {n: draw.sample(names[:i], draw.randint(0, min(i, 3))) for i, n in enumerate(names)}
+        parts = [Sum(n, parents[n]) for n in names]
+        draw.shuffle(parts)
+        joint: Distribution = parts[0]
+        for part in parts[1:]:
+            joint = joint * part
+        assert set(joint.var) == set(names) and joint.cond_var == [] and joint.input_var == []
+        found = joint.sample(batch_n=2)
+        for n in names:
+            wanted = 1 + sum((found[p] for p in parents[n]), torch.zeros(2, D))
+            torch.testing.assert_close(found[n], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_moments_of_a_chain() -> None:
+    x = Normal(var="x", cond_var="z", loc="z", scale=0.5)
+    joint = x * standard("z", loc=2.0, scale=3.0)
+    torch.manual_seed(0)
+    found = joint.sample(batch_n=20_000)
+    error = 5 * (9.25 / 20_000) ** 0.5
+    assert (found["x"].mean(0) - 2).abs().max() < error
+    assert (found["x"].var(0) - 9.25).abs().max() < 0.05 * 9.25
+    covariance = ((found["x"] - 2) * (found["z"] - 2)).mean(0)
+    assert (covariance - 9).abs().max() < 0.05 * 9.25
+
+
+def test_sample_shape_is_applied_once() -> None:
+    joint, *_ = chain()
+    found = joint.sample(batch_n=4, sample_shape=[2, 5])
+    assert {k: v.shape for k, v in found.items()} == dict.fromkeys("xzw", torch.Size([2, 5, 4, D]))
+    assert len(found["w"].reshape(-1, D).unique(dim=0)) == 40 == len(found["x"].reshape(-1, D).unique(dim=0))
+    fixed = Net("x", ["z"]) * Net("z", ["w"])
+    found = fixed.sample(values("w"), sample_shape=[7])
+    assert found["x"].shape == found["z"].shape == (7, 5, D) and found["w"].shape == (5, D)
+
+
+def test_batch_n_repeats_one_row() -> None:
+    p, v = Net("x", ["z"]), values("z", batch=1)
+    found = p.sample(v, batch_n=4)
+    assert found["x"].shape == (4, D) and len(found["x"].unique(dim=0)) == 4
+    assert p.sample(values("z"), batch_n=5)["x"].shape == (5, D)
+    with pytest.raises(ShapeError, match=r"batch_n=3.*'z'.*5"):
+        p.sample(values("z"), batch_n=3)
+
+
+def test_the_mean_of_a_joint() -> None:
+    joint = Normal(var="x", cond_var="z", loc="z", scale=4.0) * standard("z", loc=7.0, scale=3.0)
+    torch.testing.assert_close(joint.sample_mean({}), torch.full((1, D), 7.0))
+    torch.testing.assert_close(joint.sample({}, sample_mean=True)["z"], torch.full((1, D), 7.0))
+    renamed = standard("z", loc=7.0, scale=3.0).replace_var(z="y")
+    torch.testing.assert_close(renamed.sample_mean({}), torch.full((1, D), 7.0))
+    torch.testing.assert_close(renamed.sample_variance({}), torch.full((1, D), 9.0))
+
+
+def test_ways_to_give_the_inputs() -> None:
+    p = Net("x", ["z", "w"])
+    v = values("z", "w")
+
+    def seeded(x: object, **options: object) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        return p.sample(x, **options)  # type: ignore[arg-type]
+
+    wanted = seeded(v)["x"]
+    torch.testing.assert_close(seeded([v["z"], v["w"]])["x"], wanted)
+    torch.testing.assert_close(seeded(OrderedDict(v))["x"], wanted)
+    torch.testing.assert_close(seeded({k: nn.Parameter(t) for k, t in v.items()})["x"], wanted)
+    extra = seeded({**v, "other": torch.ones(1)})
+    assert set(extra) == {"x", "z", "w", "other"} and set(seeded(v, return_all=False)) == {"x"}
+    single = Net("x", ["z"])
+    assert single.sample(v["z"])["x"].shape == (5, D) == single.sample(nn.Parameter(v["z"]))["x"].shape
+    given = dict(v)
+    p.sample(given)
+    assert set(given) == {"z", "w"}
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda p: p.sample({"z": torch.zeros(1, D)}), r"\['w'\] missing"),
+        (lambda p: p.sample([torch.zeros(1, D)]), "list of 1"),
+        (lambda p: p.sample("z"), "dict"),
+        (lambda p: p.get_log_prob({"x": torch.zeros(1, D), "z": torch.zeros(1, D)}), r"\['w'\] missing"),
+        (lambda p: standard("x").sample(torch.zeros(1, D)), "no input"),
+    ],
+)
+def test_missing_inputs_are_named(call: object, words: str) -> None:
+    with pytest.raises(VariableError, match=words):
+        call(Net("x", ["z", "w"]))  # type: ignore[operator]
+
+
+def test_reparam_keeps_pathwise_gradients() -> None:
+    joint, x, z, _ = chain()
+    assert joint.sample(batch_n=2, reparam=True)["x"].requires_grad
+    assert not joint.sample(batch_n=2)["x"].requires_grad
+    joint.sample(batch_n=2, reparam=True)["x"].sum().backward()
+    assert all(p.grad is not None for part in (x, z) for p in part.parameters())
+
+
+def test_a_series_of_one_instance() -> None:
+    """The same transition, renamed, three times: unrolling by hand."""
+    step = Net("z", ["z_prev"])
+    parts = [step.replace_var(z=f"z{t}", z_prev=f"z{t - 1}") for t in (1, 2, 3)]
+    joint = parts[0] * parts[1] * parts[2] * standard("z0")
+    v = values("z0", "z1", "z2", "z3")
+    wanted = standard("z0").get_log_prob(v)
+    for t in (1, 2, 3):
+        wanted = wanted + step.get_log_prob({"z": v[f"z{t}"], "z_prev": v[f"z{t - 1}"]})
+    torch.testing.assert_close(joint.get_log_prob(v), wanted)
+    assert len(list(joint.parameters())) == 2
+    assert set(joint.sample(batch_n=2)) == {"z0", "z1", "z2", "z3"}
+
+
+# -------------------------------------------------------------------------------------------- what is refused
+
+
+def test_circles_are_refused_and_named() -> None:
+    a, b, c = Net("x", ["y"]), Net("y", ["z"], "q"), Net("z", ["x"], "r")
+    for order in itertools.permutations([a, b, c]):
+        with pytest.raises(VariableError, match="circle") as caught:
+            order[0] * order[1] * order[2]
+        told = str(caught.value)
+        assert all(t in told for t in ("p(x|y)", "q(y|z)", "r(z|x)"))
+        assert any(f"{u} -> {v}" in told for u, v in ("yx", "zy", "xz"))
+    assert "standard" not in told and "w" not in told.split("circle")[1]
+
+
+def test_clashes_are_refused_and_named() -> None:
+    with pytest.raises(VariableError, match=r"'x'.*p\(x\|z\).*q\(x\).*replace_var"):
+        Net("x", ["z"]) * standard("x", "q")
+    p = standard("x")
+    with pytest.raises(VariableError, match="'x'"):
+        p * p
+    with pytest.raises(VariableError, match="'x'"):
+        (Net("y", ["x"]) * standard("x")) * (Net("z", ["x"]) * standard("x"))
+
+
+def test_other_things_are_not_multiplied() -> None:
+    for other in (2.0, "x", None):
+        with pytest.raises(PixyzError, match="distribution"):
+            standard("x") * other  # type: ignore[operator]
+
+
+# -------------------------------------------------------------------------------------------- renaming
+
+
+def test_renaming_commutes_with_density_and_samples() -> None:
+    joint, *_ = chain()
+    v = values("x", "z", "w")
+    renamings = [{"x": "a"}, {"w": "b", "z": "c"}, {"x": "z", "z": "x"}, {"x": "w", "w": "z", "z": "x"}]
+    for renaming in renamings:
+        q = joint.replace_var(**renaming)
+        assert q.var == [renaming.get(n, n) for n in joint.var]
+        moved = {renaming.get(k, k): t for k, t in v.items()}
+        torch.testing.assert_close(q.get_log_prob(moved), joint.get_log_prob(v))
+        torch.manual_seed(3)
+        drawn = joint.sample(batch_n=2)
+        torch.manual_seed(3)
+        for k, t in q.sample(batch_n=2).items():
+            torch.testing.assert_close(t, drawn[{n: o for o, n in renaming.items()}.get(k, k)])
+        back = q.replace_var(**{n: o for o, n in renaming.items()})
+        torch.testing.assert_close(back.get_log_prob(v), joint.get_log_prob(v))
+
+
+def test_renaming_twice_and_conditions() -> None:
+    p = Net("x", ["z", "w"])
+    q = p.replace_var(z="a").replace_var(a="b", w="z")
+    v = values("x", "z", "w")
+    assert (q.var, q.cond_var) == (["x"], ["b", "z"])
+    torch.testing.assert_close(q.get_log_prob({"x": v["x"], "b": v["z"], "z": v["w"]}), p.get_log_prob(v))
+    assert q.get_params({"b": v["z"], "z": v["w"]})["loc"].shape == (5, D)
+
+
+@pytest.mark.parametrize("renaming", [{"y": "a"}, {"x": "z"}, {"x": "self"}, {"x": ""}])
+def test_wrong_renamings_are_refused(renaming: dict[str, str]) -> None:
+    with pytest.raises(VariableError):
+        Net("x", ["z"]).replace_var(**renaming)
+
+
+@pytest.mark.parametrize("name", ["p", "a", "b", "name", "scope", "builder", "replace_dict", "x_dict", "var", "reparam", "module"])
+def test_any_other_name_may_be_a_variable(name: str) -> None:
+    p = Net("x", ["z"]).replace_var(z=name)
+    v = values("x", "z")
+    joint = p * standard(name)
+    given = {"x": v["x"], name: v["z"]}
+    torch.testing.assert_close(joint.get_log_prob(given), p.get_log_prob(given) + standard("z").get_log_prob(v["z"]))
+    assert set(joint.sample(batch_n=2)) == {"x", name}
+    assert E(joint, Parameter(name).mean()).eval({}).ndim == 0
+    direct = Copy("y", name)
+    torch.testing.assert_close(direct.sample({name: v["z"]})["y"], 2 * v["z"])
+    torch.testing.assert_close(direct.at(**{name: "q"}).sample({"q": v["z"]})["y"], 2 * v["z"])
+
+
+# -------------------------------------------------------------------------------------------- marginals
+
+
+def test_marginal_draws_and_drops() -> None:
+    joint, *_ = chain()
+    marginal = joint.marginalize_var(["z", "w"])
+    assert (marginal.var, marginal.cond_var) == (["x"], [])
+    torch.manual_seed(0)
+    wanted = joint.sample(batch_n=3)["x"]
+    torch.manual_seed(0)
+    found = marginal.sample(batch_n=3)
+    assert set(found) == {"x"}
+    torch.testing.assert_close(found["x"], wanted)
+    with pytest.raises(NotImplementedError, match="integral"):
+        marginal.get_log_prob({"x": wanted})
+    for wrong in ("y", ["z", "y"], ["x", "z", "w"], []):
+        with pytest.raises(VariableError):
+            joint.marginalize_var(wrong)
+
+
+def test_bound_variables_never_meet_free_ones() -> None:
+    """In p(x) = int p(x|z)p(z)dz times p(y|z), the second z is another one."""
+    marginal = (Sum("x", ["z"]) * standard("z", loc=100.0)).marginalize_var("z")
+    product = marginal * Copy("y", "z")
+    assert set(product.var) == {"x", "y"} and product.input_var == ["z"]
+    v = values("z")
+    found = product.sample(v)
+    torch.testing.assert_close(found["y"], 2 * v["z"])
+    assert (found["x"] > 50).all() and set(found) == {"x", "y", "z"}
+    renamed = marginal.replace_var(x="z")
+    assert set(renamed.sample(batch_n=2)) == {"z"} and (renamed.sample(batch_n=2)["z"] > 50).all()
+    both = marginal * (Sum("y", ["z"]) * standard("z", loc=-100.0)).marginalize_var("z")
+    drawn = both.sample(batch_n=2)
+    assert (drawn["x"] > 50).all() and (drawn["y"] < -50).all()
+
+
+def test_marginals_stop_gradients_too() -> None:
+    x, z = Net("x", ["z"]), standard("z")
+    marginal = (x * z).marginalize_var("z")
+    assert marginal.sample(batch_n=2, reparam=True)["x"].requires_grad
+    for p in (marginal.detach(), marginal.replace_var(x="y").detach(), marginal.frozen(), marginal.replace_var(x="y").frozen()):
+        assert not p.sample(batch_n=2, reparam=True)[p.var[0]].requires_grad
+
+
+# -------------------------------------------------------------------------------------------- names and text
+
+
+def test_variables_of_joints() -> None:
+    joint = Net("x", ["z", "c"]) * Net("z", ["d"])
+    assert (joint.var, joint.cond_var, joint.input_var) == (["x", "z"], ["c", "d"], ["c", "d"])
+    data = EmpiricalDistribution("x")
+    assert (data.var, data.cond_var, data.input_var) == (["x"], [], ["x"])
+    filtered = Net("z", ["x"], "q") * data
+    assert (filtered.var, filtered.cond_var, filtered.input_var) == (["z", "x"], [], ["x"])
+    v = values("x")
+    found = filtered.sample(v)
+    torch.testing.assert_close(found["x"], v["x"])
+    assert found["z"].shape == (5, D)
+    assert Bernoulli(var=("y",), cond_var="x").cond_var == ["x"]
+
+
+def test_defaults_are_never_shared() -> None:
+    first = Normal()
+    first.var.append("y")
+    first.cond_var.append("z")
+    assert Normal().var == ["x"] and Normal().cond_var == []
+
+
+def test_text_of_joints() -> None:
+    x, z = Normal(var="x", cond_var="z", loc="z", scale=1.0), standard("z")
+    assert x.prob_text == "p(x|z)" and (x * z).prob_text == "p(x,z)"
+    assert (x * z).prob_joint_factorized_and_text == "p(x,z) = p(x|z)p(z)" == (z * x).prob_joint_factorized_and_text
+    marginal = (x * z).marginalize_var("z")
+    assert marginal.prob_text == "p(x)"
+    assert marginal.prob_joint_factorized_and_text == r"p(x) = \int p(x|z)p(z)dz"
+    assert (x * z).replace_var(z="w").prob_joint_factorized_and_text == "p(x,w) = p(x|w)p(w)"
+    assert EmpiricalDistribution("x").prob_text == "p_{data}(x)"
+    greek = Normal(var="alpha", cond_var="z1", loc="z1", scale=1.0, name="p1")
+    assert greek.prob_text == r"p_{1}(\alpha|z_{1})"
+    assert x.detach().prob_text == r"\bar{p}(x|z)" and (x * z).detach().prob_factorized_text == r"\bar{p}(x|z)\bar{p}(z)"
+
+
+def test_text_of_the_paper_s_figure_5() -> None:
+    one, zero = torch.tensor(1.0), torch.tensor(0.0)
+    p1 = Normal(loc=zero, scale=one, var=["x"], cond_var=["y", "a"], name="p_{1}")
+    p2 = Normal(loc=zero, scale=one, var=["z"], cond_var=["x", "y"], name="p_{2}")
+    p3 = Normal(loc=zero, scale=one, var=["a"], name="p_{3}")
+    p4 = Normal(loc=zero, scale=one, var=["y"], name="p_{4}")
+    p = p1 * p2 * p3 * p4
+    left, right = p.prob_joint_factorized_and_text.split(" = ")
+    assert right == "p_{2}(z|x,y)p_{1}(x|y,a)p_{3}(a)p_{4}(y)"
+    assert left.startswith("p_{1}(") and sorted(left[6:-1].split(",")) == ["a", "x", "y", "z"]
+    assert sorted(p.graph.visible_graph().edges) == [
+        ("$a$", "$x$"), ("$x$", "$z$"), ("$y$", "$x$"), ("$y$", "$z$"),
+    ]
+    found = p.sample(batch_n=3)  # constants let their conditions be
+    assert {k: v.shape for k, v in found.items()} == dict.fromkeys("xyza", torch.Size([3]))
+    assert p.get_log_prob(found).shape == (3,)
+
+
+def test_printing_a_distribution() -> None:
+    joint, *_ = chain()
+    text = str(joint)
+    assert text.splitlines()[:3] == ["Distribution:", "  p(x,z,w) = p(x|z)p(z|w)p(w)", "Network architecture:"]
+    assert text.count("Linear(") == 2 and "p(z|w):" in text and "distribution_name=Normal" in text
+    for p in (joint.marginalize_var("z"), joint.replace_var(z="y"), joint.detach(), Net("x", ["z"]).frozen(), Copy("y", "x")):
+        assert p.prob_text in str(p) and p.prob_text in repr(p) or p.name in repr(p)
+
+
+def test_graph() -> None:
+    joint, x, z, w = chain()
+    graph = joint.graph
+    assert graph.var == ["x", "z", "w"] and graph.cond_var == [] and graph.all_var == ["x", "z", "w"]
+    assert graph.distribution("z") is z and [f.var for f in graph.factors()] == [["w"], ["z"], ["x"]]
+    assert sorted(graph.visible_graph().nodes) == ["$w$", "$x$", "$z$"]
+    assert sorted(graph.visible_graph().edges) == [("$w$", "$z$"), ("$z$", "$x$")]
+    dots = graph.visible_graph(dotmode=True)
+    assert sorted(dots.nodes(data="texlbl")) == [("w", "$w$"), ("x", "$x$"), ("z", "$z$")]
+    assert list(standard("x1").graph.visible_graph().nodes) == ["$x_{1}$"]
+    with pytest.raises(VariableError, match="'y'"):
+        graph.distribution("y")
+    given = x.graph
+    assert (given.var, given.cond_var, given.input_var) == (["x"], ["z"], ["z"])
+    assert str(graph) == "p(x|z)p(z|w)p(w)"
+
+
+def test_plus_is_the_product_inside_an_expectation() -> None:
+    x, z = Net("x", ["z"]), standard("z")
+    torch.manual_seed(0)
+    plus = E(x + z, LogProb(x)).eval({})
+    torch.manual_seed(0)
+    torch.testing.assert_close(E(x * z, LogProb(x)).eval({}), plus)
+    assert (x + z + standard("u")).as_product().var == (x * z * standard("u")).var
+
+
+def test_names_can_be_changed() -> None:
+    p = standard("x")
+    p.name = "q"
+    assert p.prob_text == "q(x)" and (Net("y", ["x"]) * p).prob_text == "p(y|x)q(x)"
+    with pytest.raises(VariableError):
+        p.name = 3  # type: ignore[assignment]
