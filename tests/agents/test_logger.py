@@ -1,10 +1,14 @@
 """A log that never stops a run."""
 
 import json
+import sys
+import types
 
 import pytest
 
+from agents.errors import UsageError
 from agents.logger import Logger, read_metrics
+from agents.tracking import WandbTracker
 
 
 def test_lines_and_numbers_that_are_not_finite(tmp_path):
@@ -73,3 +77,29 @@ def test_a_tracker_gets_the_numbers(tmp_path):
     logger.close()
     assert tracker.seen == [(1, {"eval/a": 2.0}), "closed"]
     assert json.loads(logger.path.read_text())["kind"] == "eval"
+
+
+def test_wandb_is_asked_for_offline_and_missing_it_is_explained(tmp_path, monkeypatch):
+    calls = []
+
+    class Run:
+        def log(self, metrics):
+            calls.append(metrics)
+
+        def finish(self):
+            calls.append("finished")
+
+    def init(**options):
+        calls.append(options)
+        return Run()
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    tracker = WandbTracker("project", {"a": 1}, tmp_path)
+    logger = Logger(tmp_path, tracker=tracker)
+    logger.log(7, {"loss": 0.5})
+    logger.close()
+    assert calls[0]["mode"] == "offline" and calls[0]["config"] == {"a": 1}
+    assert calls[1:] == [{"train/loss": 0.5, "step": 7}, "finished"]
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UsageError, match="tracking"):
+        WandbTracker("project", {}, tmp_path)
