@@ -1,10 +1,15 @@
-"""Checkpoints: a folder each, written whole or not at all, without pickle."""
+"""Checkpoints: a folder each, written whole or not at all, without pickle.
+
+    nested state  ->  flatten_state  ->  named tensors + plain data  ->  save_checkpoint  ->  checkpoint-000012345/
+    load_checkpoint  ->  the newest that is sound  ->  unflatten_state  ->  the same nested state
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -14,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -21,11 +27,12 @@ from agents.errors import CheckpointError
 
 FORMAT = 1
 FILES = ("tensors.safetensors", "state.json")
+NAME = re.compile(r"checkpoint-(\d+)(\.replaced)?")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read: the step, named tensors, plain data, and where it lies."""
+    """A checkpoint that was read: the step, named tensors on the CPU, plain data, and where it lies."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -36,28 +43,44 @@ class Checkpoint:
 def save_checkpoint(
     directory: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], keep: int = 2
 ) -> Path:
-    """Write ``checkpoint-STEP`` and then remove all but the newest ``keep``.
+    """Write ``checkpoint-STEP``, and then remove all but the newest ``keep`` up to this step.
 
-    Everything is written under another name, synced to the disk and renamed; ``manifest.json`` holds the sha256 of
-    every file.
+    Everything is written under another name, synced to the disk and renamed, so that a crash at any point leaves a sound
+    checkpoint; ``manifest.json`` holds the sha256 of every file. Checkpoints of later steps, left by a run that went on
+    from an earlier one, are removed too: they would be taken for the newest.
+
+    Args:
+        tensors: of any device and type; those that share memory are written one by one.
+        state: what JSON keeps as it is; see ``flatten_state`` for the rest.
+
+    Raises:
+        OSError: the disk is full or not writable; earlier checkpoints are as they were.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    final = directory / f"checkpoint-{step:012d}"
-    temporary = directory / f".writing-{step:012d}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    if step < 0 or keep < 1:
+        raise ValueError(f"save_checkpoint: expected step >= 0 and keep >= 1, got {step} and {keep}")
+    try:
+        text = json.dumps(dict(state))
+    except TypeError as error:
+        raise TypeError(f"state of a checkpoint: expected what JSON holds; {error}; give it to flatten_state") from None
+    # the format takes neither strides nor shared memory
     copies = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-    contents = (save(copies), json.dumps(dict(state)).encode())
-    for name, data in zip(FILES, contents, strict=True):
-        _write(temporary / name, data)
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in zip(FILES, contents, strict=True)}
-    _write(temporary / "manifest.json", json.dumps({"format": FORMAT, "step": step, "sha256": sums}).encode())
-    _sync_folder(temporary)
-    if final.exists():
-        shutil.rmtree(final)
-    os.rename(temporary, final)
-    _sync_folder(directory)
-    for old in sorted(directory.glob("checkpoint-*"))[:-keep]:
+    contents = dict(zip(FILES, (save(copies), text.encode()), strict=True))
+    manifest = {"format": FORMAT, "step": step, "sha256": {k: hashlib.sha256(v).hexdigest() for k, v in contents.items()}}
+    directory.mkdir(parents=True, exist_ok=True)
+    for left in directory.glob(".writing-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    final, temporary = directory / f"checkpoint-{step:09d}", directory / f".writing-{step:09d}"
+    try:
+        temporary.mkdir()
+        for name, data in (contents | {"manifest.json": json.dumps(manifest).encode()}).items():
+            _write(temporary / name, data)
+        _sync_folder(temporary)
+        _put(temporary, final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    kept = [p for p in _list(directory) if p == final or (_step(p) < step and not p.suffix)][:keep]
+    for old in set(_list(directory)).difference(kept):
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -66,26 +89,48 @@ def load_checkpoint(directory: Path) -> Checkpoint:
     """The newest checkpoint that is sound; a damaged one gives a warning and the one before is taken.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none; says what there is.
     """
-    found = sorted(directory.glob("checkpoint-*"), reverse=True)
-    for path in found:
+    found = []
+    for path in _list(directory):
         try:
             return _read(path)
-        except (OSError, ValueError, KeyError) as error:
-            warnings.warn(f"{path} is damaged ({error}); trying the one before", stacklevel=2)
-    raise CheckpointError(f"no sound checkpoint in {directory}; found {[p.name for p in found] or 'nothing'}")
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            reason = f"{path.name} is damaged ({type(error).__name__}: {error})"
+            warnings.warn(f"{directory}: {reason}; trying the one before", stacklevel=2)
+            found.append(reason)
+    raise CheckpointError(f"{directory}: expected a sound checkpoint, found {', '.join(found) or 'nothing'}; start a new run")
+
+
+def _list(directory: Path) -> list[Path]:
+    """The checkpoints of a folder, newest first; behind a step's own the one that it replaces."""
+    found = [p for p in directory.glob("checkpoint-*") if NAME.fullmatch(p.name)]
+    return sorted(found, key=lambda p: (-_step(p), p.suffix))
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("checkpoint-"))
 
 
 def _read(path: Path) -> Checkpoint:
     manifest = json.loads((path / "manifest.json").read_bytes())
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+    if (manifest["format"], manifest["step"]) != (FORMAT, _step(path)):
+        raise ValueError(f"expected format {FORMAT} of step {_step(path)}, got {manifest['format']} of {manifest['step']}")
     contents = [(path / name).read_bytes() for name in FILES]
     for name, data in zip(FILES, contents, strict=True):
         if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
             raise ValueError(f"{name} is not what was written")
     return Checkpoint(manifest["step"], load(contents[0]), json.loads(contents[1]), path)
+
+
+def _put(temporary: Path, final: Path) -> None:
+    """Rename; one that has the name already is moved aside, where it can still be loaded."""
+    if final.exists():
+        aside = final.with_name(f"{final.name}.replaced")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(final, aside)
+    os.rename(temporary, final)
+    _sync_folder(final.parent)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -104,41 +149,63 @@ def _sync_folder(path: Path) -> None:
             os.close(handle)
 
 
-# -------------------------------------------------------------------------------------------- nested states
-
-
 def flatten_state(nested: Any) -> tuple[dict[str, Tensor], Any]:
-    """Nested dicts, lists and tuples with tensors -> named tensors and plain data that JSON keeps exactly."""
+    """Nested dicts, lists and tuples of tensors, arrays and plain values -> named tensors and data that JSON keeps exactly.
+
+    Keys of dicts may be text, numbers, bools and None. Raises TypeError, with the path, for anything else.
+
+    Example:
+        >>> tensors, plain = flatten_state({"adam": {0: (torch.ones(2), 0.1)}})
+        >>> list(tensors), unflatten_state(tensors, plain)
+        (['adam/0/0'], {'adam': {0: (tensor([1., 1.]), 0.1)}})
+    """
     tensors: dict[str, Tensor] = {}
 
+    def store(value: Tensor, path: str) -> str:
+        name = path or "value"
+        while name in tensors:  # the keys 0 and "0", or "a/b" and "a" with "b"
+            name += "'"
+        tensors[name] = value
+        return name
+
     def visit(value: Any, path: str) -> Any:
+        below = f"{path}/" if path else ""
         if isinstance(value, Tensor):
-            tensors[path] = value
-            return {"tensor": path}
-        if isinstance(value, np.ndarray):
-            tensors[path] = torch.from_numpy(np.ascontiguousarray(value))
-            return {"array": path}
+            return {"tensor": store(value, path)}
+        if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
+            kind = "array" if isinstance(value, np.ndarray) else "scalar"
+            return {kind: store(torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C")), path)}
         if isinstance(value, Mapping):
-            return {"dict": [[k, visit(v, f"{path}/{k}")] for k, v in value.items()]}
+            return {"dict": [[_key(k, path), visit(v, f"{below}{k}")] for k, v in value.items()]}
         if isinstance(value, (list, tuple)):
-            return {type(value).__name__: [visit(v, f"{path}/{i}") for i, v in enumerate(value)]}
-        if value is None or isinstance(value, (bool, int, float, str)):
+            kind = "list" if isinstance(value, list) else "tuple"
+            return {kind: [visit(v, f"{below}{i}") for i, v in enumerate(value)]}
+        if value is None or type(value) in (bool, int, float, str):
             return {"value": value}
-        raise TypeError(f"a checkpoint holds tensors, arrays, numbers and text, got {type(value).__name__} at {path or '/'}")
+        raise TypeError(
+            f"state, {path or 'whole'}: expected tensors, arrays, numbers, text, got {type(value).__name__}; leave it out"
+        )
 
     return tensors, visit(nested, "")
 
 
 def unflatten_state(tensors: Mapping[str, Tensor], plain: Any) -> Any:
-    """The inverse of :func:`flatten_state`."""
-    (kind, value), = plain.items()
+    """The inverse of ``flatten_state``: dicts, lists and tuples are plain ones, tensors lie where ``tensors`` has them."""
+    ((kind, value),) = plain.items()
     if kind == "tensor":
         return tensors[value]
-    if kind == "array":
-        return tensors[value].numpy()
+    if kind in ("array", "scalar"):
+        array = tensors[value].numpy()
+        return array if kind == "array" else array[()]
     if kind == "dict":
         return {k: unflatten_state(tensors, v) for k, v in value}
     if kind in ("list", "tuple"):
         found = [unflatten_state(tensors, v) for v in value]
         return found if kind == "list" else tuple(found)
     return value
+
+
+def _key(key: Any, path: str) -> Any:
+    if key is None or type(key) in (bool, int, float, str):
+        return key
+    raise TypeError(f"state, {path or 'whole'}: expected keys of text or numbers, got {key!r} ({type(key).__name__})")

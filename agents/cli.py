@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ from agents.tracking import WandbTracker
 from agents.train import Trainer
 from envs import EnvError, make_vector
 from pixyz.types import PixyzError
+
+CHANGEABLE = ("steps", "eval_every", "eval_episodes", "checkpoint_every", "log_every", "threads", "tracker", "device")
+"""What `pixyz resume RUN key=value` may change."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
     resume = commands.add_parser("resume", help="go on with a run")
     resume.add_argument("run", type=Path)
+    resume.add_argument("overrides", nargs="*", metavar="key=value", help=f"changes of {', '.join(CHANGEABLE)}")
     resume.set_defaults(command=_resume)
     judge = commands.add_parser("evaluate", help="episodes of a trained agent beside a random one's")
     judge.add_argument("run", type=Path)
@@ -72,15 +77,27 @@ def _train(given: argparse.Namespace) -> int:
     name = Path(given.config).with_suffix("").as_posix().replace("/", "-")
     directory = given.run or Path("runs") / f"{name}-seed{settings.seed}"
     prepare_process(settings.threads)
+    _check_extras(settings)
     _check_env(settings)
     create_run(directory, settings, seed=settings.seed)
     return _run(settings, directory, resume=False)
 
 
 def _resume(given: argparse.Namespace) -> int:
-    settings = load_config(RunSettings, open_run(given.run)[0])
+    fixed = [text for text in given.overrides if text.partition("=")[0] not in CHANGEABLE]
+    if fixed:
+        raise UsageError(f"a run goes on with what it began with; {fixed[0]!r} cannot change, only {', '.join(CHANGEABLE)}")
+    settings = load_config(RunSettings, open_run(given.run)[0], given.overrides)
     prepare_process(settings.threads)
     return _run(settings, given.run, resume=True)
+
+
+def _check_extras(settings: RunSettings) -> None:
+    """Refuse before anything is written what would be missed at the end."""
+    wanted = {"matplotlib": "plots"} | ({"wandb": "tracking"} if settings.tracker == "wandb" else {})
+    for package, extra in wanted.items():
+        if find_spec(package) is None:
+            raise UsageError(f"{package} is not installed: pip install 'pixyz-worldmodels[{extra}]'")
 
 
 def _check_env(settings: RunSettings) -> None:

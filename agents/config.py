@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 import types
 import typing
@@ -55,10 +56,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """The settings as YAML, defaults included."""
-    try:
-        text: str = yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
-    except yaml.YAMLError as error:
-        raise _error(f"config: expected plain values, {error}") from None
+    text: str = yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
     return text
 
 
@@ -96,15 +94,11 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+    pass
 
 
 for _kind in (_Loader, _Dumper):  # the dumper too, so that the text "1e-4" is quoted
     _kind.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
-
-
-# -------------------------------------------------------------------------------------------- reading
 
 
 def _read(source: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
@@ -112,16 +106,12 @@ def _read(source: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
     name, text, folder = _find(source, folder)
     if name in seen:
         raise _error(f"base: {' -> '.join([*seen, name])} is a circle; remove one of these `base:` lines")
-    values = parse_yaml(text, source)
-    values = {} if values is None else values
+    if (values := parse_yaml(text, source)) is None:
+        return {}
     if not isinstance(values, dict):
         raise _error(f"{source}: expected keys and values, got {type(values).__name__}")
     base = values.pop("base", None)
-    if base is None:
-        return values
-    if not isinstance(base, str):
-        raise _error(f"{source}: base: expected a name or a path, got {_show(base)}")
-    return _merge(_read(base, folder, (*seen, name)), values)
+    return values if base is None else _merge(_read(str(base), folder, (*seen, name)), values)
 
 
 def _find(source: str, folder: Path) -> tuple[str, str, Path]:
@@ -157,16 +147,12 @@ def _set(values: dict[str, Any], path: Sequence[str], value: Any, full: str) -> 
     values[path[-1]] = value
 
 
-# -------------------------------------------------------------------------------------------- typing
-
-
 def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
     hints, known = typing.get_type_hints(cls), {f.name: f for f in fields(cls) if f.init}
     built = {}
     for key, value in values.items():
         if key not in known:
-            deeper = [path + p for p in _paths(cls) if p.endswith(f".{key}")][:1]
-            near = f" (did you mean {deeper[0]}?)" if deeper else _nearest(str(key), list(known), path)
+            near = _nearest(str(key), list(known), path)
             raise _error(f"unknown key {path}{key}{near}; {path.rstrip('.') or 'the config'} has {', '.join(known)}")
         built[key] = _convert(value, hints[key], f"{path}{key}")
     for name, f in known.items():
@@ -178,40 +164,26 @@ def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
         raise _error(f"{path.rstrip('.') or 'config'}: {error}") from None
 
 
-def _paths(cls: type[Any]) -> Iterator[str]:
-    """The dotted paths of all settings within ``cls``."""
-    for name, hint in typing.get_type_hints(cls).items():
-        yield name
-        for inner in (hint, *typing.get_args(hint)):
-            if is_dataclass(inner) and isinstance(inner, type):
-                yield from (f"{name}.{p}" for p in _paths(inner))
-
-
 def _convert(value: Any, hint: Any, path: str) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, Mapping):
-            raise _wrong(path, "keys and values", value)
-        return _build(hint, value, f"{path}.")
+    if (is_dataclass(hint) or origin is dict) and not isinstance(value, Mapping):
+        raise _wrong(path, "keys and values", value)
+    if is_dataclass(hint):
+        return _build(hint, value, f"{path}.")  # type: ignore[arg-type]
     if origin in (Union, types.UnionType):
         return _convert_union(value, inner, path)
     if origin is Literal:
-        if not any(type(value) is type(a) and value == a for a in inner):
-            near = _nearest(value, [a for a in inner if isinstance(a, str)]) if isinstance(value, str) else ""
-            raise _wrong(path, f"one of {', '.join(map(str, inner))}", value, near)
-        return value
+        if any(type(value) is type(a) and value == a for a in inner):
+            return value
+        raise _wrong(path, f"one of {', '.join(map(str, inner))}", value, _nearest(str(value), list(map(str, inner))))
     if origin is tuple:
-        if not isinstance(value, (list, tuple)):
+        each = inner[:1] * len(value) if inner[-1] is ... and isinstance(value, (list, tuple)) else inner
+        if not isinstance(value, (list, tuple)) or len(each) != len(value):
             raise _wrong(path, _name(hint), value)
-        each = inner[:1] * len(value) if inner[-1:] == (...,) else inner
-        if len(each) != len(value):
-            raise _wrong(path, f"{len(each)} values", value)
         return tuple(_convert(v, h, f"{path}[{i}]") for i, (v, h) in enumerate(zip(value, each)))
     if origin is dict:
-        if not isinstance(value, Mapping):
-            raise _wrong(path, "keys and values", value)
         return {_convert(k, inner[0], f"{path}, key"): _convert(v, inner[1], f"{path}.{k}") for k, v in value.items()}
     return _scalar(value, hint, path)
 
@@ -232,17 +204,14 @@ def _convert_union(value: Any, hints: Sequence[Any], path: str) -> Any:
 
 def _scalar(value: Any, hint: Any, path: str) -> Any:
     if hint not in (bool, int, float, str, dict):
-        raise TypeError(f"{path}: expected a field of bool, int, float, str, tuple[...], dict[...], Literal, got {_name(hint)}")
-    if hint is float and (type(value) in (int, float) or (isinstance(value, str) and EXPONENT.match(value))):
-        if value == value and abs(number := float(value)) >= 0:  # not NaN
-            return number
+        raise TypeError(f"{path}: expected a field of bool, int, float, str, tuple[...], dict[...] or Literal, got {_name(hint)}")
+    if hint is float and (isinstance(value, (int, float)) or (isinstance(value, str) and EXPONENT.match(value))):
+        if not isinstance(value, bool) and not math.isnan(value := float(value)):
+            return value
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     whole = hint is int and isinstance(value, float) and value.is_integer()
     raise _wrong(path, _name(hint), value, f"; write {int(value)}" if whole else "")
-
-
-# -------------------------------------------------------------------------------------------- words
 
 
 def _error(text: str) -> ConfigError:

@@ -1,4 +1,8 @@
-"""The log of a run: JSON lines always, further trackers when asked for; it never stops the run."""
+"""The log of a run: JSON lines always, a tracker when asked for. A full disk or a failing tracker never stops the run.
+
+    log(step, numbers)  ->  a line of metrics.jsonl  +  the tracker
+    resume              ->  truncate_after(step of the checkpoint), so that no row comes twice
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,21 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from agents.errors import RunError
+
+RESERVED = ("step", "time", "kind", "nonfinite")
+
 
 class Tracker(Protocol):
-    """A further place for numbers."""
+    """A further place for numbers. It may raise: the logger then warns, and uses it no more."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take some numbers."""
+        """Take the numbers of environment step ``step``."""
         ...
 
     def close(self) -> None:
@@ -27,8 +36,9 @@ class Tracker(Protocol):
 class Logger:
     """Appends to ``metrics.jsonl`` and forwards to a tracker.
 
-    A line is ``{"step", "time", "kind", ...numbers}``; numbers that are not finite are written as null and named under
-    ``nonfinite``.  A full disk or a tracker that raises gives one warning.
+    A line is ``{"step", "time", "kind", ...numbers}``, ``time`` in seconds since 1970; numbers that are not finite are
+    written as null and named under ``nonfinite``. A line that cannot be written is dropped, with one warning for the
+    whole run, and the next is tried again; a tracker that raises is warned of and switched off.
 
     Args:
         directory: the run's folder.
@@ -39,35 +49,39 @@ class Logger:
         self.path = Path(directory) / "metrics.jsonl"
         self._tracker = tracker
         self._warned = False
+        self._mended = False
 
     def log(self, step: int, metrics: Mapping[str, float], kind: str = "train") -> None:
-        """Write numbers of environment step ``step``."""
-        bad = [k for k, v in metrics.items() if not math.isfinite(v)]
-        line: dict[str, Any] = {"step": int(step), "time": round(time.time(), 3), "kind": kind}
-        line |= {k: None if k in bad else v for k, v in metrics.items()}
+        """Write numbers of environment step ``step``. Raises ValueError for a name that the line itself needs."""
+        values = {name: _number(name, value) for name, value in metrics.items()}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        row: dict[str, Any] = {"step": int(step), "time": round(time.time(), 3), "kind": kind}
+        row |= {name: None if name in bad else value for name, value in values.items()}
         if bad:
-            line["nonfinite"] = bad
+            row["nonfinite"] = bad
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            self._append(_line(row))
         except OSError as error:
-            if not self._warned:
-                warnings.warn(f"cannot write {self.path}: {error}; training goes on without these lines", stacklevel=2)
-                self._warned = True
+            self._warn(f"cannot write {self.path}: {error}; training goes on without these lines")
         if self._tracker is not None:
             try:
-                self._tracker.log(step, {f"{kind}/{k}": v for k, v in metrics.items()})
+                self._tracker.log(int(step), {f"{kind}/{name}": value for name, value in values.items()})
             except Exception as error:
                 warnings.warn(f"the tracker failed ({error}) and is switched off; training goes on", stacklevel=2)
                 self._tracker = None
 
     def truncate_after(self, step: int) -> None:
-        """Drop the lines after ``step``, before a run goes on from there."""
-        lines = [x for x in read_metrics(self.path) if x["step"] <= step]
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(x) + "\n" for x in lines), encoding="utf-8")
-        os.replace(temporary, self.path)
+        """Drop the lines after ``step``, before a run goes on from there.
+
+        Raises:
+            RunError: a line in the middle of the file is broken.
+        """
+        rows = read_metrics(self.path)
+        try:
+            if self.path.exists():
+                _rewrite(self.path, (row for row in rows if row["step"] <= step))
+        except OSError as error:
+            self._warn(f"cannot shorten {self.path}: {error}; steps after {step} will be in it twice")
 
     def close(self) -> None:
         """Close the tracker."""
@@ -76,18 +90,72 @@ class Logger:
                 self._tracker.close()
             except Exception as error:
                 warnings.warn(f"the tracker did not close: {error}", stacklevel=2)
+            self._tracker = None
+
+    def _append(self, line: str) -> None:
+        """Add a line whole or not at all, so that a line cut by a full disk is not in the middle of later ones."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._mended:
+            _mend(self.path)
+            self._mended = True
+        with self.path.open("ab") as file:
+            end = file.tell()
+            try:
+                file.write(line.encode())
+                file.flush()
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(file.fileno(), end)
+                raise
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            warnings.warn(text, stacklevel=3)
+            self._warned = True
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; a torn last line, as a crash leaves it, is left out."""
+    """The rows of a log, none if there is no file. A torn last line, as a crash leaves it, is left out.
+
+    Raises:
+        RunError: a line before the last is no row.
+    """
     if not path.exists():
         return []
-    found = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for i, line in enumerate(lines):
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
         try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            if i + 1 < len(lines):
-                raise ValueError(f"{path}, line {i + 1}: not JSON: {line[:60]!r}") from None
-    return found
+            row = json.loads(line)
+            row["step"] += 0  # a row, not a bare number
+        except (ValueError, KeyError, TypeError):
+            if number == len(lines) or not any(lines[number:]):
+                break
+            raise RunError(f"{path}, line {number}: expected a JSON row, got {line[:60]!r}; remove the line") from None
+        rows.append(row)
+    return rows
+
+
+def _number(name: str, value: float) -> float:
+    if name in RESERVED:
+        raise ValueError(f"metric {name!r}: expected a name other than {', '.join(RESERVED)}; rename it")
+    return value if isinstance(value, int) else float(value)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _mend(path: Path) -> None:
+    """Take away a torn last line that a crash has left."""
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def _rewrite(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(_line(row) for row in rows)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -70,7 +70,8 @@ def test_import_pixyz_is_light():
     code = "import sys, torch; before = set(sys.modules);" + code
     seconds = []
     for _ in range(3):
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split("\n")
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        out = done.stdout.split("\n")
         assert out[1] == "[]"
         seconds.append(float(out[0]))
     assert min(seconds) < 0.5

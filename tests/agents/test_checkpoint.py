@@ -1,10 +1,18 @@
 """A checkpoint is whole or it is not there."""
 
 import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.checkpoint import flatten_state, load_checkpoint, save_checkpoint, unflatten_state
 from agents.errors import CheckpointError
@@ -81,3 +89,181 @@ def test_nested_states_survive_exactly():
     assert other.param_groups[0]["lr"] == 1e-3
     with pytest.raises(TypeError, match="object"):
         flatten_state({"a": object()})
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "manifest.json"])
+def test_any_flipped_byte_and_any_cut_is_found(name, tmp_path):
+    save_checkpoint(tmp_path, 1, tensors(1), {"n": 1})
+    file = save_checkpoint(tmp_path, 2, tensors(2), {"n": 2}) / name
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in rng.choice(len(whole), min(len(whole), 60), replace=False).tolist():
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ (1 << int(rng.integers(8)))]) + whole[at + 1 :]):
+            file.write_bytes(damaged)
+            with pytest.warns(UserWarning, match="damaged"):
+                assert load_checkpoint(tmp_path).step == 1
+
+
+def test_what_a_kill_leaves_behind_is_passed_over_and_removed(tmp_path):
+    path = save_checkpoint(tmp_path, 1, tensors(1), {})
+    shutil.copytree(path, tmp_path / ".writing-000000002")
+    (tmp_path / "checkpoint-notes.txt").write_text("mine")
+    assert load_checkpoint(tmp_path).path == path
+    save_checkpoint(tmp_path, 3, tensors(3), {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-000000001", "checkpoint-000000003", "checkpoint-notes.txt"]
+
+
+def test_killed_at_any_moment(tmp_path):
+    """A process that does nothing but save is killed; what is loaded is always whole."""
+    script = (
+        "import sys, torch\nfrom pathlib import Path\nfrom agents.checkpoint import save_checkpoint\nprint('up', flush=True)\n"
+        "for i in range(10**6):\n"
+        "    save_checkpoint(Path(sys.argv[1]), i // 3, {'w': torch.full((40000,), float(i))}, {'i': i}, keep=1)"
+    )
+    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=surroundings) as process:
+        process.stdout.readline()
+        while not list(tmp_path.glob("checkpoint-*")):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.kill()
+    found = load_checkpoint(tmp_path)
+    assert (found.tensors["w"] == found.state["i"]).all() and found.step == found.state["i"] // 3
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_saving_a_step_again_never_leaves_none(failing, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, 1, tensors(1), {"n": "old"}, keep=1)
+    rename, calls = os.rename, []
+
+    def crash(*args):
+        calls.append(args)
+        if len(calls) == failing:
+            raise OSError("no space left")
+        rename(*args)
+
+    monkeypatch.setattr("agents.checkpoint.os.rename", crash)
+    with pytest.raises(OSError):
+        save_checkpoint(tmp_path, 1, tensors(2), {"n": "new"}, keep=1)
+    assert load_checkpoint(tmp_path).state == {"n": "old"}
+    monkeypatch.undo()
+    save_checkpoint(tmp_path, 1, tensors(2), {"n": "new"}, keep=1)
+    assert load_checkpoint(tmp_path).state == {"n": "new"} and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_run_that_went_on_from_an_earlier_one_supersedes_later_ones(tmp_path):
+    save_checkpoint(tmp_path, 10, tensors(1), {}, keep=1)
+    later = save_checkpoint(tmp_path, 20, tensors(2), {}, keep=2)
+    (later / "state.json").write_text("{}  ")
+    with pytest.warns(UserWarning, match="damaged"):
+        assert load_checkpoint(tmp_path).step == 10
+    save_checkpoint(tmp_path, 15, tensors(3), {}, keep=1)
+    assert load_checkpoint(tmp_path).step == 15 and len(list(tmp_path.iterdir())) == 1
+
+
+def test_steps_are_compared_as_numbers(tmp_path):
+    for step in (999_999_999, 1_000_000_000):
+        save_checkpoint(tmp_path, step, {}, {})
+    assert load_checkpoint(tmp_path).step == 1_000_000_000
+
+
+def test_the_error_says_what_is_wrong_with_each(tmp_path):
+    (save_checkpoint(tmp_path, 1, tensors(1), {}) / "state.json").unlink()
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(CheckpointError, match=r"checkpoint-000000001.*state\.json"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(ValueError, match="keep >= 1"):
+        save_checkpoint(tmp_path, 1, {}, {}, keep=0)
+    with pytest.raises(TypeError, match="flatten_state"):
+        save_checkpoint(tmp_path, 2, {}, {"x": np.float32(1)})
+    with pytest.raises(CheckpointError, match="nothing"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_tensors_that_share_memory_or_have_strides(tmp_path):
+    base = torch.arange(12.0).reshape(3, 4)
+    given = {"a": base, "b": base, "t": base.T, "row": base[1], "one": torch.ones(1).expand(5)}
+    given |= {"0": torch.tensor(3), "none": torch.zeros(0, 2)}
+    given |= {str(d): torch.ones(3).to(d) for d in (torch.float64, torch.float16, torch.int8, torch.int64, torch.uint8)}
+    given["p"] = torch.nn.Parameter(torch.ones(2))
+    save_checkpoint(tmp_path, 0, given, {})
+    found = load_checkpoint(tmp_path).tensors
+    assert found.keys() == given.keys()
+    assert all(torch.equal(found[k], v) and found[k].dtype == v.dtype for k, v in given.items())
+    found["a"][0, 0] = 7.0
+    assert found["b"][0, 0] == 0.0
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return type(b) is dict and same(list(a), list(b)) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float) and math.isnan(a):
+        return math.isnan(b)
+    return type(a) is type(b) and a == b and (not isinstance(a, float) or math.copysign(1, a) == math.copysign(1, b))
+
+
+KEYS = st.text(max_size=4) | st.integers(-3, 3)
+PLAIN = st.none() | st.booleans() | st.integers(-(2**200), 2**200) | st.floats() | st.text(max_size=5)
+
+
+def groups(inner):
+    lists = st.lists(inner, max_size=3)
+    return lists | lists.map(tuple) | st.dictionaries(KEYS, inner, max_size=3)
+
+
+@given(st.recursive(PLAIN, groups, max_leaves=12))
+@settings(max_examples=50, deadline=None)
+def test_plain_values_survive_json_exactly(nested):
+    found, plain = flatten_state(nested)
+    assert not found and same(unflatten_state(found, json.loads(json.dumps(plain))), nested)
+
+
+def test_names_do_not_collide():
+    nested = {1: torch.tensor(1), "1": torch.tensor(2), "a/b": torch.tensor(3), "a": {"b": torch.tensor(4)}, "": torch.tensor(5)}
+    flat, plain = flatten_state(nested)
+    assert len(flat) == 5
+    found = unflatten_state(flat, plain)
+    assert found.pop("a") == {"b": 4} and [int(x) for x in found.values()] == [1, 2, 3, 5]
+    flat, plain = flatten_state(torch.ones(2))
+    assert torch.equal(unflatten_state(flat, plain), torch.ones(2)) and "" not in flat
+
+
+def test_arrays_of_any_layout_survive(tmp_path):
+    nested = {
+        "scalar": np.array(2.5), "back": np.arange(6)[::-2], "t": np.arange(6, dtype=np.uint8).reshape(2, 3).T,
+        "big": np.arange(3, dtype=">i4"), "f32": np.float32(0.1), "i": np.int64(2**62), "b": np.bool_(True),
+        "empty": np.zeros((0, 3)), "size": torch.Size([2, 3]),
+    }
+    nested["frozen"] = np.ones(3)
+    nested["frozen"].flags.writeable = False
+    flat, plain = flatten_state(nested)
+    save_checkpoint(tmp_path, 0, flat, {"nested": plain})
+    read = load_checkpoint(tmp_path)
+    found = unflatten_state(read.tensors, read.state["nested"])
+    assert found["size"] == (2, 3)
+    for k, v in nested.items():
+        assert np.array_equal(found[k], v) and type(found[k]) is (tuple if k == "size" else type(v)), k
+        assert k == "size" or (found[k].dtype == v.dtype.newbyteorder("=") and found[k].shape == v.shape)
+
+
+@pytest.mark.parametrize("bit", [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_generators_go_on_where_they_were(bit, tmp_path):
+    rng, torch_rng = np.random.Generator(bit(1)), torch.Generator().manual_seed(3)
+    rng.random(5), torch.rand(5, generator=torch_rng)
+    flat, plain = flatten_state({"numpy": rng.bit_generator.state, "torch": torch_rng.get_state()})
+    save_checkpoint(tmp_path, 0, flat, {"nested": plain})
+    read = load_checkpoint(tmp_path)
+    found = unflatten_state(read.tensors, read.state["nested"])
+    other, torch_other = np.random.Generator(bit(2)), torch.Generator()
+    other.bit_generator.state = found["numpy"]
+    torch_other.set_state(found["torch"])
+    assert np.array_equal(rng.random(9), other.random(9))
+    assert torch.equal(torch.rand(9, generator=torch_rng), torch.rand(9, generator=torch_other))
+
+
+@pytest.mark.parametrize("nested", [{"a": {1, 2}}, {"a": [b"x"]}, {(1, 2): 3}, {"a": np.array(["x"])}, {"a": np.array([None])}])
+def test_what_cannot_be_kept_is_named(nested):
+    with pytest.raises(TypeError, match=r"state, .*: expected"):
+        flatten_state(nested)

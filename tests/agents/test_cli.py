@@ -62,6 +62,10 @@ def test_interrupted_and_resumed(run, capsys, monkeypatch):
     assert main(["resume", str(run)]) == 0
     steps = [x["step"] for x in read_metrics(run / "metrics.jsonl")]
     assert steps == sorted(steps) and steps[-1] == 500
+    assert main(["resume", str(run), "agent.lr=1"]) == 2
+    assert "cannot change" in capsys.readouterr().err
+    assert main(["resume", str(run), "steps=600"]) == 0
+    assert read_metrics(run / "metrics.jsonl")[-1]["step"] == 600
 
 
 def test_a_bad_observation_stops_with_one_line_and_a_checkpoint(run, capsys, monkeypatch):
@@ -107,6 +111,12 @@ def test_an_existing_folder_is_not_touched(run, capsys):
     (run / "mine.txt").write_text("precious")
     assert main(["train", *TINY, "--run", str(run)]) == 2
     assert "exists" in capsys.readouterr().err and [p.name for p in run.iterdir()] == ["mine.txt"]
+
+
+def test_a_missing_extra_is_told_before_anything_is_written(run, capsys, monkeypatch):
+    monkeypatch.setattr("agents.cli.find_spec", lambda name: None if name == "matplotlib" else True)
+    assert main(["train", *TINY, "--run", str(run)]) == 2
+    assert "pixyz-worldmodels[plots]" in capsys.readouterr().err and not run.exists()
 
 
 def test_show(capsys):

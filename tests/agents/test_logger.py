@@ -1,10 +1,16 @@
 """A log that never stops a run."""
 
+import builtins
+import errno
 import json
 import sys
 import types
+import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from agents.errors import UsageError
 from agents.logger import Logger, read_metrics
@@ -79,6 +85,91 @@ def test_a_tracker_gets_the_numbers(tmp_path):
     assert json.loads(logger.path.read_text())["kind"] == "eval"
 
 
+def test_numbers_of_any_kind_are_exact(tmp_path):
+    logger = Logger(tmp_path)
+    logger.log(np.int64(3), {"a": 0.1 + 0.2, "b": np.float32(0.5), "c": torch.tensor(2.0), "d": 2**60, "e": -np.inf})
+    (row,) = read_metrics(logger.path)
+    assert [row[k] for k in "abcde"] == [0.1 + 0.2, 0.5, 2.0, 2**60, None] and row["nonfinite"] == ["e"]
+    with pytest.raises(ValueError, match="'step': expected a name other than"):
+        logger.log(4, {"step": 1.0})
+
+
+@pytest.mark.parametrize("torn", ['{"step": 2, "a', '{"step": 2', "{", "\x00\x00\x00", "12"])
+def test_a_logger_goes_on_after_a_torn_line(torn, tmp_path):
+    Logger(tmp_path).log(1, {"a": 1})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(torn)
+    logger = Logger(tmp_path)
+    assert [x["step"] for x in read_metrics(logger.path)] == [1]
+    logger.log(3, {"a": 3})
+    logger.log(4, {"a": 4})
+    assert [x["step"] for x in read_metrics(logger.path)] == [1, 3, 4]
+
+
+def test_a_disk_that_is_full_for_a_while(tmp_path, monkeypatch):
+    """One warning; the half of a line that fitted is taken back; later lines are written."""
+    logger, whole = Logger(tmp_path), Path.open
+    logger.log(1, {"a": 1})
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            self.file.close()
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, data):
+            self.file.write(data[:9])
+            self.file.flush()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, *args, **kwargs: Full(whole(self, *args, **kwargs)))
+        with pytest.warns(UserWarning, match="No space left") as caught:  # noqa: PT031 (one in all)
+            logger.log(2, {"a": 2})
+            logger.log(3, {"a": 3})
+            logger.truncate_after(1)
+    assert len(caught) == 1
+    logger.log(4, {"a": 4})
+    assert [x["step"] for x in read_metrics(logger.path)] == [1, 4]
+
+
+def test_truncation_of_no_log_leaves_none_and_no_other_file(tmp_path):
+    logger = Logger(tmp_path)
+    logger.truncate_after(3)
+    assert not list(tmp_path.iterdir()) and read_metrics(logger.path) == []
+    logger.log(1, {"a": float("nan")})
+    before = logger.path.read_bytes()
+    logger.truncate_after(1)
+    assert logger.path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_tracker_that_failed_is_not_asked_again(tmp_path):
+    class Broken:
+        calls = 0
+
+        def log(self, step, metrics):
+            self.calls += 1
+            raise RuntimeError("no network")
+
+        def close(self):
+            self.calls += 1
+
+    tracker = Broken()
+    logger = Logger(tmp_path, tracker=tracker)
+    with pytest.warns(UserWarning, match="switched off") as caught:  # noqa: PT031 (one in all)
+        logger.log(1, {"a": 1})
+        logger.log(2, {"a": 2})
+        logger.close()
+    assert tracker.calls == 1 and len(caught) == 1 and len(read_metrics(logger.path)) == 2
+
+
 def test_wandb_is_asked_for_offline_and_missing_it_is_explained(tmp_path, monkeypatch):
     calls = []
 
@@ -103,3 +194,36 @@ def test_wandb_is_asked_for_offline_and_missing_it_is_explained(tmp_path, monkey
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UsageError, match="tracking"):
         WandbTracker("project", {}, tmp_path)
+
+
+def test_a_wandb_that_does_not_start_only_warns(tmp_path, monkeypatch):
+    def init(**given):
+        raise RuntimeError("not logged in")
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    with pytest.warns(UserWarning, match=r"not logged in.*goes on"):
+        tracker = WandbTracker("p", {}, tmp_path, "online")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logger = Logger(tmp_path, tracker=tracker)
+        logger.log(1, {"a": 1})
+        logger.close()
+
+
+def test_a_missing_wandb_and_a_wrong_mode_are_named(tmp_path, monkeypatch):
+    whole = builtins.__import__
+
+    def missing(name, *args, **kwargs):
+        if name == "wandb":
+            raise ModuleNotFoundError(name)
+        return whole(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(UsageError, match=r"pip install pixyz-worldmodels\[tracking\]"):
+        WandbTracker("p", {}, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "wandb", types.ModuleType("wandb"))  # a folder of that name, without init
+    with pytest.raises(UsageError, match="tracking"):
+        WandbTracker("p", {}, tmp_path)
+    with pytest.raises(UsageError, match="online, offline, disabled"):
+        WandbTracker("p", {}, tmp_path, "on")
