@@ -13,8 +13,9 @@ distribution only as a :class:`pixyz.types.Density`; everything else is in :mod:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Union
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class Loss(nn.Module):
     @property
     def plan(self) -> Plan:
         """The plan that ``eval`` runs when only required variables are given. ``print(loss.plan)`` shows it."""
-        return self._plans.get(False, {}, self._build(False), lambda: type(self).__name__)
+        return self._plans.get((False, frozenset()), {}, self._build(False, frozenset()), lambda: type(self).__name__)
 
     def __str__(self) -> str:
         return self.loss_text
@@ -116,7 +117,10 @@ class Loss(nn.Module):
         if type(self).forward is not Loss.forward and type(self).lower is Loss.lower:
             value, found = self(values)
             return (value, {**values, **found} if return_all else found) if return_dict else value
-        results = self._plans.run(return_dict, values, self._build(return_dict), lambda: type(self).__name__)
+        if "_parameter_names" not in self.__dict__:
+            self._parameter_names = [m.variable for m in self.modules() if isinstance(m, Parameter)]
+        rows = frozenset([n for n in self._parameter_names if isinstance(values.get(n), Tensor) and values[n].ndim])
+        results = self._plans.run((return_dict, rows), values, self._build(return_dict, rows), lambda: type(self).__name__)
         value = results.pop("")
         return (value, {**values, **results} if return_all else results) if return_dict else value
 
@@ -132,8 +136,9 @@ class Loss(nn.Module):
         values.update(kwargs)
         return values
 
-    def _build(self, everything: bool) -> Callable[[Builder], dict[str, Slot]]:
+    def _build(self, everything: bool, rows: frozenset[str]) -> Callable[[Builder], dict[str, Slot]]:
         def build(builder: Builder) -> dict[str, Slot]:
+            builder.rows = rows
             value = self.lower(builder, Scope(builder))
             return {"": value, **builder.returned, **builder.terms} if everything else {"": value}
 
@@ -242,7 +247,7 @@ class ValueLoss(Loss):
 
 
 class Parameter(Loss):
-    """A variable as a term: a weight that is given at each evaluation, or any drawn value.
+    """A variable as a term: a weight that is given at each evaluation (one number, or ``[B]``), or any drawn value.
 
     Args:
         input_var: its name.
@@ -263,7 +268,8 @@ class Parameter(Loss):
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         if scope.bound(self.variable):
             return scope.lookup(self.variable)
-        return builder.input(scope.outer_name(self.variable), batch="none")
+        name = scope.outer_name(self.variable)
+        return builder.input(name, batch="full" if name in builder.rows else "none")
 
 
 class ConstantVar(Loss):
@@ -291,13 +297,11 @@ class ConstantVar(Loss):
 class _Binary(Loss):
     """Two expressions and a formula."""
 
+    formula: ClassVar[Callable[..., Any]]
+
     def __init__(self, loss1: LossLike, loss2: LossLike) -> None:
         super().__init__()
         self.loss1, self.loss2 = as_loss(loss1), as_loss(loss2)
-
-    @staticmethod
-    def formula(a: Any, b: Any) -> Any:
-        raise NotImplementedError
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         a, b = self.loss1.lower(builder, scope), self.loss2.lower(builder, scope)
@@ -307,9 +311,7 @@ class _Binary(Loss):
 class AddLoss(_Binary):
     """``a + b``."""
 
-    @staticmethod
-    def formula(a: Any, b: Any) -> Any:
-        return a + b
+    formula = staticmethod(operator.add)
 
     def symbol(self) -> sympy.Expr:
         return latex.add(self.loss1.symbol(), self.loss2.symbol())
@@ -318,9 +320,7 @@ class AddLoss(_Binary):
 class SubLoss(_Binary):
     """``a - b``."""
 
-    @staticmethod
-    def formula(a: Any, b: Any) -> Any:
-        return a - b
+    formula = staticmethod(operator.sub)
 
     def symbol(self) -> sympy.Expr:
         return latex.add(self.loss1.symbol(), latex.negative(self.loss2.symbol()))
@@ -329,9 +329,7 @@ class SubLoss(_Binary):
 class MulLoss(_Binary):
     """``a b``."""
 
-    @staticmethod
-    def formula(a: Any, b: Any) -> Any:
-        return a * b
+    formula = staticmethod(operator.mul)
 
     def symbol(self) -> sympy.Expr:
         return latex.product(self.loss1.symbol(), self.loss2.symbol())
@@ -340,9 +338,7 @@ class MulLoss(_Binary):
 class DivLoss(_Binary):
     """``a / b``."""
 
-    @staticmethod
-    def formula(a: Any, b: Any) -> Any:
-        return a / b
+    formula = staticmethod(operator.truediv)
 
     def symbol(self) -> sympy.Expr:
         return latex.quotient(self.loss1.symbol(), self.loss2.symbol())
@@ -381,13 +377,11 @@ def _extreme(pair: Any, bound: Any, a: Any, b: Any) -> Any:
 class _Unary(Loss):
     """One expression and a formula."""
 
+    formula: ClassVar[Callable[..., Any]]
+
     def __init__(self, loss1: LossLike) -> None:
         super().__init__()
         self.loss1 = as_loss(loss1)
-
-    @staticmethod
-    def formula(a: Any) -> Any:
-        raise NotImplementedError
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         return builder.point(type(self).formula, self.loss1.lower(builder, scope), label=type(self).__name__)
@@ -396,9 +390,7 @@ class _Unary(Loss):
 class NegLoss(_Unary):
     """``-a``."""
 
-    @staticmethod
-    def formula(a: Any) -> Any:
-        return -a
+    formula = staticmethod(operator.neg)
 
     def symbol(self) -> sympy.Expr:
         return latex.negative(self.loss1.symbol())
@@ -407,9 +399,7 @@ class NegLoss(_Unary):
 class AbsLoss(_Unary):
     """``|a|``."""
 
-    @staticmethod
-    def formula(a: Any) -> Any:
-        return abs(a)
+    formula = staticmethod(operator.abs)
 
     def symbol(self) -> sympy.Expr:
         return latex.leaf(f"|{self.loss1.loss_text}|")
@@ -556,6 +546,9 @@ class Expectation(Loss):
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
+        carried = any(scope.outer_name(v) in scope.path for v in self.p.var)
+        if carried and self.sample_shape == tuple(a.size for a in scope.particles):
+            particles = scope.particles  # it is along the path that it draws
         drawn = self.p.lower_sample(builder, scope, reparam=self.reparam, particles=particles)
         inner = scope.child(drawn)
         inner.keep = scope.keep | set(particles)

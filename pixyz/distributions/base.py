@@ -64,10 +64,15 @@ class Params(Mapping[str, Slot]):
         return copy
 
 
-@functools.cache
 def arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
     """The names of a formula's arguments: they say which parameters it reads."""
-    return tuple(inspect.signature(formula).parameters)
+    method = getattr(formula, "__func__", None)  # the cache shall not hold the distribution of a method
+    return _arguments(formula) if method is None else _arguments(method)[1:]
+
+
+@functools.cache
+def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
 
 
 def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Slot], label: str, **more: Slot) -> Slot:

@@ -112,7 +112,8 @@ class ParametricDistribution(Distribution):
             wanted = [k for k in wanted if self.alternatives.get(k) not in self._given]
             raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
             if builder.batch_n is not None and not self._cond_var:
-                raw = {k: builder.point(repeat_rows, s, builder.batch_n, label=k, batch="full") for k, s in raw.items()}
+                n = builder.batch_n
+                raw = {k: builder.point(repeat_rows, s, n, label=k, batch="full") for k, s in raw.items()}
         for key in self._given:
             if key in self._bound:
                 raw[key] = scope.lookup(self._bound[key])
@@ -161,7 +162,7 @@ class ParametricDistribution(Distribution):
         refs = [params[n] for n in self.noise_shape]
         fn = type(self).noise
         if fn is None:
-            raise NotImplementedError(f"{self.prob_text} cannot be sampled: {self.distribution_name} has a mean and a log-density")
+            raise NotImplementedError(f"{self.prob_text} cannot be sampled; {self.distribution_name} has a mean and a density")
         noise = builder.noise(fn, refs, particles, f"noise of {self.prob_text}")
         drawn = apply(builder, self.formula("draw"), params, label, noise=noise)
         if not reparam or not self.pathwise:

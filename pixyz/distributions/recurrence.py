@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution
 from pixyz.plan import Axis, Builder, Loop, Scope, Slot, rules
+from pixyz.plan.graph import order_axes
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 
@@ -159,9 +160,19 @@ def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
                     raise VariableError(
                         f"update_value carries {name!r} on, but no distribution of the step draws it and it is no series"
                     )
+                new = as_series(builder, step, new, step.carries[prev].axes)
                 if hold is not None:
                     new = builder.point(rules.hold, hold, new, step.carries[prev], label=f"hold {name}")
                 builder.close_carry(step.loop, prev, new)
+
+
+def as_series(builder: Builder, step: Step, slot: Slot, axes: tuple[Axis, ...] = ()) -> Slot:
+    """A value of the step, ``[T, B, ...]`` also where it is constant in time; with further ``axes`` (particles)."""
+    wanted = {step.axis, *axes, *slot.axes}
+    if wanted == set(slot.axes):
+        return slot
+    like = next((s for s in [slot, *step.series.values(), *step.carries.values()] if s.batch == "full"), slot)
+    return builder.expand(slot, like, order_axes(wanted))
 
 
 # -------------------------------------------------------------------------------------------- series

@@ -8,8 +8,8 @@ from typing import Any
 from pixyz import latex
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.product import Drawn
-from pixyz.distributions.recurrence import Recurrence, close_step, open_step
-from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.distributions.recurrence import Recurrence, as_series, close_step, open_step
+from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
 from pixyz.types import VariableError, VarSpec
 
 
@@ -80,7 +80,7 @@ class Scan(Distribution):
         import copy
 
         twin = copy.copy(self)
-        twin.__dict__ = {**self.__dict__, "grad": False}
+        twin.__dict__ = {**self.__dict__, "grad": False, "_plans": PlanCache()}
         return twin
 
     def lower_sample(
@@ -93,6 +93,7 @@ class Scan(Distribution):
             step.scope.values.update(
                 self.dists.lower_sample(builder, step.scope, reparam=reparam, particles=particles, mean=mean)
             )
+            step.scope.values.update({v: as_series(builder, step, step.scope.values[v]) for v in self.dists.var})
         close_step(r, builder, step)
         values = dict(step.scope.values)
         whole = Axis("time", base=step.axis)

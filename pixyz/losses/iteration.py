@@ -11,7 +11,7 @@ from pixyz import latex
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.deterministic import Deterministic
 from pixyz.distributions.graph import children_first
-from pixyz.distributions.recurrence import Recurrence, Step, close_step, open_step
+from pixyz.distributions.recurrence import Recurrence, Step, as_series, close_step, open_step
 from pixyz.expression import Expectation, Loss, LossLike, as_loss, walk
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec
@@ -162,9 +162,9 @@ class IterativeLoss(Loss):
     def _collect(self, builder: Builder, step: Step) -> None:
         for name in self.returns:
             slot = step.scope.lookup(name)
-            if step.axis not in slot.axes:
+            if slot.step.kind == "input":
                 raise VariableError(f"returns={name!r}: the step draws {sorted(step.scope.values)}, and this is no series")
-            builder.returned[name] = slot
+            builder.returned[name] = as_series(builder, step, slot)
         if self.returns:
             for carry in step.loop.carries:
                 assert carry.out is not None

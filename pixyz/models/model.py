@@ -99,7 +99,8 @@ class Model:
         state = self.optimizer.state_dict()
         tensors = {f"{i}.{k}": v for i, s in state["state"].items() for k, v in s.items() if isinstance(v, Tensor)}
         plain = {str(i): {k: v for k, v in s.items() if not isinstance(v, Tensor)} for i, s in state["state"].items()}
-        save_file({k: v.contiguous() for k, v in self._weights().items()}, folder / "weights.safetensors")
+        weights = {k: v.clone(memory_format=torch.contiguous_format) for k, v in self._weights().items()}
+        save_file(weights, folder / "weights.safetensors")
         save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "optimizer.safetensors")
         (folder / "optimizer.json").write_text(json.dumps({"groups": state["param_groups"], "plain": plain}))
 
@@ -129,10 +130,10 @@ class Model:
         self.optimizer.load_state_dict({"state": state, "param_groups": meta["groups"]})
 
     def _weights(self) -> dict[str, Tensor]:
-        found = dict(self.distributions.state_dict(keep_vars=True))
-        held = {id(t) for t in found.values()}
-        found.update({f"loss.{i}": p for i, p in enumerate(self.parameters) if id(p) not in held})
-        return {k: v.detach() for k, v in found.items()}
+        named = [*self.distributions.state_dict(keep_vars=True).items()]
+        named += [(f"loss.{i}", p) for i, p in enumerate(self.parameters)]
+        first = {id(tensor): name for name, tensor in reversed(named)}  # shared weights are kept once
+        return {name: tensor.detach() for name, tensor in named if first[id(tensor)] == name}
 
     def __str__(self) -> str:
         texts = ", ".join(p.prob_text for p in self.distributions)  # type: ignore[misc]

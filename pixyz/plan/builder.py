@@ -35,6 +35,7 @@ class Builder:
         self._keys: dict[Hashable, Step] = {}
         self._bodies: list[Loop] = []
         self.batch_n: Slot | None = None
+        self.rows: frozenset[str] = frozenset()  # names of Parameters that are given with a batch, [B]
         self.series_axes: dict[Slot, Axis] = {}
 
     # ---------------------------------------------------------------- inputs and constants
@@ -120,6 +121,7 @@ class Builder:
         step = self._shared("series", fn, tuple(args), label, None, key, labels=[name for name, _ in outs])
         step.over, step.multiple = (over,), True
         rest = {a for slot in args for a in slot.axes if a.family is not family}
+        step.extra = rest
         for slot, (_, axis) in zip(step.outs, outs, strict=True):
             slot.axes = order_axes(rest | ({axis} if axis is not None else set()))
         return step.outs

@@ -160,7 +160,7 @@ class Emitter:
             if arg.batch == "none" or like is None or (arg.batch == "full" and frame.axes(arg) == axes):
                 args.append(self._flat(arg, frame))
             else:
-                aligned = self._aligned(arg, axes, frame)
+                aligned = self._aligned(arg, axes, frame, whole=True)
                 args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like, frame)})")
         self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", 0)
 
@@ -190,13 +190,13 @@ class Emitter:
             frame.memo[out, len(out.axes)] = name
             if axis.length_of is out:
                 self._lengths[axis] = self._name("T")
-                self._line(frame, f"{self._lengths[axis]} = {name}.shape[0]", step, f"steps of {out.label}")
+                self._line(frame, f"{self._lengths[axis]} = {name}.shape[0]", step, f"steps of {out.label or step.label}")
             elif axis.length_of is not None or axis.size is not None:
                 length = self._length(axis, frame)
-                label = self._fn(out.label or "a series")
+                label = self._fn(out.label or step.label or "a series")
                 self._line(frame, f"{self._fn(rules.check_length)}({name}, {length}, {label})", step)
             return
-        rest = tuple(a for a in frame.axes(out) if a.family is not axis.family)
+        rest = tuple(a for a in frame.axes(out) if a in step.extra)
         like = next((a for a in step.args if a.batch == "full"), None)
         args = []
         for arg in step.args:
@@ -207,10 +207,10 @@ class Emitter:
                 continue
             assert like is not None
             target = ((own[0],) if has else ()) + rest
-            aligned = self._aligned(arg, target, frame)
+            aligned = self._aligned(arg, target, frame, whole=True)
             wide = f"{self._fn(rules.expand_lead)}({aligned}, {self._sizes(target, like, frame)})"
             args.append(f"{wide}.flatten({int(has)}, {len(target)})" if rest else wide)
-        keeps = [1 if any(a.family is axis.family for a in s.axes) else 0 for s in step.outs]
+        keeps = [1 if any(a not in step.extra for a in s.axes) else 0 for s in step.outs]
         self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", keeps)
 
     def _emit_shift(self, step: Step, frame: Frame) -> None:
@@ -220,7 +220,7 @@ class Emitter:
     def _emit_expand(self, step: Step, frame: Frame) -> None:
         arg, like = step.args
         axes = frame.axes(step.outs[0])
-        aligned = self._aligned(arg, axes, frame)
+        aligned = self._aligned(arg, axes, frame, whole=True)
         call = f"{self._fn(rules.expand_lead)}({aligned}, {self._sizes(axes, like, frame)})"
         self._define(step, frame, call, len(axes))
 
@@ -319,13 +319,15 @@ class Emitter:
             return [self._get(a, keep if a.batch == "full" else 0, frame) for a in args], keep
         return [self._aligned(a, axes, frame, scalar=not full) for a in args], len(axes)
 
-    def _aligned(self, slot: Slot, axes: tuple[Axis, ...], frame: Frame, scalar: bool = False) -> str:
-        """``slot`` with a dimension of size 1 for each of ``axes`` that it lacks."""
+    def _aligned(
+        self, slot: Slot, axes: tuple[Axis, ...], frame: Frame, scalar: bool = False, whole: bool = False
+    ) -> str:
+        """``slot`` with a dimension of size 1 for each of ``axes`` that it lacks; constants broadcast without the first."""
         name, own = self._shaped(slot, frame), frame.axes(slot)
         if slot.batch == "none" and not own:
             return name
         marks = [":" if a in own else "None" for a in axes]
-        while marks and marks[0] == "None":
+        while marks and marks[0] == "None" and slot.batch != "full" and not whole:
             marks.pop(0)
         if slot.batch == "none" and not scalar:
             marks += ["None"]

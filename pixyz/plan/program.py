@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class Plan:
         namespace = emitter.namespace
         exec(compile(self.source, self.filename, "exec"), namespace)
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(True), self.filename)
+        weakref.finalize(self, linecache.cache.pop, self.filename, None)
         self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
 
     def run(self, x: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -158,15 +160,14 @@ class PlanCache:
         """Run the plan for ``key``: results by name."""
         for _ in range(16):
             plan = self.get(key, values, build, owner)
-            if plan.proven:
-                return dict(zip(plan.outputs, plan.run(values), strict=True))
-            drawn = random_states()
+            drawn = None if plan.proven else random_states()
             try:
                 found = dict(zip(plan.outputs, plan.run(values), strict=True))
                 plan.proven = True
                 return found
-            except Relower:  # what the unfinished run drew is drawn again
-                restore_random_states(drawn)
+            except Relower:  # what the unfinished first run drew is drawn again
+                if drawn is not None:
+                    restore_random_states(drawn)
                 self._plans.pop(key, None)
         raise PixyzError(f"{owner()}: a network returns other parameters at each call")
 

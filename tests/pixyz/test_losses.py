@@ -67,6 +67,14 @@ class Parts:
         self.prior = Normal(var="z", loc=0.0, scale=1.0, features_shape=[Z], name="p_{prior}")
         self.x = torch.rand(B, X, dtype=torch.float64)
 
+        LogProb(self.p).eval({"x": self.x, "z": torch.zeros(B, Z).double()})  # it is seen that p returns logits
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the calls of the networks."""
+        self.q.calls = self.p.calls = 0
+        self.p.seen.clear()
+
     def noise(self, seed: int, *shape: int) -> Tensor:
         torch.manual_seed(seed)
         return torch.randn(*shape, B, Z, dtype=torch.float64)
@@ -84,9 +92,9 @@ def parts() -> Parts:
     return Parts()
 
 
-def run(loss: Loss, x: object, seed: int = 3, **more: Tensor) -> Tensor:
+def run(loss: Loss, given: object, seed: int = 3, **more: Tensor) -> Tensor:
     torch.manual_seed(seed)
-    return loss.eval(x, **more)  # type: ignore[no-any-return]
+    return loss.eval(given, **more)  # type: ignore[no-any-return]
 
 
 # -------------------------------------------------------------------------------------------- arithmetic
@@ -260,6 +268,11 @@ def test_a_batch_may_be_a_parameter_and_a_condition() -> None:
     for loss in (Parameter("y") + E(q, Parameter("z")), E(q, Parameter("z")) + Parameter("y")):
         assert run(loss, {"y": y}).std().item() == pytest.approx(1.0, abs=0.1)
         assert run(loss.mean(), {"y": y}).shape == ()
+    for many in ([3], [2, 3]):  # given weights of the rows meet several samples
+        loss = E(q, Parameter("w") * LogProb(q), sample_shape=many)
+        weighted = run(loss, {"y": y, "w": torch.arange(2000.0)})
+        torch.testing.assert_close(weighted, torch.arange(2000.0) * run(E(q, LogProb(q), sample_shape=many), {"y": y}))
+    assert (Parameter("w").mean() + Parameter("v").sum()).eval({"w": torch.arange(3.0), "v": 2}).item() == 3.0
     assert (Parameter("y") * LogProb(q)).mean().eval({"y": y, "z": y}).shape == ()
 
 
@@ -335,6 +348,13 @@ def test_each_network_is_called_once(parts: Parts) -> None:
     assert (parts.q.calls, parts.p.calls) == (2, 2)
 
 
+def test_the_first_call_counts_one_more_where_logits_replace_probs() -> None:
+    p, x = Decoder(), torch.rand(B, X)
+    for calls in (2, 3, 4):
+        LogProb(p).eval({"x": x, "z": torch.zeros(B, Z)}) if calls == 2 else p.get_log_prob({"x": x, "z": torch.zeros(B, Z)})
+        assert p.calls == calls
+
+
 def test_other_inputs_are_another_call(parts: Parts) -> None:
     loss = KullbackLeibler(parts.q, parts.prior) + KullbackLeibler(parts.q.replace_var(x="y"), parts.prior)
     y = torch.rand(B, X, dtype=torch.float64)
@@ -385,16 +405,12 @@ def test_the_score_function_estimates_the_gradient() -> None:
     m = torch.full((40_000, 1), 1.5, requires_grad=True)
     q = Normal(var="z", cond_var="m", loc="m", scale=1.0)
     reward = Parameter("z") * Parameter("z")
-    surrogate = Expectation(q, (reward.detach() * LogProb(q).sum()) if False else reward.detach() * _Column(LogProb(q)), reparam=False)
+    surrogate = Expectation(q, reward.detach() * LogProb(q, sum_features=False), reparam=False)
     torch.manual_seed(0)
     (grad,) = torch.autograd.grad(surrogate.sum().eval({"m": m}), m)
     assert grad.mean().item() == pytest.approx(3.0, abs=0.1)
     (path,) = torch.autograd.grad(E(q, reward).sum().eval({"m": m}), m)
     assert path.mean().item() == pytest.approx(3.0, abs=0.05)
-
-
-def _Column(loss: LogProb) -> LogProb:
-    return LogProb(loss.p, sum_features=False)
 
 
 def test_the_elbo_equals_its_terms(parts: Parts) -> None:
@@ -515,7 +531,7 @@ def test_sizes_of_the_batch_may_change(parts: Parts) -> None:
     loss = ELBO(parts.p * parts.prior, parts.q, sample_shape=[2])
     for size in (1, 5, 2):
         assert loss.eval(parts.x[:size]).shape == (size,)
-    assert len(loss._plans) == 2  # input_var and tensors share one plan; nothing is built for a size
+    assert len(loss._plans) == 1
     assert loss.plan is loss.plan
 
 
@@ -534,7 +550,7 @@ def all_losses(parts: Parts) -> list[Loss]:
         E(parts.q + parts.p.replace_var(x="y"), LogProb(parts.q)), Old(["x", "w"]), Clamp(kl, None, 3.0),
         IterativeLoss(E(step, LogProb(step)), series_var="x", update_value={"h": "h_prev"}),
         IterativeLoss(E(step, LogProb(step)), max_iter=3, series_var="x", update_value={"h": "h_prev"}, reduction=None),
-        KullbackLeibler(parts.q.detach(), parts.prior), recon - recon, (recon - 0.0) * 1, -(-(recon - kl)),
+        KullbackLeibler(parts.q.detach(), parts.prior), recon - recon, (recon - 0.0) * 1, -(-recon + kl),
         LogProb(parts.q.replace_var(z="w_1")), kl * kl / (kl + kl),
     ]
 

@@ -277,7 +277,9 @@ def test_wrong_renamings_are_refused(renaming: dict[str, str]) -> None:
         Net("x", ["z"]).replace_var(**renaming)
 
 
-@pytest.mark.parametrize("name", ["p", "a", "b", "name", "scope", "builder", "replace_dict", "x_dict", "var", "reparam", "module"])
+@pytest.mark.parametrize(
+    "name", ["p", "a", "b", "name", "scope", "builder", "replace_dict", "x_dict", "var", "reparam", "module"]
+)
 def test_any_other_name_may_be_a_variable(name: str) -> None:
     p = Net("x", ["z"]).replace_var(z=name)
     v = values("x", "z")
@@ -397,11 +399,11 @@ def test_printing_a_distribution() -> None:
     assert text.splitlines()[:3] == ["Distribution:", "  p(x,z,w) = p(x|z)p(z|w)p(w)", "Network architecture:"]
     assert text.count("Linear(") == 2 and "p(z|w):" in text and "distribution_name=Normal" in text
     for p in (joint.marginalize_var("z"), joint.replace_var(z="y"), joint.detach(), Net("x", ["z"]).frozen(), Copy("y", "x")):
-        assert p.prob_text in str(p) and p.prob_text in repr(p) or p.name in repr(p)
+        assert p.prob_text in str(p) and p.name in repr(p)
 
 
 def test_graph() -> None:
-    joint, x, z, w = chain()
+    joint, x, z, _ = chain()
     graph = joint.graph
     assert graph.var == ["x", "z", "w"] and graph.cond_var == [] and graph.all_var == ["x", "z", "w"]
     assert graph.distribution("z") is z and [f.var for f in graph.factors()] == [["w"], ["z"], ["x"]]

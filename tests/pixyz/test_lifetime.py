@@ -1,0 +1,495 @@
+"""What lives how long: plans, memory, copies of every class, modes and types that change, saved models."""
+
+import copy
+import gc
+import json
+import linecache
+import pickle
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixyz.distributions import (
+    Bernoulli,
+    BoundedNormal,
+    Categorical,
+    Deterministic,
+    Distribution,
+    EmpiricalDistribution,
+    GroupedOneHot,
+    Mean,
+    Normal,
+    Scan,
+    SeriesFunction,
+    TanhNormal,
+    TwoHot,
+)
+from pixyz.losses import ELBO, CrossEntropy, E, Entropy, IterativeLoss, KullbackLeibler, LogProb, Loss, MinLoss, Parameter
+from pixyz.models import Model
+from pixyz.types import PixyzError
+
+B, X, Z = 5, 6, 4
+
+
+class Encoder(Normal):
+    def __init__(self, cond: str = "x", name: str = "q") -> None:
+        super().__init__(var="z", cond_var=cond, name=name)
+        self.net = nn.Sequential(nn.Linear(X, 8), nn.Tanh(), nn.Linear(8, 2 * Z))
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        loc, scale = self.net(given[self.cond_var[0]]).chunk(2, -1)
+        return {"loc": loc, "scale": F.softplus(scale) + 0.1}
+
+
+class Decoder(Bernoulli):
+    def __init__(self) -> None:
+        super().__init__(var="x", cond_var="z")
+        self.net = nn.Linear(Z, X)
+
+    def forward(self, z: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(z)}
+
+
+class Logits(Deterministic):
+    def __init__(self) -> None:
+        super().__init__("l", "x", name="f")
+        self.net = nn.Linear(X, Z)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"l": self.net(x)}
+
+
+class Step(Normal):
+    def __init__(self) -> None:
+        super().__init__(var="h", cond_var=["h_prev", "x"], features_shape=[Z])
+        self.net = nn.Linear(X + Z, Z)
+
+    def forward(self, h_prev: Tensor, x: Tensor) -> dict[str, Tensor]:
+        loc = self.net(torch.cat([h_prev, x], -1))
+        return {"loc": loc, "scale": torch.ones_like(loc)}
+
+
+class Total(SeriesFunction):
+    def __init__(self) -> None:
+        super().__init__("s", ["h"], like={"s": None})
+
+    def forward(self, h: Tensor) -> dict[str, Tensor]:
+        return {"s": h.sum(0)}
+
+
+def prior() -> Normal:
+    return Normal(var="z", loc=0.0, scale=1.0, features_shape=[Z], name="p_{prior}")
+
+
+def scan() -> Scan:
+    return Scan(Step(), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": nn.Parameter(torch.ones(Z))})
+
+
+x = torch.rand(B, X, generator=torch.Generator().manual_seed(0))
+series = torch.rand(3, B, X, generator=torch.Generator().manual_seed(0))
+
+DISTRIBUTIONS: dict[str, Callable[[], Distribution]] = {
+    "Normal": Encoder,
+    "constant": prior,
+    "learned": lambda: Normal(var="z", loc=nn.Parameter(torch.zeros(Z)), scale=1.0),
+    "Bernoulli": lambda: Bernoulli(var="z", cond_var="x", logits="x"),
+    "Categorical": lambda: Categorical(var="z", cond_var="x", logits="x"),
+    "BoundedNormal": lambda: BoundedNormal(var="z", cond_var="x", loc="x", scale="x"),
+    "TanhNormal": lambda: TanhNormal(var="z", cond_var="x", loc="x", scale=1.0),
+    "GroupedOneHot": lambda: GroupedOneHot(2, 3, var="z", cond_var="x", logits="x"),
+    "TwoHot": lambda: TwoHot(var="z", cond_var="x", logits="x", bins=torch.linspace(-5, 5, X)),
+    "Deterministic": Logits,
+    "EmpiricalDistribution": lambda: EmpiricalDistribution("x"),
+    "Mean": lambda: Mean(Encoder(), "z"),
+    "product": lambda: Decoder().replace_var(x="y") * Encoder(),
+    "renamed": lambda: Encoder().replace_var(z="w"),
+    "marginal": lambda: (Decoder().replace_var(x="y") * Encoder()).marginalize_var("z"),
+    "detached": lambda: Encoder().detach(),
+    "frozen": lambda: Encoder().frozen(),
+    "Scan": scan,
+    "detached scan": lambda: scan().detach(),
+}
+LOSSES: dict[str, Callable[[], Loss]] = {
+    "E": lambda: E(Encoder(), LogProb(Decoder()), sample_shape=[2]),
+    "KL": lambda: KullbackLeibler(Encoder(), prior()),
+    "KL sampled": lambda: KullbackLeibler(Encoder(), prior(), analytical=False),
+    "Entropy": lambda: Entropy(Encoder()) + CrossEntropy(Encoder(), prior()),
+    "ELBO": lambda: ELBO(Decoder() * prior(), Encoder()).mean(),
+    "operators": lambda: MinLoss((KullbackLeibler(Encoder(), prior()) * 2 - 1).abs().clamp(max=9) / 3, 2).named("n").sum(),
+    "fixed": lambda: (Parameter("beta") * KullbackLeibler(Encoder(), prior())).constant_var({"beta": 2.0}),
+    "frozen": lambda: KullbackLeibler(Encoder().frozen(), prior()) + Entropy(Encoder().detach()),
+    "series": lambda: IterativeLoss(E(Step(), Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0}),
+    "scan": lambda: E(scan() * Total(), Parameter("s").mean()),
+}
+
+
+def data_for(name: str) -> dict[str, Tensor]:
+    return {"x": series if "series" in name or "scan" in name.lower() else x}
+
+
+def clone_deep(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module)
+
+
+def clone_pickled(module: nn.Module) -> nn.Module:
+    return pickle.loads(pickle.dumps(module))  # type: ignore[no-any-return]
+
+
+clones = pytest.mark.parametrize("clone", [clone_deep, clone_pickled])
+
+
+def use(p: Distribution, name: str) -> Tensor:
+    """A value that depends on all of ``p``."""
+    torch.manual_seed(0)
+    if name == "TwoHot":
+        return p.sample_mean(x)
+    found = p.sample(data_for(name), return_all=False, reparam=True)
+    return torch.stack([v.sum() for v in found.values()])
+
+
+@clones
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_copies_of_every_distribution(name: str, clone: Callable[[nn.Module], nn.Module]) -> None:
+    torch.manual_seed(1)
+    p = DISTRIBUTIONS[name]()
+    wanted = use(p, name)
+    twin = clone(p)
+    assert isinstance(twin, type(p)) and len(twin._plans) == 0
+    torch.testing.assert_close(use(twin, name), wanted)
+    weights = list(twin.parameters())
+    if weights:
+        with torch.no_grad():
+            weights[0].add_(1.0)
+        torch.testing.assert_close(use(p, name), wanted)
+        assert not torch.equal(use(twin, name), wanted)
+    assert (twin.var, twin.cond_var, str(twin)) == (p.var, p.cond_var, str(p))
+
+
+@clones
+@pytest.mark.parametrize("name", LOSSES)
+def test_copies_of_every_loss(name: str, clone: Callable[[nn.Module], nn.Module]) -> None:
+    torch.manual_seed(1)
+    loss = LOSSES[name]()
+
+    def value(of: Loss) -> Tensor:
+        torch.manual_seed(0)
+        return of.eval(data_for(name))  # type: ignore[no-any-return]
+
+    wanted = value(loss)
+    twin = clone(loss)
+    assert isinstance(twin, Loss) and len(twin._plans) == 0 and str(twin) == str(loss)
+    torch.testing.assert_close(value(twin), wanted)
+    with torch.no_grad():
+        next(twin.parameters()).add_(1.0)
+    torch.testing.assert_close(value(loss), wanted)
+    assert not torch.equal(value(twin), wanted)
+
+
+def test_a_shared_distribution_stays_shared_in_a_copy() -> None:
+    q = Encoder()
+    loss = KullbackLeibler(q, prior()) - E(q, LogProb(Decoder()))
+    loss.eval(x)
+    twin = copy.deepcopy(loss)
+    assert len(list(twin.parameters())) == len(list(loss.parameters()))
+    assert "net q(z|x)" in str(twin.plan) and str(twin.plan).count("net q(z|x)") == 1
+
+
+# -------------------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("name", ["ELBO", "series", "frozen"])
+def test_three_hundred_evaluations_leave_nothing(name: str) -> None:
+    loss, given = LOSSES[name](), data_for(name)
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(o), Tensor) for o in gc.get_objects())
+
+    def rounds(count: int) -> None:
+        for i in range(count):
+            value = loss.eval({k: v[..., : 1 + i % B, :] for k, v in given.items()}).sum()
+            if i % 3 == 0 and value.requires_grad:
+                value.backward()
+            elif i % 3 == 1:
+                loss.eval(given, return_dict=True)
+
+    rounds(6)
+    alive, plans, lines = tensors(), len(loss._plans), len(linecache.cache)
+    rounds(300)
+    assert len(loss._plans) == plans and len(linecache.cache) <= lines
+    assert tensors() <= alive + 2
+
+
+@pytest.mark.parametrize("name", ["Normal", "GroupedOneHot", "BoundedNormal", "TwoHot", "product", "frozen", "Scan"])
+def test_a_used_distribution_can_be_forgotten(name: str) -> None:
+    p = DISTRIBUTIONS[name]()
+    use(p, name)
+    gone = weakref.ref(p)
+    before = len(linecache.cache)
+    del p
+    gc.collect()
+    assert gone() is None
+    assert len(linecache.cache) < before
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_used_loss_can_be_forgotten(name: str) -> None:
+    loss = LOSSES[name]()
+    loss.eval(data_for(name))
+    gone = [weakref.ref(m) for m in loss.modules()]
+    del loss
+    gc.collect()
+    assert not [r() for r in gone if r() is not None]
+
+
+def test_an_evaluation_keeps_no_graph() -> None:
+    q = Encoder()
+    loss = KullbackLeibler(q, prior()) + E(q, LogProb(Decoder()))
+    given = torch.rand(B, X)
+    gone = weakref.ref(given)
+    loss.eval(given)
+    q.get_params(given)
+    q.sample(given, reparam=True)
+    del given
+    gc.collect()
+    assert gone() is None
+
+
+# -------------------------------------------------------------------------------------------- what may change between calls
+
+
+def test_the_first_call_decides_nothing_about_gradients() -> None:
+    loss = KullbackLeibler(Encoder(), prior()).mean()
+    with torch.no_grad():
+        assert not loss.eval(x).requires_grad
+    assert loss.eval(x).requires_grad
+    with torch.inference_mode():
+        loss.eval(x)
+    loss.eval(x).backward()
+
+
+def test_weights_that_are_switched_off() -> None:
+    q = Encoder()
+    loss = KullbackLeibler(q, prior()).mean()
+    loss.eval(x)
+    q.requires_grad_(False)
+    assert not loss.eval(x).requires_grad
+    q.requires_grad_(True)
+    assert loss.eval(x).requires_grad
+
+
+def test_the_type_of_a_module_may_change_after_use() -> None:
+    loss = ELBO(Decoder() * prior(), Encoder()).mean()
+    torch.manual_seed(0)
+    single = loss.eval(x)
+    torch.manual_seed(0)
+    assert loss.double().eval(x.double()).dtype == torch.float64
+    torch.manual_seed(0)
+    torch.testing.assert_close(loss.float().eval(x), single)
+
+
+def test_an_edited_input_is_seen() -> None:
+    q, given = Encoder(), x.clone()
+    before = q.get_params(given)["loc"]
+    given.add_(1.0)
+    assert not torch.equal(q.get_params(given)["loc"], before)
+
+
+def test_batch_normalisation_counts_each_training_call_once() -> None:
+    class Normed(Normal):
+        def __init__(self) -> None:
+            super().__init__(var="z", cond_var="x", scale=1.0)
+            self.norm = nn.BatchNorm1d(X)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"loc": self.norm(x)}
+
+    q = Normed()
+    p = Normal(var="z", loc=0.0, scale=1.0)
+    loss = KullbackLeibler(q, p).mean() + E(q, LogProb(p)).mean()
+    for count in (1, 2, 3):
+        loss.eval(x)
+        assert q.norm.num_batches_tracked.item() == count
+    nn.Module.eval(loss)
+    one, all_rows = loss.eval(x[:1]), loss.eval(x)
+    assert q.norm.num_batches_tracked.item() == 3 and one.isfinite() and all_rows.isfinite()
+
+
+class Moody(Bernoulli):
+    """Returns probabilities in training and logits in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__(var="x", cond_var="z")
+
+    def forward(self, z: Tensor) -> dict[str, Tensor]:
+        return {"probs": z.sigmoid()} if self.training else {"logits": z}
+
+
+def test_a_network_may_return_logits_later() -> None:
+    p, z = Moody(), torch.randn(B, X)
+    loss = LogProb(p)
+    wanted = loss.eval({"x": x, "z": z})
+    for mode in (False, True, False):
+        p.train(mode)
+        torch.testing.assert_close(loss.eval({"x": x, "z": z}), wanted)
+
+
+def test_two_losses_of_one_distribution() -> None:
+    """What the first evaluation finds out (p returns logits) holds for plans that were built before it."""
+    p = Decoder()
+    one, two = LogProb(p), (2 * LogProb(p)).mean()
+    given = {"x": x, "z": torch.zeros(B, Z)}
+    assert str(two.plan) and two.input_var == one.input_var
+    torch.testing.assert_close(two.eval(given), 2 * one.eval(given).mean())
+
+
+def test_threads_with_copies_and_with_one_loss() -> None:
+    """Values without draws are the same from every thread, from the first call on."""
+    wanted: list[Tensor] = []
+    found: list[Tensor] = []
+    for _ in range(3):
+        loss = LogProb(Decoder()) + 0 * KullbackLeibler(Encoder(), prior())
+        given = {"x": x, "z": torch.zeros(B, Z)}
+        start = threading.Barrier(4)
+
+        def work(loss: Loss = loss, start: threading.Barrier = start, given: dict[str, Tensor] = given) -> None:
+            start.wait()
+            for _ in range(5):
+                found.append(loss.eval(given).detach())
+                wanted.append(copy.deepcopy(loss).eval(given).detach())
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(found) == len(wanted) == 60
+    for i in range(0, 60, 20):
+        for value in found[i : i + 20] + wanted[i : i + 20]:
+            torch.testing.assert_close(value, found[i])
+
+
+# -------------------------------------------------------------------------------------------- models
+
+
+def model(**options: object) -> tuple[Model, Encoder, Decoder]:
+    torch.manual_seed(0)
+    q, p = Encoder(), Decoder()
+    loss = (KullbackLeibler(q, prior()) - E(q, LogProb(p))).mean()
+    return Model(loss, distributions=[q, p], **options), q, p  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop])
+def test_stop_and_resume_is_a_straight_run(optimizer: type[torch.optim.Optimizer], tmp_path: Path) -> None:
+    momentum = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
+    options = {"optimizer": optimizer, "optimizer_params": {"lr": 0.02, **momentum}}
+    straight, *_ = model(**options)
+    torch.manual_seed(1)
+    values = [straight.train(x) for _ in range(6)]
+    stopped, *_ = model(**options)
+    torch.manual_seed(1)
+    again = [stopped.train(x) for _ in range(3)]
+    stopped.save(tmp_path / "deep" / "folder")
+    random = torch.get_rng_state()
+    resumed, *_ = model(**options)
+    resumed.optimizer.param_groups[0]["lr"] = 99.0
+    resumed.load(tmp_path / "deep" / "folder")
+    assert resumed.optimizer.param_groups[0]["lr"] == 0.02
+    torch.set_rng_state(random)
+    again += [resumed.train(x) for _ in range(3)]
+    assert torch.equal(torch.stack(values), torch.stack(again))
+    for a, b in zip(straight.parameters, resumed.parameters, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_nothing_in_a_saved_model_is_pickled(tmp_path: Path) -> None:
+    m, *_ = model()
+    m.train(x)
+    m.save(tmp_path)
+    files = sorted(tmp_path.iterdir())
+    assert {f.suffix for f in files} == {".safetensors", ".json"}
+    for file in files:
+        raw = file.read_bytes()
+        if file.suffix == ".json":
+            json.loads(raw)
+        else:
+            size = int.from_bytes(raw[:8], "little")
+            header = json.loads(raw[8 : 8 + size])
+            assert all(k == "__metadata__" or set(v) == {"dtype", "shape", "data_offsets"} for k, v in header.items())
+        assert raw[:1] != b"\x80" and raw[:2] != b"PK"
+
+
+def test_shared_and_scattered_weights_can_be_saved(tmp_path: Path) -> None:
+    """Tied weights, transposed views, a distribution that is given alone and in a product."""
+    def build() -> tuple[Model, Encoder]:
+        torch.manual_seed(0)
+        q, p = Encoder(), Decoder()
+        p.net.weight = nn.Parameter(p.net.weight.detach().t().contiguous().t())
+        p.net.bias = q.net[0].bias if q.net[0].bias.shape == p.net.bias.shape else p.net.bias  # type: ignore[assignment]
+        tied = Encoder("y", "r")
+        tied.net = q.net
+        loss = (KullbackLeibler(q, prior()) - E(q, LogProb(p)) + KullbackLeibler(tied, prior())).mean()
+        return Model(loss, distributions=[q, p, p.replace_var(x="y") * q, tied], optimizer_params={"lr": 0.1}), q
+
+    m, q = build()
+    m.train({"x": x, "y": x})
+    m.save(tmp_path)
+    other, _ = build()
+    other.load(tmp_path)
+    for a, b in zip(m.parameters, other.parameters, strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(q.net[0].weight, build()[1].net[0].weight)
+    torch.testing.assert_close(m.train({"x": x, "y": x}), other.train({"x": x, "y": x}), rtol=1, atol=10)
+
+
+def test_what_a_model_refuses(tmp_path: Path) -> None:
+    m, q, _ = model()
+    with pytest.raises(PixyzError, match="missing"):
+        m.load(tmp_path)
+    m.save(tmp_path)
+    small = Model(KullbackLeibler(q, prior()).mean(), distributions=[q])
+    with pytest.raises(PixyzError, match="another model"):
+        small.load(tmp_path)
+    with pytest.raises(PixyzError, match=r"mean\(\)"):
+        Model(KullbackLeibler(q, prior()), distributions=[q]).train(x)
+    with pytest.raises(PixyzError, match="nothing to train"):
+        Model(KullbackLeibler(prior(), prior()).mean())
+    before = [w.clone() for w in m.parameters]
+    with pytest.raises(PixyzError, match="nan"):
+        m.train(x * float("nan"))
+    assert all(torch.equal(a, b) for a, b in zip(before, m.parameters, strict=True))
+
+
+def test_parameters_of_the_objective_are_trained() -> None:
+    start = nn.Parameter(torch.ones(Z))
+    step = Step()
+    loss = IterativeLoss(
+        E(step, Parameter("h") * Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": start}
+    ).mean()
+    m = Model(loss, distributions=[step], optimizer=torch.optim.SGD, optimizer_params={"lr": 0.1})
+    assert any(p is start for p in m.parameters)
+    m.train(series)
+    assert not torch.equal(start, torch.ones(Z))
+
+
+def test_clipping_and_test_objectives() -> None:
+    m, q, _ = model(optimizer=torch.optim.SGD, optimizer_params={"lr": 1.0}, clip_grad_norm=1e-3)
+    before = [w.detach().clone() for w in m.parameters]
+    m.train(x)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, m.parameters, strict=True)]).norm()
+    assert 0 < moved <= 1.001e-3
+    m, q, _ = model(optimizer=torch.optim.SGD, optimizer_params={"lr": 1.0}, clip_grad_value=1e-4)
+    before = [w.detach().clone() for w in m.parameters]
+    m.train(x)
+    assert 0 < max((a - b).abs().max() for a, b in zip(before, m.parameters, strict=True)) <= 1.01e-4
+    m.set_loss(m.loss_cls, KullbackLeibler(q, prior()).sum())
+    torch.testing.assert_close(m.test(x), KullbackLeibler(q, prior()).sum().eval(x).detach())
+    assert not q.training and not m.test({"x": x}).requires_grad
+    m.train({"x": x})
+    assert q.training
