@@ -64,7 +64,7 @@ def prior() -> Normal:
     )
 
 
-def train(model: Model, x: dict[str, Tensor], steps: int = 250) -> list[float]:
+def train(model: Model, x: dict[str, Tensor], steps: int = 180) -> list[float]:
     return [model.train(x).item() for _ in range(steps)]
 
 
@@ -163,7 +163,7 @@ def test_figure_a1_m2() -> None:
     assert r"\alpha \log q(y|x)" in str(elbo_all)
     model = Model(-elbo_all, distributions=[p_x_zy, q_z_xy, q_y_x], optimizer_params={"lr": 1e-2})
     given = {"x": x[:20], "y": y[:20], "x_u": x[20:], "alpha": 20.0}
-    found = train(model, given, 150)
+    found = train(model, given, 120)
     assert sum(found[-10:]) < 0.7 * sum(found[:10])
     right = q_y_x.sample_mean({"x": x[20:]}).argmax(-1) == y[20:].argmax(-1)
     assert right.float().mean() > 0.9
@@ -228,7 +228,7 @@ def test_figure_a1_td_vae() -> None:
 
     assert elbo.input_var == ["x"]
     model = Model(-elbo, distributions=[belief_state_net, p_b, q, p_t, p_d], optimizer_params={"lr": 1e-2})
-    found = train(model, {"x": x}, 120)
+    found = train(model, {"x": x}, 60)
     assert sum(found[-5:]) < 0.5 * sum(found[:5])
 
 

@@ -198,7 +198,7 @@ def test_gradient_of_the_log_density(f: Family) -> None:
         return p.get_log_prob({"x": x, **dict(zip(f.params, params))})
 
     leaves = [v.clone().requires_grad_() for v in f.params.values()]
-    assert torch.autograd.gradcheck(log_prob, leaves)
+    assert torch.autograd.gradcheck(log_prob, leaves, fast_mode=True)
 
 
 @every
@@ -220,7 +220,7 @@ def test_gradient_through_samples(f: Family) -> None:
         torch.testing.assert_close(straight, wanted)
         assert straight.abs().sum() > 0
     else:
-        assert torch.autograd.gradcheck(draw, leaves)
+        assert torch.autograd.gradcheck(draw, leaves, fast_mode=True)
     assert not p.sample(dict(zip(f.params, leaves)))["x"].requires_grad
 
 
@@ -475,7 +475,9 @@ def test_two_hot_log_density_is_the_cross_entropy() -> None:
     target = F.one_hot(below, 41) * (1 - weight)[:, None] + F.one_hot(above, 41) * weight[:, None]
     wanted = (target * logits.log_softmax(-1)).sum(-1)
     torch.testing.assert_close(p.get_log_prob({"r": x, "l": logits}), wanted)
-    assert torch.autograd.gradcheck(lambda l: p.get_log_prob({"r": x, "l": l}), [logits.requires_grad_()])
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda l: p.get_log_prob({"r": x, "l": l}), [logits], fast_mode=True)
+    logits = logits.detach()
     series = IterativeLoss(LogProb(p), series_var=["r", "l"], reduction=None)
     both = series.eval({"r": torch.stack([x, x.flip(0)]), "l": torch.stack([logits, logits.flip(0)])})
     torch.testing.assert_close(both, torch.stack([wanted, wanted.flip(0)]))
@@ -500,7 +502,7 @@ def test_the_most_likely_logits_predict_the_target() -> None:
     p = TwoHot(var="r", cond_var="l", logits="l", bins=bins)
     x = torch.tensor([[-3.0], [0.5], [120.0]])
     optimiser = torch.optim.Adam([logits], lr=0.3)
-    for _ in range(150):
+    for _ in range(80):
         optimiser.zero_grad()
         (-p.get_log_prob({"r": x, "l": logits}).sum()).backward()
         optimiser.step()
