@@ -290,6 +290,7 @@ def _zero_row(x: Tensor) -> Tensor:
 
 
 def _reset(builder: Builder, first: Slot, value: Slot, init: Slot | None, name: str) -> Slot:
+    first = builder.point(rules.column, first, label=first.label)
     if init is None:
         return builder.point(rules.reset_zero, first, value, label=f"reset {name}")
     return builder.point(rules.reset, first, value, init, label=f"reset {name}")

@@ -10,6 +10,9 @@ from torch import Tensor
 from pixyz.types import ShapeError
 
 
+_ZERO = torch.zeros(())
+
+
 class Constant:
     """A number, written into the plan."""
 
@@ -95,9 +98,21 @@ def hold(mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(lift(mask, new), new, old)
 
 
+def column(flag: Tensor) -> Tensor:
+    """A flag with a feature dimension of size 1, made once for a whole series."""
+    return flag.unsqueeze(-1)
+
+
+def _over(flag: Tensor, like: Tensor) -> Tensor:
+    """A column with as many dimensions as ``like``."""
+    if flag.ndim == like.ndim:
+        return flag
+    return flag.squeeze(-1) if flag.ndim > like.ndim else lift(flag, like)
+
+
 def reset(first: Tensor, value: Tensor, init: Any) -> Tensor:
-    """``init`` where a sequence begins, else ``value``."""
-    return torch.where(lift(first, value), init, value)
+    """``init`` where a sequence begins (``first`` is a :func:`column`), else ``value``."""
+    return torch.where(_over(first, value), init, value)
 
 
 def blank(mask: Tensor, x: Tensor) -> Tensor:
@@ -145,8 +160,8 @@ def joint_shape(*xs: Tensor) -> torch.Size:
 
 
 def reset_zero(first: Tensor, value: Tensor) -> Tensor:
-    """0 where a sequence begins, else ``value``."""
-    return torch.where(lift(first, value), value.new_zeros(()), value)
+    """0 where a sequence begins (``first`` is a :func:`column`), else ``value``, whatever it holds there."""
+    return torch.where(_over(first, value), _ZERO if value.is_floating_point() else value.new_zeros(()), value)
 
 
 def zeros_like_rows(x: Tensor, shape: tuple[int, ...]) -> Tensor:
