@@ -124,6 +124,34 @@ class Loss(nn.Module):
         value = results.pop("")
         return (value, {**values, **results} if return_all else results) if return_dict else value
 
+    def compile(  # type: ignore[override]
+        self, chunk: int = 8, *, backend: Any = "inductor", mode: str | None = None
+    ) -> Loss:
+        """Compile time loops with ``torch.compile``, ``chunk`` steps at a time; the rest runs as before.
+
+        What ``eval`` returns is the same up to rounding, whatever the length of the series: a graph of ``chunk`` steps
+        and a graph of one step, for the remainder, serve all.  Another batch size makes new graphs.  The first
+        evaluation and the first backward take a minute or more.  Without a C++ compiler loops run as they are, and
+        a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs (not tested).
+
+        Args:
+            chunk: steps in a graph; 0 goes back to loops that are not compiled.
+            backend, mode: see ``torch.compile``.
+
+        Returns:
+            The loss itself.
+        """
+        self._plans.set_options(chunk=chunk, backend=backend, mode=mode)
+        return self
+
+    def share(self, sharing: bool = True) -> Loss:
+        """Compute the parameters of a distribution once for all terms (the default), or again for each of them.
+
+        The paper's memoization, as an option for measurements (Section 4.1).  Draws are shared in neither case.
+        """
+        self._plans.set_options(sharing=sharing)
+        return self
+
     def forward(self, x_dict: Any = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """``eval`` with ``return_dict=True``: what DistributedDataParallel wraps."""
         value, found = self.eval(x_dict, return_dict=True, **kwargs)

@@ -32,6 +32,11 @@ class NetworkCall:
         self.arguments, self.wanted = tuple(arguments), tuple(wanted)
         self.alternatives = dict(alternatives)
 
+    @property
+    def __name__(self) -> str:
+        """What it is called in a plan's text."""
+        return "".join(c for c in str(self.owner.name) if c.isalnum() or c == "_")
+
     def __call__(self, *values: Any) -> tuple[Tensor, ...]:
         found = self.module(**dict(zip(self.arguments, values, strict=True)))
         try:

@@ -6,11 +6,15 @@ The pipeline, one module each, in the order in which an objective passes through
     builder    Builder and Scope: distributions and losses write their steps here, common steps once
     fission    which steps must stay in a time loop, which are hoisted or sunk; the order of all steps
     emit       steps -> the text of a Python function
+    text       its lines, and where they are written
+    chunk      loops whose body is compiled some steps at a time
+    options    sharing, compiling, checking
     program    Plan: the compiled function, its printed form, its inputs and outputs
 """
 
 from pixyz.plan.builder import Builder, Scope
 from pixyz.plan.graph import Axis, Loop, Slot, Step
-from pixyz.plan.program import Plan, PlanCache, compile_plan
+from pixyz.plan.options import Options
+from pixyz.plan.program import Plan, PlanCache
 
-__all__ = ["Axis", "Builder", "Loop", "Plan", "PlanCache", "Scope", "Slot", "Step", "compile_plan"]
+__all__ = ["Axis", "Builder", "Loop", "Options", "Plan", "PlanCache", "Scope", "Slot", "Step"]

@@ -21,9 +21,10 @@ class Builder:
 
     Args:
         given: the variable names that the call provides; decides which optional inputs are read.
+        sharing: write the networks and formulas of a key once; False writes them for every term that asks.
     """
 
-    def __init__(self, given: frozenset[str] = frozenset()) -> None:
+    def __init__(self, given: frozenset[str] = frozenset(), sharing: bool = True) -> None:
         self.steps: list[Step] = []
         self.inputs: dict[str, Slot] = {}
         self.decisions: dict[str, bool] = {}
@@ -32,6 +33,7 @@ class Builder:
         self.notes: list[str] = []
         self.loops: list[Loop] = []
         self._given = given
+        self._sharing = sharing
         self._keys: dict[Hashable, Step] = {}
         self._bodies: list[Loop] = []
         self.batch_n: Slot | None = None
@@ -205,7 +207,7 @@ class Builder:
     ) -> Step:
         full = (kind, fn, key, tuple(id(a) for a in args))
         step = self._keys.get(full)
-        if step is None:
+        if step is None or (not self._sharing and kind in ("net", "point", "features")):
             step = self._step(kind, fn, args, label=label, batch=batch, labels=labels)
             self._keys[full] = step
         return step

@@ -5,64 +5,47 @@ into the batch dimension.  ``keep=0`` is ``[T*K*B, ...]``, what a network sees; 
 Views between layouts are written when they are first needed, once.  Inside a loop over T that axis is gone:
 a series is unbound before the loop and read as ``s[t]``.
 
-The text holds no string of the user's: variables are ``v7`` (outside) or ``u7`` (inside a loop), functions ``f3``.
+Variables are ``v7_z`` (outside) or ``u7_z`` (inside a loop), functions ``q_3``: a user's names appear only where they
+are plain words, behind a number that makes them unique.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from pixyz.plan import rules
+from pixyz.plan import chunk, rules
 from pixyz.plan.fission import Block, Schedule
 from pixyz.plan.graph import Axis, Slot, Step
-
-
-@dataclass
-class Line:
-    """A line of the function, or a loop (``body``)."""
-
-    text: str
-    grad: bool
-    body: list[Line] | None = None
-    comment: str = ""
-
-
-@dataclass(eq=False)
-class Frame:
-    """A place where lines are written: the function itself, or the body of a loop."""
-
-    parent: Frame | None
-    block: Block | None
-    inside: tuple[Axis, ...]
-    index: str = ""
-    lines: list[Line] = field(default_factory=list)
-    memo: dict[tuple[Slot, int], str] = field(default_factory=dict)
-    lists: dict[tuple[Slot, int], str] = field(default_factory=dict)
-
-    def axes(self, slot: Slot) -> tuple[Axis, ...]:
-        """The leading axes that ``slot`` still has here."""
-        return tuple(a for a in slot.axes if a not in self.inside)
+from pixyz.plan.options import Options
+from pixyz.plan.text import Frame, Line, assigned, listed, render, render_plain, words
 
 
 class Emitter:
     """Writes the source of one plan."""
 
-    def __init__(self, inputs: Sequence[Slot], outputs: Sequence[Slot], plan: Schedule) -> None:
+    def __init__(
+        self, inputs: Sequence[Slot], outputs: Sequence[Slot], plan: Schedule, options: Options | None = None, *,
+        checked: bool = False,
+    ) -> None:
         self.plan = plan
+        self.options = options or Options()
+        self.checked = checked
+        self.loops: dict[str, chunk.ChunkedLoop] = {}
+        self._functions: list[str] = []
         self.outputs = list(outputs)
         self.namespace: dict[str, Any] = {"torch": torch, "no_grad": torch.no_grad}
         self._constants: dict[Any, str] = {}
         self._alive: list[Any] = []
         self._count = 0
+        self._names: set[str] = set()
         self._lengths: dict[Axis, str] = {}
         self.root = Frame(None, None, ())
         self.parameters: list[str] = []
         for slot in inputs:
-            name = self._name("v")
+            name = self._name("v", slot.label or slot.step.label)
             self.parameters.append(name)
             self.root.memo[slot, 0] = name
         self._users = self._consumers(plan.items)
@@ -73,8 +56,8 @@ class Emitter:
         """The text of the function."""
         self._items(self.plan.items, self.root)
         results = [self._shaped(slot, self.root) for slot in self.outputs]
-        text = [f"def {name}({', '.join(self.parameters)}):"]
-        text += _render(self.root.lines, 1)
+        text = [*self._functions, f"def {name}({', '.join(self.parameters)}):"]
+        text += render(self.root.lines, 1)
         text.append(f"    return ({''.join(r + ', ' for r in results)})")
         return "\n".join(text) + "\n"
 
@@ -89,11 +72,13 @@ class Emitter:
         axis = block.loop.axis
         length = self._length(axis, frame)
         index = self._name("t")
-        inner = Frame(frame, block, (*frame.inside, axis), index)
+        inner = Frame(frame, block, (*frame.inside, axis), index, chunked=self._may_chunk(block))
+        starts: list[str] = []
         for carry in block.carries:
-            name = self._name("u")
-            start = self._flat(carry.start, frame)
-            self._line(frame, f"{name} = {start}", carry.slot.step, f"carried in: {carry.name}")
+            name = self._name("u", carry.name)
+            starts.append(self._flat(carry.start, frame))
+            if not inner.chunked:
+                self._line(frame, f"{name} = {starts[-1]}", carry.slot.step, f"carried in: {carry.name}")
             inner.memo[carry.slot, 0] = name
         stacked: list[tuple[Slot, str, int]] = []
         core = {s for s in block.core}
@@ -113,11 +98,14 @@ class Emitter:
             names = [inner.memo[carry.slot, 0] for carry in block.carries]
             grad = any(c.slot.step in self.plan.grad for c in block.carries)
             inner.lines.append(Line(f"{', '.join(names)} = {', '.join(outs)}", grad, comment="carried on"))
+        if inner.chunked:
+            self._chunked(block, inner, frame, starts, stacked)
+            return
         backward = f"range({length} - 1, -1, -1)" if block.loop.reverse else f"range({length})"
         grad = any(line.grad for line in inner.lines)
         frame.lines.append(Line(f"for {index} in {backward}:", grad, inner.lines, block.loop.label))
         for slot, name, keep in stacked:
-            out = self._name("v")
+            out = self._name("v", slot.label or slot.step.label)
             order = f"{name}[::-1]" if block.loop.reverse else name
             self._line(frame, f"{out} = torch.stack({order})", slot.step, slot.label or slot.step.label)
             frame.memo[slot, keep + 1] = out
@@ -133,9 +121,46 @@ class Emitter:
             if slot in self.outputs or any(user not in block.core for user in used):
                 keep = next(k for (s, k) in inner.memo if s is slot)
                 name = self._name("l")
-                self._line(frame, f"{name} = []", step)
+                if not inner.chunked:
+                    self._line(frame, f"{name} = []", step)
                 self._line(inner, f"{name}.append({inner.memo[slot, keep]})", step)
                 stacked.append((slot, name, keep))
+
+    def _may_chunk(self, block: Block) -> bool:
+        return bool(
+            self.options.chunk and not self.checked and block.carries
+            and not any(isinstance(i, Block) or i.pinned for i in block.items)
+        )
+
+    def _chunked(
+        self, block: Block, inner: Frame, frame: Frame, starts: list[str], stacked: list[tuple[Slot, str, int]]
+    ) -> None:
+        """The loop as a function of some steps, and its call."""
+        grad = any(line.grad for line in inner.lines)
+        write = render if grad else render_plain
+        carries = [inner.memo[carry.slot, 0] for carry in block.carries]
+        lists = [name for _, name, _ in stacked]
+        own = {*carries, *lists, *inner.series, *inner.noise, inner.index, *assigned(inner.lines)}
+        read = dict.fromkeys(w for line in inner.lines for w in words(line.text + " " + line.probe))
+        constants = [w for w in read if w in self._names and w not in own]
+        text = chunk.LoopText(
+            carries, list(inner.series), list(inner.noise), constants, lists, inner.index,
+            write([x for x in inner.lines if not x.probe], 2),
+            write([Line(x.probe or x.text, x.grad) for x in inner.lines], 2),
+        )
+        loop = chunk.ChunkedLoop(self.options, list(inner.noise.values()), block.loop.reverse)
+        name = self._fn(loop)
+        names = [f"{name}_steps", f"{name}_step", f"{name}_shapes"]
+        self._functions += text.function(names[0], self.options.chunk, block.loop.reverse)
+        self._functions += [*text.function(names[1], 1, block.loop.reverse), *text.shapes(names[2])]
+        self.loops[name] = loop
+        length = self._length(block.loop.axis, frame)
+        prefix = "v" if frame.parent is None else "u"
+        outs = [self._name(prefix, slot.label or slot.step.label) for slot, _, _ in stacked]
+        for (slot, _, keep), out in zip(stacked, outs, strict=True):
+            frame.memo[slot, keep + 1] = out
+        call = f"{name}({length}, ({listed(starts)}), ({listed(inner.series.values())}), ({listed(constants)}))"
+        frame.lines.append(Line(f"{listed(outs)}= {call}", grad, comment=f"{block.loop.label}, compiled"))
 
     # ---------------------------------------------------------------- one method a kind of step
 
@@ -247,6 +272,12 @@ class Emitter:
             return
         assert frame.parent is not None
         whole = self._name("n")
+        if frame.chunked:
+            frame.noise[whole] = chunk.Noise(step.fn)  # type: ignore[arg-type]
+            seen = f"{whole} = {self._fn(chunk.note)}(found, {fn}, {shape}, {refs[0]})"
+            frame.lines.append(Line("", step in self.plan.grad, probe=seen))
+            self._define(step, frame, f"{whole}[{frame.index}]", keep)
+            return
         self._line(frame.parent, f"{whole} = None", step)
         length = self._length(loop, frame.parent)
         draw = f"{whole} = {fn}(({length},) + tuple({shape}), {refs[0]}).unbind(0)"
@@ -267,7 +298,7 @@ class Emitter:
             return self._from_outside(slot, keep, frame)
         if not natives:
             raise AssertionError(f"{slot} is read before it is written")
-        name = self._name("v" if frame.parent is None else "u")
+        name = self._name("v" if frame.parent is None else "u", slot.label or slot.step.label)
         have = frame.memo[slot, natives[0]]
         self._line(frame, f"{name} = {self._view(have, natives[0], keep, axes, frame)}", slot.step)
         frame.memo[slot, keep] = name
@@ -288,12 +319,15 @@ class Emitter:
             return name
         outer = parent.axes(slot)
         if outer[0] is axis:
-            series = f"{self._get(slot, keep + 1, parent)}.unbind(0)"
+            series, dim = self._get(slot, keep + 1, parent), 0
         else:
-            series = f"{self._shaped(slot, parent)}.unbind({outer.index(axis)})"
+            series, dim = self._shaped(slot, parent), outer.index(axis)
         whole = self._name("s")
-        self._line(parent, f"{whole} = {series}", slot.step)
-        name = self._name("u")
+        if frame.chunked:
+            frame.series[whole] = f"{series}.movedim({dim}, 0)" if dim else series
+        else:
+            self._line(parent, f"{whole} = {series}.unbind({dim})", slot.step)
+        name = self._name("u", slot.label or slot.step.label)
         self._line(frame, f"{name} = {whole}[{frame.index}]", slot.step)
         have = keep if outer[0] is axis else len(outer) - 1
         frame.memo[slot, have] = name
@@ -350,19 +384,29 @@ class Emitter:
     # ---------------------------------------------------------------- names and lines
 
     def _define(self, step: Step, frame: Frame, call: str, keep: int | list[int]) -> None:
-        names = [self._name("v" if frame.parent is None else "u") for _ in step.outs]
+        prefix = "v" if frame.parent is None else "u"
+        names = [self._name(prefix, slot.label or step.label) for slot in step.outs]
         keeps = keep if isinstance(keep, list) else [keep] * len(names)
         for slot, name, k in zip(step.outs, names, keeps, strict=True):
             frame.memo[slot, k if frame.axes(slot) else 0] = name
         target = ", ".join(names) + ("," if step.multiple and len(names) == 1 else "")
         self._line(frame, f"{target} = {call}", step, step.label)
+        if self.checked:
+            for slot, name in zip(step.outs, names, strict=True):
+                label = self._fn(slot.label or step.label)
+                self._line(frame, f"{self._fn(rules.check_finite)}({name}, {label})", step)
 
     def _line(self, frame: Frame, text: str, step: Step, comment: str = "") -> None:
         frame.lines.append(Line(text, step in self.plan.grad, comment=comment))
 
-    def _name(self, prefix: str) -> str:
+    def _name(self, prefix: str, label: str = "") -> str:
+        """A fresh name; it ends on the variable's where that is a plain word."""
         self._count += 1
-        return f"{prefix}{self._count}"
+        name = f"{prefix}{self._count}"
+        if label.isidentifier() and label.isascii() and len(label) <= 24:
+            name += f"_{label}"
+        self._names.add(name)
+        return name
 
     def _fn(self, value: Any) -> str:
         key = value if isinstance(value, str) else id(value)
@@ -399,28 +443,3 @@ def _carried(slot: Slot | None) -> Slot:
 
 def _finite(value: float | int) -> bool:
     return value == value and value not in (float("inf"), float("-inf"))
-
-
-def _render(lines: Sequence[Line], depth: int) -> list[str]:
-    text: list[str] = []
-    pad = "    " * depth
-    quiet = False
-    for line in lines:
-        if line.grad:
-            quiet = False
-        elif not quiet:
-            quiet = True
-            text.append(f"{pad}with no_grad():")
-        here = pad + ("    " if not line.grad else "")
-        safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in line.comment)
-        text.append(f"{here}{line.text}" + (f"  # {safe}" if safe else ""))
-        if line.body is not None:
-            text += _render_plain(line.body, depth + 1 + int(not line.grad)) if not line.grad else _render(
-                line.body, depth + 1
-            )
-    return text
-
-
-def _render_plain(lines: Sequence[Line], depth: int) -> list[str]:
-    """A loop that is under no_grad as a whole."""
-    return _render([Line(x.text, True, x.body, x.comment) for x in lines], depth)

@@ -7,6 +7,7 @@ import linecache
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from pixyz.plan.builder import Builder
 from pixyz.plan.emit import Emitter
 from pixyz.plan.fission import Block, Schedule, schedule
 from pixyz.plan.graph import Slot, Step
+from pixyz.plan.options import Options, debugging
 from pixyz.types import PixyzError, VariableError
 
 _number = itertools.count()
@@ -26,7 +28,9 @@ class Plan:
     ``print(plan)`` shows the steps, where each went (hoisted, in a loop, sunk), the notes and the source.
     """
 
-    def __init__(self, builder: Builder, outputs: Mapping[str, Slot], owner: str) -> None:
+    def __init__(
+        self, builder: Builder, outputs: Mapping[str, Slot], owner: str, options: Options | None = None
+    ) -> None:
         self.owner = owner
         self.outputs = list(outputs)
         self.decisions = dict(builder.decisions)
@@ -36,7 +40,9 @@ class Plan:
         self._schedule: Schedule = schedule(builder, self._slots)
         live = {s for item in self._schedule.items for s in _steps(item)}
         self.inputs = [n for n, slot in builder.inputs.items() if slot.step in live]
-        emitter = Emitter([builder.inputs[n] for n in self.inputs], self._slots, self._schedule)
+        emitter = Emitter(
+            [builder.inputs[n] for n in self.inputs], self._slots, self._schedule, options, checked=debugging()
+        )
         self.source = emitter.source()
         self.filename = f"<pixyz plan {next(_number)}>"
         namespace = emitter.namespace
@@ -44,6 +50,8 @@ class Plan:
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(True), self.filename)
         weakref.finalize(self, linecache.cache.pop, self.filename, None)
         self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
+        for name, loop in emitter.loops.items():
+            loop.bind(*(namespace[f"{name}_{part}"] for part in ("steps", "step", "shapes")))
 
     def run(self, x: Mapping[str, Any]) -> tuple[Any, ...]:
         """Compute the results, in the order of ``outputs``.
@@ -112,11 +120,6 @@ def _steps(item: Step | Block) -> list[Step]:
     return [s for inner in item.items for s in _steps(inner)] + [c.slot.step for c in item.carries]
 
 
-def compile_plan(builder: Builder, outputs: Mapping[str, Slot], owner: str) -> Plan:
-    """Schedule, emit and compile the steps that ``outputs`` need."""
-    return Plan(builder, outputs, owner)
-
-
 class Relower(Exception):
     """A network returned other (accepted) parameters than the plan was built for: build it again."""
 
@@ -139,18 +142,20 @@ class PlanCache:
 
     def __init__(self) -> None:
         self._plans: dict[Any, list[Plan]] = {}
+        self._options = Options()
         self._lock = threading.Lock()
 
     def get(
         self, key: Any, given: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]], owner: Callable[[], str]
     ) -> Plan:
         """The plan for ``key`` whose decisions on optional inputs match ``given``; built at the first call."""
+        key = (key, debugging())
         for plan in self._plans.get(key, ()):
             if all((name in given) == flag for name, flag in plan.decisions.items()):
                 return plan
         with self._lock:
-            builder = Builder(frozenset(given))
-            plan = compile_plan(builder, build(builder), owner())
+            builder = Builder(frozenset(given), self._options.sharing)
+            plan = Plan(builder, build(builder), owner(), self._options)
             self._plans.setdefault(key, []).append(plan)
         return plan
 
@@ -168,20 +173,25 @@ class PlanCache:
             except Relower:  # what the unfinished first run drew is drawn again
                 if drawn is not None:
                     restore_random_states(drawn)
-                self._plans.pop(key, None)
+                self._plans.pop((key, debugging()), None)
         raise PixyzError(f"{owner()}: a network returns other parameters at each call")
+
+    def set_options(self, **changes: Any) -> None:
+        """Change how plans are made; those that are there are dropped (see :class:`pixyz.plan.options.Options`)."""
+        self._options = replace(self._options, **changes)
+        self._plans = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._plans.values()))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}
+        return {"options": self._options}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
+        self._options = state.get("options", Options())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PlanCache:
-        return PlanCache()
-
-
-__all__: Sequence[str] = ["Plan", "PlanCache", "compile_plan"]
+        twin = PlanCache()
+        twin._options = self._options
+        return twin

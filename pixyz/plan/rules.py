@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixyz.types import ShapeError
-
+from pixyz.types import PixyzError, ShapeError
 
 _ZERO = torch.zeros(())
 
@@ -134,6 +133,13 @@ def check_length(other: Tensor, length: int, name: str) -> None:
     """Raise unless ``other`` has ``length`` steps."""
     if other.shape[0] != length:
         raise ShapeError(f"series of different lengths: {name} has {other.shape[0]} steps, expected {length}")
+
+
+def check_finite(x: Any, name: str) -> None:
+    """Raise if a value holds NaN or infinity (debug mode)."""
+    if isinstance(x, Tensor) and x.is_floating_point() and not torch.isfinite(x).all():
+        bad = int((~torch.isfinite(x)).sum())
+        raise PixyzError(f"{name} is not finite ({bad} of {x.numel()} values); look at what it is computed from")
 
 
 def shift_back(start: Tensor, x: Tensor) -> Tensor:

@@ -1,0 +1,188 @@
+"""A time loop whose body is compiled for a fixed number of steps at a time.
+
+Compiling a whole loop takes minutes and is done again for every length.  Here ``torch.compile`` sees ``chunk`` steps,
+and a body of one step does the remainder, so two graphs serve every length::
+
+    T = 20, chunk = 8:   steps 0-7, 8-15 by the chunk's graph; 16, 17, 18, 19 by the single step's
+
+What would make a third graph is kept from it: carried values are contiguous and require a gradient from the first step
+on, and base noise is drawn for all steps before the loop, as it is where nothing is compiled.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixyz.plan.options import Options
+
+
+@dataclass
+class Noise:
+    """Base noise of one site in the loop: how it is drawn."""
+
+    fn: Callable[..., Tensor]
+
+
+@dataclass
+class LoopText:
+    """The text of a loop's body before it is known how many steps it does.
+
+    Args:
+        carries: names of the carried values, in and out.
+        series: names of the series, ``[chunk, ...]`` each.
+        noise: names of the base noise, ``[chunk, ...]`` each.
+        constants: names of what does not change.
+        lists: names of what is stacked.
+        index: name of the step's number.
+        steps: lines of a step; ``probe`` those that also write down the shapes of the noise.
+    """
+
+    carries: list[str]
+    series: list[str]
+    noise: list[str]
+    constants: list[str]
+    lists: list[str]
+    index: str
+    steps: list[str]
+    probe: list[str]
+
+    def function(self, name: str, chunk: int, reverse: bool) -> list[str]:
+        """The body for ``chunk`` steps: carried values and stacked results from carried values, series, noise, constants."""
+        text = [f"def {name}({', '.join([*self.carries, *self.series, *self.noise, *self.constants])}):"]
+        text += [f"    {s} = {s}.unbind(0)" for s in [*self.series, *self.noise]]
+        text += [f"    {one} = []" for one in self.lists]
+        order = f"range({chunk - 1}, -1, -1)" if reverse else f"range({chunk})"
+        text.append(f"    for {self.index} in {order}:")
+        text += self.steps
+        results = self.carries + [f"torch.stack({one}{'[::-1]' if reverse else ''})" for one in self.lists]
+        return [*text, f"    return ({''.join(r + ', ' for r in results)})", ""]
+
+    def shapes(self, name: str) -> list[str]:
+        """One step that returns the shape and an example of each noise."""
+        text = [f"def {name}({', '.join([*self.carries, *self.series, *self.constants])}):"]
+        text += [f"    {one} = []" for one in ["found", *self.lists]]
+        text += [f"    for {self.index} in range(1):", *self.probe]
+        return [*text, "    return found", ""]
+
+
+@dataclass(eq=False)
+class ChunkedLoop:
+    """Runs a loop by its compiled body.
+
+    Args:
+        options: how it is compiled.
+        noise: the noise sites, in the order in which they are drawn.
+        reverse: whether time runs backward.
+    """
+
+    options: Options
+    noise: Sequence[Noise]
+    reverse: bool
+    __name__ = "loop"
+    chunked: Callable[..., tuple[Tensor, ...]] | None = None
+    single: Callable[..., tuple[Tensor, ...]] | None = None
+    probe: Callable[..., list[tuple[tuple[int, ...], Tensor]]] | None = None
+    _shapes: dict[Any, list[tuple[tuple[int, ...], Tensor]]] = field(default_factory=dict)
+
+    def bind(self, chunked: Callable[..., Any], single: Callable[..., Any], probe: Callable[..., Any]) -> None:
+        """Take the functions that the plan's text defines; compiled when they are first called."""
+        self.chunked, self.single, self.probe = _Compiled(chunked, self.options), _Compiled(single, self.options), probe
+
+    def __call__(
+        self, length: int, carries: Sequence[Tensor], series: Sequence[Tensor], constants: Sequence[Any]
+    ) -> tuple[Tensor, ...]:
+        """The stacked results, ``[T, ...]`` each."""
+        assert self.chunked is not None and self.single is not None
+        whole, rest = divmod(length, self.options.chunk)
+        sizes = [self.options.chunk] * whole + [1] * rest
+        if self.reverse:
+            sizes = sizes[::-1]
+        noise = self._draw(length, carries, series, constants) if self.noise else []
+        pieces = list(zip(*(x.split(sizes) for x in [*series, *noise]), strict=True)) or [()] * len(sizes)
+        order = range(len(sizes) - 1, -1, -1) if self.reverse else range(len(sizes))
+        state = [_carried(c) for c in carries]
+        found: list[tuple[Tensor, ...]] = []
+        for i in order:
+            step = self.chunked if sizes[i] > 1 else self.single
+            out = step(*state, *pieces[i], *constants)
+            state = [c.contiguous() for c in out[: len(state)]]
+            found.append(out[len(state) :])
+        if self.reverse:
+            found.reverse()
+        return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+
+    def _draw(
+        self, length: int, carries: Sequence[Tensor], series: Sequence[Tensor], constants: Sequence[Any]
+    ) -> list[Tensor]:
+        """The noise of all steps, site after site.
+
+        Its shapes follow from those of the arguments; a step tells them, the first time that such arguments come.
+        """
+        given = [*carries, *(x[0] for x in series), *constants]
+        key = (
+            tuple((tuple(x.shape), x.dtype, x.device) if isinstance(x, Tensor) else x for x in given),
+            torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu"), torch.get_default_dtype(),
+        )
+        if key not in self._shapes:
+            assert self.probe is not None
+            state = torch.get_rng_state()
+            with torch.no_grad():
+                self._shapes[key] = self.probe(*carries, *((x[0],) for x in series), *constants)
+            torch.set_rng_state(state)
+        return [site.fn((length, *shape), like) for site, (shape, like) in zip(self.noise, self._shapes[key], strict=True)]
+
+
+def note(found: list[tuple[tuple[int, ...], Tensor]], fn: Callable[..., Tensor], shape: Sequence[int], like: Tensor) -> Any:
+    """Write down what a noise site would draw; the noise of this one step."""
+    found.append((tuple(shape), like.new_empty(0)))
+    return (fn((1, *shape), like)[0],)
+
+
+def _carried(x: Tensor) -> Tensor:
+    x = x.contiguous()
+    if torch.is_grad_enabled() and x.is_floating_point() and not x.requires_grad:
+        x = x.detach().clone().requires_grad_()
+    return x
+
+
+class _Compiled:
+    """``torch.compile`` at the first call; without a C++ compiler the function itself, with one warning."""
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        self.plain, self.options = function, options
+        self.compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self.compiled is not None:
+            return self.compiled(*args)
+        validated = torch.distributions.Distribution._validate_args  # torch.compile switches it off for the process
+        compiled = torch.compile(self.plain, backend=self.options.backend, mode=self.options.mode, dynamic=False)
+        try:
+            found = compiled(*args)
+        except Exception as error:
+            if not _lacks_compiler(error):
+                raise
+            warnings.warn(f"loops are not compiled, they run as they are: {error}", RuntimeWarning, stacklevel=2)
+            compiled = self.plain
+            found = compiled(*args)
+        finally:
+            torch.distributions.Distribution.set_default_validate_args(validated)
+        self.compiled = compiled
+        return found
+
+
+def _lacks_compiler(error: BaseException | None) -> bool:
+    while error is not None:
+        text = str(error).lower()
+        if type(error).__name__ in ("InvalidCxxCompiler", "TritonMissing"):
+            return True
+        if "compiler" in text and ("found" in text or "no working" in text):
+            return True
+        error = error.__cause__ or getattr(error, "inner_exception", None)
+    return False

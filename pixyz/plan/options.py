@@ -1,0 +1,62 @@
+"""How an objective is lowered: what is shared, what is compiled, what is checked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from pixyz.types import PixyzError
+
+
+@dataclass(frozen=True)
+class Options:
+    """How plans are made.
+
+    Args:
+        sharing: compute the parameters of a distribution once for all terms that need them. False is for
+            measurements of what that is worth.
+        chunk: steps of a time loop that are compiled together; 0 compiles nothing.
+        backend, mode: of ``torch.compile``.
+    """
+
+    sharing: bool = True
+    chunk: int = 0
+    backend: Any = "inductor"
+    mode: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk < 0:
+            raise PixyzError(f"chunk must be a number of steps, or 0 to compile nothing; got {self.chunk}")
+
+
+_debug: ContextVar[bool] = ContextVar("pixyz_debug", default=False)
+
+
+@contextlib.contextmanager
+def debug(enabled: bool = True) -> Iterator[None]:
+    """Check every value that a plan computes; slow.
+
+    Within the context a value that is not finite raises a ``PixyzError`` that names the step it came from.
+
+    >>> import torch, pixyz
+    >>> from pixyz.distributions import Normal
+    >>> p = Normal(var="x", loc=0.0, scale=torch.tensor([-1.0]), name="p")
+    >>> with pixyz.debug():
+    ...     p.log_prob().eval({"x": torch.zeros(2, 1)})
+    Traceback (most recent call last):
+        ...
+    pixyz.types.PixyzError: log p(x) is not finite (2 of 2 values); look at what it is computed from
+    """
+    token = _debug.set(enabled)
+    try:
+        yield
+    finally:
+        _debug.reset(token)
+
+
+def debugging() -> bool:
+    """Whether plans check what they compute."""
+    return _debug.get()

@@ -1,0 +1,86 @@
+"""Lines of source, the places where they are written, and their text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pixyz.plan.chunk import Noise
+from pixyz.plan.fission import Block
+from pixyz.plan.graph import Axis, Slot
+
+
+@dataclass
+class Line:
+    """A line of the function, or a loop (``body``)."""
+
+    text: str
+    grad: bool
+    body: list[Line] | None = None
+    comment: str = ""
+    probe: str = ""
+    """Written instead of ``text`` where a step is run for the shapes of its noise."""
+
+
+@dataclass(eq=False)
+class Frame:
+    """A place where lines are written: the function itself, or the body of a loop."""
+
+    parent: Frame | None
+    block: Block | None
+    inside: tuple[Axis, ...]
+    index: str = ""
+    lines: list[Line] = field(default_factory=list)
+    memo: dict[tuple[Slot, int], str] = field(default_factory=dict)
+    chunked: bool = False
+    series: dict[str, str] = field(default_factory=dict)
+    """In a chunked loop: what is sliced over its steps, by the name that it has inside."""
+    noise: dict[str, Noise] = field(default_factory=dict)
+
+    def axes(self, slot: Slot) -> tuple[Axis, ...]:
+        """The leading axes that ``slot`` still has here."""
+        return tuple(a for a in slot.axes if a not in self.inside)
+
+
+def listed(names: Iterable[str]) -> str:
+    return "".join(f"{n}, " for n in names)
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[A-Za-z_]\w*", text)
+
+
+def assigned(lines: Sequence[Line]) -> set[str]:
+    """The names that these lines write."""
+    found: set[str] = set()
+    for line in lines:
+        target, equals, _ = (line.text or line.probe).partition(" = ")
+        if equals:
+            found.update(words(target))
+    return found
+
+
+def render(lines: Sequence[Line], depth: int) -> list[str]:
+    text: list[str] = []
+    pad = "    " * depth
+    quiet = False
+    for line in lines:
+        if line.grad:
+            quiet = False
+        elif not quiet:
+            quiet = True
+            text.append(f"{pad}with no_grad():")
+        here = pad + ("    " if not line.grad else "")
+        safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in line.comment)
+        text.append(f"{here}{line.text}" + (f"  # {safe}" if safe else ""))
+        if line.body is not None:
+            text += render_plain(line.body, depth + 1 + int(not line.grad)) if not line.grad else render(
+                line.body, depth + 1
+            )
+    return text
+
+
+def render_plain(lines: Sequence[Line], depth: int) -> list[str]:
+    """A loop that is under no_grad as a whole."""
+    return render([Line(x.text, True, x.body, x.comment) for x in lines], depth)
