@@ -51,6 +51,16 @@ class Scan(Distribution):
         super().__init__([*dists.var, *self_path], [v for v in cond if v not in dists.var], dists.name)
         self.dists, self.recurrence, self.path, self.grad = dists, recurrence, self_path, grad
 
+    def compile(  # type: ignore[override]
+        self, chunk: int = 8, *, backend: Any = "inductor", mode: str | None = None
+    ) -> Scan:
+        """Compile the loop of ``sample``, ``chunk`` steps at a time; see :meth:`pixyz.losses.Loss.compile`.
+
+        Within a loss it is the loss that is compiled.
+        """
+        self._plans.set_options(chunk=chunk, backend=backend, mode=mode)
+        return self
+
     @property
     def distribution_name(self) -> str:
         return "Scan"

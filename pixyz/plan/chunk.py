@@ -88,11 +88,13 @@ class ChunkedLoop:
     chunked: Callable[..., tuple[Tensor, ...]] | None = None
     single: Callable[..., tuple[Tensor, ...]] | None = None
     probe: Callable[..., list[tuple[tuple[int, ...], Tensor]]] | None = None
+    plain: bool = False
+    """Whether there is no compiler here."""
     _shapes: dict[Any, list[tuple[tuple[int, ...], Tensor]]] = field(default_factory=dict)
 
     def bind(self, chunked: Callable[..., Any], single: Callable[..., Any], probe: Callable[..., Any]) -> None:
         """Take the functions that the plan's text defines; compiled when they are first called."""
-        self.chunked, self.single, self.probe = _Compiled(chunked, self.options), _Compiled(single, self.options), probe
+        self.chunked, self.single, self.probe = _Compiled(chunked, self), _Compiled(single, self), probe
 
     def __call__(
         self, length: int, carries: Sequence[Tensor], series: Sequence[Tensor], constants: Sequence[Any]
@@ -154,23 +156,26 @@ def _carried(x: Tensor) -> Tensor:
 class _Compiled:
     """``torch.compile`` at the first call; without a C++ compiler the function itself, with one warning."""
 
-    def __init__(self, function: Callable[..., Any], options: Options) -> None:
-        self.plain, self.options = function, options
+    def __init__(self, function: Callable[..., Any], loop: ChunkedLoop) -> None:
+        self.function, self.loop = function, loop
         self.compiled: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
+        if self.loop.plain:
+            return self.function(*args)
         if self.compiled is not None:
             return self.compiled(*args)
+        options = self.loop.options
         validated = torch.distributions.Distribution._validate_args  # torch.compile switches it off for the process
-        compiled = torch.compile(self.plain, backend=self.options.backend, mode=self.options.mode, dynamic=False)
+        compiled = torch.compile(self.function, backend=options.backend, mode=options.mode, dynamic=False)
         try:
             found = compiled(*args)
         except Exception as error:
             if not _lacks_compiler(error):
                 raise
+            self.loop.plain = True
             warnings.warn(f"loops are not compiled, they run as they are: {error}", RuntimeWarning, stacklevel=2)
-            compiled = self.plain
-            found = compiled(*args)
+            return self.function(*args)
         finally:
             torch.distributions.Distribution.set_default_validate_args(validated)
         self.compiled = compiled

@@ -190,6 +190,20 @@ def test_a_random_step_equals_the_loop_by_hand(seed: int) -> None:
         )
 
 
+@pytest.mark.parametrize("seed", range(50, 58))
+def test_a_random_step_in_compiled_chunks_equals_the_loop_by_hand(seed: int) -> None:
+    world = World(seed)
+    wanted, _ = world.by_hand()
+    parameters = world.parameters()
+    exact = torch.autograd.grad(wanted.sum(), parameters, allow_unused=True, materialize_grads=True)
+    loss = IterativeLoss(world.objective(), **world.options()).compile(chunk=2, backend="eager")  # type: ignore[arg-type]
+    value = loss.eval(world.data)  # 2 + 2 + 1 steps
+    torch.testing.assert_close(value, wanted.sum(0))
+    grads = torch.autograd.grad(value.sum(), parameters, allow_unused=True, materialize_grads=True)
+    for g, h in zip(grads, exact, strict=True):
+        torch.testing.assert_close(g, h)
+
+
 @pytest.mark.parametrize("seed", range(30, 50))
 def test_a_random_scan_draws_what_the_loop_draws(seed: int) -> None:
     world = World(seed)

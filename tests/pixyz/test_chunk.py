@@ -1,0 +1,187 @@
+"""Loops that are compiled some steps at a time: the same values and gradients, two graphs for all lengths."""
+
+import copy
+import pickle
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+
+import pixyz
+from pixyz import PixyzError
+from pixyz.distributions import Deterministic, Normal, Scan
+from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss
+
+B, D = 3, 4
+
+
+class Cell(Deterministic):
+    def __init__(self) -> None:
+        super().__init__(var="h", cond_var=["h_prev", "z_prev"], name="f", features_shape=[D])
+        self.net = nn.Linear(2 * D, D)
+
+    def forward(self, h_prev: Tensor, z_prev: Tensor) -> dict[str, Tensor]:
+        return {"h": torch.tanh(self.net(torch.cat([h_prev, z_prev], -1)))}
+
+
+class Gauss(Normal):
+    def __init__(self, var: str, cond: list[str], name: str) -> None:
+        super().__init__(var=var, cond_var=cond, name=name, features_shape=[D])
+        self.net = nn.Linear(D * len(cond), 2 * D)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        loc, scale = self.net(torch.cat([given[c] for c in self.cond_var], -1)).chunk(2, -1)
+        return {"loc": loc, "scale": nn.functional.softplus(scale) + 0.1}
+
+
+def model(*, reverse: bool = False, mask: bool = False) -> Loss:
+    """A small recurrent state-space model."""
+    torch.manual_seed(0)
+    f, q, p, out = Cell(), Gauss("z", ["h", "x"], "q"), Gauss("z", ["h"], "p"), Gauss("x", ["h", "z"], "p")
+    step = E(f * q, KullbackLeibler(q, p) - LogProb(out))
+    loss = IterativeLoss(
+        step, series_var=["x"], update_value={"h": "h_prev", "z": "z_prev"}, init={"h_prev": 0, "z_prev": 0},
+        reset_var="first", mask_var="valid" if mask else None, reverse=reverse, reduction="frame",
+    )
+    return loss.double()
+
+
+def data(steps: int) -> dict[str, Tensor]:
+    made = torch.Generator().manual_seed(steps)
+    x = torch.randn(steps, B, D, dtype=torch.float64, generator=made)
+    first, valid = torch.rand(2, steps, B, generator=made) < torch.tensor([0.2, 0.8])[:, None, None]
+    return {"x": x, "first": first, "valid": valid}
+
+
+def value_and_gradients(loss: Loss, x: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    torch.manual_seed(7)
+    value = loss.eval(x)
+    return value, torch.autograd.grad(value, list(loss.parameters()))
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_chunks_equal_the_loop_at_every_length(reverse: bool, mask: bool) -> None:
+    loss = model(reverse=reverse, mask=mask)
+    lengths = (7, 6, 2, 1)
+    wanted = [value_and_gradients(loss, data(n)) for n in lengths]
+    assert loss.compile(chunk=3, backend="aot_eager") is loss
+    for n, (value, grads) in zip(lengths, wanted, strict=True):
+        found, found_grads = value_and_gradients(loss, data(n))
+        torch.testing.assert_close(found, value)
+        torch.testing.assert_close(found_grads, grads)
+    loss.compile(chunk=0)
+    assert "_steps(" not in loss.plan.source
+    torch.testing.assert_close(value_and_gradients(loss, data(7)), wanted[0])
+
+
+def test_two_graphs_serve_all_lengths() -> None:
+    torch._dynamo.reset()
+    loss = model().compile(chunk=4, backend="eager")
+    value_and_gradients(loss, data(9))
+    counters.clear()
+    for n in (9, 8, 11, 4, 3, 1, 13):
+        value_and_gradients(loss, data(n))
+    assert counters["stats"]["unique_graphs"] == 0
+    torch._dynamo.reset()
+    counters.clear()
+    value_and_gradients(loss, data(9))
+    value_and_gradients(loss, data(12))
+    assert counters["stats"]["unique_graphs"] == 2
+    assert not counters["graph_break"]
+
+
+def test_a_scan_is_compiled_within_an_expectation() -> None:
+    torch.manual_seed(0)
+    f, p = Cell().double(), Gauss("z", ["h"], "p").double()
+    scan = Scan(f * p, update_value={"h": "h_prev", "z": "z_prev"}, steps=7)
+    start = {k: torch.randn(B, D, dtype=torch.float64) for k in ("h_prev", "z_prev")}
+    loss = E(scan, LogProb(p)).mean()
+    wanted = value_and_gradients(loss, start)
+    torch.testing.assert_close(value_and_gradients(loss.compile(3, backend="aot_eager"), start), wanted)
+    torch.manual_seed(1)
+    drawn = scan.sample(start)
+    torch.manual_seed(1)
+    again = scan.compile(3, backend="eager").sample(start)
+    torch.testing.assert_close(again["z"], drawn["z"])
+
+
+def test_without_a_compiler_the_loop_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = model()
+    wanted = value_and_gradients(loss, data(7))
+
+    def refuse(*args: object, **kwargs: object) -> object:
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: refuse)
+    loss.compile(chunk=3)
+    with pytest.warns(RuntimeWarning, match="not compiled") as caught:
+        found = value_and_gradients(loss, data(7))
+    assert len(caught) == 1
+    torch.testing.assert_close(found, wanted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        value_and_gradients(loss, data(8))
+
+
+def test_an_error_of_the_network_is_no_missing_compiler() -> None:
+    loss = model().compile(chunk=3, backend="eager")
+    with pytest.raises(Exception, match="shape|size|mat"):
+        loss.eval({**data(7), "x": torch.randn(7, B, D + 1, dtype=torch.float64)})
+
+
+def test_compiling_leaves_validation_as_it_was() -> None:
+    before = torch.distributions.Distribution._validate_args
+    value_and_gradients(model().compile(chunk=3, backend="eager"), data(4))
+    assert torch.distributions.Distribution._validate_args == before
+
+
+def test_how_a_loss_is_lowered_survives_copies() -> None:
+    loss = model().compile(chunk=3, backend="eager")
+    value, _ = value_and_gradients(loss, data(7))
+    for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        torch.testing.assert_close(value_and_gradients(twin, data(7))[0], value)
+        assert "_steps(" in twin.plan.source
+
+
+def test_a_negative_chunk_is_refused() -> None:
+    with pytest.raises(PixyzError, match="got -1"):
+        model().compile(chunk=-1)
+
+
+def test_without_sharing_values_are_the_same_and_networks_run_again() -> None:
+    torch.manual_seed(0)
+    q, p = Gauss("z", ["x"], "q").double(), Gauss("x", ["z"], "p").double()
+    prior = Normal(var="z", loc=torch.zeros(D, dtype=torch.float64), scale=1.0, name="p")
+    loss = (KullbackLeibler(q, prior) - E(q, LogProb(p))).mean()
+    x = {"x": torch.randn(B, D, dtype=torch.float64)}
+    wanted = value_and_gradients(loss, x)
+    assert loss.plan.source.count("= q_") == 1
+    torch.testing.assert_close(value_and_gradients(loss.share(False), x), wanted)
+    assert loss.plan.source.count("= q_") == 2
+
+
+def test_debug_names_the_step_that_is_not_finite() -> None:
+    loss = model()
+    x = data(7)
+    x["x"][2, 1, 0] = float("nan")
+    assert loss.eval(x).isnan()
+    with pixyz.debug(), pytest.raises(PixyzError, match=r"q\(z\|h,x\)|logits|loc"):
+        loss.eval(x)
+    loss.eval(data(7))
+
+
+def test_threads_may_evaluate_one_loss() -> None:
+    loss, x = model(mask=True), data(7)
+    fixed = IterativeLoss(LogProb(Gauss("x", ["x_prev"], "p").double()), series_var=["x"], update_value={"x": "x_prev"},
+                          init={"x_prev": torch.zeros(D, dtype=torch.float64)})
+    wanted = fixed.eval(x)
+    fixed = copy.deepcopy(fixed)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: fixed.eval(x), range(40)):
+            torch.testing.assert_close(found, wanted)
+        assert all(v.isfinite() for v in pool.map(lambda _: loss.eval(x), range(40)))
+    assert len(fixed._plans) == 1
