@@ -129,7 +129,7 @@ def test_without_a_compiler_the_loop_runs_as_it_is(monkeypatch: pytest.MonkeyPat
 
 def test_an_error_of_the_network_is_no_missing_compiler() -> None:
     loss = model().compile(chunk=3, backend="eager")
-    with pytest.raises(Exception, match="shape|size|mat"):
+    with pytest.raises(Exception, match=r"shape|size|mat"):
         loss.eval({**data(7), "x": torch.randn(7, B, D + 1, dtype=torch.float64)})
 
 
