@@ -9,21 +9,16 @@ LaProp; the whole update also moves the slow critic.  Both use the same networks
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from hand_dreamer import dreamer_loss, world_model
+from timing import contend, prepare, record
 
 from agents.dreamer import DreamerV3, DreamerV3Config
 from agents.dreamer.heads import ActionSpec
 from agents.dreamer.optimizer import LaProp
-from agents.process import prepare_process
-from agents.rundir import origin
 from worldmodels import RSSMConfig
 
 RESULTS = Path(__file__).parent / "results" / "update.jsonl"
@@ -81,45 +76,19 @@ def contenders(name: str, precision: str) -> dict[str, dict[str, Callable[[], No
     }
 
 
-def measure(tasks: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of each contender, in turn; who begins changes from round to round."""
-    for run in tasks.values():
-        for _ in range(3):
-            run()
-    seconds: dict[str, list[float]] = {k: [] for k in tasks}
-    for i in range(rounds):
-        for k in sorted(tasks, reverse=bool(i % 2)):
-            began = time.process_time()
-            tasks[k]()
-            seconds[k].append(time.process_time() - began)
-    return seconds
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     given = parser.parse_args()
-    prepare_process(1)
-    RESULTS.parent.mkdir(exist_ok=True)
+    prepare()
     for name in given.sizes:
         for precision in given.precisions:
             for what, tasks in contenders(name, precision).items():
-                seconds = measure(tasks, given.rounds)
-                ratios = [a / b for a, b in zip(seconds["pixyz"], seconds["hand"], strict=True)]
                 config = SIZES[name]
-                line = {
-                    "benchmark": what, "size": name, "precision": precision, "rounds": given.rounds,
-                    "batch": [config.batch, config.length], "horizon": config.horizon,
-                    **{f"{k}_cpu_seconds": round(statistics.median(v), 4) for k, v in seconds.items()},
-                    "ratio": round(statistics.median(ratios), 3), "ratio_least": round(min(ratios), 3),
-                    "ratio_most": round(max(ratios), 3), "threads": 1, "machine": platform.processor() or platform.machine(),
-                    **{k: v for k, v in origin().items() if k in ("commit", "dirty", "versions")},
-                }
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
-                print({k: line[k] for k in ("benchmark", "size", "precision", "hand_cpu_seconds", "pixyz_cpu_seconds", "ratio")})
+                about = {"size": name, "precision": precision, "batch": [config.batch, config.length], "horizon": config.horizon}
+                record(RESULTS, what, about, contend(tasks, given.rounds), baseline="hand")
 
 
 if __name__ == "__main__":
