@@ -25,6 +25,7 @@ class DreamerV3Config:
         return_rate, return_limit: see :class:`agents.dreamer.normalize.ReturnRange`.
         lr, beta1, beta2, eps, clip, warmup, halving: see :class:`agents.dreamer.optimizer.LaProp`.
         stored_latents: start sequences from the states that were stored with them; else from zeros.
+        chunk: compile time loops, this many steps at a time (minutes at the first update, faster ones after it); 0: do not.
         precision: of matrix products; ``bfloat16`` runs under autocast.
     """
 
@@ -53,12 +54,15 @@ class DreamerV3Config:
     warmup: int = 1000
     halving: int = 0
     stored_latents: bool = True
+    chunk: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("batch", "horizon"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.chunk < 0:
+            raise ValueError(f"chunk is a number of steps, or 0, got {self.chunk}")
         if self.length < 2:
             raise ValueError(f"length must be at least 2 (a return needs a next step), got {self.length}")
         if self.discount_horizon <= 1:

@@ -147,8 +147,11 @@ def note(found: list[tuple[tuple[int, ...], Tensor]], fn: Callable[..., Tensor],
 
 
 def _carried(x: Tensor) -> Tensor:
+    """The first carried value in the form of all later ones: contiguous, with a gradient where there are gradients."""
     x = x.contiguous()
-    if torch.is_grad_enabled() and x.is_floating_point() and not x.requires_grad:
+    if not torch.is_grad_enabled():
+        return x.detach()
+    if x.is_floating_point() and not x.requires_grad:
         x = x.detach().clone().requires_grad_()
     return x
 

@@ -94,6 +94,17 @@ def test_two_graphs_serve_all_lengths() -> None:
     assert not counters["graph_break"]
 
 
+def test_a_loop_without_gradient_has_no_further_graphs() -> None:
+    torch.manual_seed(0)
+    f, p = Cell(), Gauss("z", ["h"], "p")
+    dream = Scan(f * p, update_value={"h": "h_prev", "z": "z_prev"}, steps=7, grad=False)
+    loss = E(dream, LogProb(p)).mean().compile(chunk=3, backend="eager")
+    torch._dynamo.reset()
+    counters.clear()
+    loss.eval({k: torch.randn(B, D, requires_grad=True) for k in ("h_prev", "z_prev")}).backward()
+    assert counters["stats"]["unique_graphs"] == 2
+
+
 def test_a_scan_is_compiled_within_an_expectation() -> None:
     torch.manual_seed(0)
     f, p = Cell().double(), Gauss("z", ["h"], "p").double()
