@@ -13,6 +13,7 @@ distribution only as a :class:`pixyz.types.Density`; everything else is in :mod:
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Union
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from pixyz import latex
 from pixyz.plan import Axis, Builder, Plan, PlanCache, Scope, Slot, rules
+from pixyz.plan.compare import compare
 from pixyz.types import Density, PixyzError, VariableError, as_tensor_dict, names
 
 if TYPE_CHECKING:
@@ -151,6 +153,28 @@ class Loss(nn.Module):
         """
         self._plans.set_options(sharing=sharing)
         return self
+
+    def check(self, x_dict: Any = None, rtol: float = 1e-3, **kwargs: Any) -> None:
+        """Compare the split time loop with the plain one on real data: value and gradients at the same noise.
+
+        They differ where a network does not treat the rows of a batch one by one, or keeps state: set
+        ``fission=False`` there.  A copy is evaluated; nothing changes here.
+
+        Raises:
+            PixyzError: the two forms differ by more than ``rtol`` of the largest entry.
+        """
+        twin, plain = copy.deepcopy(self), copy.deepcopy(self)
+        twin._plans.set_options(chunk=0)
+        plain._plans.set_options(chunk=0, fission=False)
+        values = self._values(x_dict, kwargs)
+        names = list(dict(self.named_parameters()))
+        # both run with one set of weights, in two copies of the networks' state
+        state: dict[str, Tensor] = dict(zip(names, twin.parameters(), strict=True))
+        compare(
+            lambda: torch.func.functional_call(twin, state, (values,))[0],
+            lambda: torch.func.functional_call(plain, state, (values,))[0],
+            state.items(), rtol, "the split loop is not the plain one",
+        )
 
     def forward(self, x_dict: Any = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """``eval`` with ``return_dict=True``: what DistributedDataParallel wraps."""

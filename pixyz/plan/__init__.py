@@ -8,6 +8,7 @@ The pipeline, one module each, in the order in which an objective passes through
     emit       steps -> the text of a Python function
     text       its lines, and where they are written
     chunk      loops whose body is compiled some steps at a time
+    compare    do two forms agree on data
     options    sharing, compiling, checking
     program    Plan: the compiled function, its printed form, its inputs and outputs
 """

@@ -7,13 +7,17 @@ name means at a place of the expression; shadowing is lexical and a bound variab
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pixyz.plan import rules
 from pixyz.plan.graph import Axis, BatchKind, Carry, Loop, Slot, Step, order_axes
+from pixyz.plan.options import Options
 from pixyz.types import PixyzError
+
+FOLDED = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
 
 
 class Builder:
@@ -21,10 +25,10 @@ class Builder:
 
     Args:
         given: the variable names that the call provides; decides which optional inputs are read.
-        sharing: write the networks and formulas of a key once; False writes them for every term that asks.
+        options: whether the networks and formulas of a key are written once, whether loops are split.
     """
 
-    def __init__(self, given: frozenset[str] = frozenset(), sharing: bool = True) -> None:
+    def __init__(self, given: frozenset[str] = frozenset(), options: Options | None = None) -> None:
         self.steps: list[Step] = []
         self.inputs: dict[str, Slot] = {}
         self.decisions: dict[str, bool] = {}
@@ -33,7 +37,7 @@ class Builder:
         self.notes: list[str] = []
         self.loops: list[Loop] = []
         self._given = given
-        self._sharing = sharing
+        self._options = options or Options()
         self._keys: dict[Hashable, Step] = {}
         self._bodies: list[Loop] = []
         self.batch_n: Slot | None = None
@@ -68,7 +72,10 @@ class Builder:
     def point(
         self, fn: Callable[..., Any], *args: Slot, label: str = "", batch: BatchKind | None = None, key: Hashable = None
     ) -> Slot:
-        """A formula that broadcasts: densities, arithmetic, draws from noise."""
+        """A formula that broadcasts: densities, arithmetic, draws from noise; arithmetic of numbers is done here."""
+        folded = self._folded(fn, args)
+        if folded is not None:
+            return folded
         return self._shared("point", fn, args, label, batch, key).outs[0]
 
     def features(self, fn: Callable[..., Any], arg: Slot, label: str = "", key: Hashable = None) -> Slot:
@@ -170,6 +177,7 @@ class Builder:
     def open_loop(self, axis: Axis, *, reverse: bool, fission: bool, label: str) -> Loop:
         """Start a recurrence over ``axis``."""
         parent = self._bodies[-1] if self._bodies else None
+        fission = fission and self._options.fission
         loop = Loop(axis, len(self.steps), reverse=reverse, fission=fission, parent=parent, label=label)
         self.loops.append(loop)
         return loop
@@ -196,6 +204,20 @@ class Builder:
 
     # ---------------------------------------------------------------- internals
 
+    def _folded(self, fn: Callable[..., Any], args: tuple[Slot, ...]) -> Slot | None:
+        """The result of arithmetic on numbers, or of adding 0 and multiplying by 1."""
+        if fn not in FOLDED:
+            return None
+        numbers = [a.step.fn.value if isinstance(a.step.fn, rules.Constant) else None for a in args]
+        if all(n is not None for n in numbers):
+            return None if fn is operator.truediv and numbers[1] == 0 else self.constant(fn(*numbers))
+        neutral = {operator.add: 0, operator.sub: 0, operator.mul: 1, operator.truediv: 1}.get(fn)
+        if neutral is None or any(a.step.kind == "input" for a in args):
+            return None
+        if numbers[1] == neutral:
+            return args[0]
+        return args[1] if numbers[0] == neutral and fn in (operator.add, operator.mul) else None
+
     def _in_bodies(self, step: Step) -> None:
         """What is drawn in a step of a loop is drawn anew at each step, whatever it depends on."""
         for slot in step.outs:
@@ -207,7 +229,7 @@ class Builder:
     ) -> Step:
         full = (kind, fn, key, tuple(id(a) for a in args))
         step = self._keys.get(full)
-        if step is None or (not self._sharing and kind in ("net", "point", "features")):
+        if step is None or (not self._options.sharing and kind in ("net", "point", "features")):
             step = self._step(kind, fn, args, label=label, batch=batch, labels=labels)
             self._keys[full] = step
         return step

@@ -18,11 +18,13 @@ class Options:
     Args:
         sharing: compute the parameters of a distribution once for all terms that need them. False is for
             measurements of what that is worth.
+        fission: split time loops; False keeps every loop whole, whatever its own setting.
         chunk: steps of a time loop that are compiled together; 0 compiles nothing.
         backend, mode: of ``torch.compile``.
     """
 
     sharing: bool = True
+    fission: bool = True
     chunk: int = 0
     backend: Any = "inductor"
     mode: str | None = None

@@ -154,7 +154,7 @@ class PlanCache:
             if all((name in given) == flag for name, flag in plan.decisions.items()):
                 return plan
         with self._lock:
-            builder = Builder(frozenset(given), self._options.sharing)
+            builder = Builder(frozenset(given), self._options)
             plan = Plan(builder, build(builder), owner(), self._options)
             self._plans.setdefault(key, []).append(plan)
         return plan

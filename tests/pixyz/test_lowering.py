@@ -1,0 +1,115 @@
+"""What lowering promises: numbers are folded, values build nothing, nothing is kept, the split loop can be checked."""
+
+import gc
+import linecache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixyz import PixyzError
+from pixyz.distributions import Deterministic, Normal
+from pixyz.losses import E, IterativeLoss, LogProb, Loss, Parameter
+
+D = 3
+
+
+class Net(Normal):
+    def __init__(self, var: str, cond: str, name: str = "p") -> None:
+        super().__init__(var=var, cond_var=cond, name=name, scale=torch.ones(D))
+        self.net = nn.Linear(D, D)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {"loc": self.net(given[self.cond_var[0]])}
+
+
+def pair() -> tuple[Normal, Normal]:
+    torch.manual_seed(0)
+    return Net("z", "x", "q"), Net("x", "z")
+
+
+def steps(loss: Loss) -> int:
+    return sum(loss.plan.counts().values())
+
+
+def test_numbers_are_folded() -> None:
+    q, p = pair()
+    plain = E(q, LogProb(p)).mean()
+    same = (2.0 * E(q, 1.0 * LogProb(p) + 0.0) / 2.0 / 1).mean() * (Parameter("b") * 0 + 1)
+    folded = E(q, 1 * LogProb(p) + 0 - 0).mean() * ((3.0 - 1.0) / 2.0) + (1.0 - 1.0)
+    x = {"x": torch.randn(4, D), "b": 1.0}
+    values = []
+    for loss in (plain, same, folded):
+        torch.manual_seed(1)
+        values.append(loss.eval(x))
+    torch.testing.assert_close(values[1:], [values[0]] * 2)
+    number = sum("= 1.0" in line for line in folded.plan.source.splitlines())
+    assert number == 0 and steps(folded) <= steps(plain) + 12  # the numbers themselves are steps, but no lines
+    assert len(folded.plan.source.splitlines()) == len(plain.plan.source.splitlines())
+
+
+def test_new_values_build_nothing_and_leave_nothing() -> None:
+    q, p = pair()
+    loss = (E(q, LogProb(p)) * Parameter("beta")).mean()
+
+    def run(n: int) -> None:
+        for i in range(n):
+            loss.eval({"x": torch.randn(1 + i % 3, D), "beta": float(i)})
+
+    run(10)
+    plans = len(loss._plans)
+    gc.collect()
+    before, files = len(gc.get_objects()), len(linecache.cache)
+    run(1500)
+    gc.collect()
+    assert len(loss._plans) == plans
+    assert len(gc.get_objects()) - before < 200 and len(linecache.cache) == files
+
+
+def test_a_dropped_loss_takes_its_source_along() -> None:
+    q, p = pair()
+    loss = E(q, LogProb(p)).mean()
+    loss.eval({"x": torch.randn(2, D)})
+    name = loss.plan.filename
+    assert name in linecache.cache
+    del loss
+    gc.collect()
+    assert name not in linecache.cache
+
+
+class Centred(Deterministic):
+    """A network that mixes the rows of a batch."""
+
+    def __init__(self, mixes: bool) -> None:
+        super().__init__("h", ["h_prev", "x"], name="f", features_shape=[D])
+        self.net, self.mixes = nn.Linear(2 * D, D), mixes
+
+    def forward(self, h_prev: Tensor, x: Tensor) -> dict[str, Tensor]:
+        return {"h": torch.tanh(self.net(torch.cat([h_prev, x], -1)))}
+
+
+class Head(Net):
+    mixes = False
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        h = given[self.cond_var[0]]
+        return {"loc": self.net(h - h.mean(0)) if self.mixes else self.net(h)}
+
+
+@pytest.mark.parametrize("mixes", [False, True])
+def test_check_tells_a_network_that_mixes_rows(mixes: bool) -> None:
+    torch.manual_seed(0)
+    f, p = Centred(False), Head("x", "h")
+    p.mixes = mixes
+    loss = IterativeLoss(
+        -E(f, LogProb(p)), series_var=["x"], update_value={"h": "h_prev"}, init={"h_prev": 0}, reduction="frame"
+    )
+    x = {"x": torch.randn(5, 4, D)}
+    state = torch.get_rng_state()
+    if mixes:
+        with pytest.raises(PixyzError, match="the split loop is not the plain one"):
+            loss.check(x)
+    else:
+        loss.check(x)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(w.grad is None for w in loss.parameters())
