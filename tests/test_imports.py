@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pixyz", "worldmodels", "agents", "envs", "configs", "benchmarks", "tests")
-LAYERS = ["pixyz.types", "pixyz.latex", "pixyz.plan", "pixyz.expression", "pixyz.distributions", "pixyz.losses", "pixyz.models"]
+LAYERS = [
+    "pixyz.types", "pixyz.latex", "pixyz.plan", "pixyz.expression", "pixyz.layers", "pixyz.flows", "pixyz.distributions",
+    "pixyz.losses", "pixyz.models",
+]
 ALLOWED = {
     "pixyz": {"pixyz"}, "worldmodels": {"pixyz", "worldmodels"}, "agents": {"pixyz", "worldmodels", "agents", "envs"},
     "envs": {"envs"}, "configs": set(),

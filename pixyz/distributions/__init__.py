@@ -2,7 +2,7 @@
 
 One idea a module: ``base`` (what every distribution answers), ``parametric`` (a network gives parameters),
 ``families`` (the densities), ``deterministic``, ``product`` and ``graph`` (joints), ``views`` (renamed, marginal,
-detached, frozen), ``scan`` (distributions over series).
+detached, frozen), ``scan`` (distributions over series), ``transformed`` (a prior through a flow).
 """
 
 from pixyz.distributions.base import Distribution
@@ -19,6 +19,7 @@ from pixyz.distributions.families import (
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.product import MultiplyDistribution
 from pixyz.distributions.scan import Scan
+from pixyz.distributions.transformed import InverseTransformedDistribution, TransformedDistribution, ZukoDistribution
 from pixyz.distributions.views import (
     DetachedDistribution,
     FrozenDistribution,
@@ -28,7 +29,8 @@ from pixyz.distributions.views import (
 
 __all__ = [
     "Bernoulli", "BoundedNormal", "Categorical", "DetachedDistribution", "Deterministic", "Distribution",
-    "EmpiricalDistribution", "FrozenDistribution", "GroupedOneHot", "MarginalizeVarDistribution", "Mean",
-    "MultiplyDistribution", "Normal", "ParametricDistribution", "ReplaceVarDistribution", "Scan", "SeriesFunction",
-    "TanhNormal", "TwoHot",
+    "EmpiricalDistribution", "FrozenDistribution", "GroupedOneHot", "InverseTransformedDistribution",
+    "MarginalizeVarDistribution", "Mean", "MultiplyDistribution", "Normal", "ParametricDistribution",
+    "ReplaceVarDistribution", "Scan", "SeriesFunction", "TanhNormal", "TransformedDistribution", "TwoHot",
+    "ZukoDistribution",
 ]

@@ -7,15 +7,14 @@ Nothing of a call is kept on the object, so any distribution can be copied and p
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pixyz import latex
+from pixyz.distributions.params import Params, apply
 from pixyz.expression import LogProb, Prob
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec, as_tensor_dict, names
@@ -25,60 +24,6 @@ if TYPE_CHECKING:
     from pixyz.distributions.product import MultiplyDistribution, ProductArgument
 
 BATCH = "@batch_n"
-
-
-class Params(Mapping[str, Slot]):
-    """Parameters of a distribution in a plan: given ones, and ones derived from them when they are asked for."""
-
-    def __init__(self, builder: Builder, raw: Mapping[str, Slot], derive: Callable[[Params, str], Slot | None]) -> None:
-        self.builder, self._raw, self._derive = builder, dict(raw), derive
-        self._base: Params | None = None
-
-    def __getitem__(self, name: str) -> Slot:
-        if self._base is not None:
-            return self.builder.detach(self._base[name])
-        if name not in self._raw:
-            slot = self._derive(self, name)
-            if slot is None:
-                raise KeyError(name)
-            self._raw[name] = slot
-        return self._raw[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in (self._base if self._base is not None else self._raw)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._base if self._base is not None else dict(self._raw))
-
-    def __len__(self) -> int:
-        return len(self._base if self._base is not None else self._raw)
-
-    def replace(self, name: str, slot: Slot) -> None:
-        """Put another value in the place of a given parameter."""
-        self._raw[name] = slot
-
-    def detached(self) -> Params:
-        """The same parameters without gradient."""
-        copy = Params(self.builder, {}, self._derive)
-        copy._base = self
-        return copy
-
-
-def arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a formula's arguments: they say which parameters it reads."""
-    method = getattr(formula, "__func__", None)  # the cache shall not hold the distribution of a method
-    return _arguments(formula) if method is None else _arguments(method)[1:]
-
-
-@functools.cache
-def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(inspect.signature(function).parameters)
-
-
-def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Slot], label: str, **more: Slot) -> Slot:
-    """Write ``formula`` with the parameters that its argument names ask for."""
-    slots = [more[n] if n in more else params[n] for n in arguments(formula)]
-    return builder.point(formula, *slots, label=label)
 
 
 class Distribution(nn.Module):
@@ -93,6 +38,9 @@ class Distribution(nn.Module):
     Raises:
         VariableError: a name is in both ``var`` and ``cond_var``, or may not be used.
     """
+
+    composite: ClassVar[bool] = False
+    """Whether ``detach`` and ``frozen`` are made of its parts (it has no parameters of its own)."""
 
     def __init__(
         self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] = torch.Size()
@@ -256,10 +204,7 @@ class Distribution(nn.Module):
         Returns:
             A dict of variables, each ``[*sample_shape, B, ...]``.
         """
-        values = self._values(x_dict)
-        if batch_n is not None:
-            values.update({v: _rows(values[v], batch_n, v) for v in self.input_var if v in values})
-            values[BATCH] = batch_n
+        values = self._sample_values(x_dict, batch_n)
         shape = tuple(int(n) for n in sample_shape)
 
         def build(builder: Builder) -> dict[str, Slot]:
@@ -349,6 +294,13 @@ class Distribution(nn.Module):
 
     def _values(self, x_dict: Any, variables: Sequence[str] | None = None) -> dict[str, Any]:
         return as_tensor_dict({} if x_dict is None else x_dict, variables or self.input_var, self.prob_text)
+
+    def _sample_values(self, x_dict: Any, batch_n: int | None) -> dict[str, Any]:
+        values = self._values(x_dict)
+        if batch_n is not None:
+            values.update({v: _rows(values[v], batch_n, v) for v in self.input_var if v in values})
+            values[BATCH] = batch_n
+        return values
 
     def _run(
         self, key: Hashable, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]]

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pixyz.flows.flow import Flow
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.program import Relower
 from pixyz.types import PixyzError
@@ -94,6 +95,8 @@ def pinned_reason(module: nn.Module) -> str:
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             return "batch normalisation"
+        if isinstance(part, Flow) and part.mixes_rows:
+            return part.mixes_rows
         if type(part).__name__ in ("_SpectralNorm", "SpectralNorm"):
             return "spectral normalisation"
         if part._forward_hooks or part._forward_pre_hooks:

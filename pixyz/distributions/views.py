@@ -109,12 +109,10 @@ class ReplaceVarDistribution(View):
         return (inner[0], tuple(self.var), tuple(self.cond_var), *inner[3:])
 
     def detach(self) -> Distribution:
-        inside = isinstance(self.p, MarginalizeVarDistribution)
-        return ReplaceVarDistribution(self.p.detach(), self.mapping) if inside else super().detach()
+        return ReplaceVarDistribution(self.p.detach(), self.mapping) if self.p.composite else super().detach()
 
     def frozen(self) -> Distribution:
-        inside = isinstance(self.p, MarginalizeVarDistribution)
-        return ReplaceVarDistribution(self.p.frozen(), self.mapping) if inside else super().frozen()
+        return ReplaceVarDistribution(self.p.frozen(), self.mapping) if self.p.composite else super().frozen()
 
     def inner_scope(self, scope: Scope) -> Scope:
         return scope.renamed(self.mapping)
@@ -148,6 +146,8 @@ class MarginalizeVarDistribution(View):
         VariableError: an unknown variable, or nothing would be left.
         NotImplementedError: its log-density is asked for, which is an integral.
     """
+
+    composite = True
 
     def __init__(self, p: Distribution, marginalize_list: VarSpec) -> None:
         bound = names(marginalize_list, "marginalize_list")

@@ -41,7 +41,7 @@ class Flow(nn.Module):
     (torch.Size([2, 3]), tensor([0., 0.]))
     """
 
-    pinned: str = ""
+    mixes_rows: str = ""
     """Why rows of one call are not independent of each other (the flow then stays in a time loop), or empty."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -19,7 +19,7 @@ class _BatchNorm(Flow):
 
     running_mean: Tensor
     running_var: Tensor
-    pinned = "batch normalisation"
+    mixes_rows = "batch normalisation"
     over: ClassVar[Sequence[int]]
     trailing: ClassVar[int]
 
@@ -116,7 +116,7 @@ class ActNorm2d(Flow):
     """
 
     inited: Tensor
-    pinned = "initialisation from a batch"
+    mixes_rows = "initialisation from a batch"
 
     def __init__(self, in_features: int, scale: float = 1.0) -> None:
         super().__init__(in_features)

@@ -1,4 +1,7 @@
-r"""Small networks of a coupling layer's log-scale and translation."""
+r"""Networks that say how a coupling layer scales and moves: :math:`(x, y) \mapsto (\log s, t)`.
+
+The log-scale is :math:`a \tanh(h)` with a learned ``a`` a feature or channel (RealNVP, section 4.1).
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pixyz.types import PixyzError
+from pixyz.layers.resnet import ResNet
+from pixyz.types import ShapeError
 
 
-class ScaleTranslateDense(nn.Module):
-    r"""A perceptron ``(x [B, D], *y [B, ...])`` to ``(log_s, t)``, each ``[B, D]``, for :class:`pixyz.flows.AffineCoupling`.
+def dense(in_features: int, hidden_features: Sequence[int], out_features: int) -> nn.Sequential:
+    """A perceptron with ReLU whose last layer starts at zero."""
+    layers: list[nn.Module] = []
+    for width in hidden_features:
+        layers += [nn.Linear(in_features, width), nn.ReLU()]
+        in_features = width
+    return nn.Sequential(*layers, zeroed(nn.Linear(in_features, out_features)))
 
-    :math:`\log s = a \tanh(h)` with a learned scale ``a`` a feature (RealNVP, section 4.1); the last layer starts at
-    zero, so the coupling starts as the identity.
+
+class TranslateDense(nn.Module):
+    r"""A perceptron ``(x [B, D], *y [B, ...])`` to ``t [B, D]``, for :class:`pixyz.flows.AdditiveCoupling`.
+
+    The last layer starts at zero, so the coupling starts as the identity.
 
     Args:
         in_features: ``D``.
@@ -24,12 +36,24 @@ class ScaleTranslateDense(nn.Module):
 
     def __init__(self, in_features: int, hidden_features: Sequence[int] = (64, 64), cond_features: int = 0) -> None:
         super().__init__()
-        widths = [in_features + cond_features, *hidden_features]
-        layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:]):
-            layers += [nn.Linear(a, b), nn.ReLU()]
-        last = nn.Linear(widths[-1], 2 * in_features)
-        self.net = nn.Sequential(*layers, _zeroed(last))
+        self.net = dense(in_features + cond_features, hidden_features, in_features)
+
+    def forward(self, x: Tensor, *y: Tensor) -> Tensor:
+        return self.net(torch.cat([x, *(part.flatten(1) for part in y)], 1))  # type: ignore[no-any-return]
+
+
+class ScaleTranslateDense(nn.Module):
+    r"""A perceptron ``(x [B, D], *y [B, ...])`` to ``(log_s, t)``, each ``[B, D]``, for :class:`pixyz.flows.AffineCoupling`.
+
+    The last layer starts at zero, so the coupling starts as the identity.
+
+    Args:
+        in_features, hidden_features, cond_features: see :class:`TranslateDense`.
+    """
+
+    def __init__(self, in_features: int, hidden_features: Sequence[int] = (64, 64), cond_features: int = 0) -> None:
+        super().__init__()
+        self.net = dense(in_features + cond_features, hidden_features, 2 * in_features)
         self.log_scale = nn.Parameter(torch.ones(in_features))
 
     def forward(self, x: Tensor, *y: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,11 +61,28 @@ class ScaleTranslateDense(nn.Module):
         return self.log_scale * torch.tanh(h), t
 
 
-class ScaleTranslateConv(nn.Module):
-    r"""A convolutional network ``(x [B, C, H, W], *y)`` to ``(log_s, t)``, each ``[B, C, H, W]``, as in Glow (appendix B).
+class ScaleTranslateImage(nn.Module):
+    r"""A network of images ``(x [B, C, H, W], *y)`` to ``(log_s, t)``, each ``[B, C, H, W]``.
 
-    Convolutions of 3 x 3, 1 x 1 and 3 x 3; the last one starts at zero. A condition ``[B, F]`` is put on every pixel,
-    a condition ``[B, F, H, W]`` is put beside the image.
+    A condition ``[B, F]`` is put on every pixel, a condition ``[B, F, H, W]`` beside the image.
+
+    Args:
+        net: ``[B, C + conditions, H, W]`` to ``[B, 2 C, H, W]``.
+        in_channels: ``C``.
+    """
+
+    def __init__(self, net: nn.Module, in_channels: int) -> None:
+        super().__init__()
+        self.net = net
+        self.log_scale = nn.Parameter(torch.ones(in_channels, 1, 1))
+
+    def forward(self, x: Tensor, *y: Tensor) -> tuple[Tensor, Tensor]:
+        h, t = self.net(torch.cat([x, *(_as_map(part, x) for part in y)], 1)).chunk(2, 1)
+        return self.log_scale * torch.tanh(h), t
+
+
+class ScaleTranslateConv(ScaleTranslateImage):
+    r"""Convolutions of 3 x 3, 1 x 1 and 3 x 3, the last one zero at first, as in Glow (appendix B).
 
     Args:
         in_channels: ``C``.
@@ -50,17 +91,31 @@ class ScaleTranslateConv(nn.Module):
     """
 
     def __init__(self, in_channels: int, hidden_channels: int = 64, cond_channels: int = 0) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
+        net = nn.Sequential(
             nn.Conv2d(in_channels + cond_channels, hidden_channels, 3, padding=1), nn.ReLU(),
             nn.Conv2d(hidden_channels, hidden_channels, 1), nn.ReLU(),
-            _zeroed(nn.Conv2d(hidden_channels, 2 * in_channels, 3, padding=1)),
+            zeroed(nn.Conv2d(hidden_channels, 2 * in_channels, 3, padding=1)),
         )
-        self.log_scale = nn.Parameter(torch.ones(in_channels, 1, 1))
+        super().__init__(net, in_channels)
 
-    def forward(self, x: Tensor, *y: Tensor) -> tuple[Tensor, Tensor]:
-        h, t = self.net(torch.cat([x, *(_as_map(part, x) for part in y)], 1)).chunk(2, 1)
-        return self.log_scale * torch.tanh(h), t
+
+class ScaleTranslateResNet(ScaleTranslateImage):
+    r"""RealNVP's residual network (section 3.3).
+
+    Args:
+        in_channels: ``C``.
+        mid_channels: the width of the blocks.
+        num_blocks: how many blocks.
+        cond_channels: the channels (features) of all conditions together.
+        double_after_norm: one half of the pixels is masked (checkerboard), see :class:`pixyz.layers.ResNet`.
+    """
+
+    def __init__(
+        self, in_channels: int, mid_channels: int = 32, num_blocks: int = 2, cond_channels: int = 0,
+        double_after_norm: bool = False,
+    ) -> None:
+        net = ResNet(in_channels + cond_channels, mid_channels, 2 * in_channels, num_blocks, 3, 1, double_after_norm)
+        super().__init__(net, in_channels)
 
 
 def _as_map(y: Tensor, x: Tensor) -> Tensor:
@@ -68,12 +123,12 @@ def _as_map(y: Tensor, x: Tensor) -> Tensor:
     if y.ndim == 2:
         return y[:, :, None, None].expand(-1, -1, *x.shape[2:])
     if y.ndim != 4 or y.shape[2:] != x.shape[2:]:
-        raise PixyzError(f"a condition of an image {list(x.shape)} is [B, F] or [B, F, H, W] of its size, got {list(y.shape)}")
+        raise ShapeError(f"a condition of an image {list(x.shape)} is [B, F] or [B, F, H, W] of its size, got {list(y.shape)}")
     return y
 
 
-def _zeroed(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
+def zeroed(layer: nn.Linear | nn.Conv2d) -> nn.Module:
+    """``layer`` with all weights zero."""
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
     return layer

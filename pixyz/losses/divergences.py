@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from pixyz import latex
-from pixyz.distributions.base import Distribution, Params, arguments, sum_over
+from pixyz.distributions.base import Distribution, sum_over
 from pixyz.distributions.families import Bernoulli, BoundedNormal, Categorical, GroupedOneHot, Normal, TanhNormal
 from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.params import Params, arguments
 from pixyz.distributions.product import MultiplyDistribution
 from pixyz.expression import Loss
 from pixyz.plan import Axis, Builder, Scope, Slot, rules

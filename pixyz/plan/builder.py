@@ -43,6 +43,8 @@ class Builder:
         self.batch_n: Slot | None = None
         self.rows: frozenset[str] = frozenset()  # names of Parameters that are given with a batch, [B]
         self.series_axes: dict[Slot, Axis] = {}
+        self.origin: dict[Slot, tuple[Any, ...]] = {}
+        """What a drawn value was computed from, for densities that would have to compute it back."""
 
     # ---------------------------------------------------------------- inputs and constants
 

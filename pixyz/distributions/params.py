@@ -1,0 +1,68 @@
+"""Parameters of a distribution as slots of a plan, and formulas applied to them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pixyz.plan import Builder, Slot
+
+
+class Params(Mapping[str, Slot]):
+    """Parameters of a distribution in a plan: given ones, and ones derived from them when they are asked for."""
+
+    def __init__(self, builder: Builder, raw: Mapping[str, Slot], derive: Callable[[Params, str], Slot | None]) -> None:
+        self.builder, self._raw, self._derive = builder, dict(raw), derive
+        self._base: Params | None = None
+
+    def __getitem__(self, name: str) -> Slot:
+        if self._base is not None:
+            return self.builder.detach(self._base[name])
+        if name not in self._raw:
+            slot = self._derive(self, name)
+            if slot is None:
+                raise KeyError(name)
+            self._raw[name] = slot
+        return self._raw[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in (self._base if self._base is not None else self._raw)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._base if self._base is not None else dict(self._raw))
+
+    def __len__(self) -> int:
+        return len(self._base if self._base is not None else self._raw)
+
+    def replace(self, name: str, slot: Slot) -> None:
+        """Put another value in the place of a given parameter."""
+        self._raw[name] = slot
+
+    def expanded(self, like: Slot) -> Params:
+        """The same parameters, given to every row of ``like``."""
+        return Params(self.builder, {k: self.builder.expand(self[k], like, like.axes) for k in self}, self._derive)
+
+    def detached(self) -> Params:
+        """The same parameters without gradient."""
+        copy = Params(self.builder, {}, self._derive)
+        copy._base = self
+        return copy
+
+
+def arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a formula's arguments: they say which parameters it reads."""
+    method = getattr(formula, "__func__", None)  # the cache shall not hold the distribution of a method
+    return _arguments(formula) if method is None else _arguments(method)[1:]
+
+
+@functools.cache
+def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
+
+
+def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Slot], label: str, **more: Slot) -> Slot:
+    """Write ``formula`` with the parameters that its argument names ask for."""
+    slots = [more[n] if n in more else params[n] for n in arguments(formula)]
+    return builder.point(formula, *slots, label=label)
