@@ -91,7 +91,8 @@ def world_model(model, x: dict[str, Tensor]) -> dict[str, Tensor]:
     for key in model.keys:
         target = x[key].flatten(0, 1)
         target = torch.sign(target) * torch.log1p(target.abs()) if target.ndim == 2 else target / 255
-        total = total + (target - means[key]).square().flatten(1).sum(-1)
+        gap = target - means[key]
+        total = total + (gap * gap).flatten(1).sum(-1)
     reward = torch.log_softmax(model.reward.net(rows, latents), -1).unflatten(0, (steps, batch))
     total = total.unflatten(0, (steps, batch)) - two_hot_log_prob(x["reward"], reward, model.reward.bins)
     cont = model.cont.net(rows, latents).unflatten(0, (steps, batch))
@@ -109,7 +110,8 @@ def world_model(model, x: dict[str, Tensor]) -> dict[str, Tensor]:
         qloc, qscale = post.unbind(1)
 
         def normal_kl(a: Tensor, s: Tensor, b: Tensor, r: Tensor) -> Tensor:
-            return 0.5 * ((s / r).square() + ((a - b) / r).square() - 1.0 - 2.0 * (s / r).log()).sum(-1)
+            ratio, gap = s / r, (a - b) / r
+            return (0.5 * (ratio * ratio + gap * gap - 1.0) - ratio.log()).sum(-1)
 
         dyn = normal_kl(qloc.detach(), qscale.detach(), ploc, pscale)
         rep = normal_kl(qloc, qscale, ploc.detach(), pscale.detach())
@@ -187,7 +189,8 @@ def dreamer_loss(agent, x: dict[str, Tensor]) -> Tensor:
     else:
         loc, scale = pi
         log_scale = scale.log()
-        log_prob = (-0.5 * ((action.flatten(0, 1) - loc) / scale).square() - log_scale - LOG_SQRT_2PI).sum(-1)
+        gap = (action.flatten(0, 1) - loc) / scale
+        log_prob = (-0.5 * gap * gap - log_scale - LOG_SQRT_2PI).sum(-1)
         entropy = (0.5 + LOG_SQRT_2PI + log_scale).sum(-1)
     log_prob, entropy = log_prob.unflatten(0, (horizon, rows)), entropy.unflatten(0, (horizon, rows))
     actor = -(weight * (advantage * log_prob + c.entropy * entropy)).mean()

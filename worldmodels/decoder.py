@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -23,14 +24,16 @@ def symexp(x: Tensor) -> Tensor:
     return torch.sign(x) * torch.expm1(x.abs())
 
 
-def vector_log_density(x: Tensor, loc: Tensor) -> Tensor:
-    r""":math:`-(\mathrm{symlog}(x) - \mu)^2`: a normal of variance 1/2 of the symlog, up to a constant."""
-    return -(symlog(x) - loc).square()
+def vector_error(x: Tensor, loc: Tensor) -> Tensor:
+    r""":math:`(\mathrm{symlog}(x) - \mu)^2`: minus the log of a normal of variance 1/2 of the symlog, up to a constant."""
+    gap = symlog(x) - loc
+    return gap * gap
 
 
-def image_log_density(x: Tensor, loc: Tensor) -> Tensor:
-    r""":math:`-(x - \mu)^2` on pixels in [0, 1]."""
-    return -((x.to(loc.dtype) / 255 if x.dtype == torch.uint8 else x) - loc).square()
+def image_error(x: Tensor, loc: Tensor) -> Tensor:
+    r""":math:`(x - \mu)^2` on pixels in [0, 1]."""
+    gap = (x.to(loc.dtype) / 255 if x.dtype == torch.uint8 else x) - loc
+    return gap * gap
 
 
 class Reconstruction(Distribution):
@@ -75,13 +78,13 @@ class Reconstruction(Distribution):
     ) -> Slot:
         total: Slot | None = None
         for key in self.var:
-            formula = vector_log_density if key in self.vectors else image_log_density
+            formula = vector_error if key in self.vectors else image_error
             label = f"log {self.name}({key})"
             slot = builder.point(formula, scope.lookup(key), params[key], label=label)
             slot = sum_over(builder, slot, sum_features, feature_dims, label)
-            total = slot if total is None else builder.point(torch.add, total, slot, label=f"log {self.prob_text}")
+            total = slot if total is None else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
         assert total is not None
-        return total
+        return builder.point(operator.neg, total, label=f"log {self.prob_text}")
 
     def sample_from(
         self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool

@@ -60,7 +60,8 @@ class Normal(ParametricDistribution):
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        return -0.5 * ((x - loc) / scale).square() - scale.log() - LOG_SQRT_2PI
+        gap = (x - loc) / scale
+        return -0.5 * gap * gap - scale.log() - LOG_SQRT_2PI
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
@@ -194,9 +195,13 @@ class Bernoulli(ParametricDistribution):
 
     @staticmethod
     def log_density(x: Tensor, logits: Tensor) -> Tensor:
+        return -Bernoulli.minus_log_density(x, logits)
+
+    @staticmethod
+    def minus_log_density(x: Tensor, logits: Tensor) -> Tensor:
         if x.shape != logits.shape:
             x, logits = torch.broadcast_tensors(x, logits)
-        return -F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
+        return F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
 
     @staticmethod
     def mean_of(probs: Tensor) -> Tensor:

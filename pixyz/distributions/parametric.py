@@ -4,12 +4,14 @@ A family is a class with a few formulas on tensors.  The argument names of a for
 
     draw(noise, loc, scale)          a sample from base noise
     log_density(x, loc, scale)       the log-density, features not summed
+    minus_log_density(x, ...)        optional: its negative, where that is the formula; the sign is changed after the sum
     mean_of, variance_of, entropy_of(loc, scale)
     derive_NAME(...)                 a further parameter, computed once and shared (log-probabilities from logits)
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -175,8 +177,10 @@ class ParametricDistribution(Distribution):
     ) -> Slot:
         label = f"log {self.prob_text}"
         x = scope.lookup(self.var[0])
-        slot = apply(builder, self.formula("log_density"), params, label, x=x)
-        return sum_over(builder, slot, sum_features, feature_dims, label)
+        minus = hasattr(self, "minus_log_density")
+        slot = apply(builder, self.formula("minus_log_density" if minus else "log_density"), params, label, x=x)
+        slot = sum_over(builder, slot, sum_features, feature_dims, label)
+        return builder.point(operator.neg, slot, label=label) if minus else slot
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         return self.entropy_from(builder, self.lower_params(builder, scope))

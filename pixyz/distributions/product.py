@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from pixyz import latex
@@ -87,7 +88,7 @@ class MultiplyDistribution(Distribution):
         total: Slot | None = None
         for factor in self._ordered:
             slot = factor.lower_log_prob(builder, scope, sum_features=sum_features, feature_dims=feature_dims)
-            total = slot if total is None else builder.point(_add, total, slot, label=f"log {self.prob_text}")
+            total = slot if total is None else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
         assert total is not None
         return total
 
@@ -136,10 +137,6 @@ class ProductArgument:
         for part in self.parts[1:]:
             joint = joint * part
         return joint
-
-
-def _add(a: object, b: object) -> object:
-    return a + b  # type: ignore[operator]
 
 
 __all__ = ["Drawn", "MultiplyDistribution", "ProductArgument", "VarSpec", "latex", "on_path"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -99,7 +100,7 @@ class KullbackLeibler(Loss):
             assert formula is not None
             term = lower_kl(builder, formula, p.lower_params(builder, inner), q.lower_params(builder, inner),
                             f"KL[{p.prob_text} || {q.prob_text}]", dims)
-            total = term if total is None else builder.point(_add, total, term, label="chain rule")
+            total = term if total is None else builder.point(operator.add, total, term, label="chain rule")
         assert total is not None
         return builder.reduce(rules.reduce_mean, total, particles, batch=False, label="mean over samples")
 
@@ -109,7 +110,7 @@ class KullbackLeibler(Loss):
         inner.keep = scope.keep | set(particles)
         log_p = self.p.lower_log_prob(builder, inner, feature_dims=dims)
         log_q = self.q.lower_log_prob(builder, inner, feature_dims=dims)
-        value = builder.point(_sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}")
+        value = builder.point(operator.sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}")
         return builder.reduce(rules.reduce_mean, value, particles, batch=False, label="mean over samples")
 
 
@@ -118,6 +119,8 @@ def lower_kl(
 ) -> Slot:
     """Write the KL of two families from their parameters, features summed."""
     args = [(p if n.startswith("p_") else q)[n[2:]] for n in arguments(formula)]
+    if formula is kl_normal and all(isinstance(a.step.fn, rules.Attribute) for a in args[2:]):
+        formula = KLToConstant()
     return sum_over(builder, builder.point(formula, *args, label=label), True, dims, label)
 
 
@@ -138,19 +141,42 @@ def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distrib
     return pairs if len(pairs) == len(owners) else None
 
 
-def _add(a: Any, b: Any) -> Any:
-    return a + b
-
-
-def _sub(a: Any, b: Any) -> Any:
-    return a - b
-
-
 @register_kl(Normal, Normal)
 def kl_normal(p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
     r""":math:`\log(\sigma_q/\sigma_p) + (\sigma_p^2 + (\mu_p-\mu_q)^2)/2\sigma_q^2 - 1/2`."""
-    ratio = (p_scale / q_scale).square()
-    return 0.5 * (ratio + ((p_loc - q_loc) / q_scale).square() - 1.0 - ratio.log())
+    ratio, gap = p_scale / q_scale, (p_loc - q_loc) / q_scale
+    return 0.5 * (ratio * ratio + gap * gap - 1.0) - ratio.log()  # x * x: square() costs five small operations
+
+
+class KLToConstant:
+    """:func:`kl_normal` to constants; to a standard normal by the shorter formula.
+
+    Whether the constants are 0 and 1 is looked up again when they are other tensors, or were written to.
+    """
+
+    __name__ = "kl_normal_to_constant"
+
+    def __init__(self) -> None:
+        self._seen: tuple[Any, ...] = ()
+        self._standard = False
+
+    def __call__(self, p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
+        seen = self._seen
+        if not seen or q_loc is not seen[0] or q_scale is not seen[1] or (q_loc._version, q_scale._version) != seen[2]:
+            self._standard = bool((q_loc == 0).all()) and bool((q_scale == 1).all()) and q_loc.shape == q_scale.shape
+            self._seen = (q_loc, q_scale, (q_loc._version, q_scale._version))
+        if (
+            self._standard and p_loc.shape == p_scale.shape and not (q_loc.requires_grad or q_scale.requires_grad)
+            and p_loc.shape[p_loc.ndim - q_loc.ndim + 1 :] == q_loc.shape[1:]
+        ):
+            return 0.5 * (p_scale * p_scale + p_loc * p_loc - 1.0) - p_scale.log()
+        return kl_normal(p_loc, p_scale, q_loc, q_scale)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KLToConstant)
+
+    def __hash__(self) -> int:
+        return hash(KLToConstant)
 
 
 @register_kl(TanhNormal, TanhNormal)

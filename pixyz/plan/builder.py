@@ -207,9 +207,12 @@ class Builder:
     # ---------------------------------------------------------------- internals
 
     def _folded(self, fn: Callable[..., Any], args: tuple[Slot, ...]) -> Slot | None:
-        """The result of arithmetic on numbers, or of adding 0 and multiplying by 1."""
+        """Arithmetic on numbers; adding 0 and multiplying by 1; signs, which move outward until they cancel."""
         if fn not in FOLDED:
             return None
+        plain = [a.step.args[0] if a.step.fn is operator.neg else None for a in args]
+        if any(plain):
+            return self._signs(fn, args, plain)
         numbers = [a.step.fn.value if isinstance(a.step.fn, rules.Constant) else None for a in args]
         if all(n is not None for n in numbers):
             return None if fn is operator.truediv and numbers[1] == 0 else self.constant(fn(*numbers))
@@ -219,6 +222,27 @@ class Builder:
         if numbers[1] == neutral:
             return args[0]
         return args[1] if numbers[0] == neutral and fn in (operator.add, operator.mul) else None
+
+    def _signs(self, fn: Callable[..., Any], args: tuple[Slot, ...], plain: list[Slot | None]) -> Slot | None:
+        """The same value with fewer changes of sign; ``plain`` holds the arguments without theirs, where they have one."""
+        a, b = plain[0], plain[-1]
+        if fn is operator.neg:
+            return a
+        if fn is operator.sub and b is not None:
+            return self.point(operator.add, args[0], b) if a is None else self.point(operator.sub, b, a)
+        if fn is operator.add and a is not None and b is not None:
+            return self.point(operator.neg, self.point(operator.add, a, b))
+        if fn is operator.add:
+            i, minus = (0, b) if b is not None else (1, a)
+            assert minus is not None
+            return self.point(operator.sub, args[i], minus)
+        if fn is operator.mul:
+            i = 0 if b is not None else 1  # the factor without a sign takes it, if it is a number
+            other, value = args[i], args[i].step.fn
+            rest = b if b is not None else a
+            if isinstance(value, rules.Constant) and rest is not None and rest is not other:
+                return self.point(operator.mul, self.constant(-value.value), rest)
+        return None
 
     def _in_bodies(self, step: Step) -> None:
         """What is drawn in a step of a loop is drawn anew at each step, whatever it depends on."""

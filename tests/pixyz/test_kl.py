@@ -369,3 +369,25 @@ def test_a_function_has_no_divergence() -> None:
 
     with pytest.raises(NotImplementedError, match="log-density"):
         KullbackLeibler(Copy(), Normal(var="z", loc=0.0, scale=1.0)).eval({"x": torch.zeros(2)})
+
+
+def test_kl_to_a_standard_normal_notices_that_it_is_one_no_more() -> None:
+    q = Normal(var="z", cond_var=["m", "s"], loc="m", scale="s", name="q")
+    prior = Normal(var="z", loc=torch.zeros(3), scale=torch.ones(3), name="p")
+    x = {"m": torch.randn(4, 3), "s": torch.rand(4, 3) + 0.5}
+    kl = KullbackLeibler(q, prior)
+
+    def right() -> Tensor:
+        a = torch.distributions.Normal(x["m"], x["s"])
+        return torch.distributions.kl_divergence(a, torch.distributions.Normal(prior.loc, prior.scale)).sum(-1)
+
+    torch.testing.assert_close(kl.eval(x), right())
+    with torch.no_grad():
+        prior.scale.fill_(2.0)  # written to
+    torch.testing.assert_close(kl.eval(x), right())
+    prior.scale = torch.ones(3)  # another tensor
+    torch.testing.assert_close(kl.eval(x), right())
+    prior.loc = torch.full((3,), 0.5)
+    torch.testing.assert_close(kl.eval(x), right())
+    wide = KullbackLeibler(q, Normal(var="z", loc=torch.zeros(3), scale=torch.ones(3)))
+    torch.testing.assert_close(wide.eval({"m": torch.zeros(4, 1), "s": torch.ones(4, 1)}), torch.zeros(4))
