@@ -129,7 +129,8 @@ def test_changing_signs_changes_no_value() -> None:
     x = {"a": torch.tensor([2.0, -3.0]), "b": torch.tensor([5.0, 7.0])}
     va, vb = x["a"], x["b"]
     for loss, value in (
-        (a.__neg__().__neg__(), va), (b - (-a), vb + va), (-a - (-b), vb - va), (-a + b, vb - va), (a + (-b), va - vb), (-a - b, -va - vb),
+        (a.__neg__().__neg__(), va),
+        (b - (-a), vb + va), (-a - (-b), vb - va), (-a + b, vb - va), (a + (-b), va - vb), (-a - b, -va - vb),
         (-a + (-b), -va - vb), (3 * (-a), -3 * va), ((-a) * 3, -3 * va), (-2.0 * -(a - b), 2 * (va - vb)),
         ((-a) / 2, -va / 2), (-a * -b, va * vb), (-(a * 1 + 0), -va), (0 - a, -va), (1 / (-b), -1 / vb),
     ):
