@@ -10,8 +10,9 @@ import torch
 from pixyz import latex
 from pixyz.distributions.base import Distribution, Params, apply
 from pixyz.distributions.network import NetworkCall, call_network
+from pixyz.distributions.recurrence import read_as_series
 from pixyz.plan import Axis, Builder, Scope, Slot
-from pixyz.types import PixyzError, VariableError, VarSpec
+from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 
 class Deterministic(Distribution):
@@ -52,12 +53,20 @@ class SeriesFunction(Deterministic):
         like: result -> the variable whose time axis it has (its length must be that variable's; it need not be an
             argument), or None for a result without time, ``[N, ...]``.  A result that is not named has the axis of
             the first argument.
+        series_var: the arguments that are series ``[T, B, ...]`` where none is known to be one: inputs of the plan.
+
+    Raises:
+        PixyzError: no argument is a series.
     """
 
     def __init__(
-        self, var: VarSpec, cond_var: VarSpec, name: str = "f", like: Mapping[str, str | None] | None = None
+        self, var: VarSpec, cond_var: VarSpec, name: str = "f", like: Mapping[str, str | None] | None = None,
+        series_var: VarSpec = (),
     ) -> None:
         super().__init__(var, cond_var, name)
+        self.series_var = names(series_var, "series_var")
+        if not set(self.series_var) <= set(self._cond_var):
+            raise VariableError(f"series_var {self.series_var} are not all among the arguments {self._cond_var}")
         self.like: dict[str, str | None] = {**dict.fromkeys(self._var, self._cond_var[0]), **(like or {})}
         unknown = [result for result in self.like if result not in self._var]
         if unknown:
@@ -71,7 +80,12 @@ class SeriesFunction(Deterministic):
         args = {v: scope.lookup(v) for v in self._cond_var}
         time = [a for slot in args.values() for a in slot.axes if a.kind == "time"]
         if not time:
-            raise PixyzError(f"{self.prob_text} is a function over time, but none of {self._cond_var} is a series here")
+            series = {v: args[v] for v in self.series_var}
+            if not series:
+                raise PixyzError(f"{self.prob_text} is a function over time, but none of {self._cond_var} is a series here")
+            axis, slots = read_as_series(builder, series)
+            args.update(slots)
+            time = [axis]
         newest = max((a.family for a in time), key=lambda a: a.number)
         outs = []
         for v in self._var:

@@ -215,11 +215,7 @@ def _read_series(r: Recurrence, builder: Builder, scope: Scope) -> _Raw:
         if r.steps is None:
             raise PixyzError("a recurrence without series needs the number of its steps")
         return _Raw(Axis("time", r.steps), {}, {}, {}, None, r.steps)
-    axis = _common_axis(builder, found)
-    for slot in found.values():
-        if not any(a.kind == "time" for a in slot.axes):
-            builder.series_axes.setdefault(slot, axis)
-    slots = {n: builder.relabel(s, axis, n) for n, s in found.items()}
+    axis, slots = read_as_series(builder, found)
     shifts = [k for n, (_, k) in r.lags.items() if n not in r.init]
     low, high = max([0, *(-k for k in shifts)]), max([0, *shifts])
     lag_source = {n: slots[s] for n, (s, _) in r.lags.items()}
@@ -246,6 +242,15 @@ def _read_series(r: Recurrence, builder: Builder, scope: Scope) -> _Raw:
     flags = {n: builder.point(rules.as_flag, slots[n], label=n) for n in flag_names}
     series = {n: s for n, s in slots.items() if n in r.series_var}
     return _Raw(axis, series, flags, lag_source, valid, r.steps)
+
+
+def read_as_series(builder: Builder, found: Mapping[str, Slot]) -> tuple[Axis, dict[str, Slot]]:
+    """Values, among them inputs ``[T, B, ...]``, as series over one axis: that of the newest of them, else a new one."""
+    axis = _common_axis(builder, found)
+    for slot in found.values():
+        if not any(a.kind == "time" for a in slot.axes):
+            builder.series_axes.setdefault(slot, axis)
+    return axis, {n: builder.relabel(s, axis, n) for n, s in found.items()}
 
 
 def _common_axis(builder: Builder, found: Mapping[str, Slot]) -> Axis:
