@@ -303,16 +303,21 @@ class Parameter(Loss):
 
     Args:
         input_var: its name.
+        default: the number that it is where it is neither drawn nor given; it must be given if None.
 
     Raises:
         VariableError: no name was given.
+
+    >>> beta = Parameter("beta", default=1.0)
+    >>> (2 * beta).eval({}), (2 * beta).eval({"beta": 0.5})
+    (2.0, 1.0)
     """
 
-    def __init__(self, input_var: str | None = None) -> None:
+    def __init__(self, input_var: str | None = None, default: float | None = None) -> None:
         if not isinstance(input_var, str) or not input_var:
             raise VariableError('Parameter needs the name of its variable: write alpha = Parameter("alpha")')
-        super().__init__(input_var)
-        self.variable = input_var
+        super().__init__(input_var if default is None else [])
+        self.variable, self.default = input_var, default
 
     def symbol(self) -> sympy.Expr:
         return latex.leaf(latex.latex_name(self.variable))
@@ -321,6 +326,8 @@ class Parameter(Loss):
         if scope.bound(self.variable):
             return scope.lookup(self.variable)
         name = scope.outer_name(self.variable)
+        if self.default is not None and not builder.given(name):
+            return builder.constant(self.default)
         return builder.input(name, batch="full" if name in builder.rows else "none")
 
 

@@ -13,26 +13,26 @@ The negative evidence bound a frame (their eq. 6), with the gated transition (eq
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixyz.distributions import Bernoulli, Distribution, Normal, Scan
+from pixyz.distributions import Normal
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.context import Context, Reads
+from worldmodels.emission import Observation, emission_of
+from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
 
 @dataclass(frozen=True)
 class DMMConfig:
     """Sizes of a DMM; the defaults are those published for polyphonic music (Krishnan et al. 2017, appendix), but for
-    an LSTM of 200.
+    a GRU of 200.
 
     Args:
         latent: the size of ``z``.
@@ -50,7 +50,7 @@ class DMMConfig:
     emission: int = 100
     rnn: int = 200
     reads: Reads = "right"
-    observation: Literal["bernoulli", "gaussian"] = "bernoulli"
+    observation: Observation = "bernoulli"
     dropout: float = 0.1
     min_scale: float = 1e-3
 
@@ -95,37 +95,12 @@ class Combiner(Normal):
         return {"loc": loc, "scale": F.softplus(scale) + self.min_scale}
 
 
-def emission_network(latent: int, hidden: int, out: int) -> nn.Sequential:
-    """Two hidden layers."""
-    return nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, out))
+class DMM(StateSpaceModel):
+    """A Deep Markov Model of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given (1 where a frame is valid).
 
-
-class BernoulliEmission(Bernoulli):
-    """``p(x_t|z_t)`` of binary features."""
-
-    def __init__(self, size: int, latent: int, hidden: int) -> None:
-        super().__init__("x", ["z"], "p", features_shape=[size])
-        self.net = emission_network(latent, hidden, size)
-
-    def forward(self, z: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(z)}
-
-
-class GaussianEmission(Normal):
-    """``p(x_t|z_t)`` of real features, with one learned standard deviation a feature."""
-
-    def __init__(self, size: int, latent: int, hidden: int, min_scale: float) -> None:
-        super().__init__("x", ["z"], "p", features_shape=[size])
-        self.net = emission_network(latent, hidden, size)
-        self.raw_scale, self.min_scale = nn.Parameter(torch.zeros(size)), min_scale
-
-    def forward(self, z: Tensor) -> dict[str, Tensor]:
-        loc = self.net(z)
-        return {"loc": loc, "scale": (F.softplus(self.raw_scale) + self.min_scale).expand_as(loc)}
-
-
-class DMM(nn.Module):
-    """A Deep Markov Model of vectors ``x [T, B, D]`` in ragged batches (``mask [T, B]``, 1 where a frame is valid).
+    Its state is ``z``, also as ``z_q`` (the two differ before the first frame only), and ``h`` where inference reads the
+    frames up to now.  A model whose inference reads frames to come (``reads="right"`` or ``"both"``) smooths; it filters
+    by the posterior that sees the sequence end at each frame.
 
     Args:
         size: the size of a frame.
@@ -144,47 +119,31 @@ class DMM(nn.Module):
         if size < 1:
             raise PixyzError(f"a frame has at least one feature, got size={size}")
         self.config, self.size = config, size
+        self.causal, self.smooths = c.reads == "left", c.reads != "left"
         self.context = Context(size, c.rnn, c.reads, c.dropout)
         self.prior = GatedTransition(c.latent, c.transition, c.min_scale)
         self.posterior = Combiner(c.latent, c.rnn, len(self.context.cells), c.min_scale)
-        self.emission: Distribution
-        if c.observation == "gaussian":
-            self.emission = GaussianEmission(size, c.latent, c.emission, c.min_scale)
-        else:
-            self.emission = BernoulliEmission(size, c.latent, c.emission)
+        layers = [c.latent, c.emission, c.emission, size]
+        self.emission = emission_of(c.observation, "x", ["z"], layers, c.min_scale)
         self.z_0, self.z_q_0 = nn.Parameter(torch.zeros(c.latent)), nn.Parameter(torch.zeros(c.latent))
-        self.options: dict[str, Any] = {
-            "series_var": ["x", "h"], "update_value": {"z": ["z_prev", "z_q_prev"]}, "mask_var": "mask",
-            "init": {"z_prev": self.z_0, "z_q_prev": self.z_q_0}, "fission": fission,
-        }
-        # no submodules: their distributions are registered above, and the state dict shall hold them once
-        self.__dict__["_objective"] = self._write(Parameter("beta"), "frame")
-        self.__dict__["_bound"] = self._write(1.0, "sum")
-        weight = LogProb(self.emission) + LogProb(self.prior) - LogProb(self.posterior)
-        self.__dict__["_log_weight"] = E(self.context, IterativeLoss(E(self.posterior, weight), **self.options))
-
-    def _write(self, beta: Loss | float, reduction: str) -> Loss:
+        self._declare(
+            keys=["x"], inference=self.posterior, generation=self.prior * self.emission, emission=self.emission,
+            carry={"z": ["z_prev", "z_q_prev"]}, init={"z_prev": self.z_0, "z_q_prev": self.z_q_0}, context=self.context,
+            also=["h"] if self.causal else [], fission=fission,
+        )
         q, p_z, p_x = self.posterior, self.prior, self.emission
-        kl = KullbackLeibler(q, p_z)
-        step = E(q, -LogProb(p_x)).named("rec") + (kl if beta == 1.0 else beta * kl).named("kl")
-        return E(self.context, IterativeLoss(step, reduction=reduction, **self.options))
+        cost, kl = E(q, -LogProb(p_x)).named("rec"), KullbackLeibler(q, p_z).named("kl")
+        weight = E(q, LogProb(p_x) + LogProb(p_z) - LogProb(q))
 
-    # ---------------------------------------------------------------- expressions
+        def over_time(step: Loss, reduction: str) -> Loss:
+            return E(self.context, IterativeLoss(step, reduction=reduction, **self.recurrence))
 
-    @property
-    def objective(self) -> Loss:
-        """The negative evidence bound a valid frame; its variables: ``x``, ``mask``, ``beta``, the weight of the KL."""
-        found: Loss = self.__dict__["_objective"]
-        return found
+        beta = Parameter("beta", default=1.0)
+        self._express(over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"))
 
-    @property
-    def bound(self) -> Loss:
-        """The negative evidence bound of each sequence, ``[B]``: :math:`\beta = 1`, summed over valid frames."""
-        found: Loss = self.__dict__["_bound"]
-        return found
-
-    @property
-    def log_weight(self) -> Loss:
-        """One draw of ``log p(x, z) - log q(z|x)`` of each sequence, ``[B]``, for :mod:`worldmodels.estimators`."""
-        found: Loss = self.__dict__["_log_weight"]
-        return found
+    def initial(self, batch: int) -> State:
+        """The learned ``z_0`` of the prior, ``z_q_0`` of inference (and the first ``h``)."""
+        first = {"z": self.z_0.detach().expand(batch, -1), "z_q": self.z_q_0.detach().expand(batch, -1)}
+        if self.causal:
+            first["h"] = self.context.initial(batch).detach()
+        return first

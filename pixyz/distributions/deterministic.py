@@ -54,6 +54,7 @@ class SeriesFunction(Deterministic):
             argument), or None for a result without time, ``[N, ...]``.  A result that is not named has the axis of
             the first argument.
         series_var: the arguments that are series ``[T, B, ...]`` where none is known to be one: inputs of the plan.
+        optional_var: more arguments, passed where they are given or drawn (a mask).
 
     Raises:
         PixyzError: no argument is a series.
@@ -61,11 +62,11 @@ class SeriesFunction(Deterministic):
 
     def __init__(
         self, var: VarSpec, cond_var: VarSpec, name: str = "f", like: Mapping[str, str | None] | None = None,
-        series_var: VarSpec = (),
+        series_var: VarSpec = (), optional_var: VarSpec = (),
     ) -> None:
         super().__init__(var, cond_var, name)
-        self.series_var = names(series_var, "series_var")
-        if not set(self.series_var) <= set(self._cond_var):
+        self.series_var, self.optional_var = names(series_var, "series_var"), names(optional_var, "optional_var")
+        if not set(self.series_var) <= {*self._cond_var, *self.optional_var}:
             raise VariableError(f"series_var {self.series_var} are not all among the arguments {self._cond_var}")
         self.like: dict[str, str | None] = {**dict.fromkeys(self._var, self._cond_var[0]), **(like or {})}
         unknown = [result for result in self.like if result not in self._var]
@@ -77,14 +78,15 @@ class SeriesFunction(Deterministic):
         return "Function of series"
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        args = {v: scope.lookup(v) for v in self._cond_var}
+        given = [v for v in self.optional_var if scope.bound(v) or builder.given(scope.outer_name(v))]
+        args = {v: scope.lookup(v) for v in [*self._cond_var, *given]}
         time = [a for slot in args.values() for a in slot.axes if a.kind == "time"]
         if not time:
-            series = {v: args[v] for v in self.series_var}
+            series = {v: args[v] for v in self.series_var if v in args}
             if not series:
                 raise PixyzError(f"{self.prob_text} is a function over time, but none of {self._cond_var} is a series here")
-            axis, slots = read_as_series(builder, series)
-            args.update(slots)
+            axis, read = read_as_series(builder, series)
+            args.update(read)
             time = [axis]
         newest = max((a.family for a in time), key=lambda a: a.number)
         outs = []
@@ -95,7 +97,7 @@ class SeriesFunction(Deterministic):
             if source is not None and not axes:
                 raise PixyzError(f"{self.prob_text}: {v!r} shall be a series like {source!r}, which is constant in time here")
             outs.append((v, axes[0] if axes else None))
-        call = NetworkCall(self, self, self._cond_var, self._var, {})
+        call = NetworkCall(self, self, list(args), self._var, {})
         slots = builder.series(call, list(args.values()), outs, newest, self.prob_text, key=tuple(self._var))
         return Params(builder, dict(zip(self._var, slots, strict=True)), lambda params, name: None)
 
