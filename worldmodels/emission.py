@@ -48,16 +48,19 @@ class GaussianEmission(Normal):
 
 
 class Gaussian(Normal):
-    """A diagonal normal of ``var`` by a small network of all its conditions."""
+    """A diagonal normal of ``var`` by a small network of all its conditions; ``residual``: added to the first of them."""
 
     def __init__(
-        self, var: str, cond_var: Sequence[str], name: str, sizes: Sequence[int], min_scale: float = 0.0
+        self, var: str, cond_var: Sequence[str], name: str, sizes: Sequence[int], min_scale: float = 0.0,
+        residual: bool = False,
     ) -> None:
         super().__init__(var, list(cond_var), name, features_shape=[sizes[-1]])
         self.net, self.min_scale = relu_network([*sizes[:-1], 2 * sizes[-1]]), min_scale
+        self.residual = residual
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
         loc, scale = self.net(torch.cat([given[v] for v in self.cond_var], -1)).chunk(2, -1)
+        loc = loc + given[self.cond_var[0]] if self.residual else loc
         return {"loc": loc, "scale": F.softplus(scale) + self.min_scale}
 
 

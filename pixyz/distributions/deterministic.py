@@ -53,7 +53,7 @@ class SeriesFunction(Deterministic):
         like: result -> the variable whose time axis it has (its length must be that variable's; it need not be an
             argument), or None for a result without time, ``[N, ...]``.  A result that is not named has the axis of
             the first argument.
-        series_var: the arguments that are series ``[T, B, ...]`` where none is known to be one: inputs of the plan.
+        series_var: the arguments that are series ``[T, B, ...]`` also where that is not known: inputs of the plan.
         optional_var: more arguments, passed where they are given or drawn (a mask).
 
     Raises:
@@ -80,14 +80,12 @@ class SeriesFunction(Deterministic):
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         given = [v for v in self.optional_var if scope.bound(v) or builder.given(scope.outer_name(v))]
         args = {v: scope.lookup(v) for v in [*self._cond_var, *given]}
+        series = {v: args[v] for v in self.series_var if v in args}
+        if not all(any(a.kind == "time" for a in slot.axes) for slot in series.values()):
+            args.update(read_as_series(builder, series)[1])
         time = [a for slot in args.values() for a in slot.axes if a.kind == "time"]
         if not time:
-            series = {v: args[v] for v in self.series_var if v in args}
-            if not series:
-                raise PixyzError(f"{self.prob_text} is a function over time, but none of {self._cond_var} is a series here")
-            axis, read = read_as_series(builder, series)
-            args.update(read)
-            time = [axis]
+            raise PixyzError(f"{self.prob_text} is a function over time, but none of {self._cond_var} is a series here")
         newest = max((a.family for a in time), key=lambda a: a.number)
         outs = []
         for v in self._var:

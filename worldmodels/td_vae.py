@@ -1,0 +1,159 @@
+r"""TD-VAE: the temporal difference variational auto-encoder, Gregor et al. 2019.
+
+.. math::
+    b_t = f(x_{1:t}), \quad t_2 = t_1 + \delta
+
+    L = \mathbb{E}_{p_B(z_2|b_2)}\Big[\mathbb{E}_{q(z_1|z_2, b_1, b_2)}
+        [\log p_B(z_2|b_2) - \log p_T(z_2|z_1) - \log p_D(x_2|z_2)] + D_{KL}[q(z_1|z_2, b_1, b_2) \| p_B(z_1|b_1)]\Big]
+
+(their eq. 6 and 8, a mean over all :math:`t_1` and all sequences.)  With :math:`\delta = 1` it is the sequential model, a
+bound of :math:`\log p(x_{2:T}|x_1)`; with jumps drawn for each sequence, transitions learn to skip :math:`\delta` frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pixyz.distributions import SeriesFunction
+from pixyz.expression import E, LogProb, Loss, Parameter
+from pixyz.losses import IterativeLoss, KullbackLeibler
+from pixyz.types import PixyzError
+from worldmodels.context import Context
+from worldmodels.emission import Gaussian, Observation, emission_of
+from worldmodels.state_space import StateSpaceModel
+from worldmodels.types import State
+
+
+@dataclass(frozen=True)
+class TDVAEConfig:
+    """Sizes of a TD-VAE.
+
+    Args:
+        latent: the size of ``z``.
+        rnn: the size of the belief ``b``.
+        hidden: units of the networks' two hidden layers.
+        jumps: ranges ``(first, last)`` of the frames that are skipped in training; ``((1, 1),)`` is sequential.
+        shares: how often each range is taken; equally often if None.
+        observation: ``"bernoulli"`` or ``"gaussian"``.
+        min_scale: the smallest standard deviation.
+    """
+
+    latent: int = 16
+    rnn: int = 50
+    hidden: int = 50
+    jumps: tuple[tuple[int, int], ...] = ((1, 1),)
+    shares: tuple[float, ...] | None = None
+    observation: Observation = "gaussian"
+    min_scale: float = 1e-3
+
+
+class Jump(SeriesFunction):
+    r"""Pairs of frames :math:`t_1` and :math:`t_2 = t_1 + \delta`: beliefs at both, the observation at the second.
+
+    ``x_2[t] = x[t + k]``, ``b_1[t] = b[t]``, ``b_2[t] = b[t + k]``; ``delta`` is ``k``, ``[T, B, 1]``; ``valid [T, B]``
+    where both frames exist.  ``k`` is drawn for each sequence, unless ``jump [B]`` is given.
+
+    Args:
+        jumps, shares: see :class:`TDVAEConfig`.
+    """
+
+    def __init__(self, jumps: Sequence[tuple[int, int]], shares: Sequence[float] | None = None) -> None:
+        super().__init__(
+            ["x_2", "b_1", "b_2", "delta", "valid"], ["x", "b"], name="t", series_var=["x", "b", "mask"],
+            optional_var=["mask", "jump"],
+        )
+        if not jumps or any(low < 1 or high < low for low, high in jumps) or len(shares or jumps) != len(jumps):
+            raise PixyzError(f"jumps are ranges (first, last) of 1 frame or more, each with a share, got {jumps}, {shares}")
+        self.jumps, self.shares = list(jumps), None if shares is None else list(shares)
+
+    def forward(
+        self, x: Tensor, b: Tensor, mask: Tensor | None = None, jump: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        steps, batch = b.shape[:2]
+        k = self.draw(batch, b) if jump is None else jump.reshape(-1).long()
+        frame = torch.arange(steps, device=b.device).unsqueeze(1) + k
+        valid, frame = frame < steps, frame.clamp(max=steps - 1)
+        if mask is not None:
+            valid = valid & (mask != 0) & (mask.gather(0, frame) != 0)
+        found = {"x_2": x, "b_2": b}
+        found = {n: v.gather(0, frame.unsqueeze(-1).expand_as(v)) for n, v in found.items()}
+        delta = k.to(b.dtype).expand(steps, batch).unsqueeze(-1)
+        return {**found, "b_1": b, "delta": delta, "valid": valid}
+
+    def draw(self, batch: int, like: Tensor) -> Tensor:
+        """Jumps of ``batch`` sequences."""
+        weights = torch.tensor(self.shares or [1.0] * len(self.jumps))
+        first, last = torch.tensor(self.jumps)[torch.multinomial(weights, batch, replacement=True)].unbind(1)
+        return (first + (torch.rand(batch) * (last - first + 1)).long()).to(like.device)
+
+
+class TDVAE(StateSpaceModel):
+    """A TD-VAE of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given; its state is ``z`` and the belief ``b``.
+
+    The objective also takes ``jump [B]``, the frames to skip; drawn if it is not given.  :meth:`jump` skips frames from
+    a state.  ``bound`` and ``log_weight`` are of ``x_{2:T}`` given ``x_1``.
+
+    Args:
+        size: the size of a frame.
+        config: sizes and jumps.
+        fission: as in the other models; there is no loop to split.
+
+    >>> model = TDVAE(3, TDVAEConfig(latent=2, rnn=4, hidden=4))
+    >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
+    torch.Size([])
+    """
+
+    def __init__(self, size: int, config: TDVAEConfig | None = None, fission: bool = True) -> None:
+        super().__init__()
+        config = c = config or TDVAEConfig()
+        if size < 1:
+            raise PixyzError(f"a frame has at least one feature, got size={size}")
+        self.config, self.size = config, size
+        self.context = Context(size, c.rnn, "left", var="b")
+        self.pairs = Jump(c.jumps, c.shares)
+        hidden = [c.hidden, c.hidden, c.latent]
+        self.belief = Gaussian("z", ["b"], "p_B", [c.rnn, *hidden], c.min_scale)
+        self.smoother = Gaussian(
+            "z_1", ["z_2", "b_1", "b_2", "delta"], "q", [c.latent + 2 * c.rnn + 1, *hidden], c.min_scale
+        )
+        self.transition = Gaussian("z_2", ["z_1", "delta"], "p_T", [c.latent + 1, *hidden], c.min_scale, residual=True)
+        layers = [c.latent, c.hidden, c.hidden, size]
+        self.emission = emission_of(c.observation, "x", ["z"], layers, c.min_scale)
+        self._declare(
+            keys=["x"], inference=self.belief, generation=self.transition.at(z_1="z_prev", z_2="z") * self.emission,
+            emission=self.emission, carry={"z": "z_prev"}, init={"z_prev": 0}, context=self.context, also=["b"],
+            fission=fission,
+        )
+        p_b1, p_b2 = self.belief.at(z="z_1", b="b_1"), self.belief.at(z="z_2", b="b_2")
+        p_t, p_d, q = self.transition, self.emission.replace_var(x="x_2", z="z_2"), self.smoother
+
+        def over_time(pairs: Jump, kl: Loss, reduction: str) -> Loss:
+            step = E(p_b2, E(q, LogProb(p_b2) - LogProb(p_t) - LogProb(p_d)) + kl)
+            pairwise = IterativeLoss(
+                step, series_var=["x_2", "b_1", "b_2", "delta"], mask_var="valid", reduction=reduction, fission=fission
+            )
+            return E(self.context, E(pairs, pairwise))
+
+        kl = KullbackLeibler(q, p_b1).named("kl")
+        beta, one = Parameter("beta", default=1.0), Jump([(1, 1)])
+        sampled = KullbackLeibler(q, p_b1, analytical=False)
+        self._express(over_time(self.pairs, beta * kl, "frame"), over_time(one, kl, "sum"), -over_time(one, sampled, "sum"))
+
+    def initial(self, batch: int) -> State:
+        """The learned belief before the first frame, and a draw of ``z`` from it."""
+        b = self.context.initial(batch).detach()
+        return {"z": self.belief.sample({"b": b})["z"], "b": b}
+
+    def jump(self, state: State, frames: Tensor | int, mean: bool = False) -> State:
+        """The state ``frames`` later, in one transition; ``frames`` is a number or ``[B]``."""
+        z = state["z"]
+        delta = torch.as_tensor(frames, dtype=z.dtype, device=z.device).reshape(-1, 1).expand(len(z), 1)
+        drawn = self.transition.sample({"z_1": z, "delta": delta}, return_all=False, sample_mean=mean)
+        return {**state, "z": drawn["z_2"]}
+
+    def _starts(self, state: State) -> dict[str, Tensor]:
+        return {**super()._starts(state), "delta": state["z"].new_ones(len(state["z"]), 1)}
