@@ -27,6 +27,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.decoder import Reconstruction, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
+from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import Policy, State
 
 RESERVED = ("deter", "stoch", "embed", "action", "reward", "cont", "is_first", "is_last", "is_terminal")
@@ -164,7 +165,7 @@ class ContinueHead(Bernoulli):
         return {"logits": self.net(deter, stoch)}
 
 
-class RSSM(nn.Module):
+class RSSM(StateSpaceModel):
     """A recurrent state-space model of dict observations, rewards and continuation.
 
     Args:
@@ -176,6 +177,8 @@ class RSSM(nn.Module):
     Raises:
         PixyzError: an observation key is one of the model's own names, or a shape is neither vector nor image.
     """
+
+    acts = True
 
     def __init__(
         self, shapes: Mapping[str, Sequence[int]], action_size: int, config: RSSMConfig | None = None, fission: bool = True
@@ -204,17 +207,37 @@ class RSSM(nn.Module):
             "init": {"deter_prev": 0, "stoch_prev": 0, "action_prev": 0},
             "lags": {"action_prev": ("action", -1)}, "reset_var": "is_first", "fission": fission,
         }
-        # no submodule: its distributions are registered above, and the state dict shall hold them once
-        self.__dict__["_objective"] = IterativeLoss(
-            E(self.step, self.terms()), reduction="frame", returns=["deter", "stoch"], **self.filter_options
+        # kept as products, so that their plans are kept
+        self.__dict__["_step"] = self.encoder * self.dynamics * self.posterior
+        self.__dict__["_transition"] = self.dynamics * self.prior
+        self._declare(
+            keys=self.keys, inference=self.step, generation=self.transition * self.decoder,
+            emission=self.decoder, carry=self.carry, init={"deter_prev": 0, "stoch_prev": 0}, reset_var="is_first",
+            fission=fission,
+        )
+        q, p = self.posterior, self.prior
+        heads = LogProb(self.decoder) + LogProb(self.reward) + LogProb(self.cont)
+        self._express(
+            IterativeLoss(
+                E(self.step, self.terms()), reduction="frame", returns=["deter", "stoch"], **self.filter_options
+            ),
+            IterativeLoss(E(self.step, KullbackLeibler(q, p) - heads), **self.filter_options),
+            IterativeLoss(E(self.step, heads + LogProb(p) - LogProb(q)), **self.filter_options),
         )
 
     # ---------------------------------------------------------------- expressions
 
     @property
+    def transition(self) -> Distribution:
+        """One step without an observation: ``p(s|h) f(h|...)``."""
+        found: Distribution = self.__dict__["_transition"]
+        return found
+
+    @property
     def step(self) -> Distribution:
         """One step of filtering: ``q(s|h, e) f(h|...) enc(e|x)``."""
-        return self.encoder * self.dynamics * self.posterior
+        found: Distribution = self.__dict__["_step"]
+        return found
 
     def terms(self) -> Loss:
         """What a step costs: reconstruction, reward, continuation and the two KL terms, each named."""
@@ -231,8 +254,7 @@ class RSSM(nn.Module):
         Its variables: the observation keys, ``action``, ``reward [T, B, 1]``, ``cont [T, B, 1]``, ``is_first [T, B]``.
         The state before the first step may be given as ``deter_prev``, ``stoch_prev`` and ``action_prev``.
         """
-        found: Loss = self.__dict__["_objective"]
-        return found
+        return super().objective
 
     def scan(self) -> Scan:
         """The filter over a sequence as a distribution over states."""
@@ -261,19 +283,21 @@ class RSSM(nn.Module):
         like = next(self.parameters())
         return {"deter": like.new_zeros(batch, self.config.deter), "stoch": like.new_zeros(batch, self.config.stoch)}
 
-    def observe(self, state: State, step: Mapping[str, Tensor]) -> State:
+    def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:
         """The state after an observation; ``step`` holds the observation keys, ``action_prev`` and maybe ``is_first``."""
         given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": step["action_prev"]}
         if "is_first" in step:
             keep = (~step["is_first"].bool()).to(given["deter_prev"].dtype).unsqueeze(-1)
             given = {k: v * keep for k, v in given.items()}
-        drawn = self.step.sample({**given, **{k: step[k] for k in self.keys}}, return_all=False)
+        drawn = self.step.sample({**given, **{k: step[k] for k in self.keys}}, return_all=False, sample_mean=mean)
         return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
 
-    def predict(self, state: State, step: Mapping[str, Tensor]) -> State:
+    def predict(self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False) -> State:
         """The state after ``step["action_prev"]``, without an observation."""
+        if step is None:
+            raise PixyzError("an RSSM reads actions: predict needs step={'action_prev': ...}")
         given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": step["action_prev"]}
-        drawn = (self.dynamics * self.prior).sample(given, return_all=False)
+        drawn = self.transition.sample(given, return_all=False, sample_mean=mean)
         return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
 
     def imagine(self, state: State, policy: Policy, horizon: int) -> State:

@@ -203,9 +203,11 @@ class StateSpaceModel(nn.Module):
 
     def _inputs(self, batch: Mapping[str, Tensor], state: State) -> dict[str, Tensor]:
         more = ["mask", *(["action", "action_prev"] if self.acts else [])]
-        if self.recurrence["reset_var"]:
-            more.append(self.recurrence["reset_var"])
-        return {**{k: batch[k] for k in [*self.keys, *more] if k in batch}, **self._starts(state)}
+        found = {k: batch[k] for k in [*self.keys, *more] if k in batch}
+        if reset := self.recurrence["reset_var"]:
+            like = batch[self.keys[0]]
+            found[reset] = batch[reset] if reset in batch else like.new_zeros(like.shape[:2], dtype=torch.bool)
+        return {**found, **self._starts(state)}
 
     def _draw(self, name: str, given: Mapping[str, Tensor], mean: bool) -> dict[str, Tensor]:
         scan: Scan = self.__dict__[name]

@@ -22,23 +22,68 @@ Policy = Callable[[State], Tensor]
 
 @runtime_checkable
 class SequenceModel(Protocol):
-    """A model of series."""
+    """A model of series ``[T, B, ...]``; ``mask [T, B]`` marks valid frames where a batch is ragged.
+
+    Three properties say which clauses of the contract a model takes on (``tests/worldmodels/test_contract.py``).
+    """
+
+    keys: list[str]
+    """The observed variables."""
+    causal: bool
+    """The objective's posterior reads past and present only."""
+    smooths: bool
+    """It is a :class:`Smoother`."""
+    acts: bool
+    """Its transitions read ``action_prev``; batches hold ``action``, and ``action[t]`` follows ``x[t]``."""
 
     @property
     def objective(self) -> Loss:
-        """What is minimised; prints as the paper's equation."""
+        """What is minimised, a mean over valid frames; prints as the paper's equation."""
+        ...
+
+    @property
+    def bound(self) -> Loss:
+        """An upper bound of the nats of each sequence, ``[B]``."""
+        ...
+
+    @property
+    def log_weight(self) -> Loss:
+        """A draw of the log of an unbiased estimate of each sequence's likelihood, ``[B]``."""
         ...
 
     def initial(self, batch: int) -> State:
         """The state before the first step."""
         ...
 
-    def observe(self, state: State, step: Mapping[str, Tensor]) -> State:
+    def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:
         """One step of filtering: the state after an observation."""
         ...
 
-    def predict(self, state: State, step: Mapping[str, Tensor]) -> State:
+    def predict(self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False) -> State:
         """One step without an observation."""
+        ...
+
+    def filter(self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False) -> State:
+        """The state at each frame given the frames up to it."""
+        ...
+
+    def sample(
+        self, state: State, steps: int | None = None, action: Tensor | None = None, mean: bool = False
+    ) -> dict[str, Tensor]:
+        """States and observations of the steps after ``state``, without data."""
+        ...
+
+    def reconstruct(self, batch: Mapping[str, Tensor], mean: bool = True) -> dict[str, Tensor]:
+        """Observations drawn again from the inferred states."""
+        ...
+
+
+@runtime_checkable
+class Smoother(SequenceModel, Protocol):
+    """A model of series whose posterior reads frames to come."""
+
+    def smooth(self, batch: Mapping[str, Tensor], mean: bool = False) -> State:
+        """The state at each frame given all frames."""
         ...
 
 

@@ -118,12 +118,12 @@ def open_step(
         series = {n: builder.point(rules.blank, mask, s, label=n) for n, s in series.items()}
     like = next(iter(series.values()), None)
     for name, (source, shift) in r.lags.items():
+        moved = raw.lag_source[name]
+        if mask is not None:
+            moved = builder.point(rules.blank, mask, moved, label=name)
         if name in r.init:
-            series[name] = _filled_lag(r, builder, scope, name, source, shift, raw.lag_source[name], first, axis)
-        elif mask is not None:
-            series[name] = builder.point(rules.blank, mask, raw.lag_source[name], label=name)
-        else:
-            series[name] = raw.lag_source[name]
+            moved = _filled_lag(r, builder, scope, name, source, shift, moved, first, axis)
+        series[name] = moved
     for name in r.timestep_var:
         series[name] = raw.clock(builder)
     if slices is not None:

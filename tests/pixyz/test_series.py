@@ -62,6 +62,27 @@ def test_a_lag_with_a_start_is_filled(x: Tensor) -> None:
     torch.testing.assert_close(given, torch.cat([N(start, 1.0).log_prob(x[:1]).sum(-1), pairs(x)]))
 
 
+def test_a_filled_lag_of_a_masked_frame_has_no_gradient(x: Tensor) -> None:
+    """Whatever a masked frame holds, it reaches nothing: not the value, and not the weights as 0 * NaN."""
+    net = Leaky()
+    net.gain = torch.nn.Parameter(torch.ones(D))  # type: ignore[assignment]
+    net.forward = lambda h_prev, x: {"loc": 0.5 * h_prev + net.gain * x}  # type: ignore[method-assign]
+    loss = IterativeLoss(
+        E(net.at(x="x_prev"), Parameter("h")).sum(), series_var="y", lags={"x_prev": ("x", -1)},
+        update_value={"h": "h_prev"}, init={"h_prev": 0, "x_prev": 0}, mask_var="mask",
+    )
+    mask = torch.ones(T, B)
+    mask[3:, 0] = 0
+    found = []
+    for fill in (0.0, float("nan")):
+        dirty = torch.where(mask[..., None] != 0, x, torch.tensor(fill))
+        torch.manual_seed(0)
+        value = loss.eval({"x": dirty, "y": x, "mask": mask})
+        found.append((value, *torch.autograd.grad(value, [net.gain])))
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+    assert found[0][1].abs().min() > 0
+
+
 def test_lags_are_cut_where_a_sequence_begins(x: Tensor) -> None:
     first = torch.zeros(T, B)
     first[0], first[3, 1] = 1, 1

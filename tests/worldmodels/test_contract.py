@@ -1,0 +1,278 @@
+"""The contract of sequence models, clause by clause, over every model.
+
+Draws are made still where two computations are to be compared exactly: base noise is replaced by a constant.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from pixyz.distributions import Bernoulli, GroupedOneHot, Normal
+from pixyz.types import PixyzError
+from worldmodels.dmm import DMM, DMMConfig
+from worldmodels.estimators import estimate
+from worldmodels.rssm import RSSM, RSSMConfig
+from worldmodels.state_space import StateSpaceModel
+from worldmodels.td_vae import TDVAE, TDVAEConfig
+from worldmodels.types import LatentDynamics, SequenceModel, Smoother
+from worldmodels.vrnn import VRNN, VRNNConfig
+
+T, B, D, A = 6, 4, 3, 2
+
+
+def dmm(reads: str, observation: str = "bernoulli") -> Callable[[bool], StateSpaceModel]:
+    config = DMMConfig(3, 5, 4, 6, reads, observation, dropout=0.0)  # type: ignore[arg-type]
+    return lambda fission: DMM(D, config, fission)
+
+
+def rssm(latent: str) -> Callable[[bool], StateSpaceModel]:
+    config = RSSMConfig(
+        latent, deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1  # type: ignore[arg-type]
+    )
+    return lambda fission: RSSM({"x": (D,)}, A, config, fission)
+
+
+MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
+    "dmm": dmm("right"),
+    "dmm_filter": dmm("left"),
+    "dmm_both": dmm("both", "gaussian"),
+    "vrnn": lambda fission: VRNN(D, VRNNConfig(3, 5, 8), fission),
+    "td_vae": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4), fission),
+    "td_vae_jumpy": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4, ((1, 2), (2, 4)), (0.8, 0.2)), fission),
+    "rssm_gaussian": rssm("gaussian"),
+    "rssm_categorical": rssm("categorical"),
+}
+TEXTS = {
+    "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{q(z|z_{q prev},h)} \left[- \log p(x|z) \right] + "
+    r"\beta D_{KL} \left[q(z|z_{q prev},h)||p(z|z_{prev}) \right] \right]",
+    "vrnn": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{f(h|e,z,h_{prev})q(z|e,h_{prev})\phi(e|x)} \left[- \log p(x|z,h_{prev}) + "
+    r"\beta D_{KL} \left[q(z|e,h_{prev})||p(z|h_{prev}) \right] \right]",
+    "td_vae": r"\mathbb{E}_{f(b|x)} \left[\mathbb{E}_{t(x_{2},b_{1},b_{2},\delta,valid|x,b)} \left[\sum_{t=0}^{t_{max} - 1} "
+    r"\mathbb{E}_{p_{B}(z_{2}|b_{2})} \left[\mathbb{E}_{q(z_{1}|z_{2},b_{1},b_{2},\delta)} \left[\log p_{B}(z_{2}|b_{2}) - "
+    r"\log p_{T}(z_{2}|z_{1},\delta) - \log p(x_{2}|z_{2}) \right] + \beta D_{KL} \left[q(z_{1}|z_{2},b_{1},b_{2},\delta)||"
+    r"p_{B}(z_{1}|b_{1}) \right] \right] \right] \right]",
+}
+every = pytest.mark.parametrize("name", MODELS)
+
+
+def make(name: str, fission: bool = True) -> StateSpaceModel:
+    torch.manual_seed(0)
+    model = MODELS[name](fission).double().eval()
+    with torch.no_grad():  # layers that start at zero shall matter
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return model
+
+
+def data(steps: int = T, batch: int = B) -> dict[str, Tensor]:
+    """What every model reads; frames are bits, so that all densities take them."""
+    g = torch.Generator().manual_seed(1)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
+    return {
+        "x": (draw(steps, batch, D) > 0).double(), "action": torch.tanh(draw(steps, batch, A)),
+        "reward": draw(steps, batch, 1), "cont": torch.ones(steps, batch, 1, dtype=torch.float64),
+        "is_first": torch.zeros(steps, batch, dtype=torch.bool),
+    }
+
+
+def ragged(lengths: tuple[int, ...] = (6, 3, 5, 2)) -> dict[str, Tensor]:
+    return {**data(), "mask": (torch.arange(T)[:, None] < torch.tensor(lengths)).double()}
+
+
+def rows(batch: dict[str, Tensor], start: int, stop: int) -> dict[str, Tensor]:
+    return {k: v[start:stop] for k, v in batch.items()}
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Base noise is 0.3 everywhere."""
+
+    def constant(shape: tuple[int, ...], like: Tensor) -> Tensor:
+        return torch.full(tuple(shape), 0.3, dtype=like.dtype)
+
+    monkeypatch.setattr(Normal, "noise", staticmethod(constant))
+    monkeypatch.setattr(Bernoulli, "noise", staticmethod(constant))
+    monkeypatch.setattr(
+        GroupedOneHot, "noise", staticmethod(lambda shape, like: constant((*shape[:-1], 1), like))
+    )
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert set(a) == set(b)
+    for k in a:
+        torch.testing.assert_close(a[k], b[k], rtol=1e-9, atol=1e-10)
+
+
+@every
+def test_it_is_a_sequence_model(name: str) -> None:
+    model = make(name)
+    assert isinstance(model, SequenceModel) and (isinstance(model, Smoother) or not model.smooths)
+    assert isinstance(model, LatentDynamics) == model.acts
+    if name in TEXTS:
+        assert model.objective.loss_text == TEXTS[name]
+    assert len(list(model.named_parameters(remove_duplicate=False))) == len(list(model.parameters()))  # held once
+    twin = copy.deepcopy(model)
+    torch.manual_seed(2)
+    value = model.objective.eval(data())
+    torch.manual_seed(2)
+    assert torch.equal(twin.objective.eval(data()), value)
+    with torch.no_grad():
+        next(twin.parameters()).add_(1.0)
+    torch.manual_seed(2)
+    assert not torch.equal(twin.objective.eval(data()), value)
+
+
+@every
+def test_filtering_a_chopped_sequence_equals_filtering_the_whole(name: str) -> None:
+    model, x = make(name), ragged((6, 3, 5, 6))
+    whole = model.filter(x, mean=True)
+    head = model.filter(rows(x, 0, 3), mean=True)
+    state = {k: v[-1] for k, v in head.items()}
+    tail = model.filter({**rows(x, 3, 6), "action_prev": x["action"][2]}, state, mean=True)
+    same(whole, {k: torch.cat([head[k], tail[k]]) for k in head})
+
+
+@every
+def test_observing_step_by_step_is_filtering(name: str) -> None:
+    model, x = make(name), data()
+    whole, state = model.filter(x, mean=True), model.initial(B)
+    if name.startswith("td_vae"):  # its first state is a draw
+        assert not torch.equal(state["z"], model.initial(B)["z"])
+    for t in range(T):
+        step = {"x": x["x"][t], "action_prev": x["action"][t - 1] if t else torch.zeros_like(x["action"][0])}
+        state = model.observe(state, step, mean=True)
+        same(state, {k: v[t] for k, v in whole.items()})
+
+
+@every
+def test_filtering_does_not_look_ahead_and_smoothing_does(name: str) -> None:
+    model, x = make(name), data()
+    other = {**x, "x": x["x"].clone()}
+    other["x"][4:] = 1 - other["x"][4:]
+    seen, changed = model.filter(x, mean=True), model.filter(other, mean=True)
+    same({k: v[:4] for k, v in seen.items()}, {k: v[:4] for k, v in changed.items()})
+    assert any((seen[k][4:] - changed[k][4:]).abs().max() > 1e-6 for k in seen)
+    if not model.smooths:
+        with pytest.raises(PixyzError, match="filter"):
+            model.smooth(x)
+        return
+    seen, changed = model.smooth(x, mean=True), model.smooth(other, mean=True)
+    assert all((seen[k][:4] - changed[k][:4]).abs().max() > 1e-9 for k in seen)
+
+
+@every
+def test_prediction_with_recorded_actions_is_imagination(name: str) -> None:
+    model, x = make(name), data()
+    state = {k: v[-1] for k, v in model.filter(x, mean=True).items()}
+    action = x["action"].flip(0)
+    dreamt = model.sample(state, T, action if model.acts else None, mean=True)
+    assert dreamt["x"].shape == (T, B, D)
+    at = state
+    for t in range(T):
+        at = model.predict(at, {"action_prev": action[t]}, mean=True)
+        same({k: at[k] for k in at if k in dreamt}, {k: dreamt[k][t] for k in at if k in dreamt})
+    if isinstance(model, LatentDynamics):
+        with pytest.raises(PixyzError, match="action"):
+            model.sample(state, T)
+
+
+@every
+@pytest.mark.usefixtures("still")
+def test_a_ragged_batch_equals_its_sequences_one_by_one(name: str) -> None:
+    model, lengths = make(name), (6, 3, 5, 2)
+    x = ragged(lengths)
+    nats, weights, states = model.bound.eval(x), model.log_weight.eval(x), model.filter(x)
+    frames, total = 0, 0.0
+    pairs = 1 if name.startswith("td_vae") else 0
+    for i, length in enumerate(lengths):
+        one = {k: v[:length, i : i + 1] for k, v in x.items() if k != "mask"}
+        torch.testing.assert_close(model.bound.eval(one), nats[i : i + 1])
+        torch.testing.assert_close(model.log_weight.eval(one), weights[i : i + 1])
+        if not name.startswith("td_vae"):
+            same({k: v[-1] for k, v in model.filter(one).items()}, {k: v[-1, i : i + 1] for k, v in states.items()})
+        if "jumpy" not in name:
+            frames, total = frames + length - pairs, total + model.objective.eval(one) * (length - pairs)
+    if frames:
+        torch.testing.assert_close(model.objective.eval(x), total / frames)
+
+
+@every
+def test_masked_frames_change_nothing(name: str) -> None:
+    model, x = make(name), ragged()
+    dirty = {k: v.clone() for k, v in x.items()}
+    for k in ("x", "action", "reward", "cont"):
+        dirty[k][dirty["mask"] == 0] = float("nan")
+    found = []
+    for batch in (x, dirty):
+        torch.manual_seed(3)
+        value = model.objective.eval(batch)
+        found.append([value, *torch.autograd.grad(value, list(model.parameters()), allow_unused=True)])
+        torch.manual_seed(3)
+        found[-1] += [model.bound.eval(batch), model.log_weight.eval(batch), *model.filter(batch).values()]
+    for a, b in zip(*found, strict=True):
+        assert a is None or (torch.isfinite(a).all() and torch.equal(a, b))
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n != "rssm_categorical"])  # its gradient is straight-through
+def test_gradients_are_those_of_the_bound(name: str) -> None:
+    """Along a random direction, against a central difference, on the same draws."""
+    model, x = make(name), ragged()
+    parameters = list(model.parameters())
+    direction = [torch.randn_like(p) for p in parameters]
+
+    def moved(by: float) -> Tensor:
+        with torch.no_grad():
+            for p, d in zip(parameters, direction, strict=True):
+                p.add_(by * d)
+        torch.manual_seed(4)
+        return model.bound.eval(x).sum()
+
+    grads = torch.autograd.grad(moved(0.0), parameters, allow_unused=True)
+    slope = sum((g * d).sum() for g, d in zip(grads, direction, strict=True) if g is not None)
+    numeric = (moved(1e-6) - moved(-2e-6)) / 2e-6
+    torch.testing.assert_close(slope, numeric, rtol=1e-6, atol=1e-6)
+
+
+@every
+def test_the_loop_equals_its_split_form(name: str) -> None:
+    x, found = ragged(), []
+    for fission in (True, False):
+        model = make(name, fission)
+        torch.manual_seed(5)
+        value = model.objective.eval(x)
+        found.append([value, *torch.autograd.grad(value, list(model.parameters()), allow_unused=True)])
+    for a, b in zip(*found, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+@every
+def test_draws_of_the_log_weight_average_to_the_bound(name: str) -> None:
+    model, x = make(name), ragged()
+    repeated = {k: v.repeat_interleave(2000, 1) for k, v in x.items()}
+    torch.manual_seed(6)
+    with torch.no_grad():
+        weights, bound = (e.eval(repeated).unflatten(0, (B, 2000)) for e in (model.log_weight, model.bound))
+    error = (weights.var(1) / 2000 + bound.var(1) / 2000).sqrt()
+    assert ((weights.mean(1) + bound.mean(1)).abs() < 5 * error).all()
+    found = estimate(model.log_weight, x, 200)
+    assert found.log_weights.shape == (200, B) and (found.importance > found.bound).all()
+
+
+@every
+def test_samples_and_reconstructions_have_the_observations_shape(name: str) -> None:
+    model, x = make(name), ragged()
+    assert model.reconstruct(x)["x"].shape == (T, B, D)
+    drawn = model.sample(model.initial(B), 7, torch.zeros(7, B, A).double() if model.acts else None)
+    assert drawn["x"].shape == (7, B, D) and all(v.shape[:2] == (7, B) for v in drawn.values())
+    with pytest.raises(PixyzError):
+        model.filter({})
