@@ -1,7 +1,7 @@
 """How benchmarks take times: contenders in turn in one process, CPU seconds of one thread, medians of ratios by round.
 
-A contender in another process (an old library with the same import name) is a callable that returns the seconds it took;
-all others are timed here.
+A contender in another process (an old library with the same import name) is :class:`Remote` and says what it took; all
+others are functions and timed here.
 """
 
 from __future__ import annotations
@@ -9,16 +9,25 @@ from __future__ import annotations
 import gc
 import json
 import platform
+import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from agents.process import prepare_process
 from agents.rundir import origin
 
-Task = Callable[[], "float | None"]
+
+class Remote(Protocol):
+    """A contender in another process."""
+
+    def run(self, times: int) -> float:
+        """Do it so often; the CPU seconds of all together."""
+
+
+Task = Callable[[], None] | Remote
 
 
 def prepare() -> None:
@@ -26,29 +35,43 @@ def prepare() -> None:
     prepare_process(1)
 
 
-def contend(tasks: Mapping[str, Task], rounds: int, repeat: int = 1, warmup: int = 3) -> dict[str, list[float]]:
-    """CPU seconds of each contender in each round (of ``repeat`` calls); who begins changes from round to round."""
+def contend(
+    tasks: Mapping[str, Task], rounds: int, repeat: int | Mapping[str, int] = 1, warmup: int = 3
+) -> dict[str, list[float]]:
+    """CPU seconds of each contender in each round (of ``repeat`` calls); the order of turns changes from round to round."""
     for task in tasks.values():
-        for _ in range(warmup):
-            task()
+        spend(task, warmup)
     names, seconds = list(tasks), {name: [] for name in tasks}
     gc.collect()
     for i in range(rounds):
-        shift = i % len(names)
-        for name in names[shift:] + names[:shift]:
-            task, told = tasks[name], 0.0
-            began = time.process_time()
-            for _ in range(repeat):
-                told += task() or 0.0
-            seconds[name].append((told or time.process_time() - began) / repeat)
+        for name in random.Random(i).sample(names, len(names)):
+            times = repeat if isinstance(repeat, int) else repeat[name]
+            seconds[name].append(spend(tasks[name], times) / times)
     return seconds
 
 
+def spend(task: Task, times: int) -> float:
+    """CPU seconds of so many calls."""
+    if not callable(task):
+        return task.run(times)
+    began = time.process_time()
+    for _ in range(times):
+        task()
+    return time.process_time() - began
+
+
 def record(
-    path: Path, what: str, about: Mapping[str, Any], seconds: Mapping[str, list[float]], baseline: str
+    path: Path | None, what: str, about: Mapping[str, Any], seconds: Mapping[str, list[float]], baseline: str,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """Append a JSON line: medians, ratios to ``baseline`` round by round (median, first and third quartile)."""
-    ratios = {k: [a / b for a, b in zip(v, seconds[baseline], strict=True)] for k, v in seconds.items() if k != baseline}
+    """Append a JSON line: medians, ratios to ``baseline`` round by round (median, first and third quartile).
+
+    Args:
+        path: the file; None only prints.
+        pairs: further ratios, the first contender's time over the second's, under ``"a/b"``.
+    """
+    ratios = {k: by_round(v, seconds[baseline]) for k, v in seconds.items() if k != baseline}
+    ratios |= {f"{a}/{b}": by_round(seconds[a], seconds[b]) for a, b in pairs if a in seconds and b in seconds}
     line = {
         "benchmark": what, **about, "rounds": len(seconds[baseline]), "threads": 1, "baseline": baseline,
         "cpu_seconds": {k: round(statistics.median(v), 6) for k, v in seconds.items()},
@@ -57,11 +80,22 @@ def record(
         "machine": platform.processor() or platform.machine(),
         **{k: v for k, v in origin().items() if k in ("commit", "dirty", "versions")},
     }
+    if path is not None:
+        append(path, line)
+    print(what, *(f"{k}={v}" for k, v in about.items()), line["ratio"], flush=True)
+    return line
+
+
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Add a JSON line to a file of results."""
     path.parent.mkdir(exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-    print(what, *(f"{k}={v}" for k, v in about.items()), line["ratio"], flush=True)
-    return line
+
+
+def by_round(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """Ratios of times, round by round."""
+    return [x / y for x, y in zip(a, b, strict=True)]
 
 
 def _quartiles(values: list[float]) -> tuple[float, float]:
