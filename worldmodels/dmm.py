@@ -139,7 +139,10 @@ class DMM(StateSpaceModel):
             return E(self.context, IterativeLoss(step, reduction=reduction, **self.recurrence))
 
         beta = Parameter("beta", default=1.0)
-        self._express(over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"))
+        self._express(
+            over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
+            IterativeLoss(weight, reduction=None, returns="z", **self.recurrence),
+        )
 
     def initial(self, batch: int) -> State:
         """The learned ``z_0`` of the prior, ``z_q_0`` of inference (and the first ``h``)."""

@@ -217,12 +217,14 @@ class RSSM(StateSpaceModel):
         )
         q, p = self.posterior, self.prior
         heads = LogProb(self.decoder) + LogProb(self.reward) + LogProb(self.cont)
+        weight = E(self.step, heads + LogProb(p) - LogProb(q))
         self._express(
             IterativeLoss(
                 E(self.step, self.terms()), reduction="frame", returns=["deter", "stoch"], **self.filter_options
             ),
             IterativeLoss(E(self.step, KullbackLeibler(q, p) - heads), **self.filter_options),
-            IterativeLoss(E(self.step, heads + LogProb(p) - LogProb(q)), **self.filter_options),
+            IterativeLoss(weight, **self.filter_options),
+            IterativeLoss(weight, reduction=None, returns=["deter", "stoch"], **self.filter_options),
         )
 
     # ---------------------------------------------------------------- expressions

@@ -74,8 +74,8 @@ class StateSpaceModel(nn.Module):
             _reconstruct=Scan(inference * rec, **{**self.recurrence, "series_var": read}), _samplers={},
         )
 
-    def _express(self, objective: Loss, bound: Loss, log_weight: Loss) -> None:
-        self.__dict__.update(_objective=objective, _bound=bound, _log_weight=log_weight)
+    def _express(self, objective: Loss, bound: Loss, log_weight: Loss, step_weight: Loss | None = None) -> None:
+        self.__dict__.update(_objective=objective, _bound=bound, _log_weight=log_weight, _step_weight=step_weight)
 
     # ---------------------------------------------------------------- expressions
 
@@ -96,6 +96,25 @@ class StateSpaceModel(nn.Module):
         """One draw of ``log p(x, z) - log q(z|x)`` of each sequence, ``[B]``, for :mod:`worldmodels.estimators`."""
         found: Loss = self.__dict__["_log_weight"]
         return found
+
+    @property
+    def step_weight(self) -> Loss:
+        """The part of the log-weight that each frame adds, ``[T, B]``, for :func:`worldmodels.particles.particle_filter`.
+
+        It reads the context as a series where the model has one, and returns what is carried on after the last frame.
+        """
+        found: Loss | None = self.__dict__["_step_weight"]
+        if found is None:
+            raise PixyzError(f"the weight of {type(self).__name__} has no part for each frame that reads the state before it")
+        return found
+
+    def read_context(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What inference reads of whole sequences, ``[T, B, ...]``; empty for a model without such a network."""
+        context: Context | None = self.__dict__["_context"]
+        if context is None:
+            return {}
+        given = {k: batch[k] for k in [*context.cond_var, "mask"] if k in batch}
+        return context.sample(given, return_all=False, reparam=True)
 
     # ---------------------------------------------------------------- states
 
@@ -128,7 +147,7 @@ class StateSpaceModel(nn.Module):
             raise PixyzError(f"{type(self).__name__} filters and does not smooth; use filter()")
         state = self.initial(self._rows(batch))
         given = self._inputs(batch, state)
-        given.update(self._smooth_context(batch))
+        given.update(self.read_context(batch))
         return self._held(self._draw("_filter", given, mean), given, batch, state)
 
     def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:
@@ -183,7 +202,7 @@ class StateSpaceModel(nn.Module):
         state = self.initial(self._rows(batch))
         given = self._inputs(batch, state)
         if self.__dict__["_context"] is not None:
-            given.update(self._smooth_context(batch) if self.smooths else self._filter_context(batch, state))
+            given.update(self.read_context(batch) if self.smooths else self._filter_context(batch, state))
         drawn = self._draw("_reconstruct", given, mean)
         return {k: drawn[k + REC] for k in self.keys}
 
@@ -212,10 +231,6 @@ class StateSpaceModel(nn.Module):
     def _draw(self, name: str, given: Mapping[str, Tensor], mean: bool) -> dict[str, Tensor]:
         scan: Scan = self.__dict__[name]
         return scan.sample(given, return_all=False, sample_mean=mean)
-
-    def _smooth_context(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        context: Context = self.__dict__["_context"]
-        return context.sample({k: batch[k] for k in [*context.cond_var, "mask"] if k in batch}, return_all=False)
 
     def _filter_context(self, batch: Mapping[str, Tensor], state: State) -> dict[str, Tensor]:
         """What a context reads up to each frame: of the forward network, or of each frame alone."""

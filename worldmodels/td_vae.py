@@ -3,11 +3,13 @@ r"""TD-VAE: the temporal difference variational auto-encoder, Gregor et al. 2019
 .. math::
     b_t = f(x_{1:t}), \quad t_2 = t_1 + \delta
 
-    L = \mathbb{E}_{p_B(z_2|b_2)}\Big[\mathbb{E}_{q(z_1|z_2, b_1, b_2)}
-        [\log p_B(z_2|b_2) - \log p_T(z_2|z_1) - \log p_D(x_2|z_2)] + D_{KL}[q(z_1|z_2, b_1, b_2) \| p_B(z_1|b_1)]\Big]
+    L = \mathbb{E}_{p_B(z_2|b_2)}\Big[\beta \big(\mathbb{E}_{q(z_1|z_2, b_1, b_2)}
+        [\log p_B(z_2|b_2) - \log p_T(z_2|z_1)] + D_{KL}[q(z_1|z_2, b_1, b_2) \| p_B(z_1|b_1)]\big)
+        - \log p_D(x_2|z_2)\Big]
 
-(their eq. 6 and 8, a mean over all :math:`t_1` and all sequences.)  With :math:`\delta = 1` it is the sequential model, a
-bound of :math:`\log p(x_{2:T}|x_1)`; with jumps drawn for each sequence, transitions learn to skip :math:`\delta` frames.
+(their eq. 6 and 8, a mean over all :math:`t_1` and all sequences; theirs is :math:`\beta = 1`.)  With
+:math:`\delta = 1` it is the sequential model, a bound of :math:`\log p(x_{2:T}|x_1)`; with jumps drawn for each sequence,
+transitions learn to skip :math:`\delta` frames.
 """
 
 from __future__ import annotations
@@ -131,16 +133,17 @@ class TDVAE(StateSpaceModel):
         p_b1, p_b2 = self.belief.at(z="z_1", b="b_1"), self.belief.at(z="z_2", b="b_2")
         p_t, p_d, q = self.transition, self.emission.replace_var(x="x_2", z="z_2"), self.smoother
 
-        def over_time(pairs: Jump, kl: Loss, reduction: str) -> Loss:
-            step = E(p_b2, E(q, LogProb(p_b2) - LogProb(p_t) - LogProb(p_d)) + kl)
+        def over_time(pairs: Jump, latent: Loss, reduction: str) -> Loss:
+            step = E(p_b2, latent - LogProb(p_d))
             pairwise = IterativeLoss(
                 step, series_var=["x_2", "b_1", "b_2", "delta"], mask_var="valid", reduction=reduction, fission=fission
             )
             return E(self.context, E(pairs, pairwise))
 
-        kl = KullbackLeibler(q, p_b1).named("kl")
-        beta, one = Parameter("beta", default=1.0), Jump([(1, 1)])
-        sampled = KullbackLeibler(q, p_b1, analytical=False)
+        one, beta = Jump([(1, 1)]), Parameter("beta", default=1.0)
+        gap = LogProb(p_b2) - LogProb(p_t)
+        kl = E(q, gap) + KullbackLeibler(q, p_b1)
+        sampled = E(q, gap + LogProb(q) - LogProb(p_b1))  # one draw of z_1 for all: a weight is one path's
         self._express(over_time(self.pairs, beta * kl, "frame"), over_time(one, kl, "sum"), -over_time(one, sampled, "sum"))
 
     def initial(self, batch: int) -> State:

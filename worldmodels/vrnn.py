@@ -100,13 +100,16 @@ class VRNN(StateSpaceModel):
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
 
-        def over_time(term: Loss, reduction: str) -> Loss:
-            return IterativeLoss(E(inference, term), reduction=reduction, **self.recurrence)
+        def over_time(term: Loss, reduction: str | None) -> Loss:
+            return IterativeLoss(E(inference, term), reduction=reduction, returns="h", **self.recurrence)
 
         cost, kl = (-LogProb(p_x)).named("rec"), KullbackLeibler(q, p_z).named("kl")
         weight = LogProb(p_x) + LogProb(p_z) - LogProb(q)
         beta = Parameter("beta", default=1.0)
-        self._express(over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"))
+        self._express(
+            over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
+            over_time(weight, None),
+        )
 
     def initial(self, batch: int) -> State:
         """Zeros: ``h [B, H]``."""

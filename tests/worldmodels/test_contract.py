@@ -53,9 +53,9 @@ TEXTS = {
     "vrnn": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{f(h|e,z,h_{prev})q(z|e,h_{prev})\phi(e|x)} \left[- \log p(x|z,h_{prev}) + "
     r"\beta D_{KL} \left[q(z|e,h_{prev})||p(z|h_{prev}) \right] \right]",
     "td_vae": r"\mathbb{E}_{f(b|x)} \left[\mathbb{E}_{t(x_{2},b_{1},b_{2},\delta,valid|x,b)} \left[\sum_{t=0}^{t_{max} - 1} "
-    r"\mathbb{E}_{p_{B}(z_{2}|b_{2})} \left[\mathbb{E}_{q(z_{1}|z_{2},b_{1},b_{2},\delta)} \left[\log p_{B}(z_{2}|b_{2}) - "
-    r"\log p_{T}(z_{2}|z_{1},\delta) - \log p(x_{2}|z_{2}) \right] + \beta D_{KL} \left[q(z_{1}|z_{2},b_{1},b_{2},\delta)||"
-    r"p_{B}(z_{1}|b_{1}) \right] \right] \right] \right]",
+    r"\mathbb{E}_{p_{B}(z_{2}|b_{2})} \left[\beta \left(\mathbb{E}_{q(z_{1}|z_{2},b_{1},b_{2},\delta)} \left[\log "
+    r"p_{B}(z_{2}|b_{2}) - \log p_{T}(z_{2}|z_{1},\delta) \right] + D_{KL} \left[q(z_{1}|z_{2},b_{1},b_{2},\delta)||"
+    r"p_{B}(z_{1}|b_{1}) \right]\right) - \log p(x_{2}|z_{2}) \right] \right] \right]",
 }
 every = pytest.mark.parametrize("name", MODELS)
 
