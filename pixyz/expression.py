@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import sympy
 
 LossLike = Union["Loss", float, int, Tensor]
+_NO_ROWS: frozenset[str] = frozenset()
 
 
 class Loss(nn.Module):
@@ -121,7 +122,9 @@ class Loss(nn.Module):
             return (value, {**values, **found} if return_all else found) if return_dict else value
         if "_parameter_names" not in self.__dict__:
             self._parameter_names = [m.variable for m in self.modules() if isinstance(m, Parameter)]
-        rows = frozenset([n for n in self._parameter_names if isinstance(values.get(n), Tensor) and values[n].ndim])
+        rows = _NO_ROWS
+        if self._parameter_names:
+            rows = frozenset([n for n in self._parameter_names if isinstance(values.get(n), Tensor) and values[n].ndim])
         results = self._plans.run((return_dict, rows), values, self._build(return_dict, rows), lambda: type(self).__name__)
         value = results.pop("")
         return (value, {**values, **results} if return_all else results) if return_dict else value
@@ -184,8 +187,10 @@ class Loss(nn.Module):
     def _values(self, x_dict: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if x_dict is None:
             x_dict = {}
-        values = as_tensor_dict(x_dict, () if isinstance(x_dict, Mapping) else self.input_var, "the loss")
-        values.update(kwargs)
+        known = () if type(x_dict) is dict or isinstance(x_dict, Mapping) else self.input_var
+        values = as_tensor_dict(x_dict, known, "the loss")
+        if kwargs:
+            values.update(kwargs)
         return values
 
     def _build(self, everything: bool, rows: frozenset[str]) -> Callable[[Builder], dict[str, Slot]]:

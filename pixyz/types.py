@@ -80,7 +80,7 @@ def names(var: VarSpec | None, what: str = "var") -> list[str]:
 
 def as_tensor_dict(x: Any, input_var: Sequence[str], owner: str) -> dict[str, Any]:
     """A dict of variables from a mapping, a tensor (the first input variable) or a list (all of them, in order)."""
-    if isinstance(x, Mapping):
+    if type(x) is dict or isinstance(x, Mapping):
         return dict(x)
     if isinstance(x, (list, tuple)):
         if len(x) != len(input_var):

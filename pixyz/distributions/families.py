@@ -201,7 +201,9 @@ class Bernoulli(ParametricDistribution):
     def minus_log_density(x: Tensor, logits: Tensor) -> Tensor:
         if x.shape != logits.shape:
             x, logits = torch.broadcast_tensors(x, logits)
-        return F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
+        if x.dtype is not logits.dtype:
+            x = x.to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits, x, reduction="none")
 
     @staticmethod
     def mean_of(probs: Tensor) -> Tensor:

@@ -157,19 +157,20 @@ class KLToConstant:
     __name__ = "kl_normal_to_constant"
 
     def __init__(self) -> None:
-        self._seen: tuple[Any, ...] = ()
+        self._seen: tuple[Any, ...] = (None, None, 0, 0)
         self._standard = False
+        self._shape: torch.Size | None = None  # of parameters for which the shorter formula is right
 
     def __call__(self, p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
-        seen = self._seen
-        if not seen or q_loc is not seen[0] or q_scale is not seen[1] or (q_loc._version, q_scale._version) != seen[2]:
+        loc, scale, *versions = self._seen
+        if q_loc is not loc or q_scale is not scale or [q_loc._version, q_scale._version] != versions:
+            self._seen, self._shape = (q_loc, q_scale, q_loc._version, q_scale._version), None
             self._standard = bool((q_loc == 0).all()) and bool((q_scale == 1).all()) and q_loc.shape == q_scale.shape
-            self._seen = (q_loc, q_scale, (q_loc._version, q_scale._version))
-        if (
-            self._standard and p_loc.shape == p_scale.shape and not (q_loc.requires_grad or q_scale.requires_grad)
-            and p_loc.shape[p_loc.ndim - q_loc.ndim + 1 :] == q_loc.shape[1:]
-        ):
-            return 0.5 * (p_scale * p_scale + p_loc * p_loc - 1.0) - p_scale.log()
+        if self._standard and p_loc.shape == p_scale.shape and not q_loc.requires_grad and not q_scale.requires_grad:
+            if p_loc.shape != self._shape and p_loc.shape[p_loc.ndim - q_loc.ndim + 1 :] == q_loc.shape[1:]:
+                self._shape = p_loc.shape
+            if p_loc.shape == self._shape:
+                return 0.5 * (p_scale * p_scale + p_loc * p_loc - 1.0) - p_scale.log()
         return kl_normal(p_loc, p_scale, q_loc, q_scale)
 
     def __eq__(self, other: object) -> bool:

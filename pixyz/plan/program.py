@@ -151,7 +151,7 @@ class PlanCache:
         """The plan for ``key`` whose decisions on optional inputs match ``given``; built at the first call."""
         key = (key, debugging())
         for plan in self._plans.get(key, ()):
-            if all((name in given) == flag for name, flag in plan.decisions.items()):
+            if not plan.decisions or all((name in given) == flag for name, flag in plan.decisions.items()):
                 return plan
         with self._lock:
             builder = Builder(frozenset(given), self._options)

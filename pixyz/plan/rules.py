@@ -160,7 +160,10 @@ def expand_rows(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
 def joint_shape(*xs: Tensor) -> torch.Size:
     """The shape to which all arguments broadcast."""
     first = xs[0].shape
-    if all(x.shape == first for x in xs[1:]):
+    if len(xs) == 2:
+        if xs[1].shape == first:
+            return first
+    elif all(x.shape == first for x in xs[1:]):
         return first
     return torch.broadcast_shapes(*(x.shape for x in xs))
 
