@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ class NetworkCall:
         alternatives: key -> the key that may stand in its place (``probs`` -> ``logits``).
     """
 
-    __slots__ = ("_pick", "alternatives", "arguments", "module", "owner", "wanted")
+    __slots__ = ("alternatives", "arguments", "module", "owner", "wanted")
 
     def __init__(
         self, module: Any, owner: Any, arguments: Sequence[str], wanted: Sequence[str], alternatives: Mapping[str, str]
@@ -33,8 +32,6 @@ class NetworkCall:
         self.module, self.owner = module, owner
         self.arguments, self.wanted = tuple(arguments), tuple(wanted)
         self.alternatives = dict(alternatives)
-        # itemgetter of one key gives no tuple
-        self._pick = itemgetter(*wanted) if len(self.wanted) > 1 else lambda found: (found[self.wanted[0]],)
 
     @property
     def __name__(self) -> str:
@@ -45,7 +42,7 @@ class NetworkCall:
         found = self.module(**dict(zip(self.arguments, values, strict=True)))
         try:
             if len(found) == len(self.wanted):
-                return self._pick(found)
+                return tuple([found[k] for k in self.wanted])
         except (KeyError, TypeError):
             pass
         raise self._mismatch(found)
