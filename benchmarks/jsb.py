@@ -86,6 +86,7 @@ class Run:
         self.epoch, self.seconds, self.cpu, self.updates = 0, 0.0, 0.0, 0
         self.curve: list[dict[str, float]] = []
         self.best, self.best_state = float("inf"), self.model.state_dict()
+        self.changes: list[dict[str, Any]] = []  # settings that were given anew when a run went on
         self.file = args.run / "checkpoint.pt"
         if self.file.exists():
             self.restore()
@@ -94,14 +95,16 @@ class Run:
         found = torch.load(self.file, weights_only=False)
         self.model.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
-        for name in ("epoch", "seconds", "cpu", "updates", "curve", "best", "best_state"):
-            setattr(self, name, found[name])
+        for name in ("epoch", "seconds", "cpu", "updates", "curve", "best", "best_state", "changes"):
+            setattr(self, name, found.get(name, []))
+        new = {k: v for k, v in vars(self.args).items() if found["args"].get(k) != v and k not in ("data", "run")}
+        self.changes += [{"epoch": self.epoch, **new}] if new else []
         torch.set_rng_state(found["rng"])
         self.shuffle.setstate(found["shuffle"])
         print(f"resumed at epoch {self.epoch}", flush=True)
 
     def save(self) -> None:
-        names = ("epoch", "seconds", "cpu", "updates", "curve", "best", "best_state")
+        names = ("epoch", "seconds", "cpu", "updates", "curve", "best", "best_state", "changes")
         held: dict[str, Any] = {n: getattr(self, n) for n in names}
         held.update(model=self.model.state_dict(), optimizer=self.optimizer.state_dict(), rng=torch.get_rng_state(),
                     shuffle=self.shuffle.getstate(), args=vars(self.args))
@@ -192,7 +195,7 @@ def finish(run: Run, sets: dict[str, dict[str, Tensor]]) -> None:
         "test_bound_mean_of_sequences": (many / lengths).mean().item(), "test_is_2000": found.per_frame(found.importance),
         "train_bound": bound(run.model, sets["train"], 2), "kl": "analytic", "selection": "lowest validation bound",
         "samples": samples, "parameters": sum(p.numel() for p in run.model.parameters()),
-        "arguments": {k: v for k, v in vars(run.args).items() if k not in ("data", "run")}, "curve": run.curve,
+        "arguments": {k: v for k, v in vars(run.args).items() if k not in ("data", "run")}, "changes": run.changes, "curve": run.curve,
         **{k: v for k, v in run.origin.items() if k in ("commit", "dirty", "versions")},
     }
     RESULTS.parent.mkdir(exist_ok=True)

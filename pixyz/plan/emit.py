@@ -214,12 +214,10 @@ class Emitter:
             name = self._shaped(arg, frame)
             frame.memo[out, len(out.axes)] = name
             if axis.length_of is out:
-                self._lengths[axis] = self._name("T")
-                self._line(frame, f"{self._lengths[axis]} = {name}.shape[0]", step, f"steps of {out.label or step.label}")
+                self._note_length(axis, out, frame)
             elif axis.length_of is not None or axis.size is not None:
-                length = self._length(axis, frame)
-                label = self._fn(out.label or step.label or "a series")
-                self._line(frame, f"{self._fn(rules.check_length)}({name}, {length}, {label})", step)
+                call = f"{name}, {self._length(axis, frame)}, {self._fn(out.label or step.label or 'a series')}"
+                self._line(frame, f"{self._fn(rules.check_length)}({call})", step)
             return
         rest = tuple(a for a in frame.axes(out) if a in step.extra)
         like = next((a for a in step.args if a.batch == "full"), None)
@@ -237,6 +235,13 @@ class Emitter:
             args.append(f"{wide}.flatten({int(has)}, {len(target)})" if rest else wide)
         keeps = [1 if any(a not in step.extra for a in s.axes) else 0 for s in step.outs]
         self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", keeps)
+        for slot, keep in zip(step.outs, keeps, strict=True):
+            for a in [a for a in slot.axes[:keep] if a.length_of is slot]:
+                self._note_length(a, slot, frame)
+
+    def _note_length(self, axis: Axis, slot: Slot, frame: Frame) -> None:
+        name = self._lengths[axis] = self._name("T")
+        self._line(frame, f"{name} = {self._get(slot, 1, frame)}.shape[0]", slot.step, f"steps of {slot.label}")
 
     def _emit_shift(self, step: Step, frame: Frame) -> None:
         start, out = step.args

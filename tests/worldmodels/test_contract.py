@@ -17,6 +17,7 @@ from pixyz.types import PixyzError
 from worldmodels.dmm import DMM, DMMConfig
 from worldmodels.estimators import estimate
 from worldmodels.rssm import RSSM, RSSMConfig
+from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.td_vae import TDVAE, TDVAEConfig
 from worldmodels.types import LatentDynamics, SequenceModel, Smoother
@@ -44,6 +45,7 @@ MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "vrnn": lambda fission: VRNN(D, VRNNConfig(3, 5, 8), fission),
     "td_vae": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4), fission),
     "td_vae_jumpy": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4, ((1, 2), (2, 4)), (0.8, 0.2)), fission),
+    "slac": lambda fission: SLAC(D, A, SLACConfig(3, 4, 8, 5), fission),
     "rssm_gaussian": rssm("gaussian"),
     "rssm_categorical": rssm("categorical"),
 }
@@ -52,6 +54,9 @@ TEXTS = {
     r"\beta D_{KL} \left[q(z|z_{q prev},h)||p(z|z_{prev}) \right] \right]",
     "vrnn": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{f(h|e,z,h_{prev})q(z|e,h_{prev})\phi(e|x)} \left[- \log p(x|z,h_{prev}) + "
     r"\beta D_{KL} \left[q(z|e,h_{prev})||p(z|h_{prev}) \right] \right]",
+    "slac": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{p(z_{2}|z_{1},z_{2 prev},action_{prev},n)q(z_{1}|e,z_{2 prev},action_{prev},n)"
+    r"\phi(e|x)c(n|n_{prev})} \left[- \log p(x|z_{1},z_{2}) + \beta D_{KL} \left[q(z_{1}|e,z_{2 prev},action_{prev},n)||"
+    r"p(z_{1}|z_{2 prev},action_{prev},n) \right] \right]",
     "td_vae": r"\mathbb{E}_{f(b|x)} \left[\mathbb{E}_{t(x_{2},b_{1},b_{2},\delta,valid|x,b)} \left[\sum_{t=0}^{t_{max} - 1} "
     r"\mathbb{E}_{p_{B}(z_{2}|b_{2})} \left[\beta \left(\mathbb{E}_{q(z_{1}|z_{2},b_{1},b_{2},\delta)} \left[\log "
     r"p_{B}(z_{2}|b_{2}) - \log p_{T}(z_{2}|z_{1},\delta) \right] + D_{KL} \left[q(z_{1}|z_{2},b_{1},b_{2},\delta)||"
@@ -115,7 +120,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
 def test_it_is_a_sequence_model(name: str) -> None:
     model = make(name)
     assert isinstance(model, SequenceModel) and (isinstance(model, Smoother) or not model.smooths)
-    assert isinstance(model, LatentDynamics) == model.acts
+    assert isinstance(model, LatentDynamics) == isinstance(model, RSSM)
     if name in TEXTS:
         assert model.objective.loss_text == TEXTS[name]
     assert len(list(model.named_parameters(remove_duplicate=False))) == len(list(model.parameters()))  # held once
@@ -179,7 +184,7 @@ def test_prediction_with_recorded_actions_is_imagination(name: str) -> None:
     for t in range(T):
         at = model.predict(at, {"action_prev": action[t]}, mean=True)
         same({k: at[k] for k in at if k in dreamt}, {k: dreamt[k][t] for k in at if k in dreamt})
-    if isinstance(model, LatentDynamics):
+    if model.acts:
         with pytest.raises(PixyzError, match="action"):
             model.sample(state, T)
 
