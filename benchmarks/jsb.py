@@ -195,7 +195,8 @@ def finish(run: Run, sets: dict[str, dict[str, Tensor]]) -> None:
         "test_bound_mean_of_sequences": (many / lengths).mean().item(), "test_is_2000": found.per_frame(found.importance),
         "train_bound": bound(run.model, sets["train"], 2), "kl": "analytic", "selection": "lowest validation bound",
         "samples": samples, "parameters": sum(p.numel() for p in run.model.parameters()),
-        "arguments": {k: v for k, v in vars(run.args).items() if k not in ("data", "run")}, "changes": run.changes, "curve": run.curve,
+        "arguments": {k: v for k, v in vars(run.args).items() if k not in ("data", "run")}, "changes": run.changes,
+        "curve": run.curve,
         **{k: v for k, v in run.origin.items() if k in ("commit", "dirty", "versions")},
     }
     RESULTS.parent.mkdir(exist_ok=True)
