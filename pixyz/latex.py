@@ -50,13 +50,14 @@ def negative(term: sympy.Expr) -> sympy.Expr:
 
 
 def product(*factors: sympy.Expr) -> sympy.Expr:
-    """A product whose factors stay in the order written."""
+    """A product: numbers first, the factors in the order written."""
     import sympy
 
     flat: list[Any] = []
     for factor in factors:
         keep = isinstance(factor, sympy.Mul) and not factor.args[0].is_number
         flat += list(factor.args) if keep else [factor]
+    flat.sort(key=lambda f: not f.is_number)
     return sympy.Mul(*flat, evaluate=False)
 
 
@@ -65,6 +66,11 @@ def quotient(top: sympy.Expr, bottom: sympy.Expr) -> sympy.Expr:
     import sympy
 
     return sympy.Mul(top, sympy.Pow(bottom, sympy.Integer(-1), evaluate=False), evaluate=False)
+
+
+def bracketed(term: sympy.Expr) -> sympy.Expr:
+    """A sum in brackets; anything else as it is."""
+    return leaf(rf"\left({text(term)}\right)") if term.is_Add else term
 
 
 def number(value: float | int) -> sympy.Expr:

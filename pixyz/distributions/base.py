@@ -123,9 +123,12 @@ class Distribution(nn.Module):
     def _describe(self) -> str:
         return nn.Module.__repr__(self)
 
+    def _describe_factor(self) -> str:
+        return f"{self.prob_joint_factorized_and_text}:\n{self._describe()}"
+
     def extra_repr(self) -> str:
         parts = [
-            f"name={self.name}, distribution_name={self.distribution_name},",
+            f"name={latex.latex_name(self.name)}, distribution_name={self.distribution_name},",
             f"var={self.var}, cond_var={self.cond_var}, input_var={self.input_var}, features_shape={self.features_shape}",
         ]
         parts += [f"({n}): {b.shape}" for n, b in [*self._buffers.items(), *self._parameters.items()] if b is not None]
@@ -198,7 +201,7 @@ class Distribution(nn.Module):
             batch_n: how many, for a distribution without a batch in its inputs.
             sample_shape: leading dimensions of independent samples.
             return_all: also return what was given.
-            reparam: keep pathwise gradients.
+            reparam: keep pathwise gradients through random draws; functions always keep theirs.
             sample_mean: the mean instead of a draw.
 
         Returns:
@@ -211,8 +214,7 @@ class Distribution(nn.Module):
             particles = tuple(Axis("particle", n) for n in reversed(shape))
             builder.batch_n = builder.input(BATCH, "none") if builder.given(BATCH) else None
             drawn = self.lower_sample(builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean)
-            drawn = {name: drawn[name] for name in self.var}
-            return drawn if reparam else {k: builder.detach(v) for k, v in drawn.items()}
+            return {name: drawn[name] for name in self.var}
 
         drawn = self._run(("sample", shape, reparam, sample_mean), values, build)
         values.pop(BATCH, None)

@@ -62,7 +62,7 @@ class MultiplyDistribution(Distribution):
         return list(self._ordered)
 
     def _describe(self) -> str:
-        return "\n".join(f"{f.prob_joint_factorized_and_text}:\n  " + f._describe().replace("\n", "\n  ") for f in self._ordered)
+        return "\n".join(f._describe_factor() for f in reversed(self._ordered))
 
     def lower_sample(
         self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False

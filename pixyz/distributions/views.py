@@ -103,6 +103,12 @@ class ReplaceVarDistribution(View):
     def prob_factorized_text(self) -> str:
         return self.prob_text
 
+    def _describe(self) -> str:
+        return f"{self.prob_text} -> {self.p.prob_text}:\n{self.p._describe()}"
+
+    def _describe_factor(self) -> str:
+        return self._describe()
+
     def identity(self) -> Hashable:
         inner = self.p.identity()
         assert isinstance(inner, tuple)
@@ -171,7 +177,7 @@ class MarginalizeVarDistribution(View):
     @property
     def prob_factorized_text(self) -> str:
         measure = "".join(f"d{latex.latex_name(v)}" for v in self.bound)
-        return rf"\int {self.p.prob_factorized_text}{measure}"
+        return r"\int " * len(self.bound) + self.p.prob_factorized_text + measure
 
     def lower_sample(
         self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False

@@ -34,17 +34,18 @@ class ChannelConv(Flow):
     def __init__(self, in_channels: int, decomposed: bool = False) -> None:
         super().__init__(in_channels)
         self.decomposed = decomposed
+        dtype = torch.get_default_dtype()
         rotation = torch.linalg.qr(torch.randn(in_channels, in_channels, dtype=torch.float64))[0]
         if not decomposed:
-            self.weight = nn.Parameter(rotation.float())
+            self.weight = nn.Parameter(rotation.to(dtype))
             return
         p, lower, upper = torch.linalg.lu(rotation)
         s = upper.diagonal()
-        self.register_buffer("p", p.float())
-        self.register_buffer("sign_s", s.sign().float())
-        self.l = nn.Parameter(lower.float())
-        self.log_s = nn.Parameter(s.abs().log().float())
-        self.u = nn.Parameter(upper.triu(1).float())
+        self.register_buffer("p", p.to(dtype))
+        self.register_buffer("sign_s", s.sign().to(dtype))
+        self.l = nn.Parameter(lower.to(dtype))
+        self.log_s = nn.Parameter(s.abs().log().to(dtype))
+        self.u = nn.Parameter(upper.triu(1).to(dtype))
 
     def get_parameters(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         r"""The matrix (or its inverse) as ``[C, C]``, and :math:`H W \log |\det W|`, for images like ``x``."""

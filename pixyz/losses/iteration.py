@@ -55,8 +55,9 @@ class IterativeLoss(Loss):
             raise PixyzError(f"reduction must be 'sum', 'frame' or None, got {reduction!r}")
         self.step_loss = as_loss(step_loss)
         self.slice_step = slice_step
+        sliced = slice_step is not None and len(series_var) > 0  # then the slices have the length of the series
         self.recurrence = Recurrence(
-            series_var, update_value, None if slice_step is not None else max_iter, init, start, reset_var, mask_var,
+            series_var, update_value, None if sliced else max_iter, init, start, reset_var, mask_var,
             lags, () if slice_step is not None else timestep_var, reverse, fission,
         )
         self.max_iter, self.reduction = max_iter, reduction
@@ -66,11 +67,11 @@ class IterativeLoss(Loss):
         self.timestep_var = [timestep_var] if isinstance(timestep_var, str) else list(timestep_var)
 
     def symbol(self) -> sympy.Expr:
-        steps = str(self.max_iter) if self.max_iter else latex.latex_name("t_max")
-        inner = self.step_loss.loss_text
+        last = str(self.max_iter - 1) if self.max_iter else latex.latex_name("t_max") + " - 1"
+        inner = latex.text(latex.bracketed(self.step_loss.symbol()))
         if self.slice_step is not None:
             inner = rf"\mathbb{{E}}_{{{self.slice_step.prob_text}}} \left[{inner} \right]"
-        return latex.leaf(rf"\sum_{{t=0}}^{{{steps} - 1}} {inner}")
+        return latex.leaf(rf"\sum_{{t=0}}^{{{last}}} {inner}")
 
     # ---------------------------------------------------------------- lowering
 

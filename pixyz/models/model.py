@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ class Model:
         texts = ", ".join(p.prob_text for p in self.distributions)  # type: ignore[misc]
         return (
             f"Distributions (for training):\n  {texts}\nLoss function:\n  {self.loss_cls.loss_text}\n"
-            f"Optimizer:\n  {self.optimizer}"
+            f"Optimizer:\n{textwrap.indent(str(self.optimizer), '  ')}"
         )
 
 

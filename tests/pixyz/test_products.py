@@ -434,3 +434,25 @@ def test_names_can_be_changed() -> None:
     assert p.prob_text == "q(x)" and (Net("y", ["x"]) * p).prob_text == "p(y|x)q(x)"
     with pytest.raises(VariableError):
         p.name = 3  # type: ignore[assignment]
+
+
+def test_functions_keep_their_gradient_in_a_sample() -> None:
+    """Without ``reparam`` a draw is cut off; what a network makes of inputs or of a draw is not (``h = rnn.sample(x)``)."""
+
+    class Feature(Deterministic):
+        def __init__(self, cond: str) -> None:
+            super().__init__(var="h", cond_var=cond, name="f")
+            self.net = torch.nn.Linear(2, 2)
+
+        def forward(self, **given: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"h": self.net(given[self.cond_var[0]])}
+
+    x = torch.randn(4, 2, requires_grad=True)
+    assert Feature("x").sample({"x": x})["h"].requires_grad
+    q = Normal(var="z", cond_var="x", loc="x", scale=1.0)
+    assert not q.sample({"x": x})["z"].requires_grad and q.sample({"x": x}, reparam=True)["z"].requires_grad
+    f = Feature("z")
+    drawn = (f * q).sample({"x": x})
+    assert not drawn["z"].requires_grad
+    grads = torch.autograd.grad(drawn["h"].sum(), [*f.parameters(), x], allow_unused=True)
+    assert all(g is not None for g in grads[:-1]) and grads[-1] is None

@@ -50,8 +50,9 @@ MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "rssm_categorical": rssm("categorical"),
 }
 TEXTS = {
-    "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{q(z|z_{q prev},h)} \left[- \log p(x|z) \right] + "
-    r"\beta D_{KL} \left[q(z|z_{q prev},h)||p(z|z_{prev}) \right] \right]",
+    "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} "
+    r"\left(\mathbb{E}_{q(z|z_{q prev},h)} \left[- \log p(x|z) \right] + "
+    r"\beta D_{KL} \left[q(z|z_{q prev},h)||p(z|z_{prev}) \right]\right) \right]",
     "vrnn": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{f(h|e,z,h_{prev})q(z|e,h_{prev})\phi(e|x)} \left[- \log p(x|z,h_{prev}) + "
     r"\beta D_{KL} \left[q(z|e,h_{prev})||p(z|h_{prev}) \right] \right]",
     "slac": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{p(z_{2}|z_{1},z_{2 prev},action_{prev},n)q(z_{1}|e,z_{2 prev},action_{prev},n)"
