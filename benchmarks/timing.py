@@ -13,6 +13,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,7 +62,7 @@ def spend(task: Task, times: int) -> float:
 
 
 def record(
-    path: Path | None, what: str, about: Mapping[str, Any], seconds: Mapping[str, list[float]], baseline: str,
+    path: Path | None, what: str, of: Mapping[str, Any], seconds: Mapping[str, list[float]], baseline: str,
     pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Append a JSON line: medians, ratios to ``baseline`` round by round (median, first and third quartile).
@@ -73,17 +74,31 @@ def record(
     ratios = {k: by_round(v, seconds[baseline]) for k, v in seconds.items() if k != baseline}
     ratios |= {f"{a}/{b}": by_round(seconds[a], seconds[b]) for a, b in pairs if a in seconds and b in seconds}
     line = {
-        "benchmark": what, **about, "rounds": len(seconds[baseline]), "threads": 1, "baseline": baseline,
+        "benchmark": what, **of, "rounds": len(seconds[baseline]), "baseline": baseline,
         "cpu_seconds": {k: round(statistics.median(v), 6) for k, v in seconds.items()},
         "ratio": {k: round(statistics.median(v), 3) for k, v in ratios.items()},
         "quartiles": {k: [round(q, 3) for q in _quartiles(v)] for k, v in ratios.items()},
-        "machine": platform.processor() or platform.machine(),
-        **{k: v for k, v in origin().items() if k in ("commit", "dirty", "versions")},
+        **about(),
     }
     if path is not None:
         append(path, line)
-    print(what, *(f"{k}={v}" for k, v in about.items()), line["ratio"], flush=True)
+    print(what, *(f"{k}={v}" for k, v in of.items()), line["ratio"], flush=True)
     return line
+
+
+def about() -> dict[str, Any]:
+    """Where a measurement was made: threads, machine, commit, versions."""
+    found = {k: v for k, v in origin().items() if k in ("commit", "dirty", "versions")}
+    found["versions"] = {**found["versions"], **{n: metadata.version(n) for n in ("pyro-ppl",) if _installed(n)}}
+    return {"threads": 1, "machine": platform.processor() or platform.machine(), **found}
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
