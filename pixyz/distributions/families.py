@@ -64,6 +64,10 @@ class Normal(ParametricDistribution):
         return -0.5 * gap * gap - scale.log() - LOG_SQRT_2PI
 
     @staticmethod
+    def log_density_of_noise(noise: Tensor, scale: Tensor) -> Tensor:
+        return -0.5 * noise * noise - LOG_SQRT_2PI - scale.log()
+
+    @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
         return loc.expand(torch.broadcast_shapes(loc.shape, scale.shape))
 

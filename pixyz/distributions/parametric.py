@@ -4,6 +4,7 @@ A family is a class with a few formulas on tensors.  The argument names of a for
 
     draw(noise, loc, scale)          a sample from base noise
     log_density(x, loc, scale)       the log-density, features not summed
+    log_density_of_noise(noise, ..)  optional: the log-density of a draw in terms of the noise it was made of
     minus_log_density(x, ...)        optional: its negative, where that is the formula; the sign is changed after the sum
     mean_of, variance_of, entropy_of(loc, scale)
     derive_NAME(...)                 a further parameter, computed once and shared (log-probabilities from logits)
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution, Params, apply, sum_over
 from pixyz.distributions.network import call_network
+from pixyz.distributions.params import arguments
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
@@ -177,10 +179,27 @@ class ParametricDistribution(Distribution):
     ) -> Slot:
         label = f"log {self.prob_text}"
         x = scope.lookup(self.var[0])
+        noise = self._noise_of(x, params)
+        if noise is not None:
+            slot = apply(builder, self.formula("log_density_of_noise"), params, label, noise=noise)
+            return sum_over(builder, slot, sum_features, feature_dims, label)
         minus = hasattr(self, "minus_log_density")
         slot = apply(builder, self.formula("minus_log_density" if minus else "log_density"), params, label, x=x)
         slot = sum_over(builder, slot, sum_features, feature_dims, label)
         return builder.point(operator.neg, slot, label=label) if minus else slot
+
+    def _noise_of(self, x: Slot, params: Params) -> Slot | None:
+        """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""
+        owner = next((c for c in type(self).__mro__ if "log_density" in vars(c)), None)
+        draws = next((c for c in type(self).__mro__ if "draw" in vars(c)), None)
+        if owner is None or owner is not draws or "log_density_of_noise" not in vars(owner):
+            return None  # a subclass that changes one of the formulas changes all of them
+        draw = self.formula("draw")
+        if x.step.kind != "point" or x.step.fn != draw:
+            return None
+        found = dict(zip(arguments(draw), x.step.args, strict=True))
+        noise = found.pop("noise")
+        return noise if all(params[n] is slot for n, slot in found.items()) else None
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         return self.entropy_from(builder, self.lower_params(builder, scope))
