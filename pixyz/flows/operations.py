@@ -144,10 +144,12 @@ class Flatten(Flow):
         return z.reshape(z.shape[0], *self.in_size), rows(0.0, z)
 
     def get_extra_state(self) -> Tensor:
-        return torch.tensor(self.in_size or [], dtype=torch.long)
+        size = list(self.in_size or [])
+        return torch.tensor(size + [0] * (8 - len(size)))  # of one length, whether the shape is known or not
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.in_size = torch.Size(state.tolist()) if state.numel() else self.in_size
+        size = [n for n in state.tolist() if n > 0]
+        self.in_size = torch.Size(size) if size else self.in_size
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         state_dict.setdefault(prefix + "_extra_state", self.get_extra_state())  # 0.3.3 did not store it

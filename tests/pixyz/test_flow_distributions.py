@@ -14,7 +14,19 @@ from pixyz.distributions import (
     Normal,
     TransformedDistribution,
 )
-from pixyz.flows import NICE, AffineCoupling, DiagonalScale, FlowList, PlanarFlow, Preprocess, RealNVP, Reverse
+from pixyz.flows import (
+    NICE,
+    AffineCoupling,
+    DiagonalScale,
+    Flatten,
+    FlowList,
+    Glow,
+    PlanarFlow,
+    Preprocess,
+    RealNVP,
+    Reverse,
+    Shuffle,
+)
 from pixyz.losses import E, IterativeLoss, LogProb
 from pixyz.models import Model
 from pixyz.types import PixyzError, VariableError
@@ -342,6 +354,35 @@ def test_a_model_learns_two_moons():
         model.train({"x": x})
     gaussian = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov()).log_prob(x).mean()
     assert p.get_log_prob({"x": x}).mean() > gaussian + 0.3
+
+
+def test_a_saved_model_is_the_whole_flow(tmp_path):
+    """ActNorm's initialisation, Shuffle's permutation and Flatten's shape come back."""
+
+    def build():
+        flow = FlowList([Shuffle(3), Glow((3, 4, 4), 1, 2, 4), Unflat(), Flatten()])
+        p = InverseTransformedDistribution(prior(48), flow, var="x")
+        return p, Model(-p.log_prob().mean(), distributions=[p])
+
+    class Unflat(Flatten):
+        def __init__(self):
+            super().__init__((3, 4, 4))
+
+        def forward_and_logdet(self, x, y=None):
+            return super().inverse_and_logdet(x, y)
+
+        def inverse_and_logdet(self, z, y=None):
+            return super().forward_and_logdet(z, y)
+
+    torch.manual_seed(0)
+    x = torch.rand(8, 3, 4, 4) + 3
+    p, model = build()
+    model.train({"x": x})
+    model.save(tmp_path / "m")
+    other, loaded = build()
+    loaded.load(tmp_path / "m")
+    assert torch.equal(other.train().get_log_prob({"x": x - 5}), p.train().get_log_prob({"x": x - 5}))
+    assert other.sample(batch_n=2)["x"].shape == (2, 3, 4, 4)
 
 
 def test_copies():

@@ -1,0 +1,28 @@
+"""The flow examples run on a folder of a few made-up images and write what they found."""
+
+import gzip
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("realnvp", 2), ("glow", 6)])
+def test_example_runs(name, epochs, tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    for part, count in (("train", 96), ("t10k", 8)):
+        with gzip.open(tmp_path / f"{part}-images-idx3-ubyte.gz", "wb") as file:
+            file.write(bytes(16) + torch.randint(0, 2, (count, 784), dtype=torch.uint8).numpy().tobytes())
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+    results = tmp_path / "results" / "examples.jsonl"
+    found = main(["--data", str(tmp_path), "--epochs", str(epochs), "--seed", "1", "--results", str(results)])
+    line = json.loads(results.read_text())
+    assert line["example"] == name and line["seed"] == 1 and line["images"] == 96 and len(line["curve"]) == epochs
+    assert line["test_bits_per_dimension"] == found == line["curve"][-1]["test"]
+    assert line["curve"][-1]["train"] < line["curve"][0]["train"]
+    assert f"bits per dimension on the test set after {epochs} epochs" in capsys.readouterr().out
