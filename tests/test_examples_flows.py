@@ -1,4 +1,4 @@
-"""The flow examples run on a folder of a few made-up images and write what they found."""
+"""The flow examples run on a folder of a few images, each of one grey, learn from them, and write what they found."""
 
 import gzip
 import json
@@ -11,12 +11,12 @@ import torch
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("realnvp", 2), ("glow", 6)])
+@pytest.mark.parametrize(("name", "epochs"), [("realnvp", 2), ("glow", 4)])
 def test_example_runs(name, epochs, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     for part, count in (("train", 96), ("t10k", 8)):
         with gzip.open(tmp_path / f"{part}-images-idx3-ubyte.gz", "wb") as file:
-            file.write(bytes(16) + torch.randint(0, 2, (count, 784), dtype=torch.uint8).numpy().tobytes())
+            file.write(bytes(16) + torch.randint(0, 256, (count, 1), dtype=torch.uint8).expand(count, 784).numpy().tobytes())
     monkeypatch.syspath_prepend(str(EXAMPLES))
     main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
     results = tmp_path / "results" / "examples.jsonl"
