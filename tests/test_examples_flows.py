@@ -11,7 +11,7 @@ import torch
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("realnvp", 2), ("glow", 4)])
+@pytest.mark.parametrize(("name", "epochs"), [("realnvp", 3), ("glow", 12)])
 def test_example_runs(name, epochs, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
     for part, count in (("train", 96), ("t10k", 8)):

@@ -1,6 +1,6 @@
 r"""Glow (Kingma and Dhariwal, 2018; Figure 8 of the Pixyz paper) on MNIST, in bits per dimension.
 
-    python docs/examples/glow.py --data FOLDER --epochs 4 --seed 0
+    python docs/examples/glow.py --data FOLDER --epochs 3 --seed 0
 
 .. math::
     \log p(x) = \log N(f(x); 0, I) + \log |\det \partial f / \partial x|
@@ -22,7 +22,7 @@ def build() -> Glow:
 
 
 def main(argv: Sequence[str] | None = None) -> float:
-    return run("glow", build, epochs=4, rate=5e-3, argv=argv)
+    return run("glow", build, epochs=3, rate=5e-3, argv=argv)
 
 
 if __name__ == "__main__":
