@@ -1,0 +1,48 @@
+"""Objectives as symbolic expressions, and the few that speak of densities only.
+
+A :class:`Loss` is a tree.  It prints as a formula and is lowered, once for each structure, to a plan that runs
+(:mod:`pixyz.plan`).  Here are its operators, :class:`LogProb`, :class:`Prob` and :class:`Expectation`, which know a
+distribution only as a :class:`pixyz.types.Density`; everything else is in :mod:`pixyz.losses`.
+
+``node``: a node of the tree and how its plan is run; ``loss``: arithmetic, operators, expectation; ``density``:
+log-density and density.
+
+    >>> from pixyz.distributions import Normal
+    >>> q = Normal(var="z", cond_var="x", loc="x", scale=1., name="q")
+    >>> p = Normal(var="z", loc=0., scale=1.)
+    >>> print((Expectation(q, LogProb(q) - LogProb(p))).mean())
+    mean \\left(\\mathbb{E}_{q(z|x)} \\left[\\log q(z|x) - \\log p(z) \\right] \\right)
+"""
+
+from pixyz.expression.density import LogProb, Prob
+from pixyz.expression.loss import (
+    AbsLoss,
+    AddLoss,
+    BatchMean,
+    BatchSum,
+    Clamp,
+    ConstantVar,
+    Detach,
+    DivLoss,
+    E,
+    Expectation,
+    Loss,
+    LossLike,
+    MaxLoss,
+    MinLoss,
+    MulLoss,
+    Named,
+    NegLoss,
+    Parameter,
+    SubLoss,
+    ValueLoss,
+    as_loss,
+    walk,
+)
+from pixyz.expression.node import Expression
+
+__all__ = [
+    "AbsLoss", "AddLoss", "BatchMean", "BatchSum", "Clamp", "ConstantVar", "Detach", "DivLoss", "E", "Expectation",
+    "Expression", "LogProb", "Loss", "LossLike", "MaxLoss", "MinLoss", "MulLoss", "Named", "NegLoss", "Parameter",
+    "Prob", "SubLoss", "ValueLoss", "as_loss", "walk",
+]

@@ -1,0 +1,47 @@
+"""The log-density and the density of a distribution as expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from pixyz import latex
+from pixyz.expression.loss import Loss
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.types import Density
+
+if TYPE_CHECKING:
+    import sympy
+
+
+class LogProb(Loss):
+    """The log-density of a distribution: :math:`\\log p(x|z)`.
+
+    Args:
+        p: the distribution.
+        sum_features: sum over feature dimensions (result ``[B]``, over series ``[T, B]``).
+        feature_dims: the dimensions to sum, counted as in ``[B, ...]``; all behind the batch if None.
+    """
+
+    def __init__(self, p: Density, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.p = p
+        self.sum_features, self.feature_dims = sum_features, feature_dims
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"\log {self.p.prob_text}")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        return self.p.lower_log_prob(builder, scope, sum_features=self.sum_features, feature_dims=self.feature_dims)
+
+
+class Prob(LogProb):
+    """The density of a distribution: :math:`p(x|z)`."""
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(self.p.prob_text)
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        return builder.point(torch.exp, super().lower(builder, scope), label=self.p.prob_text)

@@ -1,0 +1,192 @@
+"""Expression: a node of an objective; how it prints, how it is lowered, how its plan is run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from pixyz import latex
+from pixyz.plan import Builder, Plan, PlanCache, Scope, Slot
+from pixyz.plan.compare import compare
+from pixyz.types import as_tensor_dict, names
+
+if TYPE_CHECKING:
+    import sympy
+
+_NO_ROWS: frozenset[str] = frozenset()
+
+
+class Expression(nn.Module):
+    """An expression over named variables; :class:`pixyz.expression.Loss` adds the arithmetic.
+
+    A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with ``forward(x_dict)`` and
+    ``_symbol``, works too and runs as one step of the plan.
+
+    Args:
+        input_var: the variables that ``forward`` needs, for subclasses that define it; else found by lowering.
+    """
+
+    variable: str | None = None
+    """The input whose shape decides the plan: one number, or ``[B]`` (:class:`pixyz.losses.Parameter`)."""
+
+    def __init__(self, input_var: Sequence[str] | str | None = None) -> None:
+        super().__init__()
+        self._input_var = None if input_var is None else names(input_var, "input_var")
+        self._plans = PlanCache()
+
+    # ---------------------------------------------------------------- the two rules of a node
+
+    def symbol(self) -> sympy.Expr:
+        """The expression as sympy, unevaluated."""
+        old = getattr(type(self), "_symbol", None)
+        if old is not None:
+            found = self._symbol
+            return found if not isinstance(found, str) else latex.leaf(found)
+        return latex.leaf(type(self).__name__)
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        """Write this node's steps; the slot that holds its value."""
+        if type(self).forward is Expression.forward:
+            raise NotImplementedError(f"{type(self).__name__} defines neither lower nor forward")
+        variables = self._input_var or []
+
+        def call(*values: Any) -> tuple[Any]:
+            return (self(dict(zip(variables, values, strict=True)))[0],)
+
+        return builder.opaque(call, [scope.lookup(v) for v in variables], ["value"], type(self).__name__)[0]
+
+    # ---------------------------------------------------------------- reading
+
+    @property
+    def input_var(self) -> list[str]:
+        """The variables that ``eval`` needs."""
+        if self._input_var is not None:
+            return list(self._input_var)
+        return [n for n in self.plan.inputs if not n.startswith("@")]
+
+    @property
+    def loss_text(self) -> str:
+        """The LaTeX of the expression."""
+        return latex.text(self.symbol())
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that ``eval`` runs when only required variables are given. ``print(loss.plan)`` shows it."""
+        return self._plans.get((False, frozenset()), {}, self._build(False, frozenset()), lambda: type(self).__name__)
+
+    def __str__(self) -> str:
+        return self.loss_text
+
+    def __repr__(self) -> str:
+        return self.loss_text
+
+    def extra_repr(self) -> str:
+        return self.loss_text
+
+    # ---------------------------------------------------------------- running
+
+    def eval(  # type: ignore[override]
+        self, x_dict: Any = None, return_dict: bool = False, return_all: bool = True, **kwargs: Any
+    ) -> Any:
+        """The value of the expression.
+
+        Args:
+            x_dict: values of the input variables: a dict, a tensor (the first input variable) or a list.
+            return_dict: also return a dict of the variables that were drawn, named terms and returned series.
+            return_all: with ``return_dict``: the inputs too.
+            **kwargs: more variables, such as ``mask``.
+
+        Returns:
+            The loss, or ``(loss, dict)``.
+
+        Raises:
+            VariableError: a variable is missing.
+        """
+        values = self._values(x_dict, kwargs)
+        if type(self).forward is not Expression.forward and type(self).lower is Expression.lower:
+            value, found = self(values)
+            return (value, {**values, **found} if return_all else found) if return_dict else value
+        if "_parameter_names" not in self.__dict__:
+            self._parameter_names = [m.variable for m in self.modules() if isinstance(m, Expression) and m.variable]
+        rows = _NO_ROWS
+        if self._parameter_names:
+            rows = frozenset([n for n in self._parameter_names if isinstance(values.get(n), Tensor) and values[n].ndim])
+        results = self._plans.run((return_dict, rows), values, self._build(return_dict, rows), lambda: type(self).__name__)
+        value = results.pop("")
+        return (value, {**values, **results} if return_all else results) if return_dict else value
+
+    def compile(  # type: ignore[override]
+        self, chunk: int = 8, *, backend: Any = "inductor", mode: str | None = None
+    ) -> Self:
+        """Compile time loops with ``torch.compile``, ``chunk`` steps at a time; the rest runs as before.
+
+        What ``eval`` returns is the same up to rounding, whatever the length of the series: a graph of ``chunk`` steps
+        and a graph of one step, for the remainder, serve all.  Another batch size makes new graphs.  The first
+        evaluation and the first backward take a minute or more.  Without a C++ compiler loops run as they are, and
+        a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs (not tested).
+
+        Args:
+            chunk: steps in a graph; 0 goes back to loops that are not compiled.
+            backend, mode: see ``torch.compile``.
+
+        Returns:
+            The loss itself.
+        """
+        self._plans.set_options(chunk=chunk, backend=backend, mode=mode)
+        return self
+
+    def share(self, sharing: bool = True) -> Self:
+        """Compute the parameters of a distribution once for all terms (the default), or again for each of them.
+
+        The paper's memoization, as an option for measurements (Section 4.1).  Draws are shared in neither case.
+        """
+        self._plans.set_options(sharing=sharing)
+        return self
+
+    def check(self, x_dict: Any = None, rtol: float = 1e-3, **kwargs: Any) -> None:
+        """Compare the split time loop with the plain one on real data: value and gradients at the same noise.
+
+        They differ where a network does not treat the rows of a batch one by one, or keeps state: set
+        ``fission=False`` there.  A copy is evaluated; nothing changes here.
+
+        Raises:
+            PixyzError: the two forms differ by more than ``rtol`` of the largest entry.
+        """
+        twin, plain = copy.deepcopy(self), copy.deepcopy(self)
+        twin._plans.set_options(chunk=0)
+        plain._plans.set_options(chunk=0, fission=False)
+        values = self._values(x_dict, kwargs)
+        names = list(dict(self.named_parameters()))
+        # both run with one set of weights, in two copies of the networks' state
+        state: dict[str, Tensor] = dict(zip(names, twin.parameters(), strict=True))
+        compare(
+            lambda: torch.func.functional_call(twin, state, (values,))[0],
+            lambda: torch.func.functional_call(plain, state, (values,))[0],
+            state.items(), rtol, "the split loop is not the plain one",
+        )
+
+    def forward(self, x_dict: Any = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+        """``eval`` with ``return_dict=True``: what DistributedDataParallel wraps."""
+        value, found = self.eval(x_dict, return_dict=True, **kwargs)
+        return value, found
+
+    def _values(self, x_dict: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        if x_dict is None:
+            x_dict = {}
+        known = () if type(x_dict) is dict or isinstance(x_dict, Mapping) else self.input_var
+        values = as_tensor_dict(x_dict, known, "the loss")
+        if kwargs:
+            values.update(kwargs)
+        return values
+
+    def _build(self, everything: bool, rows: frozenset[str]) -> Callable[[Builder], dict[str, Slot]]:
+        def build(builder: Builder) -> dict[str, Slot]:
+            builder.rows = rows
+            value = self.lower(builder, Scope(builder))
+            return {"": value, **builder.returned, **builder.terms} if everything else {"": value}
+
+        return build
