@@ -39,7 +39,7 @@ class StateSpaceModel(nn.Module):
     def _declare(
         self, *, keys: Sequence[str], inference: Distribution, generation: Distribution, emission: Distribution,
         carry: Mapping[str, str | Sequence[str]], init: Mapping[str, Any], context: Context | None = None,
-        also: Sequence[str] = (), reset_var: str | None = None, fission: bool = True,
+        also: Sequence[str] = (), reset_var: str | None = None, flags: Sequence[str] = (), fission: bool = True,
     ) -> None:
         """Say what the model is made of.
 
@@ -52,11 +52,12 @@ class StateSpaceModel(nn.Module):
                 ``z`` in a state.
             context: the network over whole sequences that inference reads, if there is one.
             also: variables of the state that inference draws and does not carry.
+            flags: further series that inference reads, 1 everywhere where :meth:`filter` and the like are not given them.
         """
-        self.keys = list(keys)
+        self.keys, self.flags = list(keys), list(flags)
         lags: dict[str, tuple[str, int]] = {"action_prev": ("action", -1)} if self.acts else {}
         init = {**init, **({"action_prev": 0} if self.acts else {})}
-        series = [*self.keys, *(context.var if context is not None else [])]
+        series = [*self.keys, *self.flags, *(context.var if context is not None else [])]
         self.recurrence: dict[str, Any] = {
             "series_var": series, "update_value": dict(carry), "init": init, "lags": lags, "reset_var": reset_var,
             "fission": fission,
@@ -223,6 +224,9 @@ class StateSpaceModel(nn.Module):
     def _inputs(self, batch: Mapping[str, Tensor], state: State) -> dict[str, Tensor]:
         more = ["mask", *(["action", "action_prev"] if self.acts else [])]
         found = {k: batch[k] for k in [*self.keys, *more] if k in batch}
+        for flag in self.flags:
+            like = batch[self.keys[0]]
+            found[flag] = batch[flag] if flag in batch else like.new_ones(like.shape[:2])
         if reset := self.recurrence["reset_var"]:
             like = batch[self.keys[0]]
             found[reset] = batch[reset] if reset in batch else like.new_zeros(like.shape[:2], dtype=torch.bool)

@@ -134,7 +134,7 @@ class TDVAE(StateSpaceModel):
         p_t, p_d, q = self.transition, self.emission.replace_var(x="x_2", z="z_2"), self.smoother
 
         def over_time(pairs: Jump, latent: Loss, reduction: str) -> Loss:
-            step = E(p_b2, latent - LogProb(p_d))
+            step = E(p_b2, latent + (-LogProb(p_d)).named("rec"))
             pairwise = IterativeLoss(
                 step, series_var=["x_2", "b_1", "b_2", "delta"], mask_var="valid", reduction=reduction, fission=fission
             )
