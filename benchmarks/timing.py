@@ -44,6 +44,7 @@ def contend(
         spend(task, warmup)
     names, seconds = list(tasks), {name: [] for name in tasks}
     gc.collect()
+    gc.freeze()  # what was made before is not traversed again and again while contenders allocate
     for i in range(rounds):
         for name in random.Random(i).sample(names, len(names)):
             times = repeat if isinstance(repeat, int) else repeat[name]

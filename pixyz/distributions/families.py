@@ -15,17 +15,19 @@ from torch import Tensor
 
 from pixyz.distributions.base import Params
 from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.plan import Builder, Scope
+from pixyz.plan import Builder, Scope, rules
 from pixyz.types import PixyzError, VarSpec
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
+@rules.inline("torch.randn({0}, dtype={1}.dtype, device={1}.device)")
 def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Standard normal noise."""
     return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
 
 
+@rules.inline("torch.rand({0}, dtype={1}.dtype, device={1}.device)")
 def uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Uniform noise in [0, 1)."""
     return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
@@ -55,6 +57,7 @@ class Normal(ParametricDistribution):
         super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
 
     @staticmethod
+    @rules.inline("torch.addcmul({1}, {2}, {0})")
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         return torch.addcmul(loc, scale, noise)
 
@@ -207,7 +210,7 @@ class Bernoulli(ParametricDistribution):
             x, logits = torch.broadcast_tensors(x, logits)
         if x.dtype is not logits.dtype:
             x = x.to(logits.dtype)
-        return F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        return torch.binary_cross_entropy_with_logits(logits, x, None, None, 0)  # 0: no reduction
 
     @staticmethod
     def mean_of(probs: Tensor) -> Tensor:

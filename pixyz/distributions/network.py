@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 from torch import Tensor, nn
@@ -39,13 +40,24 @@ class NetworkCall:
         return "".join(c for c in str(self.owner.name) if c.isalnum() or c == "_")
 
     def __call__(self, *values: Any) -> tuple[Tensor, ...]:
-        found = self.module(**dict(zip(self.arguments, values, strict=True)))
+        found = self.checked(**dict(zip(self.arguments, values, strict=True)))
+        return tuple([found[k] for k in self.wanted])
+
+    def checked(self, **values: Any) -> Mapping[str, Tensor]:
+        """What the network returns; an error that says what it should return, if it does not."""
+        found = self.module(**values)
         try:
-            if len(found) == len(self.wanted):
-                return tuple([found[k] for k in self.wanted])
-        except (KeyError, TypeError):
+            if len(found) == len(self.wanted) and all(k in found for k in self.wanted):
+                return found  # type: ignore[no-any-return]
+        except TypeError:
             pass
         raise self._mismatch(found)
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """The names of the arguments, if they and the results' may stand in a plan's text; else nothing."""
+        plain = all(n.isidentifier() and n.isascii() and not iskeyword(n) for n in (*self.arguments, *self.wanted))
+        return self.arguments if plain else ()
 
     def _mismatch(self, found: Any) -> Exception:
         pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from pixyz import latex
 from pixyz.plan import Builder, Plan, PlanCache, Scope, Slot
 from pixyz.plan.compare import compare
+from pixyz.plan.options import debugging
+from pixyz.plan.program import Relower
 from pixyz.types import as_tensor_dict, names
 
 if TYPE_CHECKING:
     import sympy
 
 _NO_ROWS: frozenset[str] = frozenset()
+_PLAIN = (False, _NO_ROWS)  # the key of the plan of a value alone
 
 
 class Expression(nn.Module):
@@ -37,6 +40,7 @@ class Expression(nn.Module):
         super().__init__()
         self._input_var = None if input_var is None else names(input_var, "input_var")
         self._plans = PlanCache()
+        self._parameter_names: list[str] | None = None
 
     # ---------------------------------------------------------------- the two rules of a node
 
@@ -106,11 +110,17 @@ class Expression(nn.Module):
         Raises:
             VariableError: a variable is missing.
         """
+        quick = self._plans.quick.get(_PLAIN)
+        if quick is not None and type(x_dict) is dict and not (return_dict or kwargs or self._parameter_names or debugging()):
+            try:
+                return quick.run(x_dict)[0]
+            except Relower:
+                pass
         values = self._values(x_dict, kwargs)
         if type(self).forward is not Expression.forward and type(self).lower is Expression.lower:
             value, found = self(values)
             return (value, {**values, **found} if return_all else found) if return_dict else value
-        if "_parameter_names" not in self.__dict__:
+        if self._parameter_names is None:
             self._parameter_names = [m.variable for m in self.modules() if isinstance(m, Expression) and m.variable]
         rows = _NO_ROWS
         if self._parameter_names:

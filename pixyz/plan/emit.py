@@ -34,6 +34,8 @@ class Emitter:
         self.options = options or Options()
         self.checked = checked
         self.loops: dict[str, chunk.ChunkedLoop] = {}
+        self.networks: dict[str, Any] = {}
+        """Networks by their names in the text."""
         self._functions: list[str] = []
         self.outputs = list(outputs)
         self.namespace: dict[str, Any] = {"torch": torch, "no_grad": torch.no_grad}
@@ -174,8 +176,15 @@ class Emitter:
         if isinstance(step.fn, rules.Constant):
             frame.memo[step.outs[0], 0] = repr(step.fn.value) if _finite(step.fn.value) else f"float('{step.fn.value}')"
             return
+        if isinstance(step.fn, rules.Attribute) and (held := step.fn.dictionary()) is not None:
+            self._define(step, frame, f"{self._fn(held)}[{step.fn.name!r}]", 0)
+            return
         args, keep = self._agree(step.args, frame.axes(step.outs[0]), frame)
-        self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", keep)
+        text = rules.INLINE.get(step.fn) or getattr(step.fn, "inline", None)
+        if text and not any(isinstance(a.step.fn, rules.Constant) for a in step.args if step.fn not in rules.INLINE):
+            self._define(step, frame, text.format(*args), keep)
+        else:
+            self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", keep)
 
     def _emit_net(self, step: Step, frame: Frame) -> None:
         axes = frame.axes(step.outs[0])
@@ -187,12 +196,29 @@ class Emitter:
             else:
                 aligned = self._aligned(arg, axes, frame, whole=True)
                 args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like, frame)})")
-        self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", 0)
+        network: Any = step.fn
+        keywords = getattr(network, "keywords", None)
+        if not keywords or self.options.chunk:
+            self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", 0)
+            return
+        name = self._fn(network)
+        self.networks[name] = network
+        call = f"{name}({', '.join(f'{k}={a}' for k, a in zip(keywords, args, strict=True))})"
+        if len(step.outs) > 1:
+            found = self._name("r")
+            self._line(frame, f"{found} = {call}", step, step.label)
+            call = ", ".join(f"{found}[{key!r}]" for key in network.wanted)
+        else:
+            call += f"[{network.wanted[0]!r}]"
+        self._define(step, frame, call, 0, packed=False)
 
     def _emit_features(self, step: Step, frame: Frame) -> None:
         keep = self._cheapest(step.args, frame, len(frame.axes(step.args[0])))
         arg = self._get(step.args[0], keep, frame)
-        self._define(step, frame, f"{self._fn(step.fn)}({arg}, {keep + 1})", keep)
+        call = f"{self._fn(step.fn)}({arg}, {keep + 1})"
+        if step.fn is rules.sum_features:
+            call = f"{arg}.sum(-1) if {arg}.ndim == {keep + 2} else {call}"
+        self._define(step, frame, call, keep)
 
     def _emit_reduce(self, step: Step, frame: Frame) -> None:
         arg, axes = step.args[0], frame.axes(step.args[0])
@@ -205,7 +231,11 @@ class Emitter:
             dims = tuple(i for i, a in enumerate(axes) if a in step.over)
             tail = str(len(axes)) if step.over_batch else "None"
             call = [self._shaped(arg, frame), repr(dims), tail, *mask]
-        self._define(step, frame, f"{self._fn(step.fn)}({', '.join(call)})", len(kept))
+        method = {rules.reduce_mean: "mean", rules.reduce_sum: "sum"}.get(step.fn)  # type: ignore[arg-type]
+        if method and not mask and call[2] == "None":
+            self._define(step, frame, f"{call[0]}.{method}({'' if call[1] == 'None' else call[1]})", len(kept))
+        else:
+            self._define(step, frame, f"{self._fn(step.fn)}({', '.join(call)})", len(kept))
 
     def _emit_series(self, step: Step, frame: Frame) -> None:
         axis, out = step.over[0], step.outs[0]
@@ -265,6 +295,8 @@ class Emitter:
             keep = self._cheapest([a for a in known if a.batch == "full"] or known, frame, len(axes))
             refs = [self._get(a, keep if a.batch == "full" else 0, frame) for a in known]
             shape = f"{refs[0]}.shape" if len(refs) == 1 else f"{self._fn(rules.joint_shape)}({', '.join(refs)})"
+            if len(refs) == 2:
+                shape = f"({refs[0]}.shape if {refs[0]}.shape == {refs[1]}.shape else {shape})"
         else:
             keep = len(axes)
             present = tuple(a for a in axes if any(a in s.axes for s in known))
@@ -273,7 +305,8 @@ class Emitter:
             shape = f"({''.join(self._length(a, frame) + ', ' for a in axes)}) + tuple({base}[{len(present)}:])"
         fn = self._fn(step.fn)
         if loop is None:
-            self._define(step, frame, f"{fn}({shape}, {refs[0]})", keep)
+            text = getattr(step.fn, "inline", None)
+            self._define(step, frame, text.format(shape, refs[0]) if text else f"{fn}({shape}, {refs[0]})", keep)
             return
         assert frame.parent is not None
         whole = self._name("n")
@@ -388,13 +421,13 @@ class Emitter:
 
     # ---------------------------------------------------------------- names and lines
 
-    def _define(self, step: Step, frame: Frame, call: str, keep: int | list[int]) -> None:
+    def _define(self, step: Step, frame: Frame, call: str, keep: int | list[int], packed: bool = True) -> None:
         prefix = "v" if frame.parent is None else "u"
         names = [self._name(prefix, slot.label or step.label) for slot in step.outs]
         keeps = keep if isinstance(keep, list) else [keep] * len(names)
         for slot, name, k in zip(step.outs, names, keeps, strict=True):
             frame.memo[slot, k if frame.axes(slot) else 0] = name
-        target = ", ".join(names) + ("," if step.multiple and len(names) == 1 else "")
+        target = ", ".join(names) + ("," if step.multiple and packed and len(names) == 1 else "")
         self._line(frame, f"{target} = {call}", step, step.label)
         if self.checked:
             for slot, name in zip(step.outs, names, strict=True):

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from pixyz.types import PixyzError, ShapeError
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def inline(text: str) -> Callable[[F], F]:
+    """Let a plan write a formula as an expression: ``{0}``, ``{1}`` are its arguments in order; it may read ``torch``."""
+
+    def keep(fn: F) -> F:
+        fn.inline = text  # type: ignore[attr-defined]
+        return fn
+
+    return keep
+
+
+INLINE: dict[Any, str] = {
+    operator.add: "{0} + {1}", operator.sub: "{0} - {1}", operator.mul: "{0} * {1}", operator.truediv: "{0} / {1}",
+    operator.neg: "-{0}",
+}
 _ZERO = torch.zeros(())
 
 
@@ -40,6 +59,11 @@ class Attribute:
 
     def __call__(self) -> Any:
         return getattr(self.module, self.name)
+
+    def dictionary(self) -> dict[str, Any] | None:
+        """Where a module holds the value, if it is a parameter or a buffer."""
+        held = (self.module.__dict__.get(k, {}) for k in ("_parameters", "_buffers"))
+        return next((d for d in held if d.get(self.name) is not None), None)
 
     def __hash__(self) -> int:
         return hash((Attribute, id(self.module), self.name))
