@@ -23,6 +23,8 @@ SOFT = "a one-hot argument may be soft: its gradient is the log-probability of e
 ORDER = "terms and factors are printed in the order written; 0.3.3 prints sympy's order"
 NAMES = "a joint of differently named factors is written out in a formula; 0.3.3 prints the left operand's letter"
 ESTIMATE = "the text names the quantity, whether by formula or by draws; 0.3.3 prints the estimator of the latter"
+SIZES = "all flows print their sizes; some of 0.3.3 print none"
+EXPERTS = "the list of experts has the name experts in the printed module, not p"
 FLOATS = "a parameter given as a number has the default dtype; 0.3.3 keeps float32"
 DIFFERENCES: dict[str, dict[str, str]] = {
     "categorical": {GRADIENTS: SOFT},
@@ -40,8 +42,22 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "divergence_by_draws": {TEXT: ESTIMATE},
     "entropy_by_draws": {TEXT: ESTIMATE},
     "fixed_variables": {TEXT: "fixed variables are shown; 0.3.3 prints the expression without them"},
+    "relaxed_categorical": dict.fromkeys(
+        (VALUE, GRADIENTS), "the density is that of the categorical; 0.3.3 takes a product of Bernoullis over the classes"
+    ),
+    "posterior_of_a_mixture": {
+        TEXT: "the posterior is of the hidden variable given x; 0.3.3 prints the mixture's own variables",
+        **dict.fromkeys((VALUE, GRADIENTS), "p(i|x) at the given i, [B]; 0.3.3 gives all components, [K, B]"),
+    },
+    "product_of_experts": {TEXT: EXPERTS},
+    "draw_of_a_product_of_experts": {
+        TEXT: EXPERTS,
+        **dict.fromkeys((VALUE, GRADIENTS), "an expert without conditions counts; 0.3.3 prints it and leaves it out"),
+    },
     "divergence_of_categoricals": {VALUE: "the KL of categoricals is [B]; 0.3.3 sums the batch as if it were features"},
-    "flow_images": {TEXT: "flows print their sizes"},
+    "flow_images": {TEXT: SIZES},
+    "flow_batch_norm": {TEXT: SIZES},
+    "flow_act_norm": {TEXT: SIZES},
     "flow_planar_posterior": {
         TEXT: "z_2 is written z_{2} everywhere; 0.3.3 leaves it raw inside p(z_2=f(z))",
         GRADIENTS: "reparam=True reaches the base distribution; 0.3.3 drops it, and the encoder gets no gradient",
