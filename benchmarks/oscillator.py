@@ -4,10 +4,11 @@
 
 A sequence is the position of an oscillator with its own frequency, amplitude and phase; noise is added to position and
 velocity at each step, and to what is seen (after Gregor et al. 2019, section 5.2, whose constants are not published).  A
-model reads 200 frames and is rolled out by the means of its transitions:
+model reads 100 frames and is rolled out by the means of its transitions:
 
     steps  100 transitions of one frame
-    jump   one transition of 20 (or 100) frames, then single ones
+    jump   one transition of 20 (or 100) frames, then single ones; its transition rotates pairs of latents by
+           frequencies that are latents too (:class:`worldmodels.td_vae.Rotation`)
     filter a DMM whose inference reads past frames (ST-L), of the same sizes, trained by its evidence bound
 
 ``phase_20`` is the mean absolute error of the phase 20 frames ahead, in rad; ``frequency_100`` the mean relative error of
@@ -33,8 +34,8 @@ from worldmodels.td_vae import TDVAE, TDVAEConfig
 from worldmodels.types import State
 
 RESULTS = Path(__file__).parent / "results" / "oscillator.jsonl"
-SEEN, AHEAD, WINDOW = 200, 140, 40
-SLOW, FAST = 0.2, 0.4
+SEEN, AHEAD, WINDOW = 100, 140, 40
+SLOW, FAST, NOISE = 0.2, 0.4, 0.1
 
 
 def oscillators(count: int, steps: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,7 +55,7 @@ def oscillators(count: int, steps: int, draw: torch.Generator) -> tuple[Tensor, 
         velocity = velocity + 0.01 * torch.randn(count, generator=draw)
         scale = size / (position.square() + velocity.square()).sqrt()  # the energy is kept
         position, velocity = position * scale, velocity * scale
-        seen.append(position + 0.1 * torch.randn(count, generator=draw))
+        seen.append(position + NOISE * torch.randn(count, generator=draw))
         phases.append(torch.atan2(-velocity, position))
     return torch.stack(seen).unsqueeze(-1), torch.stack(phases), rate
 
@@ -108,7 +109,7 @@ def train(model: StateSpaceModel, args: argparse.Namespace, draw: torch.Generato
             group["lr"] = args.rate * 0.5 * (1.02 + math.cos(math.pi * update / args.updates)) / 1.01
         optimizer.zero_grad()
         loss = model.objective.eval({"x": pool[:, torch.randint(args.pool, (args.batch,), generator=draw)],
-                                     "beta": min(1.0, 0.1 + update / 1000)})
+                                     "beta": min(1.0, 0.02 + update / 800)})
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
@@ -121,12 +122,13 @@ def train(model: StateSpaceModel, args: argparse.Namespace, draw: torch.Generato
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--updates", type=int, default=6000)
+    parser.add_argument("--updates", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--pool", type=int, default=4000)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--log", type=int, default=500)
-    parser.add_argument("--latent", type=int, default=8)
+    parser.add_argument("--latent", type=int, default=6)
+    parser.add_argument("--pairs", type=int, default=2, help="rotated pairs of a transition; 0: a residual network")
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--rnn", type=int, default=64)
     parser.add_argument("--models", nargs="+", default=["td_vae", "filter"])
@@ -139,7 +141,7 @@ def main() -> None:
         args.probe = tuple(v[..., :100] if v.ndim < 3 else v[:, :100] for v in oscillators(100, SEEN + AHEAD, draw))
         line: dict[str, object] = {"benchmark": "oscillator", "seed": seed}
         if "td_vae" in args.models:
-            jumpy = TDVAEConfig(args.latent, args.rnn, args.hidden, ((1, 10), (1, 120)), (0.8, 0.2))
+            jumpy = TDVAEConfig(args.latent, args.rnn, args.hidden, ((1, 4), (1, 20)), (0.5, 0.5), pairs=args.pairs)
             model = TDVAE(1, jumpy)
             line["td_vae_cpu_minutes"] = round(train(model, args, draw, "td_vae"), 1)
             line["steps"], line["jump"] = scores(model, test, False)[0], scores(model, test, True)[0]

@@ -6,7 +6,7 @@ detached, frozen), ``scan`` (distributions over series), ``transformed`` (a prio
 """
 
 from pixyz.distributions.base import Distribution
-from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Mean, SeriesFunction
+from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Gate, Mean, SeriesFunction
 from pixyz.distributions.families import (
     Bernoulli,
     BoundedNormal,
@@ -29,7 +29,7 @@ from pixyz.distributions.views import (
 
 __all__ = [
     "Bernoulli", "BoundedNormal", "Categorical", "DetachedDistribution", "Deterministic", "Distribution",
-    "EmpiricalDistribution", "FrozenDistribution", "GroupedOneHot", "InverseTransformedDistribution",
+    "EmpiricalDistribution", "FrozenDistribution", "Gate", "GroupedOneHot", "InverseTransformedDistribution",
     "MarginalizeVarDistribution", "Mean", "MultiplyDistribution", "Normal", "ParametricDistribution",
     "ReplaceVarDistribution", "Scan", "SeriesFunction", "TanhNormal", "TransformedDistribution", "TwoHot",
     "ZukoDistribution",
