@@ -5,6 +5,7 @@ One idea a module: ``base`` (what every distribution answers), ``parametric`` (a
 detached, frozen), ``scan`` (distributions over series), ``transformed`` (a prior through a flow).
 """
 
+from pixyz import compat
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Mean, SeriesFunction
 from pixyz.distributions.families import (
@@ -34,3 +35,5 @@ __all__ = [
     "ReplaceVarDistribution", "Scan", "SeriesFunction", "TanhNormal", "TransformedDistribution", "TwoHot",
     "ZukoDistribution",
 ]
+
+compat.serve(__name__)
