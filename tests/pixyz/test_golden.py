@@ -24,7 +24,6 @@ ORDER = "terms and factors are printed in the order written; 0.3.3 prints sympy'
 NAMES = "a joint of differently named factors is written out in a formula; 0.3.3 prints the left operand's letter"
 ESTIMATE = "the text names the quantity, whether by formula or by draws; 0.3.3 prints the estimator of the latter"
 SIZES = "all flows print their sizes; some of 0.3.3 print none"
-EXPERTS = "the list of experts has the name experts in the printed module, not p"
 FLOATS = "a parameter given as a number has the default dtype; 0.3.3 keeps float32"
 DIFFERENCES: dict[str, dict[str, str]] = {
     "categorical": {GRADIENTS: SOFT},
@@ -49,9 +48,7 @@ DIFFERENCES: dict[str, dict[str, str]] = {
         TEXT: "the posterior is of the hidden variable given x; 0.3.3 prints the mixture's own variables",
         **dict.fromkeys((VALUE, GRADIENTS), "p(i|x) at the given i, [B]; 0.3.3 gives all components, [K, B]"),
     },
-    "product_of_experts": {TEXT: EXPERTS},
     "draw_of_a_product_of_experts": {
-        TEXT: EXPERTS,
         **dict.fromkeys((VALUE, GRADIENTS), "an expert without conditions counts; 0.3.3 prints it and leaves it out"),
     },
     "divergence_of_categoricals": {VALUE: "the KL of categoricals is [B]; 0.3.3 sums the batch as if it were features"},
