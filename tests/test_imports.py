@@ -18,7 +18,7 @@ ALLOWED = {
     "envs": {"envs"}, "configs": set(),
 }
 # a property or operator of the base class that returns an object built from it
-LAZY = {("pixyz/distributions/base.py", n) for n in ("graph", "product", "views")}
+LAZY = {("pixyz/distributions/base.py", n) for n in ("graph", "marginal", "product", "views")}
 
 
 def modules():

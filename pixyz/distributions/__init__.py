@@ -1,12 +1,25 @@
 """Distributions over named variables: networks inside, ``p * q`` for the joint.
 
-One idea a module: ``base`` (what every distribution answers), ``parametric`` (a network gives parameters),
-``families`` (the densities), ``deterministic``, ``product`` and ``graph`` (joints), ``views`` (renamed, marginal,
-detached, frozen), ``scan`` (distributions over series), ``transformed`` (a prior through a flow).
+One idea a module: ``base`` (what every distribution answers), ``parametric`` (a network gives parameters), ``families``
+(the densities on the hot path), ``location_scale``, ``positive``, ``interval``, ``discrete``, ``multivariate``,
+``relaxed`` (the others, by kind, on ``torch_family``), ``custom``, ``deterministic``, ``product`` and ``graph`` (joints),
+``mixture``, ``experts``, ``marginal``, ``views`` (renamed, detached, frozen), ``scan`` (distributions over series),
+``transformed`` (a prior through a flow).
 """
 
 from pixyz.distributions.base import Distribution
+from pixyz.distributions.custom import CustomProb
 from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Mean, SeriesFunction
+from pixyz.distributions.discrete import (
+    Binomial,
+    FactorizedBernoulli,
+    Geometric,
+    Multinomial,
+    NegativeBinomial,
+    OneHotCategoricalStraightThrough,
+    Poisson,
+)
+from pixyz.distributions.experts import ElementWiseProductOfNormal, ProductOfNormal
 from pixyz.distributions.families import (
     Bernoulli,
     BoundedNormal,
@@ -16,21 +29,37 @@ from pixyz.distributions.families import (
     TanhNormal,
     TwoHot,
 )
+from pixyz.distributions.interval import Beta, ContinuousBernoulli, Kumaraswamy, TruncatedNormal, Uniform
+from pixyz.distributions.location_scale import Cauchy, Gumbel, Laplace, LogNormal, StudentT, VonMises
+from pixyz.distributions.marginal import MarginalizeVarDistribution
+from pixyz.distributions.mixture import MixtureModel, MixtureOfNormal
+from pixyz.distributions.multivariate import Dirichlet, Independent, LowRankMultivariateNormal, MultivariateNormal
 from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.positive import (
+    Chi2,
+    Exponential,
+    Gamma,
+    HalfCauchy,
+    HalfNormal,
+    InverseGamma,
+    Pareto,
+    Weibull,
+)
 from pixyz.distributions.product import MultiplyDistribution
+from pixyz.distributions.relaxed import ConcreteBernoulli, ConcreteCategorical, RelaxedBernoulli, RelaxedCategorical
 from pixyz.distributions.scan import Scan
 from pixyz.distributions.transformed import InverseTransformedDistribution, TransformedDistribution, ZukoDistribution
-from pixyz.distributions.views import (
-    DetachedDistribution,
-    FrozenDistribution,
-    MarginalizeVarDistribution,
-    ReplaceVarDistribution,
-)
+from pixyz.distributions.views import DetachedDistribution, FrozenDistribution, ReplaceVarDistribution
 
 __all__ = [
-    "Bernoulli", "BoundedNormal", "Categorical", "DetachedDistribution", "Deterministic", "Distribution",
-    "EmpiricalDistribution", "FrozenDistribution", "GroupedOneHot", "InverseTransformedDistribution",
-    "MarginalizeVarDistribution", "Mean", "MultiplyDistribution", "Normal", "ParametricDistribution",
-    "ReplaceVarDistribution", "Scan", "SeriesFunction", "TanhNormal", "TransformedDistribution", "TwoHot",
-    "ZukoDistribution",
+    "Bernoulli", "Beta", "Binomial", "BoundedNormal", "Categorical", "Cauchy", "Chi2", "ConcreteBernoulli",
+    "ConcreteCategorical", "ContinuousBernoulli", "CustomProb", "DetachedDistribution", "Deterministic", "Dirichlet",
+    "Distribution", "ElementWiseProductOfNormal", "EmpiricalDistribution", "Exponential", "FactorizedBernoulli",
+    "FrozenDistribution", "Gamma", "Geometric", "GroupedOneHot", "Gumbel", "HalfCauchy", "HalfNormal", "Independent",
+    "InverseGamma", "InverseTransformedDistribution", "Kumaraswamy", "Laplace", "LogNormal", "LowRankMultivariateNormal",
+    "MarginalizeVarDistribution", "Mean", "MixtureModel", "MixtureOfNormal", "Multinomial", "MultiplyDistribution",
+    "MultivariateNormal", "NegativeBinomial", "Normal", "OneHotCategoricalStraightThrough", "ParametricDistribution",
+    "Pareto", "Poisson", "ProductOfNormal", "RelaxedBernoulli", "RelaxedCategorical", "ReplaceVarDistribution", "Scan",
+    "SeriesFunction", "StudentT", "TanhNormal", "TransformedDistribution", "TruncatedNormal", "TwoHot", "Uniform",
+    "VonMises", "Weibull", "ZukoDistribution",
 ]

@@ -307,7 +307,11 @@ class Distribution(nn.Module):
     def _run(
         self, key: Hashable, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]]
     ) -> dict[str, Tensor]:
-        return self._plans.run(key, values, build, lambda: self.prob_text)
+        def build_direct(builder: Builder) -> Mapping[str, Slot]:
+            builder.direct = True
+            return build(builder)
+
+        return self._plans.run(key, values, build_direct, lambda: self.prob_text)
 
     # ---------------------------------------------------------------- new distributions from this one
 
@@ -333,7 +337,7 @@ class Distribution(nn.Module):
 
     def marginalize_var(self, marginalize_list: VarSpec) -> Distribution:
         """The marginal: some variables are drawn and not returned."""
-        from pixyz.distributions.views import MarginalizeVarDistribution
+        from pixyz.distributions.marginal import MarginalizeVarDistribution
 
         return MarginalizeVarDistribution(self, marginalize_list)
 

@@ -59,8 +59,8 @@ class ParametricDistribution(Distribution):
         self.returns: dict[str, str] = {}
         given = {key: value for key, value in params.items() if value is not None}
         if not self._features_shape:
-            shapes = [torch.as_tensor(v).shape for v in given.values() if not isinstance(v, str)]
-            self._features_shape = torch.broadcast_shapes(*shapes)
+            shapes = {k: torch.as_tensor(v).shape for k, v in given.items() if not isinstance(v, str)}
+            self._features_shape = self.sample_shape_of(shapes)
         for key, value in given.items():
             self._set_param(key, value)
 
@@ -78,7 +78,7 @@ class ParametricDistribution(Distribution):
         if tensor.requires_grad and not isinstance(value, nn.Parameter):
             raise PixyzError(f"{self.prob_text}: {key} is to be learned; give it as nn.Parameter({key})")
         try:
-            row = tensor.detach().expand(self._features_shape)
+            row = tensor.detach().expand(self.param_shape_of(key, tensor.shape))
         except RuntimeError:
             shapes = f"{key} has the shape {list(tensor.shape)}, but features_shape is {list(self._features_shape)}"
             raise ShapeError(f"{self.prob_text}: {shapes}") from None
@@ -86,6 +86,15 @@ class ParametricDistribution(Distribution):
             self.register_parameter(key, value)
         else:
             self.register_buffer(key, (row if row.is_floating_point() else row.float()).clone().unsqueeze(0))
+
+    @classmethod
+    def sample_shape_of(cls, shapes: Mapping[str, torch.Size]) -> torch.Size:
+        """The shape of one sample, from those of constant parameters."""
+        return torch.broadcast_shapes(*shapes.values())
+
+    def param_shape_of(self, key: str, given: torch.Size) -> torch.Size:
+        """The shape of the constant parameter ``key`` that was ``given`` in some shape."""
+        return self._features_shape
 
     @property
     def distribution_name(self) -> str:
@@ -129,7 +138,7 @@ class ParametricDistribution(Distribution):
     def _constant(self, builder: Builder, key: str, learned: bool) -> Slot:
         slot = builder.attribute(self, key, f"{key} of {self.prob_text}")
         if key in self._parameters:
-            slot = builder.point(Row(self._features_shape), slot, label=key)
+            slot = builder.point(Row(self.param_shape_of(key, self._parameters[key].shape)), slot, label=key)  # type: ignore[union-attr]
             slot = slot if learned else builder.detach(slot)
         if builder.batch_n is not None and not self._bound and type(self).forward is nn.Module.forward:
             slot = builder.point(repeat_rows, slot, builder.batch_n, label=key, batch="full")
@@ -183,7 +192,7 @@ class ParametricDistribution(Distribution):
         if noise is not None:
             slot = apply(builder, self.formula("log_density_of_noise"), params, label, noise=noise)
             return sum_over(builder, slot, sum_features, feature_dims, label)
-        minus = hasattr(self, "minus_log_density")
+        minus = getattr(self, "minus_log_density", None) is not None
         slot = apply(builder, self.formula("minus_log_density" if minus else "log_density"), params, label, x=x)
         slot = sum_over(builder, slot, sum_features, feature_dims, label)
         return builder.point(operator.neg, slot, label=label) if minus else slot

@@ -1,4 +1,4 @@
-"""Distributions seen otherwise: renamed, marginal, without gradient to parameters, with constant weights."""
+"""Distributions seen otherwise: renamed, without gradient to parameters, with constant weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixyz.distributions.deterministic import Deterministic
 from pixyz.distributions.network import call_network
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.plan import Axis, Builder, Scope, Slot
-from pixyz.types import PixyzError, VariableError, VarSpec, names
+from pixyz.types import PixyzError, VariableError
 
 
 class View(Distribution):
@@ -138,73 +138,12 @@ class ReplaceVarDistribution(View):
         inner = self.inner_scope(scope)
         return self.p.lower_log_prob(builder, inner, sum_features=sum_features, feature_dims=feature_dims)
 
+    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+        return self.p.lower_entropy(builder, self.inner_scope(scope))
+
 
 def _same(p: Distribution) -> dict[str, str]:
     return {v: v for v in [*p.var, *p.cond_var]}
-
-
-class MarginalizeVarDistribution(View):
-    """The marginal of a joint: some variables are drawn and stay inside.
-
-    Its bound variables live in a scope of their own, so they never meet another variable of the same name.
-
-    Raises:
-        VariableError: an unknown variable, or nothing would be left.
-        NotImplementedError: its log-density is asked for, which is an integral.
-    """
-
-    composite = True
-
-    def __init__(self, p: Distribution, marginalize_list: VarSpec) -> None:
-        bound = names(marginalize_list, "marginalize_list")
-        unknown = [v for v in bound if v not in p.var]
-        if unknown or not bound:
-            raise VariableError(f"{p.prob_text} does not draw {unknown or 'nothing'}; it draws {p.var}")
-        left = [v for v in p.var if v not in bound]
-        if not left:
-            raise VariableError(f"marginalising {bound} leaves no variable of {p.prob_text}")
-        super().__init__(p, left, p.cond_var)
-        self.bound = bound
-
-    @property
-    def input_var(self) -> list[str]:
-        return self.p.input_var
-
-    @property
-    def atom(self) -> Distribution:
-        return self
-
-    @property
-    def prob_factorized_text(self) -> str:
-        measure = "".join(f"d{latex.latex_name(v)}" for v in self.bound)
-        return r"\int " * len(self.bound) + self.p.prob_factorized_text + measure
-
-    def lower_sample(
-        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
-    ) -> dict[str, Slot]:
-        inner = scope.child()
-        inner.path = {}
-        drawn = self.p.lower_sample(builder, inner, reparam=reparam, particles=particles, mean=mean)
-        return {v: drawn[v] for v in self.var}
-
-    def lower_log_prob(
-        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
-    ) -> Slot:
-        raise NotImplementedError(
-            f"the log-density of {self.prob_joint_factorized_and_text} is an integral; bound it with ELBO(p, q)"
-        )
-
-    def detach(self) -> Distribution:
-        return MarginalizeVarDistribution(self.p.detach(), self.bound)
-
-    def frozen(self) -> Distribution:
-        return MarginalizeVarDistribution(self.p.frozen(), self.bound)
-
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        raise NotImplementedError(f"the marginal {self.prob_text} has no parameters")
-
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
-        return None
 
 
 class DetachedDistribution(View):
@@ -288,5 +227,5 @@ def constant_copy(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:
 
 
 __all__: Sequence[str] = [
-    "DetachedDistribution", "FrozenDistribution", "MarginalizeVarDistribution", "ReplaceVarDistribution", "View",
+    "DetachedDistribution", "FrozenDistribution", "ReplaceVarDistribution", "View",
 ]

@@ -41,6 +41,7 @@ class Builder:
         self._keys: dict[Hashable, Step] = {}
         self._bodies: list[Loop] = []
         self.batch_n: Slot | None = None
+        self.direct = False  # a call of a distribution itself, not an expression
         self.rows: frozenset[str] = frozenset()  # names of Parameters that are given with a batch, [B]
         self.series_axes: dict[Slot, Axis] = {}
         self.origin: dict[Slot, tuple[Any, ...]] = {}
@@ -68,6 +69,12 @@ class Builder:
     def attribute(self, module: Any, name: str, label: str = "", batch: BatchKind = "one") -> Slot:
         """``module.name``, read at each run (a buffer or a parameter)."""
         return self.point(rules.Attribute(module, name), label=label or name, batch=batch)
+
+    def states(self, fn: Callable[[], Any], axis: Axis, label: str) -> Slot:
+        """All values of a finite variable, ``[S, ...]`` from ``fn()``, along ``axis``."""
+        slot = self._step("point", fn, (), label=label, batch="one").outs[0]
+        slot.axes = (axis,)
+        return slot
 
     # ---------------------------------------------------------------- steps
 

@@ -110,6 +110,11 @@ def reduce_mean(x: Tensor, dims: tuple[int, ...] | None, tail: int | None, mask:
     return total.sum(every) / valid.sum(every).clamp(min=1)
 
 
+def reduce_logsumexp(x: Tensor, dims: tuple[int, ...], tail: int | None, mask: Tensor | None = None) -> Tensor:
+    """The logarithm of the sum of exponentials over ``dims``."""
+    return torch.logsumexp(x, _dims(x, dims, tail))
+
+
 def lift(flag: Tensor, like: Tensor) -> Tensor:
     """Append dimensions of size 1 until ``flag`` has as many as ``like``."""
     missing = like.ndim - flag.ndim

@@ -1,0 +1,93 @@
+"""CustomProb: a log-density that the user writes as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from pixyz.distributions.base import Distribution, sum_over
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.types import VarSpec
+
+
+class CustomProb(Distribution):
+    r"""A density given as a function, :math:`\log p(x) = f(x)`; normalised or not. It cannot be sampled.
+
+    Args:
+        log_prob_function: ``f(**variables)``: the log-density, ``[B]`` or with feature dimensions; a function or a module.
+        var: the variables.
+        distribution_name: the name of the family in texts.
+        **kwargs: ``name``, ``features_shape``.
+
+    >>> import torch
+    >>> p = CustomProb(lambda z: -z.abs(), var="z", name="p")
+    >>> p.get_log_prob({"z": torch.ones(2, 3)})
+    tensor([-3., -3.])
+    """
+
+    composite = True
+
+    def __init__(
+        self, log_prob_function: Callable[..., Tensor], var: VarSpec, distribution_name: str = "Custom PDF", **kwargs: Any
+    ) -> None:
+        super().__init__(var, **kwargs)
+        self.log_prob_function = log_prob_function
+        self._distribution_name = distribution_name
+
+    @property
+    def input_var(self) -> list[str]:
+        return self.var
+
+    @property
+    def distribution_name(self) -> str:
+        return self._distribution_name
+
+    @property
+    def has_reparam(self) -> bool:
+        return False
+
+    def lower_log_prob(
+        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    ) -> Slot:
+        args = [scope.lookup(v) for v in self._var]
+        label = f"log {self.prob_text}"
+        call = DensityCall(self.log_prob_function, tuple(self._var))
+        slot = builder.net(call, args, [label], label, key=None)[0]
+        return sum_over(builder, slot, sum_features, feature_dims, label)
+
+    def sample_from(self, *args: Any, **kwargs: Any) -> dict[str, Slot]:
+        raise NotImplementedError(f"{self.prob_text} is known by its log-density only and cannot be sampled")
+
+    lower_sample = sample_from
+
+    def detach(self) -> Distribution:
+        return self if not self._has_weights() else super().detach()
+
+    def frozen(self) -> Distribution:
+        return self if not self._has_weights() else super().frozen()
+
+    def _has_weights(self) -> bool:
+        f = self.log_prob_function
+        return isinstance(f, nn.Module) and any(True for _ in f.parameters())
+
+
+class DensityCall:
+    """The user's function, called with the variables by name."""
+
+    __slots__ = ("function", "variables")
+
+    def __init__(self, function: Callable[..., Tensor], variables: tuple[str, ...]) -> None:
+        self.function, self.variables = function, variables
+
+    def __call__(self, *values: Tensor) -> tuple[Tensor]:
+        return (self.function(**dict(zip(self.variables, values, strict=True))),)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, DensityCall) and other.function is self.function and other.variables == self.variables
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self.function), self.variables))

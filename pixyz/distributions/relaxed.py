@@ -1,0 +1,151 @@
+"""Discrete variables whose samples are relaxed, so that gradients pass (Maddison et al. 2017; Jang et al. 2017).
+
+The two families named Relaxed draw relaxed values and score them by the density of the discrete variable they stand
+for, which is what a KL to a discrete prior needs; the two named Concrete have the density of the relaxed variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch import distributions as td
+
+from pixyz.distributions.families import Bernoulli, Categorical
+from pixyz.distributions.location_scale import gumbel_noise
+from pixyz.distributions.torch_family import open_uniform_noise
+from pixyz.types import PixyzError, VarSpec
+
+
+def as_temperature(value: Any) -> Tensor:
+    """A positive number as a tensor."""
+    found = value if isinstance(value, nn.Parameter) else torch.as_tensor(value, dtype=torch.get_default_dtype()).clone()
+    if not bool((found > 0).all()):
+        raise PixyzError(f"temperature must be positive, got {value}; 0.1 is nearly discrete, 1 is smooth")
+    return found
+
+
+def logistic_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Noise of the standard logistic distribution."""
+    return torch.logit(open_uniform_noise(shape, like))
+
+
+class RelaxedBernoulli(Bernoulli):
+    r"""A Bernoulli with relaxed samples, :math:`x = \mathrm{sigmoid}((l + \epsilon)/T)`, :math:`\epsilon` logistic.
+
+    Density, entropy and KL are the Bernoulli's; ``probs`` or ``logits``.  ``sample_mean`` has no formula.
+
+    Args:
+        temperature: T; write to ``p.temperature`` to anneal it.
+
+    >>> p = RelaxedBernoulli(var="x", probs=torch.tensor([0.5]), temperature=0.1)
+    >>> p.get_log_prob({"x": torch.ones(1, 1)})
+    tensor([-0.6931])
+    """
+
+    params_keys = ("probs",)
+    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    noise_shape = ("logits",)
+    noise = staticmethod(logistic_noise)
+    pathwise = True
+    mean_of = None  # type: ignore[assignment]
+    variance_of = None  # type: ignore[assignment]
+    temperature: Tensor
+
+    def __init__(
+        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
+        features_shape: Sequence[int] = torch.Size(), temperature: Any = 0.1, probs: Any = None, logits: Any = None,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape, probs, logits)
+        keep(self, temperature)
+
+    def draw(self, noise: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
+        info = torch.finfo(logits.dtype)
+        return torch.sigmoid((logits + noise) / self.temperature).clamp(info.tiny, 1.0 - info.eps)
+
+    def as_torch(self, **params: Tensor) -> td.Distribution:
+        return td.RelaxedBernoulli(self.temperature, **params)  # type: ignore[arg-type]
+
+
+class ConcreteBernoulli(RelaxedBernoulli):
+    r"""The binary Concrete distribution: :class:`RelaxedBernoulli` with the density of the relaxed variable,
+    :math:`p(x) = T\,\alpha\,x^{-T-1}(1-x)^{-T-1} / (\alpha x^{-T} + (1-x)^{-T})^2,\ \alpha = e^l` (Maddison et al. 2017).
+
+    >>> p = ConcreteBernoulli(var="x", probs=torch.tensor([0.5]), temperature=1.)
+    >>> p.get_log_prob({"x": torch.tensor([[0.3]])})
+    tensor([0.])
+    """
+
+    params_keys = ("probs",)
+    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    minus_log_density = None  # type: ignore[assignment]
+    entropy_of = None  # type: ignore[assignment]
+
+    def log_density(self, x: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
+        return td.RelaxedBernoulli(self.temperature, logits=logits, validate_args=False).log_prob(x)
+
+
+class RelaxedCategorical(Categorical):
+    r"""A categorical with relaxed samples, :math:`x = \mathrm{softmax}((l + g)/T)`, g Gumbel.
+
+    Density, entropy and KL are the one-hot categorical's (at a soft ``x``: linear in ``x``); ``probs`` or ``logits``,
+    ``[..., K]``.
+
+    Args:
+        temperature: T; write to ``p.temperature`` to anneal it.
+
+    >>> p = RelaxedCategorical(var="x", probs=torch.tensor([0.5, 0.5]), temperature=0.1)
+    >>> p.get_log_prob({"x": torch.tensor([[1., 0.]])})
+    tensor([-0.6931])
+    """
+
+    params_keys = ("probs",)
+    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    noise_shape = ("logits",)
+    noise = staticmethod(gumbel_noise)
+    pathwise = True
+    mean_of = None  # type: ignore[assignment]
+    variance_of = None  # type: ignore[assignment]
+    temperature: Tensor
+
+    def __init__(
+        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
+        features_shape: Sequence[int] = torch.Size(), temperature: Any = 0.1, probs: Any = None, logits: Any = None,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape, probs, logits)
+        keep(self, temperature)
+
+    def draw(self, noise: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.softmax((logits + noise) / self.temperature, -1)
+
+    def as_torch(self, **params: Tensor) -> td.Distribution:
+        return td.RelaxedOneHotCategorical(self.temperature, **params)  # type: ignore[arg-type]
+
+
+class ConcreteCategorical(RelaxedCategorical):
+    r"""The Concrete distribution: :class:`RelaxedCategorical` with the density of the relaxed variable,
+    :math:`p(x) = (K-1)!\,T^{K-1} \prod_k \alpha_k x_k^{-T-1} / (\sum_k \alpha_k x_k^{-T})^K` (Maddison et al. 2017, eq. 10).
+
+    >>> p = ConcreteCategorical(var="x", probs=torch.tensor([0.5, 0.5]), temperature=1.)
+    >>> p.get_log_prob({"x": torch.tensor([[0.3, 0.7]])})
+    tensor([0.])
+    """
+
+    params_keys = ("probs",)
+    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    entropy_of = None  # type: ignore[assignment]
+
+    def log_density(self, x: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
+        x = x.clamp(min=torch.finfo(x.dtype).tiny)
+        return td.RelaxedOneHotCategorical(self.temperature, logits=logits, validate_args=False).log_prob(x)
+
+
+def keep(p: nn.Module, temperature: Any) -> None:
+    """Hold the temperature as a buffer of ``p``, or as a parameter if it is one."""
+    value = as_temperature(temperature)
+    if isinstance(value, nn.Parameter):
+        p.register_parameter("temperature", value)
+    else:
+        p.register_buffer("temperature", value)
