@@ -12,6 +12,7 @@ from pixyz.expression import (
     Prob,
     ValueLoss,
 )
+from pixyz.losses import torch_divergences as _torch_divergences  # noqa: F401 (it registers formulas)
 from pixyz.losses.divergences import KullbackLeibler
 from pixyz.losses.elbo import ELBO
 from pixyz.losses.entropy import CrossEntropy, Entropy

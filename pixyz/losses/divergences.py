@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from pixyz import latex
 from pixyz.distributions.base import Distribution, sum_over
+from pixyz.distributions.discrete import OneHotCategoricalStraightThrough
 from pixyz.distributions.families import Bernoulli, BoundedNormal, Categorical, GroupedOneHot, Normal, TanhNormal
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params, arguments
 from pixyz.distributions.product import MultiplyDistribution
+from pixyz.distributions.relaxed import RelaxedBernoulli, RelaxedCategorical
 from pixyz.expression import Loss
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.types import VariableError
@@ -212,3 +215,9 @@ def kl_grouped(p_probs: Tensor, p_log_probs: Tensor, q_log_probs: Tensor) -> Ten
     """Group by group; groups are features and are summed."""
     return kl_categorical(p_probs, p_log_probs, q_log_probs)
 
+
+BITS: tuple[type[Distribution], ...] = (Bernoulli, RelaxedBernoulli)
+CLASSES: tuple[type[Distribution], ...] = (Categorical, RelaxedCategorical, OneHotCategoricalStraightThrough)
+# the relaxed and the straight-through families have the density of the discrete variable, so its KL too
+_FORMULAS.update(dict.fromkeys(itertools.product(BITS, BITS), kl_bernoulli))
+_FORMULAS.update(dict.fromkeys(itertools.product(CLASSES, CLASSES), kl_categorical))

@@ -191,11 +191,11 @@ class Emitter:
         like = next((a for a in step.args if a.batch == "full"), None)
         args = []
         for arg in step.args:
-            if arg.batch == "none" or like is None or (arg.batch == "full" and frame.axes(arg) == axes):
+            if arg.batch == "none" or (frame.axes(arg) == axes and (arg.batch == "full" or like is None)):
                 args.append(self._flat(arg, frame))
             else:
                 aligned = self._aligned(arg, axes, frame, whole=True)
-                args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like, frame)})")
+                args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like or arg, frame)})")
         network: Any = step.fn
         keywords = getattr(network, "keywords", None)
         if not keywords or self.options.chunk:
