@@ -1,15 +1,18 @@
-"""``p * q``: a joint distribution, held as a networkx graph of factors."""
+"""``p * q``: a joint distribution, held as a graph of factors."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
-from pixyz import latex
-from pixyz.distributions.base import Distribution, on_path
+from torch import Tensor
+
+from pixyz.distributions.base import Distribution, sum_over
 from pixyz.distributions.graph import DistGraph
+from pixyz.distributions.params import apply
 from pixyz.plan import Axis, Builder, Scope, Slot
-from pixyz.types import VariableError, VarSpec
+from pixyz.types import VariableError
 
 
 class MultiplyDistribution(Distribution):
@@ -92,6 +95,32 @@ class MultiplyDistribution(Distribution):
         assert total is not None
         return total
 
+    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+        """The sum over factors, where none depends on what another one draws (else it is an expectation: ``Entropy``)."""
+        total: Slot | None = None
+        for factor in self._ordered:
+            part = None if set(factor.cond_var) & set(self.var) else factor.lower_entropy(builder, scope)
+            if part is None:
+                return None
+            part = sum_over(builder, part, True, None, f"H[{factor.prob_text}]")
+            total = part if total is None else builder.point(operator.add, total, part, label=f"H[{self.prob_text}]")
+        return total
+
+    @property
+    def has_reparam(self) -> bool:
+        return all(factor.has_reparam for factor in self._ordered)
+
+    def sample_variance(self, x_dict: Any = None) -> Tensor:
+        """The variance of the first variable, given the means of those that it depends on."""
+
+        def build(builder: Builder) -> dict[str, Slot]:
+            scope, factor = Scope(builder), self._graph.distribution(self.var[0])
+            inner = scope.child(self.lower_sample(builder, scope, mean=True) if set(factor.cond_var) & set(self.var) else None)
+            params = factor.lower_params(builder, inner)
+            return {"variance": apply(builder, factor.formula("variance_of"), params, "variance")}
+
+        return self._run("variance", self._values(x_dict), build)["variance"]
+
     def replace_var(self, /, **replace_dict: str) -> Distribution:
         unknown = [v for v in replace_dict if v not in self._graph.all_var]
         if unknown:
@@ -137,6 +166,3 @@ class ProductArgument:
         for part in self.parts[1:]:
             joint = joint * part
         return joint
-
-
-__all__ = ["Drawn", "MultiplyDistribution", "ProductArgument", "VarSpec", "latex", "on_path"]
