@@ -51,8 +51,7 @@ class ProductOfNormal(Normal):
             if expert.var != experts[0].var:
                 raise VariableError(f"experts are of one variable; {experts[0].prob_text} and {expert.prob_text} are not")
         conditions = dict.fromkeys(c for expert in experts for c in expert.cond_var)
-        shape = features_shape or next((e.features_shape for e in experts if e.features_shape), ())
-        super().__init__(experts[0].var, list(conditions), name, shape)
+        super().__init__(experts[0].var, list(conditions), name, features_shape)
         weights = [1.0] * (len(experts) + 1) if weight_modalities is None else [float(w) for w in weight_modalities]
         if len(weights) != len(experts) + 1 or min(weights) < 0 or not any(weights):
             raise PixyzError(
@@ -60,7 +59,7 @@ class ProductOfNormal(Normal):
                 f"got {weight_modalities}"
             )
         self.weight_modalities = weights
-        self.experts = nn.ModuleList(experts)
+        self.p = nn.ModuleList(experts)
 
     @property
     def prob_factorized_text(self) -> str:
@@ -71,7 +70,7 @@ class ProductOfNormal(Normal):
         return rf"{self.prob_text} \propto {self.prob_factorized_text}"
 
     def _experts(self) -> list[Distribution]:
-        return list(self.experts)  # type: ignore[arg-type]
+        return list(self.p)  # type: ignore[arg-type]
 
     def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
         def there(expert: Distribution) -> bool:
@@ -91,7 +90,8 @@ class ProductOfNormal(Normal):
         return Params(builder, {"loc": mean, "scale": spread}, self._derive)
 
     def _prior(self, builder: Builder) -> Params:
-        prior = StandardNormal(tuple(self.features_shape), self.weight_modalities[0], self)
+        shape = self.features_shape or next((e.features_shape for e in self._experts() if e.features_shape), ())
+        prior = StandardNormal(tuple(shape), self.weight_modalities[0], self)
         loc, scale = (builder.point(part, label=f"{n} of the prior", batch="one") for n, part in prior.parts().items())
         if builder.batch_n is not None:
             loc, scale = (builder.point(repeat_rows, s, builder.batch_n, label="rows", batch="full") for s in (loc, scale))

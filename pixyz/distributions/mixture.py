@@ -198,7 +198,7 @@ class MixtureModel(Mixture):
             builder.batch_n = builder.input("@batch_n", "none") if builder.given("@batch_n") else None
             drawn, chosen = self.lower_draw(builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean)
             drawn[self.hidden_var[0]] = chosen
-            return drawn if reparam else {k: builder.detach(v) for k, v in drawn.items()}
+            return drawn
 
         drawn = self._run(("sample with hidden", shape, reparam, sample_mean), values, build)
         values.pop("@batch_n", None)

@@ -24,6 +24,9 @@ ORDER = "terms and factors are printed in the order written; 0.3.3 prints sympy'
 NAMES = "a joint of differently named factors is written out in a formula; 0.3.3 prints the left operand's letter"
 ESTIMATE = "the text names the quantity, whether by formula or by draws; 0.3.3 prints the estimator of the latter"
 FLOATS = "a parameter given as a number has the default dtype; 0.3.3 keeps float32"
+RELAXED = "the density is the categorical's; 0.3.3 takes a product of Bernoullis, and the argmax of its argument"
+POSTERIOR = "the posterior is a density of z: where z is given, at that z; 0.3.3 says var=x and always gives all classes"
+CONSTANT = "an expert without conditions counts, as the formula says; 0.3.3 leaves it out"
 DIFFERENCES: dict[str, dict[str, str]] = {
     "categorical": {GRADIENTS: SOFT},
     "joint_of_three": {TEXT: ORDER, GRADIENTS: SOFT},
@@ -41,6 +44,9 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "entropy_by_draws": {TEXT: ESTIMATE},
     "fixed_variables": {TEXT: "fixed variables are shown; 0.3.3 prints the expression without them"},
     "divergence_of_categoricals": {VALUE: "the KL of categoricals is [B]; 0.3.3 sums the batch as if it were features"},
+    "relaxed_categorical": {VALUE: RELAXED, GRADIENTS: RELAXED},
+    "posterior_of_a_mixture": {TEXT: POSTERIOR, VALUE: POSTERIOR, GRADIENTS: POSTERIOR},
+    "draw_of_a_product_of_experts": {VALUE: CONSTANT, GRADIENTS: CONSTANT},
     "flow_images": {TEXT: "flows print their sizes"},
     "flow_planar_posterior": {
         TEXT: "z_2 is written z_{2} everywhere; 0.3.3 leaves it raw inside p(z_2=f(z))",
