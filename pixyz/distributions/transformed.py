@@ -68,13 +68,20 @@ class FixedFlow(Flow):
 
 
 class FlowDistribution(Distribution):
-    """A prior pushed through a flow; the two public classes say in which direction."""
+    """A prior pushed through a flow; the two public classes say in which direction.
+
+    Raises:
+        PixyzError: ``flow`` is no :class:`pixyz.flows.Flow`.
+        VariableError: prior or result have several variables, or the prior's variable has the name of another one.
+    """
 
     composite = True
     draws_by_inverse: ClassVar[bool]
     """Whether a sample of the prior goes through the flow's inverse."""
 
     def __init__(self, prior: Distribution, flow: Flow, var: VarSpec, cond_var: VarSpec, name: str) -> None:
+        if not isinstance(flow, Flow):
+            raise PixyzError(f"the flow of {name!r} must be a pixyz.flows.Flow, got {type(flow).__name__}; derive it from Flow")
         if len(prior.var) != 1 or len(names(var)) != 1:
             raise VariableError(
                 f"a flow takes one variable to one other, got {prior.prob_text} and var={names(var)}; put them together first"

@@ -108,7 +108,8 @@ class ActNorm2d(Flow):
     The first ``forward`` in training mode sets ``b`` and ``l`` so that each channel of that batch gets the mean 0 and the
     standard deviation ``scale``; they are parameters from then on.  That it has happened is the buffer ``inited`` of the
     state dict, so a loaded model is not initialised again. (A checkpoint of 0.3.3, which lacks it, counts as initialised.)
-    The inverse never initialises.
+    The inverse never initialises.  Where several processes train one model, let a batch through before it is wrapped (in
+    DistributedDataParallel, say): else each process sets the parameters from a batch of its own.
 
     Args:
         in_features: ``C``.

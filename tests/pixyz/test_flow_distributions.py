@@ -16,7 +16,6 @@ from pixyz.distributions import (
 )
 from pixyz.flows import (
     NICE,
-    AffineCoupling,
     DiagonalScale,
     Flatten,
     FlowList,
@@ -433,7 +432,7 @@ def test_bits_per_dimension_of_uniform_images():
         (lambda: InverseTransformedDistribution(prior(), realnvp(), var=["x", "y"]), VariableError, "one variable to one"),
         (lambda: forward_form(realnvp()).get_params(), NotImplementedError, "no parameters"),
         (lambda: inverse_form(realnvp()).inference({}), VariableError, "needs .'x'. too"),
-        (lambda: AffineCoupling(2), PixyzError, "takes"),
+        (lambda: inverse_form(nn.Linear(2, 2)), PixyzError, "derive it from Flow"),
     ],
 )
 def test_errors_name_what_is_wrong(call, kind, message):
