@@ -329,6 +329,12 @@ def multinomial() -> Golden:
 
 
 @golden
+def multinomial_of_ten() -> Golden:
+    p = pd.Multinomial(var=["x"], cond_var=["probs"], probs="probs", total_count=10)
+    return of(p.log_prob(), {"x": torch.tensor([[2., 3., 5.]]).expand(B, Y).clone(), "probs": simplex(B, Y)})
+
+
+@golden
 def dirichlet() -> Golden:
     return bound(pd.Dirichlet, simplex(B, Y), concentration=1 + positive(B, Y))
 
@@ -851,6 +857,36 @@ def flow_images() -> Golden:
 
 
 @golden
+def flow_batch_norm() -> Golden:
+    return flow_density(
+        pf.BatchNorm1d(4), pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4)), pf.BatchNorm1d(4)
+    )
+
+
+@golden
+def flow_act_norm() -> Golden:
+    """In evaluation mode, where no data set the initial scale."""
+    flow = pf.ActNorm2d(2).eval()
+    z = pd.Normal(var=["z"], loc=torch.tensor(0.), scale=torch.tensor(1.), features_shape=[2, 3, 3], name="p_{prior}")
+    p = pd.InverseTransformedDistribution(z, flow=flow, var=["x"])
+    return Golden(p, lambda x: p.get_log_prob(x), {"x": wave(B, 2, 3, 3)}, [flow])
+
+
+@golden
+def flow_inference() -> Golden:
+    flow = pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4))
+    p = pd.InverseTransformedDistribution(prior("z", 4), flow=flow, var=["x"])
+    return Golden(p, lambda x: p.inference(x)["z"], {"x": wave(B, 4)}, [flow])
+
+
+@golden
+def flow_of_maximum_likelihood() -> Golden:
+    flow = pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4))
+    p = pd.InverseTransformedDistribution(prior("z", 4), flow=flow, var=["x"])
+    return of((-p.log_prob()).mean(), {"x": wave(B, 4)}, flow)
+
+
+@golden
 def flow_planar_posterior() -> Golden:
     q, flow = Inference(), pf.PlanarFlow(Z)
     p = pd.TransformedDistribution(q, flow=flow, var=["z_2"])
@@ -890,6 +926,30 @@ def model_vi() -> Golden:
     p, q = Generator(), Inference()
     made = pm.VI(p * prior(), q, optimizer=torch.optim.SGD, optimizer_params={"lr": 0.1})
     return trained(made, {"x": bits(B, X)}, p, q)
+
+
+@golden
+def model_gan() -> Golden:
+    """The generator's loss and weights after three steps of both; the prior's draws are normal."""
+
+    class Made(pd.Deterministic):
+        def __init__(self) -> None:
+            super().__init__(var=["x"], cond_var=["z"], name="p")
+            self.fc = nn.Linear(Z, X)
+
+        def forward(self, z: Tensor) -> dict[str, Tensor]:
+            return {"x": self.fc(z)}
+
+    g, d = Made(), Discriminator()
+    p = (g * prior()).marginalize_var("z")
+    sgd = torch.optim.SGD
+    made = pm.GAN(p, d, optimizer=sgd, optimizer_params={"lr": 0.1}, d_optimizer=sgd, d_optimizer_params={"lr": 0.1})
+
+    def compute(x: dict[str, Tensor]) -> Tensor:
+        losses = [v.detach().reshape(1) for _ in range(3) for v in made.train({"x": x["x"].detach().clone()})]
+        return torch.cat([*losses, *(p.detach().flatten() for m in (g, d) for p in m.parameters())])
+
+    return Golden(made, compute, {"x": wave(B, X)}, [g, d])
 
 
 @golden

@@ -23,6 +23,7 @@ SOFT = "a one-hot argument may be soft: its gradient is the log-probability of e
 ORDER = "terms and factors are printed in the order written; 0.3.3 prints sympy's order"
 NAMES = "a joint of differently named factors is written out in a formula; 0.3.3 prints the left operand's letter"
 ESTIMATE = "the text names the quantity, whether by formula or by draws; 0.3.3 prints the estimator of the latter"
+SIZES = "all flows print their sizes; some of 0.3.3 print none"
 FLOATS = "a parameter given as a number has the default dtype; 0.3.3 keeps float32"
 RELAXED = "the density is the categorical's; 0.3.3 takes a product of Bernoullis, and the argmax of its argument"
 POSTERIOR = "the posterior is a density of z: where z is given, at that z; 0.3.3 says var=x and always gives all classes"
@@ -47,7 +48,9 @@ DIFFERENCES: dict[str, dict[str, str]] = {
     "relaxed_categorical": {VALUE: RELAXED, GRADIENTS: RELAXED},
     "posterior_of_a_mixture": {TEXT: POSTERIOR, VALUE: POSTERIOR, GRADIENTS: POSTERIOR},
     "draw_of_a_product_of_experts": {VALUE: CONSTANT, GRADIENTS: CONSTANT},
-    "flow_images": {TEXT: "flows print their sizes"},
+    "flow_images": {TEXT: SIZES},
+    "flow_batch_norm": {TEXT: SIZES},
+    "flow_act_norm": {TEXT: SIZES},
     "flow_planar_posterior": {
         TEXT: "z_2 is written z_{2} everywhere; 0.3.3 leaves it raw inside p(z_2=f(z))",
         GRADIENTS: "reparam=True reaches the base distribution; 0.3.3 drops it, and the encoder gets no gradient",
