@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from keyword import iskeyword
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -12,6 +13,9 @@ from pixyz.flows.flow import Flow
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.program import Relower
 from pixyz.types import PixyzError
+
+_SEEN: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
+"""What the last network of a class was seen to return: the first guess for others of the class."""
 
 
 class NetworkCall:
@@ -66,6 +70,7 @@ class NetworkCall:
             if all(k in found for k in swap.values()):
                 for key, actual in swap.items():
                     self.owner.returns[self.alternatives and _shown(key, self.alternatives)] = actual
+                _SEEN[type(self.owner)] = dict(self.owner.returns)
                 return Relower()
         keys = sorted(found) if isinstance(found, Mapping) else type(found).__name__
         return PixyzError(
@@ -92,7 +97,8 @@ def call_network(
     alternatives: Mapping[str, str] | None = None,
 ) -> dict[str, Slot]:
     """Write the step that calls ``module`` with the conditioning variables of ``owner``."""
-    keys = [owner.returns.get(k, k) for k in wanted]
+    known = owner.returns or _SEEN.get(type(owner), owner.returns)
+    keys = [known.get(k, k) for k in wanted]
     call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {})
     args = [scope.lookup(v) for v in owner.cond_var]
     slots = builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned_reason(owner))

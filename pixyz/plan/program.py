@@ -39,6 +39,7 @@ class Plan:
         self._slots = list(outputs.values())
         self._schedule: Schedule = schedule(builder, self._slots)
         live = {s for item in self._schedule.items for s in _steps(item)}
+        self.networks = sum(s.kind == "net" for s in live)
         self.inputs = [n for n, slot in builder.inputs.items() if slot.step in live]
         emitter = Emitter(
             [builder.inputs[n] for n in self.inputs], self._slots, self._schedule, options, checked=debugging()
@@ -180,7 +181,8 @@ class PlanCache:
         self, key: Any, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]], owner: Callable[[], str]
     ) -> dict[str, Any]:
         """Run the plan for ``key``: results by name."""
-        for _ in range(16):
+        attempts = 0
+        while True:
             plan = self.get(key, values, build, owner)
             drawn = None if plan.proven else random_states()
             try:
@@ -196,7 +198,9 @@ class PlanCache:
                     restore_random_states(drawn)
                 self._plans.pop((key, debugging()), None)
                 self.quick.pop(key, None)
-        raise PixyzError(f"{owner()}: a network returns other parameters at each call")
+                attempts += 1
+                if attempts > 2 * plan.networks:
+                    raise PixyzError(f"{owner()}: a network returns other parameters at each call") from None
 
     def set_options(self, **changes: Any) -> None:
         """Change how plans are made; those that are there are dropped (see :class:`pixyz.plan.options.Options`)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz import PixyzError
-from pixyz.distributions import Deterministic, Normal
+from pixyz.distributions import Bernoulli, Deterministic, Normal
 from pixyz.losses import E, IterativeLoss, LogProb, Loss, Parameter
 
 D = 3
@@ -135,3 +135,39 @@ def test_changing_signs_changes_no_value() -> None:
         ((-a) / 2, -va / 2), (-a * -b, va * vb), (-(a * 1 + 0), -va), (0 - a, -va), (1 / (-b), -1 / vb),
     ):
         torch.testing.assert_close(loss.eval(x), value)
+
+
+class Logits(Bernoulli):
+    """Its class does not say whether it returns ``probs`` or ``logits``."""
+
+    def __init__(self, answers: str) -> None:
+        super().__init__("x", "z")
+        self.answers, self.calls = answers, 0
+
+    def forward(self, z: Tensor) -> dict[str, Tensor]:
+        answer = self.answers[self.calls % len(self.answers)]
+        self.calls += 1
+        return {"logits": z} if answer == "l" else {"probs": torch.sigmoid(z)}
+
+
+def test_many_networks_may_return_either_parameter() -> None:
+    """What a class returns is a guess for its next object, and no more than that."""
+    given = {"x": torch.ones(2, 3), "z": torch.randn(2, 3)}
+    wanted = torch.nn.functional.logsigmoid(given["z"]).sum(-1)
+    for answers in ("l" * 40, "p" * 40, "lp" * 20):
+        networks = [Logits(a) for a in answers]
+        total: Loss = LogProb(networks[0])
+        for network in networks[1:]:
+            total = total + LogProb(network)
+        torch.testing.assert_close(total.eval(given), 40 * wanted)
+        before = [n.calls for n in networks]
+        torch.testing.assert_close(total.eval(given), 40 * wanted)
+        assert [n.calls for n in networks] == [c + 1 for c in before]
+
+
+def test_a_network_that_changes_its_mind_is_refused() -> None:
+    network = Logits("lp")
+    given = {"x": torch.ones(2, 3), "z": torch.randn(2, 3)}
+    with pytest.raises(PixyzError, match="other parameters at each call"):  # the first answer may be the one expected
+        for _ in range(2):
+            LogProb(network).eval(given)
