@@ -76,9 +76,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def milliseconds(line: Line, name: str) -> str:
+    """Of a contender, three digits."""
+    ms = 1000 * line["cpu_seconds"][name]
+    return f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
+
+
 def contenders(lines: dict[str, Line], names: dict[str, str], baseline: str) -> str:
     """Ratios to the code by hand, with its milliseconds in the first row."""
-    rows = [[f"{names[baseline]}, ms", *(f"{1000 * x['cpu_seconds'][baseline]:.3g}" for x in lines.values())]]
+    rows = [[f"{names[baseline]}, ms", *(milliseconds(x, baseline) for x in lines.values())]]
     for name, label in names.items():
         if name != baseline and any(name in x["ratio"] for x in lines.values()):
             rows.append([label, *(f"{x['ratio'][name]:.2f}" if name in x["ratio"] else "" for x in lines.values())])
@@ -104,7 +110,7 @@ def beside_the_paper(lines: dict[str, Line], what: str, names: dict[str, str]) -
     rows = []
     for name in [*[k for k in paper if k != "columns"], *(["naive", "hand"] if what == "dmm" else []), "pixyz", "pixyz_mc"]:
         told = dict(zip(paper["columns"], paper.get(name, []), strict=False))
-        cells = [f"{1000 * lines[c]['cpu_seconds'][name]:.3g}" + (f" ({told[c]})" if c in told else "") for c in columns]
+        cells = [milliseconds(lines[c], name) + (f" ({told[c]})" if c in told else "") for c in columns]
         rows.append([names[name], *cells])
     return table(["ms here (ms in the paper)", *columns], rows)
 
@@ -133,13 +139,13 @@ def draw(panels: dict[str, dict[str, Line]], picture: Path) -> None:
     figure, axes = plt.subplots(1, len(panels), figsize=(11, 3.8), sharey=True)
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
         shown = [k for k in DRAWN if any(k in x["ratio"] for x in lines.values())]
-        width = 0.8 / len(shown)
+        width = 0.5 / len(shown)
         for i, name in enumerate(shown):
             at = [j + (i - (len(shown) - 1) / 2) * width for j in range(len(lines))]
             middle = [x["ratio"][name] for x in lines.values()]
             low = [m - x["quartiles"][name][0] for m, x in zip(middle, lines.values(), strict=True)]
             high = [x["quartiles"][name][1] - m for m, x in zip(middle, lines.values(), strict=True)]
-            ax.bar(at, middle, width * 0.92, yerr=[low, high], color=COLORS[name], label=DRAWN[name], error_kw={"lw": 0.8})
+            ax.errorbar(at, middle, yerr=[low, high], fmt="o", ms=5, capsize=2, lw=1, color=COLORS[name], label=DRAWN[name])
         ax.axhline(1.0, color="0.2", lw=0.8)
         ax.set_xticks(range(len(lines)), list(lines), fontsize=8)
         ax.set_yscale("log")
