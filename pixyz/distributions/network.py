@@ -73,9 +73,9 @@ class NetworkCall:
                 _SEEN[type(self.owner)] = dict(self.owner.returns)
                 return Relower()
         keys = sorted(found) if isinstance(found, Mapping) else type(found).__name__
-        return PixyzError(
-            f"forward of {self.owner.prob_text} must return a dict with the keys {sorted(self.wanted)}, got {keys}"
-        )
+        shown = sorted(_shown(k, self.alternatives) for k in self.wanted)
+        also = "".join(f" ({v!r} in the place of {k!r})" for k, v in self.alternatives.items() if k in shown)
+        return PixyzError(f"forward of {self.owner.prob_text} must return a dict with the keys {shown}{also}, got {keys}")
 
     def __eq__(self, other: object) -> bool:
         return (

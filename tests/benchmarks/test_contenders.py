@@ -86,7 +86,8 @@ def test_training_steps_by_hand_and_declared_reach_the_same_weights(model: str) 
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-8)
 
 
-def test_turns_are_taken_and_ratios_are_by_round() -> None:
+def test_turns_are_taken_and_ratios_are_by_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "about", dict)
     calls: list[str] = []
 
     class Elsewhere:

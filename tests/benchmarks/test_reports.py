@@ -1,0 +1,56 @@
+"""What the speed benchmarks report: growth, peaks of memory, tables."""
+
+import json
+from pathlib import Path
+
+import draw_speed
+import pytest
+import torch
+
+pytest.importorskip("psutil")
+import scaling
+
+
+def test_growth_of_a_line_and_of_a_square() -> None:
+    sizes = [4, 8, 16, 32, 64]
+    line = scaling.growth(sizes, [3.0 * n for n in sizes])
+    assert line["slope"] == 3.0 and line["exponent"] == 1.0 and line["r_squared"] == 1.0
+    assert scaling.growth(sizes, [n**2.0 for n in sizes])["exponent"] == 2.0
+
+
+def test_the_peak_counts_what_is_held_at_one_time() -> None:
+    def run() -> None:
+        for _ in range(3):
+            a = torch.zeros(1000)
+            b = torch.zeros(500)
+            del a, b
+
+    assert scaling.peak_bytes(run) == 6000
+
+
+@pytest.mark.parametrize("sweep", list(scaling.SWEEPS))
+def test_every_sweep_runs_at_its_smallest_size(sweep: str) -> None:
+    scaling.evaluation(sweep, scaling.SWEEPS[sweep][0])()
+
+
+def test_memory_does_not_grow_and_plans_are_kept() -> None:
+    line = scaling.lifetime_line(50)
+    assert line["plans"] == 1 and line["sources_grown"] == 0 and line["objects_grown"] < 50
+
+
+def test_the_last_line_of_a_size_is_shown(tmp_path: Path) -> None:
+    def line(size: str, hand: float, ratio: float) -> str:
+        told = {"size": size, "cpu_seconds": {"hand": hand, "pixyz": hand * ratio}, "ratio": {"pixyz": ratio},
+                "quartiles": {"pixyz": [ratio - 0.1, ratio + 0.1]}}
+        return json.dumps(told)
+
+    path = tmp_path / "vae.jsonl"
+    path.write_text("\n".join([line("tiny", 0.5, 3.0), line("big", 0.25, 1.1), line("tiny", 0.001, 1.25)]), encoding="utf-8")
+    lines = draw_speed.read(path)
+    assert list(lines) == ["tiny", "big"]
+    text = draw_speed.contenders(lines, draw_speed.VAE_ROWS, "hand")
+    assert "| PyTorch by hand, ms | 1 | 250 |" in text and "| **this library** | 1.25 | 1.10 |" in text
+    assert "1.25 (1.15-1.35)" in draw_speed.promises(lines, ["pixyz"])
+    pytest.importorskip("matplotlib")
+    draw_speed.draw({"a": lines, "b": lines}, tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").stat().st_size > 1000
