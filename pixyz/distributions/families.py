@@ -24,6 +24,8 @@ LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 @rules.inline("torch.randn({0}, dtype={1}.dtype, device={1}.device)")
 def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Standard normal noise."""
+    if shape == like.shape:
+        return torch.randn_like(like, memory_format=torch.contiguous_format)
     return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
 
 

@@ -165,16 +165,22 @@ class KLToConstant:
         self._shape: torch.Size | None = None  # of parameters for which the shorter formula is right
 
     def __call__(self, p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
-        loc, scale, *versions = self._seen
-        if q_loc is not loc or q_scale is not scale or [q_loc._version, q_scale._version] != versions:
-            self._seen, self._shape = (q_loc, q_scale, q_loc._version, q_scale._version), None
-            self._standard = bool((q_loc == 0).all()) and bool((q_scale == 1).all()) and q_loc.shape == q_scale.shape
-        if self._standard and p_loc.shape == p_scale.shape and not q_loc.requires_grad and not q_scale.requires_grad:
-            if p_loc.shape != self._shape and p_loc.shape[p_loc.ndim - q_loc.ndim + 1 :] == q_loc.shape[1:]:
-                self._shape = p_loc.shape
-            if p_loc.shape == self._shape:
-                return 0.5 * (p_scale * p_scale + p_loc * p_loc - 1.0) - p_scale.log()
+        loc, scale, loc_version, scale_version = self._seen
+        if (
+            q_loc is not loc or q_scale is not scale or q_loc._version != loc_version or q_scale._version != scale_version
+            or p_loc.shape != self._shape
+        ):
+            self._look(p_loc, q_loc, q_scale)
+        if self._standard and p_scale.shape == self._shape and not q_loc.requires_grad and not q_scale.requires_grad:
+            return 0.5 * (p_scale * p_scale + p_loc * p_loc - 1.0) - p_scale.log()
         return kl_normal(p_loc, p_scale, q_loc, q_scale)
+
+    def _look(self, p_loc: Tensor, q_loc: Tensor, q_scale: Tensor) -> None:
+        self._seen, self._shape = (q_loc, q_scale, q_loc._version, q_scale._version), p_loc.shape
+        self._standard = (
+            bool((q_loc == 0).all()) and bool((q_scale == 1).all()) and q_loc.shape == q_scale.shape
+            and p_loc.shape[p_loc.ndim - q_loc.ndim + 1 :] == q_loc.shape[1:]
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KLToConstant)
