@@ -4,9 +4,12 @@ Write the paper's equation; the library turns it into a fast program.  After Suz
 "Pixyz: a Python library for developing deep generative models", Advanced Robotics 2023.
 """
 
+from pixyz import compat
 from pixyz.plan.options import debug
 from pixyz.types import PixyzError, ShapeError, VariableError
 
 __version__ = "0.4.0"
 
 __all__ = ["PixyzError", "ShapeError", "VariableError", "__version__", "debug"]
+
+compat.serve(__name__)

@@ -43,8 +43,11 @@ def add(*terms: sympy.Expr) -> sympy.Expr:
 
 
 def negative(term: sympy.Expr) -> sympy.Expr:
-    """``-term``."""
+    """``-term``; of a negative number, the positive one."""
     import sympy
+
+    if term.is_number and term.is_negative:
+        return -term
 
     return sympy.Mul(sympy.Integer(-1), term, evaluate=False)
 

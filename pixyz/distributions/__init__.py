@@ -7,6 +7,7 @@ One idea a module: ``base`` (what every distribution answers), ``parametric`` (a
 ``transformed`` (a prior through a flow).
 """
 
+from pixyz import compat
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.custom import CustomProb
 from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Mean, SeriesFunction
@@ -63,3 +64,5 @@ __all__ = [
     "SeriesFunction", "StudentT", "TanhNormal", "TransformedDistribution", "TruncatedNormal", "TwoHot", "Uniform",
     "VonMises", "Weibull", "ZukoDistribution",
 ]
+
+compat.serve(__name__)

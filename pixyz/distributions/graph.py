@@ -129,6 +129,19 @@ class DistGraph:
         axes.set_axis_off()
         figure.savefig(path, dpi=150, bbox_inches="tight")
 
+    @property
+    def name(self) -> str:
+        """The letter of the joint: that of the first factor."""
+        return self._factors[0].name
+
+    @property
+    def prob_joint_factorized_and_text(self) -> str:
+        """``p(x,z) = p(x|z)p(z)``."""
+        if len(self._factors) == 1:
+            return self._factors[0].prob_joint_factorized_and_text
+        drawn = [v for factor in self.factors(reverse=True) for v in factor.var]
+        return f"{latex.conditional(self.name, drawn, self.cond_var)} = {self}"
+
     def __str__(self) -> str:
         return "".join(f.prob_text for f in self.factors(reverse=True))
 

@@ -28,6 +28,8 @@ from pixyz.expression.loss import (
     Expectation,
     Loss,
     LossLike,
+    LossOperator,
+    LossSelfOperator,
     MaxLoss,
     MinLoss,
     MulLoss,
@@ -43,6 +45,6 @@ from pixyz.expression.node import Expression
 
 __all__ = [
     "AbsLoss", "AddLoss", "BatchMean", "BatchSum", "Clamp", "ConstantVar", "Detach", "DivLoss", "E", "Expectation",
-    "Expression", "LogProb", "Loss", "LossLike", "MaxLoss", "MinLoss", "MulLoss", "Named", "NegLoss", "Parameter",
-    "Prob", "SubLoss", "ValueLoss", "as_loss", "walk",
+    "Expression", "LogProb", "Loss", "LossLike", "LossOperator", "LossSelfOperator", "MaxLoss", "MinLoss", "MulLoss",
+    "Named", "NegLoss", "Parameter", "Prob", "SubLoss", "ValueLoss", "as_loss", "walk",
 ]

@@ -85,6 +85,20 @@ class Loss(Expression):
         """The expression with some variables fixed."""
         return ConstantVar(self, constant_dict)
 
+    def loss_train(self, train_x_dict: Any = None, **kwargs: Any) -> Tensor:
+        """One training step of each adversarial loss in the expression; the sum of their critics' objectives."""
+        return self._each_critic("loss_train", train_x_dict, kwargs)
+
+    def loss_test(self, test_x_dict: Any = None, **kwargs: Any) -> Tensor:
+        """The sum of the critics' objectives of all adversarial losses in the expression, without gradients."""
+        return self._each_critic("loss_test", test_x_dict, kwargs)
+
+    def _each_critic(self, method: str, x_dict: Any, kwargs: Mapping[str, Any]) -> Tensor:
+        critics = [node for node in walk(self) if getattr(type(node), method) is not getattr(Loss, method)]
+        if not critics:
+            raise PixyzError(f"{method} is for adversarial losses, {self.loss_text} has no discriminator")
+        return torch.stack([getattr(node, method)(x_dict, **kwargs) for node in critics]).sum()
+
     def named(self, name: str) -> Loss:
         """The same expression; its value is also returned under ``name`` by ``eval(..., return_dict=True)``."""
         return Named(self, name)
@@ -186,7 +200,7 @@ class ConstantVar(Loss):
         return self.base.lower(builder, scope.child(values))
 
 
-class _Binary(Loss):
+class LossOperator(Loss):
     """Two expressions and a formula."""
 
     formula: ClassVar[Callable[..., Any]]
@@ -200,7 +214,7 @@ class _Binary(Loss):
         return builder.point(type(self).formula, a, b, label=type(self).__name__)
 
 
-class AddLoss(_Binary):
+class AddLoss(LossOperator):
     """``a + b``."""
 
     formula = staticmethod(operator.add)
@@ -209,7 +223,7 @@ class AddLoss(_Binary):
         return latex.add(self.loss1.symbol(), self.loss2.symbol())
 
 
-class SubLoss(_Binary):
+class SubLoss(LossOperator):
     """``a - b``."""
 
     formula = staticmethod(operator.sub)
@@ -218,7 +232,7 @@ class SubLoss(_Binary):
         return latex.add(self.loss1.symbol(), latex.negative(self.loss2.symbol()))
 
 
-class MulLoss(_Binary):
+class MulLoss(LossOperator):
     """``a b``."""
 
     formula = staticmethod(operator.mul)
@@ -227,7 +241,7 @@ class MulLoss(_Binary):
         return latex.product(self.loss1.symbol(), self.loss2.symbol())
 
 
-class DivLoss(_Binary):
+class DivLoss(LossOperator):
     """``a / b``."""
 
     formula = staticmethod(operator.truediv)
@@ -236,7 +250,7 @@ class DivLoss(_Binary):
         return latex.quotient(self.loss1.symbol(), self.loss2.symbol())
 
 
-class MinLoss(_Binary):
+class MinLoss(LossOperator):
     """The smaller of two expressions, element by element."""
 
     @staticmethod
@@ -247,7 +261,7 @@ class MinLoss(_Binary):
         return latex.leaf(rf"min \left({self.loss1.loss_text}, {self.loss2.loss_text}\right)")
 
 
-class MaxLoss(_Binary):
+class MaxLoss(LossOperator):
     """The larger of two expressions, element by element."""
 
     @staticmethod
@@ -266,7 +280,7 @@ def _extreme(pair: Any, bound: Any, a: Any, b: Any) -> Any:
     return (min if pair is torch.minimum else max)(a, b)
 
 
-class _Unary(Loss):
+class LossSelfOperator(Loss):
     """One expression and a formula."""
 
     formula: ClassVar[Callable[..., Any]]
@@ -279,7 +293,7 @@ class _Unary(Loss):
         return builder.point(type(self).formula, self.loss1.lower(builder, scope), label=type(self).__name__)
 
 
-class NegLoss(_Unary):
+class NegLoss(LossSelfOperator):
     """``-a``."""
 
     formula = staticmethod(operator.neg)
@@ -288,7 +302,7 @@ class NegLoss(_Unary):
         return latex.negative(self.loss1.symbol())
 
 
-class AbsLoss(_Unary):
+class AbsLoss(LossSelfOperator):
     """``|a|``."""
 
     formula = staticmethod(operator.abs)
@@ -297,7 +311,7 @@ class AbsLoss(_Unary):
         return latex.leaf(f"|{self.loss1.loss_text}|")
 
 
-class Detach(_Unary):
+class Detach(LossSelfOperator):
     """The value without its gradient."""
 
     def symbol(self) -> sympy.Expr:
@@ -307,7 +321,7 @@ class Detach(_Unary):
         return builder.detach(self.loss1.lower(builder, scope))
 
 
-class Clamp(_Unary):
+class Clamp(LossSelfOperator):
     """The value held between two bounds."""
 
     def __init__(self, loss1: LossLike, low: float | None, high: float | None) -> None:
@@ -333,7 +347,7 @@ class Clamp(_Unary):
         return builder.point(clamp, self.loss1.lower(builder, scope), label="clamp", key=id(self))
 
 
-class _Reduction(_Unary):
+class _Reduction(LossSelfOperator):
     """A reduction over batch and time."""
 
     word = ""
@@ -364,7 +378,7 @@ class BatchSum(_Reduction):
     reduction = staticmethod(rules.reduce_sum)
 
 
-class Named(_Unary):
+class Named(LossSelfOperator):
     """An expression whose value is also returned under a name."""
 
     def __init__(self, loss1: LossLike, name: str) -> None:

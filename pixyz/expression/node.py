@@ -102,7 +102,8 @@ class Expression(nn.Module):
             x_dict: values of the input variables: a dict, a tensor (the first input variable) or a list.
             return_dict: also return a dict of the variables that were drawn, named terms and returned series.
             return_all: with ``return_dict``: the inputs too.
-            **kwargs: more variables, such as ``mask``.
+            **kwargs: more variables, such as ``mask``, and flags, such as ``discriminator=True``; one that is None or
+                False is as if it were not given.
 
         Returns:
             The loss, or ``(loss, dict)``.
@@ -190,7 +191,7 @@ class Expression(nn.Module):
         known = () if type(x_dict) is dict or isinstance(x_dict, Mapping) else self.input_var
         values = as_tensor_dict(x_dict, known, "the loss")
         if kwargs:
-            values.update(kwargs)
+            values.update({k: v for k, v in kwargs.items() if v is not None and v is not False})
         return values
 
     def _build(self, everything: bool, rows: frozenset[str]) -> Callable[[Builder], dict[str, Slot]]:

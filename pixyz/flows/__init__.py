@@ -6,6 +6,7 @@ preprocessing), ``normalization``, ``planar``, ``conv``; made of these: ``compos
 :class:`pixyz.distributions.TransformedDistribution`, :class:`pixyz.distributions.InverseTransformedDistribution`.
 """
 
+from pixyz import compat
 from pixyz.flows.compositions import NICE, DiagonalScale, RealNVP
 from pixyz.flows.conv import ChannelConv
 from pixyz.flows.coupling import AdditiveCoupling, AffineCoupling
@@ -21,3 +22,5 @@ __all__ = [
     "DiagonalScale", "FactorOut", "Flatten", "Flow", "FlowList", "Glow", "Permutation", "PlanarFlow", "Preprocess",
     "RealNVP", "RealNVP2d", "Reverse", "Shuffle", "Squeeze", "Unsqueeze", "ZukoFlow",
 ]
+
+compat.serve(__name__)

@@ -1,5 +1,6 @@
 """Networks that flows are made of."""
 
+from pixyz import compat
 from pixyz.layers.resnet import ResidualBlock, ResNet
 from pixyz.layers.scale_translate import (
     ScaleTranslateConv,
@@ -14,3 +15,5 @@ __all__ = [
     "ResNet", "ResidualBlock", "ScaleTranslateConv", "ScaleTranslateDense", "ScaleTranslateImage", "ScaleTranslateResNet",
     "TranslateDense", "WNConv2d",
 ]
+
+compat.serve(__name__)

@@ -1,5 +1,6 @@
 """Objectives as symbolic expressions."""
 
+from pixyz import compat
 from pixyz.expression import (
     ConstantVar,
     E,
@@ -13,15 +14,29 @@ from pixyz.expression import (
     ValueLoss,
 )
 from pixyz.losses import torch_divergences as _torch_divergences  # noqa: F401 (it registers formulas)
+from pixyz.losses.adversarial import AdversarialJensenShannon, AdversarialKullbackLeibler, AdversarialWassersteinDistance
 from pixyz.losses.divergences import KullbackLeibler
-from pixyz.losses.elbo import ELBO
+from pixyz.losses.elbo import ELBO, IWAE
 from pixyz.losses.entropy import CrossEntropy, Entropy
 from pixyz.losses.iteration import IterativeLoss
+from pixyz.losses.mmd import MMD
+from pixyz.losses.parallel import DataParalleledLoss
+from pixyz.losses.reinforce import REINFORCE
+from pixyz.losses.sampled import Divergence
+from pixyz.losses.wasserstein import WassersteinDistance
 
 __all__ = [
     "ELBO",
+    "IWAE",
+    "MMD",
+    "REINFORCE",
+    "AdversarialJensenShannon",
+    "AdversarialKullbackLeibler",
+    "AdversarialWassersteinDistance",
     "ConstantVar",
     "CrossEntropy",
+    "DataParalleledLoss",
+    "Divergence",
     "E",
     "Entropy",
     "Expectation",
@@ -34,4 +49,7 @@ __all__ = [
     "Parameter",
     "Prob",
     "ValueLoss",
+    "WassersteinDistance",
 ]
+
+compat.serve(__name__)

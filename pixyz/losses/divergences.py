@@ -20,7 +20,7 @@ from pixyz.distributions.product import MultiplyDistribution
 from pixyz.distributions.relaxed import RelaxedBernoulli, RelaxedCategorical
 from pixyz.expression import Loss
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
-from pixyz.types import VariableError
+from pixyz.types import PixyzError, VariableError
 
 if TYPE_CHECKING:
     import sympy
@@ -115,6 +115,19 @@ class KullbackLeibler(Loss):
         log_q = self.q.lower_log_prob(builder, inner, feature_dims=dims)
         value = builder.point(operator.sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}")
         return builder.reduce(rules.reduce_mean, value, particles, batch=False, label="mean over samples")
+
+
+class AnalyticalKullbackLeibler(KullbackLeibler):
+    """The Kullback-Leibler divergence by formula only.
+
+    Raises:
+        PixyzError: no formula is registered for the two families.
+    """
+
+    def __init__(self, p: Distribution, q: Distribution, dim: int | None = None) -> None:
+        super().__init__(p, q, dim)
+        if _pairs(p, q) is None:
+            raise PixyzError(f"no formula for {self.loss_text}; use KullbackLeibler(p, q), or register_kl")
 
 
 def lower_kl(

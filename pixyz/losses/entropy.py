@@ -77,3 +77,27 @@ class CrossEntropy(Loss):
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         return self.value.lower(builder, scope)
+
+
+class AnalyticalEntropy(Entropy):
+    """The entropy by formula only.
+
+    Raises:
+        NotImplementedError: a factor has no formula.
+    """
+
+    def __init__(self, p: Distribution) -> None:
+        super().__init__(p, analytical=True)
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        slot = self._formula(builder, scope)
+        if slot is None:
+            raise NotImplementedError(f"no formula for the entropy of {self.p.prob_text}; use Entropy(p, analytical=False)")
+        return slot
+
+
+class StochasticReconstructionLoss(Loss):
+    """Was removed from pixyz before 0.3: write ``-decoder.log_prob().expectation(encoder)``."""
+
+    def __init__(self, encoder: Distribution, decoder: Distribution, sample_shape: Sequence[int] = (1,)) -> None:
+        raise NotImplementedError("StochasticReconstructionLoss is no more: write -decoder.log_prob().expectation(encoder)")

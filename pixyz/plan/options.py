@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from pixyz.types import PixyzError
 
 
@@ -61,4 +63,4 @@ def debug(enabled: bool = True) -> Iterator[None]:
 
 def debugging() -> bool:
     """Whether plans check what they compute."""
-    return _debug.get()
+    return not torch.compiler.is_compiling() and _debug.get()  # dynamo cannot read a context variable

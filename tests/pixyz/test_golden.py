@@ -55,6 +55,17 @@ DIFFERENCES: dict[str, dict[str, str]] = {
         TEXT: "z_2 is written z_{2} everywhere; 0.3.3 leaves it raw inside p(z_2=f(z))",
         GRADIENTS: "reparam=True reaches the base distribution; 0.3.3 drops it, and the encoder gets no gradient",
     },
+    "reinforce": {TEXT: ORDER},
+    "reinforce_by_default": {
+        TEXT: ORDER, GRADIENTS: "the score only; 0.3.3 adds pathwise gradients, which counts the reward's gradient twice",
+    },
+    "model_vae": {TEXT: ORDER},
+    "model_vi": {TEXT: NAMES},
+    "mmd": {
+        VALUE: "the unbiased estimate over rows; 0.3.3 divides by the number of features and keeps the diagonal",
+        GRADIENTS: "samples have gradients; 0.3.3 has none",
+    },
+    "wasserstein": {GRADIENTS: "samples have gradients; 0.3.3 has none"},
 }
 
 

@@ -1,0 +1,80 @@
+"""Divergence and SampledDivergence: what is compared by samples of two distributions."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from pixyz.distributions.base import Distribution
+from pixyz.expression import Loss
+from pixyz.expression.node import Expression
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.types import PixyzError, VariableError
+
+
+class Divergence(Loss):
+    """Base of objectives on two distributions ``p`` and ``q``.
+
+    A subclass may define ``forward(x_dict)``, as in 0.3.3; its input variables are then those of ``p`` and ``q``.
+
+    Args:
+        p, q: distributions; ``q`` may be left out.
+    """
+
+    def __init__(self, p: Distribution, q: Distribution | None = None) -> None:
+        foreign = type(self).forward is not Expression.forward
+        names = [*p.input_var, *(q.input_var if q is not None else ())]
+        super().__init__(list(dict.fromkeys(names)) if foreign else None)
+        self.p, self.q = p, q  # type: ignore[assignment]
+
+
+class SampledDivergence(Divergence):
+    """Base of divergences of which only samples of ``p`` and ``q`` are needed.
+
+    Samples have pathwise gradients wherever their distribution has them.  A distribution without inputs is drawn once
+    for each row of the other one's input; where neither has inputs, give ``eval(batch_n=...)``.
+
+    Raises:
+        VariableError: ``p`` and ``q`` are of different variables; or neither has an input and ``batch_n`` is not given.
+    """
+
+    p: Distribution
+    q: Distribution
+
+    def __init__(self, p: Distribution, q: Distribution) -> None:
+        if set(p.var) != set(q.var):
+            raise VariableError(
+                f"{type(self).__name__} of {p.prob_text} and {q.prob_text}: they are of different variables, {p.var} and "
+                f"{q.var}; rename one with replace_var"
+            )
+        super().__init__(p, q)
+
+    def lower_draws(self, builder: Builder, scope: Scope, *which: Distribution, reparam: bool = True) -> list[dict[str, Slot]]:
+        """The slots of a sample of each of ``which``, as many rows each as the inputs have."""
+        before = builder.batch_n
+        builder.batch_n = self._rows(builder, scope)
+        drawn = []
+        for p in which:
+            found = p.lower_sample(builder, scope, reparam=reparam)
+            kept = {v: found[v] for v in p.var}
+            if builder.batch_n is None and any(s.batch != "full" for s in kept.values()):
+                raise PixyzError(f"{p.prob_text} has no input and is drawn inside a time loop: condition it on a variable there")
+            drawn.append(kept)
+        builder.batch_n = before
+        return drawn
+
+    def _rows(self, builder: Builder, scope: Scope) -> Slot | None:
+        if builder.given("batch_n"):
+            return builder.input("batch_n", "none")
+        inputs = [*self.p.input_var, *self.q.input_var]
+        if not inputs:
+            raise VariableError(
+                f"{type(self).__name__} of {self.p.prob_text} and {self.q.prob_text}, which have no input: "
+                "say how many samples, eval(batch_n=64)"
+            )
+        slot = scope.lookup(inputs[0])
+        return None if slot.axes else builder.point(rows, slot, label=f"rows of {inputs[0]}", batch="none")
+
+
+def rows(x: Tensor) -> int:
+    """The size of the batch."""
+    return x.shape[0] if x.ndim else 1

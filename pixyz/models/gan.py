@@ -1,0 +1,66 @@
+"""GAN: a generator against a discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, optim
+
+from pixyz.distributions.base import Distribution
+from pixyz.distributions.deterministic import EmpiricalDistribution
+from pixyz.losses.adversarial import AdversarialJensenShannon
+from pixyz.models.model import Model
+
+
+class GAN(Model):
+    r"""A generative adversarial network (Goodfellow et al. 2014): :math:`D_{JS}^{Adv}[p_{data}(x)||p(x)]`.
+
+    Args:
+        p: the generator, mostly a marginal ``(p(x|z) * p(z)).marginalize_var("z")``.
+        discriminator: ``d(t|x)``, with values in (0, 1).
+        optimizer, optimizer_params: of the generator.
+        d_optimizer, d_optimizer_params: of the discriminator.
+        clip_grad_norm, clip_grad_value, settings: see :class:`Model`.
+    """
+
+    loss_cls: AdversarialJensenShannon
+
+    def __init__(
+        self, p: Distribution, discriminator: Distribution, optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None, d_optimizer: type[optim.Optimizer] = optim.Adam,
+        d_optimizer_params: Mapping[str, Any] | None = None, clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None, **settings: Any,
+    ) -> None:
+        loss = AdversarialJensenShannon(EmpiricalDistribution(p.var), p, discriminator, d_optimizer, d_optimizer_params)
+        super().__init__(
+            loss, distributions=[p], optimizer=optimizer, optimizer_params=optimizer_params,
+            clip_grad_norm=clip_grad_norm, clip_grad_value=clip_grad_value, **settings,
+        )
+
+    def train(  # type: ignore[override]
+        self, train_x_dict: Any = None, adversarial_loss: bool = True, **kwargs: Any
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """One step of the discriminator, then one of the generator.
+
+        Args:
+            train_x_dict: the data.
+            adversarial_loss: train the discriminator too.
+
+        Returns:
+            The generator's loss; with ``adversarial_loss`` also the discriminator's.
+        """
+        values = self._values(train_x_dict)
+        if not adversarial_loss:
+            return super().train(values, **kwargs)
+        with self.autocast():
+            d_loss = self.loss_cls.loss_train(values, **kwargs)
+        return super().train(values, **kwargs), d_loss
+
+    def test(  # type: ignore[override]
+        self, test_x_dict: Any = None, adversarial_loss: bool = True, **kwargs: Any
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """The generator's loss without gradients; with ``adversarial_loss`` also the discriminator's."""
+        values = self._values(test_x_dict)
+        loss = super().test(values, **kwargs)
+        return (loss, self.loss_cls.loss_test(values, **kwargs)) if adversarial_loss else loss

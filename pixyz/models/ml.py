@@ -1,0 +1,33 @@
+"""ML: maximum likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import optim
+
+from pixyz.distributions.base import Distribution
+from pixyz.models.model import Model
+from pixyz.utils import tolist
+
+
+class ML(Model):
+    r"""Maximum likelihood: the objective is the mean of :math:`-\log p(x)`.
+
+    Args:
+        p: the distribution.
+        other_distributions: more distributions to train.
+        optimizer, optimizer_params, clip_grad_norm, clip_grad_value, settings: see :class:`Model`.
+    """
+
+    def __init__(
+        self, p: Distribution, other_distributions: Sequence[Distribution] | Distribution = (),
+        optimizer: type[optim.Optimizer] = optim.Adam, optimizer_params: Mapping[str, Any] | None = None,
+        clip_grad_norm: float | None = None, clip_grad_value: float | None = None, **settings: Any,
+    ) -> None:
+        self.nll = -p.log_prob()
+        super().__init__(
+            self.nll.mean(), distributions=[p, *tolist(other_distributions)], optimizer=optimizer,
+            optimizer_params=optimizer_params, clip_grad_norm=clip_grad_norm, clip_grad_value=clip_grad_value, **settings,
+        )
