@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pixyz.utils  # 0.3.3, from the child's own folder
 import torch
+
+import pixyz.utils  # 0.3.3, from the child's own folder
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # behind it: agents.process
 
