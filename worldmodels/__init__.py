@@ -1,13 +1,38 @@
 """World models: deep generative models of series, written as pixyz objectives.
 
-    types       the protocols: SequenceModel, LatentDynamics; time-major convention
-    rssm        RSSM, the recurrent state-space model of PlaNet and Dreamer
-    decoder     the density of a dict of observations
-    networks    dense, block-dense, recurrent and convolutional layers
+    types          the protocols: SequenceModel, Smoother, LatentDynamics; time-major convention
+    state_space    what the models have in common: filtering, smoothing, prediction, sampling, reconstruction
+    dmm, vrnn, td_vae, slac, hrssm, mrssm, newtonian_vae, rssm    one model a file, printed as its paper's equation
+    overshooting   predictions of several steps against the filter's states
+    estimators     the bound of k samples, the importance-sampled likelihood, per frame
+    particles      particle filters (FIVO)
+    annealing      schedules of a weight
+    context        what a recurrent network reads in whole, ragged sequences
+    decoder        the density of a dict of observations
+    emission       densities of a vector
+    networks       dense, block-dense, recurrent and convolutional layers
 """
 
+from worldmodels.annealing import Annealing
+from worldmodels.context import Context
 from worldmodels.decoder import Reconstruction, symexp, symlog
+from worldmodels.dmm import DMM, DMMConfig
+from worldmodels.estimators import Estimate, estimate, frames
+from worldmodels.hrssm import HRSSM, HRSSMConfig
+from worldmodels.mrssm import MRSSM, MRSSMConfig
+from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
+from worldmodels.overshooting import overshooting
+from worldmodels.particles import Filtered, particle_filter
 from worldmodels.rssm import RSSM, RSSMConfig
-from worldmodels.types import LatentDynamics, Policy, SequenceModel, State
+from worldmodels.slac import SLAC, SLACConfig
+from worldmodels.state_space import StateSpaceModel
+from worldmodels.td_vae import TDVAE, TDVAEConfig
+from worldmodels.types import LatentDynamics, Policy, SequenceModel, Smoother, State
+from worldmodels.vrnn import VRNN, VRNNConfig
 
-__all__ = ["RSSM", "LatentDynamics", "Policy", "RSSMConfig", "Reconstruction", "SequenceModel", "State", "symexp", "symlog"]
+__all__ = [
+    "DMM", "HRSSM", "MRSSM", "RSSM", "SLAC", "TDVAE", "VRNN", "Annealing", "Context", "DMMConfig", "Estimate", "Filtered",
+    "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
+    "Reconstruction", "SLACConfig", "SequenceModel", "Smoother", "State", "StateSpaceModel", "TDVAEConfig", "VRNNConfig",
+    "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
+]

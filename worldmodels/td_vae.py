@@ -18,14 +18,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from pixyz.distributions import SeriesFunction
+from pixyz.distributions import Normal, SeriesFunction
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.context import Context
-from worldmodels.emission import Gaussian, Observation, emission_of
+from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -41,6 +42,7 @@ class TDVAEConfig:
         jumps: ranges ``(first, last)`` of the frames that are skipped in training; ``((1, 1),)`` is sequential.
         shares: how often each range is taken; equally often if None.
         observation: ``"bernoulli"`` or ``"gaussian"``.
+        pairs: how many pairs of ``z`` a transition rotates (:class:`Rotation`); 0 is a residual network.
         min_scale: the smallest standard deviation.
     """
 
@@ -50,7 +52,37 @@ class TDVAEConfig:
     jumps: tuple[tuple[int, int], ...] = ((1, 1),)
     shares: tuple[float, ...] | None = None
     observation: Observation = "gaussian"
+    pairs: int = 0
     min_scale: float = 1e-3
+
+
+class Rotation(Normal):
+    r"""``p_T(z_2|z_1, delta)`` of a state that oscillates: pairs are rotated, the other latents stay where they are.
+
+    .. math::
+        (z_2^i, z_2^{P+i}) \sim \mathcal N\big(R(\delta\, \omega_i(s_1))\, (z_1^i, z_1^{P+i}), \sigma^2(z_1, \delta)\big),
+        \quad s_2 \sim \mathcal N(s_1, \sigma^2(z_1, \delta))
+
+    The frequencies are a network of the latents ``s`` behind the pairs, so that a jump of any length costs one rotation.
+    """
+
+    def __init__(self, latent: int, pairs: int, hidden: int, min_scale: float) -> None:
+        if not 0 < 2 * pairs < latent:
+            raise PixyzError(f"{pairs} pairs and at least one more latent need a latent size above {2 * pairs}, got {latent}")
+        super().__init__("z_2", ["z_1", "delta"], "p_T", features_shape=[latent])
+        self.pairs, self.min_scale = pairs, min_scale
+        self.rate = relu_network([latent - 2 * pairs, hidden, pairs])
+        nn.init.constant_(self.rate[-1].bias, -1.0)  # type: ignore[arg-type,union-attr]  # about 0.3 rad a frame
+        self.width = relu_network([latent + 1, hidden, latent])
+
+    def forward(self, z_1: Tensor, delta: Tensor) -> dict[str, Tensor]:
+        pairs, still = z_1.split([2 * self.pairs, z_1.shape[-1] - 2 * self.pairs], -1)
+        angle = delta * F.softplus(self.rate(still))
+        a, b = pairs.chunk(2, -1)
+        cos, sin = torch.cos(angle), torch.sin(angle)
+        loc = torch.cat([cos * a - sin * b, sin * a + cos * b, still], -1)
+        width = self.width(torch.cat([z_1, torch.log1p(delta)], -1))
+        return {"loc": loc, "scale": F.softplus(width) + self.min_scale}
 
 
 class Jump(SeriesFunction):
@@ -122,7 +154,11 @@ class TDVAE(StateSpaceModel):
         self.smoother = Gaussian(
             "z_1", ["z_2", "b_1", "b_2", "delta"], "q", [c.latent + 2 * c.rnn + 1, *hidden], c.min_scale
         )
-        self.transition = Gaussian("z_2", ["z_1", "delta"], "p_T", [c.latent + 1, *hidden], c.min_scale, residual=True)
+        self.transition: Normal
+        if c.pairs:
+            self.transition = Rotation(c.latent, c.pairs, c.hidden, c.min_scale)
+        else:
+            self.transition = Gaussian("z_2", ["z_1", "delta"], "p_T", [c.latent + 1, *hidden], c.min_scale, residual=True)
         layers = [c.latent, c.hidden, c.hidden, size]
         self.emission = emission_of(c.observation, "x", ["z"], layers, c.min_scale)
         self._declare(

@@ -10,7 +10,7 @@ One idea a module: ``base`` (what every distribution answers), ``parametric`` (a
 from pixyz import compat
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.custom import CustomProb
-from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Mean, SeriesFunction
+from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Gate, Mean, SeriesFunction
 from pixyz.distributions.discrete import (
     Binomial,
     FactorizedBernoulli,
@@ -56,8 +56,9 @@ __all__ = [
     "Bernoulli", "Beta", "Binomial", "BoundedNormal", "Categorical", "Cauchy", "Chi2", "ConcreteBernoulli",
     "ConcreteCategorical", "ContinuousBernoulli", "CustomProb", "DetachedDistribution", "Deterministic", "Dirichlet",
     "Distribution", "ElementWiseProductOfNormal", "EmpiricalDistribution", "Exponential", "FactorizedBernoulli",
-    "FrozenDistribution", "Gamma", "Geometric", "GroupedOneHot", "Gumbel", "HalfCauchy", "HalfNormal", "Independent",
-    "InverseGamma", "InverseTransformedDistribution", "Kumaraswamy", "Laplace", "LogNormal", "LowRankMultivariateNormal",
+    "FrozenDistribution", "Gamma", "Gate", "Geometric", "GroupedOneHot", "Gumbel", "HalfCauchy", "HalfNormal",
+    "Independent", "InverseGamma", "InverseTransformedDistribution", "Kumaraswamy", "Laplace", "LogNormal",
+    "LowRankMultivariateNormal",
     "MarginalizeVarDistribution", "Mean", "MixtureModel", "MixtureOfNormal", "Multinomial", "MultiplyDistribution",
     "MultivariateNormal", "NegativeBinomial", "Normal", "OneHotCategoricalStraightThrough", "ParametricDistribution",
     "Pareto", "Poisson", "ProductOfNormal", "RelaxedBernoulli", "RelaxedCategorical", "ReplaceVarDistribution", "Scan",

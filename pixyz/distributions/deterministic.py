@@ -1,4 +1,4 @@
-"""Distributions that do not draw: a function of variables, a function of whole series, the data, a mean."""
+"""Distributions that do not draw: a function of variables, a gate, a function of whole series, the data, a mean."""
 
 from __future__ import annotations
 
@@ -41,6 +41,31 @@ class Deterministic(Distribution):
         self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
     ) -> dict[str, Slot]:
         return {v: params[v] for v in self.var}
+
+
+class Gate(Deterministic):
+    r"""``x = g new + (1 - g) old``: a new value where a gate is open, else the old one.
+
+    Args:
+        var: the result.
+        new, old: the two variables, ``[B, D]``.
+        by: the gate, ``[B]`` or ``[B, 1]``: a number in [0, 1], a flag, or a draw with straight-through gradient.
+
+    >>> p = Gate("z", new="z_new", old="z_prev", by="m")
+    >>> p.sample({"z_new": torch.ones(2, 1), "z_prev": torch.zeros(2, 1), "m": torch.tensor([1., 0.])})["z"].T
+    tensor([[1., 0.]])
+    """
+
+    def __init__(
+        self, var: str, new: str, old: str, by: str, name: str = "g", features_shape: Sequence[int] = torch.Size()
+    ) -> None:
+        super().__init__(var, [new, old, by], name, features_shape)
+
+    def forward(self, **given: torch.Tensor) -> dict[str, torch.Tensor]:
+        new, old, gate = (given[v] for v in self._cond_var)
+        if gate.dtype == torch.bool:
+            gate = gate.to(new.dtype)
+        return {self._var[0]: torch.lerp(old, new, gate.reshape(*gate.shape, *[1] * (new.ndim - gate.ndim)))}
 
 
 class SeriesFunction(Deterministic):

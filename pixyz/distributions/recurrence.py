@@ -101,7 +101,7 @@ class Step:
 
 def open_step(
     r: Recurrence, builder: Builder, scope: Scope, shapes: Mapping[str, torch.Size], particles: tuple[Axis, ...],
-    label: str, slices: Callable[[Builder, Scope], dict[str, Slot]] | None = None,
+    label: str, slices: Callable[[Builder, Scope], dict[str, Slot]] | None = None, reads: Sequence[str] = (),
 ) -> Step:
     """Lower everything that comes before the step: series, flags, lags, carried values.
 
@@ -109,6 +109,7 @@ def open_step(
         shapes: the declared feature shapes of the variables that the step draws.
         particles: leading dimensions of the carried values.
         slices: makes further series (a ``slice_step``).
+        reads: variables around the recurrence that the step reads: they give the batch size where no series does.
     """
     raw = _read_series(r, builder, scope)
     axis = raw.axis
@@ -131,6 +132,8 @@ def open_step(
         axis = next(a for s in made.values() for a in s.axes if a.kind == "time")
         series.update(made)
         like = like or next(iter(made.values()))
+    if like is None and any(c in r.init for c in r.carried):
+        like = next((s for s in map(scope.lookup, reads) if s.batch == "full"), None)
     starts, inits = _starts(r, builder, scope, shapes, particles, like)
     loop = builder.open_loop(axis, reverse=r.reverse, fission=r.fission, label=label)
     carries = {}

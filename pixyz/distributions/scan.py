@@ -50,6 +50,7 @@ class Scan(Distribution):
         cond = list(dict.fromkeys([*recurrence.outer_names, *unbound]))
         super().__init__([*dists.var, *self_path], [v for v in cond if v not in dists.var], dists.name)
         self.dists, self.recurrence, self.path, self.grad = dists, recurrence, self_path, grad
+        self.constant = [v for v in unbound if v not in dists.var]
 
     def compile(  # type: ignore[override]
         self, chunk: int = 8, *, backend: Any = "inductor", mode: str | None = None
@@ -98,7 +99,7 @@ class Scan(Distribution):
     ) -> dict[str, Slot]:
         r = self.recurrence
         shapes = {v: f.features_shape for f in self.dists.factors() for v in f.var if len(f.features_shape)}
-        step = open_step(r, builder, scope, shapes, particles, self.prob_text)
+        step = open_step(r, builder, scope, shapes, particles, self.prob_text, reads=self.constant)
         with builder.body(step.loop):
             step.scope.values.update(
                 self.dists.lower_sample(builder, step.scope, reparam=reparam, particles=particles, mean=mean)

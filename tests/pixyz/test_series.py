@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal as N
 
-from pixyz.distributions import Normal, Scan
+from pixyz.distributions import Gate, Normal, Scan
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Parameter
 from pixyz.types import PixyzError, VariableError
 
@@ -231,3 +231,27 @@ def test_series_of_different_lengths_are_refused(x: Tensor) -> None:
         IterativeLoss(LogProb(chain()), max_iter=9, series_var=["x", "x_prev"]).eval({"x": x, "x_prev": x})
     with pytest.raises(VariableError, match="x_prev"):
         loss.eval({"x": x})
+
+
+def test_a_loop_without_series_takes_its_batch_from_what_it_reads() -> None:
+    """A loop over layers: the start is one row, the step reads an input ``[B, D]``."""
+
+    class Layer(Leaky):
+        def forward(self, h_prev: Tensor, x: Tensor) -> dict[str, Tensor]:
+            return {"loc": torch.cat([h_prev, x], 1).unflatten(1, (2, D)).sum(1)}
+
+    scan = Scan(Layer(), steps=3, update_value={"h": "h_prev"}, init={"h_prev": torch.ones(D)})
+    x = torch.randn(B, D)
+    torch.testing.assert_close(scan.sample({"x": x})["h"], 1 + torch.arange(1.0, 4.0)[:, None, None] * x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(B,), (B, 1)])
+def test_a_gate_takes_the_new_value_where_it_is_open(shape: tuple[int, ...]) -> None:
+    g = torch.tensor([0.0, 1.0, 0.25, 1.0]).reshape(shape).requires_grad_()
+    given = {"new": torch.randn(B, D), "old": torch.randn(B, D), "g": g}
+    found = Gate("z", "new", "old", "g").sample(given, reparam=True)["z"]
+    torch.testing.assert_close(found, torch.lerp(given["old"], given["new"], g.reshape(B, 1)))
+    (slope,) = torch.autograd.grad(found.sum(), [g])
+    torch.testing.assert_close(slope.flatten(), (given["new"] - given["old"]).sum(1))
+    flag = Gate("z", "new", "old", "g").sample({**given, "g": g.detach() > 0.5})["z"]
+    torch.testing.assert_close(flag, torch.where((g > 0.5).reshape(B, 1), given["new"], given["old"]))

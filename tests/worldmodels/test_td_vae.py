@@ -76,3 +76,18 @@ def test_a_jump_is_one_transition() -> None:
     mixed = model.jump(state, torch.tensor([1, 5, 9]), mean=True)["z"]
     torch.testing.assert_close(mixed[1], model.jump(state, 5, mean=True)["z"][1])
     assert not torch.equal(mixed[1], model.predict(state, mean=True)["z"][1])
+
+
+def test_a_rotation_of_two_steps_is_two_rotations() -> None:
+    torch.manual_seed(0)
+    model = TDVAE(2, TDVAEConfig(5, 4, 4, pairs=2))
+    state = model.initial(3)
+    once = model.jump(state, 7, mean=True)["z"]
+    twice = model.jump(model.jump(state, 3, mean=True), 4, mean=True)["z"]
+    torch.testing.assert_close(once, twice)
+    z = state["z"]
+    torch.testing.assert_close(once[:, :4].square().sum(1), z[:, :4].square().sum(1))  # a rotation keeps the length
+    torch.testing.assert_close(once[:, 4], z[:, 4])
+    assert (once[:, :4] - z[:, :4]).abs().min() > 1e-4
+    with pytest.raises(PixyzError, match="pairs"):
+        TDVAE(2, TDVAEConfig(4, 4, 4, pairs=2))
