@@ -16,7 +16,7 @@ from torch import distributions as td
 from pixyz import distributions as pd
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.torch_family import TorchFamily
-from pixyz.losses import E, Entropy, IterativeLoss, LogProb
+from pixyz.losses import E, Entropy, IterativeLoss, LogProb, Parameter
 
 B, D, K = 3, 2, 3
 INF = math.inf
@@ -436,3 +436,28 @@ def test_relaxed_samples_sharpen_with_the_temperature() -> None:
             p.sample_mean()
         with pytest.raises(ValueError, match="temperature"):
             make(var="x", logits=torch.zeros(width), temperature=0.0)
+
+
+class Chain(pd.Gamma):
+    """A random walk of positive numbers: mean 1 whatever came before, spread by what came before."""
+
+    def __init__(self) -> None:
+        super().__init__(var="z", cond_var=["z_prev"])
+
+    def forward(self, z_prev: Tensor) -> dict[str, Tensor]:
+        return {"concentration": 1 + z_prev, "rate": 1 + z_prev}
+
+
+@pytest.mark.parametrize("fission", [True, False])
+def test_samplers_without_base_noise_run_in_a_loop(fission: bool) -> None:
+    p, steps, many = Chain(), 4, 4000
+    step = E(p, Parameter("z"))
+    loss = IterativeLoss(step, max_iter=steps, update_value={"z": "z_prev"}, reduction=None, fission=fission)
+    torch.manual_seed(0)
+    start = torch.ones(many, 1, dtype=torch.float64)
+    found = loss.eval({"z_prev": start})
+    path = found.reshape(steps, many)
+    assert ((path.mean(1) - 1).abs() < 5 * path.std(1) / math.sqrt(many)).all()
+    spread = [1 / 2.0, (1 / (1 + path[0])).mean().item()]
+    assert abs(path[0].var().item() - spread[0]) < 0.06 and abs(path[1].var().item() - spread[1]) < 0.08
+    assert len(path[0].unique()) == many and not torch.equal(path[0], path[1])
