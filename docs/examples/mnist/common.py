@@ -9,6 +9,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results" / "exam
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers with ReLU between them and none behind the last."""
     layers: list[nn.Module] = []
-    for size, following in zip(sizes, sizes[1:]):
+    for size, following in pairwise(sizes):
         layers += [nn.Linear(size, following), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

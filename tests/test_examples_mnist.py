@@ -1,0 +1,51 @@
+"""The examples on MNIST run on a folder of a few made digits, learn from them, and write what they found."""
+
+import gzip
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mnist"
+SHARED = ("common", "networks", "summary")
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
+SHORT = {"vae": ["--samples", "5", "--estimated", "4"], "m2": ["--labels", "20"]}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Four files as MNIST's: ten blocks of pixels, one a label."""
+    folder, draw = tmp_path_factory.mktemp("mnist"), torch.Generator().manual_seed(0)
+    shapes = torch.rand(10, 784, generator=draw) < 0.3
+    for part, count in (("train", 300), ("t10k", 40)):
+        labels = torch.arange(count) % 10
+        noise = torch.rand(count, 784, generator=draw) < 0.02
+        pixels = ((shapes[labels] ^ noise) * 255).to(torch.uint8)
+        with gzip.open(folder / f"{part}-images-idx3-ubyte.gz", "wb") as file:
+            file.write(bytes(16) + pixels.numpy().tobytes())
+        with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz", "wb") as file:
+            file.write(bytes(8) + labels.to(torch.uint8).numpy().tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs_and_learns(name, digits, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    results = tmp_path / "results.jsonl"
+    found = module.main(
+        ["--data", str(digits), "--epochs", "2", "--seed", "1", "--threads", "1", "--results", str(results), *SHORT.get(name, [])]
+    )
+    line = json.loads(results.read_text())
+    assert line == json.loads(json.dumps(found))
+    assert line["example"] == name and line["seed"] == 1 and line["images"] == 300 and len(line["curve"]) == 2
+    assert {k: line[k] for k in line["curve"][-1] if k in line and k != "cpu_minutes"}.items() <= line["curve"][-1].items()
+    assert line["curve"][-1]["train"] < line["curve"][0]["train"]
+    assert len((FOLDER / f"{name}.py").read_text().splitlines()) < 120
+    for shared in SHARED:
+        sys.modules.pop(shared, None)
