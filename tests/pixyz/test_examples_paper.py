@@ -89,7 +89,7 @@ def test_figure_5_the_equation_and_the_picture(example, tmp_path):
     figure = example("figure_05_graph")
     left, right = figure.equation.data.split(" = ")
     assert right == "p_{2}(z|x,y)p_{1}(x|y,a)p_{3}(a)p_{4}(y)"
-    assert left[-9:-1].split(",") == left[left.index("(") + 1 : -1].split(",") and set(left[left.index("(") :]) == set("(xyaz,)")
+    assert left.startswith("p_{1}(") and sorted(left[6:-1].split(",")) == ["a", "x", "y", "z"]
     assert figure.equation.data in str(figure.p)
     figure.main(str(tmp_path / "graph.png"))
     assert (tmp_path / "graph.png").read_bytes()[1:4] == b"PNG"
@@ -101,9 +101,9 @@ def test_figure_7_a_gan(example):
     figure = example("figure_07_gan")
     assert figure.p.prob_joint_factorized_and_text == r"p(x) = \int p(x|z)p_{prior}(z)dz"
     assert r"D_{JS}^{Adv} \left[p_{data}(x)||p(x) \right]" in str(figure.loss)
-    before = figure.p.sample(batch_n=500)["x"].mean(0)
-    after = figure.main()
-    assert (after.mean(0) - figure.data(2000).mean(0)).abs().max() < 0.12 < (before - torch.tensor([0.5, 0.8])).abs().max()
+    wanted, before = figure.data(2000).mean(0), figure.p.sample(batch_n=500)["x"].mean(0)
+    after = figure.main().mean(0)
+    assert (after - wanted).abs().max() < 0.1 < (before - wanted).abs().max()
 
 
 def test_figure_8_glow(example):
@@ -174,8 +174,8 @@ def test_figure_a1_td_vae(example):
 def test_equations_b1_to_b4(example):
     equations = example("equations_b")
     assert r"D_{KL}^{Adv} \left[p(x)||q(x) \right]" in str(equations.adversarial_kl)
-    by_critic, by_formula, gap, before = equations.main()
+    by_critic, by_formula, distance, true = equations.main()
     assert by_critic == pytest.approx(by_formula, abs=0.06) and by_formula > 0.2
-    assert gap > max(4 * abs(before), 0.01)
+    assert 0.6 * true < distance < 1.03 * true  # a critic of any slope: a lower bound
     clipped = max(weight.abs().max().item() for weight in equations.wasserstein.d.parameters())
     assert clipped == pytest.approx(0.1)

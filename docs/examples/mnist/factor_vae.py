@@ -59,6 +59,7 @@ def total_correlation(q: Encoder, x: Tensor, draws: int = 2000) -> float:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     run = Run("factor_vae", epochs=10, argv=argv, z=10, gamma=10.0, rate=1e-3)
+    run.name += f"_gamma_{run.args.gamma:g}"
     q, p, d = Encoder(["x"], run.args.z), Decoder(["z"], z=run.args.z), Discriminator(run.args.z)
     shuffled = (Shuffle() * q.replace_var(z="z_joint")).marginalize_var("z_joint")
 

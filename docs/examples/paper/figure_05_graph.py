@@ -1,5 +1,7 @@
 """Figure 5: a joint of four distributions, printed as an equation and drawn as a graph.
 
+The order of the variables on the left is that of the factors; the paper prints p_1(x,y,a,z).
+
     python docs/examples/paper/figure_05_graph.py [FILE.png]
 """
 

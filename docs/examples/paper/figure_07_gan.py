@@ -1,4 +1,4 @@
-"""Figure 7: a generative adversarial network (Goodfellow et al., 2014), on numbers from two places.
+"""Figure 7: a generative adversarial network (Goodfellow et al., 2014), on points in the plane.
 
 As printed but for three slips: the discriminator is ``d`` (``discriminator``) and reads ``x`` (``z``); ``model`` is built.
 """
@@ -57,13 +57,12 @@ loss = AdversarialJensenShannon(p_data, p, d, optimizer=optim.Adam,
 model = Model(loss=loss, distributions=[p], optimizer=optim.Adam, optimizer_params={"lr": 1e-3})
 
 
-def data(count: int = 32) -> Tensor:
-    """Half of the points near (0.2, 0.8), half near (0.8, 0.8)."""
-    side = torch.randint(2, (count, 1)).float()
-    return torch.cat([0.2 + 0.6 * side, torch.full((count, 1), 0.8)], 1) + 0.02 * torch.randn(count, 2)
+def data(count: int = 64) -> Tensor:
+    """Points near (0.3, 0.7)."""
+    return torch.tensor([0.3, 0.7]) + 0.1 * torch.randn(count, 2)
 
 
-def main(steps: int = 1500) -> Tensor:
+def main(steps: int = 600) -> Tensor:
     """Train; samples of the generator."""
     for _ in range(steps):
         x = data()
