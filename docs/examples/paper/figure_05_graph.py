@@ -1,0 +1,45 @@
+"""Figure 5: a joint of four distributions, printed as an equation and drawn as a graph.
+
+The order of the variables on the left is that of the factors; the paper prints p_1(x,y,a,z).
+
+    python docs/examples/paper/figure_05_graph.py [FILE.png]
+"""
+
+import sys
+
+import torch
+from pixyz.utils import print_latex
+
+from pixyz.distributions import Normal
+
+# Define each distribution
+p1 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
+            var=["x"], cond_var=["y", "a"], name="p_{1}")
+p2 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
+            var=["z"], cond_var=["x", "y"], name="p_{2}")
+p3 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
+            var=["a"], name="p_{3}")
+p4 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
+            var=["y"], name="p_{4}")
+
+# Define a joint distribution
+p=p1*p2*p3*p4
+
+# Print the joint distribution in the LaTeX style
+equation = print_latex(p)
+
+
+# Plot the joint distribution
+def main(path: str = "figure_05.png") -> None:
+    """The paper's call, ``nx.draw_networkx(p.graph.visible_graph())``, and a saved picture."""
+    import matplotlib.pyplot as plt
+    import networkx as nx
+
+    nx.draw_networkx(p.graph.visible_graph())
+    plt.savefig(path)
+    plt.close()
+
+
+if __name__ == "__main__":
+    print(equation)
+    main(*sys.argv[1:])
