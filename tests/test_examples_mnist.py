@@ -13,6 +13,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mnist"
 SHARED = ("common", "networks", "summary")
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
 SHORT = {"vae": ["--samples", "5", "--estimated", "4"], "m2": ["--labels", "20"]}
+FALLS = {"gan": "test_mmd"}  # a generator's loss rises with its critic
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +44,10 @@ def test_example_runs_and_learns(name, digits, tmp_path, monkeypatch):
     )
     line = json.loads(results.read_text())
     assert line == json.loads(json.dumps(found))
-    assert line["example"] == name and line["seed"] == 1 and line["images"] == 300 and len(line["curve"]) == 2
+    assert line["example"].startswith(name) and line["seed"] == 1 and line["images"] == 300 and len(line["curve"]) == 2
     assert {k: line[k] for k in line["curve"][-1] if k in line and k != "cpu_minutes"}.items() <= line["curve"][-1].items()
-    assert line["curve"][-1]["train"] < line["curve"][0]["train"]
+    figure = FALLS.get(name, "train")
+    assert line["curve"][-1][figure] < line["curve"][0][figure]
     assert len((FOLDER / f"{name}.py").read_text().splitlines()) < 120
     for shared in SHARED:
         sys.modules.pop(shared, None)

@@ -84,7 +84,41 @@ def test_figure_4(example):
     assert figure.joint.prob_factorized_text == "p(y|x)p(x)"
 
 
+def test_figure_5_the_equation_and_the_picture(example, tmp_path):
+    pytest.importorskip("matplotlib").use("Agg")
+    figure = example("figure_05_graph")
+    left, right = figure.equation.data.split(" = ")
+    assert right == "p_{2}(z|x,y)p_{1}(x|y,a)p_{3}(a)p_{4}(y)"
+    assert left.startswith("p_{1}(") and sorted(left[6:-1].split(",")) == ["a", "x", "y", "z"]
+    assert figure.equation.data in str(figure.p)
+    figure.main(str(tmp_path / "graph.png"))
+    assert (tmp_path / "graph.png").read_bytes()[1:4] == b"PNG"
+    edges = {("$y$", "$x$"), ("$a$", "$x$"), ("$x$", "$z$"), ("$y$", "$z$")}
+    assert set(figure.p.graph.visible_graph().edges) == edges
 
+
+def test_figure_7_a_gan(example):
+    figure = example("figure_07_gan")
+    assert figure.p.prob_joint_factorized_and_text == r"p(x) = \int p(x|z)p_{prior}(z)dz"
+    assert r"D_{JS}^{Adv} \left[p_{data}(x)||p(x) \right]" in str(figure.loss)
+    wanted, before = figure.data(2000).mean(0), figure.p.sample(batch_n=500)["x"].mean(0)
+    after = figure.main().mean(0)
+    assert (after - wanted).abs().max() < 0.2 < (before - wanted).abs().max()
+
+
+def test_figure_8_glow(example):
+    figure = example("figure_08_glow")
+    x = figure.images()
+    assert figure.p.prob_text == "p(x)" and "p_{prior}" in figure.p.prob_joint_factorized_and_text + str(figure.p)
+    losses = figure.main()
+    assert losses[-1] < losses[0] - 8
+    z, logdet = figure.f.forward_and_logdet(x[:1])
+    jacobian = torch.autograd.functional.jacobian(lambda v: figure.f.forward_and_logdet(v)[0].flatten(), x[:1])
+    torch.testing.assert_close(logdet[0], jacobian.view(16, 16).slogdet()[1], rtol=1e-4, atol=1e-4)
+    wanted = figure.prior.get_log_prob({"z": z}) + logdet
+    torch.testing.assert_close(figure.p.get_log_prob({"x": x[:1]}), wanted)
+    drawn = figure.p.sample(batch_n=300)["x"]
+    assert drawn.shape == (300, 1, 4, 4) and abs(drawn.std().item() - x.std().item()) < 0.25
 
 
 def test_figure_9_the_loop_equals_the_iterative_loss(example):
@@ -135,3 +169,13 @@ def test_figure_a1_td_vae(example):
     assert figure.elbo.input_var == ["x"]
     losses = figure.main()
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+def test_equations_b1_to_b4(example):
+    equations = example("equations_b")
+    assert r"D_{KL}^{Adv} \left[p(x)||q(x) \right]" in str(equations.adversarial_kl)
+    by_critic, by_formula, distance, true = equations.main()
+    assert by_critic == pytest.approx(by_formula, abs=0.06) and by_formula > 0.2
+    assert 0.6 * true < distance < 1.03 * true  # a critic of any slope: a lower bound
+    clipped = max(weight.abs().max().item() for weight in equations.wasserstein.d.parameters())
+    assert clipped == pytest.approx(0.1)

@@ -31,7 +31,7 @@ wasserstein = AdversarialWassersteinDistance(p, q, discriminator=Judge(bounded=F
 
 
 def main(steps: int = 400, batch: int = 1000) -> tuple[float, float, float, float]:
-    """KL by the discriminator and by formula; the Wasserstein distance by the critic (its gap over its steepest slope) and true."""
+    """KL by the discriminator and by formula; the Wasserstein distance by the critic (gap over steepest slope) and true."""
 
     def mean(loss: Loss, count: int = 20) -> float:
         return sum(loss.eval({}, batch_n=batch).item() for _ in range(count)) / count

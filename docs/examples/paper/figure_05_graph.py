@@ -8,9 +8,9 @@ The order of the variables on the left is that of the factors; the paper prints 
 import sys
 
 import torch
-from pixyz.utils import print_latex
 
 from pixyz.distributions import Normal
+from pixyz.utils import print_latex
 
 # Define each distribution
 p1 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
