@@ -103,7 +103,7 @@ def test_figure_7_a_gan(example):
     assert r"D_{JS}^{Adv} \left[p_{data}(x)||p(x) \right]" in str(figure.loss)
     wanted, before = figure.data(2000).mean(0), figure.p.sample(batch_n=500)["x"].mean(0)
     after = figure.main().mean(0)
-    assert (after - wanted).abs().max() < 0.1 < (before - wanted).abs().max()
+    assert (after - wanted).abs().max() < 0.2 < (before - wanted).abs().max()
 
 
 def test_figure_8_glow(example):

@@ -1,6 +1,6 @@
 """Figure 7: a generative adversarial network (Goodfellow et al., 2014), on points in the plane.
 
-As printed but for three slips: the discriminator is ``d`` (``discriminator``) and reads ``x`` (``z``); ``model`` is built.
+As printed but for three slips: the discriminator is ``d`` (``discriminator``) and reads ``x`` (``z``); ``model`` is built.  Adam's betas are those of GANs.
 """
 
 import torch
@@ -52,14 +52,14 @@ class Discriminator(Deterministic):
 d = Discriminator().to(device)
 
 loss = AdversarialJensenShannon(p_data, p, d, optimizer=optim.Adam,
-                                optimizer_params={"lr": 1e-3})
+                                optimizer_params={"lr": 1e-3, "betas": (0.5, 0.999)})
 
-model = Model(loss=loss, distributions=[p], optimizer=optim.Adam, optimizer_params={"lr": 1e-3})
+model = Model(loss=loss, distributions=[p], optimizer=optim.Adam, optimizer_params={"lr": 1e-3, "betas": (0.5, 0.999)})
 
 
 def data(count: int = 64) -> Tensor:
-    """Points near (0.3, 0.7)."""
-    return torch.tensor([0.3, 0.7]) + 0.1 * torch.randn(count, 2)
+    """Points near (0.2, 0.8)."""
+    return torch.tensor([0.2, 0.8]) + 0.1 * torch.randn(count, 2)
 
 
 def main(steps: int = 600) -> Tensor:
