@@ -1,6 +1,7 @@
 """Figure 7: a generative adversarial network (Goodfellow et al., 2014), on points in the plane.
 
-As printed but for three slips: the discriminator is ``d`` (``discriminator``) and reads ``x`` (``z``); ``model`` is built.  Adam's betas are those of GANs.
+As printed but for three slips: the discriminator is ``d`` (``discriminator``) and reads ``x`` (``z``); ``model`` is
+built.  Adam's betas are those of GANs.
 """
 
 import torch
