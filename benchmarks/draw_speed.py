@@ -62,8 +62,10 @@ COLORS = {"naive": "0.6", "old": "tab:orange", "pyro": "tab:red", "pixyz": "tab:
 
 
 def read(path: Path) -> dict[str, Line]:
-    """The last line of each size, in the order in which sizes first come."""
+    """The last line of each size, in the order in which sizes first come; nothing where nothing was measured yet."""
     found: dict[str, Line] = {}
+    if not path.is_file():
+        return found
     for text in path.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
         found[line.get("size") or line.get("sweep") or line["benchmark"]] = line
@@ -171,8 +173,9 @@ def main() -> None:
         print(beside_the_paper(lines, what, names))
         print(contenders(lines, names, "hand"))
         print(promises(lines, PROMISES[what]))
-    print("### Growth\n")
-    print(growths(scaling))
+    if scaling:
+        print("### Growth\n")
+        print(growths(scaling))
     for name in ("plan_building", "lifetime"):
         if name in scaling:
             told = {k: v for k, v in scaling[name].items() if k not in ("versions", "machine", "commit", "dirty", "threads")}
