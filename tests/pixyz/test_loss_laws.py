@@ -297,7 +297,7 @@ def test_parts_of_a_batch_on_copies_give_the_whole() -> None:
 
 
 PROCESS = """
-import sys, torch, torch.distributed as dist
+import os, sys, time, torch, torch.distributed as dist
 from torch import nn
 from pixyz.distributions import Normal
 from pixyz.losses import DataParalleledLoss
@@ -317,8 +317,10 @@ model = Model(loss, distributions=[p], optimizer=torch.optim.SGD, optimizer_para
 data = torch.arange(16.0).reshape(8, 2) / 8
 for _ in range(3):
     model.train({"x": data[rank::2], "y": data[rank::2].sum(-1, keepdim=True)})
-print(p.net.weight.flatten().tolist() + p.net.bias.tolist())
-dist.destroy_process_group()
+print(p.net.weight.flatten().tolist() + p.net.bias.tolist(), flush=True)
+dist.barrier()
+time.sleep(0.5)  # the other process may still read from this one
+os._exit(0)  # gloo's threads may abort the interpreter while it ends
 """
 
 
