@@ -1,0 +1,113 @@
+"""The checker: every value that a model would choke on, by episode, step and key.
+
+    problems(data)   all of them
+    checked(data)    the same data if there is none; refuses, or drops the episodes that have one
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
+from worldmodels.data.errors import DataError
+
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A bad value.
+
+    Args:
+        episode, step, key: where it is; the first of ``count`` such values of this key and episode.
+        text: what is wrong.
+    """
+
+    episode: str
+    step: int
+    key: str
+    text: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        more = f" (and {self.count - 1} more like it)" if self.count > 1 else ""
+        return f"episode {self.episode}, step {self.step}, key {self.key}: {self.text}{more}"
+
+
+def problems(data: Episodes, largest: float = 1e6) -> list[Problem]:
+    """All problems of a data set.
+
+    Args:
+        data: any data set.
+        largest: numbers beyond this are taken for broken sensors.
+    """
+    return [p for episode in data for p in _of(episode, largest)]
+
+
+def checked(data: Episodes, on_bad: Literal["refuse", "drop"] = "refuse", shortest: int = 2, largest: float = 1e6) -> Episodes:
+    """``data`` without problems.
+
+    Args:
+        on_bad: ``"refuse"`` raises; ``"drop"`` leaves out the episodes that have a problem, with a warning that names them.
+        shortest: rows that an episode must have.
+        largest: as in :func:`problems`.
+
+    Raises:
+        DataError: there is a problem, or no episode is left.
+
+    >>> from worldmodels.data import make_episode
+    >>> walk = make_episode("walk", {"x": [[0.0], [float("nan")], [1.0]]})
+    >>> checked(Episodes([walk]))
+    Traceback (most recent call last):
+        ...
+    worldmodels.data.errors.DataError: data: 1 of 1 episodes has a problem: episode walk, step 1, key x: expected a finite \
+number, got nan; mend the log, or leave such episodes out with on_bad="drop"
+    """
+    found = problems(data, largest)
+    found += [Problem(e.name, 0, "*", f"expected at least {shortest} rows, got {len(e)}") for e in data if len(e) < shortest]
+    if not found:
+        return data
+    bad = {p.episode for p in found}
+    kept = [e for e in data if e.name not in bad]
+    shown = "; ".join(map(str, found[:SHOWN])) + (f"; {len(found) - SHOWN} further problems" if len(found) > SHOWN else "")
+    count = len(data) - len(kept)
+    text = f"{data.source}: {count} of {len(data)} episodes {'has a problem' if count == 1 else 'have problems'}: {shown}"
+    if on_bad == "refuse" or not kept:
+        rest = 'mend the log, or leave such episodes out with on_bad="drop"' if kept or on_bad == "refuse" else "none is left"
+        raise DataError(f"{text}; {rest}")
+    warnings.warn(f"{text}; left out", stacklevel=2)
+    return Episodes(kept, data.rate, data.source)
+
+
+def _of(episode: Episode, largest: float) -> Iterator[Problem]:
+    for key, series in episode.series.items():
+        if series.dtype.kind == "f":
+            # the absolute value of NaN compares false with everything
+            finite = np.isfinite(series)
+            yield from _first(episode, key, series, ~finite, "expected a finite number")
+            yield from _first(episode, key, series, finite & ~(np.abs(series) <= largest), f"expected at most {largest:g}")
+    for flag in FLAGS:
+        rows = np.flatnonzero(episode[flag])
+        wrong = rows[rows > 0] if flag == "is_first" else rows[rows < len(episode) - 1]
+        if len(wrong):
+            text = "expected only at the first row" if flag == "is_first" else "expected only at the last row"
+            yield Problem(episode.name, int(wrong[0]), flag, f"{text}; split the episode there", len(wrong))
+    if len(episode) and not episode["is_first"][0]:
+        yield Problem(episode.name, 0, "is_first", "expected at the first row")
+    if len(episode) and episode["is_terminal"][-1] and not episode["is_last"][-1]:
+        yield Problem(episode.name, len(episode) - 1, "is_terminal", "expected is_last with it")
+
+
+def _first(episode: Episode, key: str, series: Array, bad: Array, text: str) -> Iterator[Problem]:
+    rows = np.flatnonzero(bad.reshape(len(bad), -1).any(1))
+    if len(rows):
+        step = int(rows[0])
+        where = np.argwhere(bad[step])[0]
+        value = series[step][tuple(where)] if where.size else series[step]
+        index = f", index {[int(i) for i in where]}" if where.size and series[step].size > 1 else ""
+        yield Problem(episode.name, step, key, f"{text}, got {value:g}{index}", len(rows))

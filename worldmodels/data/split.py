@@ -1,0 +1,55 @@
+"""Training, validation and test parts: by time within each episode, or by episode."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from worldmodels.data.episodes import Episodes
+from worldmodels.data.errors import DataError
+
+
+class Split(NamedTuple):
+    """Parts of a data set."""
+
+    train: Episodes
+    valid: Episodes
+    test: Episodes
+
+
+def split(
+    data: Episodes, by: Literal["time", "episode"], valid: float = 0.1, test: float = 0.1, seed: int = 0, shortest: int = 2,
+) -> Split:
+    """Three parts.
+
+    Args:
+        by: ``"time"``: the last rows of every episode are the test part, those before them the validation part;
+            ``"episode"``: whole episodes, drawn with ``seed``.
+        valid, test: shares, above 0 and together below 1.
+        shortest: rows that a part of an episode must have (parts that are shorter are left out).
+
+    Raises:
+        DataError: a part would be empty.
+    """
+    if not (0 < valid and 0 < test and valid + test < 1):
+        raise DataError(f"shares must be above 0 and together below 1, got valid={valid} and test={test}")
+    if by == "episode":
+        order = np.random.default_rng(seed).permutation(len(data))
+        ends = [max(1, round(len(data) * share)) for share in (test, valid)]
+        chosen = np.split(order, np.cumsum(ends))
+        if len(data) < 3 or not len(chosen[-1]):
+            raise DataError(f"{data.source}: {len(data)} episodes cannot be split by episode; split by time")
+        test_, valid_, train_ = (Episodes([data[int(i)] for i in sorted(part)], data.rate, data.source) for part in chosen)
+        return Split(train_, valid_, test_)
+    pieces: list[list[object]] = [[], [], []]
+    for e in data:
+        cuts = [0, round(len(e) * (1 - valid - test)), round(len(e) * (1 - test)), len(e)]
+        for part, start, stop in zip(pieces, cuts, cuts[1:]):
+            if stop - start >= shortest:
+                part.append(e.part(start, stop))
+    for name, part in zip(("training", "validation", "test"), pieces):
+        if not part:
+            longest = max(map(len, data))
+            raise DataError(f"{data.source}: no {name} part of {shortest} rows by time; the longest episode has {longest} rows")
+    return Split(*(Episodes(part, data.rate, data.source) for part in pieces))  # type: ignore[arg-type]
