@@ -68,12 +68,17 @@ def checked(data: Episodes, on_bad: Literal["refuse", "drop"] = "refuse", shorte
     worldmodels.data.errors.DataError: data: 1 of 1 episodes has a problem: episode walk, step 1, key x: expected a finite \
 number, got nan; mend the log, or leave such episodes out with on_bad="drop"
     """
-    found = problems(data, largest)
-    found += [Problem(e.name, 0, "*", f"expected at least {shortest} rows, got {len(e)}") for e in data if len(e) < shortest]
+    found: list[Problem] = []
+    kept = []
+    for episode in data:
+        of_it = list(_of(episode, largest))
+        if len(episode) < shortest:
+            of_it.append(Problem(episode.name, 0, "*", f"expected at least {shortest} rows, got {len(episode)}"))
+        found += of_it
+        if not of_it:
+            kept.append(episode)
     if not found:
         return data
-    bad = {p.episode for p in found}
-    kept = [e for e in data if e.name not in bad]
     shown = "; ".join(map(str, found[:SHOWN])) + (f"; {len(found) - SHOWN} further problems" if len(found) > SHOWN else "")
     count = len(data) - len(kept)
     text = f"{data.source}: {count} of {len(data)} episodes {'has a problem' if count == 1 else 'have problems'}: {shown}"

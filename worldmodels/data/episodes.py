@@ -138,7 +138,7 @@ class Episodes(Sequence[Episode]):
 
 def make_episode(
     name: str, observations: Mapping[str, Any], action: Any = None, reward: Any = None, terminal: bool = False,
-    actions: int | None = None,
+    actions: int | None = None, last: bool = True,
 ) -> Episode:
     """An episode from a log.
 
@@ -149,8 +149,9 @@ def make_episode(
         action: ``[T, A]``, after each observation; ``T - 1`` of them, where none followed the last observation, are
             filled up with zeros; whole numbers ``[T]`` are discrete and become one-hot.
         reward: ``[T]``, arrived with each observation, or ``[T - 1]``, from the second on; zeros if None.
-        terminal: whether the episode ended in a terminal state (and was not cut).
-        actions: how many discrete actions there are.
+        terminal: whether the last row is a terminal state.
+        actions: how many discrete actions there are; one more than the largest if None.
+        last: whether the episode ended with the last row (and is no part of a longer one).
 
     Raises:
         DataError: lengths or shapes that do not fit together.
@@ -168,29 +169,39 @@ def make_episode(
     if action is not None:
         series["action"] = _fill(name, "action", _action(name, action, actions), steps, at_end=True)
     given = np.zeros(steps, np.float32) if reward is None else _numbers(name, "reward", reward)
+    if given.size != len(given):
+        raise DataError(f"episode {name}, key reward: expected [T], got {list(given.shape)}")
     series["reward"] = _fill(name, "reward", given.reshape(-1), steps, at_end=False)
     for flag in FLAGS:
         series[flag] = np.zeros(steps, bool)
-    series["is_first"][0] = series["is_last"][-1] = True
+    series["is_first"][0] = True
+    series["is_last"][-1] = last or terminal
     series["is_terminal"][-1] = terminal
     return Episode(name, series)
 
 
-def _numbers(name: str, key: str, value: Any) -> Array:
+def _array(name: str, key: str, value: Any) -> Array:
+    """Any array of numbers with a first axis."""
     try:
         found = np.asarray(value)
-        if found.dtype.kind not in "fiub":
-            raise ValueError(f"the type is {found.dtype}")
-        return found.astype(np.float32, copy=False)
     except (ValueError, TypeError) as error:
         raise DataError(f"episode {name}, key {key}: expected an array of numbers, {error}") from None
+    if found.dtype.kind not in "fiub" or found.ndim == 0:
+        what = "one number" if found.dtype.kind in "fiub" else f"the type {found.dtype}"
+        raise DataError(f"episode {name}, key {key}: expected an array of numbers, one a row, got {what}")
+    return found
+
+
+def _numbers(name: str, key: str, value: Any) -> Array:
+    with np.errstate(over="ignore"):  # what is too large becomes inf, which the checker names
+        return _array(name, key, value).astype(np.float32, copy=False)
 
 
 def _observation(name: str, key: str, value: Any) -> Array:
-    found = np.asarray(value)
+    found = _array(name, key, value)
     if found.ndim == 4 and found.dtype == np.uint8:
         return found
-    found = _numbers(name, key, value)
+    found = _numbers(name, key, found)
     if found.ndim == 1:
         return found[:, None]
     if found.ndim not in (2, 4):
@@ -199,14 +210,14 @@ def _observation(name: str, key: str, value: Any) -> Array:
 
 
 def _action(name: str, value: Any, actions: int | None) -> Array:
-    found = np.asarray(value)
+    found = _array(name, "action", value)
     if found.ndim == 1 and found.dtype.kind in "iu":
         size = actions or int(found.max(initial=0)) + 1
         if len(found) and (found.min() < 0 or found.max() >= size):
             step = int(np.flatnonzero((found < 0) | (found >= size))[0])
             raise DataError(f"episode {name}, step {step}, key action: expected 0 to {size - 1}, got {found[step]}")
         return np.eye(size, dtype=np.float32)[found]
-    found = _numbers(name, "action", value)
+    found = _numbers(name, "action", found)
     if found.ndim == 1:
         return found[:, None]
     if found.ndim != 2:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,19 +16,21 @@ from worldmodels.data.errors import DataError
 
 @contextmanager
 def fresh_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into; it gets its name when all is written.
+    """A folder to write into; it gets its name when all is written and on the disk.
 
     Raises:
         DataError: the folder is there and not empty, or cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} exists and is not empty; nothing was written, choose another folder")
-    temporary = folder.with_name(f".{folder.name}.writing")
+    temporary = folder.with_name(f".{folder.name}.writing")  # what a killed writer left is removed by the next
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
         yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            _sync(path)
         if folder.exists():
             folder.rmdir()
         os.rename(temporary, folder)
@@ -35,6 +38,14 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def need(package: str, what: str) -> Any:
@@ -47,3 +58,22 @@ def need(package: str, what: str) -> Any:
         return import_module(package)
     except ImportError:
         raise DataError(f"{what} needs the package {package.split('.')[0]}: pip install 'pixyz-worldmodels[data]'") from None
+
+
+def variables(names: Iterable[str], where: str) -> dict[str, str]:
+    """Names of a file -> names of variables: all but letters, digits and ``_`` becomes ``_``.
+
+    Raises:
+        DataError: two names become one.
+
+    >>> variables(["arm.position", "arm/velocity"], "log")
+    {'arm.position': 'arm_position', 'arm/velocity': 'arm_velocity'}
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        key = re.sub(r"\W", "_", name, flags=re.ASCII)
+        twin = next((n for n, k in found.items() if k == key), None)
+        if twin is not None:
+            raise DataError(f"{where}: {twin!r} and {name!r} would both be called {key!r}; rename one")
+        found[name] = key
+    return found

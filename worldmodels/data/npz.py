@@ -1,8 +1,9 @@
 """Folders of ``.npz`` files, one an episode: the form that Dreamer's programs write.
 
 Keys: the observations, and ``action``, ``reward``, ``is_first``, ``is_last``, ``is_terminal`` (or ``terminated`` and
-``truncated``, or ``discount``), which may be missing.  Rows are as in :mod:`worldmodels.data.episodes`; ``action`` and
-``reward`` may have one row less than the observations.
+``truncated``, or ``discount``), which may be missing.  Rows are as in :mod:`worldmodels.data.episodes`; ``action``,
+``reward``, ``terminated``, ``truncated`` and ``discount`` may have one row less than the observations: they are then those
+of the steps between them.
 """
 
 from __future__ import annotations
@@ -28,12 +29,17 @@ def write_npz(data: Episodes, folder: Path) -> Path:
     """
     with fresh_folder(Path(folder)) as writing:
         for i, episode in enumerate(data):
-            np.savez_compressed(writing / f"{i:05d}.npz", **dict(episode.series))  # type: ignore[arg-type]
+            with zipfile.ZipFile(writing / f"{i:05d}.npz", "w", zipfile.ZIP_DEFLATED) as file:
+                for key, series in episode.series.items():
+                    with file.open(f"{key}.npy", "w", force_zip64=True) as entry:
+                        np.lib.format.write_array(entry, np.ascontiguousarray(series), allow_pickle=False)
     return Path(folder)
 
 
 def read_npz(folder: Path, rate: float | None = None) -> Episodes:
-    """All ``.npz`` files of a folder, by name, as episodes; an episode that resets inside is cut there.
+    """All ``.npz`` files of a folder, by name, as episodes; one that ends or starts again inside is cut there.
+
+    Discrete actions (whole numbers ``[T]``) become one-hot, as many as the largest of all files asks for.
 
     Raises:
         DataError: there is no such file, or one cannot be read.
@@ -41,41 +47,50 @@ def read_npz(folder: Path, rate: float | None = None) -> Episodes:
     files = sorted(Path(folder).glob("*.npz"))
     if not files:
         raise DataError(f"{folder}: expected .npz files, one an episode, found none")
-    return Episodes([e for file in files for e in _episodes(file)], rate, str(folder))
+    found = [(file, _arrays(file)) for file in files]
+    discrete = [v["action"] for _, v in found if "action" in v and v["action"].ndim == 1 and v["action"].dtype.kind in "iu"]
+    actions = max((int(a.max(initial=0)) + 1 for a in discrete), default=None)
+    return Episodes([e for file, values in found for e in _episodes(file, values, actions)], rate, str(folder))
 
 
-def _episodes(file: Path) -> list[Episode]:
+def _arrays(file: Path) -> dict[str, Array]:
     try:
         with np.load(file, allow_pickle=False) as found:
-            values: dict[str, Array] = {k: found[k] for k in found.files}
+            return {k: found[k] for k in found.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"{file}: expected arrays of one episode: {type(error).__name__}: {error}") from None
+
+
+def _episodes(file: Path, values: dict[str, Array], actions: int | None) -> list[Episode]:
     keys = [k for k in values if k not in ("action", "reward", *FLAGS, *ENDS)]
     if not keys:
         raise DataError(f"{file}: expected observations beside {sorted(values)}, found none")
-    flags = {k: _flag(file, k, values) for k in (*FLAGS, *ENDS) if k in values}
-    terminal = any(bool(flags[k][-1]) for k in ("is_terminal", "terminated") if k in flags and len(flags[k]))
-    terminal |= "discount" in flags and bool(values["discount"][-1] == 0)
-    whole = make_episode(
-        str(file.name), {k: values[k] for k in keys}, values.get("action"), values.get("reward"), terminal
-    )
-    firsts = flags.get("is_first", np.zeros(0, bool))
-    cuts = [int(i) for i in np.flatnonzero(firsts) if 0 < i < len(whole)]
-    if not cuts:
-        return [whole]
-    return [_cut(whole, a, b, flags, i) for i, (a, b) in enumerate(zip([0, *cuts], [*cuts, len(whole)]))]
+    whole = make_episode(file.name, {k: values[k] for k in keys}, values.get("action"), values.get("reward"), actions=actions)
+    flags = {k: _flag(file, k, values[k], len(whole)) for k in (*FLAGS, *ENDS) if k in values}
+    none = np.zeros(len(whole), bool)
+    terminal = flags.get("is_terminal", none) | flags.get("terminated", none) | flags.get("discount", none)
+    ends = terminal | flags.get("is_last", none) | flags.get("truncated", none)
+    if not {"is_last", "truncated"} & set(flags):
+        ends[-1] = True
+    starts = flags.get("is_first", none)
+    cuts = [i for i in range(1, len(whole)) if starts[i] or ends[i - 1]]
+    found = []
+    for i, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(whole)])):
+        part = whole.part(start, stop)
+        series = {**part.series, "is_last": ends[start:stop] | np.isin(np.arange(start + 1, stop + 1), cuts),
+                  "is_terminal": terminal[start:stop]}
+        found.append(Episode(f"{file.name}#{i}" if cuts else file.name, series))
+    return found
 
 
-def _cut(whole: Episode, start: int, stop: int, flags: dict[str, Array], number: int) -> Episode:
-    part = whole.part(start, stop)
-    series = {**part.series, "is_last": np.array(part["is_last"]), "is_terminal": np.array(part["is_terminal"])}
-    series["is_last"][-1] = True
-    series["is_terminal"][-1] = "is_terminal" in flags and bool(flags["is_terminal"][stop - 1])
-    return Episode(f"{whole.name}#{number}", series)
-
-
-def _flag(file: Path, key: str, values: dict[str, Any]) -> Array:
-    found = np.asarray(values[key]).reshape(-1)
+def _flag(file: Path, key: str, value: Any, rows: int) -> Array:
+    """``[T]`` bool."""
+    found = np.asarray(value).reshape(-1)
     if found.dtype.kind not in "biuf":
         raise DataError(f"{file}, key {key}: expected one flag a row, got {found.dtype}")
-    return found.astype(bool)
+    found = found == 0 if key == "discount" else found.astype(bool)
+    if key in ENDS and len(found) == rows - 1:
+        found = np.concatenate([[False], found])
+    if len(found) != rows:
+        raise DataError(f"{file}, key {key}: expected {rows} rows beside {rows} observations, got {len(found)}")
+    return found

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from worldmodels.data.episodes import Episodes
+from worldmodels.data.episodes import Episode, Episodes
 from worldmodels.data.errors import DataError
 
 
@@ -32,7 +32,7 @@ def split(
     Raises:
         DataError: a part would be empty.
     """
-    if not (0 < valid and 0 < test and valid + test < 1):
+    if valid <= 0 or test <= 0 or valid + test >= 1:
         raise DataError(f"shares must be above 0 and together below 1, got valid={valid} and test={test}")
     if by == "episode":
         order = np.random.default_rng(seed).permutation(len(data))
@@ -42,7 +42,7 @@ def split(
             raise DataError(f"{data.source}: {len(data)} episodes cannot be split by episode; split by time")
         test_, valid_, train_ = (Episodes([data[int(i)] for i in sorted(part)], data.rate, data.source) for part in chosen)
         return Split(train_, valid_, test_)
-    pieces: list[list[object]] = [[], [], []]
+    pieces: list[list[Episode]] = [[], [], []]
     for e in data:
         cuts = [0, round(len(e) * (1 - valid - test)), round(len(e) * (1 - test)), len(e)]
         for part, start, stop in zip(pieces, cuts, cuts[1:]):
@@ -52,4 +52,5 @@ def split(
         if not part:
             longest = max(map(len, data))
             raise DataError(f"{data.source}: no {name} part of {shortest} rows by time; the longest episode has {longest} rows")
-    return Split(*(Episodes(part, data.rate, data.source) for part in pieces))  # type: ignore[arg-type]
+    train, validation, tested = (Episodes(part, data.rate, data.source) for part in pieces)
+    return Split(train, validation, tested)

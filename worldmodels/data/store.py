@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from worldmodels.data.episodes import Episode, Episodes
+from worldmodels.data.episodes import FLAGS, Episode, Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import fresh_folder
 
@@ -21,21 +21,18 @@ INDEX, FORMAT = "episodes.json", 1
 
 
 def write_store(data: Episodes, folder: Path) -> Path:
-    """Write ``data`` into an empty or new folder.
+    """Write ``data`` into an empty or new folder, an episode at a time.
 
     Raises:
         DataError: the folder is not empty, or cannot be written.
     """
     with fresh_folder(Path(folder)) as writing:
         for key, (shape, dtype) in data.schema.items():
-            file = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-                writing / _file(key), mode="w+", dtype=dtype, shape=(data.steps, *shape)
-            )
-            start = 0
-            for episode in data:
-                file[start : start + len(episode)] = episode[key]
-                start += len(episode)
-            file.flush()
+            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (data.steps, *shape)}
+            with (writing / _file(key)).open("wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for episode in data:
+                    file.write(np.ascontiguousarray(episode[key]).tobytes())
         index = {"format": FORMAT, "rate": data.rate, "source": data.source, "keys": list(data.schema),
                  "episodes": [[e.name, len(e)] for e in data]}
         (writing / INDEX).write_text(json.dumps(index), encoding="utf-8")
@@ -53,9 +50,12 @@ def read_store(folder: Path) -> Episodes:
         index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if index["format"] != FORMAT:
             raise ValueError(f"its format is {index['format']}, this version reads {FORMAT}")
+        missing = [k for k in (*FLAGS, "reward") if k not in index["keys"]]
+        if missing:
+            raise ValueError(f"it lacks the keys {missing}")
         arrays = {k: np.load(folder / _file(k), mmap_mode="r", allow_pickle=False) for k in index["keys"]}
         lengths = [int(n) for _, n in index["episodes"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise DataError(f"{folder / INDEX}: expected a data set in this folder: {type(error).__name__}: {error}") from None
     short = [f"{_file(k)} has {len(v)}" for k, v in arrays.items() if len(v) != sum(lengths)]
     if short or min(lengths, default=0) < 1:

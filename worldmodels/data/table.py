@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -27,6 +28,7 @@ class Columns:
         terminal: a column that is 1 in the last row of an episode that ended in a terminal state.
         header: names of the columns, for files without a header line.
         rate: rows a second.
+        delimiter: what stands between two values.
     """
 
     observations: Mapping[str, Sequence[str]]
@@ -37,6 +39,27 @@ class Columns:
     terminal: str | None = None
     header: Sequence[str] = field(default_factory=tuple)
     rate: float | None = None
+    delimiter: str = ","
+
+    def __post_init__(self) -> None:
+        lists = {**self.observations, "action": self.action, "choices": self.choices, "header": self.header}
+        wrong = [k for k, v in lists.items() if isinstance(v, str)]
+        if wrong or not self.observations:
+            raise DataError(f"a column map needs observations, and lists of names; got {wrong or 'no observation'}")
+        if self.choices and len(self.action) != 1:
+            raise DataError(f"choices are the names in one column of actions, got the columns {list(self.action)}")
+
+    @classmethod
+    def read(cls, file: Path) -> Columns:
+        """A column map from a JSON file with these names.
+
+        Raises:
+            DataError: no such file, or no such map.
+        """
+        try:
+            return cls(**json.loads(Path(file).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise DataError(f"{file}: expected a column map {list(cls.__dataclass_fields__)}: {error}") from None
 
     def used(self) -> list[str]:
         """The names of all columns that are read."""
@@ -48,7 +71,8 @@ def read_csv(source: Path, columns: Columns) -> Episodes:
     """A CSV file, or all ``.csv`` files of a folder by name.
 
     Raises:
-        DataError: no file, an unknown column, a row that is too short, a value that is no number (names file and line).
+        DataError: no file, an unknown column or one that is there twice, a row that is too short, a value that is no number
+            (names file and line).
     """
     source = Path(source)
     files = sorted(source.glob("*.csv")) if source.is_dir() else [source]
@@ -57,72 +81,82 @@ def read_csv(source: Path, columns: Columns) -> Episodes:
     tables = [_table(file, columns) for file in files]
     choices = list(columns.choices)
     if len(columns.action) == 1 and not choices:
-        names = sorted({row for _, t in tables for row in t[columns.action[0]]})
+        names = sorted({value for t in tables for value in t.values[columns.action[0]]})
         choices = [] if all(map(_is_number, names)) else names
-    episodes = [e for file, table in tables for e in _episodes(file, table, columns, choices)]
+    episodes = [e for table in tables for e in _episodes(table, columns, choices)]
     return Episodes(episodes, columns.rate, str(source))
 
 
-def _table(file: Path, columns: Columns) -> tuple[Path, dict[str, list[str]]]:
+@dataclass(frozen=True)
+class _Table:
+    """The columns of a file that are read, as text, and the line of each row."""
+
+    file: Path
+    lines: list[int]
+    values: dict[str, list[str]]
+
+    def numbers(self, names: Sequence[str]) -> Array:
+        found = np.empty((len(self.lines), len(names)), np.float64)
+        for j, name in enumerate(names):
+            try:
+                found[:, j] = [float(v) for v in self.values[name]]
+            except ValueError:
+                i = next(i for i, v in enumerate(self.values[name]) if not _is_number(v))
+                raise DataError(f"{self.file}, line {self.lines[i]}, column {name}: expected a number, "
+                                f"got {self.values[name][i]!r}") from None
+        return found
+
+    def choices(self, name: str, choices: Sequence[str]) -> Array:
+        index = {choice: i for i, choice in enumerate(choices)}
+        for line, value in zip(self.lines, self.values[name]):
+            if value not in index:
+                raise DataError(f"{self.file}, line {line}, column {name}: expected an action of {list(choices)}, got {value!r}")
+        return np.eye(len(choices), dtype=np.float32)[[index[v] for v in self.values[name]]]
+
+
+def _table(file: Path, columns: Columns) -> _Table:
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
-            rows = [row for row in csv.reader(opened) if row]
+            reader = csv.reader(opened, delimiter=columns.delimiter)
+            rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{file}: expected a CSV file: {error}") from None
-    if not rows or (len(rows) < 2 and not columns.header):
+    if len(rows) < (1 if columns.header else 2):
         raise DataError(f"{file}: expected a header line and rows, got {len(rows)} lines")
-    names = list(columns.header) or [c.strip() for c in rows.pop(0)]
+    names = list(columns.header) or [c.strip() for c in rows.pop(0)[1]]
+    twice = sorted({n for n in names if names.count(n) > 1 and n in columns.used()})
+    if twice:
+        raise DataError(f"{file}: the header names {twice} more than once; it has {names}")
     for wanted in columns.used():
         if wanted not in names:
             near = get_close_matches(wanted, names, n=1)
             raise DataError(f"{file}: no column {wanted!r}{f' (nearest: {near[0]!r})' if near else ''}; it has {names}")
-    first = 1 if columns.header else 2
-    for i, row in enumerate(rows):
+    for line, row in rows:
         if len(row) != len(names):
-            raise DataError(f"{file}, line {i + first}: expected {len(names)} values, got {len(row)}")
-    return file, {n: [row[i].strip() for row in rows] for i, n in enumerate(names) if n in columns.used()}
+            raise DataError(f"{file}, line {line}: expected {len(names)} values, got {len(row)}")
+    used = {n: [row[i].strip() for _, row in rows] for i, n in enumerate(names) if n in columns.used()}
+    return _Table(file, [line for line, _ in rows], used)
 
 
-def _episodes(file: Path, table: Mapping[str, list[str]], columns: Columns, choices: Sequence[str]) -> list[Episode]:
-    first = 1 if columns.header else 2
-    observations = {k: _numbers(file, table, names, first) for k, names in columns.observations.items()}
+def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[Episode]:
+    observations = {k: table.numbers(names) for k, names in columns.observations.items()}
     action: Array | None = None
     if choices:
-        action = _choices(file, table[columns.action[0]], choices, first)
+        action = table.choices(columns.action[0], choices)
     elif columns.action:
-        action = _numbers(file, table, columns.action, first)
-    reward = _numbers(file, table, [columns.reward], first)[:, 0] if columns.reward else None
-    terminal = _numbers(file, table, [columns.terminal], first)[:, 0] if columns.terminal else None
-    rows = len(next(iter(table.values())))
-    marks = table[columns.episode] if columns.episode else []
+        action = table.numbers(columns.action)
+    reward = table.numbers([columns.reward])[:, 0] if columns.reward else None
+    terminal = table.numbers([columns.terminal])[:, 0] if columns.terminal else None
+    marks = table.values[columns.episode] if columns.episode else []
     cuts = [i for i in range(1, len(marks)) if marks[i] != marks[i - 1]]
     found = []
-    for start, stop in zip([0, *cuts], [*cuts, rows]):
-        name = f"{file.name}:{marks[start]}" if marks else file.name
+    for start, stop in zip([0, *cuts], [*cuts, len(table.lines)]):
+        name = f"{table.file.name}:{marks[start]}" if marks else table.file.name
         found.append(make_episode(
             name, {k: v[start:stop] for k, v in observations.items()}, None if action is None else action[start:stop],
             None if reward is None else reward[start:stop], bool(terminal is not None and terminal[stop - 1]),
         ))
     return found
-
-
-def _numbers(file: Path, table: Mapping[str, list[str]], names: Sequence[str], first: int) -> Array:
-    found = np.empty((len(next(iter(table.values()))), len(names)), np.float32)
-    for j, name in enumerate(names):
-        try:
-            found[:, j] = np.array(table[name], np.float64)
-        except ValueError:
-            line = next(i for i, v in enumerate(table[name]) if not _is_number(v))
-            raise DataError(f"{file}, line {line + first}, column {name}: expected a number, got {table[name][line]!r}") from None
-    return found
-
-
-def _choices(file: Path, names: Sequence[str], choices: Sequence[str], first: int) -> Array:
-    index = {name: i for i, name in enumerate(choices)}
-    for i, name in enumerate(names):
-        if name not in index:
-            raise DataError(f"{file}, line {i + first}: expected an action of {list(choices)}, got {name!r}")
-    return np.eye(len(choices), dtype=np.float32)[[index[n] for n in names]]
 
 
 def _is_number(text: str) -> bool:
