@@ -32,7 +32,7 @@ def split(
     Raises:
         DataError: a part would be empty.
     """
-    if valid <= 0 or test <= 0 or valid + test >= 1:
+    if not (valid > 0 and test > 0 and valid + test < 1):
         raise DataError(f"shares must be above 0 and together below 1, got valid={valid} and test={test}")
     if by == "episode":
         order = np.random.default_rng(seed).permutation(len(data))

@@ -1,0 +1,184 @@
+"""Data sets of Minari (Farama): HDF5, read and written by h5py.
+
+A folder holds ``data/main_data.hdf5`` with groups ``episode_N`` (``observations`` of ``T + 1`` rows; ``actions``, ``rewards``,
+``terminations``, ``truncations`` of ``T``) and ``data/metadata.json`` with the spaces.  The reward of step ``t`` becomes
+that of row ``t + 1``, with which it arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldmodels.data.episodes import Array, Episode, Episodes, make_episode
+from worldmodels.data.errors import DataError
+from worldmodels.data.folders import fresh_folder, need, variables
+from worldmodels.data.frames import decode_images
+
+FILE, ABOUT, VERSION = "main_data.hdf5", "metadata.json", "0.5.4"
+STEPS = ("actions", "rewards", "terminations", "truncations")
+Space = dict[str, Any]
+
+
+def minari_folder(folder: Path) -> Path | None:
+    """The folder with the metadata: ``folder`` or its ``data``; None if there is none."""
+    return next((f for f in (Path(folder) / "data", Path(folder)) if (f / FILE).exists()), None)
+
+
+def read_minari(folder: Path, keys: Sequence[str] | None = None) -> Episodes:
+    """A Minari data set in HDF5.
+
+    Observations of nested dicts are called by their path, joined by ``_``; a bare Box is called ``"observation"``.  Discrete
+    observations and actions become one-hot, images stored as JPEG are decoded, boxes of other ranks are flattened.
+
+    Args:
+        folder: the data set's folder, or its ``data``.
+        keys: the observations to read; all if None.
+
+    Raises:
+        DataError: the folder is damaged, or has what is not read (spaces of text, tuples, several discrete ones; Arrow files).
+    """
+    h5py = need("h5py", "reading Minari's files")
+    place = minari_folder(folder)
+    if place is None:
+        raise DataError(f"{folder}: expected data/{FILE} and data/{ABOUT}, Minari's HDF5 files, found no {FILE}")
+    try:
+        about: dict[str, Any] = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+        seen, acted = (json.loads(about[k]) if k in about else None for k in ("observation_space", "action_space"))
+        total = int(about.get("total_episodes", -1))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{place / ABOUT}: expected Minari's metadata: {type(error).__name__}: {error}") from None
+    try:
+        with h5py.File(place / FILE, "r") as file:
+            groups = {int(m[1]): name for name in file if (m := re.fullmatch(r"episode_(\d+)", name))}
+            if total not in (-1, len(groups)) or not groups:
+                raise DataError(f"{place / FILE}: expected {total} episodes as {ABOUT} says, found {len(groups)}")
+            episodes = [_episode(str(place / FILE), file[groups[i]], seen, acted, keys) for i in sorted(groups)]
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{place / FILE}: expected Minari's episodes: {type(error).__name__}: {error}") from None
+    return Episodes(episodes, about.get("rate"), str(folder))
+
+
+def _episode(file: str, group: Any, seen: Space | None, acted: Space | None, keys: Sequence[str] | None) -> Episode:
+    name = group.name.strip("/")
+    where = f"{file}, episode {name}"
+    missing = [k for k in ("observations", *STEPS) if k not in group]
+    if missing:
+        raise DataError(f"{where}: lacks {missing}; it has {sorted(group)}")
+    leaves = dict(_leaves(group["observations"], seen, ""))
+    names = variables(leaves, where)
+    if keys is not None and (unknown := [k for k in keys if k not in names.values()]):
+        raise DataError(f"{where}: no observations {unknown}; it has {sorted(names.values())}")
+    wanted = {names[path]: leaf for path, leaf in leaves.items() if keys is None or names[path] in keys}
+    found = {key: _values(*leaf, f"{where}, key {key}") for key, leaf in wanted.items()}
+    if not hasattr(group["actions"], "dtype"):
+        raise DataError(f"{where}: expected actions of a Box or Discrete space, got a dict or tuple of them")
+    action = _values(group["actions"], acted, f"{where}, key actions")
+    lengths = {**{k: len(v) - 1 for k, v in found.items()}, **{k: len(group[k]) for k in STEPS}}
+    if len(set(lengths.values())) != 1:
+        raise DataError(f"{where}: expected one number of steps (and one observation more), got {lengths}")
+    ends = np.asarray(group["terminations"], bool) | np.asarray(group["truncations"], bool)
+    if ends[:-1].any():
+        raise DataError(f"{where}, step {int(np.flatnonzero(ends)[0])}: ends before its last step; split it there")
+    terminal = bool(len(ends) and group["terminations"][-1])
+    steps = len(ends)
+    return make_episode(name, found, action.reshape(steps, -1), group["rewards"][()], terminal, last=bool(steps and ends[-1]))
+
+
+def _leaves(node: Any, space: Space | None, path: str) -> Iterator[tuple[str, tuple[Any, Space | None]]]:
+    """Path -> data set and space."""
+    kind = (space or {}).get("type")
+    if hasattr(node, "dtype"):
+        yield path or "observation", (node, space)
+    elif kind == "Tuple":
+        for inner in node:  # of no use, but named
+            yield from _leaves(node[inner], {"type": "Tuple"}, f"{path}/{inner}".lstrip("/"))
+    else:
+        for inner in node:
+            yield from _leaves(node[inner], space["subspaces"][inner] if space else None, f"{path}/{inner}".lstrip("/"))
+
+
+def _values(node: Any, space: Space | None, where: str) -> Array:
+    """Numbers or images ``[T, ...]``."""
+    space = space or {"type": "Discrete" if node.ndim == 1 and node.dtype.kind in "iu" else "Box", "shape": node.shape[1:]}
+    kind = space["type"]
+    if kind == "Discrete":
+        given = np.asarray(node[()]) - int(space.get("start", 0))
+        size = int(space.get("n", given.max(initial=0) + 1))
+        wrong = np.flatnonzero((given < 0) | (given >= size))
+        if len(wrong):
+            raise DataError(f"{where}, step {wrong[0]}: expected 0 to {size - 1}, got {given[wrong[0]]}")
+        return np.eye(size, dtype=np.float32)[given.reshape(-1)]
+    if kind not in ("Box", "MultiBinary"):
+        raise DataError(f"{where}: a {kind} space is not read; leave it out by keys=, or convert it")
+    shape = tuple(space.get("shape") or ()) if kind == "Box" else tuple(node.shape[1:])
+    values = node[()]
+    if len(shape) in (2, 3) and (values.dtype == object or values.shape[1:] != shape):
+        channels = shape[2] if len(shape) == 3 else 1
+        values = decode_images([np.asarray(v, np.uint8).tobytes() for v in values], channels, where)
+    if len(shape) == 2 and values.dtype == np.uint8:
+        return values.reshape(len(values), *shape, 1)
+    return values if len(shape) in (0, 1, 3) else values.reshape(len(values), -1)
+
+
+def write_minari(data: Episodes, folder: Path, dataset_id: str | None = None) -> Path:
+    """Write ``data`` as a Minari data set into an empty or new folder; images are not compressed by JPEG.
+
+    Args:
+        dataset_id: Minari's name, ``(namespace/)name-v0``; the folder's if None.
+
+    Raises:
+        DataError: the folder is not empty; there are no actions; an episode has a reward in its first row, or an action in
+            its last, for which this format has no place (:func:`~worldmodels.data.write_store` keeps all).
+    """
+    h5py, folder = need("h5py", "writing Minari's files"), Path(folder)
+    if not data.action_size:
+        raise DataError(f"{data.source}: Minari's format needs actions; write_store and write_npz do not")
+    for e in data:
+        lost = [k for k, row in (("reward", 0), ("action", -1)) if np.any(e[k][row] != 0)]
+        if lost or len(e) < 2:
+            what = " and ".join(f"{k} of the {'last' if k == 'action' else 'first'} row" for k in lost) or "only row"
+            raise DataError(f"{data.source}, episode {e.name}: Minari's format has no place for its {what}; write_store has")
+    discrete = data.action_size > 1 and all(_one_hot(e["action"][:-1]) for e in data)
+    name = dataset_id or (folder.name if re.search(r"-v\d+$", folder.name) else f"{folder.name}-v0")
+    with fresh_folder(folder) as writing:
+        (writing / "data").mkdir()
+        with h5py.File(writing / "data" / FILE, "w", track_order=True) as file:
+            for i, e in enumerate(data):
+                group = file.create_group(f"episode_{i}", track_order=True)
+                group.attrs.update(id=i, total_steps=len(e) - 1)
+                for key in data.observations:
+                    group.create_dataset(f"observations/{key}", data=e[key], compression="gzip")
+                action = e["action"][:-1]
+                group.create_dataset("actions", data=action.argmax(1) if discrete else action)
+                group.create_dataset("rewards", data=e["reward"][1:])
+                group.create_dataset("terminations", data=e["is_terminal"][1:])
+                group.create_dataset("truncations", data=e["is_last"][1:] & ~e["is_terminal"][1:])
+        box = {k: _box(*data.schema[k]) for k in data.observations}
+        size = data.action_size
+        acted = {"type": "Discrete", "dtype": "int64", "start": 0, "n": size} if discrete else _box((size,), np.dtype(np.float32))
+        about = {
+            "dataset_id": name, "minari_version": VERSION, "data_format": "hdf5", "jpeg_encoding": False, "rate": data.rate,
+            "total_episodes": len(data), "total_steps": data.steps - len(data),
+            "dataset_size": round((writing / "data" / FILE).stat().st_size / 1e6, 1),
+            "observation_space": json.dumps({"type": "Dict", "subspaces": box}), "action_space": json.dumps(acted),
+        }
+        (writing / "data" / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    return folder
+
+
+def _one_hot(action: Array) -> bool:
+    return bool(np.isin(action, (0, 1)).all() and (action.sum(1) == 1).all())
+
+
+def _box(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Space:
+    low, high = (0, 255) if dtype == np.uint8 else (-np.inf, np.inf)
+    return {"type": "Box", "dtype": str(dtype), "shape": list(shape),
+            "low": np.full(shape, low).tolist(), "high": np.full(shape, high).tolist()}
