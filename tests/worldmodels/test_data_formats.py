@@ -1,5 +1,6 @@
 """All formats: what is written is read again, nothing is written over, and damage is named."""
 
+import io
 import json
 import os
 import signal
@@ -7,13 +8,18 @@ import subprocess
 import sys
 import time
 
+import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from worldmodels.data import (
+    Columns,
     DataError,
     Episodes,
     make_episode,
+    read_episodes,
     read_lerobot,
     read_minari,
     read_npz,
@@ -209,3 +215,162 @@ def test_a_store_with_a_missing_key_or_of_another_version_is_named(tmp_path):
         (tmp_path / "log" / "episodes.json").write_text(json.dumps({**index, **change}))
         with pytest.raises(DataError, match=text):
             read_store(tmp_path / "log")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_form_of_a_folder_is_found(name, tmp_path):
+    data = recording()
+    FORMATS[name][0](data, tmp_path / "log")
+    same(read_episodes(str(tmp_path / "log")), data, LOSS)
+    assert read_episodes(tmp_path / "log", format=name, keys=["touch"]).observations == ["touch"]
+    with pytest.raises(DataError, match="q"):
+        read_episodes(tmp_path / "log", keys=["q"])
+    for other in FORMATS.keys() - {name}:
+        with pytest.raises(DataError, match="log"):
+            read_episodes(tmp_path / "log", format=other)
+
+
+def test_csv_files_need_a_map(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n")
+    for path in (tmp_path, tmp_path / "a.csv"):
+        with pytest.raises(DataError, match=r"need a column map: .*columns\.json"):
+            read_episodes(path)
+        assert read_episodes(path, columns=Columns({"x": ["y"]}))[0]["x"].tolist() == [[2], [4]]
+    (tmp_path / "columns.json").write_text(json.dumps({"observations": {"p": ["x", "y"]}}))
+    assert read_episodes(tmp_path)[0]["p"].tolist() == read_episodes(tmp_path / "a.csv")[0]["p"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_what_is_no_data_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    for path, text in [(tmp_path, r"looked for episodes\.json.*LeRobot.*Minari.*there are \['notes.txt'\]"),
+                       (tmp_path / "notes.txt", r"expected a folder or a \.csv file"), (tmp_path / "no", "no such file")]:
+        with pytest.raises(DataError, match=text):
+            read_episodes(path)
+    with pytest.raises(DataError, match="format must be one of"):
+        read_episodes(tmp_path, format="parquet")
+
+
+def test_a_bad_value_is_named_or_left_out(tmp_path):
+    data = recording(image=False)
+    series = {k: np.array(v) for k, v in data[2].series.items()}
+    series["state"][4, 1] = np.nan
+    for name, (write, _) in FORMATS.items():
+        write(Episodes([data[0], type(data[2])("e2", series)], 20.0), tmp_path / name)
+        with pytest.raises(DataError, match=rf"{name}: 1 of 2 episodes has a problem: .*, step 4, key state: .*nan, index .1"):
+            read_episodes(tmp_path / name)
+        with pytest.warns(UserWarning, match="step 4, key state"):
+            same(read_episodes(tmp_path / name, on_bad="drop"), data[:1])
+
+
+@pytest.mark.parametrize("name", ["npz", "minari", "lerobot"])
+def test_a_flipped_bit_is_found(name, tmp_path):
+    """Numbers carry checksums in these forms."""
+    write, read = FORMATS[name]
+    draw, caught, tried = np.random.default_rng(0), 0, 0
+    write(recording(image=False), tmp_path / "log")
+    for path in sorted(p for p in (tmp_path / "log").rglob("*") if p.suffix in (".npz", ".hdf5", ".parquet")):
+        content = path.read_bytes()
+        for place in draw.integers(len(content), size=40):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+            tried += 1
+            try:
+                same(read(tmp_path / "log"), recording(image=False))
+            except DataError:
+                caught += 1
+            path.write_bytes(content)
+    assert caught > 0.2 * tried  # the others hit what is not read, or names
+
+
+def test_formats_without_a_place_for_a_value_refuse_it(tmp_path):
+    data = recording(image=False)
+    part, two = Episodes([data[0].part(2, 5)], 5.0), np.zeros((3, 8, 8, 2), np.uint8)
+    for write, log, text in [
+        (write_minari, part, "reward of the first row and action of the last row"), (write_lerobot, part, "step 0, key reward"),
+        (write_minari, Episodes([make_episode("e", {"x": np.zeros(3)})]), "needs actions"),
+        (write_lerobot, Episodes([make_episode("e", {"x": two})], 5.0), "1 or 3"),
+        (write_lerobot, Episodes([make_episode("e", {"x": np.zeros(3)})]), "give fps="),
+    ]:
+        with pytest.raises(DataError, match=text):
+            write(log, tmp_path / "log")
+    assert not any(tmp_path.iterdir())
+
+
+def test_lerobot_of_other_programs(tmp_path):
+    """Several episodes in a file and a video, images in the table, discrete actions, rewards of each frame's action."""
+    write_lerobot(recording(), tmp_path / "log")
+    info = json.loads((tmp_path / "log/meta/info.json").read_text())
+    assert info["features"]["observation.images.camera"]["dtype"] == "video" and info["fps"] == 20 and info["total_frames"] == 18
+    from_file = pq.read_table(tmp_path / "log/data/chunk-000/file-000.parquet")
+    png = io.BytesIO()
+    with av.open(png, "w", format="image2pipe") as file:
+        stream = file.add_stream("png", rate=1)
+        stream.height, stream.width, stream.pix_fmt = 8, 6, "rgb24"
+        image = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
+        for packet in [*stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")), *stream.encode()]:
+            file.mux(packet)
+    camera = pa.array([{"bytes": png.getvalue(), "path": "0.png"}] * 18)
+    table = pa.table({
+        "observation.images.top": camera, "observation.state.q": from_file["observation.state"], "observation.note": ["a"] * 18,
+        "action": pa.array(np.arange(18) % 4), "next.reward": pa.array(np.ones(18, np.float32)),
+        "next.success": pa.array(np.arange(18) == 17), "episode_index": from_file["episode_index"],
+        "frame_index": from_file["frame_index"],
+    })
+    pq.write_table(table, tmp_path / "log/data/chunk-000/file-000.parquet")
+    number = {"dtype": "int64", "shape": [1]}
+    info["features"] = {
+        "observation.images.top": {"dtype": "image", "shape": [8, 6, 3]}, "action": number,
+        "observation.state.q": {"dtype": "float32", "shape": [4]}, "observation.note": {"dtype": "string", "shape": [1]},
+        "observation.images.camera": info["features"]["observation.images.camera"],
+    }
+    (tmp_path / "log/meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match="episode 0, key note: expected"):
+        read_lerobot(tmp_path / "log")
+    data = read_lerobot(tmp_path / "log", keys=["top", "state_q", "camera"])
+    assert (data[2]["top"] == image).all() and data.action_size == 4 and data[1]["action"].argmax(1).tolist() == [2, 3, 0]
+    assert data[1]["reward"].tolist() == [0, 1, 2]  # the last one has no row of its own
+    assert [bool(e["is_terminal"][-1]) for e in data] == [False, False, True]
+    same(read_lerobot(tmp_path / "log", keys=["camera"]).select(["camera"]), read_lerobot(tmp_path / "log", keys=["camera"]))
+
+
+def test_lerobot_video_of_several_episodes(tmp_path):
+    """An episode's frames begin at from_timestamp."""
+    whole = recording().select(["camera"])
+    together = make_episode("all", {"camera": np.concatenate([e["camera"] for e in whole])})
+    write_lerobot(Episodes([together], 20.0), tmp_path / "one")
+    write_lerobot(whole, tmp_path / "log")
+    video = "videos/observation.images.camera/chunk-000/file-000.mp4"
+    (tmp_path / "log" / video).write_bytes((tmp_path / "one" / video).read_bytes())
+    file = tmp_path / "log/meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(file).to_pylist()
+    for row, start in zip(table, [0, 6, 9]):
+        row |= {"videos/observation.images.camera/file_index": 0, "videos/observation.images.camera/from_timestamp": start / 20}
+    pq.write_table(pa.Table.from_pylist(table[::-1]), file)
+    same(read_lerobot(tmp_path / "log"), whole, LOSS)
+    table[2]["videos/observation.images.camera/from_timestamp"] = 10 / 20
+    pq.write_table(pa.Table.from_pylist(table), file)
+    with pytest.raises(DataError, match=r"episode 2, key camera, step 8: .*file-000\.mp4 has no such frame \(1 of 9"):
+        read_lerobot(tmp_path / "log")
+
+
+@pytest.mark.parametrize(("change", "text"), [
+    (lambda t: t.slice(0, 17), "episode 2: expected 9 frames .*found 8"),
+    (lambda t: t.drop_columns(["episode_index"]), "lacks the column"),
+    (lambda t: t.drop_columns(["observation.state"]), "episode 0, key state: the file has no column"),
+    (lambda t: t.take([0, 2, 1, *range(3, 18)]), "episode 0, step 1: expected its frames in order, got frame_index 2"),
+    (lambda t: t.set_column(0, "observation.state", pa.array([[1.0] * 4, None, *[[2.0] * 4] * 16])), "key state, step 1"),
+    (lambda t: t.set_column(0, "observation.state", pa.array([[1.0] * 3] * 18)), "key state: expected .4. numbers a frame"),
+])
+def test_lerobot_that_does_not_fit_is_named(change, text, tmp_path):
+    write_lerobot(recording(image=False), tmp_path / "log")
+    file = tmp_path / "log/data/chunk-000/file-000.parquet"
+    pq.write_table(change(pq.read_table(file)), file)
+    with pytest.raises(DataError, match=rf"file-000\.parquet.*{text}"):
+        read_lerobot(tmp_path / "log")
+
+
+def test_an_old_lerobot_is_told_how_to_convert(tmp_path):
+    write_lerobot(recording(image=False), tmp_path / "log")
+    info = tmp_path / "log/meta/info.json"
+    info.write_text(info.read_text().replace("v3.0", "v2.1"))
+    with pytest.raises(DataError, match=r"expected LeRobot's format v3\.0, got v2\.1; convert it .*convert_dataset_v21_to_v30"):
+        read_episodes(tmp_path / "log")

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from worldmodels.data.episodes import Array, Episode, Episodes, make_episode
+from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import need, variables
 from worldmodels.data.frames import decode_images, read_video
+from worldmodels.data.log import make_episode
 
 INFO, META = "meta/info.json", "meta/episodes"
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
@@ -90,7 +91,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     for file in files:
         try:
             columns = [c for c in parquet.read_schema(file).names if not c.startswith("stats/")]
-            rows += parquet.read_table(file, columns=columns).to_pylist()
+            rows += parquet.read_table(file, columns=columns, page_checksum_verification=True).to_pylist()
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{file}: expected a parquet file: {error}") from None
         needed = {"episode_index", "length", "data/chunk_index", "data/file_index"}
@@ -114,7 +115,7 @@ class _Reader:
         wanted = ["frame_index", "episode_index", "action", *nexts, *self.wanted.values()]
         try:
             there = parquet.read_schema(file).names
-            return parquet.read_table(file, columns=[c for c in wanted if c in there])
+            return parquet.read_table(file, columns=[c for c in wanted if c in there], page_checksum_verification=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{file}: expected a parquet file: {error}") from None
 

@@ -55,7 +55,8 @@ def write_lerobot(data: Episodes, folder: Path, fps: float | None = None, task: 
                 if writer is not None:
                     writer.close()
                 number, size = number + 1, 0
-                writer = open_files.enter_context(parquet.ParquetWriter(_new(writing, DATA, number), schema))
+                file = _new(writing, DATA, number)
+                writer = open_files.enter_context(parquet.ParquetWriter(file, schema, write_page_checksum=True))
             values = _values(e, i, start, rate, {k: f for k, f in names.items() if k not in films})
             table = pa.table([_array(pa, values[f], schema.field(f).type) for f in columns], schema)
             writer.write_table(table)
@@ -69,7 +70,7 @@ def write_lerobot(data: Episodes, folder: Path, fps: float | None = None, task: 
             rows.append(row)
             start += len(e)
         writer.close()
-        parquet.write_table(pa.Table.from_pylist(rows), _new(writing, f"{META}/{CHUNK}.parquet", 0))
+        parquet.write_table(pa.Table.from_pylist(rows), _new(writing, f"{META}/{CHUNK}.parquet", 0), write_page_checksum=True)
         parquet.write_table(_tasks(pa, task), writing / "meta/tasks.parquet")
         _write_json(writing / "meta/stats.json", {names.get(k, k): _stats(data, k) for k in (*names, "action", "reward")
                                                   if k in data.schema} )

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from worldmodels.data.episodes import Array, Episode, Episodes, make_episode
+from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import fresh_folder, need, variables
 from worldmodels.data.frames import decode_images
+from worldmodels.data.log import make_episode
 
 FILE, ABOUT, VERSION = "main_data.hdf5", "metadata.json", "0.5.4"
 STEPS = ("actions", "rewards", "terminations", "truncations")
@@ -150,17 +151,16 @@ def write_minari(data: Episodes, folder: Path, dataset_id: str | None = None) ->
     name = dataset_id or (folder.name if re.search(r"-v\d+$", folder.name) else f"{folder.name}-v0")
     with fresh_folder(folder) as writing:
         (writing / "data").mkdir()
-        with h5py.File(writing / "data" / FILE, "w", track_order=True) as file:
+        with h5py.File(writing / "data" / FILE, "w", track_order=True, libver=("v110", "latest")) as file:  # with checksums
             for i, e in enumerate(data):
                 group = file.create_group(f"episode_{i}", track_order=True)
                 group.attrs.update(id=i, total_steps=len(e) - 1)
                 for key in data.observations:
-                    group.create_dataset(f"observations/{key}", data=e[key], compression="gzip")
-                action = e["action"][:-1]
-                group.create_dataset("actions", data=action.argmax(1) if discrete else action)
-                group.create_dataset("rewards", data=e["reward"][1:])
-                group.create_dataset("terminations", data=e["is_terminal"][1:])
-                group.create_dataset("truncations", data=e["is_last"][1:] & ~e["is_terminal"][1:])
+                    group.create_dataset(f"observations/{key}", data=e[key], compression="gzip", fletcher32=True)
+                action, ends = e["action"][:-1], e["is_terminal"][1:]
+                columns = (action.argmax(1) if discrete else action, e["reward"][1:], ends, e["is_last"][1:] & ~ends)
+                for key, values in zip(STEPS, columns):
+                    group.create_dataset(key, data=values, fletcher32=True)
         box = {k: _box(*data.schema[k]) for k in data.observations}
         size = data.action_size
         acted = {"type": "Discrete", "dtype": "int64", "start": 0, "n": size} if discrete else _box((size,), np.dtype(np.float32))

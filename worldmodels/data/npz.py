@@ -9,14 +9,16 @@ of the steps between them.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes, make_episode
+from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import fresh_folder
+from worldmodels.data.log import make_episode
 
 ENDS = ("terminated", "truncated", "discount")
 
@@ -57,7 +59,7 @@ def _arrays(file: Path) -> dict[str, Array]:
     try:
         with np.load(file, allow_pickle=False) as found:
             return {k: found[k] for k in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError) as error:
         raise DataError(f"{file}: expected arrays of one episode: {type(error).__name__}: {error}") from None
 
 

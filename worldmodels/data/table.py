@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodels.data.episodes import Array, Episode, Episodes, make_episode
+from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
+from worldmodels.data.log import make_episode
 
 
 @dataclass(frozen=True)
