@@ -1,4 +1,4 @@
-"""The command ``pixyz``: train, resume, evaluate, show."""
+"""The command ``pixyz``: train, pretrain, resume, evaluate, show."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from agents.errors import UsageError
 from agents.evaluate import evaluate, evaluate_random
 from agents.interface import Interface
 from agents.logger import Logger, Tracker
+from agents.pretrain import KINDS, command, start_from
+from agents.pretrain.start import start_settings
 from agents.process import prepare_process
 from agents.progress import Progress as Display
 from agents.replay import ReplayError
@@ -55,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("config", help="a name such as dreamer_v3/pendulum, or a YAML file")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 agent.lr=1e-4")
     train.add_argument("--run", type=Path, help="the run's folder (default: runs/CONFIG-seedSEED)")
+    train.add_argument("--from", type=Path, dest="start", metavar="RUN", help="a run of `pixyz pretrain rssm` to start from")
     train.set_defaults(command=_train)
+    pretrain = commands.add_parser("pretrain", help="train a world model on logs, and judge it in open loop")
+    command.add_arguments(pretrain)
+    pretrain.set_defaults(command=_pretrain)
     resume = commands.add_parser("resume", help="go on with a run")
     resume.add_argument("run", type=Path)
     resume.add_argument("overrides", nargs="*", metavar="key=value", help=f"changes of {', '.join(CHANGEABLE)}")
@@ -74,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(given: argparse.Namespace) -> int:
     settings = load_config(RunSettings, given.config, given.overrides)
+    if given.start:
+        settings = start_settings(settings, given.start)
     name = Path(given.config).with_suffix("").as_posix().replace("/", "-")
     directory = given.run or Path("runs") / f"{name}-seed{settings.seed}"
     prepare_process(settings.threads)
@@ -83,11 +91,22 @@ def _train(given: argparse.Namespace) -> int:
     return _run(settings, directory, resume=False)
 
 
+def _pretrain(given: argparse.Namespace) -> int:
+    _need("matplotlib", "plots")
+    return command.pretrain(given)
+
+
 def _resume(given: argparse.Namespace) -> int:
-    fixed = [text for text in given.overrides if text.partition("=")[0] not in CHANGEABLE]
+    config, _ = open_run(given.run)
+    changeable = command.CHANGEABLE if "kind" in config else CHANGEABLE
+    fixed = [text for text in given.overrides if text.partition("=")[0] not in changeable]
     if fixed:
-        raise UsageError(f"a run goes on with what it began with; {fixed[0]!r} cannot change, only {', '.join(CHANGEABLE)}")
-    settings = load_config(RunSettings, open_run(given.run)[0], given.overrides)
+        raise UsageError(f"a run goes on with what it began with; {fixed[0]!r} cannot change, only {', '.join(changeable)}")
+    if "kind" in config:
+        logged = load_config(KINDS.get(config["kind"], KINDS["rssm"]), config, given.overrides)
+        prepare_process(logged.threads)
+        return command.run(logged, command.open_data(logged), given.run, resume=True)
+    settings = load_config(RunSettings, config, given.overrides)
     prepare_process(settings.threads)
     return _run(settings, given.run, resume=True)
 
@@ -96,8 +115,12 @@ def _check_extras(settings: RunSettings) -> None:
     """Refuse before anything is written what would be missed at the end."""
     wanted = {"matplotlib": "plots"} | ({"wandb": "tracking"} if settings.tracker == "wandb" else {})
     for package, extra in wanted.items():
-        if find_spec(package) is None:
-            raise UsageError(f"{package} is not installed: pip install 'pixyz-worldmodels[{extra}]'")
+        _need(package, extra)
+
+
+def _need(package: str, extra: str) -> None:
+    if find_spec(package) is None:
+        raise UsageError(f"{package} is not installed: pip install 'pixyz-worldmodels[{extra}]'")
 
 
 def _check_env(settings: RunSettings) -> None:
@@ -119,6 +142,8 @@ def _run(settings: RunSettings, directory: Path, *, resume: bool) -> int:
         try:
             if resume:
                 trainer.load()
+            elif settings.start is not None:
+                start_from(trainer.agent, Path(settings.start))
             trainer.run()
         except KeyboardInterrupt:
             display.message(f"stopped at step {trainer.progress.steps}, saved; go on with: pixyz resume {directory}")

@@ -22,10 +22,13 @@ class Progress:
         title: what runs.
         stream: where text goes, the standard error if None; a bar is drawn if it is a terminal and rich is installed.
         every: seconds between lines.
+        unit: what ``total`` counts; ``"updates"`` for a run without an environment, which has no returns.
     """
 
-    def __init__(self, total: int, title: str, stream: TextIO | None = None, every: float = 10.0) -> None:
-        self.total, self.title, self.every = total, title, every
+    def __init__(
+        self, total: int, title: str, stream: TextIO | None = None, every: float = 10.0, unit: str = "steps"
+    ) -> None:
+        self.total, self.title, self.every, self.unit = total, title, every, unit
         self.stream = stream or sys.stderr
         self._seen: deque[tuple[float, int, int]] = deque()
         self._shown = float("-inf")
@@ -56,7 +59,7 @@ class Progress:
             self._seen.popleft()
         text = self._text(ret, losses)
         if self._bar is None:
-            self.message(f"{self.title}: {steps:,}/{self.total:,} steps, {text}")
+            self.message(f"{self.title}: {steps:,}/{self.total:,} {self.unit}, {text}")
         else:
             self._bar.update(self._task, completed=steps, text=text)
 
@@ -87,11 +90,13 @@ class Progress:
         (began, first, first_updates), (now, steps, updates) = self._seen[0], self._seen[-1]
         past = max(now - began, 1e-9)
         names = [k for k in SHOWN if k in losses] or list(losses)[: len(SHOWN)]
-        parts = [f"{updates:,} updates", f"return {'-' if ret is None else f'{ret:.1f}'}"]
+        acting = self.unit != "updates"
+        parts = [f"{updates:,} updates", f"return {'-' if ret is None else f'{ret:.1f}'}"] if acting else []
         parts += [f"{k} {losses[k]:.3g}" for k in names]
         if steps > first:
             speed = (steps - first) / past
-            parts += [f"{speed:.3g} steps/s", f"{(updates - first_updates) / past:.3g} updates/s"]
+            parts += [f"{speed:.3g} steps/s"] if acting else []
+            parts += [f"{(updates - first_updates) / past:.3g} updates/s"]
             parts += [f"{_duration(max(self.total - steps, 0) / speed)} left"]
         return ", ".join(parts)
 

@@ -42,6 +42,7 @@ class RunSettings:
         log_every: updates a line of the log.
         threads: of torch; 0 leaves them alone.
         tracker: a further log, or none.
+        start: the pretraining run whose world model the agent started from.
     """
 
     agent: DreamerV3Config = field(default_factory=DreamerV3Config)
@@ -58,6 +59,7 @@ class RunSettings:
     checkpoint_every: int = 10_000
     log_every: int = 100
     tracker: Literal["none", "wandb"] = "none"
+    start: str | None = None
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "prefill": 0, "capacity": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 1, "seed": 0}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,10 @@ from pixyz.distributions.base import Distribution, Params, sum_over
 from pixyz.distributions.network import call_network
 from pixyz.plan import Axis, Builder, Scope, Slot
 from worldmodels.networks import MLP, ConvDecoder, linear
+from worldmodels.scaling import Scaling, scalings
+
+Vectors = Literal["symlog", "gaussian"]
+LOG_2PI = math.log(2 * math.pi)
 
 
 def symlog(x: Tensor) -> Tensor:
@@ -36,20 +42,30 @@ def image_error(x: Tensor, loc: Tensor) -> Tensor:
     return gap * gap
 
 
-class Reconstruction(Distribution):
-    """One density of several variables, ``p(x_1, x_2, ...|h, s)``: squared errors as log-densities, up to a constant.
+def vector_cost(x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+    r""":math:`\frac{1}{2}(x - \mu)^2 / \sigma^2 + \log \sigma + \frac{1}{2}\log 2\pi`: minus the log of a normal."""
+    gap = (x - loc) * torch.exp(-log_scale)
+    return 0.5 * gap * gap + log_scale + 0.5 * LOG_2PI
 
-    Vectors are compared after symlog, images as pixels in [0, 1] (DreamerV3's reconstruction loss). A sample is the
-    mean, in the observations' own units.
+
+class Reconstruction(Distribution):
+    """One density of several variables, ``p(x_1, x_2, ...|h, s)``.
+
+    Images are compared as pixels in [0, 1], vectors after symlog, by squared errors: log-densities up to a constant
+    (DreamerV3's reconstruction loss). With ``vectors="gaussian"`` a vector has a normal density with one learned standard
+    deviation a feature. A sample is the mean, in the observations' own units.
 
     Args:
         shapes: variable -> shape, ``[D]`` or ``[H, W, C]``.
         size: the size of the state.
         units, layers: the MLP of the vectors.
         depth: channels of the convolutions.
+        vectors: see :class:`worldmodels.RSSMConfig`.
     """
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int) -> None:
+    def __init__(
+        self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int, vectors: Vectors = "symlog"
+    ) -> None:
         super().__init__(list(shapes), ["deter", "stoch"], "p")
         self.returns: dict[str, str] = {}
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
@@ -57,30 +73,44 @@ class Reconstruction(Distribution):
         self.mlp = MLP(size, units, layers) if self.vectors else None
         self.heads = nn.ModuleDict({k: linear(units, shapes[k][0]) for k in self.vectors})
         self.cnn = nn.ModuleDict({k: ConvDecoder(size, tuple(shapes[k]), depth) for k in self.images})
+        self.scaling = scalings(shapes) if vectors == "gaussian" else None
+        self.log_scale = None
+        if vectors == "gaussian":
+            self.log_scale = nn.ParameterDict({k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors})
 
     @property
     def distribution_name(self) -> str:
         return "Reconstruction"
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        """The mean of each variable (of its symlog for vectors)."""
+        """The mean of each variable (of its symlog for vectors); ``KEY_log_scale`` for normal vectors."""
         found = {k: self.cnn[k](deter, stoch) for k in self.images}
         if self.mlp is not None:
             hidden = self.mlp(deter, stoch)
             found.update({k: self.heads[k](hidden) for k in self.vectors})
+        if self.scaling is not None and self.log_scale is not None:
+            for k in self.vectors:
+                scaling = self.scaling[k]
+                assert isinstance(scaling, Scaling)
+                log_scale = (self.log_scale[k] + scaling.scale.log()).expand_as(found[k])
+                found.update({k: scaling.inverse(found[k]), f"{k}_log_scale": log_scale})
         return found
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        return Params(builder, call_network(self, self, builder, scope, self.var), lambda params, name: None)
+        more = [] if self.log_scale is None else [f"{k}_log_scale" for k in self.vectors]
+        return Params(builder, call_network(self, self, builder, scope, [*self.var, *more]), lambda params, name: None)
 
     def log_prob_from(
         self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
     ) -> Slot:
         total: Slot | None = None
         for key in self.var:
-            formula = vector_error if key in self.vectors else image_error
             label = f"log {self.name}({key})"
-            slot = builder.point(formula, scope.lookup(key), params[key], label=label)
+            if key in self.vectors and self.log_scale is not None:
+                slot = builder.point(vector_cost, scope.lookup(key), params[key], params[f"{key}_log_scale"], label=label)
+            else:
+                formula = vector_error if key in self.vectors else image_error
+                slot = builder.point(formula, scope.lookup(key), params[key], label=label)
             slot = sum_over(builder, slot, sum_features, feature_dims, label)
             total = slot if total is None else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
         assert total is not None
@@ -90,5 +120,6 @@ class Reconstruction(Distribution):
         self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
     ) -> dict[str, Slot]:
         return {
-            k: builder.point(symexp, params[k], label=f"mean of {k}") if k in self.vectors else params[k] for k in self.var
+            k: builder.point(symexp, params[k], label=f"mean of {k}") if k in self.vectors and self.log_scale is None
+            else params[k] for k in self.var
         }

@@ -25,8 +25,9 @@ from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedO
 from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
-from worldmodels.decoder import Reconstruction, symlog
+from worldmodels.decoder import Reconstruction, Vectors, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
+from worldmodels.scaling import Scaling, scalings
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import Policy, State
 
@@ -40,6 +41,8 @@ class RSSMConfig:
     Args:
         latent: categorical (``groups`` one-hot variables of ``classes``) or gaussian (``groups`` numbers).
         core: a GRU of ``blocks`` blocks, or a plain one.
+        vectors: how vectors are seen and predicted: ``"symlog"`` (DreamerV3: squared errors after symlog) or
+            ``"gaussian"`` (in the units of :meth:`RSSM.standardize`, with a learned standard deviation a feature).
         free_nats: each KL below this many nats a frame costs nothing.
         dyn_scale, rep_scale: weights of the two KL terms.
         unimix: the share of the uniform distribution in a categorical latent.
@@ -48,6 +51,7 @@ class RSSMConfig:
 
     latent: Literal["categorical", "gaussian"] = "categorical"
     core: Literal["block_gru", "gru"] = "block_gru"
+    vectors: Vectors = "symlog"
     deter: int = 512
     hidden: int = 64
     groups: int = 32
@@ -85,7 +89,9 @@ def join(*parts: Tensor) -> Tensor:
 
 
 class Encoder(Deterministic):
-    """``e = enc(x)``: vectors through symlog and an MLP, images (``[H, W, C]``, uint8 or in [0, 1]) through convolutions."""
+    """``e = enc(x)``: vectors through symlog or a scaling and an MLP, images (``[H, W, C]``, uint8 or in [0, 1]) through
+    convolutions.
+    """
 
     def __init__(self, shapes: Mapping[str, Sequence[int]], config: RSSMConfig) -> None:
         super().__init__("embed", list(shapes), name="enc")
@@ -93,15 +99,21 @@ class Encoder(Deterministic):
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         size = sum(shapes[k][0] for k in self.vectors)
         self.mlp = MLP(size, config.units, config.encoder_layers) if self.vectors else None
+        self.scaling = scalings(shapes) if config.vectors == "gaussian" else None
         self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(shapes[k]), config.depth) for k in self.images})
         self.out = (config.units if self.vectors else 0) + sum(c.out for c in self.cnn.values())  # type: ignore[misc]
 
     def forward(self, **obs: Tensor) -> dict[str, Tensor]:
         parts = []
         if self.mlp is not None:
-            parts.append(self.mlp(symlog(join(*[obs[k] for k in self.vectors]))))
+            parts.append(self.mlp(self._units(obs)))
         parts += [self.cnn[k](obs[k]) for k in self.images]
         return {"embed": parts[0] if len(parts) == 1 else join(*parts)}
+
+    def _units(self, obs: Mapping[str, Tensor]) -> Tensor:
+        if self.scaling is None:
+            return symlog(join(*[obs[k] for k in self.vectors]))
+        return join(*[self.scaling[k](obs[k]) for k in self.vectors])
 
 
 class Dynamics(Deterministic):
@@ -198,7 +210,7 @@ class RSSM(StateSpaceModel):
         self.dynamics = Dynamics(action_size, c)
         self.posterior = latent(["deter", "embed"], "q", c.deter + self.encoder.out, c.posterior_layers, c)
         self.prior = latent(["deter"], "p", c.deter, c.prior_layers, c)
-        self.decoder = Reconstruction(shapes, size, c.units, c.decoder_layers, c.depth)
+        self.decoder = Reconstruction(shapes, size, c.units, c.decoder_layers, c.depth, c.vectors)
         self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
         self.cont = ContinueHead(size, c.units, c.continue_layers)
         self.carry = {"deter": "deter_prev", "stoch": "stoch_prev"}
@@ -277,6 +289,24 @@ class RSSM(StateSpaceModel):
             start={"deter_prev": "deter", "stoch_prev": "stoch"},
             path={"deter_all": "deter_prev", "stoch_all": "stoch_prev"}, grad=grad,
         )
+
+    # ---------------------------------------------------------------- units
+
+    def standardize(self, units: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Take mean and standard deviation ``[D]`` of each vector; they are saved with the weights.
+
+        Raises:
+            PixyzError: the model reads vectors by symlog, or keys differ.
+        """
+        if self.encoder.scaling is None:
+            raise PixyzError('an RSSM with vectors="symlog" has no units; build it with RSSMConfig(vectors="gaussian")')
+        if set(units) != set(self.encoder.vectors):
+            raise PixyzError(f"standardize expected the vectors {self.encoder.vectors}, got {sorted(units)}")
+        for part in (self.encoder.scaling, self.decoder.scaling):
+            for key, (loc, scale) in units.items():
+                scaling = part[key]  # type: ignore[index]
+                assert isinstance(scaling, Scaling)
+                scaling.set(loc, scale)
 
     # ---------------------------------------------------------------- states
 

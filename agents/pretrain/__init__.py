@@ -1,0 +1,15 @@
+"""Pretraining: a world model learns from logs, and is judged in open loop before anything acts on it.
+
+    settings    what a run is made of
+    models      RSSM, DMM, VRNN and TD-VAE behind one face: objective, bound, forecast
+    trainer     Pretrainer: updates, validation, early stopping, checkpoints, exact resume
+    report      errors against the horizon beside baselines, pictures, a video
+    start       an agent that starts from a pretrained model
+"""
+
+from agents.pretrain.models import PretrainModel
+from agents.pretrain.settings import KINDS, PretrainSettings
+from agents.pretrain.start import start_from
+from agents.pretrain.trainer import Pretrainer
+
+__all__ = ["KINDS", "PretrainModel", "PretrainSettings", "Pretrainer", "start_from"]

@@ -1,0 +1,87 @@
+"""``pixyz pretrain MODEL --data PATH``: from a log to a judged world model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from agents.config import load_config
+from agents.errors import UsageError
+from agents.logger import Logger
+from agents.pretrain import report
+from agents.pretrain.settings import KINDS, PretrainSettings
+from agents.pretrain.trainer import Pretrainer
+from agents.process import prepare_process
+from agents.progress import Progress as Display
+from agents.replay.episodes import is_replay, read_replay
+from agents.rundir import create_run
+from worldmodels.data import Episodes, checked, read_episodes
+
+CHANGEABLE = ("updates", "patience", "eval_every", "checkpoint_every", "threads", "device", "data")
+"""What `pixyz resume RUN key=value` may change in a pretraining run."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("model", choices=list(KINDS), help="what is trained")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 model.deter=256")
+    parser.add_argument("--data", type=Path, required=True, help="a file or folder: npz, CSV, Minari, LeRobot v3, a run's replay")
+    parser.add_argument("--format", default=None, help="of the data, where it cannot be found out")
+    parser.add_argument("--config", default=None, help="a name such as pretrain/dreamer_v3, or a YAML file (default: pretrain/MODEL)")
+    parser.add_argument("--run", type=Path, help="the run's folder (default: runs/pretrain-MODEL-DATA-seedSEED)")
+
+
+def pretrain(given: argparse.Namespace) -> int:
+    """Start a run."""
+    values = [f"data={given.data}", *([f"format={given.format}"] if given.format else []), *given.overrides]
+    settings = load_config(KINDS[given.model], given.config or f"pretrain/{given.model}", values)
+    if settings.kind != given.model:
+        raise UsageError(f"{given.config} is a config of {settings.kind}, not of {given.model}")
+    prepare_process(settings.threads)
+    data = open_data(settings)
+    print(data)
+    directory = given.run or Path("runs") / f"pretrain-{given.model}-{given.data.stem}-seed{settings.seed}"
+    Pretrainer(settings, data, directory, Logger(directory))  # what does not fit fails before a folder is made
+    create_run(directory, settings, seed=settings.seed)
+    return run(settings, data, directory, resume=False)
+
+
+def open_data(settings: PretrainSettings) -> Episodes:
+    """The checked data of a run.
+
+    Raises:
+        DataError, ReplayError: it cannot be read, or has problems.
+    """
+    path = Path(settings.data)
+    if settings.format == "replay" or (settings.format == "auto" and is_replay(path)):
+        return checked(read_replay(path), settings.on_bad)
+    return read_episodes(path, settings.format, on_bad=settings.on_bad)
+
+
+def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: bool) -> int:
+    """Train, then write the report; 130 when interrupted."""
+    logger = Logger(directory)
+    with Display(total=settings.updates, title=f"{settings.kind} seed {settings.seed}", unit="updates") as display:
+
+        def watch(trainer: Pretrainer, metrics: dict[str, float]) -> None:
+            display.update(trainer.progress.updates, trainer.progress.updates, None, metrics)
+
+        trainer = Pretrainer(settings, data, directory, logger, watch)
+        try:
+            if resume:
+                trainer.load()
+            trainer.run()
+        except KeyboardInterrupt:
+            display.message(f"stopped at update {trainer.progress.updates}, saved; go on with: pixyz resume {directory}")
+            return 130
+        finally:
+            logger.close()
+    p = trainer.progress
+    trainer.load_best()
+    found = report.write(directory, trainer.model, trainer.data, settings)
+    print(f"validation bound {p.best:.3f} nats a frame at update {p.best_update} of {p.updates}, "
+          f"{p.seconds / 60:.1f} minutes, {p.cpu_seconds / 60:.1f} CPU minutes")
+    print(f"open loop on the test part ({found['windows']} windows, {settings.seen} rows read), errors in standard deviations:")
+    print(report.table(found))
+    print(f"pictures: {directory}/open_loop.png, forecast.png, forecast.gif")
+    return 0

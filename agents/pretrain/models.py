@@ -1,0 +1,184 @@
+"""The models of pretraining behind one face: an objective, a bound in nats a frame, a forecast.
+
+    RSSMModel     dict observations and images, actions, rewards
+    VectorModel   DMM, VRNN, TD-VAE: the vectors of a log side by side, in standard units
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from agents.errors import UsageError
+from agents.pretrain.settings import DMMSettings, PretrainSettings, RSSMSettings, TDVAESettings, VRNNSettings
+from worldmodels.data import Episodes
+from worldmodels.dmm import DMM
+from worldmodels.open_loop import moments
+from worldmodels.rssm import RSSM
+from worldmodels.scaling import Scaling
+from worldmodels.state_space import StateSpaceModel
+from worldmodels.td_vae import TDVAE
+from worldmodels.types import State
+from worldmodels.vrnn import VRNN
+
+Batch = Mapping[str, Tensor]
+
+
+class PretrainModel(nn.Module):
+    """Abstract: a model of logs.
+
+    Args:
+        model: of series.
+    """
+
+    def __init__(self, model: StateSpaceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    @abstractmethod
+    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective's variables from a batch of a log ``[T, B, ...]``."""
+
+    @abstractmethod
+    def observations(self, drawn: Batch) -> dict[str, Tensor]:
+        """Observations in the log's units and keys from what the model draws."""
+
+    def loss(self, batch: Batch, beta: float = 1.0) -> Tensor:
+        """What is minimised, a number."""
+        given = self.prepare(batch)
+        if "beta" in self.model.objective.input_var:
+            given["beta"] = torch.as_tensor(beta)
+        found: Tensor = self.model.objective.eval(given)
+        return found
+
+    @torch.no_grad()
+    def bound(self, batch: Batch) -> Tensor:
+        """The negative evidence bound of each sequence, ``[B]`` nats."""
+        found: Tensor = self.model.bound.eval(self.prepare(batch))
+        return found
+
+    def forecast(self, seen: Batch, action: Tensor | None, steps: int, draws: int = 1) -> dict[str, Tensor]:
+        """The mean of ``draws`` predictions of the ``steps`` frames after ``seen``, ``[steps, B, ...]``; see
+        :class:`worldmodels.open_loop.Forecaster`.
+        """
+        self.eval()
+        count = seen["is_first"].shape[1]
+        given = self.prepare({k: v.repeat_interleave(draws, 1) for k, v in seen.items()})
+        state: State = {k: v[-1] for k, v in self.model.filter(given).items()}
+        drawn = self.model.sample(state, steps, self.actions(action, steps, count, draws))
+        found = self.observations({k: drawn[k] for k in self.model.keys})
+        return {k: v.unflatten(1, (count, draws)).mean(2) for k, v in found.items()}
+
+    def actions(self, action: Tensor | None, steps: int, count: int, draws: int) -> Tensor | None:
+        """What the model reads of actions, ``[steps, B draws, A]``."""
+        return None
+
+
+class RSSMModel(PretrainModel):
+    """An RSSM of a log; actions are divided by their largest size in it, where that is above 1.
+
+    Args:
+        model: the RSSM.
+        action_size: of the log's actions; 0 if there are none (the model then reads one that is always 0).
+    """
+
+    action_scale: Tensor
+
+    def __init__(self, model: RSSM, action_size: int) -> None:
+        super().__init__(model)
+        self.action_size = action_size
+        self.register_buffer("action_scale", torch.ones(max(1, action_size)))
+
+    def fit_units(self, train: Episodes) -> None:
+        """Take the units from the training part."""
+        assert isinstance(self.model, RSSM)
+        if self.model.config.vectors == "gaussian" and self.model.encoder.vectors:
+            self.model.standardize(moments(train.select(self.model.encoder.vectors)))
+        if self.action_size:
+            largest = torch.stack([torch.from_numpy(e["action"]).abs().amax(0) for e in train]).amax(0)
+            self.action_scale.copy_(largest.clamp(min=1.0))
+
+    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+        """Observations, scaled actions, reward ``[T, B, 1]``, continuation ``[T, B, 1]``."""
+        found = {k: batch[k] for k in (*self.model.keys, "is_first")}
+        if "mask" in batch:
+            found["mask"] = batch["mask"]
+        steps, count = batch["is_first"].shape
+        found["action"] = batch["action"] / self.action_scale if self.action_size else found["is_first"].new_zeros(
+            (steps, count, 1), dtype=torch.get_default_dtype()
+        )
+        found["reward"] = batch["reward"].unsqueeze(-1)
+        found["cont"] = (~batch["is_terminal"]).to(found["reward"].dtype).unsqueeze(-1)
+        return found
+
+    def observations(self, drawn: Batch) -> dict[str, Tensor]:
+        """As drawn; images become pixels from 0 to 255."""
+        assert isinstance(self.model, RSSM)
+        images = self.model.encoder.images
+        return {k: v * 255 if k in images else v for k, v in drawn.items()}
+
+    def actions(self, action: Tensor | None, steps: int, count: int, draws: int) -> Tensor | None:
+        """The log's actions, scaled; zeros where there are none."""
+        if action is None:
+            return self.action_scale.new_zeros(steps, count * draws, 1)
+        return (action / self.action_scale).repeat_interleave(draws, 1)
+
+
+class VectorModel(PretrainModel):
+    """A model of one vector ``x``: the vectors of a log side by side, in standard units.
+
+    Args:
+        model: of ``x [T, B, D]``.
+        sizes: key -> the size of the vector.
+    """
+
+    def __init__(self, model: StateSpaceModel, sizes: Mapping[str, int]) -> None:
+        super().__init__(model)
+        self.sizes = dict(sizes)
+        self.scaling = Scaling(sum(sizes.values()))
+
+    def fit_units(self, train: Episodes) -> None:
+        """Take the units from the training part."""
+        found = moments(train.select(list(self.sizes)))
+        self.scaling.set(*(torch.cat([found[k][i] for k in self.sizes]) for i in (0, 1)))
+
+    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+        """``x`` and ``mask``."""
+        found: dict[str, Tensor] = {"x": self.scaling(torch.cat([batch[k] for k in self.sizes], -1))}
+        if "mask" in batch:
+            found["mask"] = batch["mask"]
+        return found
+
+    def observations(self, drawn: Batch) -> dict[str, Tensor]:
+        """The vectors by their keys."""
+        parts = self.scaling.inverse(drawn["x"]).split(list(self.sizes.values()), -1)
+        return dict(zip(self.sizes, parts, strict=True))
+
+
+def build(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> RSSMModel | VectorModel:
+    """The model of a run.
+
+    Args:
+        settings: the run.
+        shapes: observed key -> ``[D]`` or ``[H, W, C]``.
+        action_size: of the log's actions; 0 if there are none.
+
+    Raises:
+        UsageError: images for a model of vectors.
+    """
+    if isinstance(settings, RSSMSettings):
+        return RSSMModel(RSSM(shapes, max(1, action_size), settings.model), action_size)
+    images = [k for k, s in shapes.items() if len(s) != 1]
+    if images:
+        raise UsageError(f"{settings.kind} models vectors; {images} are images: choose others with keys=[...], or take rssm")
+    sizes = {k: s[0] for k, s in shapes.items()}
+    size = sum(sizes.values())
+    if isinstance(settings, DMMSettings):
+        return VectorModel(DMM(size, settings.model), sizes)
+    if isinstance(settings, VRNNSettings):
+        return VectorModel(VRNN(size, settings.model), sizes)
+    assert isinstance(settings, TDVAESettings)
+    return VectorModel(TDVAE(size, settings.model), sizes)

@@ -1,0 +1,238 @@
+"""The open-loop report: errors against the horizon beside baselines, pictures, a video.
+
+    evaluate   the numbers, as plain data
+    write      open_loop.json, open_loop.png, forecast.png, forecast.gif
+    table      the numbers as text
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.errors import UsageError
+from agents.pretrain.models import PretrainModel
+from agents.pretrain.settings import PretrainSettings
+from worldmodels.data import Episode, Episodes, Split, pad, windows
+from worldmodels.open_loop import Forecaster, PersistLast, Ridge, TrainingMean, moments, open_loop
+
+HORIZONS = (1, 5, 20, 50)
+Series = Mapping[str, NDArray[Any]]
+
+
+class MeanOfDraws:
+    """A pretrained model as a forecaster: the mean of ``draws`` predictions."""
+
+    def __init__(self, model: PretrainModel, draws: int, device: torch.device) -> None:
+        self.model, self.draws, self.device = model, draws, device
+
+    @torch.no_grad()
+    def forecast(self, seen: Mapping[str, Tensor], action: Tensor | None, steps: int) -> dict[str, Tensor]:
+        """See :class:`worldmodels.open_loop.Forecaster`."""
+        given = {k: v.to(self.device) for k, v in seen.items()}
+        found = self.model.forecast(given, None if action is None else action.to(self.device), steps, self.draws)
+        return {k: v.cpu() for k, v in found.items()}
+
+
+def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> dict[str, Any]:
+    """Root mean square errors of the model and the baselines on the test part, in standard deviations of the training
+    part (images: in pixels), a list over the horizon for each forecaster and key.
+
+    Raises:
+        DataError: no test episode has ``seen + horizon`` rows.
+    """
+    s = settings
+    train, valid, test = data
+    parts = windows(test, s.seen + s.horizon, s.stride)
+    units = _units(train)
+    contenders: dict[str, Forecaster] = {
+        s.kind: MeanOfDraws(model, s.draws, torch.device(s.device)), "persist": PersistLast(), "mean": TrainingMean(train),
+    }
+    left_out = {}
+    if any(len(shape) != 1 for shape in train.shapes.values()):
+        left_out["ridge"] = "images"
+    elif min(max(map(len, part)) for part in (train, valid)) < s.horizon + Ridge.LAGS:
+        left_out["ridge"] = f"no training or validation episode has {s.horizon + Ridge.LAGS} rows"
+    else:
+        contenders["ridge"] = Ridge(train, valid, s.horizon)
+    torch.manual_seed(s.seed)
+    rmse = {name: {k: v.tolist() for k, v in open_loop(f, parts, s.seen, units).items()} for name, f in contenders.items()}
+    return {"seen": s.seen, "horizon": s.horizon, "windows": len(parts), "draws": s.draws, "rate": data.test.rate, "rmse": rmse,
+            "left_out": left_out}
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The errors of all features together at a few horizons.
+
+    >>> print(table({"horizon": 2, "rmse": {"rssm": {"all": [0.1, 0.2]}, "persist": {"all": [0.3, 0.4]}}}))
+    steps ahead      1      2
+    rssm         0.100  0.200
+    persist      0.300  0.400
+    """
+    steps = sorted({h for h in HORIZONS if h <= found["horizon"]} | {found["horizon"]})
+    lines = [f"{'steps ahead':<12}" + "".join(f"{h:>7}" for h in steps)[1:]]
+    lines += [f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()]
+    lines[1:1] = [f"{name:<12}" + "".join(f"{e['all'][h - 1]:7.3f}" for h in steps)[1:] for name, e in found["rmse"].items()]
+    return "\n".join(lines)
+
+
+def write(directory: Path, model: PretrainModel, data: Split, settings: PretrainSettings) -> dict[str, Any]:
+    """Evaluate, and write ``open_loop.json``, ``open_loop.png``, ``forecast.png`` and ``forecast.gif`` into a run's folder.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    found = evaluate(model, data, settings)
+    (directory / "open_loop.json").write_text(json.dumps(found), encoding="utf-8")
+    draw_errors(directory / "open_loop.png", found)
+    s = settings
+    part = windows(data.test, s.seen + s.horizon)[0]
+    truth, predicted = _one(model, part, s)
+    draw_forecast(directory / "forecast.png", truth, predicted, s)
+    draw_video(directory / "forecast.gif", truth, predicted, s)
+    return found
+
+
+def draw_errors(path: Path, found: Mapping[str, Any]) -> None:
+    """Errors against the horizon, one panel a key."""
+    figure, axes_of = _figure()
+    rmse = found["rmse"]
+    keys = [k for k in next(iter(rmse.values())) if k != "all"]
+    keys = keys if len(keys) == 1 else ["all", *keys]
+    columns = min(3, len(keys))
+    rows = math.ceil(len(keys) / columns)
+    figure.set_size_inches(4.2 * columns, 3.1 * rows + 0.4)
+    styles = {"persist": ("0.55", "--"), "mean": ("0.55", ":"), "ridge": ("C1", "-")}
+    for i, key in enumerate(keys):
+        axes = axes_of(rows, columns, i + 1)
+        for name, errors in rmse.items():
+            color, line = styles.get(name, ("C0", "-"))
+            axes.plot(range(1, found["horizon"] + 1), errors[key], line, color=color, label=name if i == 0 else None)
+        axes.set_title("all features" if key == "all" else key, fontsize="medium", parse_math=False)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.25, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlabel("steps ahead" + (f" ({1 / found['rate']:.3g} s each)" if found["rate"] else ""))
+        axes.set_ylabel("RMSE (standard deviations)" if i % columns == 0 else "")
+    figure.legend(loc="outside lower center", ncols=len(rmse), fontsize="small", frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def draw_forecast(path: Path, truth: Series, predicted: Series, s: PretrainSettings) -> None:
+    """Truth, prediction and difference of one window: features over time; every so many frames for images."""
+    figure, axes_of = _figure()
+    figure.set_size_inches(9.0, 2.6 * len(truth) + 0.6)
+    for row, key in enumerate(truth):
+        true, guess = truth[key], predicted[key]
+        for column, (title, image) in enumerate(_panels(true, guess, s).items()):
+            axes = axes_of(len(truth), 3, 3 * row + column + 1)
+            image_of = axes.imshow(image, aspect="auto", interpolation="nearest", **_colors(title, true, s))
+            if true.ndim == 2:
+                axes.axvline(s.seen - 0.5, color="k", linewidth=0.8)
+                axes.set_xlabel("frame (predicted behind the line)")
+                figure.colorbar(image_of, ax=axes, fraction=0.05, pad=0.02)
+            else:
+                axes.set_axis_off()
+            axes.set_title(f"{key}: {title}", fontsize="medium", parse_math=False)
+    figure.savefig(path, dpi=110)
+
+
+def draw_video(path: Path, truth: Series, predicted: Series, s: PretrainSettings) -> None:
+    """The same as a moving picture: truth, prediction, difference, frame by frame."""
+    from matplotlib.animation import FuncAnimation, PillowWriter
+
+    key = next((k for k, v in truth.items() if v.ndim == 4), next(iter(truth)))
+    true, guess = truth[key].astype(np.float32), predicted[key].astype(np.float32)
+    figure, axes_of = _figure()
+    figure.set_size_inches(7.5, 2.8)
+    frames = {"truth": true, "prediction": guess, "difference": guess - true}
+    shown = []
+    for i, (title, series) in enumerate(frames.items()):
+        axes = axes_of(1, 3, i + 1)
+        axes.set_title(title, fontsize="medium")
+        if true.ndim == 4:
+            shown.append(axes.imshow(_picture(title, series[0]), **_colors(title, true, s)))
+            axes.set_axis_off()
+        else:
+            low, high = float(min(true.min(), guess.min())), float(max(true.max(), guess.max()))
+            axes.set_ylim((low - high, high - low) if title == "difference" else (low, high))
+            shown.append(axes.bar(range(true.shape[1]), series[0], color="C0" if title != "difference" else "C3"))
+            axes.set_xlabel(f"feature of {key}", parse_math=False)
+    text = figure.suptitle("")
+
+    def draw(t: int) -> list[Any]:
+        for drawn, (title, series) in zip(shown, frames.items(), strict=True):
+            if true.ndim == 4:
+                drawn.set_data(_picture(title, series[t]))
+            else:
+                for bar, height in zip(drawn, series[t]):
+                    bar.set_height(float(height))
+        text.set_text(f"frame {t}: read" if t < s.seen else f"frame {t}: predicted, {t - s.seen + 1} ahead")
+        return [*shown, text]
+
+    first = max(0, s.seen - 10)
+    animation = FuncAnimation(figure, draw, frames=range(first, len(true)), blit=False)
+    animation.save(path, writer=PillowWriter(fps=8), dpi=70)
+
+
+def _one(model: PretrainModel, part: Episode, s: PretrainSettings) -> tuple[Series, Series]:
+    """Truth and prediction ``[T, ...]`` of a window; in the frames that were read the prediction is the truth."""
+    batch = pad([part])
+    action = batch["action"][s.seen - 1 : -1] if "action" in batch else None
+    seen = {k: v[: s.seen] for k, v in batch.items() if k != "mask"}
+    guess = MeanOfDraws(model, s.draws, torch.device(s.device)).forecast(seen, action, s.horizon)
+    truth = {k: np.asarray(part[k]) for k in guess}
+    return truth, {k: np.concatenate([truth[k][: s.seen], v[:, 0].numpy()]) for k, v in guess.items()}
+
+
+def _units(train: Episodes) -> dict[str, Tensor]:
+    vectors = [k for k, s in train.shapes.items() if len(s) == 1]
+    found = {k: scale for k, (_, scale) in moments(train.select(vectors)).items()} if vectors else {}
+    return {k: found.get(k, torch.ones(s)) for k, s in train.shapes.items()}
+
+
+def _panels(true: NDArray[Any], guess: NDArray[Any], s: PretrainSettings) -> dict[str, NDArray[Any]]:
+    true, guess = true.astype(np.float32), guess.astype(np.float32)
+    series = {"truth": true, "prediction": guess, "difference": guess - true}
+    if true.ndim == 2:
+        return {k: v.T for k, v in series.items()}
+    chosen = np.linspace(s.seen, len(true) - 1, 4).astype(int)
+    return {k: np.concatenate([_picture(k, v[t]) for t in chosen], 1) for k, v in series.items()}
+
+
+def _picture(title: str, image: NDArray[Any]) -> NDArray[Any]:
+    """What imshow takes of an image ``[H, W, C]``: differences as one number a pixel."""
+    if title == "difference":
+        return image.mean(-1)
+    clipped = image.clip(0, 255) / 255
+    return clipped if image.shape[-1] == 3 else clipped[..., 0]
+
+
+def _colors(title: str, true: NDArray[Any], s: PretrainSettings) -> dict[str, Any]:
+    if true.ndim == 4:
+        return {"cmap": "RdBu", "vmin": -255, "vmax": 255} if title == "difference" else {"cmap": "gray", "vmin": 0, "vmax": 1}
+    low, high = float(true.min()), float(true.max())
+    if title == "difference":
+        return {"cmap": "RdBu", "vmin": low - high, "vmax": high - low}
+    return {"cmap": "viridis", "vmin": low, "vmax": high}
+
+
+def _figure() -> tuple[Any, Any]:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("report: expected the package matplotlib; pip install pixyz-worldmodels[plots]") from None
+    figure = Figure(layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot
+
+

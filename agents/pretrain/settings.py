@@ -1,0 +1,123 @@
+"""What a pretraining run is made of: one dataclass a model over what all have in common; ``configs/pretrain`` has the
+defaults of the command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from worldmodels.dmm import DMMConfig
+from worldmodels.rssm import RSSMConfig
+from worldmodels.td_vae import TDVAEConfig
+from worldmodels.vrnn import VRNNConfig
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """Abstract: the data, the training and the judgement; a final class adds the model.
+
+    Args:
+        kind: the model.
+        data: a file or folder of episodes.
+        format: of the data; found out if ``auto``.
+        keys: the observations to learn; all if empty.
+        on_bad: what to do with episodes that hold bad values: refuse the data, or drop them.
+        split: whether the validation and the test part are the last rows of each episode, or whole episodes.
+        valid, test: their shares.
+        seed: of weights, draws and the split.
+        device: such as ``cpu`` or ``cuda``.
+        threads: of torch; 0 leaves them alone.
+        updates: at most so many.
+        batch, length: windows of ``length`` rows in an update.
+        lr, final_lr: the rate falls from ``lr`` to the share ``final_lr`` of it over ``updates``, along a cosine.
+        warmup: updates over which the rate rises from 0.
+        weight_decay: decoupled (AdamW).
+        clip: the largest norm of the gradient.
+        anneal: updates over which the weight of the divergence rises to 1, where the objective has one.
+        eval_every: updates between validations.
+        patience: validations without a better bound after which training ends; 0: never.
+        checkpoint_every: updates between checkpoints.
+        seen, horizon: rows that are read, and rows that are predicted, in the open-loop report.
+        stride: rows between the starts of the report's windows.
+        draws: samples that a prediction is the mean of.
+    """
+
+    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "rssm"
+    data: str = ""
+    format: Literal["auto", "npz", "store", "csv", "minari", "lerobot", "replay"] = "auto"
+    keys: tuple[str, ...] = ()
+    on_bad: Literal["refuse", "drop"] = "refuse"
+    split: Literal["time", "episode"] = "time"
+    valid: float = 0.1
+    test: float = 0.1
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 0
+    updates: int = 5000
+    batch: int = 16
+    length: int = 64
+    lr: float = 1e-3
+    final_lr: float = 0.05
+    warmup: int = 100
+    weight_decay: float = 1e-4
+    clip: float = 10.0
+    anneal: int = 500
+    eval_every: int = 250
+    patience: int = 8
+    checkpoint_every: int = 1000
+    seen: int = 50
+    horizon: int = 50
+    stride: int = 1
+    draws: int = 16
+
+    def __post_init__(self) -> None:
+        least = {"updates": 1, "batch": 1, "length": 2, "eval_every": 1, "patience": 0, "checkpoint_every": 1, "seen": 5,
+                 "horizon": 1, "stride": 1, "draws": 1, "seed": 0, "warmup": 0, "anneal": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if self.lr <= 0 or self.clip <= 0 or not 0 < self.final_lr <= 1 or self.weight_decay < 0:
+            raise ValueError(f"expected lr > 0, clip > 0, 0 < final_lr <= 1, weight_decay >= 0, got {self.lr}, {self.clip}, "
+                             f"{self.final_lr}, {self.weight_decay}")
+        if not (self.valid > 0 and self.test > 0 and self.valid + self.test < 1):
+            raise ValueError(f"valid and test must be above 0 and together below 1, got {self.valid} and {self.test}")
+        if self.device.partition(":")[0] not in ("cpu", "cuda", "mps"):
+            raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {self.device!r}")
+
+
+@dataclass(frozen=True)
+class RSSMSettings(PretrainSettings):
+    """An RSSM; it reads the actions of the log."""
+
+    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "rssm"
+    model: RSSMConfig = field(default_factory=RSSMConfig)
+
+
+@dataclass(frozen=True)
+class DMMSettings(PretrainSettings):
+    """A DMM; it reads no actions."""
+
+    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "dmm"
+    model: DMMConfig = field(default_factory=DMMConfig)
+
+
+@dataclass(frozen=True)
+class VRNNSettings(PretrainSettings):
+    """A VRNN; it reads no actions."""
+
+    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "vrnn"
+    model: VRNNConfig = field(default_factory=VRNNConfig)
+
+
+@dataclass(frozen=True)
+class TDVAESettings(PretrainSettings):
+    """A TD-VAE; it reads no actions."""
+
+    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "tdvae"
+    model: TDVAEConfig = field(default_factory=TDVAEConfig)
+
+
+KINDS: dict[str, type[PretrainSettings]] = {
+    "rssm": RSSMSettings, "dmm": DMMSettings, "vrnn": VRNNSettings, "tdvae": TDVAESettings,
+}

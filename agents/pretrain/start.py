@@ -1,0 +1,53 @@
+"""An agent that starts from a pretrained world model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from agents.config import load_config
+from agents.dreamer.v3 import DreamerV3
+from agents.errors import RunError
+from agents.pretrain.settings import RSSMSettings
+from agents.pretrain.trainer import best_weights
+from agents.rundir import open_run
+from agents.settings import RunSettings
+
+PREFIX = "model."
+
+
+def start_settings(settings: RunSettings, run: Path) -> RunSettings:
+    """The settings with the pretrained run's world model, and where it came from.
+
+    Raises:
+        RunError: ``run`` is no pretraining run of an RSSM.
+    """
+    config, _ = open_run(run)
+    if config.get("kind") != "rssm":
+        raise RunError(f"{run}: expected a run of `pixyz pretrain rssm`, got {config.get('kind', 'a training run')!r}")
+    pretrained = load_config(RSSMSettings, config)
+    return replace(settings, agent=replace(settings.agent, model=pretrained.model), start=str(run))
+
+
+def start_from(agent: DreamerV3, run: Path) -> None:
+    """Give the agent the weights of the best validation bound of a run of ``pixyz pretrain rssm``.
+
+    The observations must have the keys and shapes of the log, and the log's actions must be the agent's: of the same size
+    and in [-1, 1] (one-hot for discrete ones).
+
+    Raises:
+        RunError: keys, shapes or action sizes differ, or the log's actions had another scale.
+    """
+    found = best_weights(run)
+    scale = found.get("action_scale")
+    if scale is not None and bool((scale > 1.0 + 1e-3).any()):
+        raise RunError(f"{run}: the log's actions reach {scale.tolist()}, an agent's lie in [-1, 1]; scale them in the log first")
+    weights = {k.removeprefix(PREFIX): v for k, v in found.items() if k.startswith(PREFIX)}
+    own = agent.model.state_dict()
+    differ = [k for k in {**own, **weights} if k not in own or k not in weights or own[k].shape != weights[k].shape]
+    if differ:
+        k = differ[0]
+        there, here = (list(d[k].shape) if k in d else "nothing" for d in (weights, own))
+        raise RunError(f"{run} does not fit this environment: {len(differ)} weights differ, such as {k} ({there} there, {here} "
+                       "here); the log must have the environment's observation keys, shapes and actions")
+    agent.model.load_state_dict(weights)

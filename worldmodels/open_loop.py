@@ -1,0 +1,177 @@
+"""Open loop: a model reads some frames, then predicts those that follow from the recorded actions alone.
+
+    Forecaster      what can be asked: models (through agents.pretrain) and the baselines below
+    PersistLast     the last observation stays
+    TrainingMean    the mean of the training data
+    Ridge           ridge regression from the last five observations and the actions in between, one for each horizon
+    open_loop       root mean square errors against the horizon, per key
+
+Batches are time-major, ``[T, B, ...]``; ``action[t]`` follows the observation ``t``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from worldmodels.data import DataError, Episode, Episodes, pad
+
+Batch = Mapping[str, Tensor]
+
+
+class Forecaster(Protocol):
+    """What predicts frames."""
+
+    def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
+        """Observations of the ``steps`` frames after ``seen``, ``[steps, B, ...]``.
+
+        Args:
+            seen: frames ``[C, B, ...]``.
+            action: ``[steps, B, A]``, the action before each of the frames to come; None where none were recorded.
+        """
+        ...
+
+
+class PersistLast:
+    """``x_{t+h} = x_t``."""
+
+    def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
+        """The last frame, ``steps`` times."""
+        return {k: v[-1].to(torch.get_default_dtype()).expand(steps, *v.shape[1:]) for k, v in _observed(seen)}
+
+
+class TrainingMean:
+    """The mean of each feature over the training data, whatever was seen."""
+
+    def __init__(self, train: Episodes) -> None:
+        self.mean = {k: loc for k, (loc, _) in moments(train).items()}
+
+    def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
+        """The mean, ``steps`` times."""
+        return {k: self.mean[k].expand(steps, *v.shape[1:]) for k, v in _observed(seen)}
+
+
+class Ridge:
+    r"""``x_{t+h} = W_h [x_{t-4}, ..., x_t, a_{t-4}, ..., a_{t+h-1}, 1]``, for each horizon ``h`` with a penalty of its own.
+
+    .. math:: W_h = \arg\min_W \sum_t |x_{t+h} - W f_t|^2 + \lambda_h |W|^2
+
+    Features and targets are in standard units; of :attr:`PENALTIES` the one is taken that has the smallest error on the
+    validation part.  Vectors only.
+
+    Args:
+        train, valid: the parts to fit and to choose on.
+        steps: the longest horizon.
+    """
+
+    LAGS = 5
+    PENALTIES = (1e-3, 1e-1, 1.0, 10.0, 100.0, 1e3, 1e4)
+
+    def __init__(self, train: Episodes, valid: Episodes, steps: int) -> None:
+        self.keys = train.observations
+        found = moments(train)
+        self.loc, self.scale = (torch.cat([found[k][i] for k in self.keys]).double() for i in (0, 1))
+        self.weights: list[Tensor] = []
+        self.penalties: list[float] = []
+        sets = [[self._series(e) for e in part] for part in (train, valid)]
+        for h in range(1, steps + 1):
+            (f, y), (fv, yv) = (self._rows(part, h) for part in sets)
+            gram, cross = f.T @ f, f.T @ y
+            scores = []
+            for penalty in self.PENALTIES:
+                w = torch.linalg.solve(gram + penalty * torch.eye(len(gram), dtype=f.dtype), cross)
+                scores.append(((fv @ w - yv).square().mean().item(), penalty, w))
+            _, penalty, weight = min(scores, key=lambda s: s[0])
+            self.weights.append(weight)
+            self.penalties.append(penalty)
+
+    def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
+        """The predictions of the regressions of horizons 1 to ``steps``."""
+        x = self._units(torch.cat([seen[k] for k in self.keys], -1)[-self.LAGS :])
+        past = [x.movedim(0, 1).flatten(1)]
+        if action is not None:  # those that lie between the lags, and those to come
+            between = seen["action"][-self.LAGS : -1].double()
+            past.append(torch.cat([between, action.double()]).movedim(0, 1).flatten(1))
+        sizes = [seen[k].shape[-1] for k in self.keys]
+        found = []
+        for h in range(1, steps + 1):
+            n = 0 if action is None else (self.LAGS - 1 + h) * action.shape[-1]
+            f = torch.cat([past[0], *[p[:, :n] for p in past[1:]], past[0].new_ones(len(past[0]), 1)], 1)
+            found.append(f @ self.weights[h - 1])
+        flat = torch.stack(found) * self.scale + self.loc
+        return {k: v.to(torch.get_default_dtype()) for k, v in zip(self.keys, flat.split(sizes, -1))}
+
+    def _series(self, episode: Episode) -> tuple[Tensor, Tensor | None]:
+        x = torch.cat([torch.from_numpy(episode[k]) for k in self.keys], -1)
+        action = torch.from_numpy(episode["action"]).double() if "action" in episode.series else None
+        return self._units(x), action
+
+    def _units(self, x: Tensor) -> Tensor:
+        return (x.double() - self.loc) / self.scale
+
+    def _rows(self, part: Sequence[tuple[Tensor, Tensor | None]], h: int) -> tuple[Tensor, Tensor]:
+        inputs, targets = [], []
+        for x, action in part:
+            count = len(x) - self.LAGS - h + 1
+            if count < 1:
+                continue
+            read = [x.unfold(0, self.LAGS, 1)[:count].transpose(1, 2).flatten(1)]
+            if action is not None:
+                read.append(action.unfold(0, self.LAGS - 1 + h, 1)[:count].transpose(1, 2).flatten(1))
+            inputs.append(torch.cat([*read, x.new_ones(count, 1)], 1))
+            targets.append(x[self.LAGS + h - 1 :])
+        if not inputs:
+            raise DataError(f"no episode is long enough for {self.LAGS} observations and a horizon of {h}")
+        return torch.cat(inputs), torch.cat(targets)
+
+
+def moments(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and standard deviation of each feature of the observations, ``[D]`` each; 1 where there is no spread."""
+    found = {}
+    for key in data.observations:
+        total = sum(torch.from_numpy(e[key]).double().sum(0) for e in data)
+        square = sum(torch.from_numpy(e[key]).double().square().sum(0) for e in data)
+        assert isinstance(total, Tensor) and isinstance(square, Tensor)
+        loc = total / data.steps
+        scale = (square / data.steps - loc.square()).clamp(min=0).sqrt()
+        found[key] = (loc.float(), torch.where(scale > 1e-6, scale, torch.ones_like(scale)).float())
+    return found
+
+
+@torch.no_grad()
+def open_loop(
+    forecaster: Forecaster, parts: Sequence[Episode], seen: int, units: Mapping[str, Tensor], size: int = 256
+) -> dict[str, Tensor]:
+    """Root mean square errors ``[H]`` of each observed key, and of all features together as ``"all"``.
+
+    Args:
+        forecaster: a model or a baseline.
+        parts: windows of equal length, ``seen + H`` rows (:func:`worldmodels.data.windows`).
+        seen: how many rows are read.
+        units: key -> the standard deviation of its features on the training data; errors are counted in these.
+        size: windows predicted at a time.
+    """
+    sums: dict[str, Tensor] = {}
+    for batch in _batches(parts, size):
+        steps = len(batch["is_first"]) - seen
+        action = batch["action"][seen - 1 : -1] if "action" in batch else None
+        found = forecaster.forecast({k: v[:seen] for k, v in batch.items() if k != "mask"}, action, steps)
+        for key, prediction in found.items():
+            truth = batch[key][seen:]
+            gap = (prediction.double() - truth.double()) / units[key].double()
+            sums[key] = sums.get(key, torch.zeros(())) + gap.square().flatten(2).sum((1, 2))
+    counts = {k: len(parts) * units[k].numel() for k in sums}
+    errors = {k: (v / counts[k]).sqrt() for k, v in sums.items()}
+    return errors | {"all": (sum(sums.values(), torch.zeros(())) / sum(counts.values())).sqrt()}
+
+
+def _batches(parts: Sequence[Episode], size: int) -> Iterator[dict[str, Tensor]]:
+    for i in range(0, len(parts), size):
+        yield pad(parts[i : i + size])
+
+
+def _observed(seen: Batch) -> list[tuple[str, Tensor]]:
+    return [(k, v) for k, v in seen.items() if k not in ("action", "reward", "is_first", "is_last", "is_terminal", "mask")]
