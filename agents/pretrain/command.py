@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 model.deter=256")
     parser.add_argument("--data", type=Path, required=True, help="a file or folder: npz, CSV, Minari, LeRobot v3, a run's replay")
     parser.add_argument("--format", default=None, help="of the data, where it cannot be found out")
-    parser.add_argument("--config", default=None, help="a name such as pretrain/dreamer_v3, or a YAML file (default: pretrain/MODEL)")
+    parser.add_argument("--config", help="a name such as pretrain/dreamer_v3, or a YAML file (default: pretrain/MODEL)")
     parser.add_argument("--run", type=Path, help="the run's folder (default: runs/pretrain-MODEL-DATA-seedSEED)")
 
 
@@ -52,10 +52,11 @@ def open_data(settings: PretrainSettings) -> Episodes:
     Raises:
         DataError, ReplayError: it cannot be read, or has problems.
     """
-    path = Path(settings.data)
+    path = Path(settings.data).expanduser()
     if settings.format == "replay" or (settings.format == "auto" and is_replay(path)):
         return checked(read_replay(path), settings.on_bad)
-    return read_episodes(path, settings.format, on_bad=settings.on_bad)
+    form = "auto" if settings.format == "replay" else settings.format
+    return read_episodes(path, form, on_bad=settings.on_bad, keys=settings.keys or None)
 
 
 def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: bool) -> int:

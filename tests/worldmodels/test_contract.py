@@ -34,9 +34,9 @@ def dmm(reads: str, observation: str = "bernoulli") -> Callable[[bool], StateSpa
     return lambda fission: DMM(D, config, fission)
 
 
-def rssm(latent: str) -> Callable[[bool], StateSpaceModel]:
+def rssm(latent: str, vectors: str = "symlog") -> Callable[[bool], StateSpaceModel]:
     config = RSSMConfig(
-        latent, deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1  # type: ignore[arg-type]
+        latent, deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1, vectors=vectors,  # type: ignore[arg-type]
     )
     return lambda fission: RSSM({"x": (D,)}, A, config, fission)
 
@@ -54,6 +54,7 @@ MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "newtonian": lambda fission: NewtonianVAE(D, A, NewtonianVAEConfig(6, 4, 0.5), fission),
     "rssm_gaussian": rssm("gaussian"),
     "rssm_categorical": rssm("categorical"),
+    "rssm_normal_vectors": rssm("gaussian", vectors="gaussian"),
 }
 TEXTS = {
     "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} "
