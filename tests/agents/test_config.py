@@ -8,6 +8,7 @@ import yaml
 
 from agents.config import config_names, load_config, parse_yaml, to_dict, to_yaml
 from agents.errors import ConfigError
+from agents.pretrain import KINDS
 from agents.settings import RunSettings
 
 
@@ -36,10 +37,12 @@ class Outer:
 
 @pytest.mark.parametrize("name", config_names())
 def test_every_shipped_config_loads_and_survives_the_round_trip(name, tmp_path):
-    settings = load_config(RunSettings, name)
+    folder, _, last = name.partition("/")
+    cls = KINDS.get(last, KINDS["rssm"]) if folder == "pretrain" else RunSettings
+    settings = load_config(cls, name)
     path = tmp_path / "c.yaml"
     path.write_text(to_yaml(settings))
-    assert load_config(RunSettings, path) == settings == load_config(RunSettings, to_dict(settings))
+    assert load_config(cls, path) == settings == load_config(cls, to_dict(settings))
 
 
 def test_overrides_and_types():
