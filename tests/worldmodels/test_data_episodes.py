@@ -1,6 +1,7 @@
 """Episodes, the checker, splits and batches: what each promises, on ragged made data."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,3 +198,16 @@ def test_all_windows(data):
     assert [len(e) for e in windows(data, 5, 2)] == [5] * (2 + 0 + 4)
     with pytest.raises(DataError, match="no episode has 13 rows, the longest has 12"):
         windows(data, 13)
+
+
+def test_the_page_on_data_runs(tmp_path, monkeypatch):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
+    (tmp_path / "my_logs").mkdir()
+    rows = [f"{q},{-q},{0.1 * q},{q // 150}" for q in range(600)]
+    (tmp_path / "my_logs" / "log.csv").write_text("\n".join(["q1,q2,u,run", *rows]))
+    (tmp_path / "my_logs" / "columns.json").write_text(page.split("```json")[1].split("```")[0])
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(page.split("```python")[1].split("```")[0], names)
+    assert len(names["data"]) == 4 and names["data"].rate == 50
+    assert names["batch"]["position"].shape == (50, 16, 2) and names["batch"]["mask"].all()

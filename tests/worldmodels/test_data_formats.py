@@ -332,6 +332,17 @@ def test_lerobot_of_other_programs(tmp_path):
     same(read_lerobot(tmp_path / "log", keys=["camera"]).select(["camera"]), read_lerobot(tmp_path / "log", keys=["camera"]))
 
 
+def test_images_are_scaled_while_they_are_read(tmp_path):
+    data = recording()
+    write_lerobot(data, tmp_path / "log")
+    for a, b in zip(read_episodes(tmp_path / "log", image_size=(16, 12)), data):
+        means = b["camera"].astype(float).reshape(len(b), 16, 2, 12, 4, 3).mean((2, 4))
+        assert a["camera"].shape == (len(b), 16, 12, 3) and np.abs(a["camera"] - means).mean() < LOSS
+    write_npz(data, tmp_path / "npz")
+    with pytest.raises(DataError, match="image_size is for LeRobot"):
+        read_episodes(tmp_path / "npz", image_size=(16, 12))
+
+
 def test_lerobot_video_of_several_episodes(tmp_path):
     """An episode's frames begin at from_timestamp."""
     whole = recording().select(["camera"])

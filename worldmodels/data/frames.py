@@ -15,10 +15,11 @@ from worldmodels.data.errors import DataError
 from worldmodels.data.folders import need
 
 FORMATS = {1: "gray", 3: "rgb24"}
+Size = tuple[int, int] | None
 
 
-def decode_images(encoded: Sequence[bytes], channels: int, where: str) -> Array:
-    """``[T, H, W, C]`` uint8 from PNG or JPEG files of one size.
+def decode_images(encoded: Sequence[bytes], channels: int, where: str, size: Size = None) -> Array:
+    """``[T, H, W, C]`` uint8 from PNG or JPEG files of one size, scaled to ``size`` (height, width).
 
     Raises:
         DataError: one cannot be decoded, or is of another size; names ``where`` and the step.
@@ -28,7 +29,7 @@ def decode_images(encoded: Sequence[bytes], channels: int, where: str) -> Array:
     for step, content in enumerate(encoded):
         try:
             with av.open(io.BytesIO(content)) as file:
-                image = _array(next(file.decode(video=0)), channels)
+                image = _array(next(file.decode(video=0)), channels, size)
         except (OSError, ValueError, StopIteration, IndexError) as error:
             raise DataError(f"{where}, step {step}: expected a PNG or JPEG image: {error or type(error).__name__}") from None
         if found and image.shape != found[0].shape:
@@ -58,8 +59,8 @@ def write_video(file: Path, images: Array, rate: float) -> None:
         container.mux(stream.encode())
 
 
-def read_video(file: Path, start: float, rate: float, steps: int, channels: int, where: str) -> Array:
-    """``steps`` frames from ``start`` seconds on, at ``rate`` frames a second: ``[T, H, W, C]`` uint8.
+def read_video(file: Path, start: float, rate: float, steps: int, channels: int, where: str, size: Size = None) -> Array:
+    """``steps`` frames from ``start`` seconds on, at ``rate`` frames a second, scaled to ``size``: ``[T, H, W, C]`` uint8.
 
     Raises:
         DataError: the file cannot be read or lacks a frame; names ``where`` and the step.
@@ -76,7 +77,7 @@ def read_video(file: Path, start: float, rate: float, steps: int, channels: int,
                 if step >= steps:
                     break
                 if step >= 0:
-                    found[step] = _array(frame, channels)
+                    found[step] = _array(frame, channels, size)
     except (OSError, ValueError, IndexError, TypeError) as error:
         raise DataError(f"{where}: expected a video in {file}: {error or type(error).__name__}") from None
     missing = [step for step, image in enumerate(found) if image is None]
@@ -85,8 +86,9 @@ def read_video(file: Path, start: float, rate: float, steps: int, channels: int,
     return np.stack([image for image in found if image is not None])
 
 
-def _array(frame: Any, channels: int) -> Array:
+def _array(frame: Any, channels: int, size: Size) -> Array:
     if channels not in FORMATS:
         raise ValueError(f"an image has 1 or 3 channels, not {channels}")
-    found: Array = frame.to_ndarray(format=FORMATS[channels])
+    scaled = {} if size is None else {"height": size[0], "width": size[1], "interpolation": "AREA"}
+    found: Array = frame.to_ndarray(format=FORMATS[channels], **scaled)
     return found[..., None] if channels == 1 else found

@@ -25,7 +25,7 @@ import numpy as np
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import need, variables
-from worldmodels.data.frames import decode_images, read_video
+from worldmodels.data.frames import Size, decode_images, read_video
 from worldmodels.data.log import make_episode
 
 INFO, META = "meta/info.json", "meta/episodes"
@@ -33,12 +33,13 @@ INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 Feature = dict[str, Any]
 
 
-def read_lerobot(folder: Path, keys: Sequence[str] | None = None) -> Episodes:
+def read_lerobot(folder: Path, keys: Sequence[str] | None = None, image_size: Size = None) -> Episodes:
     """A LeRobot data set of version 3.
 
     Args:
         folder: with ``meta``, ``data`` and ``videos``.
         keys: the observations to read, by the names above; all ``observation.*`` if None.
+        image_size: (height, width) that images are scaled to; all are held in memory.
 
     Raises:
         DataError: the folder is damaged or of an older version; names file, episode, step and key.
@@ -52,7 +53,7 @@ def read_lerobot(folder: Path, keys: Sequence[str] | None = None) -> Episodes:
     wanted = {k: feature for k, feature in names.items() if keys is None or k in keys}
     if not wanted:
         raise DataError(f"{folder / INFO}: expected features observation.*, got {sorted(features)}")
-    reader = _Reader(folder, info, wanted)
+    reader = _Reader(folder, info, wanted, image_size)
     rows = _rows(folder)
     if len(rows) != info.get("total_episodes", len(rows)):
         raise DataError(f"{folder / META}: expected {info['total_episodes']} episodes as {INFO} says, found {len(rows)}")
@@ -103,8 +104,8 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 class _Reader:
     """Reads episodes, each data file once."""
 
-    def __init__(self, folder: Path, info: dict[str, Any], wanted: dict[str, str]) -> None:
-        self.folder, self.info, self.wanted = folder, info, wanted
+    def __init__(self, folder: Path, info: dict[str, Any], wanted: dict[str, str], size: Size) -> None:
+        self.folder, self.info, self.wanted, self.size = folder, info, wanted, size
         self.features: dict[str, Feature] = info["features"]
         self.table = lru_cache(maxsize=1)(self._table)
         self.actions = self._actions()
@@ -161,11 +162,12 @@ class _Reader:
             if None in place.values():
                 raise DataError(f"{where}: {META} does not say where its video is")
             path = self.folder / self.info["video_path"].format(video_key=feature, **place)
-            return read_video(path, place["from_timestamp"], self.info["fps"], int(row["length"]), shape[-1], where)
+            start, rate, steps = place["from_timestamp"], self.info["fps"], int(row["length"])
+            return read_video(path, start, rate, steps, shape[-1], where, self.size)
         if feature not in table.column_names:
             raise DataError(f"{where}: the file has no column {feature}")
         if about["dtype"] == "image":
-            return decode_images([v["bytes"] or b"" for v in table[feature].to_pylist()], shape[-1], where)
+            return decode_images([v["bytes"] or b"" for v in table[feature].to_pylist()], shape[-1], where, self.size)
         return self._column(table, feature, where)
 
     def _column(self, table: Any, name: str, where: str) -> Array:

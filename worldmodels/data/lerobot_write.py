@@ -72,8 +72,8 @@ def write_lerobot(data: Episodes, folder: Path, fps: float | None = None, task: 
         writer.close()
         parquet.write_table(pa.Table.from_pylist(rows), _new(writing, f"{META}/{CHUNK}.parquet", 0), write_page_checksum=True)
         parquet.write_table(_tasks(pa, task), writing / "meta/tasks.parquet")
-        _write_json(writing / "meta/stats.json", {names.get(k, k): _stats(data, k) for k in (*names, "action", "reward")
-                                                  if k in data.schema} )
+        known = {**names, "action": "action", "reward": "next.reward"}
+        _write_json(writing / "meta/stats.json", {f: _stats(data, k) for k, f in known.items() if k in data.schema})
         _write_json(writing / INFO, {
             "codebase_version": "v3.0", "robot_type": None, "total_episodes": len(data), "total_frames": data.steps,
             "total_tasks": 1, "chunks_size": FILES, "data_files_size_in_mb": MEGABYTES, "video_files_size_in_mb": 200,

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from worldmodels.data.check import checked
 from worldmodels.data.episodes import Episodes
 from worldmodels.data.errors import DataError
+from worldmodels.data.frames import Size
 from worldmodels.data.lerobot import INFO, read_lerobot
 from worldmodels.data.minari import minari_folder, read_minari
 from worldmodels.data.npz import read_npz
@@ -22,7 +23,7 @@ EXAMPLE = '{"observations": {"position": ["q1", "q2"]}, "action": ["u"], "rate":
 
 def read_episodes(
     path: str | Path, format: Format = "auto", columns: Columns | None = None, on_bad: Literal["refuse", "drop"] = "refuse",
-    keys: Sequence[str] | None = None,
+    keys: Sequence[str] | None = None, image_size: Size = None,
 ) -> Episodes:
     """The episodes of a folder or file, without bad values.
 
@@ -34,6 +35,7 @@ def read_episodes(
             (:meth:`Columns.read <worldmodels.data.Columns.read>`).
         on_bad: what is done with episodes that have a problem (:func:`~worldmodels.data.checked`).
         keys: the observations to read; all if None.
+        image_size: (height, width) that the images of a LeRobot data set are scaled to while they are read.
 
     Raises:
         DataError: nothing that can be read, damage, or a bad value; names path, episode, step and key.
@@ -45,7 +47,9 @@ def read_episodes(
         raise DataError(f"{path}: no such file or folder")
     kind = _kind(path, columns) if format == "auto" else format
     if kind == "lerobot":
-        return checked(read_lerobot(path, keys), on_bad)
+        return checked(read_lerobot(path, keys, image_size), on_bad)
+    if image_size is not None:
+        raise DataError(f"{path}: image_size is for LeRobot's data sets, this is one of the form {kind!r}")
     if kind == "minari":
         return checked(read_minari(path, keys), on_bad)
     if kind == "csv":
