@@ -1,6 +1,6 @@
 """DMM on JSB chorales (quarter notes, 88 keys), by the protocol of Krishnan, Shalit and Sontag 2017.
 
-    python benchmarks/jsb.py --seed 0 --run runs/jsb/seed0 --data FOLDER
+    python benchmarks/jsb.py --seed 0 --run runs/jsb/seed0
 
 ``train_bound``, ``valid_bound`` and ``test_bound`` are nats a frame over all frames of a set: the evidence bound at KL
 weight 1, KL by formula, ``--samples`` draws.  The checkpoint of the lowest validation bound gives the test bound and the
@@ -23,25 +23,17 @@ from torch import Tensor
 
 from agents.rundir import origin
 from worldmodels.annealing import Annealing
+from worldmodels.data import polyphonic
+from worldmodels.data.music import KEYS
 from worldmodels.dmm import DMM, DMMConfig
 from worldmodels.estimators import estimate
 
 RESULTS = Path(__file__).parent / "results" / "jsb.jsonl"
-KEYS, LOWEST = 88, 21
 
 
-def load(folder: Path) -> dict[str, list[Tensor]]:
+def load(folder: Path | None) -> dict[str, list[Tensor]]:
     """Piano rolls ``[T, 88]`` of the given split."""
-    found = json.loads((folder / "jsb-chorales-quarter.json").read_text())
-    rolls: dict[str, list[Tensor]] = {}
-    for name, songs in found.items():
-        rolls[name] = []
-        for song in songs:
-            roll = torch.zeros(len(song), KEYS)
-            for t, notes in enumerate(song):
-                roll[t, [int(n) - LOWEST for n in notes]] = 1.0
-            rolls[name].append(roll)
-    return rolls
+    return {part: [torch.from_numpy(song["x"]) for song in songs] for part, songs in polyphonic("jsb", folder).items()}
 
 
 def pad(songs: list[Tensor]) -> dict[str, Tensor]:
@@ -134,7 +126,7 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="a folder with jsb-chorales-quarter.json; downloaded if it is not given")
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=1000)

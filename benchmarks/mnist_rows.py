@@ -1,7 +1,7 @@
 """VRNN and DMM on the rows of MNIST digits: 28 frames of 28 pixels in [0, 1], Bernoulli with soft targets.
 
-    python benchmarks/mnist_rows.py vrnn --data FOLDER --seed 0
-    python benchmarks/mnist_rows.py dmm --data FOLDER --seed 0
+    python benchmarks/mnist_rows.py vrnn --seed 0
+    python benchmarks/mnist_rows.py dmm --seed 0
 
 Sizes and epochs are those of pixyzoo's notebooks (VRNN: z 64, h 100, 10 epochs, test 173.74; DMM: z 16, h 32, 5 epochs,
 test 183.39).  ``test_bound`` is the negative evidence bound of the 10,000 test digits, KL by formula, one draw each, a mean
@@ -11,29 +11,21 @@ over digits.  Appends a JSON line to ``results/mnist_rows.jsonl``.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from agents.rundir import origin
+from worldmodels.data import mnist_rows
 from worldmodels.dmm import DMM, DMMConfig
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.vrnn import VRNN, VRNNConfig
 
 RESULTS = Path(__file__).parent / "results" / "mnist_rows.jsonl"
 EPOCHS = {"vrnn": 10, "dmm": 5}
-
-
-def load(folder: Path, name: str) -> Tensor:
-    """Digits as series of rows, ``[28, N, 28]`` in [0, 1]."""
-    with gzip.open(folder / f"{name}-images-idx3-ubyte.gz") as file:
-        raw = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
-    return torch.from_numpy(raw.astype(np.float32) / 255).transpose(0, 1).contiguous()
 
 
 def build(name: str) -> StateSpaceModel:
@@ -53,14 +45,14 @@ def bound(model: StateSpaceModel, digits: Tensor, size: int = 1000) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=list(EPOCHS))
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="a folder with MNIST's four .gz files; downloaded if it is not given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     about = origin()
-    train, test = load(args.data, "train"), load(args.data, "t10k")
+    train, test = mnist_rows("train", args.data), mnist_rows("test", args.data)
     model = build(args.model)
     optimizer = torch.optim.Adam(model.parameters(), args.rate)
     curve, seconds = [], 0.0

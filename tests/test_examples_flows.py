@@ -1,12 +1,14 @@
 """The flow examples run on a folder of a few images, each of one grey, learn from them, and write what they found."""
 
-import gzip
 import json
 import runpy
 from pathlib import Path
 
 import pytest
 import torch
+from made_digits import write_digits
+
+from worldmodels.data import digits
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 
@@ -14,9 +16,9 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
 @pytest.mark.parametrize(("name", "epochs"), [("realnvp", 3), ("glow", 12)])
 def test_example_runs(name, epochs, tmp_path, monkeypatch, capsys):
     torch.manual_seed(0)
-    for part, count in (("train", 96), ("t10k", 8)):
-        with gzip.open(tmp_path / f"{part}-images-idx3-ubyte.gz", "wb") as file:
-            file.write(bytes(16) + torch.randint(0, 256, (count, 1), dtype=torch.uint8).expand(count, 784).numpy().tobytes())
+    greys = {part: torch.randint(0, 256, (count, 1, 1), dtype=torch.uint8) for part, count in (("train", 96), ("t10k", 8))}
+    files = {part: (grey.expand(-1, 28, 28), grey.flatten()) for part, grey in greys.items()}
+    monkeypatch.setattr(digits, "CONTENT", write_digits(tmp_path, files))
     monkeypatch.syspath_prepend(str(EXAMPLES))
     main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
     results = tmp_path / "results" / "examples.jsonl"

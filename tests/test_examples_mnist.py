@@ -1,6 +1,5 @@
 """The examples on MNIST run on a folder of a few made digits, learn from them, and write what they found."""
 
-import gzip
 import importlib.util
 import json
 import sys
@@ -8,6 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from made_digits import write_digits
+
+from worldmodels.data import digits as digits_of_mnist
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mnist"
 SHARED = ("common", "networks", "summary")
@@ -21,15 +23,14 @@ def digits(tmp_path_factory):
     """Four files as MNIST's: ten blocks of pixels, one a label."""
     folder, draw = tmp_path_factory.mktemp("mnist"), torch.Generator().manual_seed(0)
     shapes = torch.rand(10, 784, generator=draw) < 0.3
+    files = {}
     for part, count in (("train", 300), ("t10k", 40)):
         labels = torch.arange(count) % 10
         noise = torch.rand(count, 784, generator=draw) < 0.02
-        pixels = ((shapes[labels] ^ noise) * 255).to(torch.uint8)
-        with gzip.open(folder / f"{part}-images-idx3-ubyte.gz", "wb") as file:
-            file.write(bytes(16) + pixels.numpy().tobytes())
-        with gzip.open(folder / f"{part}-labels-idx1-ubyte.gz", "wb") as file:
-            file.write(bytes(8) + labels.to(torch.uint8).numpy().tobytes())
-    return folder
+        files[part] = (((shapes[labels] ^ noise) * 255).view(-1, 28, 28), labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits_of_mnist, "CONTENT", write_digits(folder, files))
+        yield folder
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,15 +16,15 @@ from agents.rundir import origin
 from pixyz.distributions import InverseTransformedDistribution, Normal
 from pixyz.flows import Flow, FlowList, Preprocess
 from pixyz.models import Model
+from worldmodels.data import mnist
+from worldmodels.data.digits import Part
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "examples.jsonl"
 
 
-def load(folder: Path, name: str) -> Tensor:
-    """Digits ``[N, 1, 28, 28]`` in [0, 1], 8 bits each, from the files of MNIST (``name``: train or t10k)."""
-    with gzip.open(folder / f"{name}-images-idx3-ubyte.gz") as file:
-        raw = np.frombuffer(file.read(), np.uint8, offset=16)
-    return torch.from_numpy(raw.astype(np.float32) / 255).view(-1, 1, 28, 28)
+def load(part: Part, folder: Path | None) -> Tensor:
+    """Digits ``[N, 1, 28, 28]`` in [0, 1], 8 bits each."""
+    return mnist(part, folder)[0].unsqueeze(1).float() / 255
 
 
 def bits(log_prob: float) -> float:
@@ -37,7 +35,7 @@ def bits(log_prob: float) -> float:
 def run(name: str, build: Callable[[], Flow], epochs: int, rate: float, argv: Sequence[str] | None = None) -> float:
     """Train ``p(x)``, print it and its test bits per dimension at the last epoch, append them to the results."""
     parser = argparse.ArgumentParser(description=f"{name} on MNIST")
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="a folder with MNIST's four .gz files")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="a folder with MNIST's four .gz files; else downloaded")
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, help="train and test on the first so many only")
@@ -45,7 +43,7 @@ def run(name: str, build: Callable[[], Flow], epochs: int, rate: float, argv: Se
     args = parser.parse_args(argv)
     torch.manual_seed(args.seed)
     about = origin()
-    train, test = (load(args.data, part)[: args.images] for part in ("train", "t10k"))
+    train, test = load("train", args.data)[: args.images], load("test", args.data)[: args.images]
 
     prior = Normal(var="z", loc=0.0, scale=1.0, features_shape=[28 * 28])
     p = InverseTransformedDistribution(prior, FlowList([Preprocess(), build()]), var="x")

@@ -1,6 +1,6 @@
 r"""RealNVP (Dinh et al., 2017) on MNIST, in bits per dimension.
 
-    python docs/examples/realnvp.py --data FOLDER --epochs 1 --seed 0
+    python docs/examples/realnvp.py --epochs 1 --seed 0
 
 .. math::
     \log p(x) = \log N(f(x); 0, I) + \log |\det \partial f / \partial x|

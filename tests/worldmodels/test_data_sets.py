@@ -6,13 +6,13 @@ import hashlib
 import http.server
 import json
 import math
-import struct
 import threading
 
 import numpy as np
 import pytest
 import scipy.io
 import torch
+from made_digits import write_digits, write_idx
 
 from worldmodels.data import (
     DataError,
@@ -30,7 +30,7 @@ from worldmodels.data import (
     sarcos,
     wall_following,
 )
-from worldmodels.data import mnist as mnist_function
+from worldmodels.data import digits as digits_module
 from worldmodels.data.download import unzipped_sha256
 
 
@@ -104,46 +104,41 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(fault, text, s
         fetch(source(address, b"abc"), folder)
 
 
-def idx(file, values):
-    """Write a file of MNIST's form; the SHA-256 of what it holds."""
-    content = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
-    with gzip.open(file, "wb") as out:
-        out.write(content)
-    return hashlib.sha256(content).hexdigest()
+def made(count):
+    draw = np.random.default_rng(count)
+    return draw.integers(0, 10, (count, 28, 28), np.uint8), draw.integers(0, 10, count, np.uint8)
+
+
+MADE = {"train": made(3), "t10k": made(2)}
 
 
 @pytest.fixture
 def digits(tmp_path, monkeypatch):
     """A made MNIST of 3 and 2 digits, which is taken for the true one."""
-    draw, sums = np.random.default_rng(0), {}
     folder = tmp_path / "digits"
     folder.mkdir()
-    for part, name, count in (("train", "train", 3), ("test", "t10k", 2)):
-        for kind, shape in (("images-idx3-ubyte.gz", (count, 28, 28)), ("labels-idx1-ubyte.gz", (count,))):
-            sums[part, kind] = (idx(folder / f"{name}-{kind}", draw.integers(0, 10, shape, np.uint8)), 1)
-    monkeypatch.setitem(mnist_function.__globals__, "CONTENT", sums)
+    monkeypatch.setattr(digits_module, "CONTENT", write_digits(folder, MADE))
     return folder
 
 
-def test_digits_and_their_rows(digits, monkeypatch):
+def test_digits_and_their_rows(digits):
     images, labels = mnist("test", digits)
-    expected = np.random.default_rng(0)
-    expected.integers(0, 10, (3, 28, 28), np.uint8), expected.integers(0, 10, 3, np.uint8)
-    assert torch.equal(images, torch.from_numpy(expected.integers(0, 10, (2, 28, 28), np.uint8)))
-    assert labels.tolist() == expected.integers(0, 10, 2, np.uint8).tolist() and labels.dtype == torch.int64
+    np.testing.assert_array_equal(images, MADE["t10k"][0])
+    assert labels.tolist() == MADE["t10k"][1].tolist() and labels.dtype == torch.int64
     rows = mnist_rows("train", digits)
-    assert rows.shape == (28, 3, 28) and torch.equal(rows[4, 2] * 255, mnist("train", digits)[0][2, 4].float())
+    assert rows.shape == (28, 3, 28)
+    np.testing.assert_allclose(rows[4, 2] * 255, MADE["train"][0][2, 4], rtol=1e-6)
     with pytest.raises(DataError, match="'train' or 'test'"):
         mnist("t10k", digits)
 
 
 def test_other_digits_are_refused_unless_asked_for(digits):
     file = digits / "t10k-images-idx3-ubyte.gz"
-    idx(file, np.zeros((2, 28, 28), np.uint8))
+    write_idx(file, np.zeros((2, 28, 28), np.uint8))
     with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz: expected the SHA-256"):
         mnist("test", digits)
     assert not mnist("test", digits, verify=False)[0].any()
-    idx(file, np.zeros((5, 28, 28), np.uint8))
+    write_idx(file, np.zeros((5, 28, 28), np.uint8))
     with pytest.raises(DataError, match="5 images and 2 labels"):
         mnist("test", digits, verify=False)
     for damage in (b"", file.read_bytes()[:-9], gzip.compress(bytes(16)), gzip.compress(b"\0\0\x08\x03\0\0\0\x05"), b"\x1f\x8b"):

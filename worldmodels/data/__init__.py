@@ -9,11 +9,12 @@
     read        any of these, checked
     folders, frames               what readers and writers share
     download    files of public data sets: a cache, checksums, licences
-    mnist, music, robots          MNIST, polyphonic music, a wall follower and an arm
+    digits, music, robots         MNIST, polyphonic music, a wall follower and an arm
     generated   oscillators, bouncing balls, moving digits
 """
 
 from worldmodels.data.check import Problem, checked, problems
+from worldmodels.data.digits import mnist, mnist_rows
 from worldmodels.data.download import Source, cache_folder, fetch
 from worldmodels.data.episodes import Episode, Episodes
 from worldmodels.data.errors import DataError
@@ -22,7 +23,6 @@ from worldmodels.data.lerobot import read_lerobot
 from worldmodels.data.lerobot_write import write_lerobot
 from worldmodels.data.log import make_episode
 from worldmodels.data.minari import read_minari, write_minari
-from worldmodels.data.mnist import mnist, mnist_rows
 from worldmodels.data.music import polyphonic
 from worldmodels.data.npz import read_npz, write_npz
 from worldmodels.data.read import read_episodes

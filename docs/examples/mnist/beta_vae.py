@@ -1,6 +1,6 @@
 r"""Beta-VAE (Higgins et al., 2017) on MNIST: a heavier regulariser, fewer nats in the code.
 
-    python docs/examples/mnist/beta_vae.py --data FOLDER --seed 0 --beta 4
+    python docs/examples/mnist/beta_vae.py --seed 0 --beta 4
 
 .. math::
     \beta\, D_{KL}[q(z|x) \| p(z)] - \mathbb{E}_{q(z|x)}[\log p(x|z)]

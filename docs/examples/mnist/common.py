@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import statistics
@@ -13,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
@@ -22,6 +20,8 @@ from agents.process import prepare_process
 from agents.rundir import origin
 from pixyz.distributions import Distribution
 from pixyz.losses import LogProb
+from worldmodels.data import mnist
+from worldmodels.data.digits import Part
 
 RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results" / "examples.jsonl"
 
@@ -34,13 +34,10 @@ def mlp(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def read(folder: Path, name: str) -> tuple[Tensor, Tensor]:
-    """Digits ``[N, 784]`` in [0, 1] and labels ``[N, 10]``, one-hot, from the files of MNIST (``name``: train or t10k)."""
-    with gzip.open(folder / f"{name}-images-idx3-ubyte.gz") as file:
-        pixels = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 784)
-    with gzip.open(folder / f"{name}-labels-idx1-ubyte.gz") as file:
-        labels = np.frombuffer(file.read(), np.uint8, offset=8)
-    return torch.from_numpy(pixels.astype(np.float32) / 255), F.one_hot(torch.from_numpy(labels.astype(np.int64)), 10).float()
+def read(part: Part, folder: Path | None) -> tuple[Tensor, Tensor]:
+    """Digits ``[N, 784]`` in [0, 1] and labels ``[N, 10]``, one-hot."""
+    images, labels = mnist(part, folder)
+    return images.flatten(1).float() / 255, F.one_hot(labels, 10).float()
 
 
 class Run:
@@ -55,7 +52,7 @@ class Run:
 
     def __init__(self, name: str, epochs: int, argv: Sequence[str] | None = None, **settings: Any) -> None:
         parser = argparse.ArgumentParser(description=f"{name} on MNIST")
-        parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="a folder with MNIST's four .gz files")
+        parser.add_argument("--data", type=Path, metavar="FOLDER", help="a folder with MNIST's four .gz files; else downloaded")
         parser.add_argument("--epochs", type=int, default=epochs)
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--threads", type=int, default=2)
@@ -67,8 +64,8 @@ class Run:
         prepare_process(self.args.threads)
         torch.manual_seed(self.args.seed)
         self.origin, self.curve, self._began = origin(), [], time.process_time()
-        self.x, self.y = read(self.args.data, "train")
-        self.test_x, self.test_y = read(self.args.data, "t10k")
+        self.x, self.y = read("train", self.args.data)
+        self.test_x, self.test_y = read("test", self.args.data)
         self.schedules: list[optim.lr_scheduler.LRScheduler] = []
 
     def epochs(self) -> Iterator[int]:

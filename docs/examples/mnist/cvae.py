@@ -1,6 +1,6 @@
 r"""A conditional variational autoencoder (Sohn et al., 2015) on MNIST: digits given their labels.
 
-    python docs/examples/mnist/cvae.py --data FOLDER --seed 0
+    python docs/examples/mnist/cvae.py --seed 0
 
 .. math::
     -\log p(x|y) \le D_{KL}[q(z|x,y) \| p(z)] - \mathbb{E}_{q(z|x,y)}[\log p(x|z,y)]

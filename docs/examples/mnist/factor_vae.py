@@ -1,6 +1,6 @@
 r"""FactorVAE (Kim and Mnih, 2018) on MNIST: a code whose dimensions are independent; ``--gamma 0`` is the plain VAE.
 
-    python docs/examples/mnist/factor_vae.py --data FOLDER --seed 0 --gamma 10
+    python docs/examples/mnist/factor_vae.py --seed 0 --gamma 10
 
 .. math::
     D_{KL}[q(z|x) \| p(z)] - \mathbb{E}_{q(z|x)}[\log p(x|z)] + \gamma\, D_{KL}^{Adv}\left[q(z) \| \textstyle\prod_j q(z_j)\right]

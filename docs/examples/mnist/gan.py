@@ -1,6 +1,6 @@
 r"""A generative adversarial network (Goodfellow et al., 2014) on MNIST.
 
-    python docs/examples/mnist/gan.py --data FOLDER --seed 0
+    python docs/examples/mnist/gan.py --seed 0
 
 .. math::
     \min_p \max_d\; \mathbb{E}_{p_{data}(x)}[\log d(x)] + \mathbb{E}_{p(x)}[\log(1 - d(x))], \qquad p(x) = \int p(x|z) p(z) dz

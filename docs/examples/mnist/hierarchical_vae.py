@@ -1,6 +1,6 @@
 r"""A variational autoencoder with two layers of latents (Rezende et al., 2014; Burda et al., 2016) on MNIST.
 
-    python docs/examples/mnist/hierarchical_vae.py --data FOLDER --seed 0
+    python docs/examples/mnist/hierarchical_vae.py --seed 0
 
 .. math::
     \log p(x) \ge \mathbb{E}_{q(z_1|x) q(z_2|z_1)}\left[\log\frac{p(x|z_1) p(z_1|z_2) p(z_2)}{q(z_1|x) q(z_2|z_1)}\right]

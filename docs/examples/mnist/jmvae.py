@@ -1,6 +1,6 @@
 r"""JMVAE (Suzuki et al., 2016) on MNIST: a code of two modalities, the digit and its label, that either alone can give.
 
-    python docs/examples/mnist/jmvae.py --data FOLDER --seed 0
+    python docs/examples/mnist/jmvae.py --seed 0
 
 .. math::
     \mathbb{E}_{q(z|x,y)}[\log p(x|z) + \log p(y|z)] - D_{KL}[q(z|x,y) \| p(z)]

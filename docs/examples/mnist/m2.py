@@ -1,6 +1,6 @@
 r"""Semi-supervised learning with the M2 model (Kingma et al., 2014) on MNIST: 100 labels, 60,000 digits without.
 
-    python docs/examples/mnist/m2.py --data FOLDER --seed 0
+    python docs/examples/mnist/m2.py --seed 0
 
 .. math::
     \sum_{x,y} \mathbb{E}_{q(z|x,y)}\left[\log\frac{p(x,y,z)}{q(z|x,y)}\right] + \alpha \log q(y|x)

@@ -1,6 +1,6 @@
 r"""A mixture of normals by expectation maximisation (Dempster et al., 1977) on MNIST, in 20 principal components.
 
-    python docs/examples/mnist/mixture_em.py --data FOLDER --seed 0
+    python docs/examples/mnist/mixture_em.py --seed 0
 
 .. math::
     r_{nk} = p(z=k|x_n), \quad \pi_k = \frac{1}{N}\sum_n r_{nk}, \quad

@@ -1,6 +1,6 @@
 r"""MMD-VAE (Zhao et al., InfoVAE, 2017) on MNIST: the code as a whole is drawn to the prior, not each digit's.
 
-    python docs/examples/mnist/mmd_vae.py --data FOLDER --seed 0
+    python docs/examples/mnist/mmd_vae.py --seed 0
 
 .. math::
     -\mathbb{E}_{q(z|x)}[\log p(x|z)] + \lambda\, D_{MMD^2}\left[\int q(z|x) p_{data}(x) dx \,\|\, p(z)\right]

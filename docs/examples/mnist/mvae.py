@@ -1,6 +1,6 @@
 r"""MVAE (Wu and Goodman, 2018) on MNIST: the posterior of two modalities is a product of experts, so either may be missing.
 
-    python docs/examples/mnist/mvae.py --data FOLDER --seed 0
+    python docs/examples/mnist/mvae.py --seed 0
 
 .. math::
     q(z|x,y) \propto p(z)\, q(z|x)\, q(z|y), \qquad

@@ -1,6 +1,6 @@
 r"""A variational autoencoder (Kingma and Welling, 2014) on MNIST, and an importance-weighted estimate beside its bound.
 
-    python docs/examples/mnist/vae.py --data FOLDER --seed 0
+    python docs/examples/mnist/vae.py --seed 0
 
 .. math::
     -\log p(x) \le D_{KL}[q(z|x) \| p(z)] - \mathbb{E}_{q(z|x)}[\log p(x|z)]

@@ -1,6 +1,6 @@
 r"""The deep variational information bottleneck (Alemi et al., 2017) on MNIST: what a code keeps of a digit, for its label.
 
-    python docs/examples/mnist/vib.py --data FOLDER --seed 0
+    python docs/examples/mnist/vib.py --seed 0
 
 .. math::
     -\mathbb{E}_{p(z|x)}[\log q(y|z)] + \beta\, D_{KL}[p(z|x) \| r(z)]
