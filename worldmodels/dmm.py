@@ -8,7 +8,9 @@ r"""DMM: the Deep Markov Model (deep Kalman smoother), Krishnan, Shalit and Sont
         + \beta D_{KL}[q(z_t|z_{t-1}, h_t) \| p(z_t|z_{t-1})]
 
 The negative evidence bound a frame (their eq. 6), with the gated transition (eq. 7-9), the combiner (section
-"structured inference networks", ST-R) and a weight :math:`\beta` of the divergence that training anneals to 1.
+"structured inference networks", ST-R) and a weight :math:`\beta` of the divergence that training anneals to 1.  With
+``flows`` above 0 the posterior's draw goes through inverse autoregressive flows (Kingma et al. 2016), and the divergence is
+an expectation over that draw.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixyz.distributions import Normal
+from pixyz.distributions import Distribution, Normal, TransformedDistribution
 from pixyz.expression import E, LogProb, Loss, Parameter
+from pixyz.flows import FlowList, InverseAutoregressive, Reverse
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.context import Context, Reads
@@ -43,6 +46,8 @@ class DMMConfig:
         observation: ``"bernoulli"`` (binary or soft-binary features) or ``"gaussian"``.
         dropout: of the RNN's inputs, in training.
         min_scale: the smallest standard deviation.
+        flows: inverse autoregressive flows behind the posterior's normal; 0: none, and the divergence by its formula.
+        flow_hidden: hidden units of each flow's network.
     """
 
     latent: int = 100
@@ -53,6 +58,8 @@ class DMMConfig:
     observation: Observation = "bernoulli"
     dropout: float = 0.1
     min_scale: float = 1e-3
+    flows: int = 0
+    flow_hidden: int = 100
 
 
 class GatedTransition(Normal):
@@ -84,8 +91,10 @@ class Combiner(Normal):
     ``n`` is the number of networks that are summed in ``h``.
     """
 
-    def __init__(self, latent: int, hidden: int, networks: int = 1, min_scale: float = 0.0) -> None:
-        super().__init__("z", ["z_q_prev", "h"], "q", features_shape=[latent])
+    def __init__(
+        self, latent: int, hidden: int, networks: int = 1, min_scale: float = 0.0, var: str = "z", name: str = "q"
+    ) -> None:
+        super().__init__(var, ["z_q_prev", "h"], name, features_shape=[latent])
         self.inner, self.outer = nn.Linear(latent, hidden), nn.Linear(hidden, 2 * latent)
         self.share, self.min_scale = 1.0 / (1 + networks), min_scale
 
@@ -116,13 +125,17 @@ class DMM(StateSpaceModel):
     def __init__(self, size: int, config: DMMConfig | None = None, fission: bool = True) -> None:
         super().__init__()
         config = c = config or DMMConfig()
-        if size < 1:
-            raise PixyzError(f"a frame has at least one feature, got size={size}")
+        if size < 1 or c.flows < 0:
+            raise PixyzError(f"a frame has at least one feature, and flows is a count, got size={size} and flows={c.flows}")
         self.config, self.size = config, size
         self.causal, self.smooths = c.reads == "left", c.reads != "left"
         self.context = Context(size, c.rnn, c.reads, c.dropout)
         self.prior = GatedTransition(c.latent, c.transition, c.min_scale)
-        self.posterior = Combiner(c.latent, c.rnn, len(self.context.cells), c.min_scale)
+        self.posterior: Distribution = Combiner(c.latent, c.rnn, len(self.context.cells), c.min_scale)
+        if c.flows:
+            base = Combiner(c.latent, c.rnn, len(self.context.cells), c.min_scale, "z_base", "q_base")
+            steps = [f for _ in range(c.flows) for f in (InverseAutoregressive(c.latent, c.flow_hidden), Reverse(c.latent))]
+            self.posterior = TransformedDistribution(base, FlowList(steps), "z", name="q")
         layers = [c.latent, c.emission, c.emission, size]
         self.emission = emission_of(c.observation, "x", ["z"], layers, c.min_scale)
         self.z_0, self.z_q_0 = nn.Parameter(torch.zeros(c.latent)), nn.Parameter(torch.zeros(c.latent))
@@ -132,7 +145,8 @@ class DMM(StateSpaceModel):
             also=["h"] if self.causal else [], fission=fission,
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
-        cost, kl = E(q, -LogProb(p_x)).named("rec"), KullbackLeibler(q, p_z).named("kl")
+        kl = E(q, LogProb(q) - LogProb(p_z)) if c.flows else KullbackLeibler(q, p_z)
+        cost, kl = E(q, -LogProb(p_x)).named("rec"), kl.named("kl")
         weight = E(q, LogProb(p_x) + LogProb(p_z) - LogProb(q))
 
         def over_time(step: Loss, reduction: str) -> Loss:

@@ -7,6 +7,7 @@ preprocessing), ``normalization``, ``planar``, ``conv``; made of these: ``compos
 """
 
 from pixyz import compat
+from pixyz.flows.autoregressive import InverseAutoregressive
 from pixyz.flows.compositions import NICE, DiagonalScale, RealNVP
 from pixyz.flows.conv import ChannelConv
 from pixyz.flows.coupling import AdditiveCoupling, AffineCoupling
@@ -19,8 +20,8 @@ from pixyz.flows.zuko import ZukoFlow
 
 __all__ = [
     "NICE", "ActNorm2d", "AdditiveCoupling", "AffineCoupling", "BatchNorm1d", "BatchNorm2d", "ChannelConv",
-    "DiagonalScale", "FactorOut", "Flatten", "Flow", "FlowList", "Glow", "Permutation", "PlanarFlow", "Preprocess",
-    "RealNVP", "RealNVP2d", "Reverse", "Shuffle", "Squeeze", "Unsqueeze", "ZukoFlow",
+    "DiagonalScale", "FactorOut", "Flatten", "Flow", "FlowList", "Glow", "InverseAutoregressive", "Permutation", "PlanarFlow",
+    "Preprocess", "RealNVP", "RealNVP2d", "Reverse", "Shuffle", "Squeeze", "Unsqueeze", "ZukoFlow",
 ]
 
 compat.serve(__name__)

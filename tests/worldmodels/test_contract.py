@@ -29,8 +29,8 @@ from worldmodels.vrnn import VRNN, VRNNConfig
 T, B, D, A = 6, 4, 3, 2
 
 
-def dmm(reads: str, observation: str = "bernoulli") -> Callable[[bool], StateSpaceModel]:
-    config = DMMConfig(3, 5, 4, 6, reads, observation, dropout=0.0)  # type: ignore[arg-type]
+def dmm(reads: str, observation: str = "bernoulli", flows: int = 0) -> Callable[[bool], StateSpaceModel]:
+    config = DMMConfig(3, 5, 4, 6, reads, observation, dropout=0.0, flows=flows, flow_hidden=5)  # type: ignore[arg-type]
     return lambda fission: DMM(D, config, fission)
 
 
@@ -44,6 +44,7 @@ def rssm(latent: str, vectors: str = "symlog") -> Callable[[bool], StateSpaceMod
 MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "dmm": dmm("right"),
     "dmm_filter": dmm("left"),
+    "dmm_flows": dmm("left", "gaussian", 2),
     "dmm_both": dmm("both", "gaussian"),
     "vrnn": lambda fission: VRNN(D, VRNNConfig(3, 5, 8), fission),
     "td_vae": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4), fission),
