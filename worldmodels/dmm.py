@@ -145,7 +145,7 @@ class DMM(StateSpaceModel):
             also=["h"] if self.causal else [], fission=fission,
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
-        kl = E(q, LogProb(q) - LogProb(p_z)) if c.flows else KullbackLeibler(q, p_z)
+        kl: Loss = E(q, LogProb(q) - LogProb(p_z)) if c.flows else KullbackLeibler(q, p_z)
         cost, kl = E(q, -LogProb(p_x)).named("rec"), kl.named("kl")
         weight = E(q, LogProb(p_x) + LogProb(p_z) - LogProb(q))
 

@@ -45,7 +45,7 @@ class InverseAutoregressive(Flow):
 
     def __init__(self, in_features: int, hidden: int = 64) -> None:
         if in_features < 2 or hidden < 1:
-            raise PixyzError(f"an autoregressive flow needs at least 2 features and a hidden unit, got {in_features} and {hidden}")
+            raise PixyzError(f"an autoregressive flow needs 2 features or more and a hidden unit, got {in_features} and {hidden}")
         super().__init__(in_features)
         feature, unit = torch.arange(in_features), torch.arange(hidden) % (in_features - 1)
         self.first = MaskedLinear(unit[:, None] >= feature[None, :])  # unit j reads the features up to its number
