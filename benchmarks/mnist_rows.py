@@ -6,8 +6,10 @@
 Sizes and epochs are those of pixyzoo's notebooks (VRNN: z 64, h 100, 10 epochs, test 173.74; DMM: z 16, h 32, 5 epochs,
 test 183.39), and so is what is measured: grey values as targets, nats summed over rows and pixels, a mean over digits.  What
 differs from them: Adam at 1e-3 and batches of 128 for both (the DMM's has RMSprop at 5e-4, the VRNN's batches of 256); the
-DMM's transition is gated and its RNN reads backward (theirs: an MLP, both directions).  ``test_bound`` is the negative evidence bound of the 10,000 test digits, KL by formula, one draw each, a mean
-over digits.  Appends a JSON line to ``results/mnist_rows.jsonl``.
+DMM's transition is gated and its RNN reads backward (theirs: an MLP, both directions).
+
+``test_bound`` is the negative evidence bound of the 10,000 test digits, KL by formula, one draw each, a mean over digits.
+Appends a JSON line to ``results/mnist_rows.jsonl``.
 """
 
 from __future__ import annotations
