@@ -103,7 +103,7 @@ def broken(episode, key, step, value):
 @pytest.mark.parametrize(("key", "step", "value", "text"), [
     ("x", 3, np.nan, "expected a finite number, got nan"), ("y", 0, np.inf, "expected a finite number, got inf"),
     ("action", 2, -np.inf, "expected a finite number, got -inf"), ("reward", 6, np.nan, "expected a finite number"),
-    ("x", 1, 1e9, "expected at most 1e.06, got 1e.09"), ("is_first", 4, True, "only at the first row"),
+    ("x", 1, 1e9, r"expected at most 1e\+06 \(largest=\), got 1e\+09"), ("is_first", 4, True, "only at the first row"),
     ("is_first", 0, False, "expected at the first row"), ("is_last", 2, True, "only at the last row"),
     ("is_terminal", 2, True, "only at the last row"),
 ])

@@ -156,11 +156,12 @@ def test_a_killed_writer_leaves_no_folder_of_that_name(tmp_path):
         "        for e in list(super().__iter__()):\n"
         "            yield e; time.sleep(0.02)\n"
         "data = Slow([make_episode('e', {'x': np.zeros(9)})] * 500)\n"
-        "print('go', flush=True); write_npz(data, pathlib.Path(sys.argv[1]))"
+        "print([m for m in ('h5py', 'pyarrow', 'av', 'scipy') if m in sys.modules], flush=True)\n"
+        "write_npz(data, pathlib.Path(sys.argv[1]))"
     )
     log = tmp_path / "log"
     with subprocess.Popen([sys.executable, "-c", code, str(log)], stdout=subprocess.PIPE, cwd=os.getcwd()) as writer:
-        assert writer.stdout.readline() == b"go\n"
+        assert writer.stdout.readline() == b"[]\n"  # the extra's packages are imported where they are needed
         waited = time.monotonic() + 20
         while not any(tmp_path.rglob("00003.npz")) and time.monotonic() < waited:
             time.sleep(0.01)
@@ -238,6 +239,18 @@ def test_csv_files_need_a_map(tmp_path):
         assert read_episodes(path, columns=Columns({"x": ["y"]}))[0]["x"].tolist() == [[2], [4]]
     (tmp_path / "columns.json").write_text(json.dumps({"observations": {"p": ["x", "y"]}}))
     assert read_episodes(tmp_path)[0]["p"].tolist() == read_episodes(tmp_path / "a.csv")[0]["p"].tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(("name", "package"), [("minari", "h5py"), ("lerobot", "pyarrow"), ("lerobot", "av")])
+def test_a_missing_package_is_named(name, package, tmp_path, monkeypatch):
+    FORMATS[name][0](recording(), tmp_path / "log")
+    for module in [m for m in sys.modules if m.split(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    for call in (lambda: FORMATS[name][1](tmp_path / "log"), lambda: FORMATS[name][0](recording(), tmp_path / "new")):
+        with pytest.raises(DataError, match=rf"needs the package {package}: pip install 'pixyz-worldmodels\[data\]'"):
+            call()
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_is_no_data_is_named(tmp_path):

@@ -37,6 +37,7 @@ from worldmodels.data.download import unzipped_sha256
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PIXYZ_DATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path / "cache"
 
 

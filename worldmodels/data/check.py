@@ -95,7 +95,8 @@ def _of(episode: Episode, largest: float) -> Iterator[Problem]:
             # the absolute value of NaN compares false with everything
             finite = np.isfinite(series)
             yield from _first(episode, key, series, ~finite, "expected a finite number")
-            yield from _first(episode, key, series, finite & ~(np.abs(series) <= largest), f"expected at most {largest:g}")
+            large = finite & ~(np.abs(series) <= largest)
+            yield from _first(episode, key, series, large, f"expected at most {largest:g} (largest=)")
     for flag in FLAGS:
         rows = np.flatnonzero(episode[flag])
         wrong = rows[rows > 0] if flag == "is_first" else rows[rows < len(episode) - 1]

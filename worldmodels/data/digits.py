@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from worldmodels.data.download import Source, fetch, unzipped_sha256
 from worldmodels.data.episodes import Array
 from worldmodels.data.errors import DataError
+from worldmodels.data.folders import reading
 
 Part = Literal["train", "test"]
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -65,11 +65,8 @@ def _read(part: str, kind: str, folder: str | Path | None, verify: bool) -> Arra
         file = Path(folder).expanduser() / name
     else:
         file = fetch(Source(f"mnist/{name}", MIRROR + name, sha256, LICENCE, size, unzipped_sha256), folder)
-    try:
-        with gzip.open(file) as opened:
-            content = opened.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file}: expected a gzip file of MNIST's form: {error}") from None
+    with reading(f"{file}: expected a gzip file of MNIST's form"), gzip.open(file) as opened:
+        content = opened.read()
     rank = 3 if kind == IMAGES else 1
     shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank]) if len(content) >= 4 + 4 * rank else ()
     if content[:4] != bytes([0, 0, 8, rank]) or len(content) != 4 + 4 * rank + math.prod(shape):

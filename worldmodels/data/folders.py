@@ -48,6 +48,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def reading(expected: str) -> Iterator[None]:
+    """Parsers of damaged files raise anything: it becomes a :class:`DataError` that begins with ``expected``."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{expected}: {type(error).__name__}: {error}") from error
+
+
 def need(package: str, what: str) -> Any:
     """A package of the extra ``data``.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from worldmodels.data.episodes import Array
 from worldmodels.data.errors import DataError
-from worldmodels.data.folders import need
+from worldmodels.data.folders import need, reading
 
 FORMATS = {1: "gray", 3: "rgb24"}
 Size = tuple[int, int] | None
@@ -27,11 +27,8 @@ def decode_images(encoded: Sequence[bytes], channels: int, where: str, size: Siz
     av = need("av", "reading images")
     found: list[Array] = []
     for step, content in enumerate(encoded):
-        try:
-            with av.open(io.BytesIO(content)) as file:
-                image = _array(next(file.decode(video=0)), channels, size)
-        except (OSError, ValueError, StopIteration, IndexError) as error:
-            raise DataError(f"{where}, step {step}: expected a PNG or JPEG image: {error or type(error).__name__}") from None
+        with reading(f"{where}, step {step}: expected a PNG or JPEG image"), av.open(io.BytesIO(content)) as file:
+            image = _array(next(iter(file.decode(video=0))), channels, size)
         if found and image.shape != found[0].shape:
             raise DataError(f"{where}, step {step}: expected an image of {list(found[0].shape)}, got {list(image.shape)}")
         found.append(image)
@@ -67,19 +64,16 @@ def read_video(file: Path, start: float, rate: float, steps: int, channels: int,
     """
     av = need("av", "reading videos")
     found: list[Array | None] = [None] * steps
-    try:
-        with av.open(str(file)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            container.seek(max(0, int(start / stream.time_base)), stream=stream)
-            for frame in container.decode(stream):
-                step = round((frame.time - start) * rate)
-                if step >= steps:
-                    break
-                if step >= 0:
-                    found[step] = _array(frame, channels, size)
-    except (OSError, ValueError, IndexError, TypeError) as error:
-        raise DataError(f"{where}: expected a video in {file}: {error or type(error).__name__}") from None
+    with reading(f"{where}: expected a video in {file}"), av.open(str(file)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        container.seek(max(0, int(start / stream.time_base)), stream=stream)
+        for frame in container.decode(stream):
+            step = round((frame.time - start) * rate)
+            if step >= steps:
+                break
+            if step >= 0:
+                found[step] = _array(frame, channels, size)
     missing = [step for step, image in enumerate(found) if image is None]
     if missing:
         raise DataError(f"{where}, step {missing[0]}: {file} has no such frame ({len(missing)} of {steps} are missing)")

@@ -24,7 +24,7 @@ import numpy as np
 
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
-from worldmodels.data.folders import need, variables
+from worldmodels.data.folders import need, reading, variables
 from worldmodels.data.frames import Size, decode_images, read_video
 from worldmodels.data.log import make_episode
 
@@ -33,7 +33,7 @@ INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 Feature = dict[str, Any]
 
 
-def read_lerobot(folder: Path, keys: Sequence[str] | None = None, image_size: Size = None) -> Episodes:
+def read_lerobot(folder: str | Path, keys: Sequence[str] | None = None, image_size: Size = None) -> Episodes:
     """A LeRobot data set of version 3.
 
     Args:
@@ -45,7 +45,11 @@ def read_lerobot(folder: Path, keys: Sequence[str] | None = None, image_size: Si
         DataError: the folder is damaged or of an older version; names file, episode, step and key.
     """
     folder = Path(folder)
-    info = _info(folder)
+    with reading(f"{folder}: expected LeRobot's format"):
+        return _read(folder, _info(folder), keys, image_size)
+
+
+def _read(folder: Path, info: dict[str, Any], keys: Sequence[str] | None, image_size: Size) -> Episodes:
     features: dict[str, Feature] = info["features"]
     names = _names(features, str(folder / INFO))
     if unknown := [k for k in keys or () if k not in names]:
@@ -61,12 +65,10 @@ def read_lerobot(folder: Path, keys: Sequence[str] | None = None, image_size: Si
 
 
 def _info(folder: Path) -> dict[str, Any]:
-    try:
+    with reading(f"{folder / INFO}: expected LeRobot's description of data"):
         info: dict[str, Any] = json.loads((folder / INFO).read_text(encoding="utf-8"))
         version = str(info["codebase_version"])
         missing = [k for k in ("fps", "features", "data_path") if k not in info]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / INFO}: expected LeRobot's description of data: {type(error).__name__}: {error}") from None
     if not version.startswith("v3."):
         raise DataError(f"{folder / INFO}: expected LeRobot's format v3.0, got {version}; convert it by lerobot's own script: "
                         "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=NAME")
@@ -90,11 +92,9 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
         raise DataError(f"{folder / META}: expected parquet files that describe the episodes, found none")
     rows: list[dict[str, Any]] = []
     for file in files:
-        try:
+        with reading(f"{file}: expected a parquet file"):
             columns = [c for c in parquet.read_schema(file).names if not c.startswith("stats/")]
             rows += parquet.read_table(file, columns=columns, page_checksum_verification=True).to_pylist()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise DataError(f"{file}: expected a parquet file: {error}") from None
         needed = {"episode_index", "length", "data/chunk_index", "data/file_index"}
         if not needed <= set(columns):
             raise DataError(f"{file}: lacks the columns {sorted(needed - set(columns))}")
@@ -114,11 +114,9 @@ class _Reader:
         parquet = need("pyarrow.parquet", "reading LeRobot's data sets")
         nexts = [f"next.{k}" for k in ("reward", "done", "success", "terminated", "truncated")]
         wanted = ["frame_index", "episode_index", "action", *nexts, *self.wanted.values()]
-        try:
+        with reading(f"{file}: expected a parquet file"):
             there = parquet.read_schema(file).names
             return parquet.read_table(file, columns=[c for c in wanted if c in there], page_checksum_verification=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise DataError(f"{file}: expected a parquet file: {error}") from None
 
     def episode(self, row: dict[str, Any]) -> Episode:
         number, steps = int(row["episode_index"]), int(row["length"])
@@ -179,10 +177,8 @@ class _Reader:
         shape = tuple(self.features.get(name, {}).get("shape", ()))
         while hasattr(values, "flatten") and hasattr(values.type, "value_type"):
             values = values.flatten()
-        try:
+        with reading(f"{where}: expected numbers, got the type {values.type}"):
             found: Array = values.to_numpy(zero_copy_only=False)
-        except (ValueError, NotImplementedError, RuntimeError) as error:
-            raise DataError(f"{where}: expected numbers, got the type {values.type}: {error}") from None
         if found.dtype.kind not in "fiub" or len(found) != steps * int(np.prod(shape or (1,))):
             raise DataError(f"{where}: expected {list(shape)} numbers a frame, got {len(found) / steps:g} of type {found.dtype}")
         return found.reshape(steps, -1) if len(shape) and np.prod(shape) > 1 else found

@@ -21,7 +21,7 @@ FILES, MEGABYTES = 1000, 100  # files in a chunk; size of a data file
 Feature = dict[str, Any]
 
 
-def write_lerobot(data: Episodes, folder: Path, fps: float | None = None, task: str = "none") -> Path:
+def write_lerobot(data: Episodes, folder: str | Path, fps: float | None = None, task: str = "none") -> Path:
     """Write ``data`` as a LeRobot data set into an empty or new folder.
 
     Images ``[T, H, W, C]`` uint8 become ``observation.images.KEY``, one H.264 video an episode (lossy); other observations

@@ -17,7 +17,7 @@ import numpy as np
 
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
-from worldmodels.data.folders import fresh_folder, need, variables
+from worldmodels.data.folders import fresh_folder, need, reading, variables
 from worldmodels.data.frames import decode_images
 from worldmodels.data.log import make_episode
 
@@ -26,12 +26,12 @@ STEPS = ("actions", "rewards", "terminations", "truncations")
 Space = dict[str, Any]
 
 
-def minari_folder(folder: Path) -> Path | None:
+def minari_folder(folder: str | Path) -> Path | None:
     """The folder with the metadata: ``folder`` or its ``data``; None if there is none."""
     return next((f for f in (Path(folder) / "data", Path(folder)) if (f / FILE).exists()), None)
 
 
-def read_minari(folder: Path, keys: Sequence[str] | None = None) -> Episodes:
+def read_minari(folder: str | Path, keys: Sequence[str] | None = None) -> Episodes:
     """A Minari data set in HDF5.
 
     Observations of nested dicts are called by their path, joined by ``_``; a bare Box is called ``"observation"``.  Discrete
@@ -48,22 +48,15 @@ def read_minari(folder: Path, keys: Sequence[str] | None = None) -> Episodes:
     place = minari_folder(folder)
     if place is None:
         raise DataError(f"{folder}: expected data/{FILE} and data/{ABOUT}, Minari's HDF5 files, found no {FILE}")
-    try:
+    with reading(f"{place / ABOUT}: expected Minari's metadata"):
         about: dict[str, Any] = json.loads((place / ABOUT).read_text(encoding="utf-8"))
         seen, acted = (json.loads(about[k]) if k in about else None for k in ("observation_space", "action_space"))
         total = int(about.get("total_episodes", -1))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{place / ABOUT}: expected Minari's metadata: {type(error).__name__}: {error}") from None
-    try:
-        with h5py.File(place / FILE, "r") as file:
-            groups = {int(m[1]): name for name in file if (m := re.fullmatch(r"episode_(\d+)", name))}
-            if total not in (-1, len(groups)) or not groups:
-                raise DataError(f"{place / FILE}: expected {total} episodes as {ABOUT} says, found {len(groups)}")
-            episodes = [_episode(str(place / FILE), file[groups[i]], seen, acted, keys) for i in sorted(groups)]
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{place / FILE}: expected Minari's episodes: {type(error).__name__}: {error}") from None
+    with reading(f"{place / FILE}: expected Minari's episodes"), h5py.File(place / FILE, "r") as file:
+        groups = {int(m[1]): name for name in file if (m := re.fullmatch(r"episode_(\d+)", name))}
+        if total not in (-1, len(groups)) or not groups:
+            raise DataError(f"{place / FILE}: expected {total} episodes as {ABOUT} says, found {len(groups)}")
+        episodes = [_episode(str(place / FILE), file[groups[i]], seen, acted, keys) for i in sorted(groups)]
     return Episodes(episodes, about.get("rate"), str(folder))
 
 
@@ -129,7 +122,7 @@ def _values(node: Any, space: Space | None, where: str) -> Array:
     return values if len(shape) in (0, 1, 3) else values.reshape(len(values), -1)
 
 
-def write_minari(data: Episodes, folder: Path, dataset_id: str | None = None) -> Path:
+def write_minari(data: Episodes, folder: str | Path, dataset_id: str | None = None) -> Path:
     """Write ``data`` as a Minari data set into an empty or new folder; images are not compressed by JPEG.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 from worldmodels.data.download import Source, fetch
 from worldmodels.data.episodes import Array, Episodes
 from worldmodels.data.errors import DataError
-from worldmodels.data.folders import need
+from worldmodels.data.folders import need, reading
 from worldmodels.data.log import make_episode
 
 Music = Literal["jsb", "nottingham", "piano_midi", "musedata"]
@@ -73,11 +73,9 @@ def _matlab(file: Path) -> dict[str, list[Array]]:
     io = need("scipy.io", "reading .mat files")
     if not file.is_file():
         raise DataError(f"{file}: no such file; it is to be had from {FOLDER}")
-    try:
+    with reading(f"{file}: expected traindata, validdata and testdata"):
         held: dict[str, Any] = io.loadmat(file)
         found = {part: [np.asarray(roll, np.float32) for roll in held[f"{part}data"].ravel()] for part in COUNTS}
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        raise DataError(f"{file}: expected traindata, validdata and testdata: {type(error).__name__}: {error}") from None
     for part, rolls in found.items():
         for i, roll in enumerate(rolls):
             if roll.ndim != 2 or roll.shape[1] != KEYS or not len(roll) or not np.isin(roll, (0, 1)).all():

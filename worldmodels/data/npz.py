@@ -9,7 +9,6 @@ of the steps between them.
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ import numpy as np
 
 from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
 from worldmodels.data.errors import DataError
-from worldmodels.data.folders import fresh_folder
+from worldmodels.data.folders import fresh_folder, reading
 from worldmodels.data.log import make_episode
 
 ENDS = ("terminated", "truncated", "discount")
 
 
-def write_npz(data: Episodes, folder: Path) -> Path:
+def write_npz(data: Episodes, folder: str | Path) -> Path:
     """One file an episode, ``00000.npz`` and so on, into an empty or new folder.
 
     Raises:
@@ -38,7 +37,7 @@ def write_npz(data: Episodes, folder: Path) -> Path:
     return Path(folder)
 
 
-def read_npz(folder: Path, rate: float | None = None) -> Episodes:
+def read_npz(folder: str | Path, rate: float | None = None) -> Episodes:
     """All ``.npz`` files of a folder, by name, as episodes; one that ends or starts again inside is cut there.
 
     Discrete actions (whole numbers ``[T]``) become one-hot, as many as the largest of all files asks for.
@@ -56,11 +55,8 @@ def read_npz(folder: Path, rate: float | None = None) -> Episodes:
 
 
 def _arrays(file: Path) -> dict[str, Array]:
-    try:
-        with np.load(file, allow_pickle=False) as found:
-            return {k: found[k] for k in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, RuntimeError) as error:
-        raise DataError(f"{file}: expected arrays of one episode: {type(error).__name__}: {error}") from None
+    with reading(f"{file}: expected arrays of one episode"), np.load(file, allow_pickle=False) as found:
+        return {k: found[k] for k in found.files}
 
 
 def _episodes(file: Path, values: dict[str, Array], actions: int | None) -> list[Episode]:

@@ -23,7 +23,7 @@ EXAMPLE = '{"observations": {"position": ["q1", "q2"]}, "action": ["u"], "rate":
 
 def read_episodes(
     path: str | Path, format: Format = "auto", columns: Columns | None = None, on_bad: Literal["refuse", "drop"] = "refuse",
-    keys: Sequence[str] | None = None, image_size: Size = None,
+    keys: Sequence[str] | None = None, image_size: Size = None, largest: float = 1e6,
 ) -> Episodes:
     """The episodes of a folder or file, without bad values.
 
@@ -33,7 +33,8 @@ def read_episodes(
         format: its form; ``"auto"`` looks for these in this order.
         columns: what the columns of CSV files mean; if None, ``columns.json`` beside them says it
             (:meth:`Columns.read <worldmodels.data.Columns.read>`).
-        on_bad: what is done with episodes that have a problem (:func:`~worldmodels.data.checked`).
+        on_bad, largest: what is done with episodes that have a problem, and which numbers are one
+            (:func:`~worldmodels.data.checked`).
         keys: the observations to read; all if None.
         image_size: (height, width) that the images of a LeRobot data set are scaled to while they are read.
 
@@ -47,11 +48,11 @@ def read_episodes(
         raise DataError(f"{path}: no such file or folder")
     kind = _kind(path, columns) if format == "auto" else format
     if kind == "lerobot":
-        return checked(read_lerobot(path, keys, image_size), on_bad)
+        return checked(read_lerobot(path, keys, image_size), on_bad, largest=largest)
     if image_size is not None:
         raise DataError(f"{path}: image_size is for LeRobot's data sets, this is one of the form {kind!r}")
     if kind == "minari":
-        return checked(read_minari(path, keys), on_bad)
+        return checked(read_minari(path, keys), on_bad, largest=largest)
     if kind == "csv":
         folder = path if path.is_dir() else path.parent
         if columns is None and not (folder / MAP).exists():
@@ -60,7 +61,7 @@ def read_episodes(
         data = read_csv(path, columns or Columns.read(folder / MAP))
     else:
         data = read_store(path) if kind == "store" else read_npz(path)
-    return checked(data.select(keys) if keys else data, on_bad)
+    return checked(data.select(keys) if keys else data, on_bad, largest=largest)
 
 
 def _kind(path: Path, columns: Columns | None) -> str:

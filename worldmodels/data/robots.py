@@ -9,8 +9,7 @@ import numpy as np
 
 from worldmodels.data.download import Source, cache_folder, fetch
 from worldmodels.data.episodes import Array, Episodes
-from worldmodels.data.errors import DataError
-from worldmodels.data.folders import need
+from worldmodels.data.folders import need, reading
 from worldmodels.data.log import make_episode
 from worldmodels.data.table import Columns, read_csv
 
@@ -66,16 +65,14 @@ def wall_following(folder: str | Path | None = None) -> Episodes:
 
 def _arm_arrays(file: Path) -> tuple[Array, Array, Array]:
     """Positions, velocities and torques from the ``.mat`` file, or from an ``.npz`` file with ``q``, ``qd``, ``tau``."""
-    try:
+    with reading(f"{file}: expected SARCOS's test set"):
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as held:
                 q, qd, tau = held["q"], held["qd"], held["tau"]
         else:
             table = need("scipy.io", "reading .mat files").loadmat(file)["sarcos_inv_test"]
             q, qd, tau = (table[:, i * JOINTS : (i + 1) * JOINTS] for i in (0, 1, 3))
-    except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError) as error:
-        raise DataError(f"{file}: expected SARCOS's test set: {type(error).__name__}: {error}") from None
-    return q.astype(np.float32), qd.astype(np.float32), tau.astype(np.float32)
+        return q.astype(np.float32), qd.astype(np.float32), tau.astype(np.float32)
 
 
 def _arm_sha256(file: Path) -> str:

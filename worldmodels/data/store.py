@@ -15,12 +15,12 @@ import numpy as np
 
 from worldmodels.data.episodes import FLAGS, Episode, Episodes
 from worldmodels.data.errors import DataError
-from worldmodels.data.folders import fresh_folder
+from worldmodels.data.folders import fresh_folder, reading
 
 INDEX, FORMAT = "episodes.json", 1
 
 
-def write_store(data: Episodes, folder: Path) -> Path:
+def write_store(data: Episodes, folder: str | Path) -> Path:
     """Write ``data`` into an empty or new folder, an episode at a time.
 
     Raises:
@@ -39,14 +39,14 @@ def write_store(data: Episodes, folder: Path) -> Path:
     return Path(folder)
 
 
-def read_store(folder: Path) -> Episodes:
+def read_store(folder: str | Path) -> Episodes:
     """Open a folder that :func:`write_store` wrote; its arrays are read from the disk as they are used.
 
     Raises:
         DataError: the folder is damaged.
     """
     folder = Path(folder)
-    try:
+    with reading(f"{folder / INDEX}: expected a data set in this folder"):
         index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if index["format"] != FORMAT:
             raise ValueError(f"its format is {index['format']}, this version reads {FORMAT}")
@@ -55,8 +55,6 @@ def read_store(folder: Path) -> Episodes:
             raise ValueError(f"it lacks the keys {missing}")
         arrays = {k: np.load(folder / _file(k), mmap_mode="r", allow_pickle=False) for k in index["keys"]}
         lengths = [int(n) for _, n in index["episodes"]]
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise DataError(f"{folder / INDEX}: expected a data set in this folder: {type(error).__name__}: {error}") from None
     short = [f"{_file(k)} has {len(v)}" for k, v in arrays.items() if len(v) != sum(lengths)]
     if short or min(lengths, default=0) < 1:
         raise DataError(f"{folder} is damaged: expected {sum(lengths)} rows in each file and none of 0 in an episode; {short}")

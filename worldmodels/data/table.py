@@ -51,7 +51,7 @@ class Columns:
             raise DataError(f"choices are the names in one column of actions, got the columns {list(self.action)}")
 
     @classmethod
-    def read(cls, file: Path) -> Columns:
+    def read(cls, file: str | Path) -> Columns:
         """A column map from a JSON file with these names.
 
         Raises:
@@ -68,7 +68,7 @@ class Columns:
         return [*(c for names in self.observations.values() for c in names), *self.action, *more]
 
 
-def read_csv(source: Path, columns: Columns) -> Episodes:
+def read_csv(source: str | Path, columns: Columns) -> Episodes:
     """A CSV file, or all ``.csv`` files of a folder by name.
 
     Raises:
