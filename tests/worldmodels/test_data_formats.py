@@ -331,7 +331,7 @@ def test_lerobot_of_other_programs(tmp_path):
     pq.write_table(table, tmp_path / "log/data/chunk-000/file-000.parquet")
     number = {"dtype": "int64", "shape": [1]}
     info["features"] = {
-        "observation.images.top": {"dtype": "image", "shape": [8, 6, 3]}, "action": number,
+        "observation.images.top": {"dtype": "image", "shape": [3, 8, 6]}, "action": number,
         "observation.state.q": {"dtype": "float32", "shape": [4]}, "observation.note": {"dtype": "string", "shape": [1]},
         "observation.images.camera": info["features"]["observation.images.camera"],
     }

@@ -67,6 +67,14 @@ def test_minari_made_by_hand(tmp_path):
     assert e["reward"].tolist() == [0, 1, 1, 1] and e["is_terminal"].tolist() == [0, 0, 0, 1]
 
 
+def test_minari_without_spaces(tmp_path):
+    folder = farama(tmp_path / "a", {"": np.arange(4)}, None)
+    file = folder / "data" / "metadata.json"
+    file.write_text(json.dumps({"total_episodes": 1, "env_spec": "{}"}))
+    (e,) = read_minari(folder / "data")
+    assert e["observation"][:, 0].tolist() == [0, 1, 2, 3] and e["action"].argmax(1)[:3].tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize(("changes", "text"), [
     (dict(rewards=None), r"lacks \['rewards'\]"), (dict(rewards=np.ones(2)), "one number of steps .*'rewards': 2"),
     (dict(observations=np.ones((3, 2))), "'observation': 2"),

@@ -25,7 +25,7 @@ import numpy as np
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import need, reading, variables
-from worldmodels.data.frames import Size, decode_images, read_video
+from worldmodels.data.frames import FORMATS, Size, decode_images, read_video
 from worldmodels.data.log import make_episode
 
 INFO, META = "meta/info.json", "meta/episodes"
@@ -152,20 +152,22 @@ class _Reader:
 
     def _series(self, table: Any, row: dict[str, Any], feature: str, where: str) -> Array:
         about = self.features[feature]
-        if (about.get("info") or {}).get("is_depth_map") or (about.get("info") or {}).get("video.is_depth_map"):
+        more = {**(about.get("video_info") or {}), **(about.get("info") or {})}
+        if more.get("is_depth_map") or more.get("video.is_depth_map"):
             raise DataError(f"{where}: depth maps are not read; leave {feature} out by keys=")
         shape = tuple(about["shape"])
+        channels = shape[-1] if shape[-1] in FORMATS else shape[0]  # some name them first; videos have them last
         if about["dtype"] == "video":
             place: dict[str, Any] = {k: row.get(f"videos/{feature}/{k}") for k in ("chunk_index", "file_index", "from_timestamp")}
             if None in place.values():
                 raise DataError(f"{where}: {META} does not say where its video is")
             path = self.folder / self.info["video_path"].format(video_key=feature, **place)
             start, rate, steps = place["from_timestamp"], self.info["fps"], int(row["length"])
-            return read_video(path, start, rate, steps, shape[-1], where, self.size)
+            return read_video(path, start, rate, steps, channels, where, self.size)
         if feature not in table.column_names:
             raise DataError(f"{where}: the file has no column {feature}")
         if about["dtype"] == "image":
-            return decode_images([v["bytes"] or b"" for v in table[feature].to_pylist()], shape[-1], where, self.size)
+            return decode_images([v["bytes"] or b"" for v in table[feature].to_pylist()], channels, where, self.size)
         return self._column(table, feature, where)
 
     def _column(self, table: Any, name: str, where: str) -> Array:

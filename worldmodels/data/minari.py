@@ -35,7 +35,7 @@ def read_minari(folder: str | Path, keys: Sequence[str] | None = None) -> Episod
     """A Minari data set in HDF5.
 
     Observations of nested dicts are called by their path, joined by ``_``; a bare Box is called ``"observation"``.  Discrete
-    observations and actions become one-hot, images stored as JPEG are decoded, boxes of other ranks are flattened.
+    observations and actions become one-hot, images ``[H, W, C]`` stored as JPEG are decoded, other boxes are flattened.
 
     Args:
         folder: the data set's folder, or its ``data``.
@@ -56,8 +56,16 @@ def read_minari(folder: str | Path, keys: Sequence[str] | None = None) -> Episod
         groups = {int(m[1]): name for name in file if (m := re.fullmatch(r"episode_(\d+)", name))}
         if total not in (-1, len(groups)) or not groups:
             raise DataError(f"{place / FILE}: expected {total} episodes as {ABOUT} says, found {len(groups)}")
+        acted = acted or _actions([file[name]["actions"] for name in groups.values()])
         episodes = [_episode(str(place / FILE), file[groups[i]], seen, acted, keys) for i in sorted(groups)]
     return Episodes(episodes, about.get("rate"), str(folder))
+
+
+def _actions(nodes: Sequence[Any]) -> Space | None:
+    """The space of discrete actions where the metadata gives none."""
+    if not all(hasattr(n, "dtype") and n.ndim == 1 and n.dtype.kind in "iu" for n in nodes):
+        return None
+    return {"type": "Discrete", "n": 1 + max(int(np.max(n[()], initial=0)) for n in nodes)}
 
 
 def _episode(file: str, group: Any, seen: Space | None, acted: Space | None, keys: Sequence[str] | None) -> Episode:
@@ -101,11 +109,10 @@ def _leaves(node: Any, space: Space | None, path: str) -> Iterator[tuple[str, tu
 
 def _values(node: Any, space: Space | None, where: str) -> Array:
     """Numbers or images ``[T, ...]``."""
-    space = space or {"type": "Discrete" if node.ndim == 1 and node.dtype.kind in "iu" else "Box", "shape": node.shape[1:]}
+    space = space or {"type": "Box", "shape": node.shape[1:]}
     kind = space["type"]
     if kind == "Discrete":
-        given = np.asarray(node[()]) - int(space.get("start", 0))
-        size = int(space.get("n", given.max(initial=0) + 1))
+        given, size = np.asarray(node[()]) - int(space.get("start", 0)), int(space["n"])
         wrong = np.flatnonzero((given < 0) | (given >= size))
         if len(wrong):
             raise DataError(f"{where}, step {wrong[0]}: expected 0 to {size - 1}, got {given[wrong[0]]}")
