@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from agents.rundir import origin
+from worldmodels.data import oscillators
 from worldmodels.dmm import DMM, DMMConfig
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.td_vae import TDVAE, TDVAEConfig
@@ -34,29 +35,7 @@ from worldmodels.types import State
 
 RESULTS = Path(__file__).parent / "results" / "oscillator.jsonl"
 SEEN, AHEAD, WINDOW = 100, 140, 40
-NOISE, JUMP = 0.1, 5
-
-
-def oscillators(count: int, steps: int, draw: torch.Generator, slow: float, fast: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What is seen ``[T, N, 1]``, the phase of position and velocity ``[T, N]``, the frequency ``[N]`` (rad a step)."""
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, generator=draw)
-
-    rate, size, phase = uniform(slow, fast), uniform(0.8, 1.2), uniform(0.0, 2 * math.pi)
-    position, velocity = size * torch.cos(phase), -size * torch.sin(phase)
-    seen, phases = [], []
-    for _ in range(steps):
-        position, velocity = (
-            torch.cos(rate) * position + torch.sin(rate) * velocity, -torch.sin(rate) * position + torch.cos(rate) * velocity
-        )
-        position = position + 0.01 * torch.randn(count, generator=draw)
-        velocity = velocity + 0.01 * torch.randn(count, generator=draw)
-        scale = size / (position.square() + velocity.square()).sqrt()  # the energy is kept
-        position, velocity = position * scale, velocity * scale
-        seen.append(position + NOISE * torch.randn(count, generator=draw))
-        phases.append(torch.atan2(-velocity, position))
-    return torch.stack(seen).unsqueeze(-1), torch.stack(phases), rate
+JUMP = 5
 
 
 def fit(x: Tensor) -> tuple[Tensor, Tensor]:
