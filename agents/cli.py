@@ -38,7 +38,12 @@ CHANGEABLE = ("steps", "eval_every", "eval_episodes", "checkpoint_every", "log_e
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 on success, 2 on bad input (one line says what), 130 when interrupted."""
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given, rest = parser.parse_known_args(arguments)
+    if rest:  # changes may stand behind options, where argparse does not take them
+        odd = [text for text in rest if text.startswith("-") or "=" not in text]
+        if odd or not hasattr(given, "overrides"):
+            parser.error(f"unrecognized arguments: {' '.join(odd or rest)}")
+        given.overrides = [*given.overrides, *rest]
     try:
         code: int = given.command(given)
     except BrokenPipeError:  # the reader of our text has gone (pixyz show ... | head)

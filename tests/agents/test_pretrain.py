@@ -134,7 +134,7 @@ def test_the_command_from_a_folder_to_a_report_and_an_agent(tmp_path, capsys):
     logs, run = tmp_path / "logs", tmp_path / "run"
     write_npz(turning(4), logs)
     tiny = ["model.deter=16", "model.hidden=8", "model.units=8", "model.bins=11", "model.groups=4", "split=time"]
-    arguments = ["pretrain", "rssm", *SHORT, *tiny, "--data", str(logs), "--config", "pretrain/dreamer_v3", "--run", str(run)]
+    arguments = ["pretrain", "rssm", *SHORT, "--data", str(logs), "--config", "pretrain/dreamer_v3", "--run", str(run), *tiny]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "4 episodes, 960 rows" in text and "validation bound" in text and "ridge" in text
