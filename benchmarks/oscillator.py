@@ -89,7 +89,7 @@ def train(model: StateSpaceModel, args: argparse.Namespace, draw: torch.Generato
             group["lr"] = args.rate * 0.5 * (1.02 + math.cos(math.pi * update / args.updates)) / 1.01
         optimizer.zero_grad()
         loss = model.objective.eval({"x": pool[:, torch.randint(args.pool, (args.batch,), generator=draw)],
-                                     "beta": 1.0 if isinstance(model, TDVAE) else min(1.0, 0.1 + update / 1000)})
+                                     "beta": min(1.0, 0.1 + update / 1000)})
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
