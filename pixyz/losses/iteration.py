@@ -13,6 +13,7 @@ from pixyz.distributions.deterministic import Deterministic
 from pixyz.distributions.graph import children_first
 from pixyz.distributions.recurrence import Recurrence, Step, as_series, close_step, open_step
 from pixyz.expression import Expectation, Loss, LossLike, as_loss, walk
+from pixyz.losses.edges import put_edge
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec
 
@@ -36,6 +37,10 @@ class IterativeLoss(Loss):
         reduction: ``"sum"`` over steps (``[B]``), ``"frame"``: the sum over valid frames divided by their number,
             None: ``[T, B]``.
         terms: named expressions of the step that are also returned, ``[T, B]``, differentiable.
+        first_step: another objective in the place of ``step_loss`` at the first step.
+        last_step: a further objective at the last step, added to ``step_loss`` there. Both read the series, what is
+            carried into the step and what the path draws in it, at the first (last) valid frame that the loop visits in each
+            sequence; other expectations in them draw for themselves, and a reset does not make a step the first one.
         returns: drawn variables that are also returned as series ``[T, B, ...]``; the final carried values come
             under their carried names, ready to be the start of the next chunk.
     """
@@ -47,6 +52,7 @@ class IterativeLoss(Loss):
         init: Mapping[str, Any] | None = None, start: Mapping[str, str] | None = None,
         lags: Mapping[str, tuple[str, int]] | None = None, reverse: bool = False, reduction: str | None = "sum",
         terms: Mapping[str, LossLike] | None = None, returns: VarSpec = (), fission: bool = True,
+        first_step: LossLike | None = None, last_step: LossLike | None = None,
     ) -> None:
         super().__init__()
         if max_iter is not None and (not isinstance(max_iter, int) or max_iter < 1):
@@ -62,16 +68,26 @@ class IterativeLoss(Loss):
         )
         self.max_iter, self.reduction = max_iter, reduction
         self.returns = [returns] if isinstance(returns, str) else list(returns)
+        self.first_step = None if first_step is None else as_loss(first_step)
+        self.last_step = None if last_step is None else as_loss(last_step)
         self.term_losses = torch.nn.ModuleList([as_loss(t) for t in (terms or {}).values()])
         self.term_names = list(terms or {})
         self.timestep_var = [timestep_var] if isinstance(timestep_var, str) else list(timestep_var)
 
     def symbol(self) -> sympy.Expr:
         last = str(self.max_iter - 1) if self.max_iter else latex.latex_name("t_max") + " - 1"
-        inner = latex.text(latex.bracketed(self.step_loss.symbol()))
-        if self.slice_step is not None:
-            inner = rf"\mathbb{{E}}_{{{self.slice_step.prob_text}}} \left[{inner} \right]"
-        return latex.leaf(rf"\sum_{{t=0}}^{{{last}}} {inner}")
+        text = rf"\sum_{{t={0 if self.first_step is None else 1}}}^{{{last}}} {self._sliced(self.step_loss)}"
+        if self.first_step is not None:
+            text = f"{self._sliced(self.first_step)}_{{t=0}} + {text}"
+        if self.last_step is not None:
+            text = f"{text} + {self._sliced(self.last_step)}_{{t={last}}}"
+        return latex.leaf(text)
+
+    def _sliced(self, loss: Loss) -> str:
+        inner = latex.text(latex.bracketed(loss.symbol()))
+        if self.slice_step is None:
+            return inner
+        return rf"\mathbb{{E}}_{{{self.slice_step.prob_text}}} \left[{inner} \right]"
 
     # ---------------------------------------------------------------- lowering
 
@@ -90,6 +106,10 @@ class IterativeLoss(Loss):
             for name, term in zip(self.term_names, self.term_losses, strict=True):
                 builder.terms[name] = self._term(builder, inner, step, term)  # type: ignore[arg-type]
         close_step(r, builder, step)
+        if self.first_step is not None:
+            value = put_edge(builder, scope, step, value, self.first_step, "first", r.reverse)
+        if self.last_step is not None:
+            value = put_edge(builder, scope, step, value, self.last_step, "last", r.reverse)
         self._collect(builder, step)
         return self._reduce(builder, step, value)
 
@@ -102,7 +122,8 @@ class IterativeLoss(Loss):
         owner: dict[str, Distribution] = {}
         shapes: dict[int, tuple[int, ...]] = {}
         clash: dict[str, Distribution] = {}
-        for root in (self.step_loss, *self.term_losses):
+        edges = [loss for loss in (self.first_step, self.last_step) if loss is not None]
+        for root in (self.step_loss, *self.term_losses, *edges):
             for node in walk(root):
                 if not isinstance(node, Expectation) or not isinstance(node.p, Distribution):
                     continue
