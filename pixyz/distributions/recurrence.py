@@ -378,17 +378,21 @@ def _init_slot(
         return builder.point(_as_row, builder.attribute(r, value, f"init of {name}"), label=f"init of {name}")
     if value == 0:
         return None
-    if shape is None:
+    if shape is None or like is None:
         raise PixyzError(f"the start of {name!r} is {value}, but its shape is not known: give a tensor")
-    return builder.point(_Filled(float(value), tuple(shape)), label=f"init of {name}", batch="one")
+    row = builder.point(_Filled(float(value), tuple(shape)), like, label=f"init of {name}")
+    row.axes, row.batch = (), "one"
+    return row
 
 
 class _Filled:
+    """A number as a row ``[1, *shape]`` of the type and on the device of a series."""
+
     def __init__(self, value: float, shape: tuple[int, ...]) -> None:
         self.value, self.shape = value, shape
 
-    def __call__(self) -> Tensor:
-        return torch.full((1, *self.shape), self.value)
+    def __call__(self, like: Tensor) -> Tensor:
+        return rules.zeros_like_rows(like, self.shape) + self.value
 
 
 def _as_row(x: Tensor) -> Tensor:

@@ -135,4 +135,5 @@ def put_edge(builder: Builder, outer: Scope, step: Step, value: Slot, loss: Loss
     series = as_series(builder, step, value)
     put = Put(scope.pick.begin, edge == "last")
     args = [series, found] if step.mask is None else [series, found, step.mask]
-    return builder.series(put, args, [(f"with the {edge} step", step.axis)], step.axis, f"with the {edge} step", key=("put", put))[0]
+    label = f"with the {edge} step"
+    return builder.series(put, args, [(label, step.axis)], step.axis, label, key=("put", put))[0]

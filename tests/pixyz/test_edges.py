@@ -34,8 +34,9 @@ def parts():
 def objective(parts, **options):
     q, p, e, p0, g = (parts[k] for k in ("q", "p", "e", "p0", "g"))
     return IterativeLoss(
-        E(q, -LogProb(e)) + KullbackLeibler(q, p), series_var="x", update_value={"z": "z_prev"}, init={"z_prev": 0}, returns="z",
-        first_step=E(q, -LogProb(e)) + 2 * KullbackLeibler(q, p0), last_step=E(q, -LogProb(g)), **options,
+        E(q, -LogProb(e)) + KullbackLeibler(q, p), series_var="x", update_value={"z": "z_prev"}, init={"z_prev": 0.5},
+        returns="z", first_step=E(q, -LogProb(e)) + 2 * KullbackLeibler(q, p0),
+        last_step=E(q, -LogProb(g)), **options,
     )
 
 
@@ -62,7 +63,7 @@ def by_hand(parts, batch, z, reverse):
     for b in range(B):
         frames = [t for t in range(T) if mask[t, b]]
         frames = frames[::-1] if reverse else frames
-        before = torch.zeros(D, dtype=torch.float64)
+        before = torch.full((D,), 0.5, dtype=torch.float64)
         for t in frames:
             x, now = batch["x"][t, b], z[t, b]
             q = normal(parts["q"](x=x, z_prev=before))
