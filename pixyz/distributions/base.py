@@ -17,6 +17,7 @@ from pixyz import latex
 from pixyz.distributions.params import Params, apply
 from pixyz.expression import LogProb, Prob
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
+from pixyz.plan.structure import Clock, Structured
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec, as_tensor_dict, names
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 BATCH = "@batch_n"
 
 
-class Distribution(nn.Module):
+class Distribution(Structured):
     """Base of all distributions over named variables.
 
     Args:
@@ -307,6 +308,9 @@ class Distribution(nn.Module):
     def _run(
         self, key: Hashable, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]]
     ) -> dict[str, Tensor]:
+        if self._plans.seen != Clock.now:
+            self._plans.refresh(self.modules())
+
         def build_direct(builder: Builder) -> Mapping[str, Slot]:
             builder.direct = True
             return build(builder)

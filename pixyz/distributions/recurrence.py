@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from pixyz.distributions.base import Distribution
 from pixyz.plan import Axis, Builder, Loop, Scope, Slot, rules
 from pixyz.plan.graph import order_axes
+from pixyz.plan.structure import Structured
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 
-class Recurrence(nn.Module):
+class Recurrence(Structured):
     """Everything that says how values travel through time.
 
     Args:

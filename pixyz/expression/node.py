@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixyz import latex
 from pixyz.plan import Builder, Plan, PlanCache, Scope, Slot
 from pixyz.plan.compare import compare
 from pixyz.plan.options import debugging
 from pixyz.plan.program import Relower
+from pixyz.plan.structure import Clock, Structured
 from pixyz.types import as_tensor_dict, names
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _NO_ROWS: frozenset[str] = frozenset()
 _PLAIN = (False, _NO_ROWS)  # the key of the plan of a value alone
 
 
-class Expression(nn.Module):
+class Expression(Structured):
     """An expression over named variables; :class:`pixyz.expression.Loss` adds the arithmetic.
 
     A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with ``forward(x_dict)`` and
@@ -80,6 +81,8 @@ class Expression(nn.Module):
     @property
     def plan(self) -> Plan:
         """The plan that ``eval`` runs when only required variables are given. ``print(loss.plan)`` shows it."""
+        if self._plans.seen != Clock.now and self._plans.refresh(self.modules()):
+            self._parameter_names = None
         return self._plans.get((False, frozenset()), {}, self._build(False, frozenset()), lambda: type(self).__name__)
 
     def __str__(self) -> str:
@@ -111,6 +114,8 @@ class Expression(nn.Module):
         Raises:
             VariableError: a variable is missing.
         """
+        if self._plans.seen != Clock.now and self._plans.refresh(self.modules()):
+            self._parameter_names = None
         quick = self._plans.quick.get(_PLAIN)
         if quick is not None and type(x_dict) is dict and not (return_dict or kwargs or self._parameter_names or debugging()):
             try:

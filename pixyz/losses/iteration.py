@@ -66,13 +66,26 @@ class IterativeLoss(Loss):
             series_var, update_value, None if sliced else max_iter, init, start, reset_var, mask_var,
             lags, () if slice_step is not None else timestep_var, reverse, fission,
         )
-        self.max_iter, self.reduction = max_iter, reduction
+        self._max_iter, self._sliced_length, self.reduction = max_iter, sliced, reduction
         self.returns = [returns] if isinstance(returns, str) else list(returns)
         self.first_step = None if first_step is None else as_loss(first_step)
         self.last_step = None if last_step is None else as_loss(last_step)
         self.term_losses = torch.nn.ModuleList([as_loss(t) for t in (terms or {}).values()])
         self.term_names = list(terms or {})
         self.timestep_var = [timestep_var] if isinstance(timestep_var, str) else list(timestep_var)
+
+    @property
+    def max_iter(self) -> int | None:
+        """The number of steps, if it is fixed."""
+        return self._max_iter
+
+    @max_iter.setter
+    def max_iter(self, steps: int | None) -> None:
+        if steps is not None and (not isinstance(steps, int) or steps < 1):
+            raise PixyzError(f"max_iter must be a positive whole number or None, got {steps!r}")
+        self._max_iter = steps
+        self.recurrence.steps = None if self._sliced_length else steps
+        self.touch()
 
     def symbol(self) -> sympy.Expr:
         last = str(self.max_iter - 1) if self.max_iter else latex.latex_name("t_max") + " - 1"

@@ -10,6 +10,7 @@ The pipeline, one module each, in the order in which an objective passes through
     chunk      loops whose body is compiled some steps at a time
     compare    do two forms agree on data
     options    sharing, compiling, checking
+    structure  when a plan is out of date
     program    Plan: the compiled function, its printed form, its inputs and outputs
 """
 

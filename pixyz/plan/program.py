@@ -6,17 +6,19 @@ import itertools
 import linecache
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from pixyz.plan.builder import Builder
 from pixyz.plan.emit import Emitter
 from pixyz.plan.fission import Block, Schedule, schedule
 from pixyz.plan.graph import Slot, Step
 from pixyz.plan.options import Options, debugging
+from pixyz.plan.structure import Clock, newest_change
 from pixyz.types import PixyzError, VariableError
 
 _number = itertools.count()
@@ -161,7 +163,17 @@ class PlanCache:
         self._options = Options()
         self.quick: dict[Any, Plan] = {}
         """Plans by key that ran, and that serve whatever optional inputs are there."""
+        self.seen = Clock.now
+        """The newest change of any structure that was looked at."""
         self._lock = threading.Lock()
+
+    def refresh(self, modules: Iterable[nn.Module]) -> bool:
+        """Drop the plans if one of ``modules`` was changed since they were built; whether they were dropped."""
+        now, changed = Clock.now, newest_change(modules) > self.seen
+        self.seen = now
+        if changed:
+            self._plans, self.quick = {}, {}
+        return changed
 
     def get(
         self, key: Any, given: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]], owner: Callable[[], str]
