@@ -22,6 +22,16 @@ class Deterministic(Distribution):
 
     Raises:
         NotImplementedError: its log-density is asked for; it has none.
+
+    :math:`x = f(z)`.
+
+    >>> class Double(Deterministic):
+    ...     def __init__(self):
+    ...         super().__init__("y", "x", name="f")
+    ...     def forward(self, x):
+    ...         return {"y": 2 * x}
+    >>> Double().sample({"x": torch.ones(1, 2)}, return_all=False)
+    {'y': tensor([[2., 2.]])}
     """
 
     def __init__(
@@ -54,6 +64,8 @@ class Gate(Deterministic):
     >>> p = Gate("z", new="z_new", old="z_prev", by="m")
     >>> p.sample({"z_new": torch.ones(2, 1), "z_prev": torch.zeros(2, 1), "m": torch.tensor([1., 0.])})["z"].T
     tensor([[1., 0.]])
+
+    :math:`x = g\, x_{new} + (1 - g)\, x_{old}`.
     """
 
     def __init__(
@@ -69,7 +81,7 @@ class Gate(Deterministic):
 
 
 class SeriesFunction(Deterministic):
-    """A function of whole series, such as a lambda-return: arguments and results are time first, ``[T, N, ...]``.
+    r"""A function of whole series, such as a lambda-return: arguments and results are time first, ``[T, N, ...]``.
 
     All other leading dimensions (an outer time, particles, the batch) come merged as ``N``.  Arguments that are
     constant along the series come as ``[N, ...]``.
@@ -83,6 +95,16 @@ class SeriesFunction(Deterministic):
 
     Raises:
         PixyzError: no argument is a series.
+
+    :math:`(y_1, \dots, y_T) = f(x_1, \dots, x_T)`.
+
+    >>> class Total(SeriesFunction):
+    ...     def __init__(self):
+    ...         super().__init__("y", "x", series_var="x")
+    ...     def forward(self, x):
+    ...         return {"y": x.cumsum(0)}
+    >>> Total().sample({"x": torch.ones(3, 2, 1)}, return_all=False)["y"][:, 0, 0]
+    tensor([1., 2., 3.])
     """
 
     def __init__(
@@ -126,7 +148,13 @@ class SeriesFunction(Deterministic):
 
 
 class EmpiricalDistribution(Distribution):
-    """The data: a sample is what was given."""
+    r"""The data: a sample is what was given.
+
+    :math:`x \sim p_{data}(x)`.
+
+    >>> EmpiricalDistribution("x").sample({"x": torch.ones(1, 2)})
+    {'x': tensor([[1., 1.]])}
+    """
 
     def __init__(self, var: VarSpec, name: str = "p_{data}") -> None:
         super().__init__(var, (), name)
@@ -146,9 +174,14 @@ class EmpiricalDistribution(Distribution):
 
 
 class Mean(Distribution):
-    """The mean of another distribution as a variable: ``Mean(reward, "r")`` reads :math:`\\mathbb{E}[reward]`.
+    r"""The mean of another distribution as a variable: ``Mean(reward, "r")`` reads :math:`\\mathbb{E}[reward]`.
 
     Parameters are shared with every other use of that distribution.
+
+    >>> from pixyz.distributions import Bernoulli
+    >>> reward = Bernoulli("r", probs=torch.tensor([0.25]))
+    >>> Mean(reward, "mean_r").sample(batch_n=1)["mean_r"]
+    tensor([[0.2500]])
     """
 
     prefix: ClassVar[str] = r"\bar"

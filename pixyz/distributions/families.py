@@ -14,30 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixyz.distributions.base import Params
+from pixyz.distributions.noise import class_noise, normal_noise, uniform_noise
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.plan import Builder, Scope, rules
 from pixyz.types import PixyzError, VarSpec
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
-
-
-@rules.inline("torch.randn({0}, dtype={1}.dtype, device={1}.device)")
-def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Standard normal noise."""
-    if shape == like.shape:
-        return torch.randn_like(like, memory_format=torch.contiguous_format)
-    return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
-
-
-@rules.inline("torch.rand({0}, dtype={1}.dtype, device={1}.device)")
-def uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Uniform noise in [0, 1)."""
-    return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
-
-
-def class_noise(shape: Sequence[int], like: Tensor) -> Tensor:
-    """One uniform number a categorical: ``[..., 1]``."""
-    return torch.rand((*shape[:-1], 1), dtype=torch.float32 if like.dtype.itemsize < 4 else like.dtype, device=like.device)
 
 
 class Normal(ParametricDistribution):
@@ -97,6 +79,10 @@ class BoundedNormal(Normal):
 
     Args:
         min_scale, max_scale: bounds of the standard deviation.
+
+    >>> p = BoundedNormal("a", loc=torch.zeros(2), scale=torch.ones(2))
+    >>> p.sample(batch_n=3)["a"].shape
+    torch.Size([3, 2])
     """
 
     params_keys = ("loc", "scale")
@@ -145,6 +131,10 @@ class TanhNormal(Normal):
     r"""A normal pushed through tanh: :math:`x = \tanh u,\ u \sim \mathcal{N}(\mu, \sigma^2)`; support (-1, 1).
 
     Its mean has no closed form; ``sample_mean`` gives the mode-like :math:`\tanh\mu`.
+
+    >>> p = TanhNormal("a", loc=torch.zeros(2), scale=torch.ones(2))
+    >>> bool(p.sample(batch_n=3)["a"].abs().max() < 1)
+    True
     """
 
     params_keys = ("loc", "scale")
@@ -173,7 +163,14 @@ class TanhNormal(Normal):
 
 
 class Bernoulli(ParametricDistribution):
-    """The Bernoulli distribution; ``probs`` or ``logits``. ``x`` may lie between 0 and 1 (soft targets)."""
+    r"""The Bernoulli distribution; ``probs`` or ``logits``. ``x`` may lie between 0 and 1 (soft targets).
+
+    :math:`p(x) = \pi^x (1 - \pi)^{1 - x}`, each feature by itself.
+
+    >>> p = Bernoulli("x", probs=torch.tensor([0.25, 0.5]))
+    >>> p.get_log_prob({"x": torch.tensor([[1.0, 0.0]])}).exp()
+    tensor([0.1250])
+    """
 
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
@@ -231,9 +228,15 @@ class Bernoulli(ParametricDistribution):
 
 
 class Categorical(ParametricDistribution):
-    """The categorical distribution over one-hot vectors ``[..., K]``; ``probs`` or ``logits``.
+    r"""The categorical distribution over one-hot vectors ``[..., K]``; ``probs`` or ``logits``.
 
     ``x`` is one-hot, or soft (a mixture of classes).
+
+    :math:`p(x) = \prod_k \pi_k^{x_k}`.
+
+    >>> p = Categorical("y", probs=torch.tensor([0.2, 0.8]))
+    >>> p.get_log_prob({"y": torch.tensor([[0.0, 1.0]])}).exp()
+    tensor([0.8000])
     """
 
     params_keys = ("probs",)
@@ -303,6 +306,11 @@ class GroupedOneHot(Categorical):
         groups, classes: the shape of the latent.
         unimix: the share of the uniform distribution.
         straight_through: pass gradients through samples.
+
+    >>> p = GroupedOneHot(2, 3, "s", logits=torch.zeros(6))
+    >>> s = p.sample(batch_n=4)["s"]
+    >>> s.shape, s[0].sum().item()
+    (torch.Size([4, 6]), 2.0)
     """
 
     params_keys = ("logits",)
@@ -362,6 +370,10 @@ class TwoHot(ParametricDistribution):
 
     Args:
         bins: the bins ``[K]``, increasing, symmetric about 0 (default: symexp of 255 points in [-20, 20]).
+
+    >>> p = TwoHot("r", logits=torch.zeros(1, 5), bins=5)
+    >>> p.sample_mean({}).shape
+    torch.Size([1, 1, 1])
     """
 
     params_keys = ("logits",)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from pixyz.distributions.families import LOG_SQRT_2PI, one_of, uniform_noise
+from pixyz.distributions.families import LOG_SQRT_2PI, one_of
+from pixyz.distributions.noise import uniform_noise
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.torch_family import OddsFamily, TorchFamily, exponential_noise, open_uniform_noise
 from pixyz.types import VarSpec

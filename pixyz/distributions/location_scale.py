@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from pixyz.distributions.families import LOG_SQRT_2PI, Normal, normal_noise
+from pixyz.distributions.families import LOG_SQRT_2PI, Normal
+from pixyz.distributions.noise import normal_noise
 from pixyz.distributions.torch_family import TorchFamily, exponential_noise
 from pixyz.types import VarSpec
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from pixyz.distributions.base import Distribution, sum_over
-from pixyz.distributions.families import LOG_SQRT_2PI, normal_noise
+from pixyz.distributions.families import LOG_SQRT_2PI
+from pixyz.distributions.noise import normal_noise
 from pixyz.distributions.torch_family import TorchFamily
 from pixyz.distributions.views import View
 from pixyz.plan import Axis, Builder, Scope, Slot
@@ -131,7 +132,7 @@ class LowRankMultivariateNormal(TorchFamily):
 
 
 class Independent(View):
-    """A distribution whose last feature dimensions are one event: its log-density sums them, whatever is asked.
+    r"""A distribution whose last feature dimensions are one event: its log-density sums them, whatever is asked.
 
     ``get_log_prob`` of any distribution sums all features, so this matters where ``sum_features=False`` or
     ``feature_dims`` shall leave some of them: images of independent pixels in a mixture over patches.
@@ -144,6 +145,8 @@ class Independent(View):
     >>> p = Independent(Normal(var="x", loc=0., scale=1., features_shape=[2, 3]), 1)
     >>> p.get_log_prob({"x": torch.zeros(4, 2, 3)}, sum_features=False).shape
     torch.Size([4, 2])
+
+    :math:`\log p(x) = \sum_i \log p(x_i)` over the dimensions of the event.
     """
 
     composite = True

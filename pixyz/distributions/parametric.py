@@ -27,11 +27,22 @@ from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
 
 class ParametricDistribution(Distribution):
-    """A density of one variable whose parameters are computed by ``forward(**cond_var)`` or are constants.
+    r"""A density of one variable whose parameters are computed by ``forward(**cond_var)`` or are constants.
 
     Args:
         var, cond_var, name, features_shape: see :class:`Distribution`.
         **params: parameters as numbers, tensors (without batch dimension) or names of conditioning variables.
+
+    :math:`p(x|z) = p(x; \theta(z))`.
+
+    >>> from pixyz.distributions import Normal
+    >>> class Generator(Normal):
+    ...     def __init__(self):
+    ...         super().__init__("x", "z", features_shape=[2])
+    ...     def forward(self, z):
+    ...         return {"loc": 2 * z, "scale": torch.ones_like(z)}
+    >>> Generator().sample_mean({"z": torch.ones(1, 2)})
+    tensor([[2., 2.]])
     """
 
     params_keys: ClassVar[tuple[str, ...]] = ()

@@ -16,10 +16,17 @@ from pixyz.types import VariableError
 
 
 class MultiplyDistribution(Distribution):
-    """The joint of two distributions: ``p(x|z) * p(z)`` is ``p(x,z)``. The order of the operands is free.
+    r"""The joint of two distributions: ``p(x|z) * p(z)`` is ``p(x,z)``. The order of the operands is free.
 
     Raises:
         VariableError: both draw one variable, or they depend on each other in a circle.
+
+    :math:`p(x, z) = p(x|z)\, p(z)`.
+
+    >>> from pixyz.distributions import Normal
+    >>> p = Normal("z", loc=0.0, scale=1.0, features_shape=[2]) * Normal("y", loc=0.0, scale=1.0, features_shape=[2])
+    >>> p.prob_joint_factorized_and_text
+    'p(z,y) = p(z)p(y)'
     """
 
     def __init__(self, a: Distribution, b: Distribution) -> None:

@@ -26,6 +26,17 @@ class Scan(Distribution):
             :class:`pixyz.distributions.recurrence.Recurrence`.
         path: ``{"h_all": "h_prev"}``: a name for all values of a carried variable, start included, ``[T + 1, ...]``.
         grad: False draws without any gradient (REINFORCE; the same as ``.detach()``).
+
+    >>> import torch
+    >>> from pixyz.distributions import Normal
+    >>> class Step(Normal):
+    ...     def __init__(self):
+    ...         super().__init__("z", "z_prev", features_shape=[2])
+    ...     def forward(self, z_prev):
+    ...         return {"loc": z_prev + 1, "scale": torch.ones_like(z_prev)}
+    >>> path = Scan(Step(), update_value={"z": "z_prev"}, steps=3)
+    >>> path.sample({"z_prev": torch.zeros(4, 2)}, sample_mean=True)["z"][:, 0, 0]
+    tensor([1., 2., 3.])
     """
 
     def __init__(

@@ -389,6 +389,10 @@ class ZukoDistribution(InverseTransformedDistribution):
 
     Raises:
         PixyzError: zuko (extra ``flows``) is not installed; the flow's base is no standard normal.
+
+    >>> p = ZukoDistribution("NSF", "x", 2, transforms=1, hidden_features=(8,))
+    >>> p.sample(batch_n=3)["x"].shape
+    torch.Size([3, 2])
     """
 
     def __init__(

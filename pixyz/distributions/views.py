@@ -78,6 +78,12 @@ class ReplaceVarDistribution(View):
 
     Raises:
         VariableError: an unknown variable, or two variables that would carry one name.
+
+    :math:`p(y|u)` from :math:`p(x|z)`: the same density of other names.
+
+    >>> from pixyz.distributions import Normal
+    >>> Normal("x", loc=0.0, scale=1.0, features_shape=[2]).replace_var(x="y").prob_text
+    'p(y)'
     """
 
     def __init__(self, p: Distribution, replace_dict: Mapping[str, str]) -> None:
@@ -147,7 +153,17 @@ def _same(p: Distribution) -> dict[str, str]:
 
 
 class DetachedDistribution(View):
-    """``p`` without gradient to its parameters: log-densities, KL and samples see them as constants."""
+    r"""``p`` without gradient to its parameters: log-densities, KL and samples see them as constants.
+
+    In text :math:`\bar p`; see :meth:`pixyz.distributions.Distribution.detach`.
+
+    >>> import torch
+    >>> from pixyz.distributions import Normal
+    >>> from pixyz.losses import LogProb
+    >>> p = Normal("x", loc=nn.Parameter(torch.zeros(2)), scale=1.0, features_shape=[2])
+    >>> LogProb(p.detach()).eval({"x": torch.ones(1, 2)}).requires_grad
+    False
+    """
 
     def __init__(self, p: Distribution) -> None:
         super().__init__(p, p.var, p.cond_var)
@@ -161,9 +177,18 @@ class DetachedDistribution(View):
 
 
 class FrozenDistribution(View):
-    """``p`` with its weights as constants: gradients flow through its inputs, not into its weights.
+    r"""``p`` with its weights as constants: gradients flow through its inputs, not into its weights.
 
     The copy shares the weights' memory, so it follows the optimiser.
+
+    :math:`p_{\bar\theta}(x|z)`; see :meth:`pixyz.distributions.Distribution.frozen`.
+
+    >>> import torch
+    >>> from pixyz.distributions import Normal
+    >>> from pixyz.losses import LogProb
+    >>> p = Normal("x", loc=nn.Parameter(torch.zeros(2)), scale=1.0, features_shape=[2])
+    >>> LogProb(p.frozen()).eval({"x": torch.ones(1, 2)}).requires_grad
+    False
     """
 
     def __init__(self, p: Distribution) -> None:

@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 
 class LogProb(Loss):
-    """The log-density of a distribution: :math:`\\log p(x|z)`.
+    r"""The log-density of a distribution: :math:`\\log p(x|z)`.
 
     Args:
         p: the distribution.
         sum_features: sum over feature dimensions (result ``[B]``, over series ``[T, B]``).
         feature_dims: the dimensions to sum, counted as in ``[B, ...]``; all behind the batch if None.
+
+    >>> from pixyz.distributions import Normal
+    >>> loss = LogProb(Normal("x", loc=0.0, scale=1.0, features_shape=[2]))
+    >>> print(loss)
+    \log p(x)
+    >>> loss.eval({"x": torch.zeros(1, 2)})
+    tensor([-1.8379])
     """
 
     def __init__(self, p: Density, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> None:
@@ -38,7 +45,12 @@ class LogProb(Loss):
 
 
 class Prob(LogProb):
-    """The density of a distribution: :math:`p(x|z)`."""
+    """The density of a distribution: :math:`p(x|z)`.
+
+    >>> from pixyz.distributions import Normal
+    >>> Prob(Normal("x", loc=0.0, scale=1.0, features_shape=[1])).eval({"x": torch.zeros(1, 1)})
+    tensor([0.3989])
+    """
 
     def symbol(self) -> sympy.Expr:
         return latex.leaf(self.p.prob_text)

@@ -21,13 +21,19 @@ LossLike = Union["Loss", float, int, Tensor]
 
 
 class Loss(Expression):
-    """An objective: an expression over named variables that can be added, scaled and reduced.
+    r"""An objective: an expression over named variables that can be added, scaled and reduced.
 
     A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with ``forward(x_dict)`` and
     ``_symbol``, works too and runs as one step of the plan.
 
     Args:
         input_var: the variables that ``forward`` needs, for subclasses that define it; else found by lowering.
+
+    :math:`L = a L_1 + L_2 - \max(L_3, c)` and the like.
+
+    >>> loss = 2 * Parameter("a") - Parameter("b") / 4
+    >>> print(loss, loss.eval({"a": 1.0, "b": 2.0}))
+    2 a - \frac{b}{4} 1.5
     """
 
     def __add__(self, other: LossLike) -> Loss:
@@ -123,7 +129,13 @@ def walk(loss: nn.Module) -> Iterator[Loss]:
 
 
 class ValueLoss(Loss):
-    """A number or a tensor."""
+    """A number or a tensor.
+
+    :math:`c`.
+
+    >>> print(ValueLoss(2.0).eval({}))
+    2.0
+    """
 
     value: Tensor
 
@@ -145,7 +157,7 @@ class ValueLoss(Loss):
 
 
 class Parameter(Loss):
-    """A variable as a term: a weight that is given at each evaluation (one number, or ``[B]``), or any drawn value.
+    r"""A variable as a term: a weight that is given at each evaluation (one number, or ``[B]``), or any drawn value.
 
     Args:
         input_var: its name.
@@ -157,6 +169,8 @@ class Parameter(Loss):
     >>> beta = Parameter("beta", default=1.0)
     >>> (2 * beta).eval({}), (2 * beta).eval({"beta": 0.5})
     (2.0, 1.0)
+
+    :math:`\beta`, by its name.
     """
 
     def __init__(self, input_var: str | None = None, default: float | None = None) -> None:
@@ -179,7 +193,16 @@ class Parameter(Loss):
 
 
 class ConstantVar(Loss):
-    """An expression with some variables fixed to tensors."""
+    """An expression with some variables fixed to tensors.
+
+    :math:`L(x = c)`.
+
+    >>> from pixyz.losses import LogProb
+    >>> from pixyz.distributions import Normal
+    >>> loss = ConstantVar(LogProb(Normal("x", loc=0.0, scale=1.0, features_shape=[1])), {"x": torch.zeros(1, 1)})
+    >>> loss.eval({})
+    tensor([-0.9189])
+    """
 
     def __init__(self, base_loss: Loss, constant_dict: Mapping[str, Any]) -> None:
         super().__init__()
@@ -201,7 +224,13 @@ class ConstantVar(Loss):
 
 
 class LossOperator(Loss):
-    """Two expressions and a formula."""
+    r"""Two expressions and a formula.
+
+    :math:`a + b,\ a - b,\ a b,\ a / b,\ \min(a, b),\ \max(a, b)`.
+
+    >>> print(MaxLoss(Parameter("a"), 1.0).eval({"a": 3.0}))
+    3.0
+    """
 
     formula: ClassVar[Callable[..., Any]]
 
@@ -281,7 +310,13 @@ def _extreme(pair: Any, bound: Any, a: Any, b: Any) -> Any:
 
 
 class LossSelfOperator(Loss):
-    """One expression and a formula."""
+    r"""One expression and a formula.
+
+    :math:`-a,\ |a|`, a mean, a sum, bounds, a stopped gradient.
+
+    >>> print((-Parameter("a")).clamp(min=-1.0).eval({"a": torch.tensor(3.0)}))
+    tensor(-1.)
+    """
 
     formula: ClassVar[Callable[..., Any]]
 
@@ -342,7 +377,7 @@ class Clamp(LossSelfOperator):
         low, high = self.low, self.high
 
         def clamp(x: Tensor) -> Tensor:
-            return torch.clamp(x, low, high)
+            return torch.clamp(torch.as_tensor(x), low, high)
 
         return builder.point(clamp, self.loss1.lower(builder, scope), label="clamp", key=id(self))
 
@@ -395,13 +430,19 @@ class Named(LossSelfOperator):
 
 
 class Expectation(Loss):
-    """:math:`\\mathbb{E}_{p(z|x)}[f(x, z)]`, by samples of ``p``.
+    r""":math:`\\mathbb{E}_{p(z|x)}[f(x, z)]`, by samples of ``p``.
 
     Args:
         p: the distribution; ``p + q`` stands for the product.
         f: the expression.
         sample_shape: how many samples; they are a leading dimension of one vectorised evaluation.
         reparam: pathwise gradients through the draw.
+
+    >>> from pixyz.distributions import Normal
+    >>> from pixyz.losses import LogProb
+    >>> p = Normal("x", loc=0.0, scale=1.0, features_shape=[2])
+    >>> print(Expectation(p, LogProb(p)))
+    \mathbb{E}_{p(x)} \left[\log p(x) \right]
     """
 
     def __init__(

@@ -25,13 +25,20 @@ _PLAIN = (False, _NO_ROWS)  # the key of the plan of a value alone
 
 
 class Expression(Structured):
-    """An expression over named variables; :class:`pixyz.expression.Loss` adds the arithmetic.
+    r"""An expression over named variables; :class:`pixyz.expression.Loss` adds the arithmetic.
 
     A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with ``forward(x_dict)`` and
     ``_symbol``, works too and runs as one step of the plan.
 
     Args:
         input_var: the variables that ``forward`` needs, for subclasses that define it; else found by lowering.
+
+    :math:`f(x, y, \dots)`.
+
+    >>> from pixyz.losses import LogProb
+    >>> from pixyz.distributions import Normal
+    >>> print(LogProb(Normal("x", loc=0.0, scale=1.0, features_shape=[2])).input_var)
+    ['x']
     """
 
     variable: str | None = None

@@ -14,7 +14,11 @@ from pixyz.layers import ScaleTranslateDense, TranslateDense
 
 
 class DiagonalScale(Flow):
-    r"""A learned scale a feature, :math:`z = e^{s} \odot x` on ``[B, D]`` (NICE, section 3.3); the identity at first."""
+    r"""A learned scale a feature, :math:`z = e^{s} \odot x` on ``[B, D]`` (NICE, section 3.3); the identity at first.
+
+    >>> DiagonalScale(3).forward_and_logdet(torch.ones(2, 3))[1].tolist()
+    [0.0, 0.0]
+    """
 
     def __init__(self, in_features: int) -> None:
         super().__init__(in_features)
@@ -69,6 +73,8 @@ class RealNVP(FlowList):
     >>> flow = RealNVP(2, num_layers=2)
     >>> flow(torch.tensor([[1., 2.]]))  # it starts as the identity
     tensor([[1., 2.]], grad_fn=<AddBackward0>)
+
+    :math:`f = f_n \circ \dots \circ f_1`, each :math:`z_a = x_a,\ z_b = e^{s(x_a)} x_b + t(x_a)`.
     """
 
     def __init__(

@@ -108,6 +108,11 @@ class AdditiveCoupling(AffineCoupling):
     Args:
         in_features, mask_type, inverse_mask: see :class:`AffineCoupling`.
         translate_net: ``(x, *y)`` to ``t``.
+
+    >>> from pixyz.layers import TranslateDense
+    >>> flow = AdditiveCoupling(4, TranslateDense(4))
+    >>> flow.forward_and_logdet(torch.ones(2, 4))[1]
+    tensor([0., 0.])
     """
 
     def __init__(

@@ -29,6 +29,9 @@ class FactorOut(Flow):
     Args:
         flow: ``f``, which must return ``[B, D']``.
         in_size: ``(C, H, W)``.
+
+    >>> FactorOut(Flatten(), (2, 4, 4)).forward_and_logdet(torch.ones(3, 2, 4, 4))[0].shape
+    torch.Size([3, 32])
     """
 
     def __init__(self, flow: Flow, in_size: Sequence[int]) -> None:
@@ -84,6 +87,12 @@ class RealNVP2d(_Image):
         num_blocks: residual blocks a network.
         cond_channels: the channels (features) of all conditions together.
         momentum: the share of the running statistics that batch normalisation keeps.
+
+    :math:`f = f_n \circ \dots \circ f_1` of affine couplings of checkerboards and of channels.
+
+    >>> flow = RealNVP2d((1, 8, 8), levels=1, mid_channels=4, num_blocks=1)
+    >>> flow.forward_and_logdet(torch.rand(2, 1, 8, 8))[0].shape
+    torch.Size([2, 64])
     """
 
     def __init__(
@@ -129,6 +138,8 @@ class Glow(_Image):
     >>> z, logdet = flow.forward_and_logdet(torch.rand(5, 1, 8, 8))
     >>> z.shape, flow.inverse(z).shape, flow.out_features
     (torch.Size([5, 64]), torch.Size([5, 1, 8, 8]), 64)
+
+    :math:`f = f_n \circ \dots \circ f_1` of activation normalisation, 1 x 1 convolution, affine coupling.
     """
 
     def __init__(

@@ -14,11 +14,13 @@ from pixyz.types import PixyzError, ShapeError
 
 
 class Squeeze(Flow):
-    """Space to channels: ``[B, C, H, W]`` to ``[B, 4 C, H / 2, W / 2]`` (RealNVP, section 3.6).
+    r"""Space to channels: ``[B, C, H, W]`` to ``[B, 4 C, H / 2, W / 2]`` (RealNVP, section 3.6).
 
     >>> x = torch.arange(1, 17).view(1, 1, 4, 4)
     >>> Squeeze()(x)[0, :, 0, 0]
     tensor([1, 2, 5, 6])
+
+    :math:`z_{4c + 2i + j,\, h,\, w} = x_{c,\, 2h + i,\, 2w + j}`.
     """
 
     def __init__(self) -> None:
@@ -32,10 +34,12 @@ class Squeeze(Flow):
 
 
 class Unsqueeze(Flow):
-    """Channels to space, the inverse of :class:`Squeeze`: ``[B, C, H, W]`` to ``[B, C / 4, 2 H, 2 W]``.
+    r"""Channels to space, the inverse of :class:`Squeeze`: ``[B, C, H, W]`` to ``[B, C / 4, 2 H, 2 W]``.
 
     >>> Unsqueeze()(Squeeze()(torch.zeros(1, 1, 4, 4))).shape
     torch.Size([1, 1, 4, 4])
+
+    :math:`z_{c,\, 2h + i,\, 2w + j} = x_{4c + 2i + j,\, h,\, w}`.
     """
 
     def __init__(self) -> None:
@@ -61,7 +65,7 @@ def _unsqueeze(x: Tensor) -> Tensor:
 
 
 class Permutation(Flow):
-    """A fixed permutation of features (or channels): ``z[:, i] = x[:, permute_indices[i]]``.
+    r"""A fixed permutation of features (or channels): ``z[:, i] = x[:, permute_indices[i]]``.
 
     The indices are in the state dict.
 
@@ -70,6 +74,8 @@ class Permutation(Flow):
 
     >>> Permutation([2, 0, 1])(torch.tensor([[10., 20., 30.]]))
     tensor([[30., 10., 20.]])
+
+    :math:`z_i = x_{\pi(i)}`, :math:`\log|\det| = 0`.
     """
 
     permute_indices: Tensor
@@ -101,7 +107,13 @@ class Permutation(Flow):
 
 
 class Shuffle(Permutation):
-    """A random permutation, drawn when it is made (``torch.manual_seed`` governs it) and kept in the state dict."""
+    r"""A random permutation, drawn when it is made (``torch.manual_seed`` governs it) and kept in the state dict.
+
+    :math:`z_i = x_{\pi(i)}`.
+
+    >>> sorted(Shuffle(3)(torch.tensor([[1.0, 2.0, 3.0]])).flatten().tolist())
+    [1.0, 2.0, 3.0]
+    """
 
     optional_in_state = False
 
@@ -110,14 +122,20 @@ class Shuffle(Permutation):
 
 
 class Reverse(Permutation):
-    """The features (channels) in reverse order."""
+    """The features (channels) in reverse order.
+
+    :math:`z_i = x_{D - i}`.
+
+    >>> Reverse(3)(torch.tensor([[1.0, 2.0, 3.0]]))
+    tensor([[3., 2., 1.]])
+    """
 
     def __init__(self, in_features: int) -> None:
         super().__init__(torch.arange(in_features - 1, -1, -1))
 
 
 class Flatten(Flow):
-    """``[B, ...]`` to ``[B, D]``.
+    r"""``[B, ...]`` to ``[B, D]``.
 
     Args:
         in_size: the shape of one input. If it is not given, the first ``forward`` fixes it, once: it is a part of the
@@ -125,6 +143,11 @@ class Flatten(Flow):
 
     Raises:
         ShapeError: an input of another shape; the inverse before the shape is known.
+
+    :math:`z = \mathrm{vec}(x)`.
+
+    >>> Flatten().forward_and_logdet(torch.ones(2, 3, 4))[0].shape
+    torch.Size([2, 12])
     """
 
     def __init__(self, in_size: Sequence[int] | None = None) -> None:
@@ -172,6 +195,11 @@ class Preprocess(Flow):
 
     The inverse is :math:`u`, within 1/256 of ``x``; a sample of a model may leave [0, 1] by up to 0.027, so clamp it to
     draw it.  (0.3.3 left out the squeeze in its inverse: black became 0.025.)
+
+    >>> x = torch.full((1, 1, 2, 2), 0.5)
+    >>> z, logdet = Preprocess().forward_and_logdet(x)
+    >>> z.shape, logdet.shape
+    (torch.Size([1, 1, 2, 2]), torch.Size([1]))
     """
 
     data_constraint: Tensor

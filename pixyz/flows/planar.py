@@ -27,6 +27,10 @@ class PlanarFlow(Flow):
         in_features: ``D``.
         constraint_u: put :math:`\hat u = u + (\mathrm{softplus}(w^\top u) - 1 - w^\top u)\, w / \lVert w \rVert^2` in the
             place of ``u``. (0.3.3 divided by the norm, not by its square, which does not ensure the bound.)
+
+    >>> z, logdet = PlanarFlow(3).forward_and_logdet(torch.ones(2, 3))
+    >>> z.shape, logdet.shape
+    (torch.Size([2, 3]), torch.Size([2]))
     """
 
     def __init__(self, in_features: int, constraint_u: bool = False) -> None:

@@ -26,6 +26,12 @@ class ZukoFlow(Flow):
 
     Raises:
         PixyzError: zuko is not installed, or has no such flow.
+
+    :math:`z = f(x; y)`, by the flow that is named.
+
+    >>> flow = ZukoFlow("MAF", features=3, transforms=1, hidden_features=(8,))
+    >>> flow.forward_and_logdet(torch.ones(2, 3))[0].shape
+    torch.Size([2, 3])
     """
 
     def __init__(self, flow: Any, **settings: Any) -> None:

@@ -10,7 +10,13 @@ from pixyz.layers.weight_norm import WNConv2d
 
 
 class ResidualBlock(nn.Module):
-    """``x + conv(relu(norm(conv(relu(norm(x))))))`` with 3 x 3 convolutions; ``[B, C, H, W]`` to the same shape."""
+    r"""``x + conv(relu(norm(conv(relu(norm(x))))))`` with 3 x 3 convolutions; ``[B, C, H, W]`` to the same shape.
+
+    :math:`y = x + W_2\, \mathrm{relu}(n_2(W_1\, \mathrm{relu}(n_1(x))))`.
+
+    >>> ResidualBlock(2, 2)(torch.ones(1, 2, 4, 4)).shape
+    torch.Size([1, 2, 4, 4])
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -25,7 +31,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The network of scale and translation in RealNVP (Dinh et al., 2017, section 3.3), with weight normalisation.
+    r"""The network of scale and translation in RealNVP (Dinh et al., 2017, section 3.3), with weight normalisation.
 
     ``[B, in_channels, H, W]`` to ``[B, out_channels, H, W]``: every block also feeds the output over a 1 x 1 convolution.
 
@@ -37,6 +43,8 @@ class ResNet(nn.Module):
 
     >>> ResNet(1, 8, 2, num_blocks=2, kernel_size=3, padding=1, double_after_norm=True)(torch.zeros(2, 1, 4, 4)).shape
     torch.Size([2, 2, 4, 4])
+
+    :math:`y = \sum_i W_i x_i` over the input :math:`x_0` and the output :math:`x_i` of each residual block, normed in between.
     """
 
     def __init__(

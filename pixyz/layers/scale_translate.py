@@ -32,6 +32,11 @@ class TranslateDense(nn.Module):
         in_features: ``D``.
         hidden_features: the widths of the hidden layers.
         cond_features: the size of the conditions, flattened and put together.
+
+    :math:`t = g(x, y)`.
+
+    >>> TranslateDense(3)(torch.ones(2, 3)).shape
+    torch.Size([2, 3])
     """
 
     def __init__(self, in_features: int, hidden_features: Sequence[int] = (64, 64), cond_features: int = 0) -> None:
@@ -49,6 +54,12 @@ class ScaleTranslateDense(nn.Module):
 
     Args:
         in_features, hidden_features, cond_features: see :class:`TranslateDense`.
+
+    :math:`(\log s, t) = g(x, y)`.
+
+    >>> log_s, t = ScaleTranslateDense(3)(torch.ones(2, 3))
+    >>> log_s.shape, t.shape
+    (torch.Size([2, 3]), torch.Size([2, 3]))
     """
 
     def __init__(self, in_features: int, hidden_features: Sequence[int] = (64, 64), cond_features: int = 0) -> None:
@@ -69,6 +80,12 @@ class ScaleTranslateImage(nn.Module):
     Args:
         net: ``[B, C + conditions, H, W]`` to ``[B, 2 C, H, W]``.
         in_channels: ``C``.
+
+    :math:`(\log s, t) = g(x, y)`.
+
+    >>> log_s, t = ScaleTranslateConv(2, 4)(torch.ones(1, 2, 4, 4))
+    >>> log_s.shape, t.shape
+    (torch.Size([1, 2, 4, 4]), torch.Size([1, 2, 4, 4]))
     """
 
     def __init__(self, net: nn.Module, in_channels: int) -> None:
@@ -88,6 +105,12 @@ class ScaleTranslateConv(ScaleTranslateImage):
         in_channels: ``C``.
         hidden_channels: the width of the two hidden layers.
         cond_channels: the channels (features) of all conditions together.
+
+    :math:`(\log s, t) = g(x, y)`.
+
+    >>> log_s, t = ScaleTranslateConv(2, 4)(torch.ones(1, 2, 4, 4))
+    >>> log_s.shape, t.shape
+    (torch.Size([1, 2, 4, 4]), torch.Size([1, 2, 4, 4]))
     """
 
     def __init__(self, in_channels: int, hidden_channels: int = 64, cond_channels: int = 0) -> None:
@@ -108,6 +131,12 @@ class ScaleTranslateResNet(ScaleTranslateImage):
         num_blocks: how many blocks.
         cond_channels: the channels (features) of all conditions together.
         double_after_norm: one half of the pixels is masked (checkerboard), see :class:`pixyz.layers.ResNet`.
+
+    :math:`(\log s, t) = g(x, y)`.
+
+    >>> log_s, t = ScaleTranslateResNet(2, 4, 1)(torch.ones(1, 2, 4, 4))
+    >>> log_s.shape, t.shape
+    (torch.Size([1, 2, 4, 4]), torch.Size([1, 2, 4, 4]))
     """
 
     def __init__(

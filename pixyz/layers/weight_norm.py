@@ -33,6 +33,9 @@ class WNConv2d(nn.Module):
 
     Args:
         in_channels, out_channels, kernel_size, padding, bias: as of :class:`torch.nn.Conv2d`.
+
+    >>> WNConv2d(2, 3, 3, 1)(torch.ones(1, 2, 4, 4)).shape
+    torch.Size([1, 3, 4, 4])
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int, bias: bool = True) -> None:

@@ -200,6 +200,18 @@ class AdversarialKullbackLeibler(AdversarialLoss):
     Args:
         p, q, discriminator, optimizer, optimizer_params: see :class:`AdversarialLoss`; :math:`d(x)` is in (0, 1).
         logits: the discriminator returns :math:`\log d/(1-d)` in place of :math:`d`.
+
+    >>> from torch import nn
+    >>> from pixyz.distributions import Deterministic, Normal
+    >>> class Critic(Deterministic):
+    ...     def __init__(self):
+    ...         super().__init__("t", "x", name="d")
+    ...         self.net = nn.Linear(2, 1)
+    ...     def forward(self, x):
+    ...         return {"t": torch.sigmoid(self.net(x))}
+    >>> p, q = (Normal("x", loc=m, scale=1.0, features_shape=[2], name=n) for m, n in ((0.0, "p"), (1.0, "q")))
+    >>> print(AdversarialKullbackLeibler(p, q, Critic()))
+    mean(D_{KL}^{Adv} \left[p(x)||q(x) \right])
     """
 
     def __init__(
@@ -234,6 +246,18 @@ class AdversarialWassersteinDistance(AdversarialJensenShannon):
     Args:
         p, q, discriminator, optimizer, optimizer_params: see :class:`AdversarialLoss`; :math:`d(x)` is any number.
         clip_value: weights of the discriminator are held between ``-clip_value`` and ``clip_value``.
+
+    >>> from torch import nn
+    >>> from pixyz.distributions import Deterministic, Normal
+    >>> class Critic(Deterministic):
+    ...     def __init__(self):
+    ...         super().__init__("t", "x", name="d")
+    ...         self.net = nn.Linear(2, 1)
+    ...     def forward(self, x):
+    ...         return {"t": self.net(x)}
+    >>> p, q = (Normal("x", loc=m, scale=1.0, features_shape=[2], name=n) for m, n in ((0.0, "p"), (1.0, "q")))
+    >>> print(AdversarialWassersteinDistance(p, q, Critic()))
+    mean(W^{Adv} \left(p(x), q(x) \right))
     """
 
     def __init__(

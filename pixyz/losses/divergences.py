@@ -65,6 +65,10 @@ class KullbackLeibler(Loss):
 
     Raises:
         VariableError: ``p`` and ``q`` are of different variables.
+
+    >>> p, q = (Normal("x", loc=m, scale=1.0, features_shape=[2], name=n) for m, n in ((0.0, "p"), (1.0, "q")))
+    >>> KullbackLeibler(p, q).eval({})
+    tensor([1.])
     """
 
     def __init__(

@@ -23,6 +23,10 @@ class Entropy(Loss):
         p: the distribution; the entropy of a product is the sum over its factors at sampled parents.
         analytical: False always samples.
         sample_shape: how many samples, where sampled.
+
+    >>> from pixyz.distributions import Normal
+    >>> print(Entropy(Normal("x", loc=0.0, scale=1.0, features_shape=[2])).eval({}))
+    tensor([2.8379])
     """
 
     def __init__(self, p: Distribution, analytical: bool = True, sample_shape: Sequence[int] = (1,)) -> None:
@@ -61,6 +65,11 @@ class CrossEntropy(Loss):
         p, q: distributions.
         analytical: True uses :math:`H[p] + D_{KL}[p\|q]` where both have formulas.
         sample_shape: how many samples.
+
+    >>> from pixyz.distributions import Normal
+    >>> p, q = (Normal("x", loc=m, scale=1.0, features_shape=[2], name=n) for m, n in ((0.0, "p"), (1.0, "q")))
+    >>> print(CrossEntropy(p, q))
+    - \mathbb{E}_{p(x)} \left[\log q(x) \right]
     """
 
     def __init__(

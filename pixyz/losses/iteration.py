@@ -43,6 +43,20 @@ class IterativeLoss(Loss):
             sequence; other expectations in them draw for themselves, and a reset does not make a step the first one.
         returns: drawn variables that are also returned as series ``[T, B, ...]``; the final carried values come
             under their carried names, ready to be the start of the next chunk.
+
+    >>> from pixyz.distributions import Normal
+    >>> from pixyz.losses import E, LogProb
+    >>> class Step(Normal):
+    ...     def __init__(self):
+    ...         super().__init__("z", "z_prev", features_shape=[2])
+    ...     def forward(self, z_prev):
+    ...         return {"loc": z_prev, "scale": torch.ones_like(z_prev)}
+    >>> z, prior = Step(), Normal("z", loc=0.0, scale=1.0, features_shape=[2], name="r")
+    >>> loss = IterativeLoss(E(z, LogProb(prior)), max_iter=3, update_value={"z": "z_prev"})
+    >>> print(loss)
+    \sum_{t=0}^{2} \mathbb{E}_{p(z|z_{prev})} \left[\log r(z) \right]
+    >>> loss.eval({"z_prev": torch.zeros(4, 2)}).shape
+    torch.Size([4])
     """
 
     def __init__(

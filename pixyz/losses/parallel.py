@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DataParalleledLoss(Loss):
-    """An objective whose batch is shared out; used as the objective itself.
+    r"""An objective whose batch is shared out; used as the objective itself.
 
     With ``distributed``, it is wrapped in DistributedDataParallel: each process evaluates its own batch, and gradients
     are averaged in ``backward``.  Else the batch is cut into equal parts for copies on several devices of one process.
@@ -32,6 +32,8 @@ class DataParalleledLoss(Loss):
     >>> p = Normal("x", loc=0., scale=1.)
     >>> DataParalleledLoss(p.log_prob(), device_ids=["cpu", "cpu"]).mean().eval({"x": torch.zeros(4)})
     tensor(-0.9189)
+
+    The mean over the batch is the mean of the parts' means: :math:`L = \frac{1}{R} \sum_r L_r`.
     """
 
     def __init__(self, loss: Loss, distributed: bool = False, **kwargs: Any) -> None:

@@ -12,12 +12,19 @@ from pixyz.types import PixyzError, VariableError
 
 
 class Divergence(Loss):
-    """Base of objectives on two distributions ``p`` and ``q``.
+    r"""Base of objectives on two distributions ``p`` and ``q``.
 
     A subclass may define ``forward(x_dict)``, as in 0.3.3; its input variables are then those of ``p`` and ``q``.
 
     Args:
         p, q: distributions; ``q`` may be left out.
+
+    :math:`D[p \| q]`; a subclass says which.
+
+    >>> from pixyz.losses import MMD
+    >>> from pixyz.distributions import Normal
+    >>> print(MMD(Normal("x", loc=0.0, scale=1.0, features_shape=[2]), Normal("x", loc=1.0, scale=1.0, features_shape=[2])))
+    D_{MMD^2} \left[p(x)||p(x) \right]
     """
 
     def __init__(self, p: Distribution, q: Distribution | None = None) -> None:

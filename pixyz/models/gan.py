@@ -22,6 +22,27 @@ class GAN(Model):
         optimizer, optimizer_params: of the generator.
         d_optimizer, d_optimizer_params: of the discriminator.
         clip_grad_norm, clip_grad_value, settings: see :class:`Model`.
+
+    >>> from torch import nn
+    >>> import torch
+    >>> from pixyz.distributions import Deterministic, Normal
+    >>> class Generator(Deterministic):
+    ...     def __init__(self):
+    ...         super().__init__("x", "z", name="p")
+    ...         self.net = nn.Linear(2, 2)
+    ...     def forward(self, z):
+    ...         return {"x": self.net(z)}
+    >>> class Discriminator(Deterministic):
+    ...     def __init__(self):
+    ...         super().__init__("t", "x", name="d")
+    ...         self.net = nn.Linear(2, 1)
+    ...     def forward(self, x):
+    ...         return {"t": torch.sigmoid(self.net(x))}
+    >>> prior = Normal("z", loc=0.0, scale=1.0, features_shape=[2])
+    >>> p = (Generator() * prior).marginalize_var("z")
+    >>> model = GAN(p, Discriminator())
+    >>> print(model.loss_cls)
+    mean(D_{JS}^{Adv} \left[p_{data}(x)||p(x) \right])
     """
 
     loss_cls: AdversarialJensenShannon

@@ -19,6 +19,14 @@ class ML(Model):
         p: the distribution.
         other_distributions: more distributions to train.
         optimizer, optimizer_params, clip_grad_norm, clip_grad_value, settings: see :class:`Model`.
+
+    >>> from torch import nn
+    >>> import torch
+    >>> from pixyz.distributions import Normal
+    >>> p = Normal("x", loc=nn.Parameter(torch.zeros(2)), scale=1.0, features_shape=[2])
+    >>> model = ML(p, optimizer=torch.optim.SGD, optimizer_params={"lr": 0.1})
+    >>> model.train({"x": torch.ones(8, 2)})
+    tensor(2.8379)
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from pixyz.utils import tolist
 
 
 class Model:
-    """An objective, the distributions whose parameters it trains, and an optimiser.
+    r"""An objective, the distributions whose parameters it trains, and an optimiser.
 
     Args:
         loss: the objective.
@@ -47,6 +47,8 @@ class Model:
     ...               scheduler=optim.lr_scheduler.ExponentialLR, scheduler_params={"gamma": 0.5})
     >>> model.train({"x": torch.zeros(4, 2)}), model.optimizer.param_groups[0]["lr"]
     (tensor(1.8379), 0.05)
+
+    :math:`\theta \leftarrow \theta - \eta \nabla_\theta L`, or what the optimiser makes of the gradient.
     """
 
     def __init__(

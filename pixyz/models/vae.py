@@ -22,6 +22,27 @@ class VAE(Model):
         other_distributions: more distributions to train.
         regularizer: what is added, such as ``KullbackLeibler(q, prior)``; nothing if None.
         optimizer, optimizer_params, clip_grad_norm, clip_grad_value, settings: see :class:`Model`.
+
+    >>> from torch import nn
+    >>> import torch
+    >>> from pixyz.distributions import Bernoulli, Normal
+    >>> from pixyz.losses import KullbackLeibler
+    >>> class Inference(Normal):
+    ...     def __init__(self):
+    ...         super().__init__("z", "x", "q", features_shape=[2])
+    ...         self.net = nn.Linear(2, 2)
+    ...     def forward(self, x):
+    ...         return {"loc": self.net(x), "scale": torch.ones_like(x)}
+    >>> class Generator(Bernoulli):
+    ...     def __init__(self):
+    ...         super().__init__("x", "z", features_shape=[2])
+    ...         self.net = nn.Linear(2, 2)
+    ...     def forward(self, z):
+    ...         return {"logits": self.net(z)}
+    >>> prior = Normal("z", loc=0.0, scale=1.0, features_shape=[2])
+    >>> model = VAE(Inference(), Generator(), regularizer=KullbackLeibler(Inference(), prior))
+    >>> model.train({"x": torch.ones(4, 2)}).shape
+    torch.Size([])
     """
 
     def __init__(

@@ -1,0 +1,29 @@
+"""Base noise: what a draw is made of, one kernel a site; a plan writes the kernels into its text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pixyz.plan import rules
+
+
+@rules.inline("torch.randn({0}, dtype={1}.dtype, device={1}.device)")
+def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Standard normal noise."""
+    if shape == like.shape:
+        return torch.randn_like(like, memory_format=torch.contiguous_format)
+    return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
+
+
+@rules.inline("torch.rand({0}, dtype={1}.dtype, device={1}.device)")
+def uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Uniform noise in [0, 1)."""
+    return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
+
+
+def class_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """One uniform number a categorical: ``[..., 1]``."""
+    return torch.rand((*shape[:-1], 1), dtype=torch.float32 if like.dtype.itemsize < 4 else like.dtype, device=like.device)
