@@ -21,20 +21,13 @@ from pixyz.distributions.discrete import (
     Poisson,
 )
 from pixyz.distributions.experts import ElementWiseProductOfNormal, ProductOfNormal
-from pixyz.distributions.families import (
-    Bernoulli,
-    BoundedNormal,
-    Categorical,
-    GroupedOneHot,
-    Normal,
-    TanhNormal,
-    TwoHot,
-)
+from pixyz.distributions.families import Bernoulli, BoundedNormal, Normal, TanhNormal
 from pixyz.distributions.interval import Beta, ContinuousBernoulli, Kumaraswamy, TruncatedNormal, Uniform
 from pixyz.distributions.location_scale import Cauchy, Gumbel, Laplace, LogNormal, StudentT, VonMises
 from pixyz.distributions.marginal import MarginalizeVarDistribution
 from pixyz.distributions.mixture import MixtureModel, MixtureOfNormal
 from pixyz.distributions.multivariate import Dirichlet, Independent, LowRankMultivariateNormal, MultivariateNormal
+from pixyz.distributions.one_hot import Categorical, GroupedOneHot, TwoHot
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.positive import (
     Chi2,

@@ -28,7 +28,12 @@ BATCH = "@batch_n"
 
 
 class Distribution(Structured):
-    """Base of all distributions over named variables.
+    """Base of all distributions over named variables, :math:`p(x|z)`.
+
+    >>> from pixyz.distributions import Normal
+    >>> p = Normal("x", loc=0.0, scale=1.0, features_shape=[2])
+    >>> p.prob_text, p.sample(batch_n=3)["x"].shape, p.log_prob().eval({"x": torch.zeros(1, 2)})
+    ('p(x)', torch.Size([3, 2]), tensor([-1.8379]))
 
     Args:
         var: the variables; ``"x"`` and ``["x"]`` mean the same.

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch import distributions as td
 from torch.nn import functional as F
 
-from pixyz.distributions.families import Bernoulli, Categorical, one_hot_sample, one_of
+from pixyz.distributions.families import Bernoulli, one_of
+from pixyz.distributions.one_hot import Categorical, one_hot_sample
 from pixyz.distributions.torch_family import OddsFamily, TorchFamily, exponential_noise, shape_only
 from pixyz.types import PixyzError, VarSpec
 

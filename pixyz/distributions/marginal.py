@@ -17,7 +17,8 @@ from torch import Tensor
 from pixyz import latex
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.discrete import Multinomial
-from pixyz.distributions.families import Bernoulli, Categorical, GroupedOneHot
+from pixyz.distributions.families import Bernoulli
+from pixyz.distributions.one_hot import Categorical, GroupedOneHot
 from pixyz.distributions.params import Params
 from pixyz.distributions.relaxed import ConcreteBernoulli, ConcreteCategorical
 from pixyz.distributions.views import View

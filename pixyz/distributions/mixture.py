@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from pixyz import latex
 from pixyz.distributions.base import Distribution, on_path
-from pixyz.distributions.families import Categorical, Normal, one_hot_sample
+from pixyz.distributions.families import Normal
 from pixyz.distributions.noise import class_noise
+from pixyz.distributions.one_hot import Categorical, one_hot_sample
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params
 from pixyz.plan import Axis, Builder, Scope, Slot, rules

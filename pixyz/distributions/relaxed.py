@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch import distributions as td
 
-from pixyz.distributions.families import Bernoulli, Categorical
+from pixyz.distributions.families import Bernoulli
 from pixyz.distributions.location_scale import gumbel_noise
+from pixyz.distributions.one_hot import Categorical
 from pixyz.distributions.torch_family import open_uniform_noise
 from pixyz.types import PixyzError, VarSpec
 

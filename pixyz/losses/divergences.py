@@ -13,7 +13,8 @@ from torch import Tensor
 from pixyz import latex
 from pixyz.distributions.base import Distribution, sum_over
 from pixyz.distributions.discrete import OneHotCategoricalStraightThrough
-from pixyz.distributions.families import Bernoulli, BoundedNormal, Categorical, GroupedOneHot, Normal, TanhNormal
+from pixyz.distributions.families import Bernoulli, BoundedNormal, Normal, TanhNormal
+from pixyz.distributions.one_hot import Categorical, GroupedOneHot
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params, arguments
 from pixyz.distributions.product import MultiplyDistribution

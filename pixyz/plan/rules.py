@@ -284,3 +284,20 @@ class Unbroken:
 def both(a: Tensor, b: Tensor) -> Tensor:
     return a & b
 
+
+def smaller(a: Any, b: Any) -> Any:
+    """The smaller of two tensors or numbers."""
+    return _extreme(torch.minimum, torch.clamp_max, a, b)
+
+
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two tensors or numbers."""
+    return _extreme(torch.maximum, torch.clamp_min, a, b)
+
+
+def _extreme(pair: Any, bound: Any, a: Any, b: Any) -> Any:
+    if isinstance(a, Tensor):
+        return pair(a, b) if isinstance(b, Tensor) else bound(a, b)
+    if isinstance(b, Tensor):
+        return bound(b, a)
+    return (min if pair is torch.minimum else max)(a, b)

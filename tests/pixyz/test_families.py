@@ -12,7 +12,7 @@ from torch import distributions as td
 from torch.nn import functional as F
 
 from pixyz.distributions import Bernoulli, BoundedNormal, Categorical, GroupedOneHot, Normal, TanhNormal, TwoHot
-from pixyz.distributions.families import symexp_bins, two_hot
+from pixyz.distributions.one_hot import symexp_bins, two_hot
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.losses import Entropy, IterativeLoss, LogProb
 from pixyz.types import PixyzError, ShapeError
