@@ -49,11 +49,11 @@ def test_a_chopped_sequence_equals_the_whole(latent):
     noise_shape = (6, 4, 3, 1) if latent == "categorical" else (6, 4, 3)
     torch.manual_seed(2)
     noise = (torch.rand if latent == "categorical" else torch.randn)(noise_shape, dtype=torch.float64)
-    import pixyz.distributions.families as families
+    from pixyz.distributions import GroupedOneHot, Normal
 
     parts, state = [], {}
     for rows in (slice(0, 2), slice(2, 6)):
-        family = families.GroupedOneHot if latent == "categorical" else families.Normal
+        family = GroupedOneHot if latent == "categorical" else Normal
         old = family.noise
         family.noise = staticmethod(lambda shape, like, rows=rows: noise[rows])
         try:
