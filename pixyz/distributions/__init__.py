@@ -1,7 +1,7 @@
 """Distributions over named variables: networks inside, ``p * q`` for the joint.
 
-One idea a module: ``base`` (what every distribution answers), ``parametric`` (a network gives parameters), ``families`` and ``one_hot``
-(the densities on the hot path), ``location_scale``, ``positive``, ``interval``, ``discrete``, ``multivariate``,
+One idea a module: ``base`` (what every distribution answers), ``parametric`` (a network gives parameters), ``families``
+and ``one_hot`` (the densities on the hot path), ``location_scale``, ``positive``, ``interval``, ``discrete``, ``multivariate``,
 ``relaxed`` (the others, by kind, on ``torch_family``), ``custom``, ``deterministic``, ``product`` and ``graph`` (joints),
 ``mixture``, ``experts``, ``marginal``, ``views`` (renamed, detached, frozen), ``scan`` (distributions over series),
 ``transformed`` (a prior through a flow).
