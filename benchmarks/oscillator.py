@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from agents.rundir import origin
@@ -99,6 +101,24 @@ def train(model: StateSpaceModel, args: argparse.Namespace, draw: torch.Generato
     return (time.process_time() - began) / 60
 
 
+def draw_rollouts(path: Path, seen: Tensor, rolled: dict[str, Tensor], count: int = 3) -> None:
+    """A few sequences: what was seen, what came, and what was rolled out without seeing it."""
+    figure = Figure(figsize=(9.0, 1.7 * count + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, axes in enumerate(figure.subplots(count, 1, sharex=True)):
+        frames = range(len(seen))
+        axes.plot(frames[:SEEN], seen[:SEEN, i, 0], ".", color="0.5", markersize=3, label="seen")
+        axes.plot(frames[SEEN:], seen[SEEN:, i, 0], ".", color="0.8", markersize=3, label="to come")
+        for name, x in rolled.items():
+            axes.plot(frames[SEEN : SEEN + len(x)], x[:, i], linewidth=1.2, label=f"{name}, rolled out")
+        axes.axvline(SEEN - 0.5, color="k", linewidth=0.8)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("frame")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small", frameon=False)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -115,6 +135,7 @@ def main() -> None:
     parser.add_argument("--rnn", type=int, default=64)
     parser.add_argument("--models", nargs="+", default=["td_vae", "filter"])
     parser.add_argument("--dry", action="store_true", help="write no result")
+    parser.add_argument("--picture", type=Path, help="draw rollouts of the last seed")
     args = parser.parse_args()
     for seed in args.seeds:
         torch.manual_seed(seed)
@@ -123,22 +144,26 @@ def main() -> None:
         probe = oscillators(100, SEEN + AHEAD, draw, args.slow, args.fast)
         args.probe = probe
         line: dict[str, object] = {"benchmark": "oscillator", "seed": seed}
+        rolled: dict[str, Tensor] = {}
         if "td_vae" in args.models:
             jumpy = TDVAEConfig(args.latent, args.rnn, args.hidden, ((1, JUMP),), pairs=args.pairs)
             model = TDVAE(1, jumpy)
             line["td_vae_cpu_minutes"] = round(train(model, args, draw, "td_vae"), 1)
-            line["steps"], line["jumps"] = scores(model, test, False)[0], scores(model, test, True)[0]
+            line["steps"], rolled["TD-VAE"] = scores(model, test, False)
+            line["jumps"] = scores(model, test, True)[0]
         if "filter" in args.models:
             sizes = DMMConfig(args.latent, args.hidden, args.hidden, args.rnn, "left", "gaussian", dropout=0.0)
             baseline = DMM(1, sizes)
             line["filter_cpu_minutes"] = round(train(baseline, args, draw, "filter"), 1)
-            line["filter"] = scores(baseline, test, False)[0]
+            line["filter"], rolled["filter"] = scores(baseline, test, False)
         print(json.dumps(line), flush=True)
         if not args.dry:
             about = {k: v for k, v in origin().items() if k in ("commit", "dirty", "versions")}
-            settings = {k: v for k, v in vars(args).items() if k not in ("probe", "seeds", "log", "dry", "models")}
+            settings = {k: v for k, v in vars(args).items() if k not in ("probe", "seeds", "log", "dry", "models", "picture")}
             with RESULTS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({**line, "test_sequences": 500, "arguments": settings, **about}) + "\n")
+        if args.picture:
+            draw_rollouts(args.picture, test[0], rolled)
 
 
 if __name__ == "__main__":
