@@ -366,3 +366,14 @@ def test_vi_trains() -> None:
     model = VI(p * prior(), q, optimizer_params={"lr": 0.05})
     values = [float(model.train({"x": x.round()})) for _ in range(60)]
     assert sum(values[-10:]) < sum(values[:10]) - 2
+
+
+def test_several_samples_keep_their_batch():
+    """B12: the sum over features must not swallow the batch behind a leading dimension of samples."""
+    p = Normal("x", loc=torch.zeros(3), scale=torch.ones(3), features_shape=[3])
+    x = p.sample(batch_n=4, sample_shape=(7,))
+    found = p.get_log_prob(x, feature_dims=[-1])
+    wanted = torch.distributions.Normal(0.0, 1.0).log_prob(x["x"]).sum(-1)
+    assert found.shape == (7, 4)
+    torch.testing.assert_close(found, wanted)
+    assert pixyz.utils.sum_samples(x["x"], [-1]).shape == (7, 4)
