@@ -42,9 +42,9 @@ def main(path: str) -> None:
     left.set_ylabel("open-loop RMSE (standard deviations)")
     for run in read("jsb.jsonl"):
         curve = [c for c in run["curve"] if c["beta"] >= 1.0]
-        arguments = run["arguments"]
-        label = f"seed {run['seed']}, {run['epochs']} epochs" + (f", {arguments['flows']} flow" if arguments.get("flows") else "")
-        right.plot([c["cpu_hours"] * 60 for c in curve], [c["test_bound"] for c in curve], label=f"{label}: {run['test_bound']:.2f}")
+        flows = run["arguments"].get("flows")
+        label = f"seed {run['seed']}, {run['epochs']} epochs{f', {flows} flow' if flows else ''}: {run['test_bound']:.2f}"
+        right.plot([c["cpu_hours"] * 60 for c in curve], [c["test_bound"] for c in curve], label=label)
     right.set_title("DMM on the JSB chorales, test bound", fontsize="medium")
     right.set_xlabel("CPU minutes, one thread")
     right.set_ylabel("nats a frame")
