@@ -370,6 +370,10 @@ class _Reduction(LossSelfOperator):
         axes = [a for a in arg.axes if a not in scope.keep]
         masks = [m for a, m in scope.masks.items() if a in arg.axes]
         mask = masks[0] if masks and arg.batch == "full" else None
+        if type(self).reduction is rules.reduce_mean and not arg.axes and not masks:
+            terms = builder.feature_sums(arg)
+            if terms is not None:
+                return builder.point(rules.MeanOfSums(terms[1]), *terms[0], label=self.word, batch="none")
         return builder.reduce(type(self).reduction, arg, axes, batch=True, label=self.word, mask=mask)
 
 

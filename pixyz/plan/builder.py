@@ -91,6 +91,22 @@ class Builder:
         """``fn(value, number of leading dimensions)``."""
         return self._shared("features", fn, (arg,), label, None, key).outs[0]
 
+    def feature_sums(self, slot: Slot) -> tuple[list[Slot], tuple[int, ...]] | None:
+        """What ``slot`` ``[B]`` is a sum or difference of, before the sum over features, and the signs; None if it is not."""
+        step = slot.step
+        if slot.batch != "full" or slot.axes or slot in self.terms.values():
+            return None
+        if step.kind == "features" and step.fn is rules.sum_features:
+            raw = step.args[0]
+            return ([raw], (1,)) if raw.batch == "full" and not raw.axes else None
+        if step.kind != "point" or step.fn not in (operator.add, operator.sub) or len(step.args) != 2:
+            return None
+        parts = [self.feature_sums(a) for a in step.args]
+        if parts[0] is None or parts[1] is None:
+            return None
+        second = -1 if step.fn is operator.sub else 1
+        return parts[0][0] + parts[1][0], parts[0][1] + tuple(second * s for s in parts[1][1])
+
     def net(
         self, fn: Callable[..., Any], args: Sequence[Slot], outs: Sequence[str], label: str, *, key: Hashable,
         pinned: str = "", detach: bool = False,

@@ -285,6 +285,34 @@ def both(a: Tensor, b: Tensor) -> Tensor:
     return a & b
 
 
+class MeanOfSums:
+    """The mean over the batch of sums over features, ``[B, ...]`` each: all at once where the type can hold it.
+
+    Args:
+        signs: of the terms.
+    """
+
+    __name__ = "mean_of_sums"
+
+    def __init__(self, signs: tuple[int, ...]) -> None:
+        self.signs = signs
+
+    def __call__(self, *terms: Tensor) -> Tensor:
+        half = any(x.dtype.itemsize < 4 for x in terms)  # which may not hold the sum over a whole batch
+        total = None
+        for sign, x in zip(self.signs, terms, strict=True):
+            part = sum_features(x, 1).mean() if half else x.sum()
+            total = part if total is None else total + part if sign > 0 else total - part
+        assert total is not None
+        return total if half else total / len(terms[0])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MeanOfSums) and other.signs == self.signs
+
+    def __hash__(self) -> int:
+        return hash((MeanOfSums, self.signs))
+
+
 def smaller(a: Any, b: Any) -> Any:
     """The smaller of two tensors or numbers."""
     return _extreme(torch.minimum, torch.clamp_max, a, b)

@@ -171,3 +171,17 @@ def test_a_network_that_changes_its_mind_is_refused() -> None:
     twice = E(Normal("z", "m", loc="m", scale=1.0), LogProb(network) * Parameter("w") + LogProb(network.replace_var(z="m")))
     with pytest.raises(PixyzError, match="other parameters at each call"):
         twice.eval({"x": given["x"], "m": given["z"], "w": 1.0})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_mean_of_sums_over_features_is_taken_at_once(dtype):
+    p, q, r = (Normal("x", loc=m, scale=1.0, features_shape=[3], name=f"p_{i}").to(dtype) for i, m in enumerate((0.0, 1.0, -2.0)))
+    x = {"x": torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).to(dtype)}
+    inner = LogProb(p) - (LogProb(q) - LogProb(r))
+    loss = inner.mean()
+    assert "mean_of_sums" in loss.plan.source
+    exact = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 3e-2}[dtype]
+    torch.testing.assert_close(loss.eval(x), inner.eval(x).mean(), rtol=exact, atol=exact)
+    named = (LogProb(p).named("a") + LogProb(q)).mean()  # a named term is needed for itself
+    assert "mean_of_sums" not in named.plan.source
+    torch.testing.assert_close(named.eval(x), (LogProb(p) + LogProb(q)).mean().eval(x), rtol=exact, atol=exact)
