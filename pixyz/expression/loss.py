@@ -129,7 +129,7 @@ def walk(loss: nn.Module) -> Iterator[Loss]:
 class ValueLoss(Loss):
     """A number or a tensor, :math:`c`.
 
-    >>> print(ValueLoss(2.0).eval({}))
+    >>> print(ValueLoss(2.0))
     2.0
     """
 
@@ -368,13 +368,10 @@ class _Reduction(LossSelfOperator):
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         arg = self.loss1.lower(builder, scope)
         axes = [a for a in arg.axes if a not in scope.keep]
-        masks = [m for a, m in scope.masks.items() if a in arg.axes]
-        mask = masks[0] if masks and arg.batch == "full" else None
-        if type(self).reduction is rules.reduce_mean and not arg.axes and not masks:
-            terms = builder.feature_sums(arg)
-            if terms is not None:
-                return builder.point(rules.MeanOfSums(terms[1]), *terms[0], label=self.word, batch="none")
-        return builder.reduce(type(self).reduction, arg, axes, batch=True, label=self.word, mask=mask)
+        masks = [m for a, m in scope.masks.items() if a in arg.axes and arg.batch == "full"]
+        if type(self).reduction is rules.reduce_mean and (sums := builder.feature_sums(arg)) is not None:
+            return builder.point(rules.MeanOfSums(sums[1]), *sums[0], label=self.word, batch="none")
+        return builder.reduce(type(self).reduction, arg, axes, batch=True, label=self.word, mask=masks[0] if masks else None)
 
 
 class BatchMean(_Reduction):
@@ -447,8 +444,7 @@ class Expectation(Loss):
         if not scope.keep and not particles:
             series = scope.parent is None  # whole series are returned from the outermost expectation only
             builder.returned.update({k: drawn[k] for k in self.p.var if series or not drawn[k].axes})
-        value = self.f.lower(builder, inner)
-        return builder.reduce(rules.reduce_mean, value, particles, batch=False, label="mean over samples")
+        return builder.reduce(rules.reduce_mean, self.f.lower(builder, inner), particles, batch=False, label="mean over samples")
 
 
 E = Expectation
