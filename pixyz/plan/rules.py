@@ -298,13 +298,14 @@ class MeanOfSums:
         self.signs = signs
 
     def __call__(self, *terms: Tensor) -> Tensor:
-        half = any(x.dtype.itemsize < 4 for x in terms)  # which may not hold the sum over a whole batch
+        # a type that may not hold the sum over a whole batch; a batch of one beside a longer one, which counts once a row
+        apart = any(x.dtype.itemsize < 4 or len(x) != len(terms[0]) for x in terms)
         total = None
         for sign, x in zip(self.signs, terms, strict=True):
-            part = sum_features(x, 1).mean() if half else x.sum()
+            part = sum_features(x, 1) if apart else x.sum()
             total = part if total is None else total + part if sign > 0 else total - part
         assert total is not None
-        return total if half else total / len(terms[0])
+        return total.mean() if apart else total / len(terms[0])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MeanOfSums) and other.signs == self.signs

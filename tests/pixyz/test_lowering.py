@@ -185,3 +185,21 @@ def test_the_mean_of_sums_over_features_is_taken_at_once(dtype):
     named = (LogProb(p).named("a") + LogProb(q)).mean()  # a named term is needed for itself
     assert "mean_of_sums" not in named.plan.source
     torch.testing.assert_close(named.eval(x), (LogProb(p) + LogProb(q)).mean().eval(x), rtol=exact, atol=exact)
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 5), (5, 1), (5, 5)])
+def test_the_mean_of_sums_counts_a_batch_of_one_once_a_row(first, second):
+    p = Normal("x", loc=0.0, scale=1.0, features_shape=[3], name="p")
+    q = Normal("y", loc=1.0, scale=2.0, features_shape=[3], name="q")
+    draw = torch.Generator().manual_seed(0)
+    x = {"x": torch.randn(first, 3, generator=draw), "y": torch.randn(second, 3, generator=draw)}
+    loss = (LogProb(p) - LogProb(q)).mean()
+    assert "mean_of_sums" in loss.plan.source
+    torch.testing.assert_close(loss.eval(x), (LogProb(p).eval(x) - LogProb(q).eval(x)).mean())
+
+
+def test_the_mean_of_sums_of_batches_that_do_not_fit_is_refused():
+    p = Normal("x", loc=0.0, scale=1.0, features_shape=[3], name="p")
+    q = Normal("y", loc=1.0, scale=2.0, features_shape=[3], name="q")
+    with pytest.raises(RuntimeError):
+        (LogProb(p) - LogProb(q)).mean().eval({"x": torch.zeros(5, 3), "y": torch.zeros(3, 3)})
