@@ -24,6 +24,7 @@ from worldmodels.data import (
     read_minari,
     read_npz,
     read_store,
+    write_csv,
     write_lerobot,
     write_minari,
     write_npz,
@@ -398,3 +399,17 @@ def test_an_old_lerobot_is_told_how_to_convert(tmp_path):
     info.write_text(info.read_text().replace("v3.0", "v2.1"))
     with pytest.raises(DataError, match=r"expected LeRobot's format v3\.0, got v2\.1; convert it .*convert_dataset_v21_to_v30"):
         read_episodes(tmp_path / "log")
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_csv_files_are_read_by_the_columns_that_were_written_with_them(discrete, tmp_path):
+    data = recording(image=False, discrete=discrete)
+    assert write_csv(data, tmp_path / "log") == tmp_path / "log"
+    found = read_episodes(tmp_path / "log")
+    same(found, data)
+    assert found.rate == data.rate
+    with pytest.raises(DataError, match="exists and is not empty; nothing was written"):
+        write_csv(data, tmp_path / "log")
+    with pytest.raises(DataError, match="are images"):
+        write_csv(recording(), tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -31,10 +31,11 @@ from worldmodels.data.sampling import Windows, pad, windows
 from worldmodels.data.split import Split, split
 from worldmodels.data.store import read_store, write_store
 from worldmodels.data.table import Columns, read_csv
+from worldmodels.data.table_write import write_csv
 
 __all__ = [
     "Balls", "Columns", "DataError", "Episode", "Episodes", "Problem", "Source", "Split", "Windows", "bouncing_balls",
     "cache_folder", "checked", "fetch", "make_episode", "mnist", "mnist_rows", "moving_mnist", "oscillators", "pad",
     "polyphonic", "problems", "read_csv", "read_episodes", "read_lerobot", "read_minari", "read_npz", "read_store", "sarcos",
-    "split", "wall_following", "windows", "write_lerobot", "write_minari", "write_npz", "write_store",
+    "split", "wall_following", "windows", "write_csv", "write_lerobot", "write_minari", "write_npz", "write_store",
 ]
