@@ -19,15 +19,17 @@ from pixyz.losses import Expectation as E
 
 
 class Encoder(Normal):
-    def __init__(self, x_dim: int, h_dim: int, z_dim: int) -> None:
+    def __init__(self, x_dim: int, h_dim: int, z_dim: int, logits: bool) -> None:
         super().__init__(var=["z"], cond_var=["x"], name="q")
         self.fc1 = nn.Linear(x_dim, h_dim)
         self.fc21 = nn.Linear(h_dim, z_dim)
         self.fc22 = nn.Linear(h_dim, z_dim)
+        self.as_log_scale = logits
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         h = F.softplus(self.fc1(x))
-        return {"loc": self.fc21(h), "scale": torch.exp(self.fc22(h))}
+        loc, log_scale = self.fc21(h), self.fc22(h)
+        return {"loc": loc, "log_scale": log_scale} if self.as_log_scale else {"loc": loc, "scale": torch.exp(log_scale)}
 
 
 class Decoder(Bernoulli):
@@ -49,7 +51,7 @@ class VAE:
     """
 
     def __init__(self, x_dim: int, h_dim: int, z_dim: int, batch: int, analytic: bool = True, logits: bool = False) -> None:
-        q, p = Encoder(x_dim, h_dim, z_dim), Decoder(x_dim, h_dim, z_dim, logits)
+        q, p = Encoder(x_dim, h_dim, z_dim, logits), Decoder(x_dim, h_dim, z_dim, logits)
         prior = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.), var=["z"], features_shape=[z_dim], name="p_{prior}")
         self.modules = nn.ModuleList([q, p, prior])
         self.objective = (

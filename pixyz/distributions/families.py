@@ -6,23 +6,23 @@ Base noise is one kernel a site. Those over one-hot vectors are in :mod:`pixyz.d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixyz.distributions.constant import LOG_SQRT_2PI, MinusLogNormal, constant
 from pixyz.distributions.noise import normal_noise, uniform_noise
 from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.plan import rules
+from pixyz.plan import Slot, rules
 from pixyz.types import PixyzError, VarSpec
-
-LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Normal(ParametricDistribution):
-    r"""The normal distribution, :math:`\mathcal{N}(x; \mu, \sigma^2)`; parameters ``loc``, ``scale``.
+    r"""The normal distribution, :math:`\mathcal{N}(x; \mu, \sigma^2)`; parameters ``loc`` and ``scale``, or ``log_scale``
+    :math:`= \log\sigma`, which a network that makes ``scale`` by an exponential function should return instead.
 
     >>> p = Normal(var="x", loc=0., scale=1., features_shape=[3])
     >>> p.sample(batch_n=2)["x"].shape
@@ -30,14 +30,26 @@ class Normal(ParametricDistribution):
     """
 
     params_keys = ("loc", "scale")
+    alternatives: ClassVar[Mapping[str, str]] = {"scale": "log_scale"}
     noise_shape = ("loc", "scale")
     noise = staticmethod(normal_noise)
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale: Any = None,
+        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale: Any = None, log_scale: Any = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
+        one_of(scale, log_scale, "scale or log_scale")
+        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale, log_scale=log_scale)
+
+    @staticmethod
+    @rules.inline("{0}.exp()")
+    def derive_scale_from_log_scale(log_scale: Tensor) -> Tensor:
+        return log_scale.exp()
+
+    @staticmethod
+    @rules.inline("{0}.log()")
+    def derive_log_scale_from_scale(scale: Tensor) -> Tensor:
+        return scale.log()
 
     @staticmethod
     @rules.inline("torch.addcmul({1}, {2}, {0})")
@@ -45,13 +57,17 @@ class Normal(ParametricDistribution):
         return torch.addcmul(loc, scale, noise)
 
     @staticmethod
-    def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
         gap = (x - loc) / scale
-        return -0.5 * gap * gap - scale.log() - LOG_SQRT_2PI
+        return -0.5 * gap * gap - (scale.log() if log_scale is None else log_scale) - LOG_SQRT_2PI
 
     @staticmethod
-    def log_density_of_noise(noise: Tensor, scale: Tensor) -> Tensor:
-        return -0.5 * noise * noise - LOG_SQRT_2PI - scale.log()
+    def minus_log_density_of_noise(noise: Tensor, log_scale: Tensor) -> Tensor:
+        return torch.addcmul(log_scale + LOG_SQRT_2PI, noise, noise, value=0.5)
+
+    def density_of(self, params: Mapping[str, Slot]) -> tuple[Callable[..., Any], Sequence[str], bool]:
+        plain = type(self).log_density is Normal.log_density
+        return (MinusLogNormal(), MinusLogNormal.reads, True) if plain and constant(params) else super().density_of(params)
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
@@ -62,11 +78,19 @@ class Normal(ParametricDistribution):
         return scale.square().expand(torch.broadcast_shapes(loc.shape, scale.shape))
 
     @staticmethod
-    def entropy_of(loc: Tensor, scale: Tensor) -> Tensor:
-        return 0.5 + LOG_SQRT_2PI + scale.log().expand(torch.broadcast_shapes(loc.shape, scale.shape))
+    def entropy_of(loc: Tensor, log_scale: Tensor) -> Tensor:
+        return 0.5 + LOG_SQRT_2PI + log_scale.expand(torch.broadcast_shapes(loc.shape, log_scale.shape))
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.Normal(**params)  # type: ignore[arg-type]
+        return torch.distributions.Normal(**scaled(params))  # type: ignore[arg-type]
+
+
+def scaled(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters of a normal with ``scale`` in the place of ``log_scale``."""
+    found = dict(params)
+    if "log_scale" in found:
+        found["scale"] = found.pop("log_scale").exp()
+    return found
 
 
 class BoundedNormal(Normal):
@@ -85,6 +109,7 @@ class BoundedNormal(Normal):
     """
 
     params_keys = ("loc", "scale")
+    alternatives: ClassVar[Mapping[str, str]] = {}
     noise_shape = ("bounded_loc", "bounded_scale")
 
     def __init__(
@@ -107,7 +132,9 @@ class BoundedNormal(Normal):
         return Normal.draw(noise, bounded_loc, bounded_scale)
 
     @staticmethod
-    def log_density(x: Tensor, bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
+    def log_density(  # type: ignore[override]
+        x: Tensor, bounded_loc: Tensor, bounded_scale: Tensor
+    ) -> Tensor:
         return Normal.log_density(x, bounded_loc, bounded_scale)
 
     @staticmethod
@@ -120,7 +147,7 @@ class BoundedNormal(Normal):
 
     @staticmethod
     def entropy_of(bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
-        return Normal.entropy_of(bounded_loc, bounded_scale)
+        return Normal.entropy_of(bounded_loc, bounded_scale.log())
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
         return torch.distributions.Normal(self.derive_bounded_loc(params["loc"]), self.derive_bounded_scale(params["scale"]))
@@ -143,11 +170,11 @@ class TanhNormal(Normal):
         return torch.tanh(Normal.draw(noise, loc, scale))
 
     @staticmethod
-    def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
         edge = 1.0 - torch.finfo(x.dtype).eps
         u = torch.atanh(x.clamp(-edge, edge))
         # log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
-        return Normal.log_density(u, loc, scale) - 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
+        return Normal.log_density(u, loc, scale, log_scale) - 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
@@ -157,8 +184,16 @@ class TanhNormal(Normal):
     entropy_of = None  # type: ignore[assignment]
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        base = torch.distributions.Normal(**params)  # type: ignore[arg-type]
+        base = torch.distributions.Normal(**scaled(params))  # type: ignore[arg-type]
         return torch.distributions.TransformedDistribution(base, [torch.distributions.TanhTransform()])
+
+
+def minus_log_bernoulli_total(x: Tensor, logits: Tensor) -> tuple[Tensor, int]:
+    """The sum of all elements of :meth:`Bernoulli.minus_log_density`, and the number of rows."""
+    if x.shape != logits.shape or x.dtype is not logits.dtype or x.dtype.itemsize < 4:
+        each = Bernoulli.minus_log_density(x, logits)
+        return rules.total(each), len(each)
+    return torch.binary_cross_entropy_with_logits(logits, x, None, None, 2), len(x)  # 2: the sum
 
 
 class Bernoulli(ParametricDistribution):
@@ -203,6 +238,7 @@ class Bernoulli(ParametricDistribution):
         return -Bernoulli.minus_log_density(x, logits)
 
     @staticmethod
+    @rules.with_total(minus_log_bernoulli_total)
     def minus_log_density(x: Tensor, logits: Tensor) -> Tensor:
         if x.shape != logits.shape:
             x, logits = torch.broadcast_tensors(x, logits)
@@ -226,7 +262,7 @@ class Bernoulli(ParametricDistribution):
         return torch.distributions.Bernoulli(**params)  # type: ignore[arg-type]
 
 
-def one_of(probs: Any, logits: Any) -> None:
+def one_of(first: Any, second: Any, names: str = "probs or logits") -> None:
     """Refuse both at once."""
-    if probs is not None and logits is not None:
-        raise PixyzError("give probs or logits, not both")
+    if first is not None and second is not None:
+        raise PixyzError(f"give {names}, not both")

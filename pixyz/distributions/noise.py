@@ -10,6 +10,7 @@ from torch import Tensor
 from pixyz.plan import rules
 
 
+@rules.inline_like("torch.randn_like({0}, memory_format=torch.contiguous_format)")
 @rules.inline("torch.randn({0}, dtype={1}.dtype, device={1}.device)")
 def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Standard normal noise."""
@@ -18,6 +19,7 @@ def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.randn(tuple(shape), dtype=like.dtype, device=like.device)
 
 
+@rules.inline_like("torch.rand_like({0}, memory_format=torch.contiguous_format)")
 @rules.inline("torch.rand({0}, dtype={1}.dtype, device={1}.device)")
 def uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Uniform noise in [0, 1)."""

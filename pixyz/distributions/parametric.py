@@ -4,8 +4,8 @@ A family is a class with a few formulas on tensors.  The argument names of a for
 
     draw(noise, loc, scale)          a sample from base noise
     log_density(x, loc, scale)       the log-density, features not summed
-    log_density_of_noise(noise, ..)  optional: the log-density of a draw in terms of the noise it was made of
     minus_log_density(x, ...)        optional: its negative, where that is the formula; the sign is changed after the sum
+    minus_log_density_of_noise(noise, ...)   optional: the negative of a draw's in terms of the noise it was made of
     mean_of, variance_of, entropy_of(loc, scale)
     derive_NAME(...)                 a further parameter, computed once and shared (log-probabilities from logits)
 """
@@ -24,6 +24,8 @@ from pixyz.distributions.network import call_network
 from pixyz.distributions.params import arguments
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
+
+OF_NOISE = "minus_log_density_of_noise"
 
 
 class ParametricDistribution(Distribution):
@@ -201,18 +203,24 @@ class ParametricDistribution(Distribution):
         x = scope.lookup(self.var[0])
         noise = self._noise_of(x, params)
         if noise is not None:
-            slot = apply(builder, self.formula("log_density_of_noise"), params, label, noise=noise)
-            return sum_over(builder, slot, sum_features, feature_dims, label)
-        minus = getattr(self, "minus_log_density", None) is not None
-        slot = apply(builder, self.formula("minus_log_density" if minus else "log_density"), params, label, x=x)
+            slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
+        else:
+            formula, reads, minus = self.density_of(params)
+            slot = builder.point(formula, *[x if n == "x" else params[n] for n in reads], label=label)
         slot = sum_over(builder, slot, sum_features, feature_dims, label)
         return builder.point(operator.neg, slot, label=label) if minus else slot
+
+    def density_of(self, params: Mapping[str, Slot]) -> tuple[Callable[..., Any], Sequence[str], bool]:
+        """The formula of the log-density with these parameters, what it reads, and whether it is the negative."""
+        minus = getattr(self, "minus_log_density", None) is not None
+        formula = self.formula("minus_log_density" if minus else "log_density")
+        return formula, arguments(formula), minus
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""
         owner = next((c for c in type(self).__mro__ if "log_density" in vars(c)), None)
         draws = next((c for c in type(self).__mro__ if "draw" in vars(c)), None)
-        if owner is None or owner is not draws or "log_density_of_noise" not in vars(owner):
+        if owner is None or owner is not draws or OF_NOISE not in vars(owner):
             return None  # a subclass that changes one of the formulas changes all of them
         draw = self.formula("draw")
         if x.step.kind != "point" or x.step.fn != draw:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from pixyz import latex
 from pixyz.distributions.base import Distribution, sum_over
+from pixyz.distributions.constant import StandardCheck, constant
 from pixyz.distributions.discrete import OneHotCategoricalStraightThrough
 from pixyz.distributions.families import Bernoulli, BoundedNormal, Normal, TanhNormal
 from pixyz.distributions.one_hot import Categorical, GroupedOneHot
@@ -139,9 +140,13 @@ def lower_kl(
     builder: Builder, formula: Formula, p: Params, q: Params, label: str, dims: tuple[int, ...] | None = None
 ) -> Slot:
     """Write the KL of two families from their parameters, features summed."""
-    args = [(p if n.startswith("p_") else q)[n[2:]] for n in arguments(formula)]
-    if formula is kl_normal and all(isinstance(a.step.fn, rules.Attribute) for a in args[2:]):
-        formula = KLToConstant()
+    names = arguments(formula)
+    if formula is kl_normal:
+        if constant(q):
+            formula, names = KLToConstant(), KLToConstant.reads
+        elif "log_scale" in p and "log_scale" in q:
+            formula, names = kl_normal_by_logarithms, arguments(kl_normal_by_logarithms)
+    args = [(p if n.startswith("p_") else q)[n[2:]] for n in names]
     return sum_over(builder, builder.point(formula, *args, label=label), True, dims, label)
 
 
@@ -169,36 +174,27 @@ def kl_normal(p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) ->
     return 0.5 * (ratio * ratio + gap * gap - 1.0) - ratio.log()  # x * x: square() costs five small operations
 
 
-class KLToConstant:
-    """:func:`kl_normal` to constants; to a standard normal by the shorter formula.
+def kl_normal_by_logarithms(
+    p_loc: Tensor, p_scale: Tensor, p_log_scale: Tensor, q_loc: Tensor, q_scale: Tensor, q_log_scale: Tensor
+) -> Tensor:
+    """:func:`kl_normal` where both networks return the logarithm of the scale."""
+    ratio, gap = p_scale / q_scale, (p_loc - q_loc) / q_scale
+    return 0.5 * (ratio * ratio + gap * gap - 1.0) + (q_log_scale - p_log_scale)
 
-    Whether the constants are 0 and 1 is looked up again when they are other tensors, or were written to.
-    """
+
+class KLToConstant:
+    """:func:`kl_normal` to constants; to a standard normal by the shorter formula."""
 
     __name__ = "kl_normal_to_constant"
+    reads = ("p_loc", "p_scale", "p_log_scale", "q_loc", "q_scale")
 
     def __init__(self) -> None:
-        self._seen: tuple[Any, ...] = (None, None, 0, 0)
-        self._standard = False
-        self._shape: torch.Size | None = None  # of parameters for which the shorter formula is right
+        self.standard = StandardCheck()
 
-    def __call__(self, p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
-        loc, scale, loc_version, scale_version = self._seen
-        if (
-            q_loc is not loc or q_scale is not scale or q_loc._version != loc_version or q_scale._version != scale_version
-            or p_loc.shape != self._shape
-        ):
-            self._look(p_loc, q_loc, q_scale)
-        if self._standard and p_scale.shape == self._shape and not q_loc.requires_grad and not q_scale.requires_grad:
-            return 0.5 * (p_scale * p_scale + p_loc * p_loc - 1.0) - p_scale.log()
+    def __call__(self, p_loc: Tensor, p_scale: Tensor, p_log_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
+        if p_loc.shape == p_scale.shape and self.standard(p_loc, q_loc, q_scale):
+            return 0.5 * (p_scale * p_scale + p_loc * p_loc - 1.0) - p_log_scale
         return kl_normal(p_loc, p_scale, q_loc, q_scale)
-
-    def _look(self, p_loc: Tensor, q_loc: Tensor, q_scale: Tensor) -> None:
-        self._seen, self._shape = (q_loc, q_scale, q_loc._version, q_scale._version), p_loc.shape
-        self._standard = (
-            bool((q_loc == 0).all()) and bool((q_scale == 1).all()) and q_loc.shape == q_scale.shape
-            and p_loc.shape[p_loc.ndim - q_loc.ndim + 1 :] == q_loc.shape[1:]
-        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KLToConstant)

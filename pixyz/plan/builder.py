@@ -91,21 +91,33 @@ class Builder:
         """``fn(value, number of leading dimensions)``."""
         return self._shared("features", fn, (arg,), label, None, key).outs[0]
 
-    def feature_sums(self, slot: Slot) -> tuple[list[Slot], tuple[int, ...]] | None:
-        """What ``slot`` ``[B]`` is a sum or difference of, before the sum over features, and the signs; None if it is not."""
+    def feature_sums(self, slot: Slot) -> list[tuple[float, Slot]] | None:
+        """``slot`` ``[B]`` as a weighted sum of terms whose features are not summed yet; None if it is no such sum."""
         step = slot.step
         if slot.batch != "full" or slot.axes or slot in self.terms.values():
             return None
         if step.kind == "features" and step.fn is rules.sum_features:
             raw = step.args[0]
-            return ([raw], (1,)) if raw.batch == "full" and not raw.axes else None
-        if step.kind != "point" or step.fn not in (operator.add, operator.sub) or len(step.args) != 2:
+            return [(1, raw)] if raw.batch == "full" and not raw.axes else None
+        if step.kind != "point":
             return None
-        parts = [self.feature_sums(a) for a in step.args]
-        if parts[0] is None or parts[1] is None:
+        if step.fn is operator.neg:
+            return _scaled(self.feature_sums(step.args[0]), -1)
+        if len(step.args) != 2 or step.fn not in FOLDED:
             return None
-        second = -1 if step.fn is operator.sub else 1
-        return parts[0][0] + parts[1][0], parts[0][1] + tuple(second * s for s in parts[1][1])
+        a, b = step.args
+        if step.fn in (operator.mul, operator.truediv):
+            value, rest = (a, b) if isinstance(a.step.fn, rules.Constant) and step.fn is operator.mul else (b, a)
+            if not isinstance(value.step.fn, rules.Constant):
+                return None
+            number = value.step.fn.value
+            if step.fn is operator.truediv and number == 0:
+                return None
+            return _scaled(self.feature_sums(rest), number if step.fn is operator.mul else 1 / number)
+        first, second = self.feature_sums(a), self.feature_sums(b)
+        if first is None or second is None:
+            return None
+        return first + (_scaled(second, -1 if step.fn is operator.sub else 1) or [])
 
     def net(
         self, fn: Callable[..., Any], args: Sequence[Slot], outs: Sequence[str], label: str, *, key: Hashable,
@@ -295,6 +307,10 @@ class Builder:
         step.outs = [Slot(step, axes, batch, name) for name in labels]
         self.steps.append(step)
         return step
+
+
+def _scaled(terms: list[tuple[float, Slot]] | None, by: float) -> list[tuple[float, Slot]] | None:
+    return None if terms is None else [(by * weight, slot) for weight, slot in terms]
 
 
 class Scope:

@@ -35,6 +35,8 @@ class Emitter(Layouts):
             self.parameters.append(name)
             self.root.memo[slot, 0] = name
         self._users = self._consumers(plan.items)
+        self._totals: dict[Slot, tuple[str, str]] = {}
+        """Terms of which only the sum of all elements was computed: its name, and that of the number of rows."""
 
     # ---------------------------------------------------------------- the function
 
@@ -163,12 +165,39 @@ class Emitter(Layouts):
         if isinstance(step.fn, rules.Attribute) and (held := step.fn.dictionary()) is not None:
             self._define(step, frame, f"{self._fn(held)}[{step.fn.name!r}]", 0)
             return
+        if isinstance(step.fn, rules.MeanOfSums):
+            self._mean_of_sums(step, step.fn, frame)
+            return
         args, keep = self._agree(step.args, frame.axes(step.outs[0]), frame)
+        if self._only_total(step):
+            names = self._name("v", step.outs[0].label or step.label), self._name("n", "rows")
+            call = f"{self._fn(step.fn.total)}({', '.join(args)})"  # type: ignore[union-attr]
+            self._line(frame, f"{', '.join(names)} = {call}", step, f"{step.label}, summed")
+            self._totals[step.outs[0]] = names
+            return
         text = rules.INLINE.get(step.fn) or getattr(step.fn, "inline", None)
         if text and not any(isinstance(a.step.fn, rules.Constant) for a in step.args if step.fn not in rules.INLINE):
             self._define(step, frame, text.format(*args), keep)
         else:
             self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", keep)
+
+    def _only_total(self, step: Step) -> bool:
+        """Whether a mean over the batch is all that reads the result, and the formula has a form for that."""
+        slot = step.outs[0]
+        if self.checked or slot in self.outputs or not hasattr(step.fn, "total"):
+            return False
+        return all(isinstance(user.fn, rules.MeanOfSums) for user in self._users.get(slot, ()))
+
+    def _mean_of_sums(self, step: Step, mean: rules.MeanOfSums, frame: Frame) -> None:
+        found = []
+        for slot in step.args:
+            if slot not in self._totals:
+                name = self._flat(slot, frame)
+                self._totals[slot] = self._name("v"), self._name("n", "rows")
+                call = f"{name}.sum() if {name}.dtype.itemsize >= 4 else {self._fn(rules.total)}({name}), len({name})"
+                self._line(frame, f"{', '.join(self._totals[slot])} = {call}", slot.step, f"{slot.step.label}, summed")
+            found.append(self._totals[slot])
+        self._define(step, frame, mean.text(self._fn(mean), [t for t, _ in found], [n for _, n in found]), 0)
 
     def _emit_net(self, step: Step, frame: Frame) -> None:
         axes = frame.axes(step.outs[0])
@@ -279,8 +308,14 @@ class Emitter(Layouts):
             keep = self._cheapest([a for a in known if a.batch == "full"] or known, frame, len(axes))
             refs = [self._get(a, keep if a.batch == "full" else 0, frame) for a in known]
             shape = f"{refs[0]}.shape" if len(refs) == 1 else f"{self._fn(rules.joint_shape)}({', '.join(refs)})"
-            if len(refs) == 2:
-                shape = f"({refs[0]}.shape if {refs[0]}.shape == {refs[1]}.shape else {shape})"
+            like = getattr(step.fn, "inline_like", None)
+            if loop is None and like and len(refs) <= 2:
+                text = like.format(refs[0])
+                if len(refs) == 2:
+                    other = step.fn.inline.format(shape, refs[0])  # type: ignore[union-attr]
+                    text += f" if {refs[0]}.shape == {refs[1]}.shape else {other}"
+                self._define(step, frame, text, keep)
+                return
         else:
             keep = len(axes)
             present = tuple(a for a in axes if any(a in s.axes for s in known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,6 +20,16 @@ def inline(text: str) -> Callable[[F], F]:
 
     def keep(fn: F) -> F:
         fn.inline = text  # type: ignore[attr-defined]
+        return fn
+
+    return keep
+
+
+def inline_like(text: str) -> Callable[[F], F]:
+    """The same for base noise of the shape of a tensor ``{0}``, where that is known to be the shape."""
+
+    def keep(fn: F) -> F:
+        fn.inline_like = text  # type: ignore[attr-defined]
         return fn
 
     return keep
@@ -285,33 +296,59 @@ def both(a: Tensor, b: Tensor) -> Tensor:
     return a & b
 
 
+def with_total(total: Callable[..., tuple[Tensor, int]]) -> Callable[[F], F]:
+    """Give a formula a shorter form for where only the sum of all its elements is read.
+
+    ``total`` takes the formula's arguments and returns that sum and the number of rows (the first dimension).
+    """
+
+    def keep(fn: F) -> F:
+        fn.total = total  # type: ignore[attr-defined]
+        return fn
+
+    return keep
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum of all elements, in a type that can hold it."""
+    return x.sum() if x.dtype.itemsize >= 4 else x.sum(dtype=torch.float32)
+
+
 class MeanOfSums:
-    """The mean over the batch of sums over features, ``[B, ...]`` each: all at once where the type can hold it.
+    """The mean over the batch of a weighted sum of terms, features of each summed; written into the plan's text.
+
+    The total of a type of less than 32 bits, which may not hold it, is taken in float32, and so is the mean.
 
     Args:
-        signs: of the terms.
+        weights: of the terms.
     """
 
     __name__ = "mean_of_sums"
 
-    def __init__(self, signs: tuple[int, ...]) -> None:
-        self.signs = signs
+    def __init__(self, weights: tuple[float, ...]) -> None:
+        self.weights = weights
 
-    def __call__(self, *terms: Tensor) -> Tensor:
-        # a type that may not hold the sum over a whole batch; a batch of one beside a longer one, which counts once a row
-        apart = any(x.dtype.itemsize < 4 or len(x) != len(terms[0]) for x in terms)
-        total = None
-        for sign, x in zip(self.signs, terms, strict=True):
-            part = sum_features(x, 1) if apart else x.sum()
-            total = part if total is None else total + part if sign > 0 else total - part
-        assert total is not None
-        return total.mean() if apart else total / len(terms[0])
+    def text(self, name: str, totals: list[str], rows: list[str]) -> str:
+        """From the terms' totals and numbers of rows; ``name`` is this object's in the text."""
+        order = sorted(range(len(rows)), key=lambda i: self.weights[i] < 0)
+        signs = [f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w)!r} * '}" for w in self.weights]
+        summed = " ".join(signs[i] + totals[i] for i in order).removeprefix("+ ")
+        if len(rows) == 1:
+            return f"({summed}) / {rows[0]}"
+        return f"({summed}) / {rows[0]} if {' == '.join(rows)} else {name}(({', '.join(totals)}), ({', '.join(rows)}))"
+
+    def __call__(self, totals: tuple[Tensor, ...], rows: tuple[int, ...]) -> Tensor:
+        """A term with one row counts once for each row of the others."""
+        if set(rows) - {1, max(rows)}:
+            raise ShapeError(f"the terms under a mean have batches of different sizes, {sorted(set(rows))}; give them one size")
+        each = [w * x / n for w, x, n in zip(self.weights, totals, rows, strict=True)]
+        return functools.reduce(operator.add, each)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MeanOfSums) and other.signs == self.signs
+        return isinstance(other, MeanOfSums) and other.weights == self.weights
 
     def __hash__(self) -> int:
-        return hash((MeanOfSums, self.signs))
+        return hash((MeanOfSums, self.weights))
 
 
 def smaller(a: Any, b: Any) -> Any:

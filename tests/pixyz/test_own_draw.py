@@ -9,7 +9,7 @@ from pixyz.distributions import BoundedNormal, Normal, TanhNormal
 from pixyz.losses import ELBO, E, IterativeLoss, KullbackLeibler, LogProb, Loss
 
 B, X, Z = 5, 3, 4
-FORM = "log_density_of_noise"
+FORM = "minus_log_density_of_noise"
 
 
 class Net(Normal):
