@@ -19,12 +19,12 @@ from pixyz.losses import Expectation as E
 
 
 class Encoder(Normal):
-    def __init__(self, x_dim: int, h_dim: int, z_dim: int, logits: bool) -> None:
+    def __init__(self, x_dim: int, h_dim: int, z_dim: int, log_scale: bool) -> None:
         super().__init__(var=["z"], cond_var=["x"], name="q")
         self.fc1 = nn.Linear(x_dim, h_dim)
         self.fc21 = nn.Linear(h_dim, z_dim)
         self.fc22 = nn.Linear(h_dim, z_dim)
-        self.as_log_scale = logits
+        self.as_log_scale = log_scale
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         h = F.softplus(self.fc1(x))
@@ -47,11 +47,14 @@ class Decoder(Bernoulli):
 class VAE:
     """``-E_q[log p(x|z)] + KL[q(z|x) || p(z)]`` (equation 7), or by Monte Carlo (equation 8).
 
-    0.3.3's Bernoulli knows ``probs`` only.
+    0.3.3 knows ``probs`` and ``scale`` only.
     """
 
-    def __init__(self, x_dim: int, h_dim: int, z_dim: int, batch: int, analytic: bool = True, logits: bool = False) -> None:
-        q, p = Encoder(x_dim, h_dim, z_dim, logits), Decoder(x_dim, h_dim, z_dim, logits)
+    def __init__(
+        self, x_dim: int, h_dim: int, z_dim: int, batch: int, analytic: bool = True, logits: bool = False,
+        log_scale: bool = False,
+    ) -> None:
+        q, p = Encoder(x_dim, h_dim, z_dim, log_scale), Decoder(x_dim, h_dim, z_dim, logits)
         prior = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.), var=["z"], features_shape=[z_dim], name="p_{prior}")
         self.modules = nn.ModuleList([q, p, prior])
         self.objective = (

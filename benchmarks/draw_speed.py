@@ -19,13 +19,15 @@ VAE_ROWS = {
     "hand": "PyTorch by hand", "hand_probs": "by hand, probabilities", "hand_mc": "by hand, Monte Carlo",
     "hand_fused": "by hand, fused Adam", "compile": "by hand, torch.compile", "compile_fused": "torch.compile, fused Adam",
     "pyro": "Pyro", "pyro_novalidate": "Pyro, validation off", "pyro_logits_novalidate": "Pyro, logits, validation off",
-    "pyro_fused": "Pyro, fused Adam",
+    "pyro_fused": "Pyro, fused Adam", "pyro_fused_novalidate": "Pyro, fused Adam, validation off",
     "old_nocache": "pixyz 0.3.3, without cache", "old": "pixyz 0.3.3", "old_novalidate": "pixyz 0.3.3, validation off",
     "old_mc_nocache": "pixyz 0.3.3, Monte Carlo, without cache", "old_mc": "pixyz 0.3.3, Monte Carlo",
     "old_mc_novalidate": "pixyz 0.3.3, Monte Carlo, validation off", "old_fused": "pixyz 0.3.3, fused Adam",
+    "old_fused_novalidate": "pixyz 0.3.3, fused Adam, validation off",
     "pixyz_unshared": "this library, not shared", "pixyz_mc_unshared": "this library, Monte Carlo, not shared",
-    "pixyz": "**this library**", "pixyz_probs": "this library, probabilities", "pixyz_mc": "this library, Monte Carlo",
-    "pixyz_mc_probs": "this library, Monte Carlo, probabilities", "pixyz_fused": "this library, fused Adam",
+    "pixyz": "**this library**", "pixyz_scale": "this library, scale", "pixyz_probs": "this library, probabilities and scale",
+    "pixyz_mc": "this library, Monte Carlo", "pixyz_mc_probs": "this library, Monte Carlo, probabilities and scale",
+    "pixyz_fused": "this library, fused Adam",
 }
 DMM_ROWS = {
     "naive": "PyTorch, everything in the loop", "hand": "PyTorch, loop split by hand",
@@ -37,8 +39,10 @@ DMM_ROWS = {
 }
 PROMISES = {
     "vae": ["pixyz", "pixyz_probs/hand_probs", "pixyz_mc/hand_mc", "pixyz_fused/hand_fused", "pyro/pixyz",
-            "pyro_novalidate/pixyz", "pyro_novalidate/pixyz_mc_probs", "old/pixyz", "old_novalidate/pixyz",
-            "old_novalidate/pixyz_probs", "pixyz_unshared/pixyz"],
+            "pyro_novalidate/pixyz", "pyro_fused/pixyz_fused", "pyro_fused_novalidate/pixyz_fused",
+            "pyro_novalidate/pixyz_mc_probs", "old/pixyz", "old_novalidate/pixyz", "old_fused/pixyz_fused",
+            "old_fused_novalidate/pixyz_fused", "old_nocache/pixyz", "old_mc/pixyz_mc", "old_novalidate/pixyz_probs",
+            "pixyz_unshared/pixyz"],
     "dmm": ["pixyz", "pixyz/naive", "hand/naive", "pixyz_mc/hand_mc", "pyro/pixyz", "pyro_novalidate/pixyz",
             "pyro_novalidate/pixyz_mc_probs", "old/pixyz", "old_novalidate/pixyz", "old_mc/pixyz_mc"],
 }

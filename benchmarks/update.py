@@ -1,14 +1,17 @@
 """Time of an update of DreamerV3: the declared objective against the best form written by hand.
 
 Contenders take turns in one process, one thread, CPU seconds; medians over rounds.  A training step is losses, backward,
-LaProp; the whole update also moves the slow critic.  Both use the same networks, kernels and optimiser.
+LaProp; the whole update also moves the slow critic.  All use the same networks, kernels and optimiser.  ``pixyz_chunk`` is the
+declared objective with its loops compiled, ``--chunk`` steps at a time; the seconds of compiling are beside its ratio.
 
     python benchmarks/update.py --rounds 15
+    python benchmarks/update.py --rounds 15 --chunk 8 --precisions float32   # compiles for minutes first
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,10 +50,15 @@ def build(name: str, precision: str) -> tuple[DreamerV3, dict[str, torch.Tensor]
     return agent, agent.prepare(x)
 
 
-def contenders(name: str, precision: str) -> dict[str, dict[str, Callable[[], None]]]:
+Tasks = dict[str, dict[str, Callable[[], None]]]
+
+
+def contenders(name: str, precision: str, chunk: int = 0) -> Tasks:
     """What is timed -> contender -> one step of it."""
     agent, x = build(name, precision)
     model = agent.model
+    model.objective.compile(chunk)
+    agent.objective.compile(chunk)
     world = LaProp(model.parameters())
 
     def step(loss: Callable[[], torch.Tensor], optimizer: LaProp) -> None:
@@ -76,18 +84,33 @@ def contenders(name: str, precision: str) -> dict[str, dict[str, Callable[[], No
     }
 
 
+def compiled(name: str, precision: str, chunk: int) -> tuple[Tasks, dict[str, float]]:
+    """The same with compiled loops, and the seconds of the first step of each."""
+    found, seconds = contenders(name, precision, chunk), {}
+    for what, tasks in found.items():
+        began = time.monotonic()
+        tasks["pixyz"]()
+        seconds[what] = round(time.monotonic() - began, 1)
+    return found, seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--chunk", type=int, default=0, help="also compile, this many steps at a time")
     given = parser.parse_args()
     prepare()
     for name in given.sizes:
         for precision in given.precisions:
+            chunked, seconds = compiled(name, precision, given.chunk) if given.chunk else ({}, {})
             for what, tasks in contenders(name, precision).items():
                 config = SIZES[name]
                 about = {"size": name, "precision": precision, "batch": [config.batch, config.length], "horizon": config.horizon}
+                if chunked:
+                    tasks["pixyz_chunk"] = chunked[what]["pixyz"]
+                    about |= {"chunk": given.chunk, "compile_seconds": seconds[what]}
                 record(RESULTS, what, about, contend(tasks, given.rounds), baseline="hand")
 
 

@@ -1,11 +1,11 @@
 """Time of a training step of a VAE (the paper's Table 1): plain PyTorch, Pyro, pixyz 0.3.3, and this library.
 
-A step is loss, gradients and Adam.  Contenders (the KL by formula unless ``_mc``; Bernoulli from logits unless ``_probs``;
-torch's default Adam unless ``_fused``):
+A step is loss, gradients and Adam.  Contenders (the KL by formula unless ``_mc``; a Bernoulli from logits and a normal from the
+logarithm of its scale, unless ``_probs``: from probabilities and the scale; torch's default Adam unless ``_fused``):
 
 * ``hand``, ``hand_probs``, ``hand_mc``, ``hand_fused``: ``by_hand.VAE``; ``compile``: its loss under ``torch.compile``;
 * ``pyro``: ``Trace_ELBO`` (Monte Carlo, probabilities), as shipped; ``_novalidate``: validation off; ``_logits``;
-* ``old``: pixyz 0.3.3 (probabilities); ``_nocache``: without its memo; ``_mc``; ``_novalidate``;
+* ``old``: pixyz 0.3.3 (probabilities and scales, it knows no others); ``_nocache``: without its memo; ``_mc``; ``_novalidate``;
 * ``pixyz``: this library; ``_unshared``: with ``loss.share(False)``, what sharing is worth.
 
 0.3.3 and this library run the same source, ``declared.py``.  Ratios are to ``hand``, round by round; ``PAIRS`` adds others.
@@ -41,9 +41,10 @@ FUSED = {"fused": True}
 PAIRS = [
     ("pixyz_probs", "hand_probs"), ("pixyz_mc", "hand_mc"), ("pixyz_fused", "hand_fused"), ("compile_fused", "hand_fused"),
     ("pyro", "pixyz"), ("pyro_novalidate", "pixyz"), ("pyro_novalidate", "pixyz_mc_probs"),
-    ("pyro_logits_novalidate", "pixyz_mc"), ("pyro_fused", "pixyz_fused"),
+    ("pyro_logits_novalidate", "pixyz_mc"), ("pyro_fused", "pixyz_fused"), ("pyro_fused_novalidate", "pixyz_fused"),
     ("old", "pixyz"), ("old_novalidate", "pixyz"), ("old_novalidate", "pixyz_probs"), ("old_nocache", "pixyz"),
     ("old_mc", "pixyz_mc"), ("old_mc_novalidate", "pixyz_mc_probs"), ("old_fused", "pixyz_fused"),
+    ("old_fused_novalidate", "pixyz_fused"), ("old_mc_nocache", "pixyz_mc"),
     ("pixyz_unshared", "pixyz"), ("pixyz_mc_unshared", "pixyz_mc"),
 ]
 
@@ -79,7 +80,7 @@ def pyro_steps(settings: Mapping[str, int]) -> dict[str, Task]:
 
     return {
         "pyro": make(True), "pyro_novalidate": make(False), "pyro_logits_novalidate": make(False, True),
-        "pyro_fused": make(True, False, FUSED),
+        "pyro_fused": make(True, False, FUSED), "pyro_fused_novalidate": make(False, False, FUSED),
     }
 
 
@@ -91,11 +92,12 @@ def pixyz_steps(settings: Mapping[str, int]) -> dict[str, Task]:
         training.model.objective.share(sharing)
         return training.step
 
+    best = {"logits": True, "log_scale": True}
     return {
-        "pixyz": make(logits=True), "pixyz_probs": make(), "pixyz_fused": make(FUSED, logits=True),
-        "pixyz_mc": make(logits=True, analytic=False), "pixyz_mc_probs": make(analytic=False),
-        "pixyz_unshared": make(sharing=False, logits=True),
-        "pixyz_mc_unshared": make(sharing=False, logits=True, analytic=False),
+        "pixyz": make(**best), "pixyz_probs": make(), "pixyz_fused": make(FUSED, **best), "pixyz_scale": make(logits=True),
+        "pixyz_mc": make(**best, analytic=False), "pixyz_mc_probs": make(analytic=False),
+        "pixyz_unshared": make(sharing=False, **best),
+        "pixyz_mc_unshared": make(sharing=False, **best, analytic=False),
     }
 
 
@@ -106,6 +108,7 @@ def old_steps(settings: Mapping[str, int], cached: OldPixyz, plain: OldPixyz) ->
         "old": cached.contender("vae", settings), "old_novalidate": cached.contender("vae", settings, validate=False),
         "old_mc": cached.contender("vae", mc), "old_mc_novalidate": cached.contender("vae", mc, validate=False),
         "old_fused": cached.contender("vae", settings, optimizer=FUSED),
+        "old_fused_novalidate": cached.contender("vae", settings, validate=False, optimizer=FUSED),
         "old_nocache": plain.contender("vae", settings), "old_mc_nocache": plain.contender("vae", mc),
     }
 

@@ -39,8 +39,9 @@ def evaluated(loss: Callable[[], Tensor], module: nn.Module) -> tuple[Tensor, tu
     ("model", "form", "declared"),
     [
         ("vae", "forward", {"logits": True}),
+        ("vae", "forward", {"logits": True, "log_scale": True}),
         ("vae", "probs", {"logits": False}),
-        ("vae", "monte_carlo", {"logits": True, "analytic": False}),
+        ("vae", "monte_carlo", {"logits": True, "log_scale": True, "analytic": False}),
         ("dmm", "naive", {"logits": True}),
         ("dmm", "naive", {"logits": True, "fission": False}),
         ("dmm", "forward", {"logits": True}),
