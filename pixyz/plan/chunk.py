@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pixyz.plan.options import Options
+from pixyz.plan.random import random_states, restore_random_states
 
 
 @dataclass
@@ -133,10 +134,10 @@ class ChunkedLoop:
         )
         if key not in self._shapes:
             assert self.probe is not None
-            state = torch.get_rng_state()
+            states = random_states()
             with torch.no_grad():
                 self._shapes[key] = self.probe(*carries, *((x[0],) for x in series), *constants)
-            torch.set_rng_state(state)
+            restore_random_states(states)
         return [site.fn((length, *shape), like) for site, (shape, like) in zip(self.noise, self._shapes[key], strict=True)]
 
 

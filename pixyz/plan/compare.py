@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from pixyz.plan.program import random_states, restore_random_states
+from pixyz.plan.random import random_states, restore_random_states
 from pixyz.types import PixyzError
 
 

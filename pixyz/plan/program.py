@@ -6,11 +6,10 @@ import itertools
 import linecache
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from pixyz.plan.builder import Builder
@@ -18,6 +17,7 @@ from pixyz.plan.emit import Emitter
 from pixyz.plan.fission import Block, Schedule, schedule
 from pixyz.plan.graph import Slot, Step
 from pixyz.plan.options import Options, debugging
+from pixyz.plan.random import random_states, restore_random_states
 from pixyz.plan.structure import Clock, newest_change
 from pixyz.types import PixyzError, VariableError
 
@@ -140,19 +140,6 @@ def _steps(item: Step | Block) -> list[Step]:
 
 class Relower(Exception):
     """A network returned other (accepted) parameters than the plan was built for: build it again."""
-
-
-def random_states() -> list[torch.Tensor]:
-    """The states of torch's random generators that are in use."""
-    states = [torch.get_rng_state()]
-    return states + torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else states
-
-
-def restore_random_states(states: Sequence[torch.Tensor]) -> None:
-    """Undo draws since :func:`random_states`."""
-    torch.set_rng_state(states[0])
-    if len(states) > 1:
-        torch.cuda.set_rng_state_all(states[1:])
 
 
 class PlanCache:
