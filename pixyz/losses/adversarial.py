@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from pixyz import latex
 from pixyz.distributions.base import Distribution
 from pixyz.expression import Loss
+from pixyz.losses.optimizer import make_optimizer
 from pixyz.losses.sampled import SampledDivergence
 from pixyz.plan import Builder, Scope, Slot, rules
 from pixyz.types import PixyzError
@@ -52,7 +53,7 @@ class AdversarialLoss(SampledDivergence):
         if not set(discriminator.input_var) & set(p.var):
             raise PixyzError(f"the discriminator {discriminator.prob_text} reads none of the variables {p.var} that are compared")
         self.d = discriminator
-        self.d_optimizer = optimizer(discriminator.parameters(), **dict(optimizer_params or {}))
+        self.d_optimizer = make_optimizer(optimizer, discriminator.parameters(), optimizer_params)
 
     # ---------------------------------------------------------------- the two objectives
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn, optim
 from pixyz.distributions.base import Distribution
 from pixyz.expression import Loss
 from pixyz.losses.adversarial import AdversarialLoss
+from pixyz.losses.optimizer import make_optimizer
 from pixyz.models.optimizer_file import load_optimizer, save_optimizer
 from pixyz.types import PixyzError, as_tensor_dict
 from pixyz.utils import tolist
@@ -28,8 +29,8 @@ class Model:
         loss: the objective.
         test_loss: the objective of :meth:`test`; ``loss`` if None.
         distributions: whose parameters are trained.
-        optimizer: an optimiser class.
-        optimizer_params: its arguments.
+        optimizer: an optimiser class; Adam and AdamW run as one fused kernel where the device has it.
+        optimizer_params: its arguments; ``{"fused": False}`` for the plain form.
         clip_grad_norm: clip the norm of all gradients together.
         clip_grad_value: clip each gradient.
         retain_graph: keep the autograd graph after :meth:`train`.
@@ -65,7 +66,7 @@ class Model:
         parameters = list({id(p): p for p in [*self.distributions.parameters(), *_trained(loss)]}.values())
         if not parameters:
             raise PixyzError(f"nothing to train in {loss.loss_text}: give distributions that have parameters")
-        self.optimizer = optimizer(parameters, **dict(optimizer_params or {}))
+        self.optimizer = make_optimizer(optimizer, parameters, optimizer_params)
         self.scheduler = None if scheduler is None else scheduler(self.optimizer, **dict(scheduler_params or {}))
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
         self.retain_graph = retain_graph
