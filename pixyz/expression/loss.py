@@ -369,8 +369,8 @@ class _Reduction(LossSelfOperator):
         arg = self.loss1.lower(builder, scope)
         axes = [a for a in arg.axes if a not in scope.keep]
         masks = [m for a, m in scope.masks.items() if a in arg.axes and arg.batch == "full"]
-        if type(self).reduction is rules.reduce_mean and (sums := builder.feature_sums(arg)) is not None:
-            return builder.point(rules.MeanOfSums(tuple(w for w, _ in sums)), *(x for _, x in sums), label=self.word, batch="none")
+        if type(self).reduction is rules.reduce_mean and (mean := builder.mean_of_sums(arg, self.word)) is not None:
+            return mean
         return builder.reduce(type(self).reduction, arg, axes, batch=True, label=self.word, mask=masks[0] if masks else None)
 
 

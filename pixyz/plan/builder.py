@@ -91,33 +91,12 @@ class Builder:
         """``fn(value, number of leading dimensions)``."""
         return self._shared("features", fn, (arg,), label, None, key).outs[0]
 
-    def feature_sums(self, slot: Slot) -> list[tuple[float, Slot]] | None:
-        """``slot`` ``[B]`` as a weighted sum of terms whose features are not summed yet; None if it is no such sum."""
-        step = slot.step
-        if slot.batch != "full" or slot.axes or slot in self.terms.values():
+    def mean_of_sums(self, slot: Slot, label: str) -> Slot | None:
+        """The mean over the batch, at once, of what is a weighted sum of sums over features; None if ``slot`` is none."""
+        terms = self._feature_sums(slot)
+        if terms is None:
             return None
-        if step.kind == "features" and step.fn is rules.sum_features:
-            raw = step.args[0]
-            return [(1, raw)] if raw.batch == "full" and not raw.axes else None
-        if step.kind != "point":
-            return None
-        if step.fn is operator.neg:
-            return _scaled(self.feature_sums(step.args[0]), -1)
-        if len(step.args) != 2 or step.fn not in FOLDED:
-            return None
-        a, b = step.args
-        if step.fn in (operator.mul, operator.truediv):
-            value, rest = (a, b) if isinstance(a.step.fn, rules.Constant) and step.fn is operator.mul else (b, a)
-            if not isinstance(value.step.fn, rules.Constant):
-                return None
-            number = value.step.fn.value
-            if step.fn is operator.truediv and number == 0:
-                return None
-            return _scaled(self.feature_sums(rest), number if step.fn is operator.mul else 1 / number)
-        first, second = self.feature_sums(a), self.feature_sums(b)
-        if first is None or second is None:
-            return None
-        return first + (_scaled(second, -1 if step.fn is operator.sub else 1) or [])
+        return self.point(rules.MeanOfSums(tuple(w for w, _ in terms)), *(x for _, x in terms), label=label, batch="none")
 
     def net(
         self, fn: Callable[..., Any], args: Sequence[Slot], outs: Sequence[str], label: str, *, key: Hashable,
@@ -278,6 +257,34 @@ class Builder:
             if isinstance(value, rules.Constant) and rest is not None and rest is not other:
                 return self.point(operator.mul, self.constant(-value.value), rest)
         return None
+
+    def _feature_sums(self, slot: Slot) -> list[tuple[float, Slot]] | None:
+        """``slot`` ``[B]`` as a weighted sum of terms whose features are not summed yet; None if it is no such sum."""
+        step = slot.step
+        if slot.batch != "full" or slot.axes or slot in self.terms.values():
+            return None
+        if step.kind == "features" and step.fn is rules.sum_features:
+            raw = step.args[0]
+            return [(1, raw)] if raw.batch == "full" and not raw.axes else None
+        if step.kind != "point":
+            return None
+        if step.fn is operator.neg:
+            return _scaled(self._feature_sums(step.args[0]), -1)
+        if len(step.args) != 2 or step.fn not in FOLDED:
+            return None
+        a, b = step.args
+        if step.fn in (operator.mul, operator.truediv):
+            value, rest = (a, b) if isinstance(a.step.fn, rules.Constant) and step.fn is operator.mul else (b, a)
+            if not isinstance(value.step.fn, rules.Constant):
+                return None
+            number = value.step.fn.value
+            if step.fn is operator.truediv and number == 0:
+                return None
+            return _scaled(self._feature_sums(rest), number if step.fn is operator.mul else 1 / number)
+        first, second = self._feature_sums(a), self._feature_sums(b)
+        if first is None or second is None:
+            return None
+        return first + (_scaled(second, -1 if step.fn is operator.sub else 1) or [])
 
     def _in_bodies(self, step: Step) -> None:
         """What is drawn in a step of a loop is drawn anew at each step, whatever it depends on."""
