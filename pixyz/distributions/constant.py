@@ -57,10 +57,13 @@ class MinusLogNormal:
 
     def __init__(self) -> None:
         self.standard = StandardCheck()
+        self._bias: Tensor | None = None
 
     def __call__(self, x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         if self.standard(x, loc, scale):
-            return 0.5 * x * x + LOG_SQRT_2PI
+            if self._bias is None or self._bias.dtype is not loc.dtype or self._bias.device != loc.device:
+                self._bias = torch.tensor(LOG_SQRT_2PI, dtype=loc.dtype, device=loc.device)
+            return torch.addcmul(self._bias, x, x, value=0.5)
         gap = (x - loc) / scale
         return 0.5 * gap * gap + scale.log() + LOG_SQRT_2PI
 
