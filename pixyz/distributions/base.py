@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz import latex
+from pixyz.distributions import overrides
 from pixyz.distributions.params import Params, apply
 from pixyz.expression import LogProb, Prob
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
@@ -47,6 +48,10 @@ class Distribution(Structured):
 
     composite: ClassVar[bool] = False
     """Whether ``detach`` and ``frozen`` are made of its parts (it has no parameters of its own)."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        overrides.adopt(cls)
 
     def __init__(
         self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] = torch.Size()
@@ -155,6 +160,10 @@ class Distribution(Structured):
         """The distribution under renamings and stop-gradients."""
         return self
 
+    def renamed_inside(self, mapping: Mapping[str, str]) -> Distribution | None:
+        """The same with its parts renamed, to be printed; None where nothing inside is printed."""
+        return None
+
     # ---------------------------------------------------------------- lowering
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
@@ -217,9 +226,10 @@ class Distribution(Structured):
         shape = tuple(int(n) for n in sample_shape)
 
         def build(builder: Builder) -> dict[str, Slot]:
+            lower = overrides.library_lowering(self, "lower_sample")
             particles = tuple(Axis("particle", n) for n in reversed(shape))
             builder.batch_n = builder.input(BATCH, "none") if builder.given(BATCH) else None
-            drawn = self.lower_sample(builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean)
+            drawn = lower(builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean)
             return {name: drawn[name] for name in self.var}
 
         drawn = self._run(("sample", shape, reparam, sample_mean), values, build)
@@ -252,19 +262,20 @@ class Distribution(Structured):
         dims = None if feature_dims is None else tuple(feature_dims)
 
         def build(builder: Builder) -> dict[str, Slot]:
-            slot = self.lower_log_prob(builder, Scope(builder), sum_features=sum_features, feature_dims=dims)
+            lower = overrides.library_lowering(self, "lower_log_prob")
+            slot = lower(builder, Scope(builder), sum_features=sum_features, feature_dims=dims)
             return {"log_prob": slot}
 
         values = self._values(x_dict, [*self.var, *self.cond_var])
         return self._run(("log_prob", sum_features, dims), values, build)["log_prob"]
 
-    def get_params(self, x_dict: Any = None) -> dict[str, Tensor]:
+    def get_params(self, params_dict: Any = None, **kwargs: Any) -> dict[str, Tensor]:
         """The parameters at given values of ``cond_var``."""
 
         def build(builder: Builder) -> dict[str, Slot]:
             return dict(self.lower_params(builder, Scope(builder)))
 
-        return self._run("params", self._values(x_dict), build)
+        return self._run("params", self._values(params_dict), build)
 
     def get_entropy(
         self, x_dict: Any = None, sum_features: bool = True, feature_dims: Sequence[int] | None = None
@@ -354,12 +365,14 @@ class Distribution(Structured):
         """The same distribution without gradient to its parameters: ``KL(q.detach(), p)``."""
         from pixyz.distributions.views import DetachedDistribution
 
+        overrides.refuse(self.atom, "detach()")
         return DetachedDistribution(self)
 
     def frozen(self) -> Distribution:
         """The same distribution with its weights as constants: gradients flow through it, not into it."""
         from pixyz.distributions.views import FrozenDistribution
 
+        overrides.refuse(self.atom, "frozen()")
         return FrozenDistribution(self)
 
 

@@ -28,6 +28,7 @@ class CustomProb(Distribution):
     """
 
     composite = True
+    log_prob_function: Callable[..., Tensor]
 
     def __init__(
         self, log_prob_function: Callable[..., Tensor], var: VarSpec, distribution_name: str = "Custom PDF", **kwargs: Any

@@ -52,6 +52,7 @@ class OneHotCategoricalStraightThrough(Categorical):
     True
     """
 
+    distribution_torch_class = td.OneHotCategoricalStraightThrough
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     pathwise = True
@@ -59,9 +60,6 @@ class OneHotCategoricalStraightThrough(Categorical):
     @staticmethod
     def draw(noise: Tensor, probs: Tensor) -> Tensor:
         return one_hot_sample(noise, probs.detach()) + (probs - probs.detach())
-
-    def as_torch(self, **params: Tensor) -> td.Distribution:
-        return td.OneHotCategoricalStraightThrough(**params)  # type: ignore[arg-type]
 
 
 class Multinomial(Categorical):
@@ -76,10 +74,12 @@ class Multinomial(Categorical):
     tensor([-0.6931])
     """
 
+    distribution_torch_class = td.Multinomial
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise = staticmethod(shape_only)
     entropy_of = None  # type: ignore[assignment]
+    total_count: int
 
     def __init__(
         self, total_count: int = 1, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",

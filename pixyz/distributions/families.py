@@ -29,6 +29,7 @@ class Normal(ParametricDistribution):
     torch.Size([2, 3])
     """
 
+    distribution_torch_class: ClassVar[Any] = torch.distributions.Normal
     params_keys = ("loc", "scale")
     alternatives: ClassVar[Mapping[str, str]] = {"scale": "log_scale"}
     noise_shape = ("loc", "scale")
@@ -206,6 +207,7 @@ class Bernoulli(ParametricDistribution):
     tensor([0.1250])
     """
 
+    distribution_torch_class: ClassVar[Any] = torch.distributions.Bernoulli
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("probs",)
@@ -257,9 +259,6 @@ class Bernoulli(ParametricDistribution):
     @staticmethod
     def entropy_of(logits: Tensor, probs: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, probs, reduction="none")
-
-    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.Bernoulli(**params)  # type: ignore[arg-type]
 
 
 def one_of(first: Any, second: Any, names: str = "probs or logits") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -102,6 +102,12 @@ class MarginalizeVarDistribution(View):
     def prob_factorized_text(self) -> str:
         measure = "".join(f"d{latex.latex_name(v)}" for v in self.bound)
         return r"\int " * len(self.bound) + self.p.prob_factorized_text + measure
+
+    def renamed_inside(self, mapping: Mapping[str, str]) -> Distribution | None:
+        """The marginal of the renamed joint; None where a new name is a bound variable's."""
+        if set(mapping.values()) & set(self.bound):
+            return None
+        return MarginalizeVarDistribution(self.p.replace_var(**mapping), self.bound)
 
     @property
     def log_prob_text(self) -> str:

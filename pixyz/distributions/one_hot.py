@@ -31,6 +31,7 @@ class Categorical(ParametricDistribution):
     tensor([0.8000])
     """
 
+    distribution_torch_class: ClassVar[Any] = torch.distributions.OneHotCategorical
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("probs",)
@@ -82,9 +83,6 @@ class Categorical(ParametricDistribution):
     @staticmethod
     def entropy_of(log_probs: Tensor, probs: Tensor) -> Tensor:
         return -(log_probs * probs).sum(-1)
-
-    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.OneHotCategorical(**params)  # type: ignore[arg-type]
 
 
 class GroupedOneHot(Categorical):

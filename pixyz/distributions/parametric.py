@@ -19,16 +19,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from pixyz.distributions.base import Distribution, Params, apply, sum_over
+from pixyz.distributions.base import Params, apply, sum_over
 from pixyz.distributions.network import call_network
 from pixyz.distributions.params import arguments
+from pixyz.distributions.torch_formula import read_old_family
+from pixyz.distributions.torch_object import TorchObject
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
 OF_NOISE = "minus_log_density_of_noise"
 
 
-class ParametricDistribution(Distribution):
+class ParametricDistribution(TorchObject):
     r"""A density of one variable whose parameters are computed by ``forward(**cond_var)`` or are constants.
 
     Args:
@@ -59,6 +61,11 @@ class ParametricDistribution(Distribution):
     """How many trailing dimensions one density is over (1 for a one-hot vector)."""
     pathwise: ClassVar[bool] = True
     """Whether ``draw`` is differentiable in the parameters."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.partition(".")[0] != "pixyz" and "distribution_torch_class" in vars(cls):
+            read_old_family(cls)
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -111,7 +118,7 @@ class ParametricDistribution(Distribution):
 
     @property
     def distribution_name(self) -> str:
-        return self.family().__name__
+        return self.family().__name__ if self.params_keys else ""
 
     @classmethod
     def family(cls) -> type[ParametricDistribution]:
@@ -237,14 +244,6 @@ class ParametricDistribution(Distribution):
         if getattr(self, "entropy_of", None) is None:
             return None
         return apply(builder, self.formula("entropy_of"), params, f"H[{self.prob_text}]")
-
-    def dist(self, x_dict: Any = None) -> torch.distributions.Distribution:
-        """The torch distribution at given values of ``cond_var``: a fresh object, never kept."""
-        return self.as_torch(**self.get_params(x_dict))
-
-    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        """The torch distribution with these parameters."""
-        raise NotImplementedError(f"{self.distribution_name} has no counterpart in torch.distributions")
 
 
 class Row:

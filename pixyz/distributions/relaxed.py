@@ -46,6 +46,7 @@ class RelaxedBernoulli(Bernoulli):
     tensor([-0.6931])
     """
 
+    distribution_torch_class = td.RelaxedBernoulli
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("logits",)
@@ -102,6 +103,7 @@ class RelaxedCategorical(Categorical):
     tensor([-0.6931])
     """
 
+    distribution_torch_class = td.RelaxedOneHotCategorical
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("logits",)

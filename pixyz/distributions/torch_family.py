@@ -6,25 +6,18 @@ plan stay the same as for every family (network, parameters, noise, draw, log), 
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch import distributions as td
 
 from pixyz.distributions.base import sum_over
 from pixyz.distributions.families import Bernoulli
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params, apply
+from pixyz.distributions.torch_formula import ask_torch, shape_only
 from pixyz.plan import Builder, Scope, Slot
-
-
-def shape_only(shape: Sequence[int], like: Tensor) -> Tensor:
-    """The shape of a sample, for samplers that have no base noise: zeros that take no memory."""
-    return like.new_zeros(()).expand(tuple(shape))
 
 
 def exponential_noise(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -36,30 +29,6 @@ def open_uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Uniform noise in (0, 1)."""
     info = torch.finfo(like.dtype)
     return torch.rand(tuple(shape), dtype=like.dtype, device=like.device).clamp_(info.tiny, 1.0 - info.eps / 2)
-
-
-class TorchFormula:
-    """``method`` of a torch distribution as a formula of its parameters."""
-
-    def __init__(self, build: Callable[..., td.Distribution], keys: Sequence[str], method: str) -> None:
-        self.build, self.keys, self.method = build, tuple(keys), method
-        self.__name__ = f"{getattr(build, '__name__', 'torch')}_{method}"
-        first = {"log_prob": ("x",), "rsample": ("noise",), "sample": ("noise",)}.get(method, ())
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        self.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in (*first, *self.keys)])
-
-    def __call__(self, *values: Tensor) -> Tensor:
-        *first, dist = *values[: len(values) - len(self.keys)], self.build(**dict(zip(self.keys, values[-len(self.keys) :])))
-        if self.method == "log_prob":
-            return dist.log_prob(first[0])
-        if not first:
-            found = getattr(dist, self.method)
-            return found() if callable(found) else found  # type: ignore[no-any-return]
-        shape = first[0].shape[: first[0].ndim - len(dist.event_shape)]
-        return getattr(dist.expand(shape), self.method)()  # type: ignore[no-any-return]
-
-
-FORMULAS = {"log_density": "log_prob", "mean_of": "mean", "variance_of": "variance", "entropy_of": "entropy"}
 
 
 class TorchFamily(ParametricDistribution):
@@ -84,18 +53,8 @@ class TorchFamily(ParametricDistribution):
             cls.limits = Limits(*vars(cls)["support"])
         if "torch_family" not in vars(cls):
             return
-        keys, family = cls.torch_keys or cls.params_keys, cls.torch_family
-        build = functools.partial(family, validate_args=False)
-        build.__name__ = family.__name__  # type: ignore[attr-defined]
-        for name, method in FORMULAS.items():
-            if name not in vars(cls):
-                # ExponentialFamily.entropy differentiates at each call, and fails for some families
-                unknown = (getattr(td.Distribution, method), getattr(td.ExponentialFamily, method))
-                known = getattr(family, method) not in unknown
-                setattr(cls, name, TorchFormula(build, keys, method) if known else None)
-        if "draw" not in vars(cls):
-            cls.pathwise = bool(family.has_rsample)
-            setattr(cls, "draw", TorchFormula(build, keys, "rsample" if cls.pathwise else "sample"))  # noqa: B010
+        cls.distribution_torch_class = cls.torch_family
+        ask_torch(cls, cls.torch_family, cls.torch_keys or cls.params_keys)
 
     def log_prob_from(
         self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
@@ -110,9 +69,6 @@ class TorchFamily(ParametricDistribution):
         slot = apply(builder, self.formula("log_density"), params, label, x=safe)
         slot = builder.point(zero_outside, slot, inside, label=label)
         return sum_over(builder, slot, sum_features, feature_dims, label)
-
-    def as_torch(self, **params: Tensor) -> td.Distribution:
-        return self.torch_family(**params)  # type: ignore[no-any-return]
 
 
 class Limits:

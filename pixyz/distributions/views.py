@@ -107,10 +107,12 @@ class ReplaceVarDistribution(View):
 
     @property
     def prob_factorized_text(self) -> str:
-        return self.prob_text
+        inside = self.p.renamed_inside(self.mapping)
+        return self.prob_text if inside is None else inside.prob_factorized_text
 
     def _describe(self) -> str:
-        return f"{self.prob_text} -> {self.p.prob_text}:\n{self.p._describe()}"
+        inside = self.p.renamed_inside(self.mapping)
+        return f"{self.prob_text} -> {self.p.prob_text}:\n{self.p._describe()}" if inside is None else inside._describe()
 
     def _describe_factor(self) -> str:
         return self._describe()

@@ -31,7 +31,7 @@ class Loss(Expression):
 
     >>> loss = 2 * Parameter("a") - Parameter("b") / 4
     >>> print(loss, loss.eval({"a": 1.0, "b": 2.0}))
-    2 a - \frac{b}{4} 1.5
+    2 a - \frac{b}{4} tensor(1.5000)
     """
 
     def __add__(self, other: LossLike) -> Loss:
@@ -135,11 +135,11 @@ class ValueLoss(Loss):
 
     value: Tensor
 
-    def __init__(self, value: float | int | Tensor) -> None:
+    def __init__(self, loss1: float | int | Tensor) -> None:
         super().__init__([])
-        self.number: float | int | None = None if isinstance(value, Tensor) else value
-        if isinstance(value, Tensor):
-            self.register_buffer("value", value)
+        self.number: float | int | None = None if isinstance(loss1, Tensor) else loss1
+        if isinstance(loss1, Tensor):
+            self.register_buffer("value", loss1)
 
     def symbol(self) -> sympy.Expr:
         if self.number is not None:
@@ -165,7 +165,7 @@ class Parameter(Loss):
 
     >>> beta = Parameter("beta", default=1.0)
     >>> (2 * beta).eval({}), (2 * beta).eval({"beta": 0.5})
-    (2.0, 1.0)
+    (tensor(2.), tensor(1.))
     """
 
     def __init__(self, input_var: str | None = None, default: float | None = None) -> None:
@@ -217,7 +217,7 @@ class LossOperator(Loss):
     r"""Two expressions and a formula: :math:`a + b,\ a - b,\ a b,\ a / b,\ \min(a, b),\ \max(a, b)`.
 
     >>> print(MaxLoss(Parameter("a"), 1.0).eval({"a": 3.0}))
-    3.0
+    tensor(3.)
     """
 
     formula: ClassVar[Callable[..., Any]]

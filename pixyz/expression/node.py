@@ -44,6 +44,11 @@ class Expression(Structured):
     variable: str | None = None
     """The input whose shape decides the plan: one number, or ``[B]`` (:class:`pixyz.losses.Parameter`)."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls) and "lower" not in vars(cls):
+            cls.lower = Expression.lower  # type: ignore[method-assign]  # whatever it extends, ``forward`` is what it computes
+
     def __init__(self, input_var: Sequence[str] | str | None = None) -> None:
         super().__init__()
         self._input_var = None if input_var is None else names(input_var, "input_var")
@@ -64,7 +69,7 @@ class Expression(Structured):
         """Write this node's steps; the slot that holds its value."""
         if type(self).forward is Expression.forward:
             raise NotImplementedError(f"{type(self).__name__} defines neither lower nor forward")
-        variables = self._input_var or []
+        variables = self.input_var
 
         def call(*values: Any) -> tuple[Any]:
             return (self(dict(zip(variables, values, strict=True)))[0],)
@@ -78,6 +83,9 @@ class Expression(Structured):
         """The variables that ``eval`` needs."""
         if self._input_var is not None:
             return list(self._input_var)
+        if type(self).lower is Expression.lower:
+            parts = [child for child in self.children() if isinstance(child, Expression)]
+            return list(dict.fromkeys(v for part in parts for v in part.input_var))
         return [n for n in self.plan.inputs if not n.startswith("@")]
 
     @property
@@ -126,7 +134,8 @@ class Expression(Structured):
         quick = self._plans.quick.get(_PLAIN)
         if quick is not None and type(x_dict) is dict and not (return_dict or kwargs or self._parameter_names or debugging()):
             try:
-                return quick.run(x_dict)[0]
+                value = quick.run(x_dict)[0]
+                return value if isinstance(value, Tensor) else torch.tensor(float(value))
             except Relower:
                 pass
         values = self._values(x_dict, kwargs)
@@ -140,6 +149,8 @@ class Expression(Structured):
             rows = frozenset([n for n in self._parameter_names if isinstance(values.get(n), Tensor) and values[n].ndim])
         results = self._plans.run((return_dict, rows), values, self._build(return_dict, rows), lambda: type(self).__name__)
         value = results.pop("")
+        if not isinstance(value, Tensor):
+            value = torch.tensor(float(value))  # of numbers alone
         return (value, {**values, **results} if return_all else results) if return_dict else value
 
     def compile(  # type: ignore[override]

@@ -7,7 +7,7 @@ Each is two expressions: the generator's objective (what ``eval`` returns) and t
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -79,11 +79,13 @@ class AdversarialLoss(SampledDivergence):
             return self.lower_critic(builder, scope)
         pairs = [(p, term) for p, term in zip((self.p, self.q), self.generator_terms(), strict=True) if term is not None]
         draws = self.lower_draws(builder, scope, *[p for p, _ in pairs])
+        judged = [self._judged(builder, scope, drawn) for drawn in draws]
+        judged = [builder.detach(y) if p.distribution_name == "Data distribution" else y for (p, _), y in zip(pairs, judged)]
+        if type(self).g_loss is not AdversarialLoss.g_loss:
+            return self._by_method(builder, scope, self.g_loss, judged)
         total: Slot | None = None
-        for (p, term), drawn in zip(pairs, draws, strict=True):
-            value = self._judge(builder, scope, drawn, term)
-            if p.distribution_name == "Data distribution":
-                value = builder.detach(value)
+        for (_, term), y in zip(pairs, judged, strict=True):
+            value = self._term(builder, scope, y, term)
             total = value if total is None else builder.point(operator.add, total, value, label=type(self).__name__)
         assert total is not None
         return total
@@ -92,11 +94,39 @@ class AdversarialLoss(SampledDivergence):
         """Write the critic's objective: no gradient reaches what is judged."""
         found = self.lower_draws(builder, scope, self.p, self.q, reparam=False)
         draws = [{v: builder.detach(slot) for v, slot in drawn.items()} for drawn in found]
-        on_p, on_q = (self._judge(builder, scope, x, term) for x, term in zip(draws, self.critic_terms(), strict=True))
+        judged = [self._judged(builder, scope, drawn) for drawn in draws]
+        if type(self).d_loss is not AdversarialLoss.d_loss:
+            return self._by_method(builder, scope, self.d_loss, judged)
+        on_p, on_q = (self._term(builder, scope, y, term) for y, term in zip(judged, self.critic_terms(), strict=True))
         return builder.point(operator.add, on_p, on_q, label=f"critic of {type(self).__name__}")
 
-    def _judge(self, builder: Builder, scope: Scope, drawn: Mapping[str, Slot], term: Term) -> Slot:
-        judged = self.d.lower_sample(builder, scope.child(drawn))[self.d.var[0]]
+    def g_loss(self, y_p: Tensor, *more: Any) -> Tensor:
+        """The generator's objective from the discriminator's outputs ``(y_p, y_q, batch_n)``, or ``(y_p, batch_n)`` where
+        ``q`` has no term.  A subclass that overrides it (or :meth:`d_loss`) is computed by it.
+        """
+        terms = [term for term in self.generator_terms() if term is not None]
+        return torch.stack([term(y).mean() for term, y in zip(terms, (y_p, *more))]).sum()
+
+    def d_loss(self, y_p: Tensor, y_q: Tensor, batch_n: int = 0) -> Tensor:
+        """The critic's objective from the discriminator's outputs."""
+        on_p, on_q = self.critic_terms()
+        return on_p(y_p).mean() + on_q(y_q).mean()
+
+    def _by_method(self, builder: Builder, scope: Scope, method: Callable[..., Tensor], judged: Sequence[Slot]) -> Slot:
+        if scope.keep or scope.masks:
+            raise PixyzError(f"{type(self).__name__} overrides {method.__name__}, which has no meaning at each step of a series")
+
+        def call(*ys: Tensor) -> tuple[Tensor]:
+            return (method(*ys, ys[0].shape[0]),)
+
+        slot = builder.opaque(call, judged, ["value"], method.__name__)[0]
+        slot.axes, slot.batch = (), "none"
+        return slot
+
+    def _judged(self, builder: Builder, scope: Scope, drawn: Mapping[str, Slot]) -> Slot:
+        return self.d.lower_sample(builder, scope.child(drawn))[self.d.var[0]]
+
+    def _term(self, builder: Builder, scope: Scope, judged: Slot, term: Term) -> Slot:
         value = builder.point(term, judged, label=self.d.prob_text)
         axes = [a for a in value.axes if a not in scope.keep]
         masks = [m for a, m in scope.masks.items() if a in value.axes]

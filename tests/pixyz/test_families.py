@@ -20,7 +20,7 @@ def test_log_density_equals_the_reference(f: Family) -> None:
         summed = raw if raw.ndim == 1 else raw.sum(-1)
         torch.testing.assert_close(p.get_log_prob({"x": x, **f.params}), summed)
         torch.testing.assert_close(p.prob().eval({"x": x, **f.params}), summed.exp())
-        torch.testing.assert_close(p.dist(f.params).log_prob(_event(f, x)).reshape(B, -1).sum(-1), summed)
+        torch.testing.assert_close(p.torch_dist(f.params).log_prob(_event(f, x)).reshape(B, -1).sum(-1), summed)
 
 
 @every

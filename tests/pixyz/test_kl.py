@@ -63,7 +63,7 @@ def pair(case: str) -> tuple[ParametricDistribution, ParametricDistribution, Par
 
 
 def torch_kl(p: ParametricDistribution, q: ParametricDistribution, values: Params) -> Tensor:
-    a, b = p.dist(values), q.dist(values)
+    a, b = p.torch_dist(values), q.torch_dist(values)
     if isinstance(a, td.TransformedDistribution) and isinstance(b, td.TransformedDistribution):
         a, b = a.base_dist, b.base_dist
     if isinstance(a, td.Independent) and isinstance(b, td.Independent):
@@ -113,7 +113,7 @@ def test_entropy_equals_torch_and_samples(case: str) -> None:
         assert ((sampled - again).abs() < 8 * error).all() and not torch.equal(sampled, again)
         return
     exact = Entropy(p).eval(values)
-    raw = p.dist(values).entropy()
+    raw = p.torch_dist(values).entropy()
     torch.testing.assert_close(exact, raw if raw.ndim == 1 else raw.sum(-1))
     assert ((sampled - exact).abs() < 5 * error + 1e-6).all()
 
@@ -168,7 +168,7 @@ def test_without_a_formula_samples_are_used() -> None:
     assert kl_formula(p, q) is None
     torch.manual_seed(0)
     value = KullbackLeibler(inside, p, sample_shape=[5000]).eval({})
-    wanted = (inside.dist().log_prob(x := inside.sample(batch_n=20_000)["x"]) - p.dist().log_prob(x)).sum(-1).mean()
+    wanted = (inside.torch_dist().log_prob(x := inside.sample(batch_n=20_000)["x"]) - p.torch_dist().log_prob(x)).sum(-1).mean()
     torch.testing.assert_close(value, wanted[None], rtol=0.1, atol=0.02)
     assert "sample" in KullbackLeibler(inside, p).plan.source or "noise" in KullbackLeibler(inside, p).plan.source
 

@@ -193,5 +193,5 @@ def test_there_is_no_density_outside(law: Law) -> None:
 @some(lambda law: issubclass(law.make, TorchFamily))  # type: ignore[arg-type]
 def test_torch_s_own_object(law: Law) -> None:
     p = law.bound()
-    assert type(p.dist(law.params)) is type(law.reference())
-    torch.testing.assert_close(p.dist(law.params).log_prob(points(law)[0]), law.reference().log_prob(points(law)[0]))
+    assert type(p.torch_dist(law.params)) is type(law.reference())
+    torch.testing.assert_close(p.torch_dist(law.params).log_prob(points(law)[0]), law.reference().log_prob(points(law)[0]))

@@ -1,0 +1,97 @@
+"""A class of the user's that overrides ``sample`` or ``get_log_prob``: the method is one step of every plan.
+
+pixyz 0.3.3 computed expectations and log-densities by these two methods, so its users' classes change a distribution by
+overriding them.  Here a plan is made by ``lower_sample`` and ``lower_log_prob``; where a class outside of the library
+defines an old method and not the new one, the new one calls the old.  A ``super().sample(...)`` inside the method reaches
+what the library does, see :func:`library_lowering`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan.graph import order_axes
+from pixyz.types import PixyzError
+
+if TYPE_CHECKING:
+    from pixyz.distributions.base import Distribution
+
+OLD = {"sample": "lower_sample", "get_log_prob": "lower_log_prob"}
+"""Old method -> the one that plans are made by."""
+
+
+def adopt(cls: type[Distribution]) -> None:
+    """Let plans call the old methods that ``cls`` defines."""
+    if cls.__module__.partition(".")[0] == "pixyz":
+        return
+    own = vars(cls)
+    for old, new in OLD.items():
+        if old in own and new not in own:
+            setattr(cls, new, _LOWERING[old])
+
+
+def library_lowering(p: Distribution, name: str) -> Callable[..., Any]:
+    """The method ``name`` of ``p`` without what :func:`adopt` put in its place."""
+    for base in type(p).__mro__:
+        found = vars(base).get(name)
+        if found is not None and found not in _LOWERING.values():
+            return found.__get__(p)  # type: ignore[no-any-return]
+    raise AttributeError(name)
+
+
+def refuse(p: Distribution, what: str) -> None:
+    """Refuse what cannot be done through an old method.
+
+    Raises:
+        PixyzError: the class of ``p`` overrides one.
+    """
+    for old, new in OLD.items():
+        if getattr(type(p), new) is _LOWERING[old]:
+            raise PixyzError(f"{what} of {p.prob_text}: its class overrides {old}, which hides the parameters; override {new}")
+
+
+def lower_by_sample(
+    self: Distribution, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (),
+    mean: bool = False,
+) -> dict[str, Slot]:
+    """A step that calls ``self.sample``."""
+    from_inputs = [scope.lookup(v) for v in self.input_var]
+    if particles:
+        from_inputs = [builder.expand(s, s, order_axes({*particles, *s.axes})) for s in from_inputs]
+    more = [] if self.input_var or builder.batch_n is None else [builder.batch_n]
+    shape = () if self.input_var else tuple(a.size for a in reversed(particles))
+
+    def call(*values: Any) -> tuple[Tensor, ...]:
+        given = dict(zip(self.input_var, values))
+        options: dict[str, Any] = {"batch_n": int(values[-1])} if more else {}
+        if shape:
+            options["sample_shape"] = shape
+        found = self.sample(given, return_all=False, reparam=reparam, sample_mean=mean, **options)
+        return tuple([found[v].flatten(0, len(shape)) if shape else found[v] for v in self.var])
+
+    slots = builder.opaque(call, [*from_inputs, *more], self.var, f"sample of {self.prob_text}")
+    for slot in slots:
+        if not from_inputs:
+            slot.batch = "full" if more else "one"
+            slot.axes = particles + slot.axes
+    return dict(zip(self.var, slots if reparam else map(builder.detach, slots), strict=True))
+
+
+def lower_by_log_prob(
+    self: Distribution, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+) -> Slot:
+    """A step that calls ``self.get_log_prob``."""
+    variables = list(dict.fromkeys([*self.var, *self.cond_var]))
+    dims = None if feature_dims is None else list(feature_dims)
+
+    def call(*values: Any) -> tuple[Tensor]:
+        return (self.get_log_prob(dict(zip(variables, values)), sum_features=sum_features, feature_dims=dims),)
+
+    return builder.opaque(call, [scope.lookup(v) for v in variables], ["log_prob"], f"log {self.prob_text}")[0]
+
+
+_LOWERING: dict[str, Callable[..., Any]] = {"sample": lower_by_sample, "get_log_prob": lower_by_log_prob}
