@@ -57,8 +57,14 @@ class DistGraph:
 
     @property
     def var(self) -> list[str]:
-        """The variables that the factors draw, as multiplied."""
-        return [v for f in self._factors for v in f.var]
+        """The variables that the factors draw, in the order in which the factors name them first, as multiplied."""
+        named = dict.fromkeys(v for f in self._factors for v in (*f.var, *f.cond_var))
+        return [v for v in named if v in self._owner]
+
+    @property
+    def as_multiplied(self) -> list[Distribution]:
+        """The factors in the order in which they were multiplied."""
+        return list(self._factors)
 
     @property
     def cond_var(self) -> list[str]:
@@ -139,8 +145,7 @@ class DistGraph:
         """``p(x,z) = p(x|z)p(z)``."""
         if len(self._factors) == 1:
             return self._factors[0].prob_joint_factorized_and_text
-        drawn = [v for factor in self.factors(reverse=True) for v in factor.var]
-        return f"{latex.conditional(self.name, drawn, self.cond_var)} = {self}"
+        return f"{latex.conditional(self.name, self.var, self.cond_var)} = {self}"
 
     def __str__(self) -> str:
         return "".join(f.prob_text for f in self.factors(reverse=True))

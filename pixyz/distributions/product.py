@@ -18,6 +18,8 @@ from pixyz.types import VariableError
 class MultiplyDistribution(Distribution):
     r"""The joint of two distributions: ``p(x|z) * p(z)`` is ``p(x,z)``. The order of the operands is free.
 
+    Variables are in the order in which the factors, as multiplied, name them first; ``sample_mean`` is that of the first one.
+
     Raises:
         VariableError: both draw one variable, or they depend on each other in a circle.
 
@@ -33,10 +35,9 @@ class MultiplyDistribution(Distribution):
         for part in (a, b):
             if not isinstance(part, Distribution):
                 raise VariableError(f"a distribution is multiplied by distributions, got {type(part).__name__}")
-        factors = [*a.factors(), *b.factors()]
-        graph = DistGraph(factors)
+        graph = DistGraph([*_as_multiplied(a), *_as_multiplied(b)])
         ordered = list(graph.factors(reverse=True))
-        super().__init__([v for f in ordered for v in f.var], graph.cond_var, a.name)
+        super().__init__(graph.var, graph.cond_var, a.name)
         self._graph = graph
         self._ordered = ordered
         for i, factor in enumerate(ordered):
@@ -133,16 +134,16 @@ class MultiplyDistribution(Distribution):
         if unknown:
             raise VariableError(f"{self.prob_text} has no variable {unknown}; it has {self._graph.all_var}")
         parts = []
-        for factor in self._ordered:
+        for factor in self._graph.as_multiplied:
             own = {o: n for o, n in replace_dict.items() if o in factor.var or o in factor.cond_var}
             parts.append(factor.replace_var(**own) if own else factor)
         return self._rebuilt(parts)
 
     def detach(self) -> Distribution:
-        return self._rebuilt([f.detach() for f in self._ordered])
+        return self._rebuilt([f.detach() for f in self._graph.as_multiplied])
 
     def frozen(self) -> Distribution:
-        return self._rebuilt([f.frozen() for f in self._ordered])
+        return self._rebuilt([f.frozen() for f in self._graph.as_multiplied])
 
     def _rebuilt(self, parts: Sequence[Distribution]) -> Distribution:
         joint = parts[0]
@@ -150,6 +151,10 @@ class MultiplyDistribution(Distribution):
             joint = MultiplyDistribution(joint, part)
         joint._name = self._name
         return joint
+
+
+def _as_multiplied(p: Distribution) -> list[Distribution]:
+    return p.graph.as_multiplied if isinstance(p, MultiplyDistribution) else p.factors()
 
 
 class Drawn(dict[str, Slot]):

@@ -1,7 +1,5 @@
 """Figure 5: a joint of four distributions, printed as an equation and drawn as a graph.
 
-The order of the variables on the left is that of the factors; the paper prints p_1(x,y,a,z).
-
     python docs/examples/paper/figure_05_graph.py [FILE.png]
 """
 
@@ -31,13 +29,13 @@ equation = print_latex(p)
 
 # Plot the joint distribution
 def main(path: str = "figure_05.png") -> None:
-    """The paper's call, ``nx.draw_networkx(p.graph.visible_graph())``, and a saved picture."""
+    """The paper's call, then the same graph laid out from parents to children in a file, by one call."""
     import matplotlib.pyplot as plt
     import networkx as nx
 
     nx.draw_networkx(p.graph.visible_graph())
-    plt.savefig(path)
     plt.close()
+    p.graph.draw(path)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 r"""Figure 9: the objective of a Deep Markov Model (Krishnan et al., 2017), as a loop over steps and as one IterativeLoss.
 
-The printed chain ``update_value={"z_t": "z_t_1", "z_t_1": "z_q_t_1"}`` would give q the z of two steps ago, where the printed
-loop (whose ``trans_update`` copies z) gives p and q the same z of one step ago.  This follows the loop: one drawn value is
-carried under two names.  ``trans_update+combiner`` inside ``E`` is the product, as printed.
+The printed chain ``update_value={"z_t": "z_t_1", "z_t_1": "z_q_t_1"}`` gives q the z of two steps ago, where the printed loop
+(whose ``trans_update`` copies z) gives p and q the same z of one step ago.  ``loss_all`` follows the loop: one drawn value is
+carried under two names.  ``loss_printed`` is the printed line; ``trans_update+combiner`` inside ``E`` is the product.
 """
 
 import torch
@@ -39,10 +39,10 @@ loss_all: Loss = IterativeLoss(step_loss, max_iter=T_max,
                                series_var=["x_t", "h_rnn"],  # variables for each step
                                update_value={"z_t": ["z_t_1", "z_q_t_1"]})
 
-# the same, with the paper's sum of distributions
-loss_printed: Loss = IterativeLoss(E(trans_update+combiner, -LogProb(emitter) + beta * (LogProb(combiner) - LogProb(trans))),
-                                   max_iter=T_max, series_var=["x_t", "h_rnn"],
-                                   update_value={"z_t": ["z_t_1", "z_q_t_1"]})
+# as printed
+loss_printed: Loss = IterativeLoss(E(trans_update+combiner, step_loss), max_iter=T_max,
+                                   series_var=["x_t", "h_rnn"],  # variables for each step
+                                   update_value={"z_t": "z_t_1", "z_t_1": "z_q_t_1"})
 
 
 def in_a_loop(mini_batch: Tensor, rnn_output: Tensor, mini_batch_mask: Tensor, annealing_factor: float) -> Tensor:
