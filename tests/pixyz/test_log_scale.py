@@ -71,7 +71,7 @@ def test_a_constant_and_a_bound_variable() -> None:
     x, s = torch.randn(3, 2), torch.randn(3, 2)
     expected = torch.distributions.Normal(0.0, s.exp()).log_prob(x).sum(-1)
     torch.testing.assert_close(p.get_log_prob({"x": x, "s": s}), expected)
-    torch.testing.assert_close(p.dist({"s": s}).scale, s.exp())
+    torch.testing.assert_close(p.torch_dist({"s": s}).scale, s.exp())
     with pytest.raises(PixyzError, match="scale or log_scale, not both"):
         Normal("x", loc=0.0, scale=1.0, log_scale=0.0)
 
