@@ -43,10 +43,10 @@ def add(*terms: sympy.Expr) -> sympy.Expr:
 
 
 def negative(term: sympy.Expr) -> sympy.Expr:
-    """``-term``; of a negative number, the positive one."""
+    """``-term``; of a number, the number of the other sign."""
     import sympy
 
-    if term.is_number and term.is_negative:
+    if term.is_Number and not term.is_zero or term.is_number and term.is_negative:
         return -term
 
     return sympy.Mul(sympy.Integer(-1), term, evaluate=False)
@@ -68,6 +68,8 @@ def quotient(top: sympy.Expr, bottom: sympy.Expr) -> sympy.Expr:
     """``top / bottom``."""
     import sympy
 
+    if top == 1:
+        return sympy.Pow(bottom, sympy.Integer(-1), evaluate=False)
     return sympy.Mul(top, sympy.Pow(bottom, sympy.Integer(-1), evaluate=False), evaluate=False)
 
 

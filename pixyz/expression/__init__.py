@@ -4,8 +4,8 @@ A :class:`Loss` is a tree.  It prints as a formula and is lowered, once for each
 (:mod:`pixyz.plan`).  Here are its operators, :class:`LogProb`, :class:`Prob` and :class:`Expectation`, which know a
 distribution only as a :class:`pixyz.types.Density`; everything else is in :mod:`pixyz.losses`.
 
-``node``: a node of the tree and how its plan is run; ``loss``: arithmetic, operators, expectation; ``density``:
-log-density and density.
+``node``: a node of the tree and how its plan is run; ``loss``: arithmetic, operators, expectation; ``extremes``: min and
+max; ``parameter``: a variable as a term; ``density``: log-density and density.
 
     >>> from pixyz.distributions import Normal
     >>> q = Normal(var="z", cond_var="x", loc="x", scale=1., name="q")
@@ -15,6 +15,7 @@ log-density and density.
 """
 
 from pixyz.expression.density import LogProb, Prob
+from pixyz.expression.extremes import MaxLoss, MinLoss
 from pixyz.expression.loss import (
     AbsLoss,
     AddLoss,
@@ -30,18 +31,16 @@ from pixyz.expression.loss import (
     LossLike,
     LossOperator,
     LossSelfOperator,
-    MaxLoss,
-    MinLoss,
     MulLoss,
     Named,
     NegLoss,
-    Parameter,
     SubLoss,
     ValueLoss,
     as_loss,
     walk,
 )
 from pixyz.expression.node import Expression
+from pixyz.expression.parameter import Parameter
 
 __all__ = [
     "AbsLoss", "AddLoss", "BatchMean", "BatchSum", "Clamp", "ConstantVar", "Detach", "DivLoss", "E", "Expectation",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pixyz import latex
 from pixyz.expression.node import Expression
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
-from pixyz.types import PixyzError, VariableError
+from pixyz.types import PixyzError
 
 if TYPE_CHECKING:
     import sympy
@@ -29,6 +29,7 @@ class Loss(Expression):
     Args:
         input_var: the variables that ``forward`` needs, for subclasses that define it; else found by lowering.
 
+    >>> from pixyz.losses import Parameter
     >>> loss = 2 * Parameter("a") - Parameter("b") / 4
     >>> print(loss, loss.eval({"a": 1.0, "b": 2.0}))
     2 a - \frac{b}{4} tensor(1.5000)
@@ -152,44 +153,10 @@ class ValueLoss(Loss):
         return builder.attribute(self, "value", "constant", batch="none" if self.value.ndim == 0 else "full")
 
 
-class Parameter(Loss):
-    r"""A variable as a term, :math:`\beta`: a weight that is given at each evaluation (one number, or ``[B]``), or any
-    drawn value.
-
-    Args:
-        input_var: its name.
-        default: the number that it is where it is neither drawn nor given; it must be given if None.
-
-    Raises:
-        VariableError: no name was given.
-
-    >>> beta = Parameter("beta", default=1.0)
-    >>> (2 * beta).eval({}), (2 * beta).eval({"beta": 0.5})
-    (tensor(2.), tensor(1.))
-    """
-
-    def __init__(self, input_var: str | None = None, default: float | None = None) -> None:
-        if not isinstance(input_var, str) or not input_var:
-            raise VariableError('Parameter needs the name of its variable: write alpha = Parameter("alpha")')
-        super().__init__(input_var if default is None else [])
-        self.variable: str = input_var
-        self.default = default
-
-    def symbol(self) -> sympy.Expr:
-        return latex.leaf(latex.latex_name(self.variable))
-
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        if scope.bound(self.variable):
-            return scope.lookup(self.variable)
-        name = scope.outer_name(self.variable)
-        if self.default is not None and not builder.given(name):
-            return builder.constant(self.default)
-        return builder.input(name, batch="full" if name in builder.rows else "none")
-
-
 class ConstantVar(Loss):
     """An expression with some variables fixed to tensors, :math:`L(x = c)`.
 
+    >>> from pixyz.losses import Parameter
     >>> ConstantVar(2 * Parameter("a"), {"a": torch.ones(3)}).eval({})
     tensor([2., 2., 2.])
     """
@@ -216,8 +183,8 @@ class ConstantVar(Loss):
 class LossOperator(Loss):
     r"""Two expressions and a formula: :math:`a + b,\ a - b,\ a b,\ a / b,\ \min(a, b),\ \max(a, b)`.
 
-    >>> print(MaxLoss(Parameter("a"), 1.0).eval({"a": 3.0}))
-    tensor(3.)
+    >>> print(AddLoss(1, MulLoss(2, 3)))
+    1 + 2 \cdot 3
     """
 
     formula: ClassVar[Callable[..., Any]]
@@ -232,7 +199,11 @@ class LossOperator(Loss):
 
 
 class AddLoss(LossOperator):
-    """``a + b``."""
+    r""":math:`a + b`.
+
+    >>> print(AddLoss(1, 2), AddLoss(1, 2).eval())
+    1 + 2 tensor(3.)
+    """
 
     formula = staticmethod(operator.add)
 
@@ -241,7 +212,11 @@ class AddLoss(LossOperator):
 
 
 class SubLoss(LossOperator):
-    """``a - b``."""
+    r""":math:`a - b`.
+
+    >>> print(SubLoss(1, 2), SubLoss(1, 2).eval())
+    1 - 2 tensor(-1.)
+    """
 
     formula = staticmethod(operator.sub)
 
@@ -250,7 +225,11 @@ class SubLoss(LossOperator):
 
 
 class MulLoss(LossOperator):
-    """``a b``."""
+    r""":math:`a b`.
+
+    >>> print(MulLoss(1, 2), MulLoss(1, 2).eval())
+    1 \cdot 2 tensor(2.)
+    """
 
     formula = staticmethod(operator.mul)
 
@@ -259,7 +238,11 @@ class MulLoss(LossOperator):
 
 
 class DivLoss(LossOperator):
-    """``a / b``."""
+    r""":math:`a / b`.
+
+    >>> print(DivLoss(1, 2), DivLoss(1, 2).eval())
+    \frac{1}{2} tensor(0.5000)
+    """
 
     formula = staticmethod(operator.truediv)
 
@@ -267,28 +250,10 @@ class DivLoss(LossOperator):
         return latex.quotient(self.loss1.symbol(), self.loss2.symbol())
 
 
-class MinLoss(LossOperator):
-    """The smaller of two expressions, element by element."""
-
-    formula = staticmethod(rules.smaller)
-
-    def symbol(self) -> sympy.Expr:
-        return latex.leaf(rf"min \left({self.loss1.loss_text}, {self.loss2.loss_text}\right)")
-
-
-class MaxLoss(LossOperator):
-    """The larger of two expressions, element by element."""
-
-    formula = staticmethod(rules.larger)
-
-    def symbol(self) -> sympy.Expr:
-        return latex.leaf(rf"max \left({self.loss1.loss_text}, {self.loss2.loss_text}\right)")
-
-
 class LossSelfOperator(Loss):
     r"""One expression and a formula: :math:`-a,\ |a|`, a mean, a sum, bounds, a stopped gradient.
 
-    >>> print((-Parameter("a")).clamp(min=-1.0).eval({"a": torch.tensor(3.0)}))
+    >>> print(NegLoss(torch.tensor(3.0)).clamp(min=-1.0).eval())
     tensor(-1.)
     """
 
@@ -303,7 +268,11 @@ class LossSelfOperator(Loss):
 
 
 class NegLoss(LossSelfOperator):
-    """``-a``."""
+    """:math:`-a`.
+
+    >>> print(NegLoss(2), NegLoss(2).eval())
+    -2 tensor(-2.)
+    """
 
     formula = staticmethod(operator.neg)
 
@@ -312,7 +281,11 @@ class NegLoss(LossSelfOperator):
 
 
 class AbsLoss(LossSelfOperator):
-    """``|a|``."""
+    """:math:`|a|`.
+
+    >>> print(AbsLoss(-2), AbsLoss(-2).eval())
+    |-2| tensor(2.)
+    """
 
     formula = staticmethod(operator.abs)
 
@@ -321,7 +294,11 @@ class AbsLoss(LossSelfOperator):
 
 
 class Detach(LossSelfOperator):
-    """The value without its gradient."""
+    r"""The value :math:`a` without its gradient.
+
+    >>> Detach(torch.ones(2, requires_grad=True)).eval().requires_grad
+    False
+    """
 
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"detach \left({self.loss1.loss_text} \right)")
@@ -331,7 +308,11 @@ class Detach(LossSelfOperator):
 
 
 class Clamp(LossSelfOperator):
-    """The value held between two bounds."""
+    r"""The value held between two bounds, :math:`\min(h, \max(l, a))`.
+
+    >>> Clamp(torch.tensor([-1.0, 0.5, 3.0]), low=0.0, high=1.0).eval()
+    tensor([0.0000, 0.5000, 1.0000])
+    """
 
     def __init__(self, loss1: LossLike, low: float | None, high: float | None) -> None:
         super().__init__(loss1)
@@ -375,21 +356,33 @@ class _Reduction(LossSelfOperator):
 
 
 class BatchMean(_Reduction):
-    """The mean over batch and time."""
+    r"""The mean over batch and time, :math:`\frac{1}{TB} \sum_{t,b} a_{tb}`.
+
+    >>> BatchMean(torch.tensor([1.0, 3.0])).eval()
+    tensor(2.)
+    """
 
     word = "mean"
     reduction = staticmethod(rules.reduce_mean)
 
 
 class BatchSum(_Reduction):
-    """The sum over batch and time."""
+    r"""The sum over batch and time, :math:`\sum_{t,b} a_{tb}`.
+
+    >>> BatchSum(torch.tensor([1.0, 3.0])).eval()
+    tensor(4.)
+    """
 
     word = "sum"
     reduction = staticmethod(rules.reduce_sum)
 
 
 class Named(LossSelfOperator):
-    """An expression whose value is also returned under a name."""
+    """An expression :math:`a` whose value is also returned under a name.
+
+    >>> Named(BatchSum(torch.ones(3)), "total").eval(return_dict=True)
+    (tensor(3.), {'total': tensor(3.)})
+    """
 
     def __init__(self, loss1: LossLike, name: str) -> None:
         super().__init__(loss1)
@@ -414,8 +407,9 @@ class Expectation(Loss):
         reparam: pathwise gradients through the draw.
 
     >>> from pixyz.distributions import Normal
-    >>> print(Expectation(Normal("x", loc=0.0, scale=1.0), Parameter("x")))
-    \mathbb{E}_{p(x)} \left[x \right]
+    >>> p = Normal("x", loc=0.0, scale=1.0)
+    >>> print(Expectation(p, p.log_prob()))
+    \mathbb{E}_{p(x)} \left[\log p(x) \right]
     """
 
     def __init__(
