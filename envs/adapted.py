@@ -33,6 +33,11 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
 
     observation_space: a flat Dict of float32, or of uint8 for images [H, W, C].
     action_space: Box [-1, 1] float32, clipped and rescaled to the environment's bounds; or Discrete, unchanged.
+
+    >>> env = Adapted(gymnasium.make("CartPole-v1"), seed=0)
+    >>> observation, info = env.reset()
+    >>> observation["observation"].shape, env.action_space.n
+    ((4,), np.int64(2))
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], *, action_repeat: int = 1, seed: int | None = None) -> None:

@@ -36,6 +36,12 @@ class ObservationGuard:
     """Checks and converts the observations of an environment whose declared space is `source`.
 
     `space` is the Dict of the contract. Raises SpaceError when `source` has no form in it.
+
+    >>> guard = ObservationGuard(spaces.Box(-1.0, 1.0, (2,), np.float64))
+    >>> guard.space
+    Dict('observation': Box(-1.0, 1.0, (2,), float32))
+    >>> {k: v.dtype for k, v in guard.one(np.zeros(2)).items()}
+    {'observation': dtype('float32')}
     """
 
     def __init__(self, source: spaces.Space[Any]) -> None:
@@ -155,6 +161,10 @@ class ActionGuard:
     A Box action is rounded to float32 (what a replay stores is what was done), clipped to [-1, 1] and then rescaled to
     the bounds of `target`; a Discrete action passes unchanged.
     `space` is the action space of the contract. Raises SpaceError for infinite bounds and other kinds of space.
+
+    >>> guard = ActionGuard(spaces.Box(0.0, 10.0, (1,)))
+    >>> guard.one(np.zeros(1)), guard.one(np.array([3.0]))
+    (array([5.], dtype=float32), array([10.], dtype=float32))
     """
 
     def __init__(self, target: spaces.Space[Any]) -> None:

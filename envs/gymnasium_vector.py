@@ -28,7 +28,13 @@ from envs.vector import Episode, EpisodeLog, Rows, derive_seeds
 
 
 class GymnasiumVector:
-    """A gymnasium vector environment with the rows of `VectorEnv`. Made by `from_gymnasium_vector`."""
+    """A gymnasium vector environment with the rows of `VectorEnv`. Made by `from_gymnasium_vector`.
+
+    >>> import gymnasium
+    >>> vector = GymnasiumVector(gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync"), seed=0)
+    >>> vector.reset()["observation"].shape
+    (2, 4)
+    """
 
     def __init__(self, vector: GymnasiumVectorEnv[Any, Any, Any], *, seed: int | None = None) -> None:
         mode = vector.metadata.get("autoreset_mode")

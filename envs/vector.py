@@ -31,7 +31,11 @@ Rows = dict[str, NDArray[Any]]
 
 
 class Episode(NamedTuple):
-    """A finished episode: its environment, its return, its length in actions and in environment steps."""
+    """A finished episode: its environment, its return, its length in actions and in environment steps.
+
+    >>> Episode(env=0, ret=1.5, length=200, frames=400)
+    Episode(env=0, ret=1.5, length=200, frames=400)
+    """
 
     env: int
     ret: float
@@ -40,7 +44,11 @@ class Episode(NamedTuple):
 
 
 class Vector(Protocol):
-    """What an agent's loop asks of N environments. `VectorEnv` and `GymnasiumVector` have it."""
+    """What an agent's loop asks of N environments. `VectorEnv` and `GymnasiumVector` have it.
+
+    >>> all(hasattr(VectorEnv, name) for name in ("reset", "step", "pop_episodes", "close"))
+    True
+    """
 
     num_envs: int
     single_observation_space: spaces.Dict

@@ -46,7 +46,7 @@ def negative(term: sympy.Expr) -> sympy.Expr:
     """``-term``; of a number, the number of the other sign."""
     import sympy
 
-    if term.is_Number and not term.is_zero or term.is_number and term.is_negative:
+    if (term.is_Number and not term.is_zero) or (term.is_number and term.is_negative):
         return -term
 
     return sympy.Mul(sympy.Integer(-1), term, evaluate=False)

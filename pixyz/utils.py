@@ -101,7 +101,13 @@ def replace_dict_keys_split(
 
 
 class FrozenSampleDict:
-    """A dict of variables that can be a key: equal where the names are equal and the tensors are the same objects."""
+    """A dict of variables that can be a key: equal where the names are equal and the tensors are the same objects.
+
+    >>> import torch
+    >>> x = torch.zeros(2)
+    >>> FrozenSampleDict({"x": x}) == FrozenSampleDict({"x": x}), FrozenSampleDict({"x": x}) == FrozenSampleDict({"y": x})
+    (True, False)
+    """
 
     def __init__(self, dict_: Mapping[str, Any]) -> None:
         self.dict = dict_
@@ -146,7 +152,11 @@ def sum_samples(samples: Tensor, sum_dims: Sequence[int] | None = None) -> Tenso
 
 
 class Latex:
-    """A formula that a notebook shows; ``data`` is its text."""
+    """A formula that a notebook shows; ``data`` is its text.
+
+    >>> Latex("p(x|z)").data
+    'p(x|z)'
+    """
 
     def __init__(self, data: str) -> None:
         self.data = data

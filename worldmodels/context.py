@@ -41,6 +41,10 @@ class Context(SeriesFunction):
         reads: which frames.
         dropout: the probability that an input is dropped, in training.
         var, cond_var: the names of ``h`` and of ``x``.
+
+    >>> q = Context(size=3, hidden=4)
+    >>> q.sample({"x": torch.zeros(5, 2, 3)})["h"].shape
+    torch.Size([5, 2, 4])
     """
 
     def __init__(

@@ -61,6 +61,10 @@ class Reconstruction(Distribution):
         units, layers: the MLP of the vectors.
         depth: channels of the convolutions.
         vectors: see :class:`worldmodels.RSSMConfig`.
+
+    >>> p = Reconstruction({"x": (4,)}, size=8, units=16, layers=1, depth=8)
+    >>> p.sample({"deter": torch.zeros(2, 5), "stoch": torch.zeros(2, 3)})["x"].shape
+    torch.Size([2, 4])
     """
 
     def __init__(

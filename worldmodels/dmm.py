@@ -48,6 +48,9 @@ class DMMConfig:
         min_scale: the smallest standard deviation.
         flows: inverse autoregressive flows behind the posterior's normal; 0: none, and the divergence by its formula.
         flow_hidden: hidden units of each flow's network.
+
+    >>> DMM(3, DMMConfig(latent=2, transition=4, emission=4, rnn=4)).initial(5)["z"].shape
+    torch.Size([5, 2])
     """
 
     latent: int = 100

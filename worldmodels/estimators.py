@@ -45,6 +45,12 @@ class Estimate:
     Args:
         log_weights: ``[S, B]``, draws of the log-weight.
         frames: valid frames, ``[B]``.
+
+    >>> found = Estimate(log_weights=torch.tensor([[-2.0], [-4.0]]), frames=torch.tensor([2]))
+    >>> found.bound, found.importance
+    (tensor([-3.]), tensor([-2.5662]))
+    >>> found.per_frame(found.bound)
+    1.5
     """
 
     log_weights: Tensor

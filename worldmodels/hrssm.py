@@ -48,6 +48,10 @@ class HRSSMConfig:
         length: frames between two boundaries that the prior expects at the start of training.
         observation: ``"bernoulli"`` or ``"gaussian"``.
         min_scale: the smallest standard deviation.
+
+    >>> model = HRSSM(3, HRSSMConfig(abstract=2, stoch=3, deter=4, hidden=4, rnn=4))
+    >>> model.initial(5)["s"].shape
+    torch.Size([5, 3])
     """
 
     abstract: int = 8

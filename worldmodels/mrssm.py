@@ -38,6 +38,10 @@ class MRSSMConfig:
         hidden: units of the networks' hidden layers.
         observation: the density of all modalities, ``"bernoulli"`` or ``"gaussian"``.
         min_scale: the smallest standard deviation.
+
+    >>> model = MRSSM({"x": 3}, 2, MRSSMConfig(deter=4, stoch=2, hidden=4))
+    >>> {k: v.shape for k, v in model.initial(5).items()}
+    {'h': torch.Size([5, 4]), 's': torch.Size([5, 2])}
     """
 
     deter: int = 128

@@ -42,6 +42,10 @@ class NewtonianVAEConfig:
         interval: the time between two frames, :math:`\\Delta`.
         observation: ``"bernoulli"`` or ``"gaussian"``.
         min_scale: the smallest standard deviation.
+
+    >>> model = NewtonianVAE(3, 2, NewtonianVAEConfig(hidden=4, dynamics=4, interval=0.05))
+    >>> sorted(model.initial(5))
+    ['n', 'v', 'x']
     """
 
     hidden: int = 128

@@ -29,6 +29,10 @@ class Filtered:
         log_likelihood: the estimate for each sequence, ``[B]``.
         effective: the effective number of particles before resampling, ``[T, B]``.
         resampled: whether particles were resampled after each frame, ``[T, B]``.
+
+    >>> found = Filtered(torch.zeros(2), torch.full((5, 2), 8.0), torch.zeros(5, 2, dtype=torch.bool))
+    >>> found.effective.shape
+    torch.Size([5, 2])
     """
 
     log_likelihood: Tensor

@@ -47,6 +47,10 @@ class RSSMConfig:
         dyn_scale, rep_scale: weights of the two KL terms.
         unimix: the share of the uniform distribution in a categorical latent.
         min_scale: the smallest standard deviation of a Gaussian latent.
+
+    >>> model = RSSM({"x": (4,)}, 2, RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8))
+    >>> model.features(model.initial(5)).shape
+    torch.Size([5, 11])
     """
 
     latent: Literal["categorical", "gaussian"] = "categorical"
@@ -188,6 +192,13 @@ class RSSM(StateSpaceModel):
 
     Raises:
         PixyzError: an observation key is one of the model's own names, or a shape is neither vector nor image.
+
+    >>> config = RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8)
+    >>> model = RSSM({"x": (4,)}, action_size=2, config=config)
+    >>> batch = {"x": torch.zeros(5, 2, 4), "action": torch.zeros(5, 2, 2), "reward": torch.zeros(5, 2)}
+    >>> batch |= {k: torch.zeros(5, 2, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
+    >>> model.filter(batch)["deter"].shape
+    torch.Size([5, 2, 8])
     """
 
     acts = True

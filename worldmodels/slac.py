@@ -40,6 +40,10 @@ class SLACConfig:
         features: the size of what inference reads of a frame.
         observation: ``"bernoulli"`` or ``"gaussian"``.
         min_scale: the smallest standard deviation.
+
+    >>> model = SLAC(3, 2, SLACConfig(latent1=2, latent2=3, hidden=4, features=4))
+    >>> sorted(model.initial(5))
+    ['n', 'z1', 'z2']
     """
 
     latent1: int = 32

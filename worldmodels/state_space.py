@@ -27,6 +27,11 @@ class StateSpaceModel(nn.Module):
 
     A subclass calls :meth:`_declare` and :meth:`_express` once its distributions exist.  Series are time-major;
     ``mask [T, B]`` marks valid frames and may be left out where all are.
+
+    >>> from worldmodels import VRNN, VRNNConfig
+    >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4))
+    >>> model.filter({"x": torch.zeros(5, 2, 3)})["h"].shape
+    torch.Size([5, 2, 4])
     """
 
     causal: bool = True

@@ -44,6 +44,9 @@ class TDVAEConfig:
         observation: ``"bernoulli"`` or ``"gaussian"``.
         pairs: how many pairs of ``z`` a transition rotates (:class:`Rotation`); 0 is a residual network.
         min_scale: the smallest standard deviation.
+
+    >>> TDVAE(3, TDVAEConfig(latent=2, rnn=4, hidden=4, jumps=((1, 3),))).initial(5)["b"].shape
+    torch.Size([5, 4])
     """
 
     latent: int = 16

@@ -25,6 +25,10 @@ class SequenceModel(Protocol):
     """A model of series ``[T, B, ...]``; ``mask [T, B]`` marks valid frames where a batch is ragged.
 
     Three properties say which clauses of the contract a model takes on (``tests/worldmodels/test_contract.py``).
+
+    >>> from worldmodels import DMM, DMMConfig
+    >>> isinstance(DMM(3, DMMConfig(latent=2, transition=4, emission=4, rnn=4)), SequenceModel)
+    True
     """
 
     keys: list[str]
@@ -80,7 +84,12 @@ class SequenceModel(Protocol):
 
 @runtime_checkable
 class Smoother(SequenceModel, Protocol):
-    """A model of series whose posterior reads frames to come."""
+    """A model of series whose posterior reads frames to come.
+
+    >>> from worldmodels import DMM, DMMConfig
+    >>> isinstance(DMM(3, DMMConfig(latent=2, transition=4, emission=4, rnn=4)), Smoother)
+    True
+    """
 
     def smooth(self, batch: Mapping[str, Tensor], mean: bool = False) -> State:
         """The state at each frame given all frames."""
@@ -89,7 +98,12 @@ class Smoother(SequenceModel, Protocol):
 
 @runtime_checkable
 class LatentDynamics(SequenceModel, Protocol):
-    """A model of series that an agent can act and imagine in."""
+    """A model of series that an agent can act and imagine in.
+
+    >>> from worldmodels import RSSM
+    >>> isinstance(RSSM({"x": (4,)}, action_size=2), LatentDynamics)
+    True
+    """
 
     def features(self, state: State) -> Tensor:
         """What heads read, ``[..., F]``."""

@@ -36,6 +36,9 @@ class VRNNConfig:
         hidden: units of all networks' hidden layers.
         observation: ``"bernoulli"`` (binary or soft-binary features) or ``"gaussian"``.
         min_scale: the smallest standard deviation.
+
+    >>> VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4)).initial(5)["h"].shape
+    torch.Size([5, 4])
     """
 
     latent: int = 64

@@ -27,6 +27,10 @@ class DreamerV3Config:
         stored_latents: start sequences from the states that were stored with them; else from zeros.
         chunk: compile time loops, this many steps at a time (minutes at the first update, faster ones after it); 0: do not.
         precision: of matrix products; ``bfloat16`` runs under autocast.
+
+    >>> config = DreamerV3Config(horizon=10)
+    >>> 1 - 1 / config.discount_horizon, config.model.deter
+    (0.996996996996997, 512)
     """
 
     model: RSSMConfig = field(default_factory=RSSMConfig)

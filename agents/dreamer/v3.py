@@ -38,6 +38,13 @@ class DreamerV3(nn.Module):
         action: what an action is.
         config: sizes, weights and rates.
         fission: split the time loops; False is the reference in tests.
+
+    >>> from worldmodels import RSSMConfig
+    >>> config = DreamerV3Config(RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8)
+    >>> agent = DreamerV3({"x": (3,)}, ActionSpec(1), config)
+    >>> action, state = agent.act({"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2))
+    >>> action.shape
+    torch.Size([2, 1])
     """
 
     def __init__(

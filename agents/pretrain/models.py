@@ -32,6 +32,10 @@ class PretrainModel(nn.Module):
 
     Args:
         model: of series.
+
+    >>> from agents.pretrain.models import VectorModel
+    >>> issubclass(VectorModel, PretrainModel)
+    True
     """
 
     def __init__(self, model: StateSpaceModel) -> None:

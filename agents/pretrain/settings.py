@@ -41,6 +41,11 @@ class PretrainSettings:
         seen, horizon: rows that are read, and rows that are predicted, in the open-loop report.
         stride: rows between the starts of the report's windows.
         draws: samples that a prediction is the mean of.
+
+    >>> from agents.pretrain.settings import DMMSettings
+    >>> settings = DMMSettings(updates=100)
+    >>> settings.kind, settings.updates, settings.split
+    ('dmm', 100, 'time')
     """
 
     kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "rssm"

@@ -56,6 +56,16 @@ class Pretrainer:
 
     Raises:
         DataError: the data cannot be split, or the test part is too short for the report.
+
+    >>> import tempfile, numpy
+    >>> from agents.pretrain.settings import VRNNSettings
+    >>> from worldmodels.data import make_episode
+    >>> data = Episodes([make_episode("run", {"x": numpy.sin(numpy.arange(200.0))[:, None]})])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Pretrainer(VRNNSettings(batch=2, length=8, seen=5, horizon=4), data, Path(folder), Logger(Path(folder)))
+    ...     loss = run.update()
+    >>> run.progress.updates
+    1
     """
 
     def __init__(

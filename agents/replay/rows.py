@@ -31,6 +31,11 @@ class RowSpec:
 
     Raises:
         ReplayError: a required key is missing or has another shape or type, or a key cannot be stored.
+
+    >>> flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), np.bool_))
+    >>> spec = RowSpec({"x": ((3,), np.float32), "action": ((1,), np.float32), "reward": ((), np.float32), **flags})
+    >>> spec.fingerprint()["x"]
+    [[3], '<f4']
     """
 
     def __init__(self, spec: Spec) -> None:

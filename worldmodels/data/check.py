@@ -26,6 +26,9 @@ class Problem:
     Args:
         episode, step, key: where it is; the first of ``count`` such values of this key and episode.
         text: what is wrong.
+
+    >>> Problem("run_1", 3, "position", "is not finite").count
+    1
     """
 
     episode: str

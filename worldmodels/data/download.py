@@ -44,6 +44,9 @@ class Source:
         licence: as the source states it.
         size: bytes, about.
         digest: what ``sha256`` is the checksum of; the whole file, if nothing is said.
+
+    >>> Source("mnist/a.gz", "https://example.org/a.gz", "0" * 64, "MIT", 10).licence
+    'MIT'
     """
 
     name: str

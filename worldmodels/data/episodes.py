@@ -31,6 +31,11 @@ class Episode:
             one-hot for discrete ones) where actions were recorded.
 
     :func:`~worldmodels.data.make_episode` builds one from what a log holds.
+
+    >>> from worldmodels.data import make_episode
+    >>> episode = make_episode("run", {"position": np.zeros((5, 2))})
+    >>> len(episode), episode.series["position"].dtype
+    (5, dtype('float32'))
     """
 
     name: str

@@ -46,7 +46,13 @@ def oscillators(count: int, steps: int, draw: torch.Generator, slow: float, fast
 
 
 class Balls(NamedTuple):
-    """Videos ``[T, N, H, W, 1]`` uint8; centres and velocities of their balls ``[T, N, K, 2]`` in pixels, down and right."""
+    """Videos ``[T, N, H, W, 1]`` uint8; centres and velocities of their balls ``[T, N, K, 2]`` in pixels, down and right.
+
+    >>> import numpy as np
+    >>> found = Balls(np.zeros((5, 2, 8, 8, 1), np.uint8), np.zeros((5, 2, 3, 2)), np.zeros((5, 2, 3, 2)))
+    >>> found.position.shape
+    (5, 2, 3, 2)
+    """
 
     frames: Array
     position: Array

@@ -44,6 +44,12 @@ class Windows:
         seed: of the draws.
 
     :meth:`state` and :meth:`load_state` let a run that was stopped draw what it would have drawn.
+
+    >>> from worldmodels.data import make_episode
+    >>> data = Episodes([make_episode("run", {"x": np.zeros((20, 3))})])
+    >>> windows = Windows(data, batch=4, length=8)
+    >>> len(windows), windows.draw()["x"].shape
+    (13, torch.Size([8, 4, 3]))
     """
 
     def __init__(self, data: Episodes, batch: int, length: int, seed: int = 0) -> None:

@@ -11,7 +11,13 @@ from worldmodels.data.errors import DataError
 
 
 class Split(NamedTuple):
-    """Parts of a data set."""
+    """Parts of a data set.
+
+    >>> from worldmodels.data import make_episode
+    >>> data = Episodes([make_episode("run", {"x": np.zeros((20, 1))})])
+    >>> [len(part[0]) for part in split(data, "time", valid=0.2, test=0.2)]
+    [12, 4, 4]
+    """
 
     train: Episodes
     valid: Episodes

@@ -30,6 +30,9 @@ class Columns:
         header: names of the columns, for files without a header line.
         rate: rows a second.
         delimiter: what stands between two values.
+
+    >>> Columns({"position": ["x", "y"]}, action=["u"], rate=20.0).observations
+    {'position': ['x', 'y']}
     """
 
     observations: Mapping[str, Sequence[str]]
