@@ -8,6 +8,7 @@ noise in the plan's order, so that values and gradients can be compared.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,13 +51,13 @@ def two_hot_mean(logits: Tensor, bins: Tensor) -> Tensor:
     return (probs[..., :half] * bins[:half]).flip(-1).add(probs[..., -half:] * bins[-half:]).sum(-1, keepdim=True)
 
 
-def latent(model, net_out: Tensor) -> tuple[Tensor, Tensor]:
+def latent(model: Any, net_out: Tensor) -> tuple[Tensor, Tensor]:
     """Gaussian: loc and scale."""
     loc, scale = net_out.chunk(2, -1)
     return loc, F.softplus(scale) + model.config.min_scale
 
 
-def world_model(model, x: dict[str, Tensor]) -> dict[str, Tensor]:
+def world_model(model: Any, x: dict[str, Tensor]) -> dict[str, Tensor]:
     """The RSSM's loss (a mean over frames), its states ``deter``, ``stoch`` ``[T, B, ...]``."""
     c = model.config
     categorical = c.latent == "categorical"
@@ -128,7 +129,7 @@ def returns(reward: Tensor, live: Tensor, value: Tensor, mix: Tensor | float) ->
     return torch.stack(found[::-1])
 
 
-def dreamer_loss(agent, x: dict[str, Tensor]) -> Tensor:
+def dreamer_loss(agent: Any, x: dict[str, Tensor]) -> Tensor:
     """All of DreamerV3's losses."""
     c, model, m = agent.config, agent.model, agent.config.model
     seen = world_model(model, x)

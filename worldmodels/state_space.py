@@ -23,7 +23,10 @@ REC = "_rec"
 
 
 class StateSpaceModel(nn.Module):
-    """Abstract: a model of series over states that are carried from frame to frame.
+    r"""Abstract: a model of series over states that are carried from frame to frame.
+
+    .. math::
+        p(x_{1:T}, z_{1:T}) = \prod_t p(x_t|z_t)\, p(z_t|z_{t-1}), \quad q(z_{1:T}|x_{1:T}) = \prod_t q(z_t|z_{t-1}, x)
 
     A subclass calls :meth:`_declare` and :meth:`_express` once its distributions exist.  Series are time-major;
     ``mask [T, B]`` marks valid frames and may be left out where all are.

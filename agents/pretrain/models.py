@@ -28,7 +28,10 @@ Batch = Mapping[str, Tensor]
 
 
 class PretrainModel(nn.Module):
-    """Abstract: a model of logs.
+    r"""Abstract: a model of logs ``[T, B, ...]``, whose bound :math:`\log p(x_{1:T}) \geq -L` is trained.
+
+    The bound is that of the model (:mod:`worldmodels`: Krishnan et al. 2017, Chung et al. 2015, Gregor et al. 2019,
+    Hafner et al. 2023).
 
     Args:
         model: of series.

@@ -1,6 +1,7 @@
 """Counts, and what Bernoulli and categorical variables become with another density or another gradient.
 
-Formulas as in Johnson, Kemp and Kotz, *Univariate Discrete Distributions* (3rd ed. 2005).
+Formulas as in Johnson, Kemp and Kotz, *Univariate Discrete Distributions* (3rd ed. 2005).  Parameters and
+counts are ``[B, ...]``, a density each; classes are the last dimension, ``[B, ..., K]``.
 """
 
 from __future__ import annotations

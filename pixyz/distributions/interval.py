@@ -1,4 +1,7 @@
-"""Densities on an interval."""
+"""Densities on an interval; parameters and samples are ``[B, ...]``, a density each.
+
+Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed. 1994-95).
+"""
 
 from __future__ import annotations
 

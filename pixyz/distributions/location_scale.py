@@ -1,6 +1,7 @@
 r"""Densities on the line, most of them :math:`x = \mu + \sigma\epsilon` of a standard variable.
 
-Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed. 1994-95).
+Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed. 1994-95).  Parameters and
+samples are ``[B, ...]``, a density each.
 """
 
 from __future__ import annotations

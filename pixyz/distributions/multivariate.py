@@ -1,4 +1,7 @@
-"""Densities of vectors whose elements depend on each other, and elements read as one event."""
+"""Densities of vectors whose elements depend on each other, and elements read as one event: ``[B, ..., K]``.
+
+Formulas as in Kotz, Balakrishnan and Johnson, *Continuous Multivariate Distributions* (2nd ed. 2000).
+"""
 
 from __future__ import annotations
 

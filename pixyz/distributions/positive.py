@@ -1,7 +1,7 @@
 """Densities of positive numbers.
 
-Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed. 1994-95).  At a negative
-number the density is 0.
+Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed. 1994-95).  Parameters and
+samples are ``[B, ...]``, a density each; at a negative number it is 0.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``p * q``: a joint distribution, held as a graph of factors."""
+"""``p * q``: a joint distribution, held as a graph of factors (Suzuki, Kaneko and Matsuo, 2023, section 4.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Distributions seen otherwise: renamed, without gradient to parameters, with constant weights."""
+"""Distributions seen otherwise: renamed (Suzuki, Kaneko and Matsuo, 2023, section 4.1), without gradient to parameters, with constant weights
+(KL balancing: Hafner et al., 2021).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smaller and the larger of two expressions."""
+"""The smaller and the larger of two expressions, ``[B]`` or one number (Suzuki, Kaneko and Matsuo, 2023, section 4.2)."""
 
 from __future__ import annotations
 

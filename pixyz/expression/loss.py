@@ -1,4 +1,7 @@
-"""Loss: an expression with arithmetic, its operators, and the expectation."""
+"""Loss: an expression with arithmetic, its operators, and the expectation (Suzuki, Kaneko and Matsuo, 2023, section 4.2).
+
+A value is ``[B]``, ``[T, B]`` where it is of a series, or one number; operators work on each entry.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Expression: a node of an objective; how it prints, how it is lowered, how its plan is run."""
+"""Expression: a node of an objective; how it prints, how it is lowered, how its plan is run.
+
+The tree is the paper's Loss API (Suzuki, Kaneko and Matsuo, 2023, section 4.2); the plan is this library's.
+"""
 
 from __future__ import annotations
 

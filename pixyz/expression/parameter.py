@@ -1,4 +1,4 @@
-"""A variable as a term of an objective."""
+"""A variable as a term of an objective (Suzuki, Kaneko and Matsuo, 2023, Figure A1: :math:`\\alpha`)."""
 
 from __future__ import annotations
 

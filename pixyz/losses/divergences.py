@@ -1,4 +1,4 @@
-"""The Kullback-Leibler divergence: by formula from a registry, by the chain rule for joints, else by samples."""
+"""The Kullback-Leibler divergence (Kullback and Leibler, 1951): by formula from a registry, by the chain rule for joints, else by samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entropy and cross entropy."""
+"""Entropy and cross entropy (Shannon, 1948), by formula or by samples."""
 
 from __future__ import annotations
 

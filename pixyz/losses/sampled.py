@@ -1,4 +1,6 @@
-"""Divergence and SampledDivergence: what is compared by samples of two distributions."""
+"""Divergence and SampledDivergence: what is compared by samples of two distributions
+(implicit models: Mohamed and Lakshminarayanan, 2016).
+"""
 
 from __future__ import annotations
 
