@@ -1,6 +1,7 @@
 """The families of densities on the hot path, each a few formulas; values equal torch.distributions'.
 
-Parameters and samples are ``[B, ...]``, a density each.  Base noise is one kernel a site. Those over one-hot vectors are in :mod:`pixyz.distributions.one_hot`.
+Parameters and samples are ``[B, ...]``, a density each; base noise is one kernel a site.  Those over one-hot vectors are in
+:mod:`pixyz.distributions.one_hot`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Distributions seen otherwise: renamed (Suzuki, Kaneko and Matsuo, 2023, section 4.1), without gradient to parameters, with constant weights
-(KL balancing: Hafner et al., 2021).
+"""Distributions seen otherwise: renamed (Suzuki, Kaneko and Matsuo, 2023, section 4.1), without gradient to parameters (KL
+balancing: Hafner et al., 2021), with constant weights.
 """
 
 from __future__ import annotations

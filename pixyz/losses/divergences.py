@@ -1,4 +1,7 @@
-"""The Kullback-Leibler divergence (Kullback and Leibler, 1951): by formula from a registry, by the chain rule for joints, else by samples."""
+"""The Kullback-Leibler divergence (Kullback and Leibler, 1951).
+
+By formula from a registry, by the chain rule for joints, else by samples.
+"""
 
 from __future__ import annotations
 
