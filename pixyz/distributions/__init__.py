@@ -4,7 +4,8 @@ One idea a module: ``base`` (what every distribution answers), ``parametric`` (a
 and ``one_hot`` (the densities on the hot path), ``location_scale``, ``positive``, ``interval``, ``discrete``, ``multivariate``,
 ``relaxed`` (the others, by kind, on ``torch_family``), ``custom``, ``deterministic``, ``product`` and ``graph`` (joints),
 ``mixture``, ``experts``, ``marginal``, ``views`` (renamed, detached, frozen), ``scan`` (distributions over series),
-``transformed`` (a prior through a flow).
+``transformed`` (a prior through a flow).  Scripts for pixyz 0.3.3: ``torch_object`` (``set_dist``), ``torch_formula`` (a
+family with a torch class), ``overrides`` (a class that overrides ``sample`` or ``get_log_prob``).
 """
 
 from pixyz import compat

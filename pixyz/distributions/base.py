@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pixyz import latex
 from pixyz.distributions import overrides
 from pixyz.distributions.params import Params, apply
+from pixyz.distributions.path import on_path
 from pixyz.expression import LogProb, Prob
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
 from pixyz.plan.structure import Clock, Structured
@@ -381,30 +382,6 @@ def _rows(x: Tensor, n: int, name: str) -> Tensor:
     if x.ndim and x.shape[0] not in (1, n):
         raise ShapeError(f"batch_n={n}, but {name!r} has the batch {x.shape[0]}; leave batch_n out")
     return x.expand(n, *x.shape[1:]) if x.ndim else x
-
-
-def on_path(p: Distribution, scope: Scope) -> dict[str, Slot] | None:
-    """The slots of ``p``'s variables if the loop has drawn them.
-
-    Raises:
-        VariableError: the loop drew one of them from another distribution.
-    """
-    outer = [scope.outer_name(v) for v in p.var]
-    if not any(v in scope.path for v in outer):
-        return None
-    own = p.identity()
-    assert isinstance(own, tuple)
-    me = (own[0], tuple(outer), tuple(scope.outer_name(v) for v in p.cond_var), *own[3:])
-    found = {}
-    for inner, name in zip(p.var, outer, strict=True):
-        drawn, slot = scope.path.get(name, (None, None))
-        if drawn != me or slot is None:
-            raise VariableError(
-                f"{name!r} is carried along the loop and drawn by two different distributions, {p.prob_text} among them; "
-                "a carried variable is drawn once in a step"
-            )
-        found[inner] = slot
-    return found
 
 
 def sum_over(

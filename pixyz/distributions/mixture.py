@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from pixyz import latex
-from pixyz.distributions.base import Distribution, on_path
+from pixyz.distributions.base import Distribution
 from pixyz.distributions.families import Normal
 from pixyz.distributions.noise import class_noise
 from pixyz.distributions.one_hot import Categorical, one_hot_sample
+from pixyz.distributions.overrides import adopted
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params
+from pixyz.distributions.path import on_path
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError
 
@@ -71,7 +73,7 @@ class Mixture(Distribution):
         rows_of = self._rows(builder, scope)
         parts = []
         for part in self.components():
-            if isinstance(part.atom, ParametricDistribution) and not mean:
+            if isinstance(part.atom, ParametricDistribution) and not mean and not adopted(part.atom, "sample"):
                 params = part.lower_params(builder, scope)
                 if rows_of is not None:  # each row draws from each component, also from one that has no conditions
                     wide = {k: builder.expand(v, rows_of, rows_of.axes) for k, v in params.items()}

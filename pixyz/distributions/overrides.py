@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from pixyz.distributions.path import on_path
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
 from pixyz.types import PixyzError
@@ -43,6 +44,11 @@ def library_lowering(p: Distribution, name: str) -> Callable[..., Any]:
     raise AttributeError(name)
 
 
+def adopted(p: Distribution, old: str) -> bool:
+    """Whether the class of ``p`` overrides the old method."""
+    return getattr(type(p), OLD[old]) is _LOWERING[old]
+
+
 def refuse(p: Distribution, what: str) -> None:
     """Refuse what cannot be done through an old method.
 
@@ -50,7 +56,7 @@ def refuse(p: Distribution, what: str) -> None:
         PixyzError: the class of ``p`` overrides one.
     """
     for old, new in OLD.items():
-        if getattr(type(p), new) is _LOWERING[old]:
+        if adopted(p, old):
             raise PixyzError(f"{what} of {p.prob_text}: its class overrides {old}, which hides the parameters; override {new}")
 
 
@@ -58,7 +64,10 @@ def lower_by_sample(
     self: Distribution, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (),
     mean: bool = False,
 ) -> dict[str, Slot]:
-    """A step that calls ``self.sample``."""
+    """A step that calls ``self.sample``; on the path of a loop, what was drawn there."""
+    found = on_path(self, scope)
+    if found is not None:
+        return found
     from_inputs = [scope.lookup(v) for v in self.input_var]
     if particles:
         from_inputs = [builder.expand(s, s, order_axes({*particles, *s.axes})) for s in from_inputs]
@@ -70,8 +79,8 @@ def lower_by_sample(
         options: dict[str, Any] = {"batch_n": int(values[-1])} if more else {}
         if shape:
             options["sample_shape"] = shape
-        found = self.sample(given, return_all=False, reparam=reparam, sample_mean=mean, **options)
-        return tuple([found[v].flatten(0, len(shape)) if shape else found[v] for v in self.var])
+        drawn = self.sample(given, return_all=False, reparam=reparam, sample_mean=mean, **options)
+        return tuple([drawn[v].flatten(0, len(shape)) if shape else drawn[v] for v in self.var])
 
     slots = builder.opaque(call, [*from_inputs, *more], self.var, f"sample of {self.prob_text}")
     for slot in slots:

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from pixyz import latex
-from pixyz.distributions.base import BATCH, Distribution, on_path
+from pixyz.distributions.base import BATCH, Distribution
 from pixyz.distributions.families import Normal
 from pixyz.distributions.network import pinned_reason
+from pixyz.distributions.overrides import adopted
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params
+from pixyz.distributions.path import on_path
 from pixyz.distributions.views import constant_copy
 from pixyz.flows.flow import Condition, Flow, conditions
 from pixyz.flows.zuko import ZukoFlow, make_zuko_flow
@@ -161,7 +163,8 @@ class FlowDistribution(Distribution):
         self, builder: Builder, scope: Scope, y: Sequence[Slot], *, reparam: bool, particles: tuple[Axis, ...], mean: bool
     ) -> Slot:
         like = next((slot for slot in y if slot.batch == "full"), None)
-        if like is not None and not self.prior.cond_var and isinstance(self.prior.atom, ParametricDistribution):
+        family = isinstance(self.prior.atom, ParametricDistribution) and not adopted(self.prior.atom, "sample")
+        if like is not None and not self.prior.cond_var and family:
             # a prior without a batch: every row of the condition has a draw of its own
             params = self.prior.lower_params(builder, scope).expanded(like)
             drawn = self.prior.sample_from(builder, scope, params, reparam=reparam, particles=particles, mean=mean)

@@ -14,7 +14,7 @@ from torch import Tensor, nn, optim
 from torch import distributions as td
 from torch.nn import functional as F
 
-from pixyz.distributions import Bernoulli, Deterministic, EmpiricalDistribution, Normal
+from pixyz.distributions import Bernoulli, Categorical, Deterministic, EmpiricalDistribution, MixtureModel, Normal
 from pixyz.losses import AdversarialJensenShannon, Expectation, IterativeLoss, KullbackLeibler, LogProb, Parameter, ValueLoss
 from pixyz.models import Model
 from pixyz.types import PixyzError
@@ -186,6 +186,21 @@ def test_an_overridden_sample_in_a_time_loop():
     loss = IterativeLoss(step, max_iter=3, update_value={"h": "h_prev"})
     found = loss.eval({"h_prev": torch.zeros(B, 2)})
     torch.testing.assert_close(found, torch.full((B, 2), 7 + 7.07 + 7.0707), atol=0.01, rtol=0)
+    wide = Far(var=["h"], cond_var=["h_prev"], loc="h_prev", scale=100., name="p")
+    gap = (Expectation(wide, Parameter("h")) - Expectation(wide, Parameter("h"))).abs()
+    path = IterativeLoss(gap, max_iter=3, update_value={"h": "h_prev"}).eval({"h_prev": torch.zeros(B, 2)})
+    assert path.abs().max() == 0  # one path: the carried variable is drawn once in a step
+    assert gap.eval({"h_prev": torch.zeros(B, 2)}).min() > 0
+
+
+def test_overridden_components_of_a_mixture():
+    weights = Categorical(var=["k"], probs=torch.tensor([0.3, 0.7]), name="prior")
+    z = torch.randn(B, Z)
+    doubled = MixtureModel([prior(Doubled), prior(Doubled)], weights)
+    torch.testing.assert_close(doubled.get_log_prob({"z": z}), 2 * prior().get_log_prob({"z": z}))
+    far = MixtureModel([prior(Far), FarNet().replace_var(x="u")], weights)
+    drawn = far.sample({"u": x}, sample_shape=[3])["z"]
+    assert drawn.shape == (3, B, Z) and ((drawn - 7).abs() < 0.5).all()
 
 
 class Whole(Distribution):

@@ -1,0 +1,35 @@
+"""One path through time: a carried variable is drawn once in a step of a loop, and every term of the step sees that draw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pixyz.plan import Scope, Slot
+from pixyz.types import VariableError
+
+if TYPE_CHECKING:
+    from pixyz.distributions.base import Distribution
+
+
+def on_path(p: Distribution, scope: Scope) -> dict[str, Slot] | None:
+    """The slots of ``p``'s variables if the loop has drawn them.
+
+    Raises:
+        VariableError: the loop drew one of them from another distribution.
+    """
+    outer = [scope.outer_name(v) for v in p.var]
+    if not any(v in scope.path for v in outer):
+        return None
+    own = p.identity()
+    assert isinstance(own, tuple)
+    me = (own[0], tuple(outer), tuple(scope.outer_name(v) for v in p.cond_var), *own[3:])
+    found = {}
+    for inner, name in zip(p.var, outer, strict=True):
+        drawn, slot = scope.path.get(name, (None, None))
+        if drawn != me or slot is None:
+            raise VariableError(
+                f"{name!r} is carried along the loop and drawn by two different distributions, {p.prob_text} among them; "
+                "a carried variable is drawn once in a step"
+            )
+        found[inner] = slot
+    return found
