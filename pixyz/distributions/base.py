@@ -317,6 +317,8 @@ class Distribution(Structured):
 
     def _sample_values(self, x_dict: Any, batch_n: int | None) -> dict[str, Any]:
         values = self._values(x_dict)
+        if isinstance(batch_n, bool):
+            raise PixyzError(f"batch_n is a number of rows, got {batch_n}; give return_all={batch_n} by its name")
         if batch_n is not None:
             values.update({v: _rows(values[v], batch_n, v) for v in self.input_var if v in values})
             values[BATCH] = batch_n

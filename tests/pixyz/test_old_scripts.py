@@ -350,6 +350,12 @@ def test_overridden_objectives_of_an_adversarial_loss():
 # -------------------------------------------------------------------------------------------- graphs and files
 
 
+def test_a_flag_in_the_place_of_batch_n_is_refused():
+    with pytest.raises(PixyzError, match="return_all=False"):
+        Discriminator().sample({"x": x[:1]}, False)  # 0.3.3's place of return_all
+    assert set(Discriminator().sample({"x": x}, return_all=False)) == {"t"}
+
+
 def test_a_renamed_marginal_is_written_out():
     first = Normal(var=["x"], loc=torch.tensor([0.]), scale=torch.tensor([1.]))
     second = Normal(var=["z"], cond_var=["y"], loc="y", scale=torch.tensor([1.]))
