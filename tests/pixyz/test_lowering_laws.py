@@ -1,0 +1,337 @@
+"""Laws of lowering at the places where forms, threads and structures meet.
+
+``xfail`` marks a law that does not hold yet; it is strict, so a mark that is out of date fails.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixyz.distributions import CustomProb, Deterministic, Distribution, Normal, Scan, SeriesFunction
+from pixyz.losses import MMD, REINFORCE, E, IterativeLoss, LogProb, Loss, Parameter
+from pixyz.types import PixyzError
+
+D, B, T = 2, 3, 5
+
+
+class Net:
+    cond_var: list[str]
+
+    def begin(self, out: int) -> None:
+        self.net = nn.Linear(D * len(self.cond_var), out).double()
+
+    def all(self, given: dict[str, Tensor]) -> Tensor:
+        return self.net(torch.cat([given[c] for c in self.cond_var], 1))  # type: ignore[no-any-return]
+
+
+class Function(Net, Deterministic):
+    def __init__(self, var: str, cond: list[str]) -> None:
+        super().__init__(var, cond, name="f", features_shape=[D])
+        self.begin(D)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {self.var[0]: torch.tanh(self.all(given))}
+
+
+class Gauss(Net, Normal):
+    def __init__(self, var: str, cond: list[str], name: str = "p") -> None:
+        super().__init__(var=var, cond_var=cond, name=name, features_shape=[D])
+        self.begin(2 * D)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        loc, scale = self.all(given).chunk(2, 1)
+        return {"loc": loc, "scale": nn.functional.softplus(scale) + 0.1}
+
+
+class Sum(Deterministic):
+    """``h = h_prev + x``."""
+
+    def __init__(self) -> None:
+        super().__init__("h", ["h_prev", "x"], name="f", features_shape=[D])
+
+    def forward(self, h_prev: Tensor, x: Tensor) -> dict[str, Tensor]:
+        return {"h": h_prev + x}
+
+
+def series(seed: int = 0, *shape: int) -> Tensor:
+    return torch.randn(*(shape or (T, B, D)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def carried(name: str = "h") -> dict[str, object]:
+    zero = torch.zeros(D, dtype=torch.float64)
+    return {"series_var": "x", "update_value": {name: f"{name}_prev"}, "init": {f"{name}_prev": zero}}
+
+
+def seeded(loss: Loss, x: dict[str, object]) -> Tensor:
+    torch.manual_seed(0)
+    return loss.eval(x)  # type: ignore[no-any-return]
+
+
+def broken(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+forms = pytest.mark.parametrize("fission", [True, False])
+
+# -------------------------------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize("fission", [pytest.param(True, marks=broken("the kernel sees all frames as one batch")), False])
+def test_the_rows_that_a_divergence_of_samples_compares_are_those_of_a_step(fission: bool) -> None:
+    loss, x = MMD(Function("z", ["x"]), Function("z", ["y"])), {"x": series(0), "y": series(1)}
+    wanted = torch.stack([loss.eval({k: v[t] for k, v in x.items()}) for t in range(T)])
+    for reduction, value in (("frame", wanted.mean()), (None, wanted)):
+        found = IterativeLoss(loss, series_var=["x", "y"], reduction=reduction, fission=fission).eval(x)
+        torch.testing.assert_close(found, value)
+
+
+@broken("the whole loop stacks its own axis in front of an inner one")
+@pytest.mark.parametrize("reduction", [None, "sum", "frame"])
+@pytest.mark.parametrize("steps", [2, T])
+def test_a_series_within_a_step_has_one_layout_in_both_forms(reduction: str | None, steps: int) -> None:
+    z, u, x = Function("z", ["z_prev", "x"]), Function("u", ["u_prev", "z"]), {"x": series()}
+    found = []
+    for fission in (True, False):
+        inner = E(Scan(u, steps=steps, update_value={"u": "u_prev"}, start={"u_prev": "z"}, fission=fission), Parameter("u"))
+        found.append(IterativeLoss(E(z, inner), reduction=reduction, fission=fission, **carried("z")).eval(x))  # type: ignore[arg-type]
+    torch.testing.assert_close(*found)
+
+
+@broken("a loop inside a step draws for each outer step by itself in the whole form")
+def test_one_seed_gives_one_result_where_loops_nest() -> None:
+    z, u, x = Gauss("z", ["z_prev", "x"], "q"), Gauss("u", ["u_prev", "z"]), {"x": series()}
+    found = []
+    for fission in (True, False):
+        inner = IterativeLoss(
+            E(u, Parameter("u")), max_iter=2, update_value={"u": "u_prev"}, start={"u_prev": "z"}, fission=fission
+        )
+        found.append(seeded(IterativeLoss(E(z, inner), fission=fission, **carried("z")), x))  # type: ignore[arg-type]
+    torch.testing.assert_close(*found)
+
+
+def late_start() -> tuple[IterativeLoss, dict[str, object]]:
+    """A cycle that reads a carried constant, and a draw off the path."""
+    joint = Gauss("z", ["z_prev", "k"], "q") * Function("n", ["c"]) * Gauss("a", ["x"])
+    zero = torch.zeros(D, dtype=torch.float64)
+    loss = IterativeLoss(
+        E(joint, Parameter("z") + Parameter("a")), series_var="x", update_value={"z": "z_prev", "n": "k"},
+        init={"z_prev": zero, "k": zero},
+    )
+    return loss, {"x": series(), "c": series(1, B, D)}
+
+
+def two_shifts() -> tuple[IterativeLoss, dict[str, object]]:
+    """Two carried draws of which one reads the other's last value: no loop is left."""
+    zero = torch.zeros(D, dtype=torch.float64)
+    loss = IterativeLoss(
+        E(Gauss("a", ["x"]) * Gauss("u", ["a_prev", "x"]), Parameter("u")), series_var="x",
+        update_value={"u": "u_prev", "a": "a_prev"}, init={"a_prev": zero, "u_prev": zero},
+    )
+    return loss, {"x": series()}
+
+
+@broken("noise is drawn in another order in the whole loop, and check() raises without a reason")
+@pytest.mark.parametrize("make", [late_start, two_shifts])
+def test_one_seed_gives_one_result_in_both_forms(make: Callable[[], tuple[IterativeLoss, dict[str, object]]]) -> None:
+    loss, x = make()
+    loss.check(x)
+
+
+@broken("a carried variable is drawn with pathwise gradients, whatever the expectation asks for")
+def test_the_score_function_estimator_of_a_carried_variable_is_refused() -> None:
+    q, p = Gauss("z", ["z_prev", "x"], "q"), Gauss("x", ["z"])
+    with pytest.raises(PixyzError):
+        IterativeLoss(REINFORCE(q, LogProb(p)), **carried("z")).eval({"x": series()})  # type: ignore[arg-type]
+
+
+@broken("a marginal does not look whether the path has drawn its variable")
+@forms
+def test_a_carried_draw_of_a_marginal_is_drawn_once(fission: bool) -> None:
+    q = (Gauss("z", ["a", "x"], "q") * Gauss("a", ["z_prev"])).marginalize_var("a")
+    loss = IterativeLoss(E(q, Parameter("z")), reduction=None, returns="z", fission=fission, **carried("z"))  # type: ignore[arg-type]
+    value, found = loss.eval({"x": series()}, return_dict=True)
+    torch.testing.assert_close(value, found["z"])
+
+
+@broken("the frame is not valid for the lag, so that the loop holds the state of the sequence before")
+def test_a_lag_does_not_carry_a_state_across_a_reset() -> None:
+    x, first = torch.ones(T, 1, D, dtype=torch.float64, requires_grad=True), torch.zeros(T, 1)
+    first[2] = 1
+    objective = E(Sum(), Parameter("h") + 0 * Parameter("x_prev"))
+    loss = IterativeLoss(objective, reset_var="first", lags={"x_prev": ("x", -1)}, reduction=None, **carried())  # type: ignore[arg-type]
+    (reach,) = torch.autograd.grad(loss.eval({"x": x, "first": first})[-1].sum(), [x])
+    assert [bool(r.abs().sum()) for r in reach] == [False, False, True, True, True]
+
+
+@broken("a lag without init is blanked by the mask of its own frame, not of the frame that it reads")
+@pytest.mark.parametrize(("shift", "masked"), [(-1, slice(0, 2)), (1, slice(3, 5))])
+def test_no_network_sees_what_a_masked_frame_holds(shift: int, masked: slice) -> None:
+    p, x, mask = Gauss("y", ["moved"]), series(), torch.ones(T, B)
+    mask[masked, 0] = 0
+    dirty = torch.where(mask[..., None] != 0, x, torch.tensor(float("nan")))
+    loss = IterativeLoss(LogProb(p), series_var=["y"], lags={"moved": ("x", shift)}, mask_var="m")
+    value = loss.eval({"x": dirty, "y": series(1), "m": mask})
+    assert value.isfinite().all()
+
+
+@broken("the carried-in value is read off the path, which knows no reset")
+def test_a_named_path_changes_nothing_else() -> None:
+    first = torch.zeros(T, B)
+    first[2, 1] = 1
+    f, x = Function("h", ["h_prev", "x"]), {"x": series(), "first": first}
+    scans = [Scan(f, reset_var="first", path=path, **carried()) for path in ({}, {"all": "h_prev"})]  # type: ignore[arg-type]
+    torch.testing.assert_close(*(E(scan, Parameter("h_prev")).eval(x) for scan in scans))
+
+
+@broken("the start stands first in the path of a scan that goes backward, beside the value of the last step")
+def test_the_path_of_a_reversed_scan_is_in_the_order_of_time() -> None:
+    scan = Scan(Sum(), reverse=True, path={"all": "h_prev"}, **carried())  # type: ignore[arg-type]
+    found = scan.sample({"x": torch.ones(T, 1, D, dtype=torch.float64)})
+    assert found["all"][:, 0, 0].tolist() == [5, 4, 3, 2, 1, 0]
+
+
+@broken("what is carried has no particles of an expectation around the loop")
+def test_particles_around_a_recurrence() -> None:
+    q, f = Gauss("c", ["k"], "q"), Function("h", ["h_prev", "x", "c"])
+    loss = E(q, IterativeLoss(E(f, Parameter("h")), **carried()), sample_shape=[4])  # type: ignore[arg-type]
+    assert loss.eval({"x": series(), "k": series(1, B, D)}).shape == (B, D)
+
+
+class Total(SeriesFunction):
+    def __init__(self) -> None:
+        super().__init__("m", ["u"], like={"m": None})
+
+    def forward(self, u: Tensor) -> dict[str, Tensor]:
+        return {"m": u.sum(0)}
+
+
+@broken("an inner scan on the path is lowered twice, and the second time its own variables are taken for those of the path")
+@forms
+def test_a_scan_may_lie_on_the_path(fission: bool) -> None:
+    u = Function("u", ["u_prev", "z_prev"])
+    inner = Scan(u, steps=2, update_value={"u": "u_prev"}, start={"u_prev": "x"}, fission=fission)
+    joint = inner * Total() * Function("z", ["m", "x"])
+    loss = IterativeLoss(E(joint, Parameter("z")), fission=fission, **carried("z"))  # type: ignore[arg-type]
+    assert loss.eval({"x": series()}).shape == (B, D)
+
+
+@broken("the number of the step has no batch, the mask has")
+@pytest.mark.parametrize("edge", ["first_step", "last_step"])
+def test_the_number_of_the_step_at_an_edge_with_a_mask(edge: str) -> None:
+    x = {"x": series(), "z": series(1), "m": torch.ones(T, B)}
+    p = Gauss("x", ["z"])
+    loss = IterativeLoss(LogProb(p), series_var=["x", "z"], timestep_var="t", mask_var="m", **{edge: LogProb(p) * Parameter("t")})  # type: ignore[arg-type]
+    assert loss.eval(x).shape == (B,)
+
+
+@broken("a mean over the batch has no rows to put the edge's value in")
+@pytest.mark.parametrize("edge", ["first_step", "last_step"])
+def test_means_over_the_batch_at_an_edge_with_a_mask(edge: str) -> None:
+    x = {"x": series(), "z": series(1), "m": torch.ones(T, B)}
+    p = Gauss("x", ["z"])
+    loss = IterativeLoss(LogProb(p).mean(), series_var=["x", "z"], mask_var="m", **{edge: LogProb(p).mean()})  # type: ignore[arg-type]
+    assert loss.eval(x).isfinite().all()
+
+
+@broken("repr() of a number of numpy is no Python")
+def test_a_number_of_numpy_is_a_number() -> None:
+    p, x = Gauss("x", ["z"]), {"x": series(0, B, D), "z": series(1, B, D)}
+    torch.testing.assert_close((LogProb(p) * np.float64(2.0)).eval(x), 2 * LogProb(p).eval(x))
+
+
+class Own(Distribution):
+    """Written for pixyz 0.3.3."""
+
+    def __init__(self) -> None:
+        super().__init__(["z"], ["x"], "q")
+
+    def sample(self, x_dict: dict[str, Tensor], **options: object) -> dict[str, Tensor]:  # type: ignore[override]
+        return {**x_dict, "z": x_dict["x"] + 1}
+
+    def get_log_prob(self, x_dict: dict[str, Tensor], **options: object) -> Tensor:  # type: ignore[override]
+        return -(x_dict["z"] - x_dict["x"]).square().sum(-1)
+
+
+@broken("a distribution that only overrides sample and get_log_prob is not lowered")
+def test_a_distribution_with_its_own_sample_and_density_is_one_step() -> None:
+    torch.testing.assert_close(E(Own(), LogProb(Own())).eval({"x": series(0, B, D)}), torch.full((B,), -2.0, dtype=torch.float64))
+
+
+# -------------------------------------------------------------------------------------------- what may leave the loop
+
+
+class Counts(Function):
+    """Its buffer changes in ``forward``."""
+
+    def __init__(self, var: str, cond: list[str]) -> None:
+        super().__init__(var, cond)
+        self.register_buffer("n", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        self.n += 1  # type: ignore[misc]
+        return {k: v + self.n for k, v in super().forward(**given).items()}
+
+
+class Mixes(Function):
+    """Its rows see one another."""
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {k: v - v.mean(0) for k, v in super().forward(**given).items()}
+
+
+@broken("only batch normalisation, spectral norm, hooks and flows are looked for")
+@pytest.mark.parametrize("kind", [Counts, Mixes])
+def test_a_network_with_a_state_or_that_mixes_rows_stays_in_the_loop(kind: type[Function]) -> None:
+    found = []
+    for fission in (True, False):
+        torch.manual_seed(0)
+        joint = kind("e", ["x"]) * Function("h", ["h_prev", "e"])
+        found.append(IterativeLoss(E(joint, Parameter("h")), fission=fission, **carried()).eval({"x": series()}))  # type: ignore[arg-type]
+    torch.testing.assert_close(*found)
+
+
+class Normed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(D).double()
+
+    def forward(self, h: Tensor) -> Tensor:
+        return -self.norm(h).square().sum(-1)
+
+
+@broken("a function that is given as a density is not looked into")
+def test_a_density_with_batch_normalisation_stays_in_the_loop() -> None:
+    density = Normed()
+    IterativeLoss(E(Function("h", ["h_prev", "x"]), LogProb(CustomProb(density, var="h"))), **carried()).eval({"x": series()})  # type: ignore[arg-type]
+    assert density.norm.num_batches_tracked == T
+
+
+@broken("only the loop that it was written in is kept whole")
+def test_a_step_that_stays_in_its_loop_stays_in_the_loops_around_it() -> None:
+    rows: list[int] = []
+
+    class Inner(Deterministic):
+        def __init__(self) -> None:
+            super().__init__("u", ["u_prev", "h"], name="g", features_shape=[D])
+            self.norm = nn.BatchNorm1d(D).double()
+
+        def forward(self, u_prev: Tensor, h: Tensor) -> dict[str, Tensor]:
+            rows.append(len(h))
+            return {"u": self.norm(u_prev + h)}
+
+    inner = IterativeLoss(E(Inner(), Parameter("u")), max_iter=2, update_value={"u": "u_prev"}, start={"u_prev": "h"})
+    IterativeLoss(E(Function("h", ["h_prev", "x"]), inner), **carried()).eval({"x": series()})  # type: ignore[arg-type]
+    assert rows == [B] * (2 * T)
+
+
+@broken("hooks are looked for when the plan is built")
+def test_a_hook_that_comes_later_is_called_at_each_step() -> None:
+    e, calls = Function("e", ["x"]), []
+    loss = IterativeLoss(E(e * Function("h", ["h_prev", "e"]), Parameter("h")), **carried())  # type: ignore[arg-type]
+    loss.eval({"x": series()})
+    e.net.register_forward_hook(lambda *_: calls.append(1))
+    loss.eval({"x": series()})
+    assert len(calls) == T
