@@ -255,7 +255,6 @@ class Own(Distribution):
         return -(x_dict["z"] - x_dict["x"]).square().sum(-1)
 
 
-@broken("a distribution that only overrides sample and get_log_prob is not lowered")
 def test_a_distribution_with_its_own_sample_and_density_is_one_step() -> None:
     torch.testing.assert_close(E(Own(), LogProb(Own())).eval({"x": series(0, B, D)}), torch.full((B,), -2.0, dtype=torch.float64))
 
