@@ -27,7 +27,7 @@ class Mixture(Distribution):
     composite = True
 
     def __init__(
-        self, components: Sequence[Distribution], cond_var: Sequence[str], name: str, features_shape: Sequence[int]
+        self, components: Sequence[Distribution], cond_var: Sequence[str], name: str, features_shape: Sequence[int] | None
     ) -> None:
         if not components:
             raise PixyzError("a mixture needs at least one component, got an empty list")
@@ -302,7 +302,7 @@ class MixtureOfNormal(Mixture):
 
     def __init__(
         self, p: Distribution | Sequence[Distribution] = (), weight_modalities: Sequence[float] | Tensor | None = None,
-        name: str = "p", features_shape: Sequence[int] = torch.Size(),
+        name: str = "p", features_shape: Sequence[int] | None = None,
     ) -> None:
         experts = [p] if isinstance(p, Distribution) else list(p)
         for expert in experts:

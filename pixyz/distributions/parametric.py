@@ -25,6 +25,7 @@ from pixyz.distributions.params import arguments
 from pixyz.distributions.torch_formula import read_old_family
 from pixyz.distributions.torch_object import TorchObject
 from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan.leads import OpenDensity
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
 OF_NOISE = "minus_log_density_of_noise"
@@ -59,6 +60,8 @@ class ParametricDistribution(TorchObject):
     """The parameters whose common shape is that of a sample."""
     event_dims: ClassVar[int] = 0
     """How many trailing dimensions one density is over (1 for a one-hot vector)."""
+    matrices: ClassVar[tuple[str, ...]] = ()
+    """Parameters with one dimension more than a sample."""
     pathwise: ClassVar[bool] = True
     """Whether ``draw`` is differentiable in the parameters."""
 
@@ -69,7 +72,7 @@ class ParametricDistribution(TorchObject):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), **params: Any,
+        features_shape: Sequence[int] | None = None, **params: Any,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape)
         if len(self._var) != 1:
@@ -77,6 +80,8 @@ class ParametricDistribution(TorchObject):
         self._bound: dict[str, str] = {}
         self._given: list[str] = []
         self.returns: dict[str, str] = {}
+        self.without_rows: dict[str, int] = {}
+        """Parameters that the network returns without a batch dimension, and how many dimensions they would have with it."""
         given = {key: value for key, value in params.items() if value is not None}
         if not self._features_shape:
             shapes = {k: torch.as_tensor(v).shape for k, v in given.items() if not isinstance(v, str)}
@@ -115,6 +120,11 @@ class ParametricDistribution(TorchObject):
     def param_shape_of(self, key: str, given: torch.Size) -> torch.Size:
         """The shape of the constant parameter ``key`` that was ``given`` in some shape."""
         return self._features_shape
+
+    @property
+    def feature_rank(self) -> int | None:
+        """How many feature dimensions a sample has, where that is declared or follows from constants."""
+        return len(self._features_shape) if self._features_shape or self._declared else None
 
     @property
     def distribution_name(self) -> str:
@@ -213,7 +223,7 @@ class ParametricDistribution(TorchObject):
             slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
         else:
             formula, reads, minus = self.density_of(params)
-            slot = builder.point(formula, *[x if n == "x" else params[n] for n in reads], label=label)
+            slot = self.score(builder, formula, reads, params, x, x, label, feature_dims)
         slot = sum_over(builder, slot, sum_features, feature_dims, label)
         return builder.point(operator.neg, slot, label=label) if minus else slot
 
@@ -222,6 +232,24 @@ class ParametricDistribution(TorchObject):
         minus = getattr(self, "minus_log_density", None) is not None
         formula = self.formula("minus_log_density" if minus else "log_density")
         return formula, arguments(formula), minus
+
+    def score(
+        self, builder: Builder, formula: Callable[..., Any], reads: Sequence[str], params: Mapping[str, Slot], value: Slot,
+        x: Slot, label: str, feature_dims: Sequence[int] | None,
+    ) -> Slot:
+        """``formula`` at ``value``; says how many feature dimensions the variable ``x`` has if it is an input.
+
+        Where ``feature_dims`` are named, dimensions count as given and nothing is said.
+        """
+        slots = [value if key == "x" else params[key] for key in reads]
+        source = builder.stands_for.get(x, x).step
+        if source.kind == "input" and feature_dims is None:
+            if self.feature_rank is not None:
+                builder.ranks[source.label] = self.feature_rank
+            elif self._cond_var:
+                matrices = [i for i, key in enumerate(reads) if key in self.matrices]
+                formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
+        return builder.point(formula, *slots, label=label)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""
@@ -263,5 +291,5 @@ class Row:
 
 
 def repeat_rows(x: Tensor, n: int) -> Tensor:
-    return x.expand(n, *x.shape[1:]) if x.shape[0] == 1 else x
+    return x.expand(n, *x.shape[1:]) if x.shape[:1] == (1,) else x
 

@@ -58,7 +58,7 @@ class RelaxedBernoulli(Bernoulli):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), temperature: Any = 0.1, probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, temperature: Any = 0.1, probs: Any = None, logits: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, probs, logits)
         keep(self, temperature)
@@ -115,7 +115,7 @@ class RelaxedCategorical(Categorical):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), temperature: Any = 0.1, probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, temperature: Any = 0.1, probs: Any = None, logits: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, probs, logits)
         keep(self, temperature)
