@@ -70,6 +70,7 @@ class Mixture(Distribution):
         self, builder: Builder, scope: Scope, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
     ) -> tuple[dict[str, Slot], Slot]:
         """A sample and the component it came from, one-hot."""
+        mean = mean or builder.sample_mean
         rows_of = self._rows(builder, scope)
         parts = []
         for part in self.components():

@@ -59,7 +59,7 @@ class MultivariateNormal(TorchFamily):
     torch_family = td.MultivariateNormal
     noise = staticmethod(normal_noise)
     event_dims = 1
-    matrices = ("scale_tril",)
+    matrices = ("scale_tril", "covariance_matrix")
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",

@@ -197,9 +197,9 @@ class ParametricDistribution(TorchObject):
         self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
     ) -> dict[str, Slot]:
         label = f"{self.var[0]} ~ {self.prob_text}"
-        if mean:
+        if mean or builder.sample_mean:
             slot = apply(builder, self.formula("mean_of"), params, f"mean of {self.prob_text}")
-            if particles:
+            if particles and not builder.sample_mean:
                 raise PixyzError(f"the mean of {self.prob_text} is one value; sample_shape has no meaning with it")
             return {self.var[0]: slot}
         refs = [params[n] for n in self.noise_shape]

@@ -50,6 +50,7 @@ class Builder:
         self._keys: dict[Hashable, Step] = {}
         self._bodies: list[Loop] = []
         self.batch_n: Slot | None = None
+        self.sample_mean = False  # take means in the place of draws
         self.direct = False  # a call of a distribution itself, not an expression
         self.rows: frozenset[str] = frozenset()  # names of Parameters that are given with a batch, [B]
         self.series_axes: dict[Slot, Axis] = {}

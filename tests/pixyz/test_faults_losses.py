@@ -205,22 +205,24 @@ def test_b21_other_arguments_reach_the_step() -> None:
     torch.testing.assert_close(loss.eval({"x": series}, beta=2.0), found[1])
 
 
-@pytest.mark.parametrize("conditions", [["b", "c"], ["c", "b"]])
-def test_b22_carried_values_are_those_of_the_step_before(conditions: list[str]) -> None:
-    """``a -> b -> c`` is a shift register, however lists and dicts are ordered."""
+def test_b22_carried_values_are_those_of_the_step_before() -> None:
+    """``new -> near -> far`` is a shift register, whatever the variables are called and however they are ordered."""
 
     class Count(Deterministic):
-        def __init__(self) -> None:
-            super().__init__(var=["a"], cond_var=conditions)
+        def __init__(self, new: str, near: str, far: str) -> None:
+            super().__init__(var=[new], cond_var=[near, far])
+            self.order = new, near, far
 
-        def forward(self, b: Tensor, c: Tensor) -> dict[str, Tensor]:
-            return {"a": b + 10 * c}
+        def forward(self, **given: Tensor) -> dict[str, Tensor]:
+            new, near, far = self.order
+            return {new: given[near] + 10 * given[far]}
 
     values = []
-    for update in itertools.permutations({"a": "b", "b": "c"}.items()):
-        loss = IterativeLoss(Parameter("a").expectation(Count()), max_iter=3, update_value=dict(update))
-        for start in ({"b": torch.ones(1), "c": torch.zeros(1)}, {"c": torch.zeros(1), "b": torch.ones(1)}):
-            values.append(float(loss.eval(start)))
+    for new, near, far in itertools.permutations("abc"):
+        for update in itertools.permutations({new: near, near: far}.items()):
+            loss = IterativeLoss(Parameter(new).expectation(Count(new, near, far)), max_iter=3, update_value=dict(update))
+            for start in ({near: torch.ones(1), far: torch.zeros(1)}, {far: torch.zeros(1), near: torch.ones(1)}):
+                values.append(float(loss.eval(start)))
     assert set(values) == {1 + 11 + 21.0}
 
 
