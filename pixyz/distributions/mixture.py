@@ -77,8 +77,7 @@ class Mixture(Distribution):
             if isinstance(part.atom, ParametricDistribution) and not mean and not adopted(part.atom, "sample"):
                 params = part.lower_params(builder, scope)
                 if rows_of is not None:  # each row draws from each component, also from one that has no conditions
-                    wide = {k: builder.expand(v, rows_of, rows_of.axes) for k, v in params.items()}
-                    params = Params(builder, wide, part.atom._derive)
+                    params = params.expanded(rows_of)
                 parts.append(part.sample_from(builder, scope, params, reparam=reparam, particles=particles, mean=mean))
             else:
                 parts.append(part.lower_sample(builder, scope, reparam=reparam, particles=particles, mean=mean))

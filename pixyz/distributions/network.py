@@ -84,6 +84,10 @@ class NetworkCall:
         return self.arguments if plain else ()
 
     def _mismatch(self, found: Any) -> Exception:
+        optional = {*getattr(self.owner, "optional", ())} - {*getattr(self.owner, "_given", ())}
+        if isinstance(found, Mapping) and (more := optional & set(found)) != optional & set(self.wanted):
+            self.owner.returns_also = tuple(sorted(more))
+            return Relower()
         pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}
         if isinstance(found, Mapping) and len(found) == len(self.wanted):
             swap = {k: k if k in found else pairs.get(k, k) for k in self.wanted}

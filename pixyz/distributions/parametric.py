@@ -54,6 +54,8 @@ class ParametricDistribution(TorchObject):
     """The parameters of the family."""
     alternatives: ClassVar[Mapping[str, str]] = {}
     """A parameter -> the one that may stand in its place (``probs`` -> ``logits``)."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """What else a network may return, or a conditioning variable hold."""
     noise: ClassVar[Callable[..., Any] | None] = None
     """Base noise: ``noise(shape, like)``; None if samples come from :meth:`draw_plain` without it."""
     noise_shape: ClassVar[tuple[str, ...]] = ()
@@ -80,6 +82,7 @@ class ParametricDistribution(TorchObject):
         self._bound: dict[str, str] = {}
         self._given: list[str] = []
         self.returns: dict[str, str] = {}
+        self.returns_also: tuple[str, ...] = ()
         self.without_rows: dict[str, int] = {}
         """Parameters that the network returns without a batch dimension, and how many dimensions they would have with it."""
         given = {key: value for key, value in params.items() if value is not None}
@@ -152,7 +155,7 @@ class ParametricDistribution(TorchObject):
         raw: dict[str, Slot] = {}
         if type(self).forward is not nn.Module.forward:
             wanted = [k for k in self.params_keys if k not in self._given]
-            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given]
+            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(self.returns_also)
             raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
             if builder.batch_n is not None and not self._cond_var:
                 n = builder.batch_n

@@ -297,7 +297,7 @@ class PlanCache:
                 self._plans.pop((key, debugging()), None)
                 self.quick.pop(key, None)
                 attempts += 1
-                if attempts > 2 * plan.networks:
+                if attempts > 4 * plan.networks:
                     raise PixyzError(f"{owner()}: a network returns other parameters at each call") from None
 
     def set_options(self, **changes: Any) -> None:
