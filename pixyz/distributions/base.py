@@ -41,7 +41,7 @@ class Distribution(Structured):
         var: the variables; ``"x"`` and ``["x"]`` mean the same.
         cond_var: the variables that it depends on.
         name: the letter in formulas.
-        features_shape: the shape of one sample, where it is declared.
+        features_shape: the shape of one sample; ``[]`` declares one number a row, None leaves it open.
 
     Raises:
         VariableError: a name is in both ``var`` and ``cond_var``, or may not be used.
@@ -55,7 +55,7 @@ class Distribution(Structured):
         overrides.adopt(cls)
 
     def __init__(
-        self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] = torch.Size()
+        self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] | None = None
     ) -> None:
         super().__init__()
         self._var, self._cond_var = names(var), names(cond_var, "cond_var")
@@ -63,7 +63,8 @@ class Distribution(Structured):
         if both:
             raise VariableError(f"{sorted(both)} in var and in cond_var of {name!r}; a variable cannot depend on itself")
         self._name = name
-        self._features_shape = torch.Size(features_shape)
+        self._features_shape = torch.Size(features_shape or ())
+        self._declared = features_shape is not None
         self._plans = PlanCache()
 
     # ---------------------------------------------------------------- names and text

@@ -54,6 +54,8 @@ class CustomProb(Distribution):
     ) -> Slot:
         args = [scope.lookup(v) for v in self._var]
         label = f"log {self.prob_text}"
+        if self._features_shape and feature_dims is None:  # declared: the shape of each variable
+            builder.ranks.update({x.step.label: len(self._features_shape) for x in args if x.step.kind == "input"})
         call = DensityCall(self.log_prob_function, tuple(self._var))
         slot = builder.net(call, args, [label], label, key=None)[0]
         return sum_over(builder, slot, sum_features, feature_dims, label)

@@ -35,7 +35,7 @@ class Deterministic(Distribution):
     """
 
     def __init__(
-        self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] = torch.Size()
+        self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] | None = None
     ) -> None:
         super().__init__(var, cond_var, name, features_shape)
         self.returns: dict[str, str] = {}
@@ -69,7 +69,7 @@ class Gate(Deterministic):
     """
 
     def __init__(
-        self, var: str, new: str, old: str, by: str, name: str = "g", features_shape: Sequence[int] = torch.Size()
+        self, var: str, new: str, old: str, by: str, name: str = "g", features_shape: Sequence[int] | None = None
     ) -> None:
         super().__init__(var, [new, old, by], name, features_shape)
 

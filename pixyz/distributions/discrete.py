@@ -84,7 +84,7 @@ class Multinomial(Categorical):
 
     def __init__(
         self, total_count: int = 1, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
     ) -> None:
         if not isinstance(total_count, int) or total_count < 0:
             raise PixyzError(f"total_count is the number of draws, a whole number of at least 0; got {total_count!r}")
@@ -127,7 +127,7 @@ class Poisson(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), rate: Any = None,
+        features_shape: Sequence[int] | None = None, rate: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, rate=rate)
 
@@ -147,7 +147,7 @@ class Binomial(OddsFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), total_count: Any = 1, probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, total_count: Any = 1, probs: Any = None, logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, total_count=total_count, probs=probs, logits=logits)
@@ -177,7 +177,7 @@ class NegativeBinomial(OddsFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), total_count: Any = None, probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, total_count: Any = None, probs: Any = None, logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, total_count=total_count, probs=probs, logits=logits)
@@ -200,7 +200,7 @@ class Geometric(OddsFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)

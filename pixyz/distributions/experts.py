@@ -40,7 +40,7 @@ class ProductOfNormal(Normal):
 
     def __init__(
         self, p: Distribution | Sequence[Distribution] = (), weight_modalities: Sequence[float] | None = None,
-        name: str = "p", features_shape: Sequence[int] = torch.Size(),
+        name: str = "p", features_shape: Sequence[int] | None = None,
     ) -> None:
         experts = [p] if isinstance(p, Distribution) else list(p)
         if not experts:
@@ -60,6 +60,12 @@ class ProductOfNormal(Normal):
             )
         self.weight_modalities = weights
         self.p = nn.ModuleList(experts)
+
+    @property
+    def feature_rank(self) -> int | None:
+        own = super().feature_rank
+        known = [len(e.features_shape) for e in self._experts() if e.features_shape]
+        return known[0] if own is None and known else own
 
     @property
     def prob_factorized_text(self) -> str:
@@ -113,7 +119,7 @@ class ElementWiseProductOfNormal(ProductOfNormal):
     tensor([[1.5000, 0.0000]])
     """
 
-    def __init__(self, p: Distribution, name: str = "p", features_shape: Sequence[int] = torch.Size()) -> None:
+    def __init__(self, p: Distribution, name: str = "p", features_shape: Sequence[int] | None = None) -> None:
         if not isinstance(p, Distribution) or len(p.cond_var) != 1:
             raise VariableError("an element-wise product of experts takes one Normal with one condition")
         super().__init__([p], None, name, features_shape)

@@ -38,7 +38,7 @@ class Normal(ParametricDistribution):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale: Any = None, log_scale: Any = None,
+        features_shape: Sequence[int] | None = None, loc: Any = None, scale: Any = None, log_scale: Any = None,
     ) -> None:
         one_of(scale, log_scale, "scale or log_scale")
         super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale, log_scale=log_scale)
@@ -116,7 +116,7 @@ class BoundedNormal(Normal):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale: Any = None,
+        features_shape: Sequence[int] | None = None, loc: Any = None, scale: Any = None,
         min_scale: float = 0.1, max_scale: float = 1.0,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
@@ -217,7 +217,7 @@ class Bernoulli(ParametricDistribution):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)

@@ -36,7 +36,7 @@ class Uniform(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), low: Any = None, high: Any = None,
+        features_shape: Sequence[int] | None = None, low: Any = None, high: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, low=low, high=high)
 
@@ -66,7 +66,7 @@ class Beta(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), concentration1: Any = None, concentration0: Any = None,
+        features_shape: Sequence[int] | None = None, concentration1: Any = None, concentration0: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration1=concentration1, concentration0=concentration0)
 
@@ -93,7 +93,7 @@ class Kumaraswamy(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), concentration1: Any = None, concentration0: Any = None,
+        features_shape: Sequence[int] | None = None, concentration1: Any = None, concentration0: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration1=concentration1, concentration0=concentration0)
 
@@ -124,7 +124,7 @@ class ContinuousBernoulli(OddsFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
@@ -149,7 +149,7 @@ class TruncatedNormal(ParametricDistribution):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale: Any = None, low: Any = None, high: Any = None,
+        features_shape: Sequence[int] | None = None, loc: Any = None, scale: Any = None, low: Any = None, high: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale, low=low, high=high)
 

@@ -44,7 +44,7 @@ class LocationScale(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale: Any = None,
+        features_shape: Sequence[int] | None = None, loc: Any = None, scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
 
@@ -141,7 +141,7 @@ class StudentT(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), df: Any = None, loc: Any = None, scale: Any = None,
+        features_shape: Sequence[int] | None = None, df: Any = None, loc: Any = None, scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, df=df, loc=loc, scale=scale)
 
@@ -162,6 +162,6 @@ class VonMises(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), loc: Any = None, concentration: Any = None,
+        features_shape: Sequence[int] | None = None, loc: Any = None, concentration: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, concentration=concentration)

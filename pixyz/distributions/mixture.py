@@ -27,7 +27,7 @@ class Mixture(Distribution):
     composite = True
 
     def __init__(
-        self, components: Sequence[Distribution], cond_var: Sequence[str], name: str, features_shape: Sequence[int]
+        self, components: Sequence[Distribution], cond_var: Sequence[str], name: str, features_shape: Sequence[int] | None
     ) -> None:
         if not components:
             raise PixyzError("a mixture needs at least one component, got an empty list")
@@ -70,14 +70,14 @@ class Mixture(Distribution):
         self, builder: Builder, scope: Scope, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
     ) -> tuple[dict[str, Slot], Slot]:
         """A sample and the component it came from, one-hot."""
+        mean = mean or builder.sample_mean
         rows_of = self._rows(builder, scope)
         parts = []
         for part in self.components():
             if isinstance(part.atom, ParametricDistribution) and not mean and not adopted(part.atom, "sample"):
                 params = part.lower_params(builder, scope)
                 if rows_of is not None:  # each row draws from each component, also from one that has no conditions
-                    wide = {k: builder.expand(v, rows_of, rows_of.axes) for k, v in params.items()}
-                    params = Params(builder, wide, part.atom._derive)
+                    params = params.expanded(rows_of)
                 parts.append(part.sample_from(builder, scope, params, reparam=reparam, particles=particles, mean=mean))
             else:
                 parts.append(part.lower_sample(builder, scope, reparam=reparam, particles=particles, mean=mean))
@@ -302,7 +302,7 @@ class MixtureOfNormal(Mixture):
 
     def __init__(
         self, p: Distribution | Sequence[Distribution] = (), weight_modalities: Sequence[float] | Tensor | None = None,
-        name: str = "p", features_shape: Sequence[int] = torch.Size(),
+        name: str = "p", features_shape: Sequence[int] | None = None,
     ) -> None:
         experts = [p] if isinstance(p, Distribution) else list(p)
         for expert in experts:

@@ -38,7 +38,7 @@ class Dirichlet(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), concentration: Any = None,
+        features_shape: Sequence[int] | None = None, concentration: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration=concentration)
 
@@ -59,10 +59,11 @@ class MultivariateNormal(TorchFamily):
     torch_family = td.MultivariateNormal
     noise = staticmethod(normal_noise)
     event_dims = 1
+    matrices = ("scale_tril", "covariance_matrix")
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), loc: Any = None, scale_tril: Any = None, covariance_matrix: Any = None,
+        features_shape: Sequence[int] | None = None, loc: Any = None, scale_tril: Any = None, covariance_matrix: Any = None,
     ) -> None:
         if scale_tril is not None and covariance_matrix is not None:
             raise PixyzError("give scale_tril or covariance_matrix, not both")
@@ -115,10 +116,11 @@ class LowRankMultivariateNormal(TorchFamily):
     noise_shape = ("full_loc",)
     torch_family = td.LowRankMultivariateNormal
     event_dims = 1
+    matrices = ("cov_factor",)
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), loc: Any = None, cov_factor: Any = None, cov_diag: Any = None,
+        features_shape: Sequence[int] | None = None, loc: Any = None, cov_factor: Any = None, cov_diag: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -29,7 +30,7 @@ class NetworkCall:
         alternatives: key -> the key that may stand in its place (``probs`` -> ``logits``).
     """
 
-    __slots__ = ("alternatives", "arguments", "module", "owner", "wanted")
+    __slots__ = ("alternatives", "arguments", "module", "owner", "spread", "wanted")
 
     def __init__(
         self, module: Any, owner: Any, arguments: Sequence[str], wanted: Sequence[str], alternatives: Mapping[str, str]
@@ -37,6 +38,8 @@ class NetworkCall:
         self.module, self.owner = module, owner
         self.arguments, self.wanted = tuple(arguments), tuple(wanted)
         self.alternatives = dict(alternatives)
+        self.spread: frozenset[str] | None = None
+        """The results that a later step gives to each row; None if that is of no account."""
 
     @property
     def __name__(self) -> str:
@@ -51,11 +54,28 @@ class NetworkCall:
         """What the network returns; an error that says what it should return, if it does not."""
         found = self.module(**values)
         try:
-            if len(found) == len(self.wanted) and all(k in found for k in self.wanted):
-                return found  # type: ignore[no-any-return]
+            right = len(found) == len(self.wanted) and all(k in found for k in self.wanted)
         except TypeError:
-            pass
-        raise self._mismatch(found)
+            right = False
+        if not right:
+            raise self._mismatch(found)
+        self._note_rows(found, values)
+        return found  # type: ignore[no-any-return]
+
+    def _note_rows(self, found: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Remember which results have no batch dimension (a learned scale ``[D]``, a number), and how many it would have."""
+        shapes = {k: v.shape for k, v in found.items() if isinstance(v, Tensor)}
+        rows = next((v.shape[0] for v in values.values() if isinstance(v, Tensor) and v.ndim), None)
+        if rows is None or not shapes or self.spread is None:
+            return
+        matrix = {k: int(k in self.owner.matrices) for k in shapes}
+        widest = max(len(s) - matrix[k] for k, s in shapes.items())
+        if all(not s or s[0] not in (1, rows) for s in shapes.values()):
+            widest += 1  # none has one
+        news = {k: widest + matrix[k] for k, s in shapes.items() if len(s) < widest + matrix[k] or (s[0] == 1 and rows != 1)}
+        if news.keys() - self.spread:
+            self.owner.without_rows.update(news)
+            raise Relower
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -64,6 +84,10 @@ class NetworkCall:
         return self.arguments if plain else ()
 
     def _mismatch(self, found: Any) -> Exception:
+        optional = {*getattr(self.owner, "optional", ())} - {*getattr(self.owner, "_given", ())}
+        if isinstance(found, Mapping) and (more := optional & set(found)) != optional & set(self.wanted):
+            self.owner.returns_also = tuple(sorted(more))
+            return Relower()
         pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}
         if isinstance(found, Mapping) and len(found) == len(self.wanted):
             swap = {k: k if k in found else pairs.get(k, k) for k in self.wanted}
@@ -101,8 +125,31 @@ def call_network(
     keys = [known.get(k, k) for k in wanted]
     call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {})
     args = [scope.lookup(v) for v in owner.cond_var]
-    slots = builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned_reason(owner))
+    slots = list(builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned_reason(owner)))
+    if not args:
+        for slot in slots:
+            slot.batch = "one"
+    if not slots[0].axes or not hasattr(owner, "without_rows"):
+        return dict(zip(keys, slots, strict=True))
+    slots[0].step.fn.spread = frozenset(owner.without_rows)  # type: ignore[union-attr]
+    for i, key in enumerate(keys):
+        like = next((a for a in args if a.batch == slots[i].batch and a.axes == slots[i].axes), None)
+        if key in owner.without_rows and like is not None:
+            spread = Spread(owner.without_rows[key])
+            slots[i] = builder.net(spread, [slots[i], like], [key], f"{key} of each row", key=None)[0]
     return dict(zip(keys, slots, strict=True))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A parameter without a batch dimension for each row; with one it would have ``ndim`` dimensions."""
+
+    ndim: int
+
+    def __call__(self, x: Tensor, like: Tensor) -> tuple[Tensor]:
+        if x.ndim < self.ndim:
+            x = x.reshape((1,) * (self.ndim - x.ndim) + tuple(x.shape))
+        return (x.expand(like.shape[0], *x.shape[1:]),)
 
 
 def pinned_reason(module: nn.Module) -> str:

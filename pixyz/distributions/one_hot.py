@@ -41,7 +41,7 @@ class Categorical(ParametricDistribution):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
@@ -181,6 +181,10 @@ class TwoHot(ParametricDistribution):
         super().__init__(var, cond_var, name, logits=logits)
         self._features_shape = torch.Size([1])
         self.register_buffer("bins", found)
+
+    @property
+    def feature_rank(self) -> int | None:
+        return None  # logits [B, S, K] are densities of S numbers
 
     @staticmethod
     def derive_log_probs(logits: Tensor) -> Tensor:

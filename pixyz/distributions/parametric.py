@@ -25,6 +25,7 @@ from pixyz.distributions.params import arguments
 from pixyz.distributions.torch_formula import read_old_family
 from pixyz.distributions.torch_object import TorchObject
 from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan.leads import OpenDensity
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
 OF_NOISE = "minus_log_density_of_noise"
@@ -53,12 +54,16 @@ class ParametricDistribution(TorchObject):
     """The parameters of the family."""
     alternatives: ClassVar[Mapping[str, str]] = {}
     """A parameter -> the one that may stand in its place (``probs`` -> ``logits``)."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """What else a network may return, or a conditioning variable hold."""
     noise: ClassVar[Callable[..., Any] | None] = None
     """Base noise: ``noise(shape, like)``; None if samples come from :meth:`draw_plain` without it."""
     noise_shape: ClassVar[tuple[str, ...]] = ()
     """The parameters whose common shape is that of a sample."""
     event_dims: ClassVar[int] = 0
     """How many trailing dimensions one density is over (1 for a one-hot vector)."""
+    matrices: ClassVar[tuple[str, ...]] = ()
+    """Parameters with one dimension more than a sample."""
     pathwise: ClassVar[bool] = True
     """Whether ``draw`` is differentiable in the parameters."""
 
@@ -69,7 +74,7 @@ class ParametricDistribution(TorchObject):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), **params: Any,
+        features_shape: Sequence[int] | None = None, **params: Any,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape)
         if len(self._var) != 1:
@@ -77,6 +82,9 @@ class ParametricDistribution(TorchObject):
         self._bound: dict[str, str] = {}
         self._given: list[str] = []
         self.returns: dict[str, str] = {}
+        self.returns_also: tuple[str, ...] = ()
+        self.without_rows: dict[str, int] = {}
+        """Parameters that the network returns without a batch dimension, and how many dimensions they would have with it."""
         given = {key: value for key, value in params.items() if value is not None}
         if not self._features_shape:
             shapes = {k: torch.as_tensor(v).shape for k, v in given.items() if not isinstance(v, str)}
@@ -117,6 +125,11 @@ class ParametricDistribution(TorchObject):
         return self._features_shape
 
     @property
+    def feature_rank(self) -> int | None:
+        """How many feature dimensions a sample has, where that is declared or follows from constants."""
+        return len(self._features_shape) if self._features_shape or self._declared else None
+
+    @property
     def distribution_name(self) -> str:
         return self.family().__name__ if self.params_keys else ""
 
@@ -142,7 +155,7 @@ class ParametricDistribution(TorchObject):
         raw: dict[str, Slot] = {}
         if type(self).forward is not nn.Module.forward:
             wanted = [k for k in self.params_keys if k not in self._given]
-            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given]
+            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(self.returns_also)
             raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
             if builder.batch_n is not None and not self._cond_var:
                 n = builder.batch_n
@@ -187,9 +200,9 @@ class ParametricDistribution(TorchObject):
         self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
     ) -> dict[str, Slot]:
         label = f"{self.var[0]} ~ {self.prob_text}"
-        if mean:
+        if mean or builder.sample_mean:
             slot = apply(builder, self.formula("mean_of"), params, f"mean of {self.prob_text}")
-            if particles:
+            if particles and not builder.sample_mean:
                 raise PixyzError(f"the mean of {self.prob_text} is one value; sample_shape has no meaning with it")
             return {self.var[0]: slot}
         refs = [params[n] for n in self.noise_shape]
@@ -213,7 +226,7 @@ class ParametricDistribution(TorchObject):
             slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
         else:
             formula, reads, minus = self.density_of(params)
-            slot = builder.point(formula, *[x if n == "x" else params[n] for n in reads], label=label)
+            slot = self.score(builder, formula, reads, params, x, x, label, feature_dims)
         slot = sum_over(builder, slot, sum_features, feature_dims, label)
         return builder.point(operator.neg, slot, label=label) if minus else slot
 
@@ -222,6 +235,24 @@ class ParametricDistribution(TorchObject):
         minus = getattr(self, "minus_log_density", None) is not None
         formula = self.formula("minus_log_density" if minus else "log_density")
         return formula, arguments(formula), minus
+
+    def score(
+        self, builder: Builder, formula: Callable[..., Any], reads: Sequence[str], params: Mapping[str, Slot], value: Slot,
+        x: Slot, label: str, feature_dims: Sequence[int] | None,
+    ) -> Slot:
+        """``formula`` at ``value``; says how many feature dimensions the variable ``x`` has if it is an input.
+
+        Where ``feature_dims`` are named, dimensions count as given and nothing is said.
+        """
+        slots = [value if key == "x" else params[key] for key in reads]
+        source = builder.stands_for.get(x, x).step
+        if source.kind == "input" and feature_dims is None:
+            if self.feature_rank is not None:
+                builder.ranks[source.label] = self.feature_rank
+            elif self._cond_var:
+                matrices = [i for i, key in enumerate(reads) if key in self.matrices]
+                formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
+        return builder.point(formula, *slots, label=label)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""
@@ -263,5 +294,5 @@ class Row:
 
 
 def repeat_rows(x: Tensor, n: int) -> Tensor:
-    return x.expand(n, *x.shape[1:]) if x.shape[0] == 1 else x
+    return x.expand(n, *x.shape[1:]) if x.shape[:1] == (1,) else x
 

@@ -16,10 +16,14 @@ class Params(Mapping[str, Slot]):
     def __init__(self, builder: Builder, raw: Mapping[str, Slot], derive: Callable[[Params, str], Slot | None]) -> None:
         self.builder, self._raw, self._derive = builder, dict(raw), derive
         self._base: Params | None = None
+        self.hidden: dict[str, Slot] = {}
+        """Values that formulas read and that are no parameters of the family."""
 
     def __getitem__(self, name: str) -> Slot:
         if self._base is not None:
             return self.builder.detach(self._base[name])
+        if name in self.hidden:
+            return self.hidden[name]
         if name not in self._raw:
             slot = self._derive(self, name)
             if slot is None:
@@ -42,7 +46,9 @@ class Params(Mapping[str, Slot]):
 
     def expanded(self, like: Slot) -> Params:
         """The same parameters, given to every row of ``like``."""
-        return Params(self.builder, {k: self.builder.expand(self[k], like, like.axes) for k in self}, self._derive)
+        copy = Params(self.builder, {k: self.builder.expand(self[k], like, like.axes) for k in self}, self._derive)
+        copy.hidden = {k: self.builder.expand(v, like, like.axes) if v.batch == "full" else v for k, v in self.hidden.items()}
+        return copy
 
     def detached(self) -> Params:
         """The same parameters without gradient."""

@@ -40,7 +40,7 @@ class Gamma(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), concentration: Any = None, rate: Any = None,
+        features_shape: Sequence[int] | None = None, concentration: Any = None, rate: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration=concentration, rate=rate)
 
@@ -61,7 +61,7 @@ class InverseGamma(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), concentration: Any = None, rate: Any = None,
+        features_shape: Sequence[int] | None = None, concentration: Any = None, rate: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration=concentration, rate=rate)
 
@@ -85,7 +85,7 @@ class Chi2(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), df: Any = None,
+        features_shape: Sequence[int] | None = None, df: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, df=df)
 
@@ -105,7 +105,7 @@ class Exponential(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), rate: Any = None,
+        features_shape: Sequence[int] | None = None, rate: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, rate=rate)
 
@@ -133,7 +133,7 @@ class HalfNormal(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), scale: Any = None,
+        features_shape: Sequence[int] | None = None, scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale)
 
@@ -162,7 +162,7 @@ class HalfCauchy(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), scale: Any = None,
+        features_shape: Sequence[int] | None = None, scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale)
 
@@ -190,7 +190,7 @@ class Pareto(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), scale: Any = None, alpha: Any = None,
+        features_shape: Sequence[int] | None = None, scale: Any = None, alpha: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale, alpha=alpha)
 
@@ -222,7 +222,7 @@ class Weibull(TorchFamily):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), scale: Any = None, concentration: Any = None,
+        features_shape: Sequence[int] | None = None, scale: Any = None, concentration: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale, concentration=concentration)
 

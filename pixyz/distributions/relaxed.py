@@ -6,6 +6,7 @@ for, which is what a KL to a discrete prior needs; the two named Concrete have t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,8 +17,11 @@ from torch import distributions as td
 from pixyz.distributions.families import Bernoulli
 from pixyz.distributions.location_scale import gumbel_noise
 from pixyz.distributions.one_hot import Categorical
+from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.params import Params
 from pixyz.distributions.torch_family import open_uniform_noise
-from pixyz.types import PixyzError, VarSpec
+from pixyz.plan import Builder, Scope, rules
+from pixyz.types import PixyzError, VariableError, VarSpec
 
 
 def as_temperature(value: Any) -> Tensor:
@@ -39,7 +43,8 @@ class RelaxedBernoulli(Bernoulli):
     Density, entropy and KL are the Bernoulli's; ``probs`` or ``logits``.  ``sample_mean`` has no formula.
 
     Args:
-        temperature: T; write to ``p.temperature`` to anneal it.
+        temperature: T; write to ``p.temperature`` to anneal it.  Or the name of a conditioning variable; a network may
+            return ``temperature`` too (of each row, ``[B]`` or of the shape of the features).
 
     >>> p = RelaxedBernoulli(var="x", probs=torch.tensor([0.5]), temperature=0.1)
     >>> p.get_log_prob({"x": torch.ones(1, 1)})
@@ -50,6 +55,7 @@ class RelaxedBernoulli(Bernoulli):
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("logits",)
+    optional = ("temperature",)
     noise = staticmethod(logistic_noise)
     pathwise = True
     mean_of = None  # type: ignore[assignment]
@@ -58,17 +64,23 @@ class RelaxedBernoulli(Bernoulli):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), temperature: Any = 0.1, probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, temperature: Any = 0.1, probs: Any = None, logits: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, probs, logits)
         keep(self, temperature)
 
-    def draw(self, noise: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
+    def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
+        return with_temperature(self, super().params_from(builder, scope, network), network is self)
+
+    @staticmethod
+    def draw(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
         info = torch.finfo(logits.dtype)
-        return torch.sigmoid((logits + noise) / self.temperature).clamp(info.tiny, 1.0 - info.eps)
+        return torch.sigmoid((logits + noise) / heat).clamp(info.tiny, 1.0 - info.eps)
 
     def as_torch(self, **params: Tensor) -> td.Distribution:
-        return td.RelaxedBernoulli(self.temperature, **params)  # type: ignore[arg-type]
+        heat = params.pop("temperature", None)
+        given = next(iter(params.values()))
+        return td.RelaxedBernoulli(self.temperature if heat is None else rules.lift(heat, given), **params)  # type: ignore[arg-type]
 
 
 class ConcreteBernoulli(RelaxedBernoulli):
@@ -85,8 +97,9 @@ class ConcreteBernoulli(RelaxedBernoulli):
     minus_log_density = None  # type: ignore[assignment]
     entropy_of = None  # type: ignore[assignment]
 
-    def log_density(self, x: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
-        return td.RelaxedBernoulli(self.temperature, logits=logits, validate_args=False).log_prob(x)
+    @staticmethod
+    def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
+        return td.RelaxedBernoulli(heat, logits=logits, validate_args=False).log_prob(x)
 
 
 class RelaxedCategorical(Categorical):
@@ -96,7 +109,8 @@ class RelaxedCategorical(Categorical):
     ``[..., K]``.
 
     Args:
-        temperature: T; write to ``p.temperature`` to anneal it.
+        temperature: T; write to ``p.temperature`` to anneal it.  Or the name of a conditioning variable; a network may
+            return ``temperature`` too (of each row, ``[B]`` or of the shape of the features).
 
     >>> p = RelaxedCategorical(var="x", probs=torch.tensor([0.5, 0.5]), temperature=0.1)
     >>> p.get_log_prob({"x": torch.tensor([[1., 0.]])})
@@ -107,6 +121,7 @@ class RelaxedCategorical(Categorical):
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("logits",)
+    optional = ("temperature",)
     noise = staticmethod(gumbel_noise)
     pathwise = True
     mean_of = None  # type: ignore[assignment]
@@ -115,16 +130,23 @@ class RelaxedCategorical(Categorical):
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] = torch.Size(), temperature: Any = 0.1, probs: Any = None, logits: Any = None,
+        features_shape: Sequence[int] | None = None, temperature: Any = 0.1, probs: Any = None, logits: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, probs, logits)
         keep(self, temperature)
 
-    def draw(self, noise: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
-        return torch.softmax((logits + noise) / self.temperature, -1)
+    def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
+        return with_temperature(self, super().params_from(builder, scope, network), network is self)
+
+    @staticmethod
+    def draw(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.softmax((logits + noise) / heat, -1)
 
     def as_torch(self, **params: Tensor) -> td.Distribution:
-        return td.RelaxedOneHotCategorical(self.temperature, **params)  # type: ignore[arg-type]
+        heat = params.pop("temperature", self.temperature)
+        if heat.numel() != 1:
+            raise PixyzError(f"torch's relaxed categorical has one temperature, got the shape {list(heat.shape)}")
+        return td.RelaxedOneHotCategorical(heat.reshape(()), **params)  # type: ignore[arg-type]
 
 
 class ConcreteCategorical(RelaxedCategorical):
@@ -140,15 +162,36 @@ class ConcreteCategorical(RelaxedCategorical):
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     entropy_of = None  # type: ignore[assignment]
 
-    def log_density(self, x: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
-        x = x.clamp(min=torch.finfo(x.dtype).tiny)
-        return td.RelaxedOneHotCategorical(self.temperature, logits=logits, validate_args=False).log_prob(x)
+    @staticmethod
+    def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
+        log_x, classes = x.clamp(min=torch.finfo(x.dtype).tiny).log(), x.shape[-1]
+        terms = logits - (heat + 1.0) * log_x + heat.log() * ((classes - 1) / classes)
+        return math.lgamma(classes) + terms.sum(-1) - classes * torch.logsumexp(logits - heat * log_x, -1)
 
 
-def keep(p: nn.Module, temperature: Any) -> None:
-    """Hold the temperature as a buffer of ``p``, or as a parameter if it is one."""
+def keep(p: ParametricDistribution, temperature: Any) -> None:
+    """Hold the temperature: as a buffer of ``p``, as a parameter if it is one, or as the name of a conditioning variable."""
+    if isinstance(temperature, str):
+        if temperature not in p.cond_var:
+            raise VariableError(f"temperature={temperature!r} names a variable that is not in cond_var {p.cond_var}")
+        p._given.append("temperature")
+        p._bound["temperature"] = temperature
+        temperature = 1.0
     value = as_temperature(temperature)
     if isinstance(value, nn.Parameter):
         p.register_parameter("temperature", value)
     else:
         p.register_buffer("temperature", value)
+
+
+def with_temperature(p: ParametricDistribution, params: Params, learned: bool) -> Params:
+    """``heat``, what the formulas divide by: the temperature of each row, or the one that ``p`` holds."""
+    builder = params.builder
+    if "temperature" in params:
+        given = next(params[k] for k in ("logits", "probs") if k in params)
+        heat = builder.point(rules.lift, params["temperature"], given, label=f"temperature of {p.prob_text}")
+    else:
+        heat = builder.attribute(p, "temperature", f"temperature of {p.prob_text}")
+        heat = heat if learned else builder.detach(heat)
+    params.hidden["heat"] = heat
+    return params

@@ -15,7 +15,7 @@ from torch import Tensor
 from pixyz.distributions.base import sum_over
 from pixyz.distributions.families import Bernoulli
 from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.distributions.params import Params, apply
+from pixyz.distributions.params import Params, arguments
 from pixyz.distributions.torch_formula import ask_torch, shape_only
 from pixyz.plan import Builder, Scope, Slot
 
@@ -66,7 +66,8 @@ class TorchFamily(ParametricDistribution):
         x = scope.lookup(self.var[0])
         inside = builder.point(limits, x, label=f"support of {self.prob_text}")
         safe = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
-        slot = apply(builder, self.formula("log_density"), params, label, x=safe)
+        formula = self.formula("log_density")
+        slot = self.score(builder, formula, arguments(formula), params, safe, x, label, feature_dims)
         slot = builder.point(zero_outside, slot, inside, label=label)
         return sum_over(builder, slot, sum_features, feature_dims, label)
 

@@ -23,6 +23,7 @@ from pixyz.distributions.params import Params
 from pixyz.distributions.path import on_path
 from pixyz.distributions.views import constant_copy
 from pixyz.flows.flow import Condition, Flow, conditions
+from pixyz.flows.operations import Flatten
 from pixyz.flows.zuko import ZukoFlow, make_zuko_flow
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import PixyzError, VariableError, VarSpec, names
@@ -202,6 +203,8 @@ class FlowDistribution(Distribution):
             logdet = known[3]
         else:
             (z, logdet), sign = self._step(builder, x, y, draw=False), _plus
+            if not any(isinstance(f, Flatten) for f in self.flow.modules()):
+                builder.stands_for[z] = builder.stands_for.get(x, x)
         inner = scope.child({self.hidden_var[0]: z})
         inner.path = {}
         base = self.prior.lower_log_prob(builder, inner)

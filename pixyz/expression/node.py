@@ -124,7 +124,7 @@ class Expression(Structured):
             return_dict: also return a dict of the variables that were drawn, named terms and returned series.
             return_all: with ``return_dict``: the inputs too.
             **kwargs: more variables, such as ``mask``, and flags, such as ``discriminator=True``; one that is None or
-                False is as if it were not given.
+                False is as if it were not given.  ``sample_mean=True`` takes means in the place of draws.
 
         Returns:
             The loss, or ``(loss, dict)``.
@@ -141,6 +141,7 @@ class Expression(Structured):
                 return value if isinstance(value, Tensor) else torch.tensor(float(value))
             except Relower:
                 pass
+        sample_mean = bool(kwargs) and bool(kwargs.pop("sample_mean", False))
         values = self._values(x_dict, kwargs)
         if type(self).forward is not Expression.forward and type(self).lower is Expression.lower:
             value, found = self(values)
@@ -150,7 +151,9 @@ class Expression(Structured):
         rows = _NO_ROWS
         if self._parameter_names:
             rows = frozenset([n for n in self._parameter_names if isinstance(values.get(n), Tensor) and values[n].ndim])
-        results = self._plans.run((return_dict, rows), values, self._build(return_dict, rows), lambda: type(self).__name__)
+        key: tuple[Any, ...] = (return_dict, rows, "sample_mean") if sample_mean else (return_dict, rows)
+        build = self._build(return_dict, rows, sample_mean)
+        results = self._plans.run(key, values, build, lambda: type(self).__name__)
         value = results.pop("")
         if not isinstance(value, Tensor):
             value = torch.tensor(float(value))  # of numbers alone
@@ -220,8 +223,11 @@ class Expression(Structured):
             values.update({k: v for k, v in kwargs.items() if v is not None and v is not False})
         return values
 
-    def _build(self, everything: bool, rows: frozenset[str]) -> Callable[[Builder], dict[str, Slot]]:
+    def _build(
+        self, everything: bool, rows: frozenset[str], sample_mean: bool = False
+    ) -> Callable[[Builder], dict[str, Slot]]:
         def build(builder: Builder) -> dict[str, Slot]:
+            builder.sample_mean = sample_mean
             builder.rows = rows
             value = self.lower(builder, Scope(builder))
             return {"": value, **builder.returned, **builder.terms} if everything else {"": value}

@@ -26,9 +26,13 @@ class Builder:
     Args:
         given: the variable names that the call provides; decides which optional inputs are read.
         options: whether the networks and formulas of a key are written once, whether loops are split.
+        leads: the leading axes of inputs that have some (see :mod:`pixyz.plan.leads`).
     """
 
-    def __init__(self, given: frozenset[str] = frozenset(), options: Options | None = None) -> None:
+    def __init__(
+        self, given: frozenset[str] = frozenset(), options: Options | None = None,
+        leads: Mapping[str, tuple[Axis, ...]] | None = None,
+    ) -> None:
         self.steps: list[Step] = []
         self.inputs: dict[str, Slot] = {}
         self.decisions: dict[str, bool] = {}
@@ -36,11 +40,17 @@ class Builder:
         self.returned: dict[str, Slot] = {}
         self.notes: list[str] = []
         self.loops: list[Loop] = []
+        self.ranks: dict[str, int] = {}
+        """How many feature dimensions an input has, where a density of it knows."""
+        self.stands_for: dict[Slot, Slot] = {}
+        """A value that has as many feature dimensions as an input, because a flow took that to it."""
+        self._leads = leads or {}
         self._given = given
         self._options = options or Options()
         self._keys: dict[Hashable, Step] = {}
         self._bodies: list[Loop] = []
         self.batch_n: Slot | None = None
+        self.sample_mean = False  # take means in the place of draws
         self.direct = False  # a call of a distribution itself, not an expression
         self.rows: frozenset[str] = frozenset()  # names of Parameters that are given with a batch, [B]
         self.series_axes: dict[Slot, Axis] = {}
@@ -54,6 +64,7 @@ class Builder:
         if name not in self.inputs:
             step = self._step("input", None, (), label=name, batch=batch)
             step.body = None
+            step.outs[0].axes = self._leads.get(name, ())
             self.inputs[name] = step.outs[0]
         return self.inputs[name]
 

@@ -9,6 +9,7 @@ from pixyz.plan import chunk, rules
 from pixyz.plan.fission import Block, Schedule
 from pixyz.plan.graph import Axis, Slot, Step
 from pixyz.plan.layout import Layouts
+from pixyz.plan.leads import OpenDensity
 from pixyz.plan.options import Options
 from pixyz.plan.text import Frame, Line, assigned, listed, render, render_plain, words
 
@@ -25,7 +26,7 @@ class Emitter(Layouts):
         self.checked = checked
         self.loops: dict[str, chunk.ChunkedLoop] = {}
         self.networks: dict[str, Any] = {}
-        """Networks by their names in the text."""
+        """Networks by their names in the text, and what else is called with checks at first."""
         self._functions: list[str] = []
         self.outputs = list(outputs)
         self.root = Frame(None, None, ())
@@ -33,7 +34,7 @@ class Emitter(Layouts):
         for slot in inputs:
             name = self._name("v", slot.label or slot.step.label)
             self.parameters.append(name)
-            self.root.memo[slot, 0] = name
+            self.root.memo[slot, len(slot.axes)] = name
         self._users = self._consumers(plan.items)
         self._totals: dict[Slot, tuple[str, str]] = {}
         """Terms of which only the sum of all elements was computed: its name, and that of the number of rows."""
@@ -169,10 +170,12 @@ class Emitter(Layouts):
             self._mean_of_sums(step, step.fn, frame)
             return
         args, keep = self._agree(step.args, frame.axes(step.outs[0]), frame)
-        if self._only_total(step):
+        formula = step.fn.total if (only_total := self._only_total(step)) else step.fn  # type: ignore[union-attr]
+        if isinstance(formula, OpenDensity):
+            self.networks[self._fn(formula)] = formula
+        if only_total:
             names = self._name("v", step.outs[0].label or step.label), self._name("n", "rows")
-            call = f"{self._fn(step.fn.total)}({', '.join(args)})"  # type: ignore[union-attr]
-            self._line(frame, f"{', '.join(names)} = {call}", step, f"{step.label}, summed")
+            self._line(frame, f"{', '.join(names)} = {self._fn(formula)}({', '.join(args)})", step, f"{step.label}, summed")
             self._totals[step.outs[0]] = names
             return
         text = rules.INLINE.get(step.fn) or getattr(step.fn, "inline", None)
