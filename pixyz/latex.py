@@ -1,15 +1,33 @@
 """Text of formulas: names of variables as LaTeX, expressions as sympy trees that stay as they were written.
 
-sympy is imported when a formula is first printed.
+sympy is imported when a formula is first printed; names that it would leave alone need none.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sympy
+
+
+_PARTS = re.compile(r"([A-Za-z]+)(?:_([A-Za-z]+|[0-9]+)|([0-9]+))?")
+_SYMBOLS = re.compile(
+    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|lamda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi|khi|"
+    "psi|omega|digamma|varepsilon|varkappa|varphi|varpi|varrho|varsigma|vartheta|aleph|beth|daleth|gimel|ell|eth|hbar|hslash|"
+    "mho|wp"
+)
+_ACCENTED = re.compile(
+    ".*(mathring|dot|check|breve|acute|grave|tilde|hat|bar|vec|prime|prm|bold|bm|cal|scr|frak|norm|avg|abs|mag)"
+)
+
+
+def _is_plain(word: str) -> bool:
+    """Whether sympy would print ``word`` as it is; in doubt, no."""
+    low = word.lower()
+    return not _SYMBOLS.fullmatch(low) and not _ACCENTED.fullmatch(low)
 
 
 def leaf(text: str) -> sympy.Symbol:
@@ -27,6 +45,10 @@ def latex_name(name: str) -> str:
     """
     if not name or any(c in name for c in "\\{}^ "):
         return name
+    found = _PARTS.fullmatch(name)
+    if found and all(_is_plain(part) for part in found.groups("")):
+        word, below, number = found.groups("")
+        return f"{word}_{{{below or number}}}" if below or number else word
     import sympy
 
     return str(sympy.latex(sympy.Symbol(name)))

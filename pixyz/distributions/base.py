@@ -401,7 +401,4 @@ def sum_over(
     if 0 in dims:
         raise PixyzError("feature_dims counts as in [B, ...]; 0 is the batch and cannot be summed; use .sum()")
 
-    def total(x: Tensor, lead: int) -> Tensor:
-        return x.sum([d if d < 0 else d + lead - 1 for d in dims])
-
-    return builder.features(total, slot, label, key=dims)
+    return builder.features(rules.SumOver(dims), slot, label)

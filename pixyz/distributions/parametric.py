@@ -16,6 +16,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -118,7 +119,7 @@ class ParametricDistribution(TorchObject):
     @classmethod
     def sample_shape_of(cls, shapes: Mapping[str, torch.Size]) -> torch.Size:
         """The shape of one sample, from those of constant parameters."""
-        return torch.broadcast_shapes(*shapes.values())
+        return torch.Size(np.broadcast_shapes(*shapes.values()))  # torch's own imports sympy
 
     def param_shape_of(self, key: str, given: torch.Size) -> torch.Size:
         """The shape of the constant parameter ``key`` that was ``given`` in some shape."""
@@ -278,13 +279,13 @@ class ParametricDistribution(TorchObject):
 
 
 class Row:
-    """A learned constant as ``[1, *shape]``."""
+    """A learned constant as ``[1, *shape]``, which it may have already."""
 
     def __init__(self, shape: torch.Size) -> None:
         self.shape = shape
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x.expand(self.shape).unsqueeze(0)
+        return x.expand(self.shape).unsqueeze(0) if x.ndim <= len(self.shape) else x
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Row) and other.shape == self.shape

@@ -332,12 +332,7 @@ class Clamp(LossSelfOperator):
         return latex.leaf(text)
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        low, high = self.low, self.high
-
-        def clamp(x: Tensor) -> Tensor:
-            return torch.clamp(torch.as_tensor(x), low, high)
-
-        return builder.point(clamp, self.loss1.lower(builder, scope), label="clamp", key=id(self))
+        return builder.point(rules.Clamped(self.low, self.high), self.loss1.lower(builder, scope), label="clamp")
 
 
 class _Reduction(LossSelfOperator):

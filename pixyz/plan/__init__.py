@@ -13,11 +13,15 @@ The pipeline, one module each, in the order in which an objective passes through
     options    sharing, compiling, checking
     structure  when a plan is out of date
     program    Plan: the compiled function, its printed form, its inputs and outputs
+    leads      inputs with dimensions in front of their batch
+    cache      PlanCache: one plan for each structure, and how it is run
+    random     the states of the random generators
 """
 
 from pixyz.plan.builder import Builder, Scope
+from pixyz.plan.cache import PlanCache
 from pixyz.plan.graph import Axis, Loop, Slot, Step
 from pixyz.plan.options import Options
-from pixyz.plan.program import Plan, PlanCache
+from pixyz.plan.program import Plan
 
 __all__ = ["Axis", "Builder", "Loop", "Options", "Plan", "PlanCache", "Scope", "Slot", "Step"]

@@ -5,13 +5,14 @@ value with more dimensions makes another plan (:class:`pixyz.plan.program.Relead
 axes that samples drawn inside an expression have: networks see ``[K*B, ...]`` and features alone are summed.
 
 A density knows from its declared shape or its constants (``Builder.ranks``); one whose parameters come from its
-conditions learns it from their shape (:class:`OpenDensity`, read at the first run only).  An input that no density
-knows, such as a condition, has the leading dimensions of the others if its shape begins with their sizes and the batch.
+conditions learns it from their shape (:class:`OpenDensity`, read at the first run only), if its network accepts the
+conditions as they are given: else declare ``features_shape``.  An input that no density knows, such as a condition, has the
+leading dimensions of the others if its shape begins with their sizes and the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -134,12 +135,3 @@ def learned_ranks(
         if told is not None and (not rows or told[1] in rows):  # a table of parameters without a batch tells nothing
             ranks[name] = max(told[0], ranks.get(name, 0))
     return ranks
-
-
-def guess_ranks(
-    found: Sequence[OpenDensity], inputs: Sequence[str], values: Mapping[str, Any]
-) -> Iterator[dict[str, int]]:
-    """Feature dimensions to try where the first run failed: one leading dimension, two, ..."""
-    dims = {d.variable: values[d.variable].ndim for d in found if d.variable in inputs}
-    for e in range(1, max(dims.values(), default=0) - 1):
-        yield {n: dim - 1 - e for n, dim in dims.items() if dim > e + 1}

@@ -1,26 +1,20 @@
-"""Plan: the compiled function of an objective, and the cache that keeps one for each structure."""
+"""Plan: the compiled function of an objective."""
 
 from __future__ import annotations
 
 import itertools
 import linecache
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
-
-from torch import nn
 
 from pixyz.plan.builder import Builder
 from pixyz.plan.emit import Emitter
 from pixyz.plan.fission import Block, Schedule, schedule
-from pixyz.plan.graph import Axis, Slot, Step
-from pixyz.plan.leads import Layout, OpenDensity, arrange, axes_of, guess_ranks, learned_ranks, widen
+from pixyz.plan.graph import Slot, Step
+from pixyz.plan.leads import OpenDensity
 from pixyz.plan.options import Options, debugging
-from pixyz.plan.random import random_states, restore_random_states
-from pixyz.plan.structure import Clock, newest_change
-from pixyz.types import PixyzError, VariableError
+from pixyz.types import VariableError
 
 _number = itertools.count()
 
@@ -78,11 +72,18 @@ class Plan:
                 raise Relead(self)
         try:
             return self.function(*args)
-        except (KeyError, TypeError, IndexError):
-            if not self._trusted or not self._networks:
+        except (KeyError, TypeError, IndexError) as error:
+            if not self._trusted or not self._networks or not self._raised_here(error):
                 raise
             self.trust(False)
-        return self.function(*args)
+        return self.function(*args)  # a network returned something else than before: an error that says what
+
+    def _raised_here(self, error: BaseException) -> bool:
+        """Whether the plan's own text failed, not what it calls."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        return trace is not None and trace.tb_frame.f_code.co_filename == self.filename
 
     def trust(self, trusted: bool = True) -> None:
         """Call networks directly, or check at each call that they return what is read."""
@@ -170,152 +171,3 @@ class Relead(Relower):
     def __init__(self, plan: Plan) -> None:
         super().__init__("an input has leading dimensions")
         self.plan = plan
-
-
-class PlanCache:
-    """Plans by structure: what was asked for, and which optional inputs are there. Values never enter the key."""
-
-    def __init__(self) -> None:
-        self._plans: dict[Any, list[Plan]] = {}
-        self._options = Options()
-        self.quick: dict[Any, Plan] = {}
-        """Plans by key that ran, and that serve whatever optional inputs are there."""
-        self.seen = Clock.now
-        """The newest change of any structure that was looked at."""
-        self._lock = threading.Lock()
-        self._learned: dict[Any, dict[str, int]] = {}
-        self._plain: dict[Any, set[tuple[int, ...]]] = {}
-
-    def refresh(self, modules: Iterable[nn.Module]) -> bool:
-        """Drop the plans if one of ``modules`` was changed since they were built; whether they were dropped."""
-        now, changed = Clock.now, newest_change(modules) > self.seen
-        self.seen = now
-        if changed:
-            self._plans, self.quick, self._learned, self._plain = {}, {}, {}, {}
-        return changed
-
-    def get(
-        self, key: Any, given: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]], owner: Callable[[], str],
-        leads: Mapping[str, tuple[Axis, ...]] | None = None,
-    ) -> Plan:
-        """The plan for ``key`` whose decisions on optional inputs match ``given``; built at the first call."""
-        key = (key, debugging())
-        if (plan := self._known(key, given)) is not None:
-            return plan
-        with self._lock:
-            if (plan := self._known(key, given)) is not None:  # another thread was faster
-                return plan
-            builder = Builder(frozenset(given), self._options, leads)
-            plan = Plan(builder, build(builder), owner(), self._options)
-            plan.plain = self._plain.setdefault(key, set())
-            self._plans.setdefault(key, []).append(plan)
-        return plan
-
-    def _known(self, key: Any, given: Mapping[str, Any]) -> Plan | None:
-        for plan in self._plans.get(key, ()):
-            if not plan.decisions or all((name in given) == flag for name, flag in plan.decisions.items()):
-                return plan
-        return None
-
-    def run(
-        self, key: Any, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]], owner: Callable[[], str]
-    ) -> dict[str, Any]:
-        """Run the plan for ``key``: results by name."""
-        try:
-            return self._run(key, values, None, build, owner)
-        except Relead as found:
-            return self._run_with_leads(found.plan, key, values, build, owner)
-
-    def _run_with_leads(
-        self, base: Plan, key: Any, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]],
-        owner: Callable[[], str],
-    ) -> dict[str, Any]:
-        """Run a plan for inputs with leading dimensions, or find that they have none."""
-        signature = tuple([getattr(values[n], "ndim", 0) for n in base.inputs])
-        told = self._learned.get((key, signature))
-        if told is not None:
-            return self._run(*self._led(base, key, values, told)[1], build, owner)
-        drawn, guesses, failed = random_states(), guess_ranks(base.open_densities(), base.inputs, values), None
-        told = {}
-        for _ in range(8):  # what is learned from conditions that were not led may have to be learned again
-            layout, (where, given, leads) = self._led(base, key, values, told)
-            self.get(where, given, build, owner, leads).trust(False)
-            found, error = {}, None
-            try:
-                found = self._run(where, given, leads, build, owner)
-            except Exception as raised:  # with the wrong dimensions in front, most likely
-                error = failed = failed or raised
-            plan = self.get(where, given, build, owner, leads)
-            plan.trust(plan.proven)
-            told = learned_ranks(plan.open_densities(), base.inputs, values, layout)
-            if arrange(base.inputs, values, {**base.ranks, **told}) == layout:
-                if error is None:
-                    self._learned[key, signature] = told
-                    return found
-                told = next(guesses, {})
-                if not told:
-                    break
-            restore_random_states(drawn)
-        base.plain.discard(signature)
-        assert failed is not None
-        raise failed
-
-    def _led(
-        self, base: Plan, key: Any, values: Mapping[str, Any], ranks: Mapping[str, int]
-    ) -> tuple[Layout, tuple[Any, Mapping[str, Any], Mapping[str, tuple[Axis, ...]] | None]]:
-        """Which inputs are led at known feature dimensions; key, values and axes of the plan for that."""
-        signature = tuple([getattr(values[n], "ndim", 0) for n in base.inputs])
-        layout = arrange(base.inputs, values, {**base.ranks, **ranks})
-        if not layout:
-            base.plain.add(signature)
-            return layout, (key, values, None)
-        base.plain.discard(signature)
-        wide, sizes = widen(layout, values)
-        return layout, ((key, tuple(layout.items()), sizes), wide, axes_of(layout, sizes))
-
-    def _run(
-        self, key: Any, values: Mapping[str, Any], leads: Mapping[str, tuple[Axis, ...]] | None,
-        build: Callable[[Builder], Mapping[str, Slot]], owner: Callable[[], str],
-    ) -> dict[str, Any]:
-        attempts = 0
-        while True:
-            plan = self.get(key, values, build, owner, leads)
-            drawn = None if plan.proven else random_states()
-            try:
-                found = dict(zip(plan.outputs, plan.run(values), strict=True))
-                if not plan.proven:
-                    plan.proven = True
-                    plan.trust()
-                    if not plan.decisions and not debugging():
-                        self.quick[key] = plan
-                return found
-            except Relead:
-                raise
-            except Relower:  # what the unfinished first run drew is drawn again
-                if drawn is not None:
-                    restore_random_states(drawn)
-                self._plans.pop((key, debugging()), None)
-                self.quick.pop(key, None)
-                attempts += 1
-                if attempts > 4 * plan.networks:
-                    raise PixyzError(f"{owner()}: a network returns other parameters at each call") from None
-
-    def set_options(self, **changes: Any) -> None:
-        """Change how plans are made; those that are there are dropped (see :class:`pixyz.plan.options.Options`)."""
-        self._options = replace(self._options, **changes)
-        self._plans, self.quick, self._learned, self._plain = {}, {}, {}, {}
-
-    def __len__(self) -> int:
-        return sum(map(len, self._plans.values()))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"options": self._options}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()  # type: ignore[misc]
-        self._options = state.get("options", Options())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> PlanCache:
-        twin = PlanCache()
-        twin._options = self._options
-        return twin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -97,6 +98,29 @@ def sum_features(x: Tensor, lead: int) -> Tensor:
     if x.ndim <= lead:
         return x
     return x.sum(-1) if x.ndim == lead + 1 else x.flatten(lead).sum(-1)
+
+
+@dataclass(frozen=True)
+class SumOver:
+    """Sum the dimensions ``dims``, counted as in ``[B, ...]``."""
+
+    dims: tuple[int, ...]
+    __name__ = "sum_over"
+
+    def __call__(self, x: Tensor, lead: int) -> Tensor:
+        return x.sum([d if d < 0 else d + lead - 1 for d in self.dims])
+
+
+@dataclass(frozen=True)
+class Clamped:
+    """A value held between two bounds."""
+
+    low: float | None
+    high: float | None
+    __name__ = "clamp"
+
+    def __call__(self, x: Any) -> Tensor:
+        return torch.clamp(torch.as_tensor(x), self.low, self.high)
 
 
 def _dims(x: Tensor, dims: tuple[int, ...], tail: int | None) -> tuple[int, ...]:

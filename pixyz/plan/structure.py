@@ -2,13 +2,15 @@
 
 A :class:`Structured` object counts assignments that can change a plan.  A plan's owner compares one number a call; only if it
 differs does it look whether one of its own parts was changed, and drops its plans if so.  What is not counted changes no
-plan: values of parameters and buffers, ``train()`` and ``eval()``, attributes that begin with an underscore, and plain
-attributes of classes outside the library (a counter that a network keeps).  Parts inside containers (``nn.ModuleList``)
-are not seen: build the object anew.
+plan: values of parameters and buffers, ``train()`` and ``eval()``, attributes that begin with an underscore, and attributes
+of classes outside the library that are no argument of a library class's constructor (a counter that a network keeps).  What
+lies inside a container (``nn.ModuleList``, a dict) is not seen: build the object anew, or call :meth:`Structured.touch`.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -41,12 +43,27 @@ class Structured(nn.Module):
         held = self.__dict__.get("_modules", {})
         if name in held:
             return held[name] is not value
+        if name in self.__dict__.get("_buffers", ()) or name in self.__dict__.get("_parameters", ()):
+            return (name in self._parameters) != isinstance(value, nn.Parameter)
         if name not in self.__dict__ or isinstance(value, Tensor):
             return False
         old = self.__dict__[name]
         if isinstance(value, nn.Module) or isinstance(old, nn.Module):
             return old is not value
-        return type(self).__module__.partition(".")[0] == "pixyz" and (type(old) is not type(value) or old != value)
+        kind: type = type(self)
+        return _is_setting(kind, name) and (type(old) is not type(value) or old != value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self._parameters or name in self._buffers or name in self._modules:
+            self.touch()
+        super().__delattr__(name)
+
+
+@functools.cache
+def _is_setting(kind: type, name: str) -> bool:
+    """Whether a class of the library keeps a setting there: any attribute; on a subclass, an argument of its constructor."""
+    ours = [c for c in kind.__mro__ if c.__module__.partition(".")[0] == "pixyz"]
+    return bool(ours) and (ours[0] is kind or any(name in inspect.signature(c).parameters for c in ours))
 
 
 def newest_change(modules: Iterable[nn.Module]) -> int:

@@ -131,7 +131,7 @@ def test_images(name: str) -> None:
 
 
 class Net(Normal):
-    """A network that mixes up dimensions unless it sees ``[rows, features]``."""
+    """A network that mixes up dimensions unless it sees ``[rows, features]``: it must declare them to be led itself."""
 
     def __init__(self, var: str = "x", cond_var: Any = "z", features: int = 3, **options: Any) -> None:
         super().__init__(var, cond_var, **options)
@@ -183,17 +183,17 @@ COMPOSED: dict[str, tuple[Callable[[], pd.Distribution], dict[str, Tensor]]] = {
     "joint": (lambda: Net() * prior(), {}),
     "joint, renamed": (lambda: (Net() * prior()).replace_var(x="a", z="b"), {}),
     "joint given another": (lambda: Net("x", ["z", "y"]) * prior(), {"y": z}),
-    "chain": (lambda: Net("v", "u") * Net("u", "z", Z), {"z": z}),
-    "marginal of a finite variable": (lambda: (Net() * coin()).marginalize_var("z"), {}),
+    "chain": (lambda: Net("v", "u", features_shape=[3]) * Net("u", "z", Z, features_shape=[Z]), {"z": z}),
+    "marginal of a finite variable": (lambda: (Net(features_shape=[3]) * coin()).marginalize_var("z"), {}),
     "mixture": (lambda: pd.MixtureModel([Normal("x", loc=ramp(3) + i, scale=1.0) for i in range(2)], coin("c")), {}),
-    "mixture of networks": (lambda: pd.MixtureModel([Net(), Net()], Weights()), {"z": z}),
+    "mixture of networks": (lambda: pd.MixtureModel([Net(features_shape=[3]), Net()], Weights()), {"z": z}),
     "mixture of experts": (lambda: pd.MixtureOfNormal([Net(), Net(cond_var="y")]), {"z": z, "y": z + 1}),
     "product of experts": (lambda: pd.ProductOfNormal([Net(), Net(cond_var="y")]), {"z": z, "y": z + 1}),
     "product of declared experts": (lambda: pd.ProductOfNormal([Net(features_shape=[3])]), {"z": z}),
     "element-wise experts": (lambda: pd.ElementWiseProductOfNormal(Net()), {"z": z}),
     "flow": (lambda: pd.InverseTransformedDistribution(
         Normal("u", loc=torch.zeros(4), scale=1.0), RealNVP(4), "x"), {}),
-    "flow of a network": (lambda: pd.TransformedDistribution(Net("u"), RealNVP(3), "x"), {"z": z}),
+    "flow of a network": (lambda: pd.TransformedDistribution(Net("u", features_shape=[3]), RealNVP(3), "x"), {"z": z}),
     "flow by its forward direction": (lambda: pd.TransformedDistribution(
         Normal("u", loc=torch.zeros(3), scale=1.0), PlanarFlow(3), "x"), {}),
 }
@@ -231,7 +231,7 @@ def test_two_hot(shape: tuple[int, ...]) -> None:
 def test_importance_sampling_of_a_marginal(shape: tuple[int, ...]) -> None:
     """Draws of the proposal are further leading dimensions; the estimate is of each row."""
     torch.manual_seed(0)
-    p = (Net("x", "u") * prior("u")).marginalize_var("u")
+    p = (Net("x", "u", features_shape=[3]) * prior("u")).marginalize_var("u")
     marginal = p.with_proposal(Guess(), 3000)  # type: ignore[attr-defined]
     x = torch.randn(*shape, B, 3)
     found = marginal.get_log_prob({"x": x})

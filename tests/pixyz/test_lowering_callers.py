@@ -3,6 +3,8 @@
 ``xfail`` marks a law that does not hold yet; it is strict, so a mark that is out of date fails.
 """
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -13,6 +15,7 @@ from torch._dynamo.utils import counters
 
 from pixyz.distributions import Normal
 from pixyz.expression import as_loss
+from pixyz.latex import latex_name
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
 
 D, B, T = 2, 3, 5
@@ -63,7 +66,6 @@ def while_running(loss: Loss, slow: Slow, x: dict[str, Tensor], act: Callable[[]
 PAIR = {"x": series(0, B, D), "z": series(1, B, D)}
 
 
-@broken("a first run that ends late keeps the plan from before the change")
 def test_a_change_during_an_evaluation_counts_from_the_next_one() -> None:
     p = Slow("x", ["z"])
     loss = LogProb(p) + 1.0
@@ -76,7 +78,6 @@ def test_a_change_during_an_evaluation_counts_from_the_next_one() -> None:
     torch.testing.assert_close(loss.eval(PAIR), LogProb(p).eval(PAIR) + 100.0)
 
 
-@broken("a first run that ends late keeps the plan with the options from before")
 def test_options_that_are_set_during_an_evaluation_count_from_the_next_one() -> None:
     p = Slow("x", ["z"])
     loss, calls = LogProb(p) + LogProb(p), []
@@ -86,7 +87,6 @@ def test_options_that_are_set_during_an_evaluation_count_from_the_next_one() -> 
     assert len(calls) == 2
 
 
-@broken("each thread that comes before the first plan is there makes one of its own")
 def test_threads_build_one_plan() -> None:
     class Waits(Gauss):
         def lower_params(self, builder, scope):  # type: ignore[no-untyped-def]
@@ -123,7 +123,6 @@ def test_a_loss_may_be_evaluated_inside_a_network() -> None:
     torch.testing.assert_close(loss.eval(x), loss.eval(x))
 
 
-@broken("an error of a network's is taken for a missing key, and everything is done again")
 def test_a_network_that_fails_is_called_once() -> None:
     class Fails(Gauss):
         calls, fails = 0, False
@@ -143,7 +142,6 @@ def test_a_network_that_fails_is_called_once() -> None:
     assert p.calls == 1
 
 
-@broken("the plan holds the dictionary of buffers")
 def test_a_constant_may_become_a_parameter() -> None:
     p = Normal("x", loc=0.0, scale=1.0, features_shape=[D])
     loss, x = LogProb(p).mean(), {"x": torch.ones(B, D)}
@@ -156,13 +154,12 @@ def test_a_constant_may_become_a_parameter() -> None:
 CARRIED = {"series_var": "x", "update_value": {"z": "z_prev"}, "init": {"z_prev": torch.zeros(D, dtype=torch.float64)}}
 
 
-@broken("a formula that is a closure has a key of its own each time")
 def test_equal_formulas_are_written_once() -> None:
     kl = KullbackLeibler(Gauss("z", ["y"], "q"), Gauss("z", ["x"])).clamp(min=1.0)
-    assert sum("clamp" in line for line in (kl + 2 * kl).plan.source.splitlines()) == 1
+    assert sum("= clamp_" in line for line in (kl + 2 * kl).plan.source.splitlines()) == 1
     p = Gauss("x", ["z"])
     twice = LogProb(p, feature_dims=[-1]) + 2 * LogProb(p, feature_dims=[-1])
-    assert sum("total" in line for line in twice.plan.source.splitlines()) == 1
+    assert sum("= sum_over_" in line for line in twice.plan.source.splitlines()) == 1
 
 
 def recurrent() -> IterativeLoss:
@@ -190,3 +187,43 @@ def test_a_weight_that_changes_makes_no_new_graph() -> None:
     for step in range(3):
         loss.eval({"x": series(), "w": 0.1 * step})
     assert counters["stats"]["unique_graphs"] == 2
+
+
+def test_settings_of_a_subclass_are_seen_and_its_own_counters_are_not() -> None:
+    class Mine(IterativeLoss):
+        calls = 0
+
+    z = Gauss("z", ["z_prev", "x"], "q")
+    loss, x = Mine(E(z, LogProb(Gauss("x", ["z"]))), **CARRIED), {"x": torch.randn(T, B, D, dtype=torch.float64)}  # type: ignore[arg-type]
+    assert loss.eval(x).shape == (B,)
+    plan = loss.plan
+    loss.calls += 1
+    assert loss.plan is plan
+    loss.reduction = None
+    assert loss.eval(x).shape == (T, B)
+
+
+def test_the_number_of_plans_is_bounded() -> None:
+    p = Gauss("x", ["z"])
+    for k in range(1, 100):
+        p.sample({"z": PAIR["z"]}, sample_shape=(k,))
+    assert len(p._plans) <= 64
+
+
+def test_a_plan_needs_no_sympy() -> None:
+    code = (
+        "import sys, torch; from pixyz.distributions import Normal; from pixyz.losses import KullbackLeibler, E, LogProb; "
+        "p = Normal('x', 'z_prev', loc='z_prev', scale=1.0); q = Normal('z_prev', loc=0.0, scale=1.0, features_shape=[2]); "
+        "(E(q, LogProb(p)) - KullbackLeibler(q, q)).mean().eval({'x': torch.zeros(3, 2)}); sys.exit('sympy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", [
+    "x", "z_prev", "x1", "h_1", "p_t", "deter", "xhat", "x_bar", "lambda", "Lambda", "alpha_1", "z_phi", "p10", "sigma2", "a_b_c",
+    "khi", "is", "eta", "beta_t", "Hat", "zdot1", "t_max", "continue", "reward",
+])
+def test_names_print_as_sympy_prints_them(name: str) -> None:
+    import sympy
+
+    assert latex_name(name) == sympy.latex(sympy.Symbol(name))
