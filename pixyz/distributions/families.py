@@ -213,6 +213,7 @@ class Bernoulli(ParametricDistribution):
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("probs",)
     noise = staticmethod(uniform_noise)
+    bounds = (0.0, 1.0)
     pathwise = False
 
     def __init__(

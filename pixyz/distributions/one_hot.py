@@ -37,6 +37,7 @@ class Categorical(ParametricDistribution):
     noise_shape = ("probs",)
     noise = staticmethod(class_noise)
     event_dims = 1
+    bounds = (0.0, 1.0)
     pathwise = False
 
     def __init__(

@@ -25,8 +25,9 @@ from pixyz.distributions.network import call_network
 from pixyz.distributions.params import arguments
 from pixyz.distributions.torch_formula import read_old_family
 from pixyz.distributions.torch_object import TorchObject
-from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.plan.leads import OpenDensity
+from pixyz.plan.options import debugging
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
 OF_NOISE = "minus_log_density_of_noise"
@@ -65,6 +66,8 @@ class ParametricDistribution(TorchObject):
     """How many trailing dimensions one density is over (1 for a one-hot vector)."""
     matrices: ClassVar[tuple[str, ...]] = ()
     """Parameters with one dimension more than a sample."""
+    bounds: ClassVar[tuple[float, float] | None] = None
+    """Where values must lie although the formula takes any (soft bits and classes); looked at under ``pixyz.debug()``."""
     pathwise: ClassVar[bool] = True
     """Whether ``draw`` is differentiable in the parameters."""
 
@@ -226,6 +229,8 @@ class ParametricDistribution(TorchObject):
         if noise is not None:
             slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
         else:
+            if self.bounds is not None and debugging():
+                x = builder.point(rules.Within(*self.bounds, f"{self.var[0]!r} in {label}"), x, label=x.label or self.var[0])
             formula, reads, minus = self.density_of(params)
             slot = self.score(builder, formula, reads, params, x, x, label, feature_dims)
         slot = sum_over(builder, slot, sum_features, feature_dims, label)

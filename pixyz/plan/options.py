@@ -43,7 +43,8 @@ _debug: ContextVar[bool] = ContextVar("pixyz_debug", default=False)
 def debug(enabled: bool = True) -> Iterator[None]:
     """Check every value that a plan computes; slow.
 
-    Within the context a value that is not finite raises a ``PixyzError`` that names the step it came from.
+    Within the context a value that is not finite raises a ``PixyzError`` that names the step it came from, and so does a value
+    outside of the support of a density that takes any (bits and classes, which may be soft).
 
     >>> import torch, pixyz
     >>> from pixyz.distributions import Normal

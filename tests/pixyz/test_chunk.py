@@ -12,7 +12,7 @@ from torch._dynamo.utils import counters
 
 import pixyz
 from pixyz import PixyzError
-from pixyz.distributions import Deterministic, Normal, Scan
+from pixyz.distributions import Bernoulli, Categorical, Deterministic, Normal, Scan
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss
 
 B, D = 3, 4
@@ -183,6 +183,16 @@ def test_debug_names_the_step_that_is_not_finite() -> None:
     with pixyz.debug(), pytest.raises(PixyzError, match=r"q\(z\|h,x\)|logits|loc"):
         loss.eval(x)
     loss.eval(data(7))
+
+
+@pytest.mark.parametrize("p", [Bernoulli("x", probs=torch.full((2,), 0.5)), Categorical("x", probs=torch.tensor([0.5, 0.5]))])
+def test_debug_refuses_values_outside_of_the_support(p) -> None:
+    wrong, soft = {"x": torch.tensor([[1.0, 7.0]])}, {"x": torch.tensor([[0.25, 0.75]])}
+    assert p.log_prob().eval(wrong).isfinite().all()
+    with pixyz.debug():
+        p.log_prob().eval(soft)
+        with pytest.raises(PixyzError, match="'x' in log .* must lie between 0 and 1, got 7"):
+            p.log_prob().eval(wrong)
 
 
 def test_threads_may_evaluate_one_loss() -> None:
