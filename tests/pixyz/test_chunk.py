@@ -191,7 +191,7 @@ def test_debug_refuses_values_outside_of_the_support(p) -> None:
     assert p.log_prob().eval(wrong).isfinite().all()
     with pixyz.debug():
         p.log_prob().eval(soft)
-        with pytest.raises(PixyzError, match="'x' in log .* must lie between 0 and 1, got 7"):
+        with pytest.raises(PixyzError, match=r"'x' in log .* must lie between 0 and 1, got 7"):
             p.log_prob().eval(wrong)
 
 
