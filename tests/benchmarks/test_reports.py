@@ -5,6 +5,7 @@ from pathlib import Path
 
 import draw_speed
 import pytest
+import speed_tables
 import torch
 
 pytest.importorskip("psutil")
@@ -46,11 +47,16 @@ def test_the_last_line_of_a_size_is_shown(tmp_path: Path) -> None:
 
     path = tmp_path / "vae.jsonl"
     path.write_text("\n".join([line("tiny", 0.5, 3.0), line("big", 0.25, 1.1), line("tiny", 0.001, 1.25)]), encoding="utf-8")
-    lines = draw_speed.read(path)
+    lines = speed_tables.read(path)
     assert list(lines) == ["tiny", "big"]
-    text = draw_speed.contenders(lines, draw_speed.VAE_ROWS, "hand")
+    text = speed_tables.contenders(lines, speed_tables.VAE_ROWS, "hand")
     assert "| PyTorch by hand, ms | 1 | 250 |" in text and "| **this library** | 1.25 | 1.10 |" in text
-    assert "1.25 (1.15-1.35)" in draw_speed.promises(lines, ["pixyz"])
+    assert "1.25 (1.15-1.35)" in speed_tables.promises(lines, ["pixyz"])
     pytest.importorskip("matplotlib")
     draw_speed.draw({"a": lines, "b": lines}, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").stat().st_size > 1000
+
+
+def test_the_page_shows_what_the_results_say() -> None:
+    page = speed_tables.PAGE.read_text(encoding="utf-8")
+    assert speed_tables.filled(page, speed_tables.tables(speed_tables.HERE / "results")) == page
