@@ -203,6 +203,8 @@ class RSSM(StateSpaceModel):
 
     acts = True
 
+    _dreamt: tuple[Any, Scan] | None = None
+
     def __init__(
         self, shapes: Mapping[str, Sequence[int]], action_size: int, config: RSSMConfig | None = None, fission: bool = True
     ) -> None:
@@ -343,14 +345,33 @@ class RSSM(StateSpaceModel):
         drawn = self.transition.sample(given, return_all=False, sample_mean=mean)
         return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
 
-    def imagine(self, state: State, policy: Policy, horizon: int) -> State:
-        """``horizon`` steps of a policy: ``deter``, ``stoch`` and the ``action`` before each, ``[H, B, ...]``."""
+    def imagine(self, state: State, policy: Policy | Distribution, horizon: int, chunk: int = 0) -> State:
+        """``horizon`` steps of a policy: ``deter``, ``stoch`` and the ``action`` before each, ``[H, B, ...]``.
+
+        Args:
+            policy: a distribution of ``action`` given ``deter`` and ``stoch``, or a function of the state.
+            chunk: compile this many steps together (a distribution only; see :meth:`pixyz.losses.Loss.compile`).
+        """
+        if isinstance(policy, Distribution):
+            drawn = self._dream(policy, horizon, chunk).sample(state, reparam=True, return_all=False)
+            return {"deter": drawn["deter_next"], "stoch": drawn["stoch_next"], "action": drawn["action_prev"]}
+        if chunk:
+            raise PixyzError("only a policy that is a distribution can be compiled; make it a Deterministic of 'action'")
         rows: list[State] = []
         for _ in range(horizon):
             action = policy(state)
             state = self.predict(state, {"action_prev": action})
             rows.append({**state, "action": action})
         return {k: torch.stack([row[k] for row in rows]) for k in rows[0]}
+
+    def _dream(self, policy: Distribution, horizon: int, chunk: int) -> Scan:
+        """The dream of these settings; the last one is kept, with its plan."""
+        key = (id(policy), horizon, chunk, torch.is_grad_enabled())
+        if self._dreamt is None or self._dreamt[0] != key:
+            dream = self.dream(policy, horizon, grad=torch.is_grad_enabled()).compile(chunk)
+            self.__dict__["_dreamt"] = (key, dream)
+        assert self._dreamt is not None
+        return self._dreamt[1]
 
     @staticmethod
     def features(state: State) -> Tensor:

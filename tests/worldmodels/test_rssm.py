@@ -81,13 +81,42 @@ def test_imagine_is_repeated_prediction(latent):
     assert model.features(dream).shape == (3, 4, model.config.features)
 
 
-def test_a_dream_scan_follows_its_policy():
-    class Push(Deterministic):
-        def __init__(self):
-            super().__init__("action", ["deter", "stoch"], name="a", features_shape=[2])
+class Push(Deterministic):
+    def __init__(self):
+        super().__init__("action", ["deter", "stoch"], name="a", features_shape=[2])
 
-        def forward(self, deter, stoch):
-            return {"action": deter[:, :2].tanh()}
+    def forward(self, deter, stoch):
+        return {"action": deter[:, :2].tanh()}
+
+
+@pytest.mark.parametrize("latent", KINDS)
+def test_imagination_of_a_distribution_is_compiled_or_not_the_same(latent):
+    model, policy = build(latent), Push()
+    start = {k: torch.randn_like(v) for k, v in model.initial(4).items()}
+    found = []
+    for chunk in (0, 2):
+        dream = model._dream(policy, 5, chunk)
+        if chunk:
+            dream.compile(chunk, backend="eager")
+        torch.manual_seed(3)
+        found.append(model.imagine(start, policy, 5, chunk))
+        assert model._dream(policy, 5, chunk) is dream  # and its plan
+    whole, chunked = found
+    for name in ("deter", "stoch", "action"):
+        torch.testing.assert_close(chunked[name], whole[name])
+    state = start
+    for t in range(5):  # deterministic parts follow from the states before
+        action = policy.sample(state)["action"]
+        torch.testing.assert_close(whole["action"][t], action)
+        torch.testing.assert_close(whole["deter"][t], model.predict(state, {"action_prev": action})["deter"])
+        state = {k: whole[k][t] for k in ("deter", "stoch")}
+    whole["stoch"].sum().backward()
+    assert any(p.grad is not None for p in model.prior.parameters())
+    with pytest.raises(PixyzError, match="distribution"):
+        model.imagine(start, lambda state: policy.sample(state)["action"], 5, chunk=2)
+
+
+def test_a_dream_scan_follows_its_policy():
 
     model = build()
     start = {"deter": torch.randn(5, 16, dtype=torch.float64), "stoch": torch.randn(5, 12, dtype=torch.float64)}
