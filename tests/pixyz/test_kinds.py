@@ -8,7 +8,7 @@ from graph_parts import B, Copy, D, Heavy, Node, flowed, mixture, transformed, v
 from torch import Tensor
 
 from pixyz import distributions as pd
-from pixyz.types import PixyzError
+from pixyz.types import PixyzError, VariableError
 
 KINDS = {
     "atom": lambda: Node("x", ["c"], "p"),
@@ -71,3 +71,29 @@ def test_every_kind_answers_the_same_methods(kind: str) -> None:
     for other in (p.replace_var(c="d"), p.detach(), copy.deepcopy(p), p.frozen(), p * Node("new", ["x"], "r")):
         assert set(other.sample({other.cond_var[0]: v["c"]})) >= {"x"}
         assert str(other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_refuses_clashes_and_circles_and_keeps_bound_variables_apart(kind: str) -> None:
+    p = KINDS[kind]()
+    with pytest.raises(VariableError, match="'x'"):
+        p * KINDS[kind]()
+    with pytest.raises(VariableError, match=r"circle: .*(x -> c|c -> x)"):
+        p * Node("c", ["x"], "r")
+    hidden = {"z", "k", "u_x"} - set(p.var)
+    free = sorted(hidden)
+    joint = p * Node("new", ["x", *free], "r")  # names that are bound inside some kinds
+    assert set(joint.cond_var) == {"c", *free}
+    v = {n: torch.full((B, D), 7.0, dtype=torch.float64) for n in joint.cond_var}
+    drawn = joint.sample(v)
+    for n in free:
+        assert torch.equal(drawn[n], v[n])
+    moved = joint.replace_var(**{n: f"{n}_1" for n in free})
+    assert set(moved.cond_var) == {"c", *(f"{n}_1" for n in free)} and str(moved)
+    torch.manual_seed(0)
+    one = joint.sample(v, return_all=False)
+    torch.manual_seed(0)
+    other = moved.sample({n if n == "c" else f"{n}_1": t for n, t in v.items()}, return_all=False)
+    for n in p.var:
+        torch.testing.assert_close(one[n], other[n])
+    torch.testing.assert_close(one["new"], other["new"])
