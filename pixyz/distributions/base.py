@@ -275,7 +275,8 @@ class Distribution(Structured):
         """The parameters at given values of ``cond_var``."""
 
         def build(builder: Builder) -> dict[str, Slot]:
-            return dict(self.lower_params(builder, Scope(builder)))
+            lower = overrides.library_lowering(self, "lower_params")
+            return dict(lower(builder, Scope(builder)))
 
         return self._run("params", self._values(params_dict), build)
 

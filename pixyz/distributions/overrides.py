@@ -1,9 +1,9 @@
-"""A class of the user's that overrides ``sample`` or ``get_log_prob``: the method is one step of every plan.
+"""A class of the user's that overrides ``sample``, ``get_log_prob`` or ``get_params``: the method is one step of every plan.
 
-pixyz 0.3.3 computed expectations and log-densities by these two methods, so its users' classes change a distribution by
-overriding them.  Here a plan is made by ``lower_sample`` and ``lower_log_prob``; where a class outside of the library
-defines an old method and not the new one, the new one calls the old.  A ``super().sample(...)`` inside the method reaches
-what the library does, see :func:`library_lowering`.
+pixyz 0.3.3 computed expectations and log-densities by these methods, so its users' classes change a distribution by
+overriding them.  Here a plan is made by ``lower_sample``, ``lower_log_prob`` and ``lower_params``; where a class outside of
+the library defines an old method and not the new one, the new one calls the old.  A ``super().sample(...)`` inside the
+method reaches what the library does, see :func:`library_lowering`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from pixyz.distributions.params import Params
 from pixyz.distributions.path import on_path
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
@@ -20,8 +21,9 @@ from pixyz.types import PixyzError
 
 if TYPE_CHECKING:
     from pixyz.distributions.base import Distribution
+    from pixyz.distributions.parametric import ParametricDistribution
 
-OLD = {"sample": "lower_sample", "get_log_prob": "lower_log_prob"}
+OLD = {"sample": "lower_sample", "get_log_prob": "lower_log_prob", "get_params": "lower_params"}
 """Old method -> the one that plans are made by."""
 
 
@@ -56,7 +58,7 @@ def refuse(p: Distribution, what: str) -> None:
         PixyzError: the class of ``p`` overrides one.
     """
     for old, new in OLD.items():
-        if adopted(p, old):
+        if adopted(p, old) and (old != "get_params" or what == "frozen()"):
             raise PixyzError(f"{what} of {p.prob_text}: its class overrides {old}, which hides the parameters; override {new}")
 
 
@@ -103,4 +105,27 @@ def lower_by_log_prob(
     return builder.opaque(call, [scope.lookup(v) for v in variables], ["log_prob"], f"log {self.prob_text}")[0]
 
 
-_LOWERING: dict[str, Callable[..., Any]] = {"sample": lower_by_sample, "get_log_prob": lower_by_log_prob}
+def lower_by_params(self: ParametricDistribution, builder: Builder, scope: Scope) -> Params:
+    """A step that calls ``self.get_params``."""
+
+    def call(*values: Any) -> tuple[Tensor, ...]:
+        found = self.get_params(dict(zip(self.cond_var, values)))
+        return tuple([found[k] for k in self.params_keys])
+
+    slots = builder.opaque(call, [scope.lookup(v) for v in self.cond_var], self.params_keys, f"parameters of {self.prob_text}")
+    if not self.cond_var:
+        for slot in slots:
+            slot.batch = "one"
+        if builder.batch_n is not None:
+            slots = [builder.point(repeated, s, builder.batch_n, label=s.label, batch="full") for s in slots]
+    return Params(builder, dict(zip(self.params_keys, slots, strict=True)), self._derive)
+
+
+def repeated(x: Tensor, n: int) -> Tensor:
+    """``n`` rows of one."""
+    return x.expand(n, *x.shape[1:]) if x.shape[0] == 1 else x
+
+
+_LOWERING: dict[str, Callable[..., Any]] = {
+    "sample": lower_by_sample, "get_log_prob": lower_by_log_prob, "get_params": lower_by_params,
+}

@@ -181,6 +181,38 @@ def test_an_overridden_sample_is_what_expectations_draw():
             refused()
 
 
+class Bounded(Normal):
+    """Parameters that are changed after the network."""
+
+    def get_params(self, params_dict=None, **kwargs):
+        found = super().get_params(params_dict, **kwargs)
+        return {"loc": found["loc"].clamp(-0.1, 0.1), "scale": torch.full_like(found["loc"], 0.5)}
+
+
+class BoundedNet(Bounded, Inference):
+    pass
+
+
+def test_overridden_parameters_are_those_of_every_method():
+    p, q, z = prior(Bounded), BoundedNet(), torch.randn(B, Z)
+    for given, values, rows in ((p, {}, 1), (q, {"x": x}, B)):
+        params = given.get_params(values)
+        wanted = td.Normal(params["loc"], 0.5)
+        assert params["loc"].abs().max() <= 0.1 and params["loc"].shape == (rows, Z)
+        torch.testing.assert_close(given.get_log_prob({**values, "z": z}), wanted.log_prob(z).sum(-1))
+        torch.testing.assert_close(LogProb(given).eval({**values, "z": z}), wanted.log_prob(z).sum(-1))
+        torch.testing.assert_close(given.sample_mean(values), params["loc"])
+        torch.testing.assert_close(given.get_entropy(values), wanted.entropy().sum(-1))
+        found = KullbackLeibler(given, prior()).eval(values)
+        torch.testing.assert_close(found, td.kl_divergence(wanted, td.Normal(0., 1.)).sum(-1))
+        drawn = Expectation(given, Parameter("z"), sample_shape=[2000]).eval(values)
+        torch.testing.assert_close(drawn, params["loc"], atol=0.08, rtol=0)
+    assert p.sample(batch_n=5)["z"].shape == (5, Z) and p.sample(batch_n=5)["z"].std() < 1
+    assert not LogProb(q.detach()).eval({"x": x, "z": z}).requires_grad
+    with pytest.raises(PixyzError, match="overrides get_params"):
+        q.frozen()
+
+
 def test_an_overridden_sample_in_a_time_loop():
     step = Expectation(Far(var=["h"], cond_var=["h_prev"], loc="h_prev", scale=1e-3, name="p"), Parameter("h"))
     loss = IterativeLoss(step, max_iter=3, update_value={"h": "h_prev"})
