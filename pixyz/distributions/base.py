@@ -254,7 +254,9 @@ class Distribution(Structured):
     def get_log_prob(
         self, x_dict: Any, sum_features: bool = True, feature_dims: Sequence[int] | None = None, **kwargs: Any
     ) -> Tensor:
-        """The log-density ``[B]`` at given values of ``var`` and ``cond_var``.
+        """The log-density ``[B]`` at given values of ``var`` and ``cond_var``; of several draws ``[K, B, ...]`` it is ``[K, B]``.
+
+        Features are known from ``features_shape``, from constants, or from the parameters' shape.
 
         Args:
             x_dict: the values.

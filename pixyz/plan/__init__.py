@@ -6,6 +6,7 @@ The pipeline, one module each, in the order in which an objective passes through
     builder    Builder and Scope: distributions and losses write their steps here, common steps once
     fission    which steps must stay in a time loop, which are hoisted or sunk; the order of all steps
     emit       steps -> the text of a Python function
+    leads      inputs with dimensions in front of the batch
     layout     names and shapes of values at each place of the text
     text       its lines, and where they are written
     chunk      loops whose body is compiled some steps at a time
