@@ -176,7 +176,8 @@ class TanhNormal(Normal):
         edge = 1.0 - torch.finfo(x.dtype).eps
         u = torch.atanh(x.clamp(-edge, edge))
         # log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
-        return Normal.log_density(u, loc, scale, log_scale) - 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
+        inside = Normal.log_density(u, loc, scale, log_scale) - 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
+        return torch.where(x.abs() > 1.0, -math.inf, inside)
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:

@@ -135,6 +135,16 @@ class LowRankMultivariateNormal(TorchFamily):
     def derive_full_loc(loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
         return loc.expand(torch.broadcast_shapes(loc.shape, cov_factor.shape[:-1], cov_diag.shape))
 
+    @staticmethod
+    def log_density(x: Tensor, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
+        gap, scaled = x - loc, cov_factor.mT / cov_diag.unsqueeze(-2)
+        core = torch.eye(cov_factor.shape[-1], dtype=x.dtype, device=x.device) + scaled @ cov_factor
+        tril = torch.linalg.cholesky(core)
+        part = torch.linalg.solve_triangular(tril, scaled @ gap.unsqueeze(-1), upper=False).squeeze(-1)
+        distance = (gap * gap / cov_diag).sum(-1) - (part * part).sum(-1)
+        log_det = cov_diag.log().sum(-1) + 2.0 * tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return -0.5 * (distance + log_det) - x.shape[-1] * LOG_SQRT_2PI
+
 
 class Independent(View):
     r"""A distribution whose last feature dimensions are one event: its log-density sums them, whatever is asked.

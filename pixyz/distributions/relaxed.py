@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch import distributions as td
+from torch.nn import functional as F
 
 from pixyz.distributions.families import Bernoulli
 from pixyz.distributions.location_scale import gumbel_noise
@@ -99,7 +100,10 @@ class ConcreteBernoulli(RelaxedBernoulli):
 
     @staticmethod
     def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
-        return td.RelaxedBernoulli(heat, logits=logits, validate_args=False).log_prob(x)
+        info = torch.finfo(x.dtype)
+        y = torch.logit(x.clamp(info.tiny, 1.0 - info.eps))
+        gap = logits - heat * y
+        return heat.log() + gap - 2.0 * F.softplus(gap) + F.softplus(y) + F.softplus(-y)
 
 
 class RelaxedCategorical(Categorical):

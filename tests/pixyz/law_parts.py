@@ -101,7 +101,23 @@ box = {"loc": normal(), "scale": positive(), "low": -positive(), "high": positiv
 wide = {"loc": normal(B, K), "scale_tril": tril()}
 low_rank = {"loc": normal(B, K), "cov_factor": normal(B, K, 2), "cov_diag": positive()[:, :1].expand(B, K).clone()}
 
+unimixed = lambda logits: 0.9 * logits.softmax(-1) + 0.1 / K  # noqa: E731
+
 LAWS = [
+    Law(pd.Normal, line, torch=td.Normal, scipy=lambda loc, scale: stats.norm(loc, scale)),
+    Law(pd.Normal, {"loc": line["loc"], "log_scale": normal() / 2}, torch=lambda loc, log_scale: td.Normal(loc, log_scale.exp()),
+        scipy=lambda loc, log_scale: stats.norm(loc, np.exp(log_scale)), name="Normal-log_scale"),
+    Law(pd.BoundedNormal, {"loc": normal(), "scale": normal()}, torch=lambda loc, scale: td.Normal(
+        torch.tanh(loc), 0.9 * torch.sigmoid(scale + 2) + 0.1)),
+    Law(pd.TanhNormal, {"loc": normal() / 2, "scale": positive(0.2, 0.6)}, (-1.0, 1.0), lambda loc, scale: (
+        td.TransformedDistribution(td.Normal(loc, scale), [td.TanhTransform()])), moments=False),
+    Law(pd.Bernoulli, {"probs": positive(0.1, 0.9)}, counts(1), td.Bernoulli, lambda probs: stats.bernoulli(probs)),
+    Law(pd.Bernoulli, {"logits": normal()}, counts(1), td.Bernoulli,
+        lambda logits: stats.bernoulli(1 / (1 + np.exp(-logits))), name="Bernoulli-logits"),
+    Law(pd.Categorical, {"probs": simplex()}, ONE_HOT, td.OneHotCategorical),
+    Law(pd.Categorical, {"logits": normal(B, K)}, ONE_HOT, td.OneHotCategorical, name="Categorical-logits"),
+    Law(pd.GroupedOneHot, {"logits": normal(B, K)}, ONE_HOT, lambda logits: td.OneHotCategoricalStraightThrough(
+        unimixed(logits)), options={"groups": 1, "classes": K, "unimix": 0.1}),
     Law(pd.Laplace, line, torch=td.Laplace, scipy=lambda loc, scale: stats.laplace(loc, scale)),
     Law(pd.Cauchy, line, torch=td.Cauchy, scipy=lambda loc, scale: stats.cauchy(loc, scale), moments=False),
     Law(pd.Gumbel, line, torch=td.Gumbel, scipy=lambda loc, scale: stats.gumbel_r(loc, scale)),
