@@ -11,7 +11,7 @@ from torch import nn
 
 from pixyz.plan.builder import Builder
 from pixyz.plan.graph import Axis, Slot
-from pixyz.plan.leads import Layout, arrange, axes_of, learned_ranks, widen
+from pixyz.plan.leads import Layout, Unled, arrange, axes_of, learned_ranks, widen
 from pixyz.plan.options import Options, debugging
 from pixyz.plan.program import Plan, Relead, Relower
 from pixyz.plan.random import random_states, restore_random_states
@@ -119,14 +119,27 @@ class PlanCache:
 
         told = kept.learned.get((key, signature))
         layout, where, given, leads = prepared(told or {})
-        if told is None:
-            states = random_states()
-            self.get(where, given, build, owner, leads, kept).trust(False)
-            found = self._run(kept, where, given, leads, build, owner)
+        states, tries, stuck = random_states(), 0 if told is not None else len(base.inputs) + 2, False
+        found: dict[str, Any] | None
+        for _ in range(tries):  # what a density tells of conditions that are led only later is asked again
             plan = self.get(where, given, build, owner, leads, kept)
-            told = kept.learned[key, signature] = learned_ranks(plan.open_densities(), base.inputs, values, layout)
-            again, where, given, leads = prepared(told)
-            if again == layout:
+            plan.trust(False)
+            for density in plan.open_densities():
+                if density.variable in base.inputs and not stuck:
+                    density.given = values[density.variable].ndim - layout.get(density.variable, 0)
+            try:
+                found = self._run(kept, where, given, leads, build, owner)
+            except Unled:
+                found = None
+            for density in plan.open_densities():
+                density.given = None
+            plan = self.get(where, given, build, owner, leads, kept)
+            plan.trust(plan.proven)
+            told = learned_ranks(plan.open_densities(), base.inputs, values, layout)
+            before, (layout, where, given, leads) = layout, prepared(told)
+            stuck = layout == before
+            if stuck and found is not None:
+                kept.learned[key, signature] = told
                 return found
             restore_random_states(states)
         return self._run(kept, where, given, leads, build, owner)

@@ -24,6 +24,10 @@ Layout = dict[str, int]
 """Input -> how many dimensions it has in front of its batch dimension; those that have none are left out."""
 
 
+class Unled(Exception):
+    """A run was ended: a value has leading dimensions that its plan does not know of."""
+
+
 class OpenDensity:
     """The formula of a density whose parameters tell how many feature dimensions its variable has.
 
@@ -37,6 +41,8 @@ class OpenDensity:
     def __init__(self, formula: Callable[..., Any], variable: str, at: int, matrices: Sequence[int]) -> None:
         self.formula, self.variable, self.at, self.matrices = formula, variable, at, tuple(matrices)
         self.seen: tuple[int, tuple[int, ...]] | None = None
+        self.given: int | None = None
+        """Dimensions of the value from its batch on; if set, a run ends as soon as it is known that they are too many."""
         if hasattr(formula, "total"):
             self.total = OpenDensity(formula.total, variable, at, matrices)
 
@@ -54,6 +60,8 @@ class OpenDensity:
         """The formula; notes the dimensions of the variable and the shape of the widest parameter."""
         shapes = [tuple(p.shape[:-1] if i in self.matrices else p.shape) for i, p in enumerate(args) if i != self.at]
         self.seen = args[self.at].ndim, max(shapes, key=len, default=())
+        if self.given is not None and (told := self.rank(self.given)) is not None and told[0] < self.given - 1:
+            raise Unled
         return self.formula(*args)  # type: ignore[no-any-return]
 
     __call__ = checked
@@ -132,6 +140,6 @@ def learned_ranks(
         if name not in inputs:
             continue
         told = density.rank(values[name].ndim - layout.get(name, 0))
-        if told is not None and (not rows or told[1] in rows):  # a table of parameters without a batch tells nothing
+        if told is not None and (not rows or told[1] in (1, *rows)):  # a table of parameters without a batch tells nothing
             ranks[name] = max(told[0], ranks.get(name, 0))
     return ranks

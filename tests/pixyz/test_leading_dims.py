@@ -143,6 +143,14 @@ class Net(Normal):
         return {"loc": loc, "scale": torch.full((), 0.7)}
 
 
+class Line(Net):
+    """A network that takes any number of dimensions, so that the shape of its parameters can be looked at."""
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        loc = self.net(torch.cat(list(given.values()), dim=-1))
+        return {"loc": loc, "scale": torch.full_like(loc, 0.7)}
+
+
 class Weights(Categorical):
     def __init__(self) -> None:
         super().__init__("c", "z")
@@ -184,6 +192,9 @@ COMPOSED: dict[str, tuple[Callable[[], pd.Distribution], dict[str, Tensor]]] = {
     "joint, renamed": (lambda: (Net() * prior()).replace_var(x="a", z="b"), {}),
     "joint given another": (lambda: Net("x", ["z", "y"]) * prior(), {"y": z}),
     "chain": (lambda: Net("v", "u", features_shape=[3]) * Net("u", "z", Z, features_shape=[Z]), {"z": z}),
+    "chain, undeclared": (lambda: Line("v", "u") * Line("u", "z", Z), {"z": z}),
+    "marginal, undeclared": (lambda: (Line() * coin()).marginalize_var("z"), {}),
+    "mixture of networks, undeclared": (lambda: pd.MixtureModel([Line(), Line()], Weights()), {"z": z}),
     "marginal of a finite variable": (lambda: (Net(features_shape=[3]) * coin()).marginalize_var("z"), {}),
     "mixture": (lambda: pd.MixtureModel([Normal("x", loc=ramp(3) + i, scale=1.0) for i in range(2)], coin("c")), {}),
     "mixture of networks": (lambda: pd.MixtureModel([Net(features_shape=[3]), Net()], Weights()), {"z": z}),
