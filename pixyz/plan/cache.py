@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,22 @@ from pixyz.plan.program import Plan, Relead, Relower
 from pixyz.plan.random import random_states, restore_random_states
 from pixyz.plan.structure import Clock, newest_change
 from pixyz.types import PixyzError
+
+
+@contextlib.contextmanager
+def watched(plan: Plan, values: Mapping[str, Any], layout: Layout) -> Iterator[None]:
+    """Run a plan with checks; it ends as soon as a density sees a value with more dimensions than ``layout`` knows of."""
+    plan.trust(False)
+    for density in plan.open_densities():
+        if density.variable in values:
+            density.given = values[density.variable].ndim - layout.get(density.variable, 0)
+    try:
+        yield
+    finally:
+        for density in plan.open_densities():
+            density.given = None
+        plan.trust(plan.proven)
+
 
 MOST_KEYS = 64
 """How many keys have plans at a time; the oldest are dropped (a key for each ``sample_shape``, say)."""
@@ -108,7 +125,7 @@ class PlanCache:
         """Run a plan for inputs with leading dimensions, or find that they have none."""
         signature = tuple([getattr(values[n], "ndim", 0) for n in base.inputs])
 
-        def prepared(ranks: Mapping[str, int]) -> tuple[Layout, Any, Mapping[str, Any], Leads | None]:
+        def at(ranks: Mapping[str, int]) -> tuple[Layout, Any, Mapping[str, Any], Leads | None]:
             layout = arrange(base.inputs, values, {**base.ranks, **ranks})
             if not layout:
                 base.plain.add(signature)
@@ -117,31 +134,19 @@ class PlanCache:
             wide, sizes = widen(layout, values)
             return layout, (key, tuple(layout.items()), sizes), wide, axes_of(layout, sizes)
 
-        told = kept.learned.get((key, signature))
-        layout, where, given, leads = prepared(told or {})
-        states, tries, stuck = random_states(), 0 if told is not None else len(base.inputs) + 2, False
-        found: dict[str, Any] | None
-        for _ in range(tries):  # what a density tells of conditions that are led only later is asked again
-            plan = self.get(where, given, build, owner, leads, kept)
-            plan.trust(False)
-            for density in plan.open_densities():
-                if density.variable in base.inputs and not stuck:
-                    density.given = values[density.variable].ndim - layout.get(density.variable, 0)
-            try:
-                found = self._run(kept, where, given, leads, build, owner)
-            except Unled:
-                found = None
-            for density in plan.open_densities():
-                density.given = None
-            plan = self.get(where, given, build, owner, leads, kept)
-            plan.trust(plan.proven)
-            told = learned_ranks(plan.open_densities(), base.inputs, values, layout)
-            before, (layout, where, given, leads) = layout, prepared(told)
-            stuck = layout == before
-            if stuck and found is not None:
-                kept.learned[key, signature] = told
-                return found
-            restore_random_states(states)
+        if (key, signature) not in kept.learned:
+            states, ranks = random_states(), dict[str, int]()
+            for _ in base.inputs:  # what a density tells of conditions that are led only later is asked again
+                layout, where, given, leads = at(ranks)
+                with watched(self.get(where, given, build, owner, leads, kept), values, layout), contextlib.suppress(Unled):
+                    self._run(kept, where, given, leads, build, owner)
+                plan = self.get(where, given, build, owner, leads, kept)
+                before, ranks = ranks, learned_ranks(plan.open_densities(), base.inputs, values, layout)
+                restore_random_states(states)
+                if ranks == before:
+                    break
+            kept.learned[key, signature] = ranks
+        _, where, given, leads = at(kept.learned[key, signature])
         return self._run(kept, where, given, leads, build, owner)
 
     def _run(
