@@ -10,7 +10,7 @@ import torch
 from pixyz import latex
 from pixyz.distributions.base import Distribution, Params, apply
 from pixyz.distributions.network import NetworkCall, call_network
-from pixyz.distributions.recurrence import read_as_series
+from pixyz.distributions.series import read_as_series
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 

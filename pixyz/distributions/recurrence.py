@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution
+from pixyz.distributions.series import read_series
 from pixyz.plan import Axis, Builder, Loop, Scope, Slot, rules
 from pixyz.plan.graph import order_axes
 from pixyz.plan.structure import Structured
@@ -33,10 +34,11 @@ class Recurrence(Structured):
             for the first step.
         start: carried name -> the variable around the recurrence that it starts from.
         reset_var: a series of flags; where it is set, carried values are back at ``init`` before the step.
-        mask_var: a series of flags; where it is not set, carried values are held and terms contribute 0.
+        mask_var: a series of flags; where it is not set, carried values are held and terms contribute 0. Whatever a
+            masked frame holds, a reset among it, has no effect.
         lags: ``{"a_prev": ("action", -1)}``: a name for a shifted series.  With an ``init`` it is filled at the
-            beginning and cut at resets; without one the range is shortened to where all shifts exist, and a shift
-            across a reset contributes 0.
+            beginning and cut at resets; without one the range is shortened to where all shifts exist, and a frame whose
+            shift crosses a reset or reads a masked frame contributes 0 and holds what its reset left.
         timestep_var: a name for the number of the step.
         reverse: go from the last step to the first.
         fission: split the time loop; False keeps every step inside.
@@ -98,6 +100,12 @@ class Step:
     carries: dict[str, Slot]
     series: dict[str, Slot]
     inits: dict[str, Slot | None] = field(default_factory=dict)
+    held: dict[str, Slot] = field(default_factory=dict)
+    end: Slot | None = None
+
+    def final(self, builder: Builder, name: str, value: Slot) -> Slot:
+        """The last carried ``value`` of ``name``; a reset in a frame behind the range that lags leave counts."""
+        return value if self.end is None else _reset(builder, self.end, value, self.inits[name], name)
 
 
 def open_step(
@@ -112,17 +120,12 @@ def open_step(
         slices: makes further series (a ``slice_step``).
         reads: variables around the recurrence that the step reads: they give the batch size where no series does.
     """
-    raw = _read_series(r, builder, scope)
-    axis = raw.axis
-    mask, first = raw.flags.get(r.mask_var or "mask"), raw.flags.get(r.reset_var or "")
+    raw = read_series(r, builder, scope)
+    axis, mask, first = raw.axis, raw.mask, raw.first
     series = dict(raw.series)
-    if mask is not None:
-        series = {n: builder.point(rules.blank, mask, s, label=n) for n, s in series.items()}
     like = next(iter(series.values()), None)
     for name, (source, shift) in r.lags.items():
-        moved = raw.lag_source[name]
-        if mask is not None:
-            moved = builder.point(rules.blank, mask, moved, label=name)
+        moved = raw.lags[name]
         if name in r.init:
             moved = _filled_lag(r, builder, scope, name, source, shift, moved, first, axis)
         series[name] = moved
@@ -135,9 +138,9 @@ def open_step(
         like = like or next(iter(made.values()))
     if like is None and any(c in r.init for c in r.carried):
         like = next((s for s in map(scope.lookup, reads) if s.batch == "full"), None)
-    starts, inits = _starts(r, builder, scope, shapes, particles, like)
+    starts, inits = _starts(r, builder, scope, shapes, particles, like, raw.begin)
     loop = builder.open_loop(axis, reverse=r.reverse, fission=r.fission, label=label)
-    carries = {}
+    carries, held = {}, {}
     inner = scope.child(series)
     with builder.body(loop):
         for name, slot in starts.items():
@@ -146,16 +149,16 @@ def open_step(
             if first is not None:
                 value = _reset(builder, first, value, inits[name], name)
             inner.values[name] = value
+            held[name] = carries[name] if raw.valid is None else value
     if raw.valid is not None:
         mask = raw.valid if mask is None else builder.point(rules.both, mask, raw.valid, label="valid")
     if mask is not None:
         inner.masks[axis] = mask
-    return Step(axis, loop, inner, mask, starts, carries, series, inits)
+    return Step(axis, loop, inner, mask, starts, carries, series, inits, held, raw.end)
 
 
 def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
-    """Lower what comes after the step: which values are carried on, held where the frame is masked."""
-    hold = step.mask if r.mask_var or step.mask is not None else None
+    """Lower what comes after the step: which values are carried on; a frame that is not valid holds what came in."""
     with builder.body(step.loop):
         for name, prevs in r.update.items():
             for prev in prevs:
@@ -165,8 +168,8 @@ def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
                         f"update_value carries {name!r} on, but no distribution of the step draws it and it is no series"
                     )
                 new = as_series(builder, step, new, step.carries[prev].axes)
-                if hold is not None:
-                    new = builder.point(rules.hold, hold, new, step.carries[prev], label=f"hold {name}")
+                if step.mask is not None:
+                    new = builder.point(rules.hold, step.mask, new, step.held[prev], label=f"hold {name}")
                 builder.close_carry(step.loop, prev, new)
 
 
@@ -179,99 +182,7 @@ def as_series(builder: Builder, step: Step, slot: Slot, axes: tuple[Axis, ...] =
     return builder.expand(slot, like, order_axes(wanted))
 
 
-# -------------------------------------------------------------------------------------------- series
-
-
-@dataclass
-class _Raw:
-    axis: Axis
-    series: dict[str, Slot]
-    flags: dict[str, Slot]
-    lag_source: dict[str, Slot]
-    valid: Slot | None
-    steps: int | None
-
-    def clock(self, builder: Builder) -> Slot:
-        """The number of each step, ``[T]``."""
-        like = next(iter(self.series.values()), None)
-        if like is None:
-            return builder.series(_Count(self.steps or 0), [], [("t", self.axis)], self.axis, "t", key=id(self.axis))[0]
-        slot = builder.series(_Count(None), [like], [("t", self.axis)], self.axis, "t", key=id(self.axis))[0]
-        slot.axes, slot.batch = (self.axis,), "none"
-        return slot
-
-
-class _Count:
-    def __init__(self, steps: int | None) -> None:
-        self.steps = steps
-
-    def __call__(self, *like: Tensor) -> tuple[Tensor]:
-        return (torch.arange(self.steps if self.steps is not None else like[0].shape[0]),)
-
-
-def _read_series(r: Recurrence, builder: Builder, scope: Scope) -> _Raw:
-    flag_names = [v for v in (r.mask_var, r.reset_var) if v]
-    if not r.mask_var and not scope.bound("mask") and r.series_var and builder.given("mask"):
-        flag_names.append("mask")
-    wanted = dict.fromkeys([*r.series_var, *(s for s, _ in r.lags.values()), *flag_names])
-    found = {n: scope.lookup(n) for n in wanted}
-    if not found:
-        if r.steps is None:
-            raise PixyzError("a recurrence without series needs the number of its steps")
-        return _Raw(Axis("time", r.steps), {}, {}, {}, None, r.steps)
-    axis, slots = read_as_series(builder, found)
-    shifts = [k for n, (_, k) in r.lags.items() if n not in r.init]
-    low, high = max([0, *(-k for k in shifts)]), max([0, *shifts])
-    lag_source = {n: slots[s] for n, (s, _) in r.lags.items()}
-    valid = None
-    if low or high:
-        whole = axis
-        axis = Axis("time")
-        if r.reset_var:
-            cut = rules.Unbroken(-low, high, low, high)
-            valid = _window(builder, cut, slots[r.reset_var], whole, axis, "valid")
-        for name, (source, shift) in r.lags.items():
-            if name not in r.init:
-                lag_source[name] = _window(builder, rules.Window(low, high, shift), slots[source], whole, axis, name)
-        slots = {n: _window(builder, rules.Window(low, high, 0), s, whole, axis, n) for n, s in slots.items()}
-        for name, (source, _) in r.lags.items():
-            if name in r.init:
-                lag_source[name] = slots[source]
-    if r.steps is not None and r.steps != axis.size:
-        whole, axis = axis, Axis("time", r.steps)
-        head = rules.Head(r.steps)
-        slots = {n: _window(builder, head, s, whole, axis, n) for n, s in slots.items()}
-        lag_source = {n: _window(builder, head, s, whole, axis, n) for n, s in lag_source.items()}
-        valid = None if valid is None else _window(builder, head, valid, whole, axis, "valid")
-    flags = {n: builder.point(rules.as_flag, slots[n], label=n) for n in flag_names}
-    series = {n: s for n, s in slots.items() if n in r.series_var}
-    return _Raw(axis, series, flags, lag_source, valid, r.steps)
-
-
-def read_as_series(builder: Builder, found: Mapping[str, Slot]) -> tuple[Axis, dict[str, Slot]]:
-    """Values, among them inputs ``[T, B, ...]``, as series over one axis: that of the newest of them, else a new one."""
-    axis = _common_axis(builder, found)
-    for slot in found.values():
-        if not any(a.kind == "time" for a in slot.axes):
-            builder.series_axes.setdefault(slot, axis)
-    return axis, {n: builder.relabel(s, axis, n) for n, s in found.items()}
-
-
-def _common_axis(builder: Builder, found: Mapping[str, Slot]) -> Axis:
-    known = [a for s in found.values() for a in s.axes if a.kind == "time"]
-    if known:
-        return max(known, key=lambda a: a.number)
-    for slot in found.values():
-        if slot in builder.series_axes:
-            return builder.series_axes[slot]
-    return Axis("time")
-
-
-def _window(builder: Builder, fn: Any, slot: Slot, whole: Axis, axis: Axis, label: str) -> Slot:
-    out = builder.series(fn, [slot], [(label, axis)], whole, label, key=axis)[0]
-    if axis.size is None and axis.length_of is None:
-        axis.length_of = out
-    return out
+# -------------------------------------------------------------------------------------------- lags
 
 
 def _filled_lag(
@@ -310,21 +221,22 @@ def _reset(builder: Builder, first: Slot, value: Slot, init: Slot | None, name: 
 
 def _starts(
     r: Recurrence, builder: Builder, scope: Scope, shapes: Mapping[str, torch.Size], particles: tuple[Axis, ...],
-    like: Slot | None,
+    like: Slot | None, begin: Slot | None,
 ) -> tuple[dict[str, Slot], dict[str, Slot | None]]:
     starts: dict[str, Slot] = {}
     inits: dict[str, Slot | None] = {}
     drawn = {prev: name for name, prevs in r.update.items() for prev in prevs}
     for prev, name in drawn.items():
         inits[prev] = None
-        if prev in r.start:
-            starts[prev] = scope.lookup(r.start[prev])
-        elif scope.bound(prev) or (prev not in r.init) or builder.given(prev):
-            starts[prev] = scope.lookup(prev)
+        given = prev in r.start or scope.bound(prev) or prev not in r.init or builder.given(prev)
+        if given:
+            starts[prev] = scope.lookup(r.start.get(prev, prev))
         else:
             starts[prev] = _first_value(r, builder, scope, prev, shapes.get(name), like)
         if prev in r.init and r.init[prev] != 0:
             inits[prev] = _init_slot(r, builder, scope, prev, shapes.get(name), like)
+        if given and begin is not None:
+            starts[prev] = _reset(builder, begin, starts[prev], inits[prev], prev)
     axes: set[Axis] = set(particles)
     for slot in starts.values():
         axes |= set(slot.axes)

@@ -219,7 +219,7 @@ class IterativeLoss(Loss):
                 assert carry.out is not None
                 pick = rules.first if self.recurrence.reverse else rules.last
                 final = builder.series(pick, [carry.out], [(carry.name, None)], step.axis, f"final {carry.name}", key=None)
-                builder.returned[carry.name] = final[0]
+                builder.returned[carry.name] = step.final(builder, carry.name, final[0])
 
     def _reduce(self, builder: Builder, step: Step, value: Slot) -> Slot:
         if self.reduction is None:
