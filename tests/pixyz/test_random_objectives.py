@@ -131,14 +131,17 @@ class World:
             self.lags["moved"] = (self.draw.choice(self.series), self.draw.choice([-2, -1, 1, 2]))
         shift = self.lags.get("moved", ("", 0))[1]
         self.low, self.high = max(0, -shift), max(0, shift)
-        self.mask = torch.rand(FRAMES, B) < 0.7 if self.draw.random() < 0.4 else None
-        if self.mask is not None:
+        self.mask = torch.rand(FRAMES, B) < 0.7 if self.draw.random() < 0.4 else torch.ones(FRAMES, B, dtype=torch.bool)
+        self.begins = torch.rand(FRAMES, B) < 0.3 if self.draw.random() < 0.4 else torch.zeros(FRAMES, B, dtype=torch.bool)
+        self.masked, self.resets = not bool(self.mask.all()), bool(self.begins.any())
+        self.clean = {s: torch.where(self.mask[..., None], self.data[s], 0.0) for s in self.series}  # type: ignore[call-overload]
+        if self.masked:  # what a masked frame holds is seen by nobody
             self.data["valid"] = self.mask.double()
-            for s in self.series:  # a lag of a masked frame is 0, whatever reads it
-                self.data[s] = torch.where(self.mask[..., None], self.data[s], 0.0)  # type: ignore[call-overload]
-        self.begins = torch.rand(FRAMES, B) < 0.3 if not shift and self.draw.random() < 0.4 else None
-        if self.begins is not None:
-            self.data["first"] = self.begins.double()
+            for s in self.series:
+                self.data[s] = torch.where(self.mask[..., None], self.data[s], float("nan"))  # type: ignore[call-overload]
+        if self.resets:
+            self.data["first"] = torch.where(self.mask, self.begins.double(), float("nan"))
+            self.begins &= self.mask
 
     def _make_nodes(self) -> None:
         outer = [*self.series, *self.carried, *self.lags, *(["c"] if "c" in self.data else [])]
@@ -171,7 +174,7 @@ class World:
     def _make_starts(self) -> None:
         self.start: dict[str, str] = {}
         for prev in self.carried:
-            kind = self.draw.choice(["tensor", "parameter", *(["given", "start"] if self.begins is None else [])])
+            kind = self.draw.choice(["tensor", "parameter", "given", "start"])
             row = torch.randn(D, dtype=torch.float64)
             if kind == "tensor":
                 self.init[prev] = row
@@ -182,6 +185,8 @@ class World:
                 self.data[name] = torch.randn(B, D, dtype=torch.float64)
                 if kind == "start":
                     self.start[prev] = name
+                if self.resets:
+                    self.init[prev] = row
 
     # ---------------------------------------------------------------- terms: a loss, and its value [K, B] by hand
 
@@ -278,7 +283,7 @@ class World:
         edges = {k: e[0] for k in ("first_step", "last_step") if (e := getattr(self, k)) is not None}
         return IterativeLoss(
             total, series_var=self.series, update_value=self.update, init=self.init, start=self.start, lags=self.lags,
-            reset_var=None if self.begins is None else "first", mask_var=None if self.mask is None else "valid",
+            reset_var="first" if self.resets else None, mask_var="valid" if self.masked else None,
             reverse=self.reverse, reduction=self.reduction, timestep_var="t" if self.clock else (), **edges, **options,  # type: ignore[arg-type]
         )
 
@@ -288,18 +293,16 @@ class World:
 
     # ---------------------------------------------------------------- by hand
 
-    def frame(self, t: int, steps: int, valid: Tensor) -> Now:
+    def frame(self, t: int, steps: int) -> Now:
         """What a step sees of the data."""
         wide = (self.particles, B, D)
-        now = {s: torch.where(valid[:, None], self.data[s][self.low + t], 0.0).expand(wide) for s in self.series}  # type: ignore[index]
+        now = {s: self.clean[s][self.low + t].expand(wide) for s in self.series}
         for name, (source, shift) in self.lags.items():
             at = self.low + t + shift
             known = at >= (self.low if name == "filled" else 0)
-            moved = self.data[source][at] if known else torch.zeros(B, D, dtype=torch.float64)  # type: ignore[index]
-            if name == "filled" and self.begins is not None:
-                moved = torch.where(self.begins[t][:, None], 0.0, moved)
-            if name == "moved":
-                moved = torch.where(valid[:, None], moved, 0.0)
+            moved = self.clean[source][at] if known else torch.zeros(B, D, dtype=torch.float64)
+            if name == "filled":
+                moved = torch.where(self.begins[self.low + t][:, None], 0.0, moved)
             now[name] = moved.expand(wide)
         if "c" in self.data:
             now["c"] = self.data["c"].expand(wide)  # type: ignore[attr-defined]
@@ -308,20 +311,31 @@ class World:
         now["noise"] = noise((steps, *([self.particles] if self.particles > 1 else []), B, D)).reshape(steps, *wide)
         return now
 
+    def valid(self, t: int) -> Tensor:
+        """Where the step may be taken: its frame is valid, and so is what a lag without ``init`` reads, of one sequence."""
+        at = self.low + t
+        valid = self.mask[at] & ~self.begins[at - self.low + 1 : at + self.high + 1].any(0)
+        return valid & self.mask[at + self.lags["moved"][1]] if "moved" in self.lags else valid
+
     def by_hand(self) -> Tensor:
         steps = FRAMES - self.low - self.high
-        mask = torch.ones(steps, B, dtype=torch.bool) if self.mask is None else self.mask[self.low : self.low + steps]
-        begin = {p: self.data[self.start.get(p, p)] if p not in self.init else self.init[p] for p in self.carried}
+        mask = torch.stack([self.valid(t) for t in range(steps)])
         wide = (self.particles, B, D)
-        carry: Now = {p: torch.as_tensor(v).expand(wide) for p, v in begin.items()}
+        init: Now = {p: torch.as_tensor(self.init[p]).expand(wide) for p in self.carried if p in self.init}
+        carry: Now = dict(init)
+        cut = self.begins[FRAMES - self.high :] if self.reverse else self.begins[: self.low]
+        for p in self.carried:
+            if self.start.get(p, p) in self.data:
+                given = self.data[self.start.get(p, p)].expand(wide)  # type: ignore[attr-defined]
+                carry[p] = torch.where(cut.any(0)[:, None], init[p], given) if self.resets else given
         rows: dict[int, Tensor] = {}
         order = range(steps)[:: -1 if self.reverse else 1]
         seen: dict[int, Now] = {}
         for t in order:
-            now = self.frame(t, steps, mask[t])
-            for p, value in carry.items():
-                reset = None if self.begins is None else self.begins[t][:, None]
-                now[p] = value if reset is None else torch.where(reset, torch.as_tensor(begin[p]).expand(wide), value)
+            now = self.frame(t, steps)
+            if self.resets:
+                carry = {p: torch.where(self.begins[self.low + t][:, None], init[p], value) for p, value in carry.items()}
+            now.update(carry)
             for node in self.nodes:
                 now[node.var[0]] = self._drawn(node, now, t, steps)
             value = sum((v(now) for v in self.values), torch.zeros(self.particles, B, dtype=torch.float64))
