@@ -12,6 +12,7 @@ from pixyz import latex
 from pixyz.distributions.base import Distribution
 from pixyz.losses.sampled import SampledDivergence
 from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan.graph import order_axes
 from pixyz.types import PixyzError, ShapeError, VariableError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class MMD(SampledDivergence):
         - 2\mathbb{E}_{p(x), q(x')}[k(x, x')]
 
     The estimator is unbiased: means over all pairs of different rows, with gradients to both distributions.  It can be
-    negative.  All features of a row count as one vector.
+    negative.  All features of a row count as one vector.  In a step of a time loop the rows are those of each step, valid
+    ones only under a mask; a step with fewer than two of them gives 0.
 
     Args:
         p, q: distributions of the same variable.
@@ -64,11 +66,18 @@ class MMD(SampledDivergence):
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         name = self.p.var[0]
-        xs = [builder.features(flat_features, drawn[name], name) for drawn in self.lower_draws(builder, scope, self.p, self.q)]
-        return builder.point(self.estimate, *xs, label="MMD", batch="none")
+        x, y = (builder.features(flat_features, drawn[name], name) for drawn in self.lower_draws(builder, scope, self.p, self.q))
+        masks = [m for a, m in scope.masks.items() if a in {*x.axes, *y.axes}]
+        if masks:
+            x, y = (builder.point(with_flag, s, masks[0], label=name) for s in (x, y))
+        axes = order_axes({*x.axes, *y.axes})
+        if axes != x.axes:
+            x = builder.expand(x, x, axes)
+        every = _Estimate(self, bool(masks))
+        return builder.reduce(every, x, [a for a in axes if a not in scope.keep], batch=True, label="MMD", mask=y)
 
     def estimate(self, x: Tensor, y: Tensor) -> Tensor:
-        """The unbiased estimate from rows ``[..., N, D]`` of ``p`` and ``[..., M, D]`` of ``q``."""
+        """The unbiased estimate ``[...]`` from rows ``[..., N, D]`` of ``p`` and ``[..., M, D]`` of ``q``."""
         if x.shape[-1] != y.shape[-1]:
             raise ShapeError(f"MMD of samples of {x.shape[-1]} and of {y.shape[-1]} features; they must be equal")
         if min(x.shape[-2], y.shape[-2]) < 2:
@@ -81,6 +90,45 @@ class MMD(SampledDivergence):
         n = x.shape[-2]
         k = self.kernel(x, x, **self.kernel_params)
         return (k.sum((-2, -1)) - k.diagonal(dim1=-2, dim2=-1).sum(-1)) / (n * (n - 1))
+
+    def estimate_of_some(self, x: Tensor, y: Tensor, valid: Tensor) -> Tensor:
+        """The same over the rows that are ``valid``, ``[..., N]``; 0 where they are fewer than two."""
+        w = valid.to(x.dtype)
+        n = w.sum(-1)
+        pairs = w.unsqueeze(-1) * w.unsqueeze(-2)
+        other = pairs * (1 - torch.eye(w.shape[-1], dtype=w.dtype, device=w.device))
+        within = sum(((self.kernel(s, s, **self.kernel_params) * other).sum((-2, -1)) for s in (x, y)), torch.zeros_like(n))
+        cross = (self.kernel(x, y, **self.kernel_params) * pairs).sum((-2, -1))
+        found = within / (n * (n - 1)).clamp(min=1) - 2 * cross / n.square().clamp(min=1)
+        return torch.where(n > 1, found, torch.zeros_like(found))
+
+
+class _Estimate:
+    """The estimate as a reduction over the batch; the second sample stands where a reduction has its mask.
+
+    Args:
+        loss: whose estimate.
+        flagged: the last feature says whether the row is valid.
+    """
+
+    def __init__(self, loss: MMD, flagged: bool) -> None:
+        self.loss, self.flagged = loss, flagged
+
+    def __call__(self, x: Tensor, dims: tuple[int, ...] | None, tail: int | None, y: Tensor) -> Tensor:
+        if not self.flagged:
+            return self._mean(self.loss.estimate(x, y), dims)
+        (x, y), valid = (s[..., :-1] for s in (x, y)), x[..., -1] != 0
+        return self._mean(self.loss.estimate_of_some(x, y, valid), dims)
+
+    @staticmethod
+    def _mean(found: Tensor, dims: tuple[int, ...] | None) -> Tensor:
+        return found.mean() if dims is None else found.mean(dims) if dims else found
+
+
+def with_flag(x: Tensor, flag: Tensor) -> Tensor:
+    """Rows with a flag ``[..., B]`` as a further feature; other rows are 0."""
+    row = flag.unsqueeze(-1).expand(*torch.broadcast_shapes(x.shape[:-1], flag.shape), 1)
+    return torch.cat([torch.where(row, x, torch.zeros((), dtype=x.dtype, device=x.device)), row.to(x.dtype)], -1)
 
 
 def flat_features(x: Tensor, lead: int) -> Tensor:

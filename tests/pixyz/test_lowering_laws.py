@@ -79,13 +79,29 @@ forms = pytest.mark.parametrize("fission", [True, False])
 # -------------------------------------------------------------------------------------------- values
 
 
-@pytest.mark.parametrize("fission", [pytest.param(True, marks=broken("the kernel sees all frames as one batch")), False])
+@forms
 def test_the_rows_that_a_divergence_of_samples_compares_are_those_of_a_step(fission: bool) -> None:
     loss, x = MMD(Function("z", ["x"]), Function("z", ["y"])), {"x": series(0), "y": series(1)}
     wanted = torch.stack([loss.eval({k: v[t] for k, v in x.items()}) for t in range(T)])
     for reduction, value in (("frame", wanted.mean()), (None, wanted)):
         found = IterativeLoss(loss, series_var=["x", "y"], reduction=reduction, fission=fission).eval(x)
         torch.testing.assert_close(found, value)
+
+
+@forms
+def test_a_mask_leaves_out_rows_of_a_step_that_a_divergence_compares(fission: bool) -> None:
+    loss, x = MMD(Function("z", ["x"]), Function("z", ["y"])), {"x": series(0, T, 4, D), "y": series(1, T, 4, D)}
+    mask = torch.ones(T, 4)
+    mask[1, 2] = mask[2, :2] = mask[3, 1:] = 0
+    rows = [{k: v[t][mask[t] != 0] for k, v in x.items()} for t in range(T)]
+    wanted = torch.stack([loss.eval(r) if len(r["x"]) > 1 else torch.zeros((), dtype=torch.float64) for r in rows])
+    dirty = {k: torch.where(mask[..., None] != 0, v, float("nan")) for k, v in x.items()}
+    step = IterativeLoss(loss, series_var=["x", "y"], reduction=None, fission=fission)
+    found = step.eval({**dirty, "mask": mask})
+    torch.testing.assert_close(found, wanted)
+    weights = [w for p in (loss.p, loss.q) for w in p.parameters()]
+    for a, b in zip(*(torch.autograd.grad(v.sum(), weights) for v in (found, wanted)), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @broken("the whole loop stacks its own axis in front of an inner one")
