@@ -188,7 +188,7 @@ class Distribution(Structured):
         self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
     ) -> dict[str, Slot]:
         """The slots of a sample. On the path of a loop, the slots that were drawn there."""
-        found = on_path(self, scope)
+        found = on_path(self, scope, reparam)
         if found is not None:
             return found
         params = self.lower_params(builder, scope)
@@ -314,6 +314,11 @@ class Distribution(Structured):
     @property
     def has_reparam(self) -> bool:
         """Whether samples have pathwise gradients."""
+        return True
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two samples differ, as far as is known."""
         return True
 
     def _values(self, x_dict: Any, variables: Sequence[str] | None = None) -> dict[str, Any]:

@@ -44,6 +44,10 @@ class Deterministic(Distribution):
     def distribution_name(self) -> str:
         return "Deterministic"
 
+    @property
+    def is_random(self) -> bool:
+        return False
+
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         return Params(builder, call_network(self, self, builder, scope, self.var), lambda params, name: None)
 
@@ -193,6 +197,10 @@ class Mean(Distribution):
     @property
     def distribution_name(self) -> str:
         return "Mean"
+
+    @property
+    def is_random(self) -> bool:
+        return False
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         params = self.p.lower_params(builder, scope)

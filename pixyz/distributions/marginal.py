@@ -20,6 +20,7 @@ from pixyz.distributions.discrete import Multinomial
 from pixyz.distributions.families import Bernoulli
 from pixyz.distributions.one_hot import Categorical, GroupedOneHot
 from pixyz.distributions.params import Params
+from pixyz.distributions.path import on_path
 from pixyz.distributions.relaxed import ConcreteBernoulli, ConcreteCategorical
 from pixyz.distributions.views import View
 from pixyz.expression import LogProb
@@ -155,6 +156,9 @@ class MarginalizeVarDistribution(View):
     def lower_sample(
         self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
     ) -> dict[str, Slot]:
+        found = on_path(self, scope, reparam)
+        if found is not None:
+            return found
         inner = scope.child()
         inner.path = {}
         drawn = self.p.lower_sample(builder, inner, reparam=reparam, particles=particles, mean=mean)

@@ -67,7 +67,7 @@ def lower_by_sample(
     mean: bool = False,
 ) -> dict[str, Slot]:
     """A step that calls ``self.sample``; on the path of a loop, what was drawn there."""
-    found = on_path(self, scope)
+    found = on_path(self, scope, reparam)
     if found is not None:
         return found
     from_inputs = [scope.lookup(v) for v in self.input_var]

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pixyz.plan import Scope, Slot
-from pixyz.types import VariableError
+from pixyz.types import PixyzError, VariableError
 
 if TYPE_CHECKING:
     from pixyz.distributions.base import Distribution
 
 
-def on_path(p: Distribution, scope: Scope) -> dict[str, Slot] | None:
+def on_path(p: Distribution, scope: Scope, reparam: bool = True) -> dict[str, Slot] | None:
     """The slots of ``p``'s variables if the loop has drawn them.
 
     Raises:
         VariableError: the loop drew one of them from another distribution.
+        PixyzError: a random draw without pathwise gradients is asked for.
     """
     outer = [scope.outer_name(v) for v in p.var]
     if not any(v in scope.path for v in outer):
@@ -32,4 +33,10 @@ def on_path(p: Distribution, scope: Scope) -> dict[str, Slot] | None:
                 "a carried variable is drawn once in a step"
             )
         found[inner] = slot
+    if not reparam and p.is_random:
+        raise PixyzError(
+            f"REINFORCE on a carried variable is refused: it would drop future credit. {outer} of {p.prob_text} are carried "
+            "along the loop, or what is carried depends on them; draw them with reparam=True, or write the return as a loss "
+            "over E(Scan(...).detach(), ...)"
+        )
     return found

@@ -181,7 +181,7 @@ class FlowDistribution(Distribution):
     def lower_sample(
         self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
     ) -> dict[str, Slot]:
-        found = on_path(self, scope)
+        found = on_path(self, scope, reparam)
         if found is not None:
             return found
         drawn = self._draw(builder, scope, reparam=reparam, particles=particles, mean=mean)

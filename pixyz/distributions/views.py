@@ -42,6 +42,10 @@ class View(Distribution):
     def has_reparam(self) -> bool:
         return self.p.has_reparam
 
+    @property
+    def is_random(self) -> bool:
+        return self.p.is_random
+
     def _describe(self) -> str:
         return self.p._describe()
 
