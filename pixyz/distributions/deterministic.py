@@ -10,7 +10,7 @@ import torch
 from pixyz import latex
 from pixyz.distributions.base import Distribution, Params, apply
 from pixyz.distributions.network import NetworkCall, call_network
-from pixyz.distributions.series import read_as_series
+from pixyz.distributions.series import blank_filled, read_as_series
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
@@ -130,7 +130,7 @@ class SeriesFunction(Deterministic):
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         given = [v for v in self.optional_var if scope.bound(v) or builder.given(scope.outer_name(v))]
-        args = {v: scope.lookup(v) for v in [*self._cond_var, *given]}
+        args = {v: blank_filled(builder, scope.lookup(v)) for v in [*self._cond_var, *given]}
         series = {v: args[v] for v in self.series_var if v in args}
         if not all(any(a.kind == "time" for a in slot.axes) for slot in series.values()):
             args.update(read_as_series(builder, series)[1])

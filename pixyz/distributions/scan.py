@@ -19,6 +19,8 @@ class Scan(Distribution):
     A filter over data, a recurrent network that reads backward (``reverse=True``), imagination without data
     (``steps=H``) and ragged batches (``mask_var``) are this one class.  What it draws is a series ``[T, B, ...]``;
     so are its series, its lags and its carried-in values, which expressions under ``E(scan, ...)`` may read too.
+    In a masked frame a series holds a valid frame of the batch, so that no density is taken where it is not finite; a
+    :class:`SeriesFunction` reads 0 there.
 
     Args:
         dists: the step: a distribution or a product.

@@ -1,7 +1,9 @@
-"""The series that a recurrence reads: one time axis, flags, masked frames set to zero, shifts.
+"""The series that a recurrence reads: one time axis, flags, shifts, and what stands in a masked frame.
 
 A shift without an ``init`` shortens the range of all series.  What a masked frame holds is read by nobody, a flag of a
-reset least of all.
+reset least of all: in its place stands a valid frame of the batch, the same for all series, because a density need not be
+finite at 0 (a Weibull, a flow with a logarithm), and a gradient of infinity times 0 would be NaN.  A shift with an
+``init`` and a function of the whole series read 0 there.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class Series:
 
     Args:
         axis: the time that the loop visits.
-        series: the series by name, masked frames 0.
+        series: the series by name, masked frames filled.
         lags: the shifted series by name; the unshifted source of one with an ``init``.
         mask, first: the flags.
         valid: where every shift without ``init`` reads a valid frame of the same sequence; None if there is no such shift.
@@ -76,10 +78,12 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
         return Series(Axis("time", r.steps), {}, {}, steps=r.steps)
     axis, slots = read_as_series(builder, found)
     mask, first = (None if n is None else builder.point(rules.as_flag, slots[n], label=n) for n in (mask_var, r.reset_var))
-    values = {n: s for n, s in slots.items() if n in r.series_var or any(n == source for source, _ in r.lags.values())}
+    values = {n: s for n, s in slots.items() if n in r.series_var}
+    lags = {n: slots[s] for n, (s, _) in r.lags.items()}
     if mask is not None:
-        values = {n: builder.point(rules.blank, mask, s, label=n) for n, s in values.items()}
-    read = Series(axis, values, {n: values[s] for n, (s, _) in r.lags.items()}, mask, first, steps=r.steps)
+        values = {n: builder.point(rules.blank if n in flags else fill, mask, s, label=n) for n, s in values.items()}
+        lags = {n: builder.point(rules.blank if n in r.init else fill, mask, s, label=n) for n, s in lags.items()}
+    read = Series(axis, values, lags, mask, first, steps=r.steps)
     free = {n: k for n, (_, k) in r.lags.items() if n not in r.init}
     low, high = max([0, *(-k for k in free.values())]), max([0, *free.values()])
     if low or high:
@@ -90,8 +94,21 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
             read.begin = None  # frames that are left out by ``steps`` are not the loop's
         else:
             read.end = None
-    read.series = {n: s for n, s in read.series.items() if n in r.series_var}
     return read
+
+
+def fill(mask: Tensor, x: Tensor) -> Tensor:
+    """``x`` with the first valid frame of the batch in the place of all masked ones; 0.5 where there is none."""
+    valid = mask.expand(x.shape[: mask.ndim])
+    flat = valid.flatten()
+    row = x.detach().flatten(0, mask.ndim - 1).index_select(0, flat.to(torch.uint8).argmax(0, keepdim=True))
+    half = torch.full((), 0.5, device=x.device).to(x.dtype)
+    return torch.where(rules.lift(valid, x), x, torch.where(flat.any(), row[0], half))
+
+
+def blank_filled(builder: Builder, slot: Slot) -> Slot:
+    """A series with 0 in its masked frames, for a function of the whole series."""
+    return builder.point(rules.blank, *slot.step.args, label=slot.label) if slot.step.fn is fill else slot
 
 
 def _shift(read: Series, builder: Builder, free: Mapping[str, int], low: int, high: int, reverse: bool) -> None:
