@@ -26,7 +26,8 @@ class Scan(Distribution):
         dists: the step: a distribution or a product.
         series_var, update_value, steps, init, start, reset_var, mask_var, lags, timestep_var, reverse, fission: see
             :class:`pixyz.distributions.recurrence.Recurrence`.
-        path: ``{"h_all": "h_prev"}``: a name for all values of a carried variable, start included, ``[T + 1, ...]``.
+        path: ``{"h_all": "h_prev"}``: a name for all values of a carried variable in the order of time, start included (the
+            first one; the last one if ``reverse``), ``[T + 1, ...]``; what a reset puts in their place is not among them.
         grad: False draws without any gradient (REINFORCE; the same as ``.detach()``).
 
     >>> import torch
@@ -124,10 +125,11 @@ class Scan(Distribution):
         for name, carried in self.path.items():
             outs = next(c.out for c in step.loop.carries if c.name == carried)
             assert outs is not None
+            join, before = (rules.cat_path_back, rules.but_first) if r.reverse else (rules.cat_path, rules.but_last)
             args = [step.starts[carried], outs]
-            values[name] = path = builder.series(rules.cat_path, args, [(name, whole)], step.axis, name, key=whole)[0]
-            if not r.reverse:  # what was carried in is a view of the path: nothing is stacked twice
-                values[carried] = builder.series(rules.but_last, [path], [(carried, step.axis)], whole, carried, key=None)[0]
+            values[name] = path = builder.series(join, args, [(name, whole)], step.axis, name, key=whole)[0]
+            if r.reset_var is None:  # what was carried in is a view of the path: nothing is stacked twice
+                values[carried] = builder.series(before, [path], [(carried, step.axis)], whole, carried, key=None)[0]
         if not self.grad:
             values = {n: s if n in step.series else builder.detach(s) for n, s in values.items()}
         drawn = Drawn(values)

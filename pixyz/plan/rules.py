@@ -268,9 +268,19 @@ def cat_path(start: Tensor, outs: Tensor) -> tuple[Tensor]:
     return (torch.cat([start.unsqueeze(0), outs]),)
 
 
+def cat_path_back(start: Tensor, outs: Tensor) -> tuple[Tensor]:
+    """The same for a loop that goes backward: its start comes last."""
+    return (torch.cat([outs, start.unsqueeze(0)]),)
+
+
 def but_last(x: Tensor) -> tuple[Tensor]:
     """All values but the last: ``[H, N, ...]``."""
     return (x[:-1],)
+
+
+def but_first(x: Tensor) -> tuple[Tensor]:
+    """All values but the first: ``[H, N, ...]``."""
+    return (x[1:],)
 
 
 def last(x: Tensor) -> tuple[Tensor]:

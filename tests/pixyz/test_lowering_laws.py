@@ -232,16 +232,19 @@ def test_no_network_sees_what_a_masked_frame_holds(shift: int, masked: slice) ->
     assert value.isfinite().all()
 
 
-@broken("the carried-in value is read off the path, which knows no reset")
-def test_a_named_path_changes_nothing_else() -> None:
+@pytest.mark.parametrize("reset", ["first", None])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_named_path_changes_nothing_else(reset: str | None, reverse: bool) -> None:
     first = torch.zeros(T, B)
     first[2, 1] = 1
     f, x = Function("h", ["h_prev", "x"]), {"x": series(), "first": first}
-    scans = [Scan(f, reset_var="first", path=path, **carried()) for path in ({}, {"all": "h_prev"})]  # type: ignore[arg-type]
+    scans = [
+        Scan(f, reset_var=reset, reverse=reverse, path=path, **carried())  # type: ignore[arg-type]
+        for path in ({}, {"all": "h_prev"})
+    ]
     torch.testing.assert_close(*(E(scan, Parameter("h_prev")).eval(x) for scan in scans))
 
 
-@broken("the start stands first in the path of a scan that goes backward, beside the value of the last step")
 def test_the_path_of_a_reversed_scan_is_in_the_order_of_time() -> None:
     scan = Scan(Sum(), reverse=True, path={"all": "h_prev"}, **carried())  # type: ignore[arg-type]
     found = scan.sample({"x": torch.ones(T, 1, D, dtype=torch.float64)})
