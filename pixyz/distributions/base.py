@@ -222,7 +222,7 @@ class Distribution(Structured):
             sample_mean: the mean instead of a draw.
 
         Returns:
-            A dict of variables, each ``[*sample_shape, B, ...]``.
+            A dict of variables, each ``[*sample_shape, B, ...]``, of series ``[T, *sample_shape, B, ...]``.
         """
         values = self._sample_values(x_dict, batch_n)
         shape = tuple(int(n) for n in sample_shape)
@@ -315,6 +315,9 @@ class Distribution(Structured):
     def has_reparam(self) -> bool:
         """Whether samples have pathwise gradients."""
         return True
+
+    over_time: ClassVar[bool] = False
+    """Whether it reads whole series, not one frame of them."""
 
     @property
     def is_random(self) -> bool:

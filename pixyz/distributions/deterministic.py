@@ -111,6 +111,8 @@ class SeriesFunction(Deterministic):
     tensor([1., 2., 3.])
     """
 
+    over_time = True
+
     def __init__(
         self, var: VarSpec, cond_var: VarSpec, name: str = "f", like: Mapping[str, str | None] | None = None,
         series_var: VarSpec = (), optional_var: VarSpec = (),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pixyz.plan import Scope, Slot
@@ -9,6 +11,29 @@ from pixyz.types import PixyzError, VariableError
 
 if TYPE_CHECKING:
     from pixyz.distributions.base import Distribution
+
+
+class Path(dict[str, tuple[Hashable, Slot]]):
+    """What a loop has drawn: variable -> (who drew it, the slot).
+
+    ``whole`` holds all that a distribution brought by its identity: a Scan has further series and masks.
+    """
+
+    whole: dict[Hashable, dict[str, Slot]]
+
+    def __init__(self, other: Mapping[str, tuple[Hashable, Slot]] = MappingProxyType({})) -> None:
+        super().__init__(other)
+        self.whole = dict(getattr(other, "whole", {}))
+
+
+def unshadowed(path: Mapping[str, tuple[Hashable, Slot]], bound: set[str]) -> Path:
+    """The path as a loop inside it sees it, whose step binds some names anew."""
+    found = Path(path)
+    for name, (identity, _) in path.items():
+        assert isinstance(identity, tuple)
+        if name in bound or bound & set(identity[2]):
+            del found[name]
+    return found
 
 
 def on_path(p: Distribution, scope: Scope, reparam: bool = True) -> dict[str, Slot] | None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution
+from pixyz.distributions.path import unshadowed
 from pixyz.distributions.series import read_series
 from pixyz.plan import Axis, Builder, Loop, Scope, Slot, rules
 from pixyz.plan.graph import order_axes
@@ -109,13 +110,13 @@ class Step:
 
 
 def open_step(
-    r: Recurrence, builder: Builder, scope: Scope, shapes: Mapping[str, torch.Size], particles: tuple[Axis, ...],
+    r: Recurrence, builder: Builder, scope: Scope, factors: Sequence[Distribution], particles: tuple[Axis, ...],
     label: str, slices: Callable[[Builder, Scope], dict[str, Slot]] | None = None, reads: Sequence[str] = (),
 ) -> Step:
     """Lower everything that comes before the step: series, flags, lags, carried values.
 
     Args:
-        shapes: the declared feature shapes of the variables that the step draws.
+        factors: what the step draws, all of it or what it carries on.
         particles: leading dimensions of the carried values.
         slices: makes further series (a ``slice_step``).
         reads: variables around the recurrence that the step reads: they give the batch size where no series does.
@@ -138,10 +139,13 @@ def open_step(
         like = like or next(iter(made.values()))
     if like is None and any(c in r.init for c in r.carried):
         like = next((s for s in map(scope.lookup, reads) if s.batch == "full"), None)
-    starts, inits = _starts(r, builder, scope, shapes, particles, like, raw.begin)
+    shapes = {v: f.features_shape for f in factors for v in f.var if len(f.features_shape)}
+    wide = {*particles, *_outer_axes(r, scope, factors, series, axis)}
+    starts, inits = _starts(r, builder, scope, shapes, wide, like, raw.begin)
     loop = builder.open_loop(axis, reverse=r.reverse, fission=r.fission, label=label)
     carries, held = {}, {}
     inner = scope.child(series)
+    inner.path = unshadowed(scope.path, {*series, *r.carried, *(v for f in factors for v in f.var)})
     with builder.body(loop):
         for name, slot in starts.items():
             carries[name] = builder.carry(loop, name, slot)
@@ -220,7 +224,7 @@ def _reset(builder: Builder, first: Slot, value: Slot, init: Slot | None, name: 
 
 
 def _starts(
-    r: Recurrence, builder: Builder, scope: Scope, shapes: Mapping[str, torch.Size], particles: tuple[Axis, ...],
+    r: Recurrence, builder: Builder, scope: Scope, shapes: Mapping[str, torch.Size], wide: set[Axis],
     like: Slot | None, begin: Slot | None,
 ) -> tuple[dict[str, Slot], dict[str, Slot | None]]:
     starts: dict[str, Slot] = {}
@@ -237,14 +241,32 @@ def _starts(
             inits[prev] = _init_slot(r, builder, scope, prev, shapes.get(name), like)
         if given and begin is not None:
             starts[prev] = _reset(builder, begin, starts[prev], inits[prev], prev)
-    axes: set[Axis] = set(particles)
-    for slot in starts.values():
-        axes |= set(slot.axes)
-    ordered = tuple(sorted(axes, key=lambda a: (a.kind != "time", -a.number)))
+    ordered = order_axes(wide.union(*(slot.axes for slot in starts.values())))
     full = like or next((s for s in starts.values() if s.batch == "full"), None)
     if full is not None:
         starts = {n: builder.expand(s, full, ordered) for n, s in starts.items()}
     return starts, inits
+
+
+def _outer_axes(
+    r: Recurrence, scope: Scope, factors: Sequence[Distribution], series: Mapping[str, Slot], axis: Axis
+) -> set[Axis]:
+    """The axes (particles, an outer time) that carried values get from what the step reads: their starts need them too."""
+    owner = {v: f for f in factors for v in f.var}
+    found: set[Axis] = set()
+    seen: set[str] = set()
+    stack = [(name, False) for name in r.update]
+    while stack:
+        name, whole = stack.pop()
+        if name in r.carried or name in seen:
+            continue
+        seen.add(name)
+        if name in owner and (name in r.update or name not in series):
+            stack += [(c, owner[name].atom.over_time) for c in owner[name].cond_var]
+        elif name in series or scope.bound(name):
+            axes = (series[name] if name in series else scope.lookup(name)).axes
+            found |= {a for a in axes if a.family is not axis.family and not (whole and a.kind == "time")}
+    return found
 
 
 def _first_value(

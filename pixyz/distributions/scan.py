@@ -7,6 +7,7 @@ from typing import Any
 
 from pixyz import latex
 from pixyz.distributions.base import Distribution
+from pixyz.distributions.path import Path, on_path
 from pixyz.distributions.product import Drawn
 from pixyz.distributions.recurrence import Recurrence, as_series, close_step, open_step
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
@@ -18,9 +19,9 @@ class Scan(Distribution):
 
     A filter over data, a recurrent network that reads backward (``reverse=True``), imagination without data
     (``steps=H``) and ragged batches (``mask_var``) are this one class.  What it draws is a series ``[T, B, ...]``;
-    so are its series, its lags and its carried-in values, which expressions under ``E(scan, ...)`` may read too.
-    In a masked frame a series holds a valid frame of the batch, so that no density is taken where it is not finite; a
-    :class:`SeriesFunction` reads 0 there.
+    with ``sample_shape=[K]`` it is ``[T, K, B, ...]``.  Its series, its lags and its carried-in values are series that
+    expressions under ``E(scan, ...)`` may read too.  In a masked frame a series holds a valid frame of the batch, so that
+    no density is taken where it is not finite; a :class:`SeriesFunction` reads 0 there.
 
     Args:
         dists: the step: a distribution or a product.
@@ -41,6 +42,8 @@ class Scan(Distribution):
     >>> path.sample({"z_prev": torch.zeros(4, 2)}, sample_mean=True)["z"][:, 0, 0]
     tensor([1., 2., 3.])
     """
+
+    over_time = True
 
     def __init__(
         self, dists: Distribution, series_var: VarSpec = (), update_value: Mapping[str, str | Sequence[str]] | None = None,
@@ -81,6 +84,10 @@ class Scan(Distribution):
         return "Scan"
 
     @property
+    def is_random(self) -> bool:
+        return any(factor.is_random for factor in self.dists.factors())
+
+    @property
     def prob_text(self) -> str:
         if len({f.name for f in self.dists.factors()}) > 1:
             return self.prob_factorized_text
@@ -111,9 +118,11 @@ class Scan(Distribution):
     def lower_sample(
         self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
     ) -> dict[str, Slot]:
+        found = on_path(self, scope, reparam)
+        if found is not None:
+            return scope.path.whole.get(self.identity(), found) if isinstance(scope.path, Path) else found
         r = self.recurrence
-        shapes = {v: f.features_shape for f in self.dists.factors() for v in f.var if len(f.features_shape)}
-        step = open_step(r, builder, scope, shapes, particles, self.prob_text, reads=self.constant)
+        step = open_step(r, builder, scope, self.dists.factors(), particles, self.prob_text, reads=self.constant)
         with builder.body(step.loop):
             step.scope.values.update(
                 self.dists.lower_sample(builder, step.scope, reparam=reparam, particles=particles, mean=mean)

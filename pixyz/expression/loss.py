@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pixyz import latex
 from pixyz.expression.node import Expression
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan.masks import valid_rows
 from pixyz.types import PixyzError
 
 if TYPE_CHECKING:
@@ -347,10 +348,12 @@ class _Reduction(LossSelfOperator):
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         arg = self.loss1.lower(builder, scope)
         axes = [a for a in arg.axes if a not in scope.keep]
-        masks = [m for a, m in scope.masks.items() if a in arg.axes and arg.batch == "full"]
-        if type(self).reduction is rules.reduce_mean and (mean := builder.mean_of_sums(arg, self.word)) is not None:
-            return mean
-        return builder.reduce(type(self).reduction, arg, axes, batch=True, label=self.word, mask=masks[0] if masks else None)
+        mask = valid_rows(builder, scope, arg.axes) if arg.batch == "full" else None
+        if mask is None and type(self).reduction is rules.reduce_mean:
+            mean = builder.mean_of_sums(arg, self.word)
+            if mean is not None:
+                return mean
+        return builder.reduce(type(self).reduction, arg, axes, batch=True, label=self.word, mask=mask)
 
 
 class BatchMean(_Reduction):

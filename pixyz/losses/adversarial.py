@@ -20,6 +20,7 @@ from pixyz.expression import Loss
 from pixyz.losses.optimizer import make_optimizer
 from pixyz.losses.sampled import SampledDivergence
 from pixyz.plan import Builder, Scope, Slot, rules
+from pixyz.plan.masks import valid_rows
 from pixyz.types import PixyzError
 
 if TYPE_CHECKING:
@@ -129,8 +130,7 @@ class AdversarialLoss(SampledDivergence):
     def _term(self, builder: Builder, scope: Scope, judged: Slot, term: Term) -> Slot:
         value = builder.point(term, judged, label=self.d.prob_text)
         axes = [a for a in value.axes if a not in scope.keep]
-        masks = [m for a, m in scope.masks.items() if a in value.axes]
-        mask = masks[0] if masks and value.batch == "full" else None
+        mask = valid_rows(builder, scope, value.axes) if value.batch == "full" else None
         return builder.reduce(rules.reduce_mean, value, axes, batch=True, label="mean", mask=mask)
 
     # ---------------------------------------------------------------- training the critic

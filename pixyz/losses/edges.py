@@ -16,6 +16,7 @@ from pixyz.distributions.base import Distribution
 from pixyz.distributions.recurrence import Step, as_series
 from pixyz.expression import Expectation, Loss, walk
 from pixyz.plan import Builder, Scope, Slot, rules
+from pixyz.plan.masks import ROWS
 
 Edge = Literal["first", "last"]
 
@@ -45,6 +46,9 @@ class EdgeScope(Scope):
             v: (identity, self._at_edge(slot)) for v, (identity, slot) in step.scope.path.items() if v in drawn
         }
         self.path = {**outer.path, **found}
+        if step.mask is not None:
+            label = "sequences with a valid frame"
+            self.masks[ROWS] = builder.series(any_frame, [step.mask], [(label, None)], step.axis, label, key=None)[0]
 
     def lookup(self, name: str) -> Slot:
         """The value at the edge; what is no value of the step is looked up around the loop."""
@@ -59,6 +63,8 @@ class EdgeScope(Scope):
         if slot.axes == () and slot.batch == "none":
             return slot  # a number
         series = as_series(self.builder, self.step, slot)
+        if self.step.mask is not None and series.batch != "full":  # the number of the step: each sequence has its own edge
+            series = self.builder.expand(series, self.step.mask, series.axes)
         args = [series] if self.step.mask is None else [series, self.step.mask]
         label = f"{self.pick.label} of {slot.label}"
         return self.builder.series(self.pick, args, [(label, None)], self.step.axis, label, key=("edge", self.pick))[0]
@@ -118,6 +124,11 @@ class Put:
         return hash((Put, self.begin, self.add))
 
 
+def any_frame(mask: Tensor) -> tuple[Tensor]:
+    """Whether a sequence has a valid frame, ``[B]``."""
+    return (mask.any(0),)
+
+
 def edge_frame(mask: Tensor, begin: bool) -> Tensor:
     """The number of the first or the last valid frame, ``[B]``; 0 where there is none."""
     valid = mask != 0
@@ -133,6 +144,8 @@ def put_edge(builder: Builder, outer: Scope, step: Step, value: Slot, loss: Loss
     found = loss.lower(builder, scope)
     found = builder.reduce(rules.reduce_mean, found, scope.particles, batch=False, label="mean over samples")
     series = as_series(builder, step, value)
+    if step.mask is not None and series.batch != "full":
+        series = builder.point(rules.blank, step.mask, builder.expand(series, step.mask, series.axes), label="valid frames")
     put = Put(scope.pick.begin, edge == "last")
     args = [series, found] if step.mask is None else [series, found, step.mask]
     label = f"with the {edge} step"

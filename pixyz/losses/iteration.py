@@ -11,6 +11,7 @@ from pixyz import latex
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.deterministic import Deterministic
 from pixyz.distributions.graph import children_first
+from pixyz.distributions.path import Path
 from pixyz.distributions.recurrence import Recurrence, Step, as_series, close_step, open_step
 from pixyz.expression import Expectation, Loss, LossLike, as_loss, walk
 from pixyz.losses.edges import put_edge
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 class IterativeLoss(Loss):
     r"""The sum of a step's objective over time, :math:`\sum_{t} L_t(x_t, z_t, z_{t-1})` (Suzuki et al. 2023, Fig. 9).
 
-    A carried variable, and what it is drawn from, is drawn once in a step; every term of the step sees that draw.
+    A carried variable, and what it is drawn from, is drawn once in a step; every term of the step sees that draw.  The
+    ``sample_shape`` of an expectation over it is the number of particles that are carried; other expectations over it need
+    not name it, and may not name another.
     The time loop is split: only what the carried values need stays in it.
 
     Args:
@@ -121,9 +124,8 @@ class IterativeLoss(Loss):
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         r = self.recurrence
         factors, particles = self._path()
-        shapes = {v: f.features_shape for f in factors for v in f.var if len(f.features_shape)}
         slices = None if self.slice_step is None else self._slices
-        step = open_step(r, builder, scope, shapes, particles, self.loss_text_short(), slices)
+        step = open_step(r, builder, scope, factors, particles, self.loss_text_short(), slices)
         step.scope.particles = particles
         with builder.body(step.loop):
             self._draw_path(builder, step, factors, particles)
@@ -147,7 +149,7 @@ class IterativeLoss(Loss):
     def _path(self) -> tuple[list[Distribution], tuple[Axis, ...]]:
         """The factors that draw carried variables and their ancestors, parents first."""
         owner: dict[str, Distribution] = {}
-        shapes: dict[int, tuple[int, ...]] = {}
+        shapes: dict[int, dict[tuple[int, ...], None]] = {}
         clash: dict[str, Distribution] = {}
         edges = [loss for loss in (self.first_step, self.last_step) if loss is not None]
         for root in (self.step_loss, *self.term_losses, *edges):
@@ -159,7 +161,8 @@ class IterativeLoss(Loss):
                         if v in owner and owner[v].identity() != factor.identity():
                             clash[v] = factor
                         owner.setdefault(v, factor)
-                        shapes[id(owner[v])] = max(shapes.get(id(owner[v]), ()), node.sample_shape)
+                        if node.sample_shape:
+                            shapes.setdefault(id(owner[v]), {})[node.sample_shape] = None
         known = {*self.recurrence.series_var, *self.recurrence.carried, *self.recurrence.lags}
         needed: list[Distribution] = []
         stack = [v for v in self.recurrence.update if v in owner]
@@ -173,15 +176,22 @@ class IterativeLoss(Loss):
             if owner[v] not in needed:
                 needed.append(owner[v])
                 stack += [c for c in owner[v].cond_var if c in owner and c not in known]
-        sizes = max([shapes.get(id(f), ()) for f in needed], default=())
-        return children_first(needed)[::-1], tuple(Axis("particle", n) for n in sizes)
+        sizes = list({size: None for f in needed for size in shapes.get(id(f), ())}) or [()]
+        if len(sizes) > 1:
+            drawn = [f.prob_text for f in needed]
+            raise PixyzError(
+                f"{', '.join(drawn)}: drawn once in a step, along one path, but expectations over it ask for the sample shapes "
+                f"{' and '.join(str(list(s)) for s in sizes)}; give them one sample_shape, or leave it out in all but one"
+            )
+        return children_first(needed)[::-1], tuple(Axis("particle", n) for n in sizes[0])
 
     @staticmethod
     def _draw_path(builder: Builder, step: Step, factors: Sequence[Distribution], particles: tuple[Axis, ...]) -> None:
-        path = dict(step.scope.path)
-        step.scope.path = {}
+        path = Path(step.scope.path)
+        step.scope.path = Path()
         for factor in factors:
             found = factor.lower_sample(builder, step.scope, particles=particles)
+            path.whole[factor.identity()] = found
             for v in factor.var:
                 step.scope.values[v] = found[v]
                 path[v] = (factor.identity(), found[v])

@@ -13,6 +13,7 @@ from pixyz.distributions.base import Distribution
 from pixyz.losses.sampled import SampledDivergence
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
+from pixyz.plan.masks import valid_rows
 from pixyz.types import PixyzError, ShapeError, VariableError
 
 if TYPE_CHECKING:
@@ -67,13 +68,13 @@ class MMD(SampledDivergence):
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         name = self.p.var[0]
         x, y = (builder.features(flat_features, drawn[name], name) for drawn in self.lower_draws(builder, scope, self.p, self.q))
-        masks = [m for a, m in scope.masks.items() if a in {*x.axes, *y.axes}]
-        if masks:
-            x, y = (builder.point(with_flag, s, masks[0], label=name) for s in (x, y))
+        mask = valid_rows(builder, scope, [*x.axes, *y.axes])
+        if mask is not None:
+            x, y = (builder.point(with_flag, s, mask, label=name) for s in (x, y))
         axes = order_axes({*x.axes, *y.axes})
         if axes != x.axes:
             x = builder.expand(x, x, axes)
-        every = _Estimate(self, bool(masks))
+        every = _Estimate(self, mask is not None)
         return builder.reduce(every, x, [a for a in axes if a not in scope.keep], batch=True, label="MMD", mask=y)
 
     def estimate(self, x: Tensor, y: Tensor) -> Tensor:

@@ -113,6 +113,7 @@ def _upstream(step: Step, stop: set[Step], deps: Callable[[Step], list[Step]]) -
 def _cores(loop: Loop, carries: list[Carry], deps: Callable[[Step], list[Step]]) -> list[Block]:
     """One block for each cycle of carries; the others become shifted series."""
     entry = {c.slot.step: i for i, c in enumerate(carries)}
+    deps = _in_one_step_around(loop, deps)
     stop = set(entry)
     above = [_upstream(_out(c).step, stop, deps) for c in carries]
     needs = [{entry[s] for s in up if s in entry} for up in above]
@@ -134,6 +135,16 @@ def _cores(loop: Loop, carries: list[Carry], deps: Callable[[Step], list[Step]])
     return blocks
 
 
+def _in_one_step_around(loop: Loop, deps: Callable[[Step], list[Step]]) -> Callable[[Step], list[Step]]:
+    """The dependencies within one step of the loops around ``loop``: what is carried into that step is given."""
+    given: set[Step] = set()
+    outer = loop.parent
+    while outer is not None:
+        given |= {c.slot.step for c in outer.carries}
+        outer = outer.parent
+    return lambda step: [] if step in given else deps(step)
+
+
 def _as_shift(loop: Loop, carry: Carry) -> None:
     step = carry.slot.step
     step.kind, step.fn = "shift", rules.shift_back if loop.reverse else rules.shift_in
@@ -147,11 +158,12 @@ def _whole_body(
         body = step.body
         while body is not None and body is not loop:
             body = body.parent
-        return body is loop and any(loop.axis in s.axes for s in step.outs) and step.kind not in ("input", "series", "shift")
+        whole = step.kind in ("input", "shift") or (step.kind == "series" and loop.axis in step.over)
+        return body is loop and any(loop.axis in s.axes for s in step.outs) and not whole
 
     core = {step for step in live if inside(step)} | {c.slot.step for c in carries}
     for step in live:
-        if step.kind == "series" and step.body is loop and any(d in core for d in deps(step)):
+        if step.kind == "series" and step.body is loop and loop.axis in step.over and any(d in core for d in deps(step)):
             raise PixyzError(f"{step.label}: a function over the whole series cannot be read inside its own loop")
     return [Block(loop, carries, core)] if core else []
 

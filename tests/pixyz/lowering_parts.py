@@ -1,0 +1,70 @@
+"""Networks and data of the laws of lowering; they see one batch dimension, always."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixyz.distributions import Deterministic, Normal
+from pixyz.losses import Loss
+
+D, B, T = 2, 3, 5
+
+
+class Net:
+    cond_var: list[str]
+
+    def begin(self, out: int) -> None:
+        self.net = nn.Linear(D * len(self.cond_var), out).double()
+
+    def all(self, given: dict[str, Tensor]) -> Tensor:
+        return self.net(torch.cat([given[c] for c in self.cond_var], 1))  # type: ignore[no-any-return]
+
+
+class Function(Net, Deterministic):
+    def __init__(self, var: str, cond: list[str]) -> None:
+        super().__init__(var, cond, name="f", features_shape=[D])
+        self.begin(D)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {self.var[0]: torch.tanh(self.all(given))}
+
+
+class Gauss(Net, Normal):
+    def __init__(self, var: str, cond: list[str], name: str = "p") -> None:
+        super().__init__(var=var, cond_var=cond, name=name, features_shape=[D])
+        self.begin(2 * D)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        loc, scale = self.all(given).chunk(2, 1)
+        return {"loc": loc, "scale": nn.functional.softplus(scale) + 0.1}
+
+
+class Sum(Deterministic):
+    """``h = h_prev + x``."""
+
+    def __init__(self) -> None:
+        super().__init__("h", ["h_prev", "x"], name="f", features_shape=[D])
+
+    def forward(self, h_prev: Tensor, x: Tensor) -> dict[str, Tensor]:
+        return {"h": h_prev + x}
+
+
+def series(seed: int = 0, *shape: int) -> Tensor:
+    return torch.randn(*(shape or (T, B, D)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def carried(name: str = "h") -> dict[str, object]:
+    zero = torch.zeros(D, dtype=torch.float64)
+    return {"series_var": "x", "update_value": {name: f"{name}_prev"}, "init": {f"{name}_prev": zero}}
+
+
+def seeded(loss: Loss, x: dict[str, object]) -> Tensor:
+    torch.manual_seed(0)
+    return loss.eval(x)  # type: ignore[no-any-return]
+
+
+def broken(reason: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=reason)
+
+
+forms = pytest.mark.parametrize("fission", [True, False])
