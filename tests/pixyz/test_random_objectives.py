@@ -1,8 +1,8 @@
 """Random step objectives with draws against a loop written by hand, in every form that a plan has.
 
-Masks, resets, lags, several carries, first and last steps, both directions, nested expectations, particles, draws on and
-off the path; split or whole, in chunks or not, shared or not.  Noise depends on its shape alone here, so that the order in
-which it is drawn does not matter.
+Masks over NaN, resets, lags with and without an init, several carries, first and last steps, both directions, nested
+expectations, particles, draws on and off the path; split or whole, in chunks or not, shared or not.  Noise depends on its
+shape alone here, so that the order in which it is drawn does not matter.
 """
 
 import os
@@ -119,8 +119,8 @@ class World:
             self._add_term()
         self.averaged = self._log_prob(self.names) if draw.random() < 0.3 else None
         edge = [*self.carried, *self.path()]
-        self.first_step = self._log_prob(edge) if draw.random() < 0.3 else None
-        self.last_step = self._log_prob(edge) if draw.random() < 0.3 else None
+        self.first_step = self._edge(edge) if draw.random() < 0.3 else None
+        self.last_step = self._edge(edge) if draw.random() < 0.3 else None
         self.reduction = draw.choice([None, "sum", "frame"])
 
     def _make_lags(self) -> None:
@@ -201,6 +201,10 @@ class World:
     def _log_prob(self, pool: list[str]) -> tuple[Loss, Callable[[Now], Tensor]]:
         p = self._gauss(self.draw.choice(self.series), pool)
         return LogProb(p), lambda now: normal(p, now).log_prob(now[p.var[0]]).sum(-1)
+
+    def _edge(self, pool: list[str]) -> tuple[Loss, Callable[[Now], Tensor]]:
+        loss, value = self._log_prob(pool)
+        return (loss * Parameter("t"), _times(value, "t")) if self.clock else (loss, value)
 
     def _add_term(self) -> None:
         pool = [*self.names, *self.carried, *self.lags]
