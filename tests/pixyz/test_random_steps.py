@@ -133,6 +133,10 @@ class World:
         found = [w for m in modules for w in m.parameters()]
         return found + [v for v in self.init.values() if isinstance(v, nn.Parameter)]
 
+    def filled(self, name: str) -> Tensor:
+        """What stands in a masked frame: the first valid one of the batch."""
+        return self.data[name][0, 0] if self.mask is None else self.data[name][self.mask][0]
+
     def by_hand(self) -> tuple[Tensor, dict[str, Tensor]]:
         """The value of each step, ``[T, B]``, and all drawn series."""
         def start(prev: str) -> Tensor:
@@ -145,7 +149,7 @@ class World:
         drawn: dict[str, dict[int, Tensor]] = {n.var[0]: {} for n in self.nodes}
         for t in range(self.steps)[:: -1 if self.reverse else 1]:
             valid = torch.ones(B, dtype=torch.bool) if self.mask is None else self.mask[t]
-            now = {n: torch.where(valid[:, None], self.data[n][t], 0.0) for n in self.series}
+            now = {n: torch.where(valid[:, None], self.data[n][t], self.filled(n)) for n in self.series}
             now |= {n: v for n, v in self.data.items() if n == "c"}
             for prev, value in carry.items():
                 now[prev] = value if self.first is None else torch.where(self.first[t][:, None], start(prev), value)
