@@ -96,7 +96,9 @@ class Emitter(Layouts):
         for slot, name, keep in stacked:
             out = self._name("v", slot.label or slot.step.label)
             order = f"{name}[::-1]" if block.loop.reverse else name
-            self._line(frame, f"{out} = torch.stack({order})", slot.step, slot.label or slot.step.label)
+            at = frame.axes(slot).index(axis)
+            call = f"torch.stack({order}, {at})" if at else f"torch.stack({order})"
+            self._line(frame, f"{out} = {call}", slot.step, slot.label or slot.step.label)
             frame.memo[slot, keep + 1] = out
         if stacked:
             frame.lines.append(Line(f"del {', '.join(name for _, name, _ in stacked)}", grad))
@@ -108,7 +110,11 @@ class Emitter(Layouts):
         for slot in step.outs:
             used = self._users.get(slot, set())
             if slot in self.outputs or any(user not in block.core for user in used):
-                keep = next(k for (s, k) in inner.memo if s is slot)
+                at = frame.axes(slot).index(block.loop.axis)  # axes in front of the loop's must not be merged with later ones
+                keep = next((k for (s, k) in inner.memo if s is slot and k >= at), -1)
+                if keep < 0:
+                    keep = len(inner.axes(slot))
+                    self._shaped(slot, inner)
                 name = self._name("l")
                 if not inner.chunked:
                     self._line(frame, f"{name} = []", step)
@@ -148,8 +154,10 @@ class Emitter(Layouts):
         outs = [self._name(prefix, slot.label or slot.step.label) for slot, _, _ in stacked]
         for (slot, _, keep), out in zip(stacked, outs, strict=True):
             frame.memo[slot, keep + 1] = out
+        inside = [(out, frame.axes(slot).index(block.loop.axis)) for (slot, _, _), out in zip(stacked, outs, strict=True)]
         call = f"{name}({length}, ({listed(starts)}), ({listed(inner.series.values())}), ({listed(constants)}))"
         frame.lines.append(Line(f"{listed(outs)}= {call}", grad, comment=f"{block.loop.label}, compiled"))
+        frame.lines += [Line(f"{out} = {out}.movedim(0, {at})", grad) for out, at in inside if at]
 
     # ---------------------------------------------------------------- one method a kind of step
 

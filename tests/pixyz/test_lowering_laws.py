@@ -88,7 +88,6 @@ def test_the_rows_that_a_divergence_of_samples_compares_are_those_of_a_step(fiss
         torch.testing.assert_close(found, value)
 
 
-@broken("the whole loop stacks its own axis in front of an inner one")
 @pytest.mark.parametrize("reduction", [None, "sum", "frame"])
 @pytest.mark.parametrize("steps", [2, T])
 def test_a_series_within_a_step_has_one_layout_in_both_forms(reduction: str | None, steps: int) -> None:
@@ -133,7 +132,6 @@ def two_shifts() -> tuple[IterativeLoss, dict[str, object]]:
     return loss, {"x": series()}
 
 
-@broken("noise is drawn in another order in the whole loop, and check() raises without a reason")
 @pytest.mark.parametrize("make", [late_start, two_shifts])
 def test_one_seed_gives_one_result_in_both_forms(make: Callable[[], tuple[IterativeLoss, dict[str, object]]]) -> None:
     loss, x = make()
@@ -308,7 +306,6 @@ def test_a_density_with_batch_normalisation_stays_in_the_loop() -> None:
     assert density.norm.num_batches_tracked == T
 
 
-@broken("only the loop that it was written in is kept whole")
 def test_a_step_that_stays_in_its_loop_stays_in_the_loops_around_it() -> None:
     rows: list[int] = []
 
