@@ -25,9 +25,14 @@ from pixyz.plan.random import random_states, restore_random_states
 
 @dataclass
 class Noise:
-    """Base noise of one site in the loop: how it is drawn."""
+    """Base noise of one site in the loop: how it is drawn, and the dimension that the steps have in the draw."""
 
     fn: Callable[..., Tensor]
+    dim: int = 0
+
+    def draw(self, length: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """The noise of ``length`` steps of ``shape``, ``[T, ...]``."""
+        return self.fn((*shape[: self.dim], length, *shape[self.dim :]), like).movedim(self.dim, 0)
 
 
 @dataclass
@@ -138,7 +143,7 @@ class ChunkedLoop:
             with torch.no_grad():
                 self._shapes[key] = self.probe(*carries, *((x[0],) for x in series), *constants)
             restore_random_states(states)
-        return [site.fn((length, *shape), like) for site, (shape, like) in zip(self.noise, self._shapes[key], strict=True)]
+        return [site.draw(length, shape, like) for site, (shape, like) in zip(self.noise, self._shapes[key], strict=True)]
 
 
 def note(found: list[tuple[tuple[int, ...], Tensor]], fn: Callable[..., Tensor], shape: Sequence[int], like: Tensor) -> Any:

@@ -99,16 +99,19 @@ def test_a_series_within_a_step_has_one_layout_in_both_forms(reduction: str | No
     torch.testing.assert_close(*found)
 
 
-@broken("a loop inside a step draws for each outer step by itself in the whole form")
-def test_one_seed_gives_one_result_where_loops_nest() -> None:
+@pytest.mark.parametrize("samples", [1, 2])
+def test_one_seed_gives_one_result_where_loops_nest(samples: int) -> None:
     z, u, x = Gauss("z", ["z_prev", "x"], "q"), Gauss("u", ["u_prev", "z"]), {"x": series()}
+    on_u, on_z = Gauss("a", ["u"], "r"), Gauss("w", ["z"], "s")
     found = []
-    for fission in (True, False):
-        inner = IterativeLoss(
-            E(u, Parameter("u")), max_iter=2, update_value={"u": "u_prev"}, start={"u_prev": "z"}, fission=fission
-        )
-        found.append(seeded(IterativeLoss(E(z, inner), fission=fission, **carried("z")), x))  # type: ignore[arg-type]
-    torch.testing.assert_close(*found)
+    for outside, inside in [(True, True), (True, False), (False, True), (False, False)]:
+        step = E(u, LogProb(u) + E(on_u, LogProb(on_u), sample_shape=[samples]))
+        inner = IterativeLoss(step, max_iter=2, update_value={"u": "u_prev"}, start={"u_prev": "z"}, fission=inside)
+        outer = E(z, E(on_z, LogProb(on_z)) + inner, sample_shape=[samples])
+        found.append(seeded(IterativeLoss(outer, fission=outside, reduction=None, **carried("z")), x))  # type: ignore[arg-type]
+    assert found[0].std() > 0
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
 
 
 def late_start() -> tuple[IterativeLoss, dict[str, object]]:
