@@ -222,11 +222,14 @@ class Emitter(Layouts):
                 args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like or arg, frame)})")
         network: Any = step.fn
         keywords = getattr(network, "keywords", None)
-        if not keywords or self.options.chunk:
-            self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", 0)
-            return
+        named = bool(keywords) and not self.options.chunk
         name = self._fn(network)
-        self.networks[name] = network
+        probe = network.probe([a.batch != "none" for a in step.args], named) if self._moved(step, frame) else None
+        if probe is not None or named:
+            self.networks[name] = probe or network
+        if not named:
+            self._define(step, frame, f"{name}({', '.join(args)})", 0)
+            return
         call = f"{name}({', '.join(f'{k}={a}' for k, a in zip(keywords, args, strict=True))})"
         if len(step.outs) > 1:
             found = self._name("r")
@@ -235,6 +238,14 @@ class Emitter(Layouts):
         else:
             call += f"[{network.wanted[0]!r}]"
         self._define(step, frame, call, 0, packed=False)
+
+    @staticmethod
+    def _moved(step: Step, frame: Frame) -> bool:
+        """Whether a network has left a loop, and can be tried."""
+        body = step.body
+        while body is not None and (body.axis in frame.inside or not any(body.axis in s.axes for s in step.outs)):
+            body = body.parent
+        return body is not None and hasattr(step.fn, "probe")
 
     def _emit_features(self, step: Step, frame: Frame) -> None:
         keep = self._cheapest(step.args, frame, len(frame.axes(step.args[0])))
