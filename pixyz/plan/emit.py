@@ -143,7 +143,8 @@ class Emitter(Layouts):
             write([x for x in inner.lines if not x.probe], 2),
             write([Line(x.probe or x.text, x.grad) for x in inner.lines], 2),
         )
-        loop = chunk.ChunkedLoop(self.options, list(inner.noise.values()), block.loop.reverse)
+        numbers = frozenset(i for i, c in enumerate(constants) if c not in self._lengths.values())
+        loop = chunk.ChunkedLoop(self.options, list(inner.noise.values()), block.loop.reverse, numbers)
         name = self._fn(loop)
         names = [f"{name}_steps", f"{name}_step", f"{name}_shapes"]
         self._functions += text.function(names[0], self.options.chunk, block.loop.reverse)
