@@ -92,7 +92,7 @@ class Emitter(Layouts):
             return
         backward = f"range({length} - 1, -1, -1)" if block.loop.reverse else f"range({length})"
         grad = any(line.grad for line in inner.lines)
-        frame.lines.append(Line(f"for {index} in {backward}:", grad, inner.lines, block.loop.label))
+        frame.lines.append(Line(f"for {index} in {backward}:", grad, inner.lines, f"steps of {block.loop.label}" if block.loop.label else ""))
         for slot, name, keep in stacked:
             out = self._name("v", slot.label or slot.step.label)
             order = f"{name}[::-1]" if block.loop.reverse else name
@@ -122,10 +122,19 @@ class Emitter(Layouts):
                 stacked.append((slot, name, keep))
 
     def _may_chunk(self, block: Block) -> bool:
-        return bool(
-            self.options.chunk and not self.checked and block.carries
-            and not any(isinstance(i, Block) or i.pinned for i in block.items)
+        """Whether the loop is compiled; a note says why not where that was asked for."""
+        if not self.options.chunk:
+            return False
+        pinned = dict.fromkeys(f"{i.label} ({i.pinned})" for i in block.items if isinstance(i, Step) and i.pinned)
+        why = (
+            "values are checked one by one in debug mode" if self.checked
+            else "it carries nothing" if not block.carries
+            else "there is a loop inside it" if any(isinstance(i, Block) for i in block.items)
+            else f"it holds {'; '.join(pinned)}" if pinned else ""
         )
+        if why:
+            self.plan.notes.append(f"loop over {block.loop.axis!r} is not compiled: {why}")
+        return not why
 
     def _chunked(
         self, block: Block, inner: Frame, frame: Frame, starts: list[str], stacked: list[tuple[Slot, str, int]]
@@ -157,7 +166,7 @@ class Emitter(Layouts):
             frame.memo[slot, keep + 1] = out
         inside = [(out, frame.axes(slot).index(block.loop.axis)) for (slot, _, _), out in zip(stacked, outs, strict=True)]
         call = f"{name}({length}, ({listed(starts)}), ({listed(inner.series.values())}), ({listed(constants)}))"
-        frame.lines.append(Line(f"{listed(outs)}= {call}", grad, comment=f"{block.loop.label}, compiled"))
+        frame.lines.append(Line(f"{listed(outs)}= {call}", grad, comment=f"steps of {block.loop.label or block.loop.axis}, compiled"))
         frame.lines += [Line(f"{out} = {out}.movedim(0, {at})", grad) for out, at in inside if at]
 
     # ---------------------------------------------------------------- one method a kind of step
@@ -307,7 +316,7 @@ class Emitter(Layouts):
 
     def _note_length(self, axis: Axis, slot: Slot, frame: Frame) -> None:
         name = self._lengths[axis] = self._name("T")
-        self._line(frame, f"{name} = {self._get(slot, 1, frame)}.shape[0]", slot.step, f"steps of {slot.label}")
+        self._line(frame, f"{name} = {self._get(slot, 1, frame)}.shape[0]", slot.step, f"steps of {slot.label or slot.step.label}")
 
     def _emit_shift(self, step: Step, frame: Frame) -> None:
         start, out = step.args

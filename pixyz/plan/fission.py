@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pixyz.plan import rules
 from pixyz.plan.builder import Builder
 from pixyz.plan.graph import Axis, Carry, Loop, Slot, Step
+from pixyz.plan.labels import name_terms
 from pixyz.types import PixyzError
 
 
@@ -50,6 +51,7 @@ def schedule(builder: Builder, outputs: Iterable[Slot]) -> Schedule:
             raise PixyzError(f"nothing in the step draws what is carried on under {carry.name!r}")
     deps = _dependencies(carry_of)
     live = _reach(outs, deps)
+    name_terms(live)
     notes = list(builder.notes)
     carries = {loop: [c for c in loop.carries if c.slot.step in live] for loop in builder.loops}
     split = {loop: _cores(loop, carries[loop], deps) for loop in builder.loops}

@@ -3,6 +3,7 @@
 ``xfail`` marks a law that does not hold yet; it is strict, so a mark that is out of date fails.
 """
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import pixyz
 from pixyz.distributions import CustomProb, Deterministic, Distribution, Normal, Scan, SeriesFunction
 from pixyz.losses import MMD, REINFORCE, E, IterativeLoss, LogProb, Loss, Parameter
 from pixyz.types import PixyzError
@@ -237,7 +239,6 @@ def test_means_over_the_batch_at_an_edge_with_a_mask(edge: str) -> None:
     assert loss.eval(x).isfinite().all()
 
 
-@broken("repr() of a number of numpy is no Python")
 def test_a_number_of_numpy_is_a_number() -> None:
     p, x = Gauss("x", ["z"]), {"x": series(0, B, D), "z": series(1, B, D)}
     torch.testing.assert_close((LogProb(p) * np.float64(2.0)).eval(x), 2 * LogProb(p).eval(x))
@@ -351,3 +352,57 @@ def test_a_hook_that_comes_later_is_called_at_each_step_after_touch() -> None:
     loss.touch()
     loss.eval({"x": series()})
     assert len(calls) == T
+
+
+class Batched(Function):
+    """Keeps running statistics."""
+
+    def __init__(self, var: str, cond: list[str], name: str) -> None:
+        super().__init__(var, cond)
+        self._name = name
+        self.norm = nn.BatchNorm1d(D).double()
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {k: self.norm(v) for k, v in super().forward(**given).items()}
+
+
+def test_notes_give_every_reason_in_the_order_of_the_text() -> None:
+    joint = Function("h", ["h_prev", "x"]) * Batched("a", ["h"], "r") * Batched("b", ["a"], "s")
+    loss = IterativeLoss(E(joint, Parameter("b")), **carried())  # type: ignore[arg-type]
+    (note,) = loss.plan.notes
+    reasons = "r(a|h) (batch normalisation); s(b|a) (batch normalisation)"
+    assert note.endswith(f"is not split, all of its step stays in it: {reasons}")
+    assert loss.compile(chunk=2).plan.notes[1].endswith(f"is not compiled: it holds {reasons}")
+
+
+def test_notes_say_why_a_loop_is_not_compiled() -> None:
+    inner = Scan(Function("u", ["u_prev", "h"]), steps=2, update_value={"u": "u_prev"}, start={"u_prev": "h"}, fission=False)
+    nested = IterativeLoss(E(Function("h", ["h_prev", "x"]), E(inner, Parameter("u"))), fission=False, **carried())  # type: ignore[arg-type]
+    plain = IterativeLoss(E(Function("h", ["h_prev", "x"]), Parameter("h")), **carried())  # type: ignore[arg-type]
+    assert [n.split(": ")[1] for n in nested.compile(chunk=2).plan.notes] == ["there is a loop inside it"]
+    assert not plain.compile(chunk=2).plan.notes
+    with pixyz.debug():
+        assert [n.split(": ")[1] for n in plain.plan.notes] == ["values are checked one by one in debug mode"]
+
+
+# -------------------------------------------------------------------------------------------- the text
+
+
+def test_no_name_of_the_text_means_two_things() -> None:
+    q, x = Normal("z_0", loc=0.0, scale=1.0, features_shape=[D], name="q"), {"y": series(0, B, D).float()}
+    for n in range(12):
+        p = Gauss("y", ["z_0"], f"v{n}_z").float()
+        assert E(q, LogProb(p)).eval(x).shape == (B,)
+        assert E(p, LogProb(p)).eval({"z_0": x["y"]}).shape == (B,)
+
+
+def test_the_text_speaks_of_the_terms_of_the_formula() -> None:
+    p, r = Gauss("x", ["z"]), Gauss("y", ["z"], "r")
+    step = LogProb(p) - 2 * (LogProb(r) + Parameter("b"))
+    source = IterativeLoss(step, series_var=["x", "y", "z"]).plan.source
+    assert "# log p(x|z) - (log r(y|z) + b) * 2" in source or "# log p(x|z) - 2 * (log r(y|z) + b)" in source
+    assert "Loss" not in source and " f_0" not in source and not re.search(r"# (steps of )?$", source, re.MULTILINE)
+    long = LogProb(p)
+    for _ in range(40):
+        long = long + LogProb(r)
+    assert max(map(len, long.plan.source.splitlines())) < 200
