@@ -17,11 +17,11 @@ from pixyz import latex
 from pixyz.distributions.base import BATCH, Distribution
 from pixyz.distributions.families import Normal
 from pixyz.distributions.network import pinned_reason
-from pixyz.distributions.probe import Probe
 from pixyz.distributions.overrides import adopted
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params
 from pixyz.distributions.path import on_path
+from pixyz.distributions.probe import Probe
 from pixyz.distributions.views import constant_copy
 from pixyz.flows.flow import Condition, Flow, conditions
 from pixyz.flows.operations import Flatten

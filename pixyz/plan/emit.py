@@ -92,7 +92,8 @@ class Emitter(Layouts):
             return
         backward = f"range({length} - 1, -1, -1)" if block.loop.reverse else f"range({length})"
         grad = any(line.grad for line in inner.lines)
-        frame.lines.append(Line(f"for {index} in {backward}:", grad, inner.lines, f"steps of {block.loop.label}" if block.loop.label else ""))
+        over = block.loop.label or repr(axis)
+        frame.lines.append(Line(f"for {index} in {backward}:", grad, inner.lines, f"steps of {over}"))
         for slot, name, keep in stacked:
             out = self._name("v", slot.label or slot.step.label)
             order = f"{name}[::-1]" if block.loop.reverse else name
@@ -166,7 +167,8 @@ class Emitter(Layouts):
             frame.memo[slot, keep + 1] = out
         inside = [(out, frame.axes(slot).index(block.loop.axis)) for (slot, _, _), out in zip(stacked, outs, strict=True)]
         call = f"{name}({length}, ({listed(starts)}), ({listed(inner.series.values())}), ({listed(constants)}))"
-        frame.lines.append(Line(f"{listed(outs)}= {call}", grad, comment=f"steps of {block.loop.label or block.loop.axis}, compiled"))
+        over = block.loop.label or repr(block.loop.axis)
+        frame.lines.append(Line(f"{listed(outs)}= {call}", grad, comment=f"steps of {over}, compiled"))
         frame.lines += [Line(f"{out} = {out}.movedim(0, {at})", grad) for out, at in inside if at]
 
     # ---------------------------------------------------------------- one method a kind of step
@@ -237,7 +239,7 @@ class Emitter(Layouts):
         probe = network.probe([a.batch != "none" for a in step.args], named) if self._moved(step, frame) else None
         if probe is not None or named:
             self.networks[name] = probe or network
-        if not named:
+        if not named or keywords is None:
             self._define(step, frame, f"{name}({', '.join(args)})", 0)
             return
         call = f"{name}({', '.join(f'{k}={a}' for k, a in zip(keywords, args, strict=True))})"
@@ -316,7 +318,8 @@ class Emitter(Layouts):
 
     def _note_length(self, axis: Axis, slot: Slot, frame: Frame) -> None:
         name = self._lengths[axis] = self._name("T")
-        self._line(frame, f"{name} = {self._get(slot, 1, frame)}.shape[0]", slot.step, f"steps of {slot.label or slot.step.label}")
+        text = f"{name} = {self._get(slot, 1, frame)}.shape[0]"
+        self._line(frame, text, slot.step, f"steps of {slot.label or slot.step.label}")
 
     def _emit_shift(self, step: Step, frame: Frame) -> None:
         start, out = step.args
@@ -386,7 +389,7 @@ class Emitter(Layouts):
             noise = draw.format(f"{self._length(loops[0], at)},) + tuple({shape}") + ".unbind(0)"
         else:
             inner, shape = frame.axes(step.outs[0]), f"({shape})"
-            sizes = [self._length(a, at) if a in loops else f"{shape}[{inner.index(a)}]" for a in axes if a in inner or a in loops]
+            sizes = [self._length(a, at) if a in loops else f"{shape}[{inner.index(a)}]" for a in axes]
             places = [i for i, a in enumerate(axes) if a in loops]
             noise = draw.format(f"{', '.join(sizes)}, *{shape}[{len(inner)}:]")
             noise += f".movedim({tuple(places)}, {tuple(range(len(places)))})"
