@@ -6,7 +6,12 @@ and a body of one step does the remainder, so two graphs serve every length::
     T = 20, chunk = 8:   steps 0-7, 8-15 by the chunk's graph; 16, 17, 18, 19 by the single step's
 
 What would make a third graph is kept from it: carried values are contiguous and require a gradient from the first step
-on, and base noise is drawn for all steps before the loop, as it is where nothing is compiled.
+on, base noise is drawn for all steps before the loop, as it is where nothing is compiled, series are contiguous in
+time-major order, and numbers come as tensors without dimensions, on the device of what is carried.
+
+With CUDA graphs (``mode="reduce-overhead"``) a call writes into the memory of the last one's results, so these are copied.
+``torch.compiler.cudagraph_mark_step_begin`` is left to the caller, between training steps: here, a backward pass may still
+be to come for what ran before.  None of this was run on a GPU.
 """
 
 from __future__ import annotations

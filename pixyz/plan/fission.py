@@ -5,8 +5,10 @@ ancestors of what is carried out of a step that are also descendants of what is 
 descendants are hoisted (encoders, base noise, shifted actions); everything else is sunk and runs once on
 ``[T, B, ...]`` (decoders, heads, log-probabilities, KL).  Without a cycle of carries there is no loop at all.
 
-``fission=False`` keeps the whole body in the loop, and so does a body with a step that may not leave it (a module
-with running statistics, an opaque distribution); the plan's notes say which step and why.
+``fission=False`` keeps the whole body in the loop, and so does a step that may not leave it (a module with running
+statistics, an opaque distribution), in its loop and in all around it; the plan's notes say which steps and why.
+
+Noise is drawn in one order in every form: where a loop is whole, its body keeps to the order of the split form.
 """
 
 from __future__ import annotations
