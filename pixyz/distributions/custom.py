@@ -106,7 +106,7 @@ class DensityCall:
 
     def probe(self, rows: Sequence[bool], named: bool) -> Probe:
         """The call where its step has left a loop."""
-        return Probe(self.function, self, self, modules_of(self.function), rows)
+        return Probe(self.function, self, self, self, modules_of(self.function), rows)
 
     def __eq__(self, other: object) -> bool:
         return (

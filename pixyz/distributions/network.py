@@ -82,8 +82,13 @@ class NetworkCall:
         """The call where its step has left a loop; ``named`` if the arguments are keywords."""
         parts = [m for m in (self.module, self.owner) if isinstance(m, nn.Module)]
         if named:
-            return Probe(self.owner, self.module, self.checked, parts, rows)
-        return Probe(self.owner, self, self, parts, rows)
+            return Probe(self.owner, self.module, self.checked, self.module, parts, rows)
+
+        def bare(*values: Any) -> Any:
+            found = self.module(**dict(zip(self.arguments, values, strict=True)))
+            return [found[k] for k in self.wanted]
+
+        return Probe(self.owner, self, self, bare, parts, rows)
 
     @property
     def keywords(self) -> tuple[str, ...]:

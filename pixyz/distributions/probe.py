@@ -38,15 +38,17 @@ class Probe:
         subject: what is kept in its loop if the trial fails.
         module: what is called.
         checked: what is called in a first run.
+        bare: the same without checks, for trials.
         parts: where buffers are looked for.
         rows: which arguments have rows.
     """
 
     def __init__(
-        self, subject: Any, module: Callable[..., Any], checked: Callable[..., Any], parts: Sequence[nn.Module],
-        rows: Sequence[bool],
+        self, subject: Any, module: Callable[..., Any], checked: Callable[..., Any], bare: Callable[..., Any],
+        parts: Sequence[nn.Module], rows: Sequence[bool],
     ) -> None:
-        self.subject, self.module, self._call, self._parts, self._rows = subject, module, checked, parts, rows
+        self.subject, self.module, self._call, self._bare = subject, module, checked, bare
+        self._parts, self._rows = parts, rows
         self._tried = False
 
     def checked(self, *values: Any, **named: Any) -> Any:
@@ -83,17 +85,16 @@ class Probe:
                 for x, has in zip(given, self._rows, strict=True)
             ]
             plain, rest = cut[: len(values)], cut[len(values) :]
-            return _results(self._call(*plain, **dict(zip(named, rest, strict=True))))
+            return _results(self._bare(*plain, **dict(zip(named, rest, strict=True))))
 
         after = random_states()
         try:
             with torch.no_grad():
-                alone = call(few)
-                whole = [x[:few] if x.ndim and len(x) == rows else x for x in _results(found)]
-                if all(map(same, alone, whole)):
+                alone, whole = call(few), _results(found)
+                if all(same(a, w[:few] if a.ndim and len(a) == few else w) for a, w in zip(alone, whole, strict=True)):
                     return ""
                 again = call(rows)  # on other random numbers: a random network gives other rows in any case
-                return "its rows depend on one another" if all(map(same, again, _results(found))) else ""
+                return "its rows depend on one another" if all(map(same, again, whole)) else ""
         except Exception:  # made for batches of one size
             return ""
         finally:

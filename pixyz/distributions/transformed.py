@@ -44,7 +44,7 @@ class FlowStep:
 
     def probe(self, rows: Sequence[bool], named: bool) -> Probe:
         """The call where its step has left a loop."""
-        return Probe(self.flow.flow if isinstance(self.flow, FixedFlow) else self.flow, self, self, [self.flow], rows)
+        return Probe(self.flow.flow if isinstance(self.flow, FixedFlow) else self.flow, self, self, self, [self.flow], rows)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FlowStep) and (other.flow, other.inverse) == (self.flow, self.inverse)

@@ -190,7 +190,7 @@ def test_the_shapes_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPa
     loss = model().compile(chunk=2)
     for n in range(1, chunk.MOST_SHAPES + 5):
         loss.eval({k: v[:, :1].expand(-1, n, *v.shape[2:]) if v.ndim > 1 else v for k, v in data(3).items()})
-    namespace = next(iter(loss._plans._plans.values()))[0]._namespace
+    namespace = next(iter(loss._plans._kept.plans.values()))[0]._namespace
     (loop,) = (v for v in namespace.values() if isinstance(v, chunk.ChunkedLoop))
     assert 0 < len(loop._shapes) <= chunk.MOST_SHAPES
 
