@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution, sum_over
+from pixyz.distributions.network import pinned_reason
+from pixyz.distributions.probe import Probe, reason
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.types import VarSpec
 
@@ -57,7 +59,8 @@ class CustomProb(Distribution):
         if self._features_shape and feature_dims is None:  # declared: the shape of each variable
             builder.ranks.update({x.step.label: len(self._features_shape) for x in args if x.step.kind == "input"})
         call = DensityCall(self.log_prob_function, tuple(self._var))
-        slot = builder.net(call, args, [label], label, key=None)[0]
+        why = next(filter(None, map(pinned_reason, modules_of(self.log_prob_function))), "") or reason(self.log_prob_function)
+        slot = builder.net(call, args, [label], label, key=None, pinned=why)[0]
         return sum_over(builder, slot, sum_features, feature_dims, label)
 
     def sample_from(self, *args: Any, **kwargs: Any) -> dict[str, Slot]:
@@ -76,6 +79,20 @@ class CustomProb(Distribution):
         return isinstance(f, nn.Module) and any(True for _ in f.parameters())
 
 
+def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
+    """The modules that a function is, belongs to or holds in its closure."""
+    cells = getattr(function, "__closure__", None) or ()
+    held = [function, getattr(function, "__self__", None), *(c.cell_contents for c in cells if _filled(c))]
+    return [m for m in held if isinstance(m, nn.Module)]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
 class DensityCall:
     """The user's function, called with the variables by name."""
 
@@ -86,6 +103,10 @@ class DensityCall:
 
     def __call__(self, *values: Tensor) -> tuple[Tensor]:
         return (self.function(**dict(zip(self.variables, values, strict=True))),)
+
+    def probe(self, rows: Sequence[bool], named: bool) -> Probe:
+        """The call where its step has left a loop."""
+        return Probe(self.function, self, self, self, modules_of(self.function), rows)
 
     def __eq__(self, other: object) -> bool:
         return (

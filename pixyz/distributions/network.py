@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
+from pixyz.distributions.probe import Probe, reason
 from pixyz.flows.flow import Flow
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.program import Relower
@@ -76,6 +77,18 @@ class NetworkCall:
         if news.keys() - self.spread:
             self.owner.without_rows.update(news)
             raise Relower
+
+    def probe(self, rows: Sequence[bool], named: bool) -> Probe:
+        """The call where its step has left a loop; ``named`` if the arguments are keywords."""
+        parts = [m for m in (self.module, self.owner) if isinstance(m, nn.Module)]
+        if named:
+            return Probe(self.owner, self.module, self.checked, self.module, parts, rows)
+
+        def bare(*values: Any) -> Any:
+            found = self.module(**dict(zip(self.arguments, values, strict=True)))
+            return [found[k] for k in self.wanted]
+
+        return Probe(self.owner, self, self, bare, parts, rows)
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -155,15 +168,20 @@ class Spread:
 def pinned_reason(module: nn.Module) -> str:
     """Why a network may not leave its time loop, or an empty string.
 
-    A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once a step.
+    A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once a step.  What this does
+    not see, :mod:`pixyz.distributions.probe` may.
     """
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             return "batch normalisation"
+        if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats:
+            return "running statistics"
         if isinstance(part, Flow) and part.mixes_rows:
             return part.mixes_rows
         if type(part).__name__ in ("_SpectralNorm", "SpectralNorm"):
             return "spectral normalisation"
-        if part._forward_hooks or part._forward_pre_hooks:
-            return "forward hooks"
+        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
+            return "hooks"
+        if why := reason(part):
+            return why
     return ""

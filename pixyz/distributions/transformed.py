@@ -21,6 +21,7 @@ from pixyz.distributions.overrides import adopted
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params
 from pixyz.distributions.path import on_path
+from pixyz.distributions.probe import Probe
 from pixyz.distributions.views import constant_copy
 from pixyz.flows.flow import Condition, Flow, conditions
 from pixyz.flows.operations import Flatten
@@ -40,6 +41,10 @@ class FlowStep:
     def __call__(self, value: Tensor, *y: Tensor) -> tuple[Tensor, Tensor]:
         given: Condition = None if not y else y[0] if len(y) == 1 else y
         return (self.flow.inverse_and_logdet if self.inverse else self.flow.forward_and_logdet)(value, given)
+
+    def probe(self, rows: Sequence[bool], named: bool) -> Probe:
+        """The call where its step has left a loop."""
+        return Probe(self.flow.flow if isinstance(self.flow, FixedFlow) else self.flow, self, self, self, [self.flow], rows)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FlowStep) and (other.flow, other.inverse) == (self.flow, self.inverse)

@@ -6,7 +6,12 @@ and a body of one step does the remainder, so two graphs serve every length::
     T = 20, chunk = 8:   steps 0-7, 8-15 by the chunk's graph; 16, 17, 18, 19 by the single step's
 
 What would make a third graph is kept from it: carried values are contiguous and require a gradient from the first step
-on, and base noise is drawn for all steps before the loop, as it is where nothing is compiled.
+on, base noise is drawn for all steps before the loop, as it is where nothing is compiled, series are contiguous in
+time-major order, and numbers come as tensors without dimensions, on the device of what is carried.
+
+With CUDA graphs (``mode="reduce-overhead"``) a call writes into the memory of the last one's results, so these are copied.
+``torch.compiler.cudagraph_mark_step_begin`` is left to the caller, between training steps: here, a backward pass may still
+be to come for what ran before.  None of this was run on a GPU.
 """
 
 from __future__ import annotations
@@ -22,12 +27,23 @@ from torch import Tensor
 from pixyz.plan.options import Options
 from pixyz.plan.random import random_states, restore_random_states
 
+CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+"""Modes of ``torch.compile`` that keep results in memory which the next call of the graph writes into."""
+
+MOST_SHAPES = 64
+"""Sets of shapes of the noise that are remembered."""
+
 
 @dataclass
 class Noise:
-    """Base noise of one site in the loop: how it is drawn."""
+    """Base noise of one site in the loop: how it is drawn, and the dimension that the steps have in the draw."""
 
     fn: Callable[..., Tensor]
+    dim: int = 0
+
+    def draw(self, length: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """The noise of ``length`` steps of ``shape``, ``[T, ...]``."""
+        return self.fn((*shape[: self.dim], length, *shape[self.dim :]), like).movedim(self.dim, 0)
 
 
 @dataclass
@@ -80,11 +96,13 @@ class ChunkedLoop:
         options: how it is compiled.
         noise: the noise sites, in the order in which they are drawn.
         reverse: whether time runs backward.
+        numbers: places of the constants that are values and no sizes.
     """
 
     options: Options
     noise: Sequence[Noise]
     reverse: bool
+    numbers: frozenset[int] = frozenset()
     __name__ = "loop"
     chunked: Callable[..., tuple[Tensor, ...]] | None = None
     single: Callable[..., tuple[Tensor, ...]] | None = None
@@ -102,11 +120,13 @@ class ChunkedLoop:
     ) -> tuple[Tensor, ...]:
         """The stacked results, ``[T, ...]`` each."""
         assert self.chunked is not None and self.single is not None
+        constants = self._tensors(carries, constants)
         whole, rest = divmod(length, self.options.chunk)
         sizes = [self.options.chunk] * whole + [1] * rest
         if self.reverse:
             sizes = sizes[::-1]
         noise = self._draw(length, carries, series, constants) if self.noise else []
+        series = [x if x[:1].is_contiguous() else x.contiguous() for x in series]  # strides that hold T would make new graphs
         pieces = list(zip(*(x.split(sizes) for x in [*series, *noise]), strict=True)) or [()] * len(sizes)
         order = range(len(sizes) - 1, -1, -1) if self.reverse else range(len(sizes))
         state = [_carried(c) for c in carries]
@@ -114,11 +134,23 @@ class ChunkedLoop:
         for i in order:
             step = self.chunked if sizes[i] > 1 else self.single
             out = step(*state, *pieces[i], *constants)
+            if self.options.mode in CUDA_GRAPHS:  # the next call writes into the memory of these results
+                out = tuple(x.clone() if _on_cuda(x) else x for x in out)
             state = [c.contiguous() for c in out[: len(state)]]
             found.append(out[len(state) :])
         if self.reverse:
             found.reverse()
         return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+
+    def _tensors(self, carries: Sequence[Tensor], constants: Sequence[Any]) -> list[Any]:
+        """The constants with numbers as tensors: a number would be part of the graph, and a new one make a new graph."""
+        wide = any(c.dtype == torch.float64 for c in carries)
+        dtype = torch.float64 if wide else torch.get_default_dtype()
+        return [
+            torch.tensor(c, dtype=dtype if isinstance(c, float) else None, device=carries[0].device)
+            if i in self.numbers and isinstance(c, (int, float)) and not isinstance(c, bool) else c
+            for i, c in enumerate(constants)
+        ]
 
     def _draw(
         self, length: int, carries: Sequence[Tensor], series: Sequence[Tensor], constants: Sequence[Any]
@@ -133,18 +165,24 @@ class ChunkedLoop:
             torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu"), torch.get_default_dtype(),
         )
         if key not in self._shapes:
+            if len(self._shapes) >= MOST_SHAPES:
+                self._shapes.clear()
             assert self.probe is not None
             states = random_states()
             with torch.no_grad():
                 self._shapes[key] = self.probe(*carries, *((x[0],) for x in series), *constants)
             restore_random_states(states)
-        return [site.fn((length, *shape), like) for site, (shape, like) in zip(self.noise, self._shapes[key], strict=True)]
+        return [site.draw(length, shape, like) for site, (shape, like) in zip(self.noise, self._shapes[key], strict=True)]
 
 
 def note(found: list[tuple[tuple[int, ...], Tensor]], fn: Callable[..., Tensor], shape: Sequence[int], like: Tensor) -> Any:
     """Write down what a noise site would draw; the noise of this one step."""
     found.append((tuple(shape), like.new_empty(0)))
     return (fn((1, *shape), like)[0],)
+
+
+def _on_cuda(x: Tensor) -> bool:
+    return x.is_cuda
 
 
 def _carried(x: Tensor) -> Tensor:
@@ -187,11 +225,10 @@ class _Compiled:
 
 
 def _lacks_compiler(error: BaseException | None) -> bool:
+    """Whether torch says so by its own types; texts prove nothing, a network may raise anything."""
     while error is not None:
-        text = str(error).lower()
-        if type(error).__name__ in ("InvalidCxxCompiler", "TritonMissing"):
-            return True
-        if "compiler" in text and ("found" in text or "no working" in text):
+        kind = type(error)
+        if kind.__module__ == "torch._inductor.exc" and kind.__name__ in ("InvalidCxxCompiler", "TritonMissing"):
             return True
         error = error.__cause__ or getattr(error, "inner_exception", None)
     return False

@@ -92,11 +92,14 @@ class Emitter(Layouts):
             return
         backward = f"range({length} - 1, -1, -1)" if block.loop.reverse else f"range({length})"
         grad = any(line.grad for line in inner.lines)
-        frame.lines.append(Line(f"for {index} in {backward}:", grad, inner.lines, block.loop.label))
+        over = block.loop.label or repr(axis)
+        frame.lines.append(Line(f"for {index} in {backward}:", grad, inner.lines, f"steps of {over}"))
         for slot, name, keep in stacked:
             out = self._name("v", slot.label or slot.step.label)
             order = f"{name}[::-1]" if block.loop.reverse else name
-            self._line(frame, f"{out} = torch.stack({order})", slot.step, slot.label or slot.step.label)
+            at = frame.axes(slot).index(axis)
+            call = f"torch.stack({order}, {at})" if at else f"torch.stack({order})"
+            self._line(frame, f"{out} = {call}", slot.step, slot.label or slot.step.label)
             frame.memo[slot, keep + 1] = out
         if stacked:
             frame.lines.append(Line(f"del {', '.join(name for _, name, _ in stacked)}", grad))
@@ -108,7 +111,11 @@ class Emitter(Layouts):
         for slot in step.outs:
             used = self._users.get(slot, set())
             if slot in self.outputs or any(user not in block.core for user in used):
-                keep = next(k for (s, k) in inner.memo if s is slot)
+                at = frame.axes(slot).index(block.loop.axis)  # axes in front of the loop's must not be merged with later ones
+                keep = next((k for (s, k) in inner.memo if s is slot and k >= at), -1)
+                if keep < 0:
+                    keep = len(inner.axes(slot))
+                    self._shaped(slot, inner)
                 name = self._name("l")
                 if not inner.chunked:
                     self._line(frame, f"{name} = []", step)
@@ -116,10 +123,19 @@ class Emitter(Layouts):
                 stacked.append((slot, name, keep))
 
     def _may_chunk(self, block: Block) -> bool:
-        return bool(
-            self.options.chunk and not self.checked and block.carries
-            and not any(isinstance(i, Block) or i.pinned for i in block.items)
+        """Whether the loop is compiled; a note says why not where that was asked for."""
+        if not self.options.chunk:
+            return False
+        pinned = dict.fromkeys(f"{i.label} ({i.pinned})" for i in block.items if isinstance(i, Step) and i.pinned)
+        why = (
+            "values are checked one by one in debug mode" if self.checked
+            else "it carries nothing" if not block.carries
+            else "there is a loop inside it" if any(isinstance(i, Block) for i in block.items)
+            else f"it holds {'; '.join(pinned)}" if pinned else ""
         )
+        if why:
+            self.plan.notes.append(f"loop over {block.loop.axis!r} is not compiled: {why}")
+        return not why
 
     def _chunked(
         self, block: Block, inner: Frame, frame: Frame, starts: list[str], stacked: list[tuple[Slot, str, int]]
@@ -137,7 +153,8 @@ class Emitter(Layouts):
             write([x for x in inner.lines if not x.probe], 2),
             write([Line(x.probe or x.text, x.grad) for x in inner.lines], 2),
         )
-        loop = chunk.ChunkedLoop(self.options, list(inner.noise.values()), block.loop.reverse)
+        numbers = frozenset(i for i, c in enumerate(constants) if c not in self._lengths.values())
+        loop = chunk.ChunkedLoop(self.options, list(inner.noise.values()), block.loop.reverse, numbers)
         name = self._fn(loop)
         names = [f"{name}_steps", f"{name}_step", f"{name}_shapes"]
         self._functions += text.function(names[0], self.options.chunk, block.loop.reverse)
@@ -148,8 +165,11 @@ class Emitter(Layouts):
         outs = [self._name(prefix, slot.label or slot.step.label) for slot, _, _ in stacked]
         for (slot, _, keep), out in zip(stacked, outs, strict=True):
             frame.memo[slot, keep + 1] = out
+        inside = [(out, frame.axes(slot).index(block.loop.axis)) for (slot, _, _), out in zip(stacked, outs, strict=True)]
         call = f"{name}({length}, ({listed(starts)}), ({listed(inner.series.values())}), ({listed(constants)}))"
-        frame.lines.append(Line(f"{listed(outs)}= {call}", grad, comment=f"{block.loop.label}, compiled"))
+        over = block.loop.label or repr(block.loop.axis)
+        frame.lines.append(Line(f"{listed(outs)}= {call}", grad, comment=f"steps of {over}, compiled"))
+        frame.lines += [Line(f"{out} = {out}.movedim(0, {at})", grad) for out, at in inside if at]
 
     # ---------------------------------------------------------------- one method a kind of step
 
@@ -214,11 +234,14 @@ class Emitter(Layouts):
                 args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like or arg, frame)})")
         network: Any = step.fn
         keywords = getattr(network, "keywords", None)
-        if not keywords or self.options.chunk:
-            self._define(step, frame, f"{self._fn(step.fn)}({', '.join(args)})", 0)
-            return
+        named = bool(keywords) and not self.options.chunk
         name = self._fn(network)
-        self.networks[name] = network
+        probe = network.probe([a.batch != "none" for a in step.args], named) if self._moved(step, frame) else None
+        if probe is not None or named:
+            self.networks[name] = probe or network
+        if not named or keywords is None:
+            self._define(step, frame, f"{name}({', '.join(args)})", 0)
+            return
         call = f"{name}({', '.join(f'{k}={a}' for k, a in zip(keywords, args, strict=True))})"
         if len(step.outs) > 1:
             found = self._name("r")
@@ -227,6 +250,14 @@ class Emitter(Layouts):
         else:
             call += f"[{network.wanted[0]!r}]"
         self._define(step, frame, call, 0, packed=False)
+
+    @staticmethod
+    def _moved(step: Step, frame: Frame) -> bool:
+        """Whether a network has left a loop, and can be tried."""
+        body = step.body
+        while body is not None and (body.axis in frame.inside or not any(body.axis in s.axes for s in step.outs)):
+            body = body.parent
+        return body is not None and hasattr(step.fn, "probe")
 
     def _emit_features(self, step: Step, frame: Frame) -> None:
         keep = self._cheapest(step.args, frame, len(frame.axes(step.args[0])))
@@ -287,7 +318,8 @@ class Emitter(Layouts):
 
     def _note_length(self, axis: Axis, slot: Slot, frame: Frame) -> None:
         name = self._lengths[axis] = self._name("T")
-        self._line(frame, f"{name} = {self._get(slot, 1, frame)}.shape[0]", slot.step, f"steps of {slot.label}")
+        text = f"{name} = {self._get(slot, 1, frame)}.shape[0]"
+        self._line(frame, text, slot.step, f"steps of {slot.label or slot.step.label}")
 
     def _emit_shift(self, step: Step, frame: Frame) -> None:
         start, out = step.args
@@ -302,17 +334,19 @@ class Emitter(Layouts):
 
     def _emit_noise(self, step: Step, frame: Frame) -> None:
         out = step.outs[0]
-        loop = frame.inside[-1] if frame.inside and frame.inside[-1] in out.axes else None
+        loops = [a for a in frame.inside if a in out.axes]
         axes = frame.axes(out)
         known = [a for a in step.args if a.batch != "none"]
         if all(frame.axes(a) == axes for a in known if a.batch == "full") and not (
             axes and all(a.batch != "full" for a in known)
         ):
             keep = self._cheapest([a for a in known if a.batch == "full"] or known, frame, len(axes))
+            if len(loops) > 1 or (loops and out.axes[0] not in loops):  # each axis stays a dimension of its own
+                keep = len(axes)
             refs = [self._get(a, keep if a.batch == "full" else 0, frame) for a in known]
             shape = f"{refs[0]}.shape" if len(refs) == 1 else f"{self._fn(rules.joint_shape)}({', '.join(refs)})"
             like = getattr(step.fn, "inline_like", None)
-            if loop is None and like and len(refs) <= 2:
+            if not loops and like and len(refs) <= 2:
                 text = like.format(refs[0])
                 if len(refs) == 2:
                     other = step.fn.inline.format(shape, refs[0])  # type: ignore[union-attr]
@@ -326,23 +360,42 @@ class Emitter(Layouts):
             base = f"{self._fn(rules.joint_shape)}({', '.join(refs)})"
             shape = f"({''.join(self._length(a, frame) + ', ' for a in axes)}) + tuple({base}[{len(present)}:])"
         fn = self._fn(step.fn)
-        if loop is None:
+        if not loops:
             text = getattr(step.fn, "inline", None)
             self._define(step, frame, text.format(shape, refs[0]) if text else f"{fn}({shape}, {refs[0]})", keep)
             return
-        assert frame.parent is not None
         whole = self._name("n")
         if frame.chunked:
-            frame.noise[whole] = chunk.Noise(step.fn)  # type: ignore[arg-type]
+            at = out.axes.index(loops[-1])
+            frame.noise[whole] = chunk.Noise(step.fn, at)  # type: ignore[arg-type]
             seen = f"{whole} = {self._fn(chunk.note)}(found, {fn}, {shape}, {refs[0]})"
             frame.lines.append(Line("", step in self.plan.grad, probe=seen))
             self._define(step, frame, f"{whole}[{frame.index}]", keep)
             return
-        self._line(frame.parent, f"{whole} = None", step)
-        length = self._length(loop, frame.parent)
-        draw = f"{whole} = {fn}(({length},) + tuple({shape}), {refs[0]}).unbind(0)"
-        self._line(frame, f"if {whole} is None: {draw}", step, "noise of all steps at once")
-        self._define(step, frame, f"{whole}[{frame.index}]", keep)
+        self._noise_of_loops(step, frame, whole, loops, shape, f"{fn}(({{}}), {refs[0]})", keep)
+
+    def _noise_of_loops(
+        self, step: Step, frame: Frame, whole: str, loops: list[Axis], shape: str, draw: str, keep: int
+    ) -> None:
+        """Noise of all steps of all loops around, drawn at the first: the numbers are those of the split form."""
+        axes, at, outside = step.outs[0].axes, frame, frame
+        indices = {}
+        while any(a in outside.inside for a in loops):
+            indices[outside.inside[-1]] = outside.index
+            assert outside.parent is not None
+            outside = outside.parent
+        self._line(outside, f"{whole} = None", step)
+        if len(loops) == 1 and axes[0] is loops[0]:
+            noise = draw.format(f"{self._length(loops[0], at)},) + tuple({shape}") + ".unbind(0)"
+        else:
+            inner, shape = frame.axes(step.outs[0]), f"({shape})"
+            sizes = [self._length(a, at) if a in loops else f"{shape}[{inner.index(a)}]" for a in axes]
+            places = [i for i, a in enumerate(axes) if a in loops]
+            noise = draw.format(f"{', '.join(sizes)}, *{shape}[{len(inner)}:]")
+            noise += f".movedim({tuple(places)}, {tuple(range(len(places)))})"
+        self._line(frame, f"if {whole} is None: {whole} = {noise}", step, "noise of all steps at once")
+        chosen = ", ".join(indices[a] for a in axes if a in loops)
+        self._define(step, frame, f"{whole}[{chosen}]", keep)
 
     # ---------------------------------------------------------------- the end of a step
 

@@ -5,8 +5,10 @@ ancestors of what is carried out of a step that are also descendants of what is 
 descendants are hoisted (encoders, base noise, shifted actions); everything else is sunk and runs once on
 ``[T, B, ...]`` (decoders, heads, log-probabilities, KL).  Without a cycle of carries there is no loop at all.
 
-``fission=False`` keeps the whole body in the loop, and so does a body with a step that may not leave it (a module
-with running statistics, an opaque distribution); the plan's notes say which step and why.
+``fission=False`` keeps the whole body in the loop, and so does a step that may not leave it (a module with running
+statistics, an opaque distribution), in its loop and in all around it; the plan's notes say which steps and why.
+
+Noise is drawn in one order in every form: where a loop is whole, its body keeps to the order of the split form.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 from pixyz.plan import rules
 from pixyz.plan.builder import Builder
 from pixyz.plan.graph import Axis, Carry, Loop, Slot, Step
+from pixyz.plan.labels import name_terms
 from pixyz.types import PixyzError
 
 
@@ -50,18 +53,46 @@ def schedule(builder: Builder, outputs: Iterable[Slot]) -> Schedule:
             raise PixyzError(f"nothing in the step draws what is carried on under {carry.name!r}")
     deps = _dependencies(carry_of)
     live = _reach(outs, deps)
+    name_terms(live)
     notes = list(builder.notes)
+    carries = {loop: [c for c in loop.carries if c.slot.step in live] for loop in builder.loops}
+    split = {loop: _cores(loop, carries[loop], deps) for loop in builder.loops}
+    for loop in builder.loops:
+        why = _pinned(loop, live) if loop.fission else []
+        if why:
+            loop.fission = False
+            notes.append(f"loop over {loop.axis!r} is not split, all of its step stays in it: {'; '.join(why)}")
+    rank = {} if all(loop.fission for loop in builder.loops) else _split_order(live, split, deps)
     blocks: list[Block] = []
     for loop in builder.loops:
-        carries = [c for c in loop.carries if c.slot.step in live]
-        why = _pinned(loop, live)
-        if why and loop.fission:
-            loop.fission = False
-            notes.append(f"loop over {loop.axis!r} is not split: {why}")
-        blocks += _whole_body(loop, carries, live, deps) if not loop.fission else _cores(loop, carries, deps)
-    items = _arrange(live, blocks, deps)
+        if not loop.fission:
+            blocks += _whole_body(loop, carries[loop], live, deps)
+            continue
+        cores, shifts = split[loop]
+        blocks += cores
+        for carry in shifts:
+            _as_shift(loop, carry)
+    items = _arrange(live, blocks, deps, rank)
     grad = _reach(outs, deps, through=lambda step: not step.detach and step.kind != "noise")
     return Schedule(items, grad, _places(live, blocks, carry_of, deps), notes)
+
+
+def _split_order(
+    live: set[Step], split: dict[Loop, tuple[list[Block], list[Carry]]], deps: Callable[[Step], list[Step]]
+) -> dict[Step, int]:
+    """The place of each step where all loops are split: a loop that is whole keeps to it, and so draws the same noise."""
+    blocks = [Block(b.loop, b.carries, b.core) for cores, _ in split.values() for b in cores]
+    order: dict[Step, int] = {}
+
+    def walk(items: list[Step | Block]) -> None:
+        for item in items:
+            if isinstance(item, Block):
+                walk(item.items)
+            else:
+                order[item] = len(order)
+
+    walk(_arrange(live, blocks, deps, {}))
+    return order
 
 
 def _dependencies(carry_of: dict[Step, Carry]) -> Callable[[Step], list[Step]]:
@@ -110,8 +141,10 @@ def _upstream(step: Step, stop: set[Step], deps: Callable[[Step], list[Step]]) -
     return seen
 
 
-def _cores(loop: Loop, carries: list[Carry], deps: Callable[[Step], list[Step]]) -> list[Block]:
-    """One block for each cycle of carries; the others become shifted series."""
+def _cores(
+    loop: Loop, carries: list[Carry], deps: Callable[[Step], list[Step]]
+) -> tuple[list[Block], list[Carry]]:
+    """One block for each cycle of carries, and the other carries: shifted series."""
     entry = {c.slot.step: i for i, c in enumerate(carries)}
     deps = _in_one_step_around(loop, deps)
     stop = set(entry)
@@ -122,9 +155,7 @@ def _cores(loop: Loop, carries: list[Carry], deps: Callable[[Step], list[Step]])
         closure = [n | {j for i in n for j in closure[i]} for n in closure]
     groups: list[list[int]] = []
     for i in range(len(carries)):
-        if i not in closure[i]:
-            _as_shift(loop, carries[i])
-        elif not any(i in g for g in groups):
+        if i in closure[i] and not any(i in g for g in groups):
             groups.append([j for j in range(len(carries)) if j in closure[i] and i in closure[j]])
     blocks = []
     for group in groups:
@@ -132,7 +163,7 @@ def _cores(loop: Loop, carries: list[Carry], deps: Callable[[Step], list[Step]])
         ancestors = set().union(*(above[i] for i in group))
         core = {s for s in ancestors if s in starts or _upstream(s, starts, deps) & starts}
         blocks.append(Block(loop, [carries[i] for i in group], core | starts))
-    return blocks
+    return blocks, [c for i, c in enumerate(carries) if i not in closure[i]]
 
 
 def _in_one_step_around(loop: Loop, deps: Callable[[Step], list[Step]]) -> Callable[[Step], list[Step]]:
@@ -168,11 +199,16 @@ def _whole_body(
     return [Block(loop, carries, core)] if core else []
 
 
-def _pinned(loop: Loop, live: set[Step]) -> str:
-    for step in live:
-        if step.pinned and step.body is loop:
-            return f"{step.label} stays in the loop ({step.pinned})"
-    return ""
+def _pinned(loop: Loop, live: set[Step]) -> list[str]:
+    """The steps that may not leave ``loop`` or one inside it, and why."""
+    found: dict[str, None] = {}
+    for step in sorted(live, key=lambda s: s.index):
+        body = step.body if step.pinned else None
+        while body is not None and body is not loop:
+            body = body.parent
+        if body is not None:
+            found[f"{step.label} ({step.pinned})"] = None
+    return list(found)
 
 
 def _out(carry: Carry) -> Slot:
@@ -180,15 +216,17 @@ def _out(carry: Carry) -> Slot:
     return carry.out
 
 
-def _arrange(steps: set[Step], blocks: list[Block], deps: Callable[[Step], list[Step]]) -> list[Step | Block]:
-    """Order ``steps``: by index, each after what it needs; blocks inside them as single items, filled recursively."""
+def _arrange(
+    steps: set[Step], blocks: list[Block], deps: Callable[[Step], list[Step]], rank: dict[Step, int]
+) -> list[Step | Block]:
+    """Order ``steps``: by rank (else index), each after what it needs; blocks inside them as single items, filled recursively."""
     outer = [b for b in blocks if not any(b.core < o.core for o in blocks)]
     owner: dict[Step, Step | Block] = {s: s for s in steps}
     for block in outer:
         for step in block.core:
             owner[step] = block
         inner = [b for b in blocks if b is not block and b.core < block.core]
-        block.items = _arrange_body(block, inner, deps)
+        block.items = _arrange_body(block, inner, deps, rank)
     nodes = list(dict.fromkeys(owner[s] for s in sorted(steps, key=lambda s: s.index)))
     needs: dict[Step | Block, set[Step | Block]] = {}
     for node in nodes:
@@ -199,47 +237,32 @@ def _arrange(steps: set[Step], blocks: list[Block], deps: Callable[[Step], list[
             found.add(owner[length.step])
         found.discard(node)
         needs[node] = found
-    return _kahn(nodes, needs)
+    return _kahn(nodes, needs, rank)
 
 
-def _arrange_body(block: Block, inner: list[Block], deps: Callable[[Step], list[Step]]) -> list[Step | Block]:
-    """The order inside a loop; carries come first, and the order of draws is that of the split form."""
+def _arrange_body(
+    block: Block, inner: list[Block], deps: Callable[[Step], list[Step]], rank: dict[Step, int]
+) -> list[Step | Block]:
+    """The order inside a loop; carries come first."""
     starts = {c.slot.step for c in block.carries}
     body = block.core - starts
 
     def within(step: Step) -> list[Step]:
         return [] if step in starts else [d for d in deps(step) if d in body or d in starts]
 
-    if block.loop.fission:
-        return _arrange(body, inner, within)
-    split = _cores_of_order(block, within)
-    order = _arrange(body, [*inner, *[s for s in split if not any(s.core & i.core for i in inner)]], within)
-    flat: list[Step | Block] = []
-    for item in order:
-        flat += item.items if isinstance(item, Block) and item in split else [item]
-    return flat
+    return _arrange(body, inner, within, rank)
 
 
-def _cores_of_order(block: Block, deps: Callable[[Step], list[Step]]) -> list[Block]:
-    """What the split form would keep in the loop: used only to draw noise in the same order."""
-    starts = {c.slot.step for c in block.carries}
-    core: set[Step] = set()
-    for carry in block.carries:
-        up = _upstream(_out(carry).step, starts, deps)
-        core |= {s for s in up if s not in starts and _upstream(s, starts, deps) & starts}
-    core &= block.core - starts
-    if not core:
-        return []
-    ghost = Block(Loop(block.loop.axis, block.loop.index), [], core)
-    ordered: list[Step] = sorted(core, key=lambda s: s.index)
-    ghost.items = [*ordered]
-    return [ghost]
+def _rank(node: Step | Block, rank: dict[Step, int]) -> float:
+    if isinstance(node, Step):
+        return rank.get(node, node.index)
+    return min((rank[s] for s in node.core if s in rank), default=node.loop.index) - 0.5
 
 
 def _kahn(
-    nodes: list[Step | Block], needs: dict[Step | Block, set[Step | Block]]
+    nodes: list[Step | Block], needs: dict[Step | Block, set[Step | Block]], order_of: dict[Step, int]
 ) -> list[Step | Block]:
-    rank = {node: (node.loop.index - 0.5 if isinstance(node, Block) else float(node.index)) for node in nodes}
+    rank = {node: _rank(node, order_of) for node in nodes}
     users: dict[Step | Block, list[Step | Block]] = {node: [] for node in nodes}
     waiting = {node: len(needs[node]) for node in nodes}
     for node, found in needs.items():

@@ -141,19 +141,23 @@ class Layouts:
 
     def _name(self, prefix: str, label: str = "") -> str:
         """A fresh name; it ends on the variable's where that is a plain word."""
-        self._count += 1
-        name = f"{prefix}{self._count}"
-        if label.isidentifier() and label.isascii() and len(label) <= 24:
-            name += f"_{label}"
+        suffix = f"_{label}" if label.isidentifier() and label.isascii() and len(label) <= 24 else ""
+        name = ""
+        while not name or name in self.namespace:
+            self._count += 1
+            name = f"{prefix}{self._count}{suffix}"
         self._names.add(name)
         return name
 
     def _fn(self, value: Any) -> str:
         key = value if isinstance(value, str) else id(value)
         if key not in self._constants:
-            base = getattr(value, "__name__", "f") if isinstance(value, Callable) else "k"  # type: ignore[arg-type]
-            base = base if base.isidentifier() and base.isascii() and not base.startswith("_") else "f"
+            base = getattr(value, "__name__", type(value).__name__) if isinstance(value, Callable) else "k"  # type: ignore[arg-type]
+            base = base.lstrip("_")
+            base = base if base.isidentifier() and base.isascii() else "f"
             name = f"{base}_{len(self._constants)}"
+            while name in self._names:
+                name += "f"
             self._constants[key] = name
             self.namespace[name] = value
             self._alive.append(value)

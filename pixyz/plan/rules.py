@@ -49,7 +49,7 @@ class Constant:
     __slots__ = ("value",)
 
     def __init__(self, value: float | int) -> None:
-        self.value = value
+        self.value = value.item() if hasattr(value, "item") else value  # a number of numpy as one of Python
 
     def __call__(self) -> float | int:
         return self.value

@@ -63,8 +63,4 @@ def seeded(loss: Loss, x: dict[str, object]) -> Tensor:
     return loss.eval(x)  # type: ignore[no-any-return]
 
 
-def broken(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 forms = pytest.mark.parametrize("fission", [True, False])

@@ -1,19 +1,23 @@
 """Loops that are compiled some steps at a time: the same values and gradients, two graphs for all lengths."""
 
 import copy
+import inspect
 import pickle
 import warnings
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 import pixyz
 from pixyz import PixyzError
 from pixyz.distributions import Bernoulli, Categorical, Deterministic, Normal, Scan
-from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss
+from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
+from pixyz.plan import chunk
 
 B, D = 3, 4
 
@@ -125,7 +129,7 @@ def test_without_a_compiler_the_loop_runs_as_it_is(monkeypatch: pytest.MonkeyPat
     wanted = value_and_gradients(loss, data(7))
 
     def refuse(*args: object, **kwargs: object) -> object:
-        raise RuntimeError("No working C++ compiler found")
+        raise InductorError(InvalidCxxCompiler(), inspect.currentframe())
 
     monkeypatch.setattr(torch, "compile", lambda function, **options: refuse)
     loss.compile(chunk=3)
@@ -142,6 +146,87 @@ def test_an_error_of_the_network_is_no_missing_compiler() -> None:
     loss = model().compile(chunk=3, backend="eager")
     with pytest.raises(Exception, match=r"shape|size|mat"):
         loss.eval({**data(7), "x": torch.randn(7, B, D + 1, dtype=torch.float64)})
+
+
+class Weighted(Deterministic):
+    """Its scale comes as a number."""
+
+    def __init__(self) -> None:
+        super().__init__(var="h", cond_var=["h_prev", "x", "w"], name="f", features_shape=[D])
+
+    def forward(self, h_prev: Tensor, x: Tensor, w: float) -> dict[str, Tensor]:
+        return {"h": (h_prev + x) * w}
+
+
+def test_a_text_about_a_compiler_is_no_missing_compiler() -> None:
+    class Says(Weighted):
+        def forward(self, **given: Tensor) -> dict[str, Tensor]:
+            raise RuntimeError("no working compiler found")
+
+    loss = IterativeLoss(E(Says(), Parameter("h")), series_var=["x", "w"], update_value={"h": "h_prev"}, init={"h_prev": 0})
+    loss.compile(chunk=3, backend="eager")
+    x = {"x": torch.zeros(7, B, D), "w": torch.zeros(7, B, D)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeError, match="no working compiler found"):
+            loss.eval(x)
+
+
+@pytest.mark.parametrize("weights", [(0.1, 0.2, 0.7), (1, 2, 3)])
+def test_numbers_are_no_constants_of_a_graph(weights: Sequence[float]) -> None:
+    torch._dynamo.reset()
+    loss = IterativeLoss(E(Weighted(), Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0})
+    x = torch.randn(5, B, D, dtype=torch.float64)
+    wanted = [loss.eval({"x": x, "w": w}) for w in weights]
+    loss.compile(chunk=2, backend="eager")
+    counters.clear()
+    for w, value in zip(weights, wanted, strict=True):
+        torch.testing.assert_close(loss.eval({"x": x, "w": w}), value)
+    assert counters["stats"]["unique_graphs"] == 2
+
+
+def test_the_shapes_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    loss = model().compile(chunk=2)
+    for n in range(1, chunk.MOST_SHAPES + 5):
+        loss.eval({k: v[:, :1].expand(-1, n, *v.shape[2:]) if v.ndim > 1 else v for k, v in data(3).items()})
+    namespace = next(iter(loss._plans._kept.plans.values()))[0]._namespace
+    (loop,) = (v for v in namespace.values() if isinstance(v, chunk.ChunkedLoop))
+    assert 0 < len(loop._shapes) <= chunk.MOST_SHAPES
+
+
+def test_results_of_a_cuda_graph_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph writes into the same memory at each call; here a function that does so stands for it."""
+    loss = model()
+    with torch.no_grad():
+        torch.manual_seed(0)
+        wanted = loss.eval(data(8))
+
+    def graph(function: Callable[..., tuple[Tensor, ...]], **options: object) -> Callable[..., tuple[Tensor, ...]]:
+        assert options["mode"] == "reduce-overhead"
+        memory: list[Tensor] = []
+
+        def run(*args: object) -> tuple[Tensor, ...]:
+            out = function(*args)
+            memory[:] = memory or [x.clone() for x in out]
+            return tuple(kept.copy_(x) for kept, x in zip(memory, out, strict=True))
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", graph)
+    monkeypatch.setattr(chunk, "_on_cuda", lambda x: True)
+    loss.compile(chunk=2, mode="reduce-overhead")
+    with torch.no_grad():
+        torch.manual_seed(0)
+        torch.testing.assert_close(loss.eval(data(8)), wanted)
+
+
+def test_the_mode_of_cuda_graphs_runs_on_a_cpu() -> None:
+    loss = IterativeLoss(E(Weighted(), Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0})
+    x = {"x": torch.randn(4, B, D), "w": 2.0}
+    with torch.no_grad():
+        wanted = loss.eval(x)
+        torch.testing.assert_close(loss.compile(chunk=2, mode="reduce-overhead").eval(x), wanted)
 
 
 def test_compiling_leaves_validation_as_it_was() -> None:

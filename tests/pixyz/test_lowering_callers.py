@@ -1,7 +1,4 @@
-"""One plan and many callers: threads, changes while it runs, errors, what is written and compiled once.
-
-``xfail`` marks a law that does not hold yet; it is strict, so a mark that is out of date fails.
-"""
+"""One plan and many callers: threads, changes while it runs, errors, what is written and compiled once."""
 
 import subprocess
 import sys
@@ -33,10 +30,6 @@ class Gauss(Normal):
 
 def series(seed: int = 0, *shape: int) -> Tensor:
     return torch.randn(*(shape or (T, B, D)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def broken(reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=reason)
 
 
 class Slow(Gauss):
@@ -167,7 +160,6 @@ def recurrent() -> IterativeLoss:
     return IterativeLoss(E(z, LogProb(Gauss("x", ["z"]))), **CARRIED)  # type: ignore[arg-type]
 
 
-@broken("the strides of a transposed series hold its length")
 def test_two_graphs_serve_all_lengths_of_a_batch_first_series() -> None:
     torch._dynamo.reset()
     loss = recurrent().compile(chunk=4, backend="eager")
@@ -177,7 +169,6 @@ def test_two_graphs_serve_all_lengths_of_a_batch_first_series() -> None:
     assert counters["stats"]["unique_graphs"] == 2
 
 
-@broken("a number is a constant of the graph")
 def test_a_weight_that_changes_makes_no_new_graph() -> None:
     torch._dynamo.reset()
     z = Gauss("z", ["z_prev", "x"], "q")
