@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from agents.process import prepare_process
 from agents.rundir import origin
 from pixyz.distributions import InverseTransformedDistribution, Normal
 from pixyz.flows import Flow, FlowList, Preprocess
@@ -38,9 +39,11 @@ def run(name: str, build: Callable[[], Flow], epochs: int, rate: float, argv: Se
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="a folder with MNIST's four .gz files; else downloaded")
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", type=int, help="train and test on the first so many only")
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(argv)
+    prepare_process(args.threads)
     torch.manual_seed(args.seed)
     about = origin()
     train, test = load("train", args.data)[: args.images], load("test", args.data)[: args.images]
@@ -62,13 +65,14 @@ def run(name: str, build: Callable[[], Flow], epochs: int, rate: float, argv: Se
             schedule.step()
         tested = -sum(model.test({"x": part}).item() * len(part) for part in test.split(500)) / len(test)
         line = {"epoch": epoch, "train": round(bits(total / len(train)), 4), "test": round(bits(tested), 4)}
-        curve.append({**line, "cpu_seconds": round(time.process_time() - began)})
+        curve.append({**line, "cpu_minutes": round((time.process_time() - began) / 60, 2)})
         print(json.dumps(curve[-1]), flush=True)
 
     result = {
         "example": name, "data": "MNIST", "seed": args.seed, "epochs": args.epochs, "images": len(train),
-        "test_bits_per_dimension": curve[-1]["test"], "parameters": sum(w.numel() for w in p.parameters()),
-        "rate": rate, "schedule": "rises for a tenth, falls to 0", "batch": 128, "curve": curve,
+        "test_bits_per_dimension": curve[-1]["test"], "cpu_minutes": curve[-1]["cpu_minutes"], "threads": args.threads,
+        "parameters": sum(w.numel() for w in p.parameters()), "rate": rate,
+        "schedule": "rises for a tenth, falls to 0", "batch": 128, "curve": curve,
         **{k: about[k] for k in ("commit", "dirty", "versions")},
     }
     args.results.parent.mkdir(exist_ok=True)

@@ -1,6 +1,6 @@
 r"""Glow (Kingma and Dhariwal, 2018; Figure 8 of the Pixyz paper) on MNIST, in bits per dimension.
 
-    python docs/examples/glow.py --epochs 3 --seed 0
+    python docs/examples/glow.py --seed 0
 
 .. math::
     \log p(x) = \log N(f(x); 0, I) + \log |\det \partial f / \partial x|

@@ -1,6 +1,6 @@
 r"""RealNVP (Dinh et al., 2017) on MNIST, in bits per dimension.
 
-    python docs/examples/realnvp.py --epochs 1 --seed 0
+    python docs/examples/realnvp.py --seed 0
 
 .. math::
     \log p(x) = \log N(f(x); 0, I) + \log |\det \partial f / \partial x|
@@ -22,7 +22,7 @@ def build() -> RealNVP2d:
 
 
 def main(argv: Sequence[str] | None = None) -> float:
-    return run("realnvp", build, epochs=1, rate=5e-3, argv=argv)
+    return run("realnvp", build, epochs=2, rate=5e-3, argv=argv)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ class Run:
         parser.add_argument("--epochs", type=int, default=epochs)
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--threads", type=int, default=2)
+        parser.add_argument("--validate", action="store_true", help="test on the last 10,000 training digits, train on the rest")
         parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="the JSON line goes here")
         for key, value in settings.items():
             parser.add_argument(f"--{key}", type=type(value), default=value)
@@ -66,6 +67,8 @@ class Run:
         self.origin, self.curve, self._began = origin(), [], time.process_time()
         self.x, self.y = read("train", self.args.data)
         self.test_x, self.test_y = read("test", self.args.data)
+        if self.args.validate:
+            (self.x, self.test_x), (self.y, self.test_y) = (part.split([50_000, 10_000]) for part in (self.x, self.y))
         self.schedules: list[optim.lr_scheduler.LRScheduler] = []
 
     def epochs(self) -> Iterator[int]:
@@ -107,8 +110,8 @@ class Run:
         result = {
             "example": self.name, "data": "MNIST", "seed": self.args.seed, "epochs": self.args.epochs,
             **found, **{k: round(v, 4) for k, v in figures.items()}, "cpu_minutes": self.minutes,
-            "threads": self.args.threads, **self.settings, "images": len(self.x), "curve": self.curve,
-            **{k: self.origin[k] for k in ("commit", "dirty", "versions")},
+            "threads": self.args.threads, **self.settings, "images": len(self.x), "validate": self.args.validate,
+            "curve": self.curve, **{k: self.origin[k] for k in ("commit", "dirty", "versions")},
         }
         self.args.results.parent.mkdir(parents=True, exist_ok=True)
         with self.args.results.open("a", encoding="utf-8") as file:
