@@ -21,7 +21,7 @@ from pixyz.models import Model
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("beta_vae", epochs=10, argv=argv, z=10, beta=4.0, rate=1e-3)
+    run = Run("beta_vae", epochs=5, argv=argv, z=10, beta=4.0, rate=1e-3)
     q, p = Encoder(["x"], run.args.z), Decoder(["z"], z=run.args.z)
 
     beta = Parameter("beta")

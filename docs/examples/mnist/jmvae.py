@@ -23,7 +23,7 @@ from pixyz.models import Model
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("jmvae", epochs=10, argv=argv, z=64, alpha=0.1, rate=1e-3)
+    run = Run("jmvae", epochs=5, argv=argv, z=64, alpha=0.1, rate=1e-3)
     z_dim = run.args.z
     p_x, p_y = Decoder(["z"], z=z_dim), Classifier("z", z_dim)
     q, q_x, q_y = Encoder(["x", "y"], z_dim), Encoder(["x"], z_dim, name="q_x"), Encoder(["y"], z_dim, name="q_y")

@@ -22,7 +22,7 @@ from pixyz.models import Model
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("mmd_vae", epochs=10, argv=argv, z=10, weight=1000.0, rate=1e-3)
+    run = Run("mmd_vae", epochs=5, argv=argv, z=10, weight=1000.0, rate=1e-3)
     q, p = Encoder(["x"], run.args.z), Decoder(["z"], z=run.args.z)
 
     reconstruction = -E(q, LogProb(p)).mean()

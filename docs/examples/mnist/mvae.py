@@ -24,7 +24,7 @@ from pixyz.models import Model
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("mvae", epochs=10, argv=argv, z=64, weight=10.0, rate=1e-3)
+    run = Run("mvae", epochs=5, argv=argv, z=64, weight=10.0, rate=1e-3)
     z_dim = run.args.z
     p_x, p_y = Decoder(["z"], z=z_dim), Classifier("z", z_dim)
     q_x, q_y = Encoder(["x"], z_dim), Encoder(["y"], z_dim)
