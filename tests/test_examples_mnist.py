@@ -14,7 +14,7 @@ from worldmodels.data import digits as digits_of_mnist
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mnist"
 SHARED = ("common", "networks", "summary")
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
-SHORT = {"vae": ["--samples", "5", "--estimated", "4"], "m2": ["--labels", "20"]}
+SHORT = {"vae": ["--samples", "5", "--estimated", "4"], "m2": ["--labels", "20"], "factor_vae": ["--steps", "5"]}
 FALLS = {"gan": "test_mmd"}  # a generator's loss rises with its critic
 
 

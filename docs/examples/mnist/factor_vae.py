@@ -1,14 +1,16 @@
-r"""FactorVAE (Kim and Mnih, 2018) on MNIST: a code whose dimensions are independent; ``--gamma 0`` is the plain VAE.
+r"""FactorVAE (Kim and Mnih, 2018) on MNIST: a code whose dimensions are independent.
 
-    python docs/examples/mnist/factor_vae.py --seed 0 --gamma 10
+    python docs/examples/mnist/factor_vae.py --seed 0
+    python docs/examples/mnist/factor_vae.py --seed 0 --gamma 0 --beta 1 --target 0    # the plain VAE
 
 .. math::
-    D_{KL}[q(z|x) \| p(z)] - \mathbb{E}_{q(z|x)}[\log p(x|z)] + \gamma\, D_{KL}^{Adv}\left[q(z) \| \textstyle\prod_j q(z_j)\right]
+    \beta\, D_{KL}[q(z|x) \| p(z)] - \mathbb{E}_{q(z|x)}[\log p(x|z)]
+    + \gamma\, D_{KL}^{Adv}\left[q(z) \| \textstyle\prod_j q(z_j)\right]
 
-Draws of the product of marginals are draws of q(z|x) with each dimension shuffled over the minibatch.  Two hidden layers of
-512, z 10, batches of 128, Adam at 1e-3 falling to 0; the discriminator 10-256-256-1, Adam at 1e-3.
-``test_total_correlation`` uses no discriminator: q(z) and q(z_j) are the mixtures over all test digits, and the mean of
-log q(z) - sum_j log q(z_j) is over one draw for each of 2,000 digits.
+Draws of the product of marginals are draws of q(z|x) with each dimension shuffled over the minibatch.  The penalty costs
+reconstruction; to compare at equal reconstruction, beta moves in the second half of the run until the minibatches reconstruct
+with ``--target`` nats, the plain VAE's (0: it stays).  Two hidden layers of 512, z 10, batches of 128, Adam at 1e-3 falling
+to 0, beta rising from 0 over the first epoch; the discriminator 10-256-256-1, Adam at 1e-3.
 """
 
 import math
@@ -19,9 +21,10 @@ import torch
 from common import Run, mlp
 from networks import Decoder, Encoder, prior
 from torch import Tensor, optim
+from torch.nn import functional as F
 
 from pixyz.distributions import Deterministic
-from pixyz.losses import AdversarialKullbackLeibler, E, KullbackLeibler, LogProb
+from pixyz.losses import AdversarialKullbackLeibler, E, KullbackLeibler, LogProb, Parameter
 from pixyz.models import Model
 
 
@@ -46,40 +49,62 @@ class Discriminator(Deterministic):
         return {"t": self.net(z)}
 
 
-@torch.no_grad()
-def total_correlation(q: Encoder, x: Tensor, draws: int = 2000) -> float:
-    """Nats, of the code of the digits ``x``."""
-    loc, scale = q.get_params({"x": x}).values()
-    found = []
-    for z in q.sample({"x": x[:draws]})["z"].split(50):
-        log_q = q.log_density(z.unsqueeze(1), loc, scale)  # [50, N, z]
-        found.append(log_q.sum(-1).logsumexp(1) - log_q.logsumexp(1).sum(-1) + (z.shape[1] - 1) * math.log(len(x)))
-    return torch.cat(found).mean().item()
+def total_correlation(q: Encoder, x: Tensor, test_x: Tensor, z_dim: int, steps: int) -> float:
+    r"""A lower bound in nats, from the codes of ``test_x``, of a critic T that learns on those of ``x`` when all is done:
+
+    .. math::
+        TC \ge \mathbb{E}_{q(z)}[T(z)] - \log \mathbb{E}_{\prod_j q(z_j)}[e^{T(z)}] \quad (Donsker and Varadhan)
+
+    (The mixture of the codes of N digits is no measure for a code of 17 nats: it sees log N = 9.2 of them as information.)
+    """
+    critic, shuffle = mlp(z_dim, 256, 256, 256, 1), Shuffle()
+    optimizer = optim.Adam(critic.parameters(), lr=1e-3)
+    schedule = optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    with torch.no_grad():
+        known, new = ([*q.get_params({"x": digits}).values()] for digits in (x, test_x))
+
+    def judged(loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        z = torch.normal(loc, scale)
+        return critic(z), critic(shuffle.forward(z)["z"])
+
+    for _ in range(steps):
+        rows = torch.randint(len(x), (512,))
+        joint, marginals = judged(known[0][rows], known[1][rows])
+        optimizer.zero_grad()
+        (F.softplus(-joint).mean() + F.softplus(marginals).mean()).backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        joint, marginals = (torch.cat(part) for part in zip(*(judged(*new) for _ in range(10))))
+        return (joint.mean() - marginals.logsumexp(0) + math.log(len(marginals))).item()
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("factor_vae", epochs=10, argv=argv, z=10, gamma=10.0, rate=1e-3)
+    run = Run("factor_vae", epochs=5, argv=argv, z=10, gamma=4.0, beta=0.5, target=94.0, rate=1e-3, steps=2000)
     run.name += f"_gamma_{run.args.gamma:g}"
     q, p, d = Encoder(["x"], run.args.z), Decoder(["z"], z=run.args.z), Discriminator(run.args.z)
     shuffled = (Shuffle() * q.replace_var(z="z_joint")).marginalize_var("z_joint")
 
     correlation = AdversarialKullbackLeibler(q, shuffled, d, optimizer=optim.Adam, optimizer_params={"lr": 1e-3}, logits=True)
     kl, reconstruction = KullbackLeibler(q, prior(run.args.z)), -E(q, LogProb(p))
-    loss = (reconstruction + kl).mean() + run.args.gamma * correlation
+    loss = (reconstruction + Parameter("beta") * kl).mean() + run.args.gamma * correlation
     model = Model(loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate})
     run.falling(model.optimizer)
     print(model)
+    beta, target = run.args.beta, run.args.target
     for epoch in run.epochs():
         losses = []
-        for x, _ in run.batches():
-            losses.append(model.train({"x": x}))
+        for i, (x, _) in enumerate(run.batches()):
+            rising = i * 128 / len(run.x) if epoch == 1 else 1.0
+            losses.append(model.train({"x": x, "beta": rising * beta}))
             correlation.loss_train({"x": x})
+            if target and i % 10 == 0 and epoch > run.args.epochs / 2:
+                beta *= 1 + 0.2 * (1 - reconstruction.eval({"x": x}).mean().item() / target)
         run.log(
-            epoch, train=torch.stack(losses).mean().item(), test_total_correlation=total_correlation(q, run.test_x),
+            epoch, train=torch.stack(losses).mean().item(), beta=beta, test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
             test_reconstruction=run.tested(lambda x, _: reconstruction.eval({"x": x})),
-            test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
         )
-    return run.finish()
+    return run.finish(test_total_correlation=total_correlation(q, run.x, run.test_x, run.args.z, run.args.steps))
 
 
 if __name__ == "__main__":
