@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from common import Run, mlp
+from common import Run
 from networks import prior
 from torch import Tensor, nn, optim
 from torch.nn import functional as F
@@ -29,7 +29,13 @@ class Generator(Deterministic):
 
     def __init__(self, z_dim: int) -> None:
         super().__init__(var="x", cond_var="z", name="p")
-        self.net = mlp(z_dim, 512, 512, 784)
+        self.net = nn.Sequential(
+            nn.Linear(z_dim, 256), nn.LeakyReLU(0.2), *self.hidden(256, 512), *self.hidden(512, 1024), nn.Linear(1024, 784)
+        )
+
+    @staticmethod
+    def hidden(size: int, following: int) -> list[nn.Module]:
+        return [nn.Linear(size, following), nn.BatchNorm1d(following), nn.LeakyReLU(0.2)]
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
         return {"x": torch.sigmoid(self.net(z))}
@@ -58,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     print(p, model, sep="\n")
     for epoch in run.epochs():
         losses = [torch.stack(model.train({"x": x})) for x, _ in run.batches()]
+        p.eval()  # batch normalisation by running statistics
         generator, critic = torch.stack(losses).mean(0).tolist()
         run.log(epoch, train=generator, discriminator=critic, test_mmd=1000 * run.tested(lambda x, _: mmd.eval({"x": x})))
     return run.finish()
