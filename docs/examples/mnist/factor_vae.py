@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             if target and i % 10 == 0 and epoch > run.args.epochs / 2:
                 beta *= 1 + 0.2 * (1 - reconstruction.eval({"x": x}).mean().item() / target)
         run.log(
-            epoch, train=torch.stack(losses).mean().item(), beta=beta, test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
+            epoch, train=torch.stack(losses).mean().item(), weight=beta, test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
             test_reconstruction=run.tested(lambda x, _: reconstruction.eval({"x": x})),
         )
     return run.finish(test_total_correlation=total_correlation(q, run.x, run.test_x, run.args.z, run.args.steps))
