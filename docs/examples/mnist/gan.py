@@ -5,7 +5,8 @@ r"""A generative adversarial network (Goodfellow et al., 2014) on MNIST.
 .. math::
     \min_p \max_d\; \mathbb{E}_{p_{data}(x)}[\log d(x)] + \mathbb{E}_{p(x)}[\log(1 - d(x))], \qquad p(x) = \int p(x|z) p(z) dz
 
-The generator is 64-512-512-784, the discriminator 784-512-512-1, batches of 128, Adam(2e-4, betas 0.5 and 0.999).
+The generator is 64-256-512-784 with batch normalisation, the discriminator 784-512-256-1 with half of its units dropped;
+batches of 128, Adam (betas 0.5 and 0.999) at 1e-3 and at 2e-4.
 ``test_mmd`` is the squared maximum mean discrepancy (times 1000) of the test digits and as many samples, with a Gaussian
 kernel on pixels, sigma^2 = 100, a typical squared distance of two digits.
 """
@@ -17,7 +18,6 @@ import torch
 from common import Run
 from networks import prior
 from torch import Tensor, nn, optim
-from torch.nn import functional as F
 
 from pixyz.distributions import Deterministic, EmpiricalDistribution
 from pixyz.losses import MMD
@@ -29,16 +29,13 @@ class Generator(Deterministic):
 
     def __init__(self, z_dim: int) -> None:
         super().__init__(var="x", cond_var="z", name="p")
-        self.net = nn.Sequential(
-            nn.Linear(z_dim, 256), nn.LeakyReLU(0.2), *self.hidden(256, 512), *self.hidden(512, 1024), nn.Linear(1024, 784)
-        )
-
-    @staticmethod
-    def hidden(size: int, following: int) -> list[nn.Module]:
-        return [nn.Linear(size, following), nn.BatchNorm1d(following), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = []
+        for size, following in ((z_dim, 256), (256, 512)):
+            layers += [nn.Linear(size, following), nn.BatchNorm1d(following), nn.LeakyReLU(0.2)]
+        self.net = nn.Sequential(*layers, nn.Linear(512, 784), nn.Sigmoid())
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
-        return {"x": torch.sigmoid(self.net(z))}
+        return {"x": self.net(z)}
 
 
 class Discriminator(Deterministic):
@@ -46,27 +43,29 @@ class Discriminator(Deterministic):
 
     def __init__(self) -> None:
         super().__init__(var="t", cond_var="x", name="d")
-        self.first, self.second, self.last = nn.Linear(784, 512), nn.Linear(512, 512), nn.Linear(512, 1)
+        layers: list[nn.Module] = []
+        for size, following in ((784, 512), (512, 256)):
+            layers += [nn.Linear(size, following), nn.LeakyReLU(0.2), nn.Dropout(0.5)]
+        self.net = nn.Sequential(*layers, nn.Linear(256, 1), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        h = F.leaky_relu(self.second(F.leaky_relu(self.first(x), 0.2)), 0.2)
-        return {"t": torch.sigmoid(self.last(F.dropout(h, 0.3, self.training)))}
+        return {"t": self.net(x)}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("gan", epochs=20, argv=argv, z=64, rate=2e-4)
-    adam = {"lr": run.args.rate, "betas": (0.5, 0.999)}
+    run = Run("gan", epochs=8, argv=argv, z=64, rate=1e-3, critic=2e-4)
+    adam, critic = ({"lr": rate, "betas": (0.5, 0.999)} for rate in (run.args.rate, run.args.critic))
     p = (Generator(run.args.z) * prior(run.args.z)).marginalize_var("z")
     d = Discriminator()
 
-    model = GAN(p, d, optimizer=optim.Adam, optimizer_params=adam, d_optimizer=optim.Adam, d_optimizer_params=adam)
+    model = GAN(p, d, optimizer=optim.Adam, optimizer_params=adam, d_optimizer=optim.Adam, d_optimizer_params=critic)
     mmd = MMD(EmpiricalDistribution("x"), p, sigma_sqr=100.0)
     print(p, model, sep="\n")
     for epoch in run.epochs():
         losses = [torch.stack(model.train({"x": x})) for x, _ in run.batches()]
         p.eval()  # batch normalisation by running statistics
-        generator, critic = torch.stack(losses).mean(0).tolist()
-        run.log(epoch, train=generator, discriminator=critic, test_mmd=1000 * run.tested(lambda x, _: mmd.eval({"x": x})))
+        generator, discriminator = torch.stack(losses).mean(0).tolist()
+        run.log(epoch, train=generator, discriminator=discriminator, test_mmd=1000 * run.tested(lambda x, _: mmd.eval({"x": x})))
     return run.finish()
 
 
