@@ -22,7 +22,7 @@ def build() -> RealNVP2d:
 
 
 def main(argv: Sequence[str] | None = None) -> float:
-    return run("realnvp", build, epochs=2, rate=5e-3, argv=argv)
+    return run("realnvp", build, epochs=1, rate=5e-3, argv=argv)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Discriminator(Deterministic):
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("gan", epochs=8, argv=argv, z=64, rate=1e-3, critic=2e-4)
+    run = Run("gan", epochs=6, argv=argv, z=64, rate=1e-3, critic=2e-4)
     adam, critic = ({"lr": rate, "betas": (0.5, 0.999)} for rate in (run.args.rate, run.args.critic))
     p = (Generator(run.args.z) * prior(run.args.z)).marginalize_var("z")
     d = Discriminator()
