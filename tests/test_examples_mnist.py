@@ -52,3 +52,13 @@ def test_example_runs_and_learns(name, digits, tmp_path, monkeypatch):
     assert len((FOLDER / f"{name}.py").read_text().splitlines()) < 120
     for shared in SHARED:
         sys.modules.pop(shared, None)
+
+
+def test_readme_shows_the_table_of_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.spec_from_file_location("summary", FOLDER / "summary.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for shared in SHARED:
+        sys.modules.pop(shared, None)
+    assert module.table() in (FOLDER.parent / "README.md").read_text(encoding="utf-8")

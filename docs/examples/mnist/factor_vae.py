@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             losses.append(model.train({"x": x, "beta": rising * beta}))
             correlation.loss_train({"x": x})
             if target and i % 10 == 0 and epoch > run.args.epochs / 2:
-                beta *= 1 + 0.5 * (1 - reconstruction.eval({"x": x}).mean().item() / target)
+                beta *= 1 + 2 * (1 - reconstruction.eval({"x": x}).mean().item() / target)
         run.log(
             epoch, train=torch.stack(losses).mean().item(), weight=beta, test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
             test_reconstruction=run.tested(lambda x, _: reconstruction.eval({"x": x})),
