@@ -5,8 +5,9 @@ r"""A variational autoencoder with two layers of latents (Rezende et al., 2014; 
 .. math::
     \log p(x) \ge \mathbb{E}_{q(z_1|x) q(z_2|z_1)}\left[\log\frac{p(x|z_1) p(z_1|z_2) p(z_2)}{q(z_1|x) q(z_2|z_1)}\right]
 
-All but the first term have a weight that rises to 1 over three epochs (Sonderby et al., 2016): without it the bound
-stays behind that of one layer.  Two hidden layers of 512 in each of the four networks, z_1 64, z_2 32, batches of 128, Adam at 1e-3 falling to 0.
+All but the first term have a weight that rises to 1 over three epochs (Sonderby et al., 2016): without it the bound stays
+behind that of one layer.  Two hidden layers of 512 in each of the four networks, z_1 64, z_2 32, batches of 128, Adam at 1e-3
+falling to 0.
 """
 
 from collections.abc import Sequence
