@@ -9,8 +9,8 @@ r"""FactorVAE (Kim and Mnih, 2018) on MNIST: a code whose dimensions are indepen
 
 Draws of the product of marginals are draws of q(z|x) with each dimension shuffled over the minibatch.  The penalty costs
 reconstruction; to compare at equal reconstruction, in the second half of the run beta moves, between 0.3 and 1, until the
-minibatches reconstruct with ``--target`` nats, the plain VAE's (0: it stays).  Two hidden layers of 512, z 10, batches of 128, Adam at 1e-3 falling
-to 0, beta rising from 0 over the first epoch; the discriminator 10-256-256-1, Adam at 1e-3.
+minibatches reconstruct with ``--target`` nats, the plain VAE's (0: it stays).  Two hidden layers of 512, z 10, batches of 128,
+Adam at 1e-3 falling to 0, beta rising from 0 over the first epoch; the discriminator 10-256-256-1, Adam at 1e-3.
 """
 
 import math
