@@ -21,13 +21,13 @@ REFERENCE = {
     "glow": "1.05 in Grathwohl et al. (2019), a larger model and longer training",
     "hierarchical_vae": "`vae`, one layer of latents",
     "jmvae": "`vae` for the bound; `vib` for the accuracy, its only aim",
-    "m2": "84.46, pixyz 0.3.3's notebook, a single run",
+    "m2": "84.46 %, pixyz 0.3.3's notebook, a single run",
     "mixture_em": "76.6 % by k-means, 30 means in the same components",
     "mmd_vae": "`factor_vae_gamma_0` reconstructs worse, as it pays for each digit's code; an MMD of 0 is the prior",
     "mvae": "`vae` for the bound; `vib` for the accuracy, its only aim",
     "realnvp": "1.06 in Grathwohl et al. (2019), a larger model and longer training",
     "vae": "104.0 at most",
-    "vib": "98.87, the paper (200 epochs); 98.72, pixyzoo's notebook, a single run",
+    "vib": "98.87 %, the paper (200 epochs); 98.72 %, pixyzoo's notebook, a single run",
 }
 HEAD = "| example | epochs | seeds | test set, at the last epoch | CPU minutes a seed | to compare |"
 
@@ -42,7 +42,7 @@ def table(path: Path = RESULTS) -> str:
     rows = [HEAD, "|---|---|---|---|---|---|"]
     for (name, epochs), runs in sorted(groups.items()):
         figures = [k for k in runs[0] if k.startswith("test_")]
-        cells = ", ".join(f"{k[5:].replace('_', ' ')} {spread([r[k] for r in runs])}" for k in figures)
+        cells = ", ".join(f"{k[5:].replace('_', ' ')} {spread([r[k] for r in runs])}{' %' * k.endswith('accuracy')}" for k in figures)
         minutes = statistics.fmean(r["cpu_minutes"] for r in runs)
         rows.append(f"| `{name}` | {epochs} | {len(runs)} | {cells} | {minutes:.1f} | {REFERENCE.get(name, '')} |")
     return "\n".join(rows)
