@@ -42,7 +42,7 @@ def table(path: Path = RESULTS) -> str:
     rows = [HEAD, "|---|---|---|---|---|---|"]
     for (name, epochs), runs in sorted(groups.items()):
         figures = [k for k in runs[0] if k.startswith("test_")]
-        cells = ", ".join(f"{k[5:].replace('_', ' ')} {spread([r[k] for r in runs])}{' %' * k.endswith('accuracy')}" for k in figures)
+        cells = ", ".join(f"{k[5:].replace('_', ' ')} {spread([r[k] for r in runs])}{' %' * ('accuracy' in k)}" for k in figures)
         minutes = statistics.fmean(r["cpu_minutes"] for r in runs)
         rows.append(f"| `{name}` | {epochs} | {len(runs)} | {cells} | {minutes:.1f} | {REFERENCE.get(name, '')} |")
     return "\n".join(rows)
