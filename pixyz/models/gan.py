@@ -18,9 +18,10 @@ class GAN(Model):
 
     Args:
         p: the generator, mostly a marginal ``(p(x|z) * p(z)).marginalize_var("z")``.
-        discriminator: ``d(t|x)``, with values in (0, 1).
+        discriminator: ``d(t|x)``, with values in (0, 1), or their logits.
         optimizer, optimizer_params: of the generator.
         d_optimizer, d_optimizer_params: of the discriminator.
+        logits: the discriminator returns logits, which keep a gradient where its values would be 0 or 1.
         clip_grad_norm, clip_grad_value, settings: see :class:`Model`.
 
     >>> from torch import nn
@@ -51,9 +52,11 @@ class GAN(Model):
         self, p: Distribution, discriminator: Distribution, optimizer: type[optim.Optimizer] = optim.Adam,
         optimizer_params: Mapping[str, Any] | None = None, d_optimizer: type[optim.Optimizer] = optim.Adam,
         d_optimizer_params: Mapping[str, Any] | None = None, clip_grad_norm: float | None = None,
-        clip_grad_value: float | None = None, **settings: Any,
+        clip_grad_value: float | None = None, *, logits: bool = False, **settings: Any,
     ) -> None:
-        loss = AdversarialJensenShannon(EmpiricalDistribution(p.var), p, discriminator, d_optimizer, d_optimizer_params)
+        loss = AdversarialJensenShannon(
+            EmpiricalDistribution(p.var), p, discriminator, d_optimizer, d_optimizer_params, logits=logits
+        )
         super().__init__(
             loss, distributions=[p], optimizer=optimizer, optimizer_params=optimizer_params,
             clip_grad_norm=clip_grad_norm, clip_grad_value=clip_grad_value, **settings,

@@ -32,7 +32,7 @@ from pixyz.losses import (
     WassersteinDistance,
 )
 from pixyz.losses.mmd import gaussian_rbf_kernel, inverse_multiquadratic_rbf_kernel, pairwise_distance_matrix
-from pixyz.models import Model
+from pixyz.models import GAN, Model
 from pixyz.types import PixyzError
 
 
@@ -406,3 +406,21 @@ def test_weights_that_0_3_3_saved(tmp_path: Path) -> None:
     torch.save({"weights": {}}, tmp_path / "other.pth")
     with pytest.raises(PixyzError, match="distributions"):
         model.load(tmp_path / "other.pth")
+
+
+def test_a_generator_learns_from_logits_where_the_discriminator_is_sure() -> None:
+    class Sure(Deterministic):
+        def __init__(self, logits: bool) -> None:
+            super().__init__("t", "x", name="d")
+            self.net, self.logits = nn.Linear(1, 1), logits
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            t = self.net(x) - 200.0
+            return {"t": t if self.logits else torch.sigmoid(t)}
+
+    p = Normal("x", loc=nn.Parameter(torch.zeros(1)), scale=1.0, name="p")
+    for logits in (True, False):
+        model = GAN(p, Sure(logits), logits=logits)
+        model.loss_cls.eval({"x": torch.ones(8, 1)}).backward()
+        assert bool(p.loc.grad.abs().sum() > 0) == logits
+        p.loc.grad = None
