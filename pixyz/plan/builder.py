@@ -27,6 +27,11 @@ class Builder:
         given: the variable names that the call provides; decides which optional inputs are read.
         options: whether the networks and formulas of a key are written once, whether loops are split.
         leads: the leading axes of inputs that have some (see :mod:`pixyz.plan.leads`).
+
+    >>> builder = Builder()
+    >>> x = builder.input("x")
+    >>> builder.point(operator.abs, x) is builder.point(operator.abs, x)  # written once
+    True
     """
 
     def __init__(
@@ -339,6 +344,11 @@ class Scope:
         values: names bound here.
         parent: the enclosing scope.
         rename: inner name -> outer name; look-ups of an inner name go to the parent under the outer name.
+
+    >>> builder = Builder()
+    >>> scope = Scope(builder).renamed({"x": "y"})
+    >>> scope.lookup("x") is builder.inputs["y"]
+    True
     """
 
     def __init__(

@@ -29,6 +29,9 @@ class Axis:
         kind: ``"time"`` or ``"particle"``.
         size: the length if it is known when the plan is built, else None.
         base: for the path axis of a loop (length + 1): the loop's own axis.
+
+    >>> Axis("particle", 50).size
+    50
     """
 
     __slots__ = ("base", "kind", "length_of", "number", "size")
@@ -58,7 +61,12 @@ def order_axes(axes: set[Axis]) -> tuple[Axis, ...]:
 
 @dataclass(eq=False)
 class Slot:
-    """A value of the plan: what it is (``label``), its leading axes, its batch dimension."""
+    """A value of the plan: what it is (``label``), its leading axes, its batch dimension.
+
+    >>> from pixyz.plan import Builder
+    >>> Builder().input("x")
+    <x [] full>
+    """
 
     step: Step
     axes: tuple[Axis, ...]
@@ -83,6 +91,10 @@ class Step:
     * ``noise``: base noise; in a loop it is drawn for all steps at the first one;
     * ``carry``: the value carried into a step of ``loop``; ``shift``: the same, computed without a loop;
     * ``expand``: gives a constant the leading dimensions of another value.
+
+    >>> from pixyz.plan import Builder
+    >>> Builder().input("x").step.kind
+    'input'
     """
 
     kind: Kind
@@ -113,7 +125,11 @@ class Carry:
 
 @dataclass(eq=False)
 class Loop:
-    """A recurrence over ``axis``. ``fission=False`` keeps every step of its body inside."""
+    """A recurrence over ``axis``. ``fission=False`` keeps every step of its body inside.
+
+    >>> Loop(Axis("time", 3), index=0).fission
+    True
+    """
 
     axis: Axis
     index: int

@@ -23,6 +23,9 @@ class Options:
         fission: split time loops; False keeps every loop whole, whatever its own setting.
         chunk: steps of a time loop that are compiled together; 0 compiles nothing.
         backend, mode: of ``torch.compile``.
+
+    >>> Options(chunk=8).fission
+    True
     """
 
     sharing: bool = True

@@ -23,6 +23,10 @@ class Plan:
     """A straight-line function that computes named results from named inputs.
 
     ``print(plan)`` shows the steps, where each went (hoisted, in a loop, sunk), the notes and the source.
+
+    >>> from pixyz.losses import Parameter
+    >>> (2 * Parameter("a")).plan.inputs
+    ['a']
     """
 
     def __init__(
