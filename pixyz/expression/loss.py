@@ -5,6 +5,7 @@ A value is ``[B]``, ``[T, B]`` where it is of a series, or one number; operators
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Union
@@ -117,8 +118,10 @@ def as_loss(value: LossLike) -> Loss:
     """A number or tensor as an expression."""
     if isinstance(value, Loss):
         return value
-    if isinstance(value, (int, float, Tensor)):
+    if isinstance(value, Tensor):
         return ValueLoss(value)
+    if isinstance(value, numbers.Real):  # numpy's too
+        return ValueLoss(int(value) if isinstance(value, numbers.Integral) else float(value))
     raise PixyzError(f"expected a loss, a number or a tensor, got {type(value).__name__}")
 
 

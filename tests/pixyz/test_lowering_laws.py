@@ -96,7 +96,8 @@ def test_one_seed_gives_one_result_in_both_forms(make: Callable[[], tuple[Iterat
 
 def test_a_number_of_numpy_is_a_number() -> None:
     p, x = Gauss("x", ["z"]), {"x": series(0, B, D), "z": series(1, B, D)}
-    torch.testing.assert_close((LogProb(p) * np.float64(2.0)).eval(x), 2 * LogProb(p).eval(x))
+    for two in (np.float64(2.0), np.float32(2.0), np.int64(2)):
+        torch.testing.assert_close((LogProb(p) * two).eval(x), 2 * LogProb(p).eval(x))
 
 
 class Own(Distribution):
