@@ -14,7 +14,8 @@ from pixyz.models import Model
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = [
-    "pixyz.plan", "pixyz.distributions", "pixyz.losses", "pixyz.flows", "pixyz.layers", "pixyz.models", "pixyz.expression", "pixyz.utils",
+    "pixyz.plan", "pixyz.distributions", "pixyz.losses", "pixyz.flows", "pixyz.layers", "pixyz.models", "pixyz.expression",
+    "pixyz.utils",
     "worldmodels", "worldmodels.data", "agents.replay", "agents.pretrain", "agents.dreamer", "envs",
 ]
 FOLDERS = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "docs", "tests", "configs")
