@@ -10,10 +10,10 @@ fault of the list has a test, and 0.3.3 fails all of them, for a reason that is 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from old_pixyz import run_under_old
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "tests" / "pixyz"
@@ -54,14 +54,5 @@ def record() -> None:
     print(f"{len(lines)} tests, of which 0.3.3 does not fail: {passed}")
 
 
-def main() -> None:
-    if "--child" in sys.argv:
-        record()
-    else:
-        from old_pixyz import variables
-
-        subprocess.run([sys.executable, __file__, "--child"], check=True, env={**variables(), "PYTHONHASHSEED": "0"})
-
-
 if __name__ == "__main__":
-    main()
+    run_under_old(record, __file__)

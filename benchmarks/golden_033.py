@@ -9,10 +9,11 @@ compute is recorded with its error.  The hash seed is fixed: the order of some o
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from old_pixyz import run_under_old
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "tests" / "pixyz"
@@ -51,14 +52,5 @@ def record() -> None:
     print(f"{len(lines)} expressions")
 
 
-def main() -> None:
-    if "--child" in sys.argv:
-        record()
-    else:
-        from old_pixyz import variables
-
-        subprocess.run([sys.executable, __file__, "--child"], check=True, env={**variables(), "PYTHONHASHSEED": "0"})
-
-
 if __name__ == "__main__":
-    main()
+    run_under_old(record, __file__)

@@ -15,7 +15,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,17 @@ def environment() -> Path:
 def variables() -> dict[str, str]:
     """The child's environment variables."""
     return {**os.environ, "PYTHONPATH": str(environment()), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+def run_under_old(record: Callable[[], None], script: str) -> None:
+    """Run ``record`` in a process that sees 0.3.3 in the place of this library: ``script``, whose it is, is started again there.
+
+    The hash seed is fixed: the order of some of 0.3.3's text depends on it.
+    """
+    if "--child" in sys.argv:
+        record()
+    else:
+        subprocess.run([sys.executable, script, "--child"], check=True, env={**variables(), "PYTHONHASHSEED": "0"})
 
 
 class OldPixyz:

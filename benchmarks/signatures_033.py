@@ -12,11 +12,11 @@ import importlib
 import inspect
 import json
 import pkgutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from old_pixyz import run_under_old
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "tests" / "pixyz" / "signatures_033.json"
@@ -78,14 +78,5 @@ def record() -> None:
     print(sum(map(len, found.values())), "names in", len(found), "modules")
 
 
-def main() -> None:
-    if "--child" in sys.argv:
-        record()
-    else:
-        from old_pixyz import variables
-
-        subprocess.run([sys.executable, __file__, "--child"], check=True, env=variables())
-
-
 if __name__ == "__main__":
-    main()
+    run_under_old(record, __file__)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.families import Normal
-from pixyz.distributions.parametric import repeat_rows
-from pixyz.distributions.params import Params
+from pixyz.distributions.params import Params, repeat_rows
 from pixyz.distributions.views import ConstantWeights
 from pixyz.plan import Builder, Scope, rules
 from pixyz.types import PixyzError, VariableError

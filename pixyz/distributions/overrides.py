@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from pixyz.distributions.params import Params
+from pixyz.distributions.params import Params, repeat_rows
 from pixyz.distributions.path import on_path
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
@@ -117,13 +117,8 @@ def lower_by_params(self: ParametricDistribution, builder: Builder, scope: Scope
         for slot in slots:
             slot.batch = "one"
         if builder.batch_n is not None:
-            slots = [builder.point(repeated, s, builder.batch_n, label=s.label, batch="full") for s in slots]
+            slots = [builder.point(repeat_rows, s, builder.batch_n, label=s.label, batch="full") for s in slots]
     return Params(builder, dict(zip(self.params_keys, slots, strict=True)), self._derive)
-
-
-def repeated(x: Tensor, n: int) -> Tensor:
-    """``n`` rows of one."""
-    return x.expand(n, *x.shape[1:]) if x.shape[0] == 1 else x
 
 
 _LOWERING: dict[str, Callable[..., Any]] = {

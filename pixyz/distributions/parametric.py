@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions.base import Params, apply, sum_over
 from pixyz.distributions.network import call_network
-from pixyz.distributions.params import arguments
+from pixyz.distributions.params import arguments, repeat_rows
 from pixyz.distributions.torch_formula import read_old_family
 from pixyz.distributions.torch_object import TorchObject
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
@@ -297,8 +297,3 @@ class Row:
 
     def __hash__(self) -> int:
         return hash((Row, self.shape))
-
-
-def repeat_rows(x: Tensor, n: int) -> Tensor:
-    return x.expand(n, *x.shape[1:]) if x.shape[:1] == (1,) else x
-

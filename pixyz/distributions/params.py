@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from pixyz.plan import Builder, Slot
 
 
@@ -72,3 +74,8 @@ def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Sl
     """Write ``formula`` with the parameters that its argument names ask for."""
     slots = [more[n] if n in more else params[n] for n in arguments(formula)]
     return builder.point(formula, *slots, label=label)
+
+
+def repeat_rows(x: Tensor, n: int) -> Tensor:
+    """``n`` rows of one."""
+    return x.expand(n, *x.shape[1:]) if x.shape[:1] == (1,) else x

@@ -113,6 +113,7 @@ class PlanCache:
             if len(kept.plans) > MOST_KEYS:
                 oldest = next(iter(kept.plans))
                 kept.plans.pop(oldest)
+                kept.plain.pop(oldest, None)
                 kept.quick.pop(oldest[0], None)
         return plan
 

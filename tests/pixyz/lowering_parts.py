@@ -1,10 +1,12 @@
 """Networks and data of the laws of lowering; they see one batch dimension, always."""
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pixyz.distributions import Deterministic, Normal
+from pixyz.distributions import Deterministic, Distribution, Normal
 from pixyz.losses import Loss
 
 D, B, T = 2, 3, 5
@@ -64,3 +66,16 @@ def seeded(loss: Loss, x: dict[str, object]) -> Tensor:
 
 
 forms = pytest.mark.parametrize("fission", [True, False])
+
+
+def computed_from(names: Iterable[str], nodes: Iterable[Distribution]) -> list[str]:
+    """The variables ``names`` that ``nodes`` draw, and those that they are computed from among them."""
+    owner = {n.var[0]: n for n in nodes}
+    found: list[str] = []
+    stack = [n for n in names if n in owner]
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.append(name)
+            stack += [c for c in owner[name].cond_var if c in owner]
+    return found

@@ -16,6 +16,7 @@ from unittest import mock
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lowering_parts import computed_from
 from torch import Tensor, nn
 from torch.distributions import Normal as N
 from torch.distributions import kl_divergence
@@ -161,15 +162,7 @@ class World:
 
     def path(self) -> list[str]:
         """What is carried and what that is computed from in a step."""
-        owner = {n.var[0]: n for n in self.nodes}
-        found: list[str] = []
-        stack = [n for n in self.update if n in owner]
-        while stack:
-            name = stack.pop()
-            if name not in found:
-                found.append(name)
-                stack += [c for c in owner[name].cond_var if c in owner]
-        return found
+        return computed_from(self.update, self.nodes)
 
     def _make_starts(self) -> None:
         self.start: dict[str, str] = {}

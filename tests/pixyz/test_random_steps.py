@@ -7,6 +7,7 @@ from operator import mul
 
 import pytest
 import torch
+from lowering_parts import computed_from
 from torch import Tensor, nn
 
 from pixyz.distributions import Deterministic, Distribution, Normal, Scan
@@ -118,15 +119,7 @@ class World:
 
     def path(self) -> list[str]:
         """What is carried and what that is computed from in a step."""
-        owner = {n.var[0]: n for n in self.nodes}
-        found: list[str] = []
-        stack = [n for n in self.update if n in owner]
-        while stack:
-            name = stack.pop()
-            if name not in found:
-                found.append(name)
-                stack += [c for c in owner[name].cond_var if c in owner]
-        return found
+        return computed_from(self.update, self.nodes)
 
     def parameters(self) -> list[nn.Parameter]:
         modules = [*self.nodes, *[p for pair in self.terms for p in pair if p is not None]]
