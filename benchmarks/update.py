@@ -31,7 +31,7 @@ SIZES = {
     "small": DreamerV3Config(
         model=RSSMConfig(deter=128, hidden=64, groups=8, classes=8, blocks=4, units=64, encoder_layers=2, decoder_layers=2,
                          prior_layers=1, bins=63),
-        actor_layers=2, critic_layers=2, bins=63, length=16, horizon=10,
+        actor_layers=2, critic_layers=2, bins=63, batch=4,
     ),
 }
 
