@@ -19,6 +19,7 @@ from pixyz.distributions.params import Params, apply
 from pixyz.distributions.path import on_path
 from pixyz.expression import LogProb, Prob
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
+from pixyz.plan.random import drawing_from
 from pixyz.plan.structure import Clock, Structured
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec, as_tensor_dict, names
 
@@ -209,7 +210,8 @@ class Distribution(Structured):
 
     def sample(
         self, x_dict: Any = None, batch_n: int | None = None, sample_shape: Sequence[int] = torch.Size(),
-        return_all: bool = True, reparam: bool = False, sample_mean: bool = False, **kwargs: Any,
+        return_all: bool = True, reparam: bool = False, sample_mean: bool = False,
+        *, generator: torch.Generator | None = None, **kwargs: Any,
     ) -> dict[str, Tensor]:
         """Draw a sample.
 
@@ -220,6 +222,7 @@ class Distribution(Structured):
             return_all: also return what was given.
             reparam: keep pathwise gradients through random draws; functions always keep theirs.
             sample_mean: the mean instead of a draw.
+            generator: where it is drawn from, in the place of torch's own generator.
 
         Returns:
             A dict of variables, each ``[*sample_shape, B, ...]``, of series ``[T, *sample_shape, B, ...]``.
@@ -234,7 +237,7 @@ class Distribution(Structured):
             drawn = lower(builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean)
             return {name: drawn[name] for name in self.var}
 
-        drawn = self._run(("sample", shape, reparam, sample_mean), values, build)
+        drawn = self._run(("sample", shape, reparam, sample_mean), values, build, generator)
         values.pop(BATCH, None)
         return {**values, **drawn} if return_all else drawn
 
@@ -252,7 +255,8 @@ class Distribution(Structured):
         return self._run("variance", self._values(x_dict), build)["variance"]
 
     def get_log_prob(
-        self, x_dict: Any, sum_features: bool = True, feature_dims: Sequence[int] | None = None, **kwargs: Any
+        self, x_dict: Any, sum_features: bool = True, feature_dims: Sequence[int] | None = None,
+        *, generator: torch.Generator | None = None, **kwargs: Any,
     ) -> Tensor:
         """The log-density ``[B]`` at given values of ``var`` and ``cond_var``; of several draws ``[K, B, ...]`` it is ``[K, B]``.
 
@@ -262,6 +266,7 @@ class Distribution(Structured):
             x_dict: the values.
             sum_features: sum over feature dimensions.
             feature_dims: which dimensions, counted as in ``[B, ...]``; all behind the batch if None.
+            generator: where an estimate (a marginal's, by a proposal) is drawn from.
         """
         dims = None if feature_dims is None else tuple(feature_dims)
 
@@ -271,7 +276,7 @@ class Distribution(Structured):
             return {"log_prob": slot}
 
         values = self._values(x_dict, [*self.var, *self.cond_var])
-        return self._run(("log_prob", sum_features, dims), values, build)["log_prob"]
+        return self._run(("log_prob", sum_features, dims), values, build, generator)["log_prob"]
 
     def get_params(self, params_dict: Any = None, **kwargs: Any) -> dict[str, Tensor]:
         """The parameters at given values of ``cond_var``."""
@@ -337,8 +342,13 @@ class Distribution(Structured):
         return values
 
     def _run(
-        self, key: Hashable, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]]
+        self, key: Hashable, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]],
+        generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
+        if generator is not None:
+            used = [*self.parameters(), *(v for v in values.values() if isinstance(v, Tensor))]
+            with drawing_from(generator, used):
+                return self._run(key, values, build)
         if self._plans.seen != Clock.now:
             self._plans.refresh(self.modules())
 

@@ -190,11 +190,12 @@ class MixtureModel(Mixture):
 
     def sample(
         self, x_dict: Any = None, batch_n: int | None = None, sample_shape: Sequence[int] = torch.Size(),
-        return_all: bool = True, reparam: bool = False, sample_mean: bool = False, return_hidden: bool = False, **kwargs: Any,
+        return_all: bool = True, reparam: bool = False, sample_mean: bool = False, return_hidden: bool = False,
+        *, generator: torch.Generator | None = None, **kwargs: Any,
     ) -> dict[str, Tensor]:
         """Draw a sample (see :meth:`Distribution.sample`), with ``return_hidden`` also the component, one-hot ``[B, K]``."""
         if not return_hidden:
-            return super().sample(x_dict, batch_n, sample_shape, return_all, reparam, sample_mean, **kwargs)
+            return super().sample(x_dict, batch_n, sample_shape, return_all, reparam, sample_mean, generator=generator, **kwargs)
         values, shape = self._sample_values(x_dict, batch_n), tuple(int(n) for n in sample_shape)
 
         def build(builder: Builder) -> dict[str, Slot]:
@@ -204,7 +205,7 @@ class MixtureModel(Mixture):
             drawn[self.hidden_var[0]] = chosen
             return drawn
 
-        drawn = self._run(("sample with hidden", shape, reparam, sample_mean), values, build)
+        drawn = self._run(("sample with hidden", shape, reparam, sample_mean), values, build, generator)
         values.pop("@batch_n", None)
         return {**values, **drawn} if return_all else drawn
 

@@ -222,12 +222,13 @@ class FlowDistribution(Distribution):
 
     def sample(
         self, x_dict: Any = None, batch_n: int | None = None, sample_shape: Sequence[int] = torch.Size(),
-        return_all: bool = True, reparam: bool = False, sample_mean: bool = False, return_hidden: bool = True, **kwargs: Any,
+        return_all: bool = True, reparam: bool = False, sample_mean: bool = False, return_hidden: bool = True,
+        *, generator: torch.Generator | None = None, **kwargs: Any,
     ) -> dict[str, Tensor]:
         """Draw a sample.
 
         Args:
-            x_dict, batch_n, sample_shape, return_all, reparam: see :meth:`Distribution.sample`.
+            x_dict, batch_n, sample_shape, return_all, reparam, generator: see :meth:`Distribution.sample`.
             sample_mean: the image of the prior's mean (which is not the mean of the image).
             return_hidden: also return the prior's draw under its own name.
         """
@@ -240,7 +241,7 @@ class FlowDistribution(Distribution):
             drawn = self._draw(builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean)
             return drawn if reparam else {k: builder.detach(v) for k, v in drawn.items()}
 
-        drawn = self._run(("sample", shape, reparam, sample_mean), values, build)
+        drawn = self._run(("sample", shape, reparam, sample_mean), values, build, generator)
         values.pop(BATCH, None)
         if not return_hidden:
             drawn = {v: drawn[v] for v in self.var}

@@ -17,6 +17,7 @@ from pixyz.plan import Builder, Plan, PlanCache, Scope, Slot
 from pixyz.plan.compare import compare
 from pixyz.plan.options import debugging
 from pixyz.plan.program import Relower
+from pixyz.plan.random import drawing_from
 from pixyz.plan.structure import Clock, Structured
 from pixyz.types import as_tensor_dict, names
 
@@ -115,7 +116,8 @@ class Expression(Structured):
     # ---------------------------------------------------------------- running
 
     def eval(  # type: ignore[override]
-        self, x_dict: Any = None, return_dict: bool = False, return_all: bool = True, **kwargs: Any
+        self, x_dict: Any = None, return_dict: bool = False, return_all: bool = True,
+        *, generator: torch.Generator | None = None, **kwargs: Any,
     ) -> Any:
         """The value of the expression.
 
@@ -123,6 +125,7 @@ class Expression(Structured):
             x_dict: values of the input variables: a dict, a tensor (the first input variable) or a list.
             return_dict: also return a dict of the variables that were drawn, named terms and returned series.
             return_all: with ``return_dict``: the inputs too.
+            generator: where all draws come from, in the place of torch's own generator (which every thread shares).
             **kwargs: more variables, such as ``mask``, and flags, such as ``discriminator=True``; one that is None or
                 False is as if it were not given.  ``sample_mean=True`` takes means in the place of draws.
 
@@ -132,6 +135,10 @@ class Expression(Structured):
         Raises:
             VariableError: a variable is missing.
         """
+        if generator is not None:
+            given = self._values(x_dict, kwargs).values()
+            with drawing_from(generator, [*self.parameters(), *(v for v in given if isinstance(v, Tensor))]):
+                return self.eval(x_dict, return_dict, return_all, **kwargs)
         if self._plans.seen != Clock.now and self._plans.refresh(self.modules()):
             self._parameter_names = None
         quick = self._plans.quick.get(_PLAIN)

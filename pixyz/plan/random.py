@@ -1,10 +1,13 @@
-"""The states of torch's random generators: what was drawn in vain is drawn again."""
+"""The states of torch's random generators: what was drawn in vain is drawn again, and draws from a given generator."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+
+from pixyz.types import PixyzError
 
 
 def random_states() -> list[torch.Tensor]:
@@ -18,3 +21,35 @@ def restore_random_states(states: Sequence[torch.Tensor]) -> None:
     torch.set_rng_state(states[0])
     if len(states) > 1:
         torch.cuda.set_rng_state_all(states[1:])
+
+
+@contextlib.contextmanager
+def drawing_from(generator: torch.Generator | None, used: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Within the context everything that is drawn on the generator's device comes from it; torch's own stays as it was.
+
+    Dropout and foreign samplers, which take no generator, are in this: for the time of the context torch's own generator
+    has the state of this one.  It is one for all threads of the process.
+
+    Args:
+        generator: None changes nothing.
+        used: tensors that are computed with.
+
+    Raises:
+        PixyzError: it is no generator, or one of a device on which nothing is computed.
+    """
+    if generator is None:
+        yield
+        return
+    if not isinstance(generator, torch.Generator):
+        raise PixyzError(f"generator must be a torch.Generator, got {type(generator).__name__}: torch.Generator().manual_seed(0)")
+    device, there = generator.device, {x.device.type for x in used}
+    if device.type not in ("cpu", "cuda") or (there and device.type not in there):
+        raise PixyzError(f"the generator draws on {device}, the computation is on {sorted(there)}: give one of that device")
+    own = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
+    before = own.get_state()
+    own.set_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(own.get_state())
+        own.set_state(before)
