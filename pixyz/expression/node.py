@@ -194,6 +194,22 @@ class Expression(Structured):
         self._plans.set_options(sharing=sharing)
         return self
 
+    def in_slabs(self, max_rows: int) -> Self:
+        """Call networks that left a time loop (decoders, heads) on at most ``max_rows`` rows at a time.
+
+        All their rows, ``T * B`` of them, need memory together; in slabs only what they return is kept, and the backward pass
+        computes the rest again, slab after slab.  Values and gradients are the same up to rounding; a training step takes
+        longer by about one more forward pass of these networks.
+
+        Args:
+            max_rows: rows of a call; 0 goes back to one call.
+
+        Returns:
+            The loss itself.
+        """
+        self._plans.set_options(max_rows=max_rows)
+        return self
+
     def check(self, x_dict: Any = None, rtol: float = 1e-3, **kwargs: Any) -> None:
         """Compare the split time loop with the plain one on real data: value and gradients at the same noise.
 
@@ -204,8 +220,8 @@ class Expression(Structured):
             PixyzError: the two forms differ by more than ``rtol`` of the largest entry.
         """
         twin, plain = copy.deepcopy(self), copy.deepcopy(self)
-        twin._plans.set_options(chunk=0)
-        plain._plans.set_options(chunk=0, fission=False)
+        twin._plans.set_options(chunk=0, max_rows=0)  # what is computed again would be so with the modules' own weights
+        plain._plans.set_options(chunk=0, max_rows=0, fission=False)
         values = self._values(x_dict, kwargs)
         names = list(dict(self.named_parameters()))
         # both run with one set of weights, in two copies of the networks' state

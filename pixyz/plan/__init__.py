@@ -10,11 +10,11 @@ The pipeline, one module each, in the order in which an objective passes through
     layout     names and shapes of values at each place of the text
     text       its lines, and where they are written
     chunk      loops whose body is compiled some steps at a time
+    slabs      networks that left a loop, some rows at a time
     compare    do two forms agree on data
     options    sharing, compiling, checking
     structure  when a plan is out of date
     program    Plan: the compiled function, its printed form, its inputs and outputs
-    leads      inputs with dimensions in front of their batch
     cache      PlanCache: one plan for each structure, and how it is run
     random     the states of the random generators
 """

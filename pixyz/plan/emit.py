@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pixyz.plan import chunk, rules
+from pixyz.plan import chunk, rules, slabs
 from pixyz.plan.fission import Block, Schedule
 from pixyz.plan.graph import Axis, Slot, Step
 from pixyz.plan.layout import Layouts
@@ -234,11 +234,17 @@ class Emitter(Layouts):
                 args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like or arg, frame)})")
         network: Any = step.fn
         keywords = getattr(network, "keywords", None)
-        named = bool(keywords) and not self.options.chunk
+        moved, rows = self._moved(step, frame), tuple(a.batch != "none" for a in step.args)
+        in_slabs = moved and self.options.max_rows
+        named = bool(keywords) and not self.options.chunk and not in_slabs
         name = self._fn(network)
-        probe = network.probe([a.batch != "none" for a in step.args], named) if self._moved(step, frame) else None
+        probe = network.probe(rows, named) if moved else None
         if probe is not None or named:
             self.networks[name] = probe or network
+        if in_slabs:
+            given = ", ".join([name, repr(rows), str(self.options.max_rows), *args])
+            self._define(step, frame, f"{self._fn(slabs.in_slabs)}({given})", 0)
+            return
         if not named or keywords is None:
             self._define(step, frame, f"{name}({', '.join(args)})", 0)
             return

@@ -22,6 +22,7 @@ class Options:
             measurements of what that is worth.
         fission: split time loops; False keeps every loop whole, whatever its own setting.
         chunk: steps of a time loop that are compiled together; 0 compiles nothing.
+        max_rows: of a call of a network that left a time loop; 0 calls it once on all.
         backend, mode: of ``torch.compile``.
 
     >>> Options(chunk=8).fission
@@ -31,12 +32,15 @@ class Options:
     sharing: bool = True
     fission: bool = True
     chunk: int = 0
+    max_rows: int = 0
     backend: Any = "inductor"
     mode: str | None = None
 
     def __post_init__(self) -> None:
         if self.chunk < 0:
             raise PixyzError(f"chunk must be a number of steps, or 0 to compile nothing; got {self.chunk}")
+        if self.max_rows < 0:
+            raise PixyzError(f"max_rows must be a number of rows, or 0 for all at once; got {self.max_rows}")
 
 
 _debug: ContextVar[bool] = ContextVar("pixyz_debug", default=False)

@@ -95,9 +95,9 @@ def test_world_model_equals_loop_and_hand(kind):
 @pytest.mark.parametrize("discrete", [False, True])
 def test_all_losses_equal_loop_and_hand(kind, discrete):
     forms = {}
-    for name in ("split", "loop", "hand"):
+    for name in ("split", "loop", "hand", "slabs"):
         torch.manual_seed(0)
-        c = config(small(**kind))
+        c = config(small(**kind), max_rows=4 if name == "slabs" else 0)
         agent = awake(DreamerV3(SHAPES, ActionSpec(2, discrete), c, fission=name != "loop").double())
         x = agent.prepare(recorded(7, 3, c.model, discrete=discrete))
         torch.manual_seed(1)
@@ -105,6 +105,7 @@ def test_all_losses_equal_loop_and_hand(kind, discrete):
         forms[name] = value_and_gradients(agent, loss)
     assert_equal_gradients(forms["split"], forms["loop"])
     assert_equal_gradients(forms["split"], forms["hand"])
+    assert_equal_gradients(forms["split"], forms["slabs"])
 
 
 def test_every_trained_weight_has_a_gradient_and_the_slow_critic_none():

@@ -381,8 +381,8 @@ def test_every_form_of_a_random_objective_equals_the_loop_by_hand(draw: random.R
         wanted = world.by_hand()
     exact = torch.autograd.grad(wanted.sum(), world.parameters(), allow_unused=True, materialize_grads=True)
     for fission in (True, False):
-        for chunk, sharing in ((0, True), (2, True), (0, False)):
-            loss = world.loss(fission=fission).share(sharing)
+        for chunk, sharing, max_rows in ((0, True, 0), (2, True, 0), (0, False, 0), (2, True, 4)):
+            loss = world.loss(fission=fission).share(sharing).in_slabs(max_rows)
             with mock.patch.object(torch, "compile", lambda function, **_: function):  # chunks as they are written
                 value, grads = run(loss.compile(chunk=chunk), world)
             torch.testing.assert_close(value, wanted)

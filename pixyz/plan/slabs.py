@@ -1,0 +1,48 @@
+"""A network that left its time loop, run on some rows at a time: less memory, the same results.
+
+Split loops call decoders and heads once on ``[T*B, ...]``, so the activations of all steps are there together.  In slabs
+only results are kept; what is between is computed again in the backward pass, one slab at a time (Chen et al., 2016)::
+
+    rows = 1024, max_rows = 256:   four calls; a backward pass holds the activations of 256 rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+
+def in_slabs(
+    network: Callable[..., Sequence[Tensor]], has_rows: Sequence[bool], max_rows: int, *values: Any
+) -> tuple[Tensor, ...]:
+    """``network(*values)``, at most ``max_rows`` rows at a time.
+
+    Args:
+        network: returns a tuple of tensors, each with the rows of its arguments or without any.
+        has_rows: which arguments have rows.
+        max_rows: of a call.
+        *values: the arguments.
+    """
+    rows = max((len(x) for x, has in zip(values, has_rows, strict=True) if has and x.ndim), default=0)
+    if rows <= max_rows:
+        return tuple(network(*values))
+    found: list[Sequence[Tensor]] = []
+    sizes: list[int] = []
+    for start in range(0, rows, max_rows):
+        cut = [
+            x[start : start + max_rows] if has and x.ndim and len(x) == rows else x
+            for x, has in zip(values, has_rows, strict=True)
+        ]
+        sizes.append(min(max_rows, rows - start))
+        if torch.is_grad_enabled():
+            found.append(checkpoint(network, *cut, use_reentrant=False))
+        else:
+            found.append(network(*cut))
+    return tuple(
+        torch.cat(parts) if all(p.ndim and len(p) == n for p, n in zip(parts, sizes, strict=True)) else parts[0]
+        for parts in zip(*found, strict=True)
+    )

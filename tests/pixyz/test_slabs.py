@@ -1,0 +1,141 @@
+"""Networks that left a time loop, some rows at a time: the same values and gradients, in less memory."""
+
+import pytest
+import torch
+from lowering_parts import B, D, Function, Gauss, T, carried, series
+from torch import Tensor, nn
+
+from pixyz import PixyzError
+from pixyz.distributions import Bernoulli, Deterministic, Normal
+from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss
+from pixyz.plan.slabs import in_slabs
+
+
+class Learned(Normal):
+    """A scale ``[D]`` of its own, which has no rows."""
+
+    def __init__(self) -> None:
+        super().__init__("x", ["h", "z"], name="p", features_shape=[D])
+        self.net, self.raw = nn.Linear(2 * D, D).double(), nn.Parameter(torch.zeros(D, dtype=torch.float64))
+
+    def forward(self, h: Tensor, z: Tensor) -> dict[str, Tensor]:
+        return {"loc": self.net(torch.cat([h, z], 1)), "scale": self.raw.exp()}
+
+
+def model(x: object = None) -> Loss:
+    torch.manual_seed(0)
+    f, q, prior = Function("h", ["h_prev", "z_prev"]), Gauss("z", ["h", "x"], "q"), Gauss("z", ["h"])
+    update = {"h": "h_prev", "z": "z_prev"}
+    init = {f"{n}_prev": torch.zeros(D, dtype=torch.float64) for n in "hz"}
+    step = E(f * q, -LogProb(x or Learned()) + KullbackLeibler(q, prior))  # type: ignore[arg-type]
+    return IterativeLoss(step, **{**carried(), "update_value": update, "init": init}).mean()  # type: ignore[arg-type]
+
+
+def run(loss: Loss, steps: int = T) -> tuple[Tensor, tuple[Tensor, ...]]:
+    torch.manual_seed(3)
+    value = loss.eval({"x": series(1, steps, B, D)})
+    return value, torch.autograd.grad(value, list(loss.parameters()))
+
+
+@pytest.mark.parametrize("max_rows", [1, 4, T * B - 1, T * B, 1000])
+def test_values_and_gradients_are_those_of_one_call(max_rows: int) -> None:
+    loss = model()
+    wanted = [run(loss), run(loss, 7)]
+    assert loss.in_slabs(max_rows) is loss
+    for _ in range(2):  # the first run, which tries the networks, and a later one
+        torch.testing.assert_close(run(loss), wanted[0])
+    torch.testing.assert_close(run(loss, 7), wanted[1])
+    with torch.no_grad():
+        torch.manual_seed(3)
+        torch.testing.assert_close(loss.eval({"x": series(1, T, B, D)}), wanted[0][0])
+    assert "in_slabs" in loss.plan.source
+    loss.check({"x": series(1, T, B, D)})
+    torch.testing.assert_close(run(loss.compile(2, backend="eager")), wanted[0])
+    assert "in_slabs" not in loss.in_slabs(0).plan.source
+
+
+class Droppy(Deterministic):
+    def __init__(self) -> None:
+        super().__init__("y", ["h"], name="g", features_shape=[D])
+        self.weight = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, h: Tensor) -> dict[str, Tensor]:
+        return {"y": self.weight * nn.functional.dropout(h + 1.0, 0.5)}
+
+
+def test_what_is_computed_again_drops_the_same_units() -> None:
+    torch.manual_seed(0)
+    f, g = Function("h", ["h_prev", "x"]), Droppy()
+    loss = IterativeLoss(E(f * g, Sum()), **carried()).mean().in_slabs(2)  # type: ignore[arg-type]
+    for _ in range(2):
+        value = loss.eval({"x": series()})
+        (grad,) = torch.autograd.grad(value, [g.weight])
+        torch.testing.assert_close(grad, value.detach())  # it is linear in its weight
+
+
+class Sum(Loss):
+    def __init__(self) -> None:
+        super().__init__(["y"])
+
+    def forward(self, x_dict: dict[str, Tensor], **kwargs: object) -> tuple[Tensor, dict[str, Tensor]]:
+        return x_dict["y"].sum(-1), x_dict
+
+
+class Bits(Bernoulli):
+    """``probs`` where logits were expected; counts its calls."""
+
+    def __init__(self, norm: bool) -> None:
+        super().__init__("x", ["h", "z"], name="p", features_shape=[D])
+        self.net = nn.Sequential(nn.Linear(2 * D, D), nn.BatchNorm1d(D) if norm else nn.Identity(), nn.Sigmoid()).double()
+        self.sizes: list[int] = []
+
+    def forward(self, h: Tensor, z: Tensor) -> dict[str, Tensor]:
+        self.sizes.append(len(h))
+        return {"probs": self.net(torch.cat([h, z], 1))}
+
+
+def test_calls_have_at_most_so_many_rows_and_a_loop_keeps_what_it_must() -> None:
+    p, pinned = Bits(norm=False), Bits(norm=True)
+    for bits, sizes in ((p, [4, 4, 4, 3]), (pinned, [B] * T)):
+        loss = model(bits).in_slabs(4)
+        run(loss)
+        bits.sizes.clear()
+        with torch.no_grad():
+            assert loss.eval({"x": series(1, T, B, D).sigmoid()}).isfinite()
+        assert bits.sizes == sizes
+
+
+def test_less_is_held() -> None:
+    scaling = pytest.importorskip("scaling", exc_type=ImportError)
+
+    class Wide(Learned):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(  # type: ignore[assignment]
+                nn.Linear(2 * D, 64), *(m for _ in range(9) for m in (nn.Tanh(), nn.Linear(64, 64))), nn.Linear(64, D)
+            ).double()
+
+    loss, x = model(Wide()), series(1, 300, B, D)
+
+    def step() -> None:
+        loss.eval({"x": x}).backward()
+        loss.zero_grad(set_to_none=True)
+
+    whole = scaling.peak_bytes(step)
+    loss.in_slabs(100)
+    assert scaling.peak_bytes(step) < 0.4 * whole
+
+
+def test_arguments_without_rows_are_given_to_every_slab() -> None:
+    def network(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        return x @ w, w.sum()
+
+    x, w = torch.randn(5, 2), torch.randn(2, 3)
+    found, total = in_slabs(network, (True, False), 2, x, w)
+    torch.testing.assert_close(found, x @ w)
+    assert total.shape == () and torch.equal(total, w.sum())
+
+
+def test_a_negative_number_of_rows_is_refused() -> None:
+    with pytest.raises(PixyzError, match="max_rows must be a number of rows, or 0 for all at once; got -1"):
+        model().in_slabs(-1)
