@@ -324,8 +324,9 @@ class Emitter(Layouts):
 
     def _note_length(self, axis: Axis, slot: Slot, frame: Frame) -> None:
         name = self._lengths[axis] = self._name("T")
-        text = f"{name} = {self._get(slot, 1, frame)}.shape[0]"
-        self._line(frame, text, slot.step, f"steps of {slot.label or slot.step.label}")
+        label, least = slot.label or slot.step.label, len(slot.axes) + (slot.batch != "none")
+        text = f"{name} = {self._fn(rules.series_length)}({self._get(slot, 1, frame)}, {self._fn(label)}, {least})"
+        self._line(frame, text, slot.step, f"steps of {label}")
 
     def _emit_shift(self, step: Step, frame: Frame) -> None:
         start, out = step.args

@@ -194,6 +194,20 @@ def shift_in(start: Tensor, x: Tensor) -> Tensor:
     return torch.cat([start.unsqueeze(0), x[:-1]])
 
 
+def series_length(x: Any, name: str, least: int) -> int:
+    """The steps of a series.
+
+    Raises:
+        ShapeError: it is no tensor ``[T, B, ...]`` with ``least`` dimensions or more, or has no steps or no rows.
+    """
+    if not isinstance(x, Tensor) or x.ndim < least:
+        came = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ShapeError(f"the series {name} must be a tensor [T, B, ...], got {came}; one sequence is x.unsqueeze(1)")
+    if not x.numel() and 0 in x.shape[:least]:
+        raise ShapeError(f"the series {name} is empty: its shape [T, B, ...] is {list(x.shape)}")
+    return x.shape[0]
+
+
 def check_length(other: Tensor, length: int, name: str) -> None:
     """Raise unless ``other`` has ``length`` steps."""
     if other.shape[0] != length:

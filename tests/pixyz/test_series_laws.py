@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pixyz.distributions import Scan, SeriesFunction
 from pixyz.losses import REINFORCE, E, IterativeLoss, LogProb, Parameter
-from pixyz.types import PixyzError
+from pixyz.types import PixyzError, ShapeError
 
 
 def test_the_score_function_estimator_of_a_carried_variable_is_refused() -> None:
@@ -210,3 +210,21 @@ def test_expectations_along_one_path_ask_for_one_number_of_particles() -> None:
 def test_the_particles_of_a_series_stand_behind_its_time() -> None:
     scan = Scan(Gauss("z", ["z_prev", "x"], "q"), **carried("z"))  # type: ignore[arg-type]
     assert scan.sample({"x": series()}, sample_shape=[4])["z"].shape == (T, 4, B, D)
+
+
+@forms
+@pytest.mark.parametrize(("x", "told"), [
+    (series(0, 0, B, D), r"the series x is empty: its shape \[T, B, ...\] is \[0, 3, 2\]"),
+    (series(0, T, 0, D), r"the series x is empty: its shape \[T, B, ...\] is \[5, 0, 2\]"),
+    (series(0, T), r"must be a tensor \[T, B, ...\], got \[5\]"),
+    ([1.0, 2.0], r"must be a tensor \[T, B, ...\], got list"),
+])
+def test_what_is_no_series_is_refused(fission: bool, x: object, told: str) -> None:
+    q, p = Gauss("z", ["z_prev", "x"], "q"), Gauss("x", ["z"])
+    for loss in (
+        IterativeLoss(E(q, LogProb(p)), fission=fission, **carried("z")),  # type: ignore[arg-type]
+        E(Scan(q, fission=fission, **carried("z")), LogProb(p)),  # type: ignore[arg-type]
+        IterativeLoss(LogProb(p), series_var=["x", "z"], fission=fission),
+    ):
+        with pytest.raises(ShapeError, match=told):
+            loss.eval({"x": x, "z": x})
