@@ -17,13 +17,12 @@ Ratios are to ``hand``, round by round; the seconds of compiling are beside them
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from hand_dreamer import draw_one_hot, latent, mixed, straight_through, two_hot_log_prob, world_model
-from timing import contend, prepare, record
+from timing import compiling, contend, prepare, record
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -133,9 +132,7 @@ def training(size: str, kind: str, chunk: int) -> tuple[dict[str, Callable[[], N
         optimizers[id(compiled)] = LaProp(compiled.parameters())
         compiled.objective.compile(chunk=chunk)
         tasks["pixyz_chunk"] = step(lambda: compiled.objective.eval(x), compiled)
-        began = time.monotonic()
-        tasks["pixyz_chunk"]()
-        seconds = time.monotonic() - began
+        seconds = compiling(tasks["pixyz_chunk"])
     return tasks, seconds
 
 
@@ -184,9 +181,7 @@ def imagination(size: str, kind: str, chunk: int) -> tuple[dict[str, Callable[[]
     if chunk:
         compiled = model.dream(policy, HORIZON).compile(chunk=5)
         tasks["pixyz_chunk"] = lambda: void(compiled.sample(start))
-        began = time.monotonic()
-        tasks["pixyz_chunk"]()
-        seconds = time.monotonic() - began
+        seconds = compiling(tasks["pixyz_chunk"])
     return tasks, seconds
 
 
@@ -205,9 +200,9 @@ def main() -> None:
     for size in given.sizes:
         for kind in given.latents:
             for what, make in (("training_step", training), ("imagination", imagination)):
-                tasks, compiling = make(size, kind, given.chunk)
+                tasks, seconds = make(size, kind, given.chunk)
                 shape = {"size": size, "latent": kind, "batch": [BATCH if size == "size1m" else 4, STEPS]}
-                extra = {"chunk": given.chunk, "compile_seconds": round(compiling, 1)} if given.chunk else {}
+                extra = {"chunk": given.chunk, "compile_seconds": seconds} if given.chunk else {}
                 record(RESULTS, f"rssm_{what}", {**shape, **extra}, contend(tasks, given.rounds), baseline="hand")
 
 

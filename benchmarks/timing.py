@@ -62,6 +62,16 @@ def spend(task: Task, times: int) -> float:
     return time.process_time() - began
 
 
+def compiling(task: Callable[[], None]) -> float:
+    """Seconds of a first run that compiles, of which nothing was kept by an earlier process."""
+    from torch._inductor import config
+
+    began = time.monotonic()
+    with config.patch(force_disable_caches=True):
+        task()
+    return round(time.monotonic() - began, 1)
+
+
 def record(
     path: Path | None, what: str, of: Mapping[str, Any], seconds: Mapping[str, list[float]], baseline: str,
     pairs: Sequence[tuple[str, str]] = (),

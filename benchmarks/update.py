@@ -11,13 +11,12 @@ declared objective with its loops compiled, ``--chunk`` steps at a time; the sec
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from hand_dreamer import dreamer_loss, world_model
-from timing import contend, prepare, record
+from timing import compiling, contend, prepare, record
 
 from agents.dreamer import DreamerV3, DreamerV3Config
 from agents.dreamer.heads import ActionSpec
@@ -86,12 +85,8 @@ def contenders(name: str, precision: str, chunk: int = 0) -> Tasks:
 
 def compiled(name: str, precision: str, chunk: int) -> tuple[Tasks, dict[str, float]]:
     """The same with compiled loops, and the seconds of the first step of each."""
-    found, seconds = contenders(name, precision, chunk), {}
-    for what, tasks in found.items():
-        began = time.monotonic()
-        tasks["pixyz"]()
-        seconds[what] = round(time.monotonic() - began, 1)
-    return found, seconds
+    found = contenders(name, precision, chunk)
+    return found, {what: compiling(tasks["pixyz"]) for what, tasks in found.items()}
 
 
 def main() -> None:
