@@ -172,9 +172,10 @@ class Expression(Structured):
         """Compile time loops with ``torch.compile``, ``chunk`` steps at a time; the rest runs as before.
 
         What ``eval`` returns is the same up to rounding, whatever the length of the series: a graph of ``chunk`` steps
-        and a graph of one step, for the remainder, serve all.  Another batch size makes new graphs.  The first
-        evaluation and the first backward take a minute or more.  Without a C++ compiler loops run as they are, and
-        a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs (not tested).
+        and a graph of one step, for the remainder, serve all; a loop of known length is cut into equal pieces.  Another
+        batch size makes new graphs.  The first evaluation and the first backward take a minute or more.  Without a C++
+        compiler loops run as they are, and a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs
+        (not tested).
 
         Args:
             chunk: steps in a graph; 0 goes back to loops that are not compiled.

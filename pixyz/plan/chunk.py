@@ -5,6 +5,10 @@ and a body of one step does the remainder, so two graphs serve every length::
 
     T = 20, chunk = 8:   steps 0-7, 8-15 by the chunk's graph; 16, 17, 18, 19 by the single step's
 
+A loop whose length is known when the plan is built (imagination) is cut into equal pieces if it can be, and one graph does it::
+
+    steps = 15, chunk = 8:   steps 0-4, 5-9, 10-14
+
 What would make a third graph is kept from it: carried values are contiguous and require a gradient from the first step
 on, base noise is drawn for all steps before the loop, as it is where nothing is compiled, series are contiguous in
 time-major order, and numbers come as tensors without dimensions, on the device of what is carried.
@@ -32,6 +36,19 @@ CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 
 MOST_SHAPES = 64
 """Sets of shapes of the noise that are remembered."""
+
+
+def piece(length: int | None, chunk: int) -> int:
+    """The steps of a graph, at most ``chunk``: equal pieces of ``length`` if they are not much shorter.
+
+    >>> [piece(length, 8) for length in (None, 64, 15, 13, 3)]
+    [8, 8, 5, 8, 3]
+    """
+    if length is None or length % chunk == 0:
+        return chunk
+    if length < chunk:
+        return max(length, 1)
+    return next((n for n in range(chunk, (chunk - 1) // 2, -1) if length % n == 0), chunk)
 
 
 @dataclass
@@ -94,12 +111,14 @@ class ChunkedLoop:
 
     Args:
         options: how it is compiled.
+        size: steps of the large graph.
         noise: the noise sites, in the order in which they are drawn.
         reverse: whether time runs backward.
         numbers: places of the constants that are values and no sizes.
     """
 
     options: Options
+    size: int
     noise: Sequence[Noise]
     reverse: bool
     numbers: frozenset[int] = frozenset()
@@ -121,8 +140,8 @@ class ChunkedLoop:
         """The stacked results, ``[T, ...]`` each."""
         assert self.chunked is not None and self.single is not None
         constants = self._tensors(carries, constants)
-        whole, rest = divmod(length, self.options.chunk)
-        sizes = [self.options.chunk] * whole + [1] * rest
+        whole, rest = divmod(length, self.size)
+        sizes = [self.size] * whole + [1] * rest
         if self.reverse:
             sizes = sizes[::-1]
         noise = self._draw(length, carries, series, constants) if self.noise else []

@@ -154,10 +154,11 @@ class Emitter(Layouts):
             write([Line(x.probe or x.text, x.grad) for x in inner.lines], 2),
         )
         numbers = frozenset(i for i, c in enumerate(constants) if c not in self._lengths.values())
-        loop = chunk.ChunkedLoop(self.options, list(inner.noise.values()), block.loop.reverse, numbers)
+        size = chunk.piece(block.loop.axis.size, self.options.chunk)
+        loop = chunk.ChunkedLoop(self.options, size, list(inner.noise.values()), block.loop.reverse, numbers)
         name = self._fn(loop)
         names = [f"{name}_steps", f"{name}_step", f"{name}_shapes"]
-        self._functions += text.function(names[0], self.options.chunk, block.loop.reverse)
+        self._functions += text.function(names[0], size, block.loop.reverse)
         self._functions += [*text.function(names[1], 1, block.loop.reverse), *text.shapes(names[2])]
         self.loops[name] = loop
         length = self._length(block.loop.axis, frame)

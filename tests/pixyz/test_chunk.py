@@ -109,6 +109,20 @@ def test_a_loop_without_gradient_has_no_further_graphs() -> None:
     assert counters["stats"]["unique_graphs"] == 2
 
 
+@pytest.mark.parametrize(("steps", "chunk"), [(6, 4), (3, 8), (8, 4), (5, 5)])
+def test_a_loop_of_known_length_is_cut_into_equal_pieces(steps: int, chunk: int) -> None:
+    torch.manual_seed(0)
+    f, p = Cell().double(), Gauss("z", ["h"], "p").double()
+    dream = Scan(f * p, update_value={"h": "h_prev", "z": "z_prev"}, steps=steps)
+    start = {k: torch.randn(B, D, dtype=torch.float64) for k in ("h_prev", "z_prev")}
+    loss = E(dream, LogProb(p)).mean()
+    wanted = value_and_gradients(loss, start)
+    torch._dynamo.reset()
+    counters.clear()
+    torch.testing.assert_close(value_and_gradients(loss.compile(chunk, backend="eager"), start), wanted)
+    assert counters["stats"]["unique_graphs"] == 1
+
+
 def test_a_scan_is_compiled_within_an_expectation() -> None:
     torch.manual_seed(0)
     f, p = Cell().double(), Gauss("z", ["h"], "p").double()
