@@ -147,12 +147,14 @@ def updates(lines: Sequence[Line]) -> str:
     """The world model's training step and the whole update."""
     rows = []
     for line in lines:
-        chunk = [f"{line['ratio']['pixyz_chunk']:.2f}", f"{line['compile_seconds']:.0f}"] if "chunk" in line else ["", ""]
+        ratio, seconds = line["ratio"], line.get("compile_seconds", {})
+        forms = ["chunk", "whole"]
         rows.append([
             line["benchmark"].replace("_", " "), line["size"], line["precision"], f"{line['cpu_seconds']['hand']:.3f}",
-            spread(line, "pixyz"), *chunk,
+            spread(line, "pixyz"), *(f"{ratio[f'pixyz_{f}']:.2f}" if f in seconds else "" for f in forms),
+            ", ".join(f"{seconds[f]:.0f}" for f in forms if f in seconds),
         ])
-    head = ["what", "size", "precision", "by hand, s", "this library (quartiles)", "compiled, 8 steps", "compiling, s"]
+    head = ["what", "size", "precision", "by hand, s", "this library (quartiles)", "loops compiled", "all compiled", "compiling, s"]
     return table(head, rows)
 
 

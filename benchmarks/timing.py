@@ -62,13 +62,14 @@ def spend(task: Task, times: int) -> float:
     return time.process_time() - began
 
 
-def compiling(task: Callable[[], None]) -> float:
-    """Seconds of a first run that compiles, of which nothing was kept by an earlier process."""
+def compiling(task: Callable[[], None], runs: int = 1) -> float:
+    """Seconds of the first runs, which compile; nothing that an earlier process compiled is used."""
     from torch._inductor import config
 
     began = time.monotonic()
     with config.patch(force_disable_caches=True):
-        task()
+        for _ in range(runs):
+            task()
     return round(time.monotonic() - began, 1)
 
 

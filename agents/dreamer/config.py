@@ -26,6 +26,7 @@ class DreamerV3Config:
         lr, beta1, beta2, eps, clip, warmup, halving: see :class:`agents.dreamer.optimizer.LaProp`.
         stored_latents: start sequences from the states that were stored with them; else from zeros.
         chunk: compile time loops, this many steps at a time (minutes at the first update, faster ones after it); 0: do not.
+        whole: with ``chunk``: compile the rest of an update, too (another one to two minutes).
         max_rows: of a call of encoder, decoder and heads, for less memory at an update (a longer one: their activations are
             computed again in the backward pass); 0: all rows of a sequence, or of an imagined path, together.
         precision: of matrix products; ``bfloat16`` runs under autocast.
@@ -61,6 +62,7 @@ class DreamerV3Config:
     halving: int = 0
     stored_latents: bool = True
     chunk: int = 0
+    whole: bool = False
     max_rows: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -70,6 +72,8 @@ class DreamerV3Config:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.chunk < 0:
             raise ValueError(f"chunk is a number of steps, or 0, got {self.chunk}")
+        if self.whole and not self.chunk:
+            raise ValueError("whole compiles what is around compiled loops, so it needs a chunk, such as 8")
         if self.max_rows < 0:
             raise ValueError(f"max_rows is a number of rows, or 0, got {self.max_rows}")
         if self.length < 2:

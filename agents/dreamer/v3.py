@@ -63,7 +63,7 @@ class DreamerV3(nn.Module):
         self.imagined = ImaginedReturn(c.lam, 1.0, ReturnRange(c.return_rate, limit=c.return_limit))
         self.recorded = ReplayReturn(c.lam, c.discount)
         # no submodules: their distributions are registered above, and the state dict shall hold them once
-        self.__dict__["_objective"] = self._write_objective().compile(c.chunk).in_slabs(c.max_rows)
+        self.__dict__["_objective"] = self._write_objective().compile(c.chunk, whole=c.whole).in_slabs(c.max_rows)
         self.__dict__["_acting"] = self.model.step * self.policy
         self.__dict__["_greedy"] = self.model.step * Mean(self.policy, "action")
         self.optimizer = LaProp(

@@ -70,13 +70,13 @@ class Scan(Distribution):
         self.constant = [v for v in unbound if v not in dists.var]
 
     def compile(  # type: ignore[override]
-        self, chunk: int = 8, *, backend: Any = "inductor", mode: str | None = None
+        self, chunk: int = 8, *, whole: bool = False, backend: Any = "inductor", mode: str | None = None
     ) -> Scan:
-        """Compile the loop of ``sample``, ``chunk`` steps at a time; see :meth:`pixyz.losses.Loss.compile`.
+        """Compile the loop of ``sample``, ``chunk`` steps at a time, or all of it; see :meth:`pixyz.losses.Loss.compile`.
 
         Within a loss it is the loss that is compiled.
         """
-        self._plans.set_options(chunk=chunk, backend=backend, mode=mode)
+        self._plans.set_options(chunk=chunk, whole=whole, backend=backend, mode=mode)
         return self
 
     @property

@@ -167,24 +167,28 @@ class Expression(Structured):
         return (value, {**values, **results} if return_all else results) if return_dict else value
 
     def compile(  # type: ignore[override]
-        self, chunk: int = 8, *, backend: Any = "inductor", mode: str | None = None
+        self, chunk: int = 8, *, whole: bool = False, backend: Any = "inductor", mode: str | None = None
     ) -> Self:
-        """Compile time loops with ``torch.compile``, ``chunk`` steps at a time; the rest runs as before.
+        """Compile time loops with ``torch.compile``, ``chunk`` steps at a time; with ``whole`` all the rest, too.
 
         What ``eval`` returns is the same up to rounding, whatever the length of the series: a graph of ``chunk`` steps
         and a graph of one step, for the remainder, serve all; a loop of known length is cut into equal pieces.  Another
         batch size makes new graphs.  The first evaluation and the first backward take a minute or more.  Without a C++
-        compiler loops run as they are, and a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs
-        (not tested).
+        compiler all runs as it is, and a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs of
+        loops (not tested).
+
+        ``whole`` pays where networks are small or densities are most of the work; the second evaluation, which compiles,
+        takes one to two minutes more, and the next length of a series once more.  There is no gradient of its gradient.
 
         Args:
             chunk: steps in a graph; 0 goes back to loops that are not compiled.
+            whole: compile what is around the loops; not where a loop stays uncompiled, a note of the plan says so.
             backend, mode: see ``torch.compile``.
 
         Returns:
             The loss itself.
         """
-        self._plans.set_options(chunk=chunk, backend=backend, mode=mode)
+        self._plans.set_options(chunk=chunk, whole=whole, backend=backend, mode=mode)
         return self
 
     def share(self, sharing: bool = True) -> Self:
@@ -221,8 +225,8 @@ class Expression(Structured):
             PixyzError: the two forms differ by more than ``rtol`` of the largest entry.
         """
         twin, plain = copy.deepcopy(self), copy.deepcopy(self)
-        twin._plans.set_options(chunk=0, max_rows=0)  # what is computed again would be so with the modules' own weights
-        plain._plans.set_options(chunk=0, max_rows=0, fission=False)
+        for loss, changes in ((twin, {}), (plain, {"fission": False})):  # slabs would be computed again with the modules' weights
+            loss._plans.set_options(chunk=0, whole=False, max_rows=0, **changes)
         values = self._values(x_dict, kwargs)
         names = list(dict(self.named_parameters()))
         # both run with one set of weights, in two copies of the networks' state

@@ -20,7 +20,6 @@ be to come for what ran before.  None of this was run on a GPU.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,11 +27,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixyz.plan.compiled import CUDA_GRAPHS, Compiled
 from pixyz.plan.options import Options
 from pixyz.plan.random import random_states, restore_random_states
-
-CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
-"""Modes of ``torch.compile`` that keep results in memory which the next call of the graph writes into."""
 
 MOST_SHAPES = 64
 """Sets of shapes of the noise that are remembered."""
@@ -132,7 +129,9 @@ class ChunkedLoop:
 
     def bind(self, chunked: Callable[..., Any], single: Callable[..., Any], probe: Callable[..., Any]) -> None:
         """Take the functions that the plan's text defines; compiled when they are first called."""
-        self.chunked, self.single, self.probe = _Compiled(chunked, self), _Compiled(single, self), probe
+        settings = {"backend": self.options.backend, "mode": self.options.mode, "dynamic": False}
+        self.chunked, self.single = Compiled(chunked, self, settings), Compiled(single, self, settings)
+        self.probe = probe
 
     def __call__(
         self, length: int, carries: Sequence[Tensor], series: Sequence[Tensor], constants: Sequence[Any]
@@ -212,42 +211,3 @@ def _carried(x: Tensor) -> Tensor:
     if x.is_floating_point() and not x.requires_grad:
         x = x.detach().clone().requires_grad_()
     return x
-
-
-class _Compiled:
-    """``torch.compile`` at the first call; without a C++ compiler the function itself, with one warning."""
-
-    def __init__(self, function: Callable[..., Any], loop: ChunkedLoop) -> None:
-        self.function, self.loop = function, loop
-        self.compiled: Callable[..., Any] | None = None
-
-    def __call__(self, *args: Any) -> Any:
-        if self.loop.plain:
-            return self.function(*args)
-        if self.compiled is not None:
-            return self.compiled(*args)
-        options = self.loop.options
-        validated = torch.distributions.Distribution._validate_args  # torch.compile switches it off for the process
-        compiled = torch.compile(self.function, backend=options.backend, mode=options.mode, dynamic=False)
-        try:
-            found = compiled(*args)
-        except Exception as error:
-            if not _lacks_compiler(error):
-                raise
-            self.loop.plain = True
-            warnings.warn(f"loops are not compiled, they run as they are: {error}", RuntimeWarning, stacklevel=2)
-            return self.function(*args)
-        finally:
-            torch.distributions.Distribution.set_default_validate_args(validated)
-        self.compiled = compiled
-        return found
-
-
-def _lacks_compiler(error: BaseException | None) -> bool:
-    """Whether torch says so by its own types; texts prove nothing, a network may raise anything."""
-    while error is not None:
-        kind = type(error)
-        if kind.__module__ == "torch._inductor.exc" and kind.__name__ in ("InvalidCxxCompiler", "TritonMissing"):
-            return True
-        error = error.__cause__ or getattr(error, "inner_exception", None)
-    return False

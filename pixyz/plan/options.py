@@ -22,6 +22,7 @@ class Options:
             measurements of what that is worth.
         fission: split time loops; False keeps every loop whole, whatever its own setting.
         chunk: steps of a time loop that are compiled together; 0 compiles nothing.
+        whole: compile what is around the loops, too.
         max_rows: of a call of a network that left a time loop; 0 calls it once on all.
         backend, mode: of ``torch.compile``.
 
@@ -32,6 +33,7 @@ class Options:
     sharing: bool = True
     fission: bool = True
     chunk: int = 0
+    whole: bool = False
     max_rows: int = 0
     backend: Any = "inductor"
     mode: str | None = None

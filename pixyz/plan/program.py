@@ -8,7 +8,10 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from pixyz.plan.builder import Builder
+from pixyz.plan.compiled import Whole
 from pixyz.plan.emit import Emitter
 from pixyz.plan.fission import Block, Schedule, schedule
 from pixyz.plan.graph import Slot, Step
@@ -52,6 +55,13 @@ class Plan:
         linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(True), self.filename)
         weakref.finalize(self, linecache.cache.pop, self.filename, None)
         self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
+        self._written = self._fast = self.function
+        if options is not None and options.whole:
+            if sum(map(_loops, self._schedule.items)) > len(emitter.loops):  # it would be written out step by step
+                self.notes.append("only loops are compiled: a loop that is not stands between")
+            else:
+                namespace.update({name: torch.compiler.disable(loop) for name, loop in emitter.loops.items()})
+                self._fast = Whole(self._written, options).function
         self._namespace, self._networks = namespace, emitter.networks
         self._trusted = True
         self.trust(False)
@@ -90,9 +100,9 @@ class Plan:
         return trace is not None and trace.tb_frame.f_code.co_filename == self.filename
 
     def trust(self, trusted: bool = True) -> None:
-        """Call networks directly, or check at each call that they return what is read."""
+        """Call networks directly (and compiled, if that was asked for), or check at each call that they return what is read."""
         if trusted != self._trusted:
-            self._trusted = trusted
+            self._trusted, self.function = trusted, self._fast if trusted else self._written
             self._namespace.update({k: n.module if trusted else n.checked for k, n in self._networks.items()})
 
     def open_densities(self) -> list[OpenDensity]:
@@ -163,6 +173,10 @@ def _steps(item: Step | Block) -> list[Step]:
     if isinstance(item, Step):
         return [item]
     return [s for inner in item.items for s in _steps(inner)] + [c.slot.step for c in item.carries]
+
+
+def _loops(item: Step | Block) -> int:
+    return 0 if isinstance(item, Step) else 1 + sum(map(_loops, item.items))
 
 
 class Relower(Exception):

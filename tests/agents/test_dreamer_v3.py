@@ -108,6 +108,19 @@ def test_all_losses_equal_loop_and_hand(kind, discrete):
     assert_equal_gradients(forms["split"], forms["slabs"])
 
 
+def test_a_compiled_agent_learns_as_one_that_is_not():
+    found = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        c = config(small(), chunk=3 if compiled else 0, whole=compiled)
+        agent = DreamerV3(SHAPES, ActionSpec(2), c).double()
+        agent.objective.compile(c.chunk, whole=c.whole, backend="aot_eager")
+        torch.manual_seed(1)
+        found.append([agent.learn(recorded(7, 3, c.model)).metrics for _ in range(3)])
+    for a, b in zip(*found, strict=True):
+        assert a == pytest.approx(b, rel=1e-6)
+
+
 def test_every_trained_weight_has_a_gradient_and_the_slow_critic_none():
     torch.manual_seed(0)
     agent = awake(DreamerV3(SHAPES, ActionSpec(2), config()).double())

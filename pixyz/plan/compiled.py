@@ -1,0 +1,87 @@
+"""A function that ``torch.compile`` compiles when it is first called; without a C++ compiler it runs as it is.
+
+Two kinds of functions of a plan are: the body of a time loop (:mod:`pixyz.plan.chunk`), and the plan itself, in whose graphs
+these loops are calls of foreign functions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+
+from pixyz.plan.options import Options
+from pixyz.plan.random import random_states, restore_random_states
+
+CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+"""Modes of ``torch.compile`` that keep results in memory which the next call of the graph writes into."""
+
+
+class Owner(Protocol):
+    """What a compiled function belongs to."""
+
+    plain: bool
+    """Whether there is no compiler here."""
+
+
+class Compiled:
+    """``torch.compile`` at the first call; without a C++ compiler the function itself, with one warning.
+
+    Args:
+        function: what is compiled.
+        owner: told when there is no compiler.
+        settings: of ``torch.compile``.
+    """
+
+    def __init__(self, function: Callable[..., Any], owner: Owner, settings: Mapping[str, Any]) -> None:
+        self.function, self.owner, self.settings = function, owner, settings
+        self.compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self.owner.plain:
+            return self.function(*args)
+        if self.compiled is not None:
+            return self.compiled(*args)
+        validated = torch.distributions.Distribution._validate_args  # torch.compile switches it off for the process
+        compiled, drawn = torch.compile(self.function, **self.settings), random_states()
+        try:
+            found = compiled(*args)
+        except Exception as error:
+            if not _lacks_compiler(error):
+                raise
+            self.owner.plain = True
+            restore_random_states(drawn)
+            warnings.warn(f"not compiled, all runs as it is: {error}", RuntimeWarning, stacklevel=2)
+            return self.function(*args)
+        finally:
+            torch.distributions.Distribution.set_default_validate_args(validated)
+        self.compiled = compiled
+        return found
+
+
+class Whole:
+    """A plan's function, compiled but for its loops, which are compiled by themselves.
+
+    Draws are torch's own (``fallback_random``), so one seed gives the numbers of the plan that is not compiled.  Lengths may
+    change: the second length makes graphs that serve all.  CUDA graphs are for loops alone, whose results are copied.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        self.plain = False
+        settings: dict[str, Any] = {"backend": options.backend}
+        if options.backend == "inductor":
+            mode = None if options.mode in CUDA_GRAPHS else options.mode
+            settings["options"] = {**(torch._inductor.list_mode_options(mode) if mode else {}), "fallback_random": True}
+        self.function = Compiled(function, self, settings)
+
+
+def _lacks_compiler(error: BaseException | None) -> bool:
+    """Whether torch says so by its own types; texts prove nothing, a network may raise anything."""
+    while error is not None:
+        kind = type(error)
+        if kind.__module__ == "torch._inductor.exc" and kind.__name__ in ("InvalidCxxCompiler", "TritonMissing"):
+            return True
+        error = error.__cause__ or getattr(error, "inner_exception", None)
+    return False
