@@ -10,6 +10,7 @@ The pipeline, one module each, in the order in which an objective passes through
     layout     names and shapes of values at each place of the text
     text       its lines, and where they are written
     chunk      loops whose body is compiled some steps at a time
+    compiled   torch.compile, of these and of the plan around them
     slabs      networks that left a loop, some rows at a time
     compare    do two forms agree on data
     options    sharing, compiling, checking
