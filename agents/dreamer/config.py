@@ -26,7 +26,8 @@ class DreamerV3Config:
         lr, beta1, beta2, eps, clip, warmup, halving: see :class:`agents.dreamer.optimizer.LaProp`.
         stored_latents: start sequences from the states that were stored with them; else from zeros.
         chunk: compile time loops, this many steps at a time (minutes at the first update, faster ones after it); 0: do not.
-        whole: with ``chunk``: compile the rest of an update, too (another one to two minutes).
+        whole: with ``chunk``: compile the rest of an update, too (another one to two minutes). The first update of a process is
+            not compiled, so a resumed run equals a straight one up to rounding only.
         max_rows: of a call of encoder, decoder and heads, for less memory at an update (a longer one: their activations are
             computed again in the backward pass); 0: all rows of a sequence, or of an imagined path, together.
         precision: of matrix products; ``bfloat16`` runs under autocast.

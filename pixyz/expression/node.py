@@ -177,8 +177,9 @@ class Expression(Structured):
         compiler all runs as it is, and a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs of
         loops (not tested).
 
-        ``whole`` pays where networks are small or densities are most of the work; the second evaluation, which compiles,
-        takes one to two minutes more, and the next length of a series once more.  There is no gradient of its gradient.
+        ``whole`` pays where networks are small or densities are most of the work.  The first evaluation runs as it is and
+        checks what networks return; the second compiles, in one to two minutes more, and the next length of a series does
+        so once more.  There is no gradient of its gradient.
 
         Args:
             chunk: steps in a graph; 0 goes back to loops that are not compiled.
