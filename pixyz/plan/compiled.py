@@ -72,8 +72,10 @@ class Whole:
         self.plain = False
         settings: dict[str, Any] = {"backend": options.backend}
         if options.backend == "inductor":
+            from torch._inductor import list_mode_options  # a second of imports
+
             mode = None if options.mode in CUDA_GRAPHS else options.mode
-            settings["options"] = {**(torch._inductor.list_mode_options(mode) if mode else {}), "fallback_random": True}
+            settings["options"] = {**(list_mode_options(mode) if mode else {}), "fallback_random": True}
         self.function = Compiled(function, self, settings)
 
 
