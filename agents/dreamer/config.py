@@ -75,8 +75,8 @@ class DreamerV3Config:
             raise ValueError(f"chunk is a number of steps, or 0, got {self.chunk}")
         if self.whole and not self.chunk:
             raise ValueError("whole compiles what is around compiled loops, so it needs a chunk, such as 8")
-        if self.max_rows < 0:
-            raise ValueError(f"max_rows is a number of rows, or 0, got {self.max_rows}")
+        if self.max_rows < 0 or self.max_rows == 1:
+            raise ValueError(f"max_rows is a number of rows from 2 on, or 0, got {self.max_rows}")
         if self.length < 2:
             raise ValueError(f"length must be at least 2 (a return needs a next step), got {self.length}")
         if self.discount_horizon <= 1:

@@ -208,7 +208,7 @@ class Expression(Structured):
         longer by about one more forward pass of these networks.
 
         Args:
-            max_rows: rows of a call; 0 goes back to one call.
+            max_rows: rows of a call, at least 2; 0 goes back to one call.
 
         Returns:
             The loss itself.

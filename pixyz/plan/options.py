@@ -41,8 +41,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.chunk < 0:
             raise PixyzError(f"chunk must be a number of steps, or 0 to compile nothing; got {self.chunk}")
-        if self.max_rows < 0:
-            raise PixyzError(f"max_rows must be a number of rows, or 0 for all at once; got {self.max_rows}")
+        if self.max_rows < 0 or self.max_rows == 1:
+            raise PixyzError(f"max_rows must be a number of rows from 2 on, or 0 for all at once; got {self.max_rows}")
 
 
 _debug: ContextVar[bool] = ContextVar("pixyz_debug", default=False)

@@ -31,13 +31,13 @@ def in_slabs(
     if rows <= max_rows:
         return tuple(network(*values))
     found: list[Sequence[Tensor]] = []
-    sizes: list[int] = []
-    for start in range(0, rows, max_rows):
+    sizes, start = _sizes(rows, max_rows), 0
+    for size in sizes:
         cut = [
-            x[start : start + max_rows] if has and x.ndim and len(x) == rows else x
+            x[start : start + size] if has and x.ndim and len(x) == rows else x
             for x, has in zip(values, has_rows, strict=True)
         ]
-        sizes.append(min(max_rows, rows - start))
+        start += size
         if torch.is_grad_enabled():
             found.append(checkpoint(network, *cut, use_reentrant=False))
         else:
@@ -46,3 +46,13 @@ def in_slabs(
         torch.cat(parts) if all(p.ndim and len(p) == n for p, n in zip(parts, sizes, strict=True)) else parts[0]
         for parts in zip(*found, strict=True)
     )
+
+
+def _sizes(rows: int, max_rows: int) -> list[int]:
+    """Rows of each slab, not all the same: a result that has them all has rows.
+
+    >>> _sizes(8, 3), _sizes(9, 3)
+    ([3, 3, 2], [3, 3, 2, 1])
+    """
+    whole, rest = divmod(rows, max_rows)
+    return [max_rows] * whole + [rest] if rest else [max_rows] * (whole - 1) + [(max_rows + 1) // 2, max_rows // 2]

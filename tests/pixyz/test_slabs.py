@@ -37,7 +37,7 @@ def run(loss: Loss, steps: int = T) -> tuple[Tensor, tuple[Tensor, ...]]:
     return value, torch.autograd.grad(value, list(loss.parameters()))
 
 
-@pytest.mark.parametrize("max_rows", [1, 4, T * B - 1, T * B, 1000])
+@pytest.mark.parametrize("max_rows", [2, D + 1, 4, 5, T * B - 1, T * B, 1000])
 def test_values_and_gradients_are_those_of_one_call(max_rows: int) -> None:
     loss = model()
     wanted = [run(loss), run(loss, 7)]
@@ -136,6 +136,15 @@ def test_arguments_without_rows_are_given_to_every_slab() -> None:
     assert total.shape == () and torch.equal(total, w.sum())
 
 
-def test_a_negative_number_of_rows_is_refused() -> None:
-    with pytest.raises(PixyzError, match="max_rows must be a number of rows, or 0 for all at once; got -1"):
-        model().in_slabs(-1)
+@pytest.mark.parametrize("rows", [4, 6, 7, 12])
+@pytest.mark.parametrize("max_rows", [2, 3, 4, 6])
+def test_a_result_without_rows_may_be_as_long_as_a_slab(rows: int, max_rows: int) -> None:
+    scale, x = torch.arange(float(max_rows)), torch.randn(rows, max_rows)
+    found, alone = in_slabs(lambda v: (2 * v, scale), (True,), max_rows, x)
+    assert torch.equal(found, 2 * x) and torch.equal(alone, scale)
+
+
+@pytest.mark.parametrize("max_rows", [-1, 1])
+def test_a_number_of_rows_that_makes_no_slab_is_refused(max_rows: int) -> None:
+    with pytest.raises(PixyzError, match=f"max_rows must be a number of rows from 2 on, or 0 for all at once; got {max_rows}"):
+        model().in_slabs(max_rows)
