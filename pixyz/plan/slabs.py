@@ -27,7 +27,7 @@ def in_slabs(
         max_rows: of a call.
         *values: the arguments.
     """
-    rows = max((len(x) for x, has in zip(values, has_rows, strict=True) if has and x.ndim), default=0)
+    rows = max([0, *(len(x) for x, has in zip(values, has_rows, strict=True) if has and x.ndim)])
     if rows <= max_rows:
         return tuple(network(*values))
     found: list[Sequence[Tensor]] = []
