@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pixyz.plan.program import Relower
 from pixyz.plan.random import random_states, restore_random_states
+from pixyz.plan.slabs import count_rows, cut_rows
 
 MOST_ROWS = 8
 """Rows that are tried alone."""
@@ -73,17 +74,13 @@ class Probe:
     def _mixed(self, found: Any, values: tuple[Any, ...], named: dict[str, Any]) -> str:
         """Whether a few rows alone give other rows; no answer for random networks and those that take no few rows."""
         given = [*values, *named.values()]
-        sizes = [len(x) for x, has in zip(given, self._rows, strict=True) if has and isinstance(x, Tensor) and x.ndim]
-        rows = max(sizes, default=0)
+        rows = count_rows(given, self._rows)
         few = min(rows // 2, MOST_ROWS)
         if not few:
             return ""
 
         def call(n: int) -> list[Tensor]:
-            cut = [
-                x[:n] if has and isinstance(x, Tensor) and x.ndim and len(x) == rows else x
-                for x, has in zip(given, self._rows, strict=True)
-            ]
+            cut = cut_rows(given, self._rows, rows, slice(n))
             plain, rest = cut[: len(values)], cut[len(values) :]
             return _results(self._bare(*plain, **dict(zip(named, rest, strict=True))))
 

@@ -3,7 +3,7 @@
 Split loops call decoders and heads once on ``[T*B, ...]``, so the activations of all steps are there together.  In slabs
 only results are kept; what is between is computed again in the backward pass, one slab at a time (Chen et al., 2016)::
 
-    rows = 1024, max_rows = 256:   four calls; a backward pass holds the activations of 256 rows
+    rows = 1000, max_rows = 256:   four calls; a backward pass holds the activations of 256 rows
 """
 
 from __future__ import annotations
@@ -14,6 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+
+def count_rows(values: Sequence[Any], has_rows: Sequence[bool]) -> int:
+    """How many rows the arguments of a network have; 0 if none has any."""
+    return max([0, *(len(x) for x, has in zip(values, has_rows, strict=True) if has and isinstance(x, Tensor) and x.ndim)])
+
+
+def cut_rows(values: Sequence[Any], has_rows: Sequence[bool], rows: int, part: slice) -> list[Any]:
+    """The arguments with only a ``part`` of their ``rows``."""
+    return [
+        x[part] if has and isinstance(x, Tensor) and x.ndim and len(x) == rows else x
+        for x, has in zip(values, has_rows, strict=True)
+    ]
 
 
 def in_slabs(
@@ -27,16 +40,13 @@ def in_slabs(
         max_rows: of a call.
         *values: the arguments.
     """
-    rows = max([0, *(len(x) for x, has in zip(values, has_rows, strict=True) if has and x.ndim)])
+    rows = count_rows(values, has_rows)
     if rows <= max_rows:
         return tuple(network(*values))
     found: list[Sequence[Tensor]] = []
     sizes, start = _sizes(rows, max_rows), 0
     for size in sizes:
-        cut = [
-            x[start : start + size] if has and x.ndim and len(x) == rows else x
-            for x, has in zip(values, has_rows, strict=True)
-        ]
+        cut = cut_rows(values, has_rows, rows, slice(start, start + size))
         start += size
         if torch.is_grad_enabled():
             found.append(checkpoint(network, *cut, use_reentrant=False))
