@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pixyz.plan import Options
 from worldmodels.rssm import RSSMConfig
 
 
@@ -71,12 +72,9 @@ class DreamerV3Config:
         for name in ("batch", "horizon"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.chunk < 0:
-            raise ValueError(f"chunk is a number of steps, or 0, got {self.chunk}")
+        Options(chunk=self.chunk, max_rows=self.max_rows)  # raises where they are wrong
         if self.whole and not self.chunk:
             raise ValueError("whole compiles what is around compiled loops, so it needs a chunk, such as 8")
-        if self.max_rows < 0 or self.max_rows == 1:
-            raise ValueError(f"max_rows is a number of rows from 2 on, or 0, got {self.max_rows}")
         if self.length < 2:
             raise ValueError(f"length must be at least 2 (a return needs a next step), got {self.length}")
         if self.discount_horizon <= 1:

@@ -346,8 +346,7 @@ class Distribution(Structured):
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         if generator is not None:
-            used = [*self.parameters(), *(v for v in values.values() if isinstance(v, Tensor))]
-            with drawing_from(generator, used):
+            with drawing_from(generator, [*self.parameters(), *values.values()]):
                 return self._run(key, values, build)
         if self._plans.seen != Clock.now:
             self._plans.refresh(self.modules())

@@ -136,8 +136,7 @@ class Expression(Structured):
             VariableError: a variable is missing.
         """
         if generator is not None:
-            given = self._values(x_dict, kwargs).values()
-            with drawing_from(generator, [*self.parameters(), *(v for v in given if isinstance(v, Tensor))]):
+            with drawing_from(generator, [*self.parameters(), *self._values(x_dict, kwargs).values()]):
                 return self.eval(x_dict, return_dict, return_all, **kwargs)
         if self._plans.seen != Clock.now and self._plans.refresh(self.modules()):
             self._parameter_names = None

@@ -44,7 +44,7 @@ def piece(length: int | None, chunk: int) -> int:
     if length is None or length % chunk == 0:
         return chunk
     if length < chunk:
-        return max(length, 1)
+        return length
     return next((n for n in range(chunk, (chunk - 1) // 2, -1) if length % n == 0), chunk)
 
 
@@ -130,7 +130,7 @@ class ChunkedLoop:
     def bind(self, chunked: Callable[..., Any], single: Callable[..., Any], probe: Callable[..., Any]) -> None:
         """Take the functions that the plan's text defines; compiled when they are first called."""
         settings = {"backend": self.options.backend, "mode": self.options.mode, "dynamic": False}
-        self.chunked, self.single = Compiled(chunked, self, settings), Compiled(single, self, settings)
+        self.chunked, self.single = Compiled(chunked, settings, self), Compiled(single, settings, self)
         self.probe = probe
 
     def __call__(

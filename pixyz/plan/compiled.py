@@ -31,12 +31,13 @@ class Compiled:
 
     Args:
         function: what is compiled.
-        owner: told when there is no compiler.
         settings: of ``torch.compile``.
+        owner: told when there is no compiler; itself if None.
     """
 
-    def __init__(self, function: Callable[..., Any], owner: Owner, settings: Mapping[str, Any]) -> None:
-        self.function, self.owner, self.settings = function, owner, settings
+    def __init__(self, function: Callable[..., Any], settings: Mapping[str, Any], owner: Owner | None = None) -> None:
+        self.function, self.settings, self.plain = function, settings, False
+        self.owner: Owner = owner or self
         self.compiled: Callable[..., Any] | None = None
 
     def __call__(self, *args: Any) -> Any:
@@ -61,22 +62,19 @@ class Compiled:
         return found
 
 
-class Whole:
+def whole(function: Callable[..., Any], options: Options) -> Compiled:
     """A plan's function, compiled but for its loops, which are compiled by themselves.
 
     Draws are torch's own (``fallback_random``), so one seed gives the numbers of the plan that is not compiled.  Lengths may
     change: the second length makes graphs that serve all.  CUDA graphs are for loops alone, whose results are copied.
     """
+    settings: dict[str, Any] = {"backend": options.backend}
+    if options.backend == "inductor":
+        from torch._inductor import list_mode_options  # a second of imports
 
-    def __init__(self, function: Callable[..., Any], options: Options) -> None:
-        self.plain = False
-        settings: dict[str, Any] = {"backend": options.backend}
-        if options.backend == "inductor":
-            from torch._inductor import list_mode_options  # a second of imports
-
-            mode = None if options.mode in CUDA_GRAPHS else options.mode
-            settings["options"] = {**(list_mode_options(mode) if mode else {}), "fallback_random": True}
-        self.function = Compiled(function, self, settings)
+        mode = None if options.mode in CUDA_GRAPHS else options.mode
+        settings["options"] = {**(list_mode_options(mode) if mode else {}), "fallback_random": True}
+    return Compiled(function, settings)
 
 
 def _lacks_compiler(error: BaseException | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from pixyz.plan.builder import Builder
-from pixyz.plan.compiled import Whole
+from pixyz.plan.compiled import whole
 from pixyz.plan.emit import Emitter
 from pixyz.plan.fission import Block, Schedule, schedule
 from pixyz.plan.graph import Slot, Step
@@ -61,7 +61,7 @@ class Plan:
                 self.notes.append("only loops are compiled: a loop that is not stands between")
             else:
                 namespace.update({name: torch.compiler.disable(loop) for name, loop in emitter.loops.items()})
-                self._fast = Whole(self._written, options).function
+                self._fast = whole(self._written, options)
         self._namespace, self._networks = namespace, emitter.networks
         self._trusted = True
         self.trust(False)

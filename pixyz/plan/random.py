@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -24,25 +25,22 @@ def restore_random_states(states: Sequence[torch.Tensor]) -> None:
 
 
 @contextlib.contextmanager
-def drawing_from(generator: torch.Generator | None, used: Iterable[torch.Tensor]) -> Iterator[None]:
+def drawing_from(generator: torch.Generator, used: Iterable[Any]) -> Iterator[None]:
     """Within the context everything that is drawn on the generator's device comes from it; torch's own stays as it was.
 
     Dropout and foreign samplers, which take no generator, are in this: for the time of the context torch's own generator
     has the state of this one.  It is one for all threads of the process.
 
     Args:
-        generator: None changes nothing.
-        used: tensors that are computed with.
+        generator: where draws come from; it moves on.
+        used: what is computed with; the tensors among it tell the device.
 
     Raises:
         PixyzError: it is no generator, or one of a device on which nothing is computed.
     """
-    if generator is None:
-        yield
-        return
     if not isinstance(generator, torch.Generator):
         raise PixyzError(f"generator must be a torch.Generator, got {type(generator).__name__}: torch.Generator().manual_seed(0)")
-    device, there = generator.device, {x.device.type for x in used}
+    device, there = generator.device, {x.device.type for x in used if isinstance(x, torch.Tensor)}
     if device.type not in ("cpu", "cuda") or (there and device.type not in there):
         raise PixyzError(f"the generator draws on {device}, the computation is on {sorted(there)}: give one of that device")
     own = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]

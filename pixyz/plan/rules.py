@@ -203,7 +203,7 @@ def series_length(x: Any, name: str, least: int) -> int:
     if not isinstance(x, Tensor) or x.ndim < least:
         came = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ShapeError(f"the series {name} must be a tensor [T, B, ...], got {came}; one sequence is x.unsqueeze(1)")
-    if not x.numel() and 0 in x.shape[:least]:
+    if 0 in x.shape[:least]:
         raise ShapeError(f"the series {name} is empty: its shape [T, B, ...] is {list(x.shape)}")
     return x.shape[0]
 
