@@ -179,7 +179,7 @@ def imagination(size: str, kind: str, chunk: int) -> tuple[dict[str, Callable[[]
     tasks: dict[str, Callable[[], None]] = {"hand": hand, "pixyz": lambda: void(dream.sample(start))}
     seconds = 0.0
     if chunk:
-        compiled = model.dream(policy, HORIZON).compile(chunk=5)
+        compiled = model.dream(policy, HORIZON).compile(chunk=chunk)
         tasks["pixyz_chunk"] = lambda: void(compiled.sample(start))
         seconds = compiling(tasks["pixyz_chunk"])
     return tasks, seconds
