@@ -55,9 +55,10 @@ def series(seed: int = 0, *shape: int) -> Tensor:
     return torch.randn(*(shape or (T, B, D)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def carried(name: str = "h") -> dict[str, object]:
+def carried(*names: str) -> dict[str, object]:
+    names = names or ("h",)
     zero = torch.zeros(D, dtype=torch.float64)
-    return {"series_var": "x", "update_value": {name: f"{name}_prev"}, "init": {f"{name}_prev": zero}}
+    return {"series_var": "x", "update_value": {n: f"{n}_prev" for n in names}, "init": {f"{n}_prev": zero for n in names}}
 
 
 def seeded(loss: Loss, x: dict[str, object]) -> Tensor:

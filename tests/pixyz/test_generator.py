@@ -74,11 +74,7 @@ def test_mixtures_flows_dropout_and_estimates_draw_from_it() -> None:
 @pytest.mark.parametrize("fission", [True, False])
 def test_an_objective_draws_from_it_in_every_form(fission: bool, chunk: int) -> None:
     f, q, p = Function("h", ["h_prev", "z_prev"]), Gauss("z", ["h", "x"], "q"), Gauss("x", ["h", "z"])
-    update = {"h": "h_prev", "z": "z_prev"}
-    init = {"h_prev": torch.zeros(D, dtype=torch.float64), "z_prev": torch.zeros(D, dtype=torch.float64)}
-    loss = IterativeLoss(
-        E(f * q, LogProb(p)), **{**carried(), "update_value": update, "init": init}, fission=fission  # type: ignore[arg-type]
-    ).mean()
+    loss = IterativeLoss(E(f * q, LogProb(p)), fission=fission, **carried("h", "z")).mean()  # type: ignore[arg-type]
     torch.manual_seed(5)
     wanted = loss.eval({"x": series()})
     loss.compile(chunk, backend="eager")

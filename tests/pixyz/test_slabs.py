@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pixyz import PixyzError
 from pixyz.distributions import Bernoulli, Deterministic, Normal
-from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss
+from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
 from pixyz.plan.slabs import in_slabs
 
 
@@ -25,10 +25,8 @@ class Learned(Normal):
 def model(x: object = None) -> Loss:
     torch.manual_seed(0)
     f, q, prior = Function("h", ["h_prev", "z_prev"]), Gauss("z", ["h", "x"], "q"), Gauss("z", ["h"])
-    update = {"h": "h_prev", "z": "z_prev"}
-    init = {f"{n}_prev": torch.zeros(D, dtype=torch.float64) for n in "hz"}
     step = E(f * q, -LogProb(x or Learned()) + KullbackLeibler(q, prior))  # type: ignore[arg-type]
-    return IterativeLoss(step, **{**carried(), "update_value": update, "init": init}).mean()  # type: ignore[arg-type]
+    return IterativeLoss(step, **carried("h", "z")).mean()  # type: ignore[arg-type]
 
 
 def run(loss: Loss, steps: int = T) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -67,19 +65,11 @@ class Droppy(Deterministic):
 def test_what_is_computed_again_drops_the_same_units() -> None:
     torch.manual_seed(0)
     f, g = Function("h", ["h_prev", "x"]), Droppy()
-    loss = IterativeLoss(E(f * g, Sum()), **carried()).mean().in_slabs(2)  # type: ignore[arg-type]
+    loss = IterativeLoss(E(f * g, Parameter("y")), **carried()).mean().in_slabs(2)  # type: ignore[arg-type]
     for _ in range(2):
         value = loss.eval({"x": series()})
         (grad,) = torch.autograd.grad(value, [g.weight])
         torch.testing.assert_close(grad, value.detach())  # it is linear in its weight
-
-
-class Sum(Loss):
-    def __init__(self) -> None:
-        super().__init__(["y"])
-
-    def forward(self, x_dict: dict[str, Tensor], **kwargs: object) -> tuple[Tensor, dict[str, Tensor]]:
-        return x_dict["y"].sum(-1), x_dict
 
 
 class Bits(Bernoulli):

@@ -24,15 +24,12 @@ def vae() -> Loss:
     return (KullbackLeibler(q, prior) - E(q, LogProb(p))).mean()
 
 
-def sequence(**options: object) -> Loss:
+def sequence() -> Loss:
     torch.manual_seed(0)
     f, q = Function("h", ["h_prev", "z_prev"]), Gauss("z", ["h", "x"], "q")
     p, prior, aside = Gauss("x", ["h", "z"]), Gauss("z", ["h"]), Gauss("w", ["h", "x"], "r")
-    init = {f"{n}_prev": torch.zeros(D, dtype=torch.float64) for n in "hz"}
     step = E(f * q, KullbackLeibler(q, prior) - LogProb(p) - E(aside, LogProb(Gauss("x", ["w"]))))  # it is drawn behind the loop
-    return IterativeLoss(step, **{  # type: ignore[call-overload,no-any-return]
-        **carried(), "update_value": {"h": "h_prev", "z": "z_prev"}, "init": init, **options
-    }).mean()
+    return IterativeLoss(step, **carried("h", "z")).mean()  # type: ignore[arg-type]
 
 
 def run(loss: Loss, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
