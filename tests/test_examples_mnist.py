@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import examples
 import pytest
 import torch
 from made_digits import write_digits
@@ -62,3 +63,10 @@ def test_readme_shows_the_table_of_the_results(monkeypatch):
     for shared in SHARED:
         sys.modules.pop(shared, None)
     assert module.table() in (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_command_stands_behind_every_row_of_the_table():
+    results = Path(examples.HERE) / "results" / "examples.jsonl"
+    rows = {json.loads(line)["example"] for line in results.read_text(encoding="utf-8").splitlines()}
+    assert rows == {name.removesuffix(" in 15 epochs") for name in examples.RUNS}
+    assert all((examples.EXAMPLES / script).is_file() for script, *_ in examples.RUNS.values())
