@@ -6,6 +6,7 @@ A one-hot sample takes one uniform number a categorical (cumulative sum and comp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -200,6 +201,10 @@ class TwoHot(ParametricDistribution):
             rows = torch.broadcast_shapes(x.shape[:-1], log_probs.shape[:-1])
             x, log_probs = x.expand(*rows, 1), log_probs.expand(*rows, log_probs.shape[-1])
         below, above, weight = two_hot(x.squeeze(-1), self.bins)
+        if torch.compiler.is_compiling():  # one pass over all bins; a gather's gradient would be scattered, one by one
+            bin_of, w = torch.arange(log_probs.shape[-1], device=x.device), weight.unsqueeze(-1)
+            shares = torch.where(bin_of == below.unsqueeze(-1), 1.0 - w, torch.where(bin_of == above.unsqueeze(-1), w, 0.0))
+            return (shares * log_probs).sum(-1)
         low = log_probs.gather(-1, below.unsqueeze(-1)).squeeze(-1)
         high = log_probs.gather(-1, above.unsqueeze(-1)).squeeze(-1)
         return torch.lerp(low, high, weight)
@@ -217,6 +222,10 @@ class TwoHot(ParametricDistribution):
         return torch.distributions.Categorical(logits=params["logits"])
 
 
+FEW = 16
+"""From so many classes on, kernels run over the classes."""
+
+
 def normalized(probs: Tensor) -> Tensor:
     """Probabilities that sum to 1."""
     return probs / probs.sum(-1, keepdim=True)
@@ -224,7 +233,7 @@ def normalized(probs: Tensor) -> Tensor:
 
 def softmax_last(x: Tensor) -> Tensor:
     """Softmax over the last dimension; a short one is moved to the front, where CPUs vectorise (13 times faster for 4)."""
-    if x.shape[-1] < 16 and x.device.type == "cpu":
+    if x.shape[-1] < FEW and x.device.type == "cpu" and not torch.compiler.is_compiling():
         return x.movedim(-1, 0).softmax(0).movedim(0, -1)
     return x.softmax(-1)
 
@@ -234,6 +243,10 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
 
     ``u`` is scaled by the total, so that rounding never leaves the range.
     """
+    if torch.compiler.is_compiling() and 1 < probs.shape[-1] < FEW:  # sums and comparisons alone: one kernel
+        *inner, total = accumulate(probs.unbind(-1))
+        below = torch.stack([edge <= u.squeeze(-1) * total for edge in inner]).to(probs.dtype).sum(0)
+        return (torch.arange(probs.shape[-1], device=probs.device) == below.unsqueeze(-1)).to(probs.dtype)
     edges = probs.cumsum(-1)
     index = (edges <= u * edges[..., -1:]).sum(-1, keepdim=True).clamp(max=probs.shape[-1] - 1)
     return probs.new_zeros((*index.shape[:-1], probs.shape[-1])).scatter_(-1, index, 1.0)

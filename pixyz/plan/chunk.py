@@ -20,14 +20,15 @@ be to come for what ran before.  None of this was run on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pixyz.plan.compiled import CUDA_GRAPHS, Compiled
+from pixyz.plan.compiled import CUDA_GRAPHS, Compiled, settings
 from pixyz.plan.options import Options
 from pixyz.plan.random import random_states, restore_random_states
 
@@ -70,6 +71,7 @@ class LoopText:
         noise: names of the base noise, ``[chunk, ...]`` each.
         constants: names of what does not change.
         lists: names of what is stacked.
+        loose: those of them that are stacked by whoever reads them.
         index: name of the step's number.
         steps: lines of a step; ``probe`` those that also write down the shapes of the noise.
     """
@@ -79,6 +81,7 @@ class LoopText:
     noise: list[str]
     constants: list[str]
     lists: list[str]
+    loose: Collection[str]
     index: str
     steps: list[str]
     probe: list[str]
@@ -91,7 +94,8 @@ class LoopText:
         order = f"range({chunk - 1}, -1, -1)" if reverse else f"range({chunk})"
         text.append(f"    for {self.index} in {order}:")
         text += self.steps
-        results = self.carries + [f"torch.stack({one}{'[::-1]' if reverse else ''})" for one in self.lists]
+        order = "[::-1]" if reverse else ""
+        results = self.carries + [f"tuple({one})" if one in self.loose else f"torch.stack({one}{order})" for one in self.lists]
         return [*text, f"    return ({''.join(r + ', ' for r in results)})", ""]
 
     def shapes(self, name: str) -> list[str]:
@@ -129,14 +133,14 @@ class ChunkedLoop:
 
     def bind(self, chunked: Callable[..., Any], single: Callable[..., Any], probe: Callable[..., Any]) -> None:
         """Take the functions that the plan's text defines; compiled when they are first called."""
-        settings = {"backend": self.options.backend, "mode": self.options.mode, "dynamic": False}
-        self.chunked, self.single = Compiled(chunked, settings, self), Compiled(single, settings, self)
+        how = {**settings(self.options), "dynamic": False}
+        self.chunked, self.single = Compiled(chunked, how, self), Compiled(single, how, self)
         self.probe = probe
 
     def __call__(
         self, length: int, carries: Sequence[Tensor], series: Sequence[Tensor], constants: Sequence[Any]
-    ) -> tuple[Tensor, ...]:
-        """The stacked results, ``[T, ...]`` each."""
+    ) -> tuple[Any, ...]:
+        """The stacked results, ``[T, ...]`` each; lists of the steps for those that are loose."""
         assert self.chunked is not None and self.single is not None
         constants = self._tensors(carries, constants)
         whole, rest = divmod(length, self.size)
@@ -148,17 +152,20 @@ class ChunkedLoop:
         pieces = list(zip(*(x.split(sizes) for x in [*series, *noise]), strict=True)) or [()] * len(sizes)
         order = range(len(sizes) - 1, -1, -1) if self.reverse else range(len(sizes))
         state = [_carried(c) for c in carries]
-        found: list[tuple[Tensor, ...]] = []
+        found: list[tuple[Any, ...]] = []
         for i in order:
             step = self.chunked if sizes[i] > 1 else self.single
             out = step(*state, *pieces[i], *constants)
             if self.options.mode in CUDA_GRAPHS:  # the next call writes into the memory of these results
-                out = tuple(x.clone() if _on_cuda(x) else x for x in out)
+                out = tuple(map(_kept, out))
             state = [c.contiguous() for c in out[: len(state)]]
             found.append(out[len(state) :])
         if self.reverse:
             found.reverse()
-        return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
+        return tuple(
+            torch.cat(parts) if isinstance(parts[0], Tensor) else list(chain.from_iterable(parts))
+            for parts in zip(*found, strict=True)
+        )
 
     def _tensors(self, carries: Sequence[Tensor], constants: Sequence[Any]) -> list[Any]:
         """The constants with numbers as tensors: a number would be part of the graph, and a new one make a new graph."""
@@ -197,6 +204,13 @@ def note(found: list[tuple[tuple[int, ...], Tensor]], fn: Callable[..., Tensor],
     """Write down what a noise site would draw; the noise of this one step."""
     found.append((tuple(shape), like.new_empty(0)))
     return (fn((1, *shape), like)[0],)
+
+
+def _kept(x: Any) -> Any:
+    """A result in memory of its own."""
+    if isinstance(x, tuple):
+        return tuple(map(_kept, x))
+    return x.clone() if _on_cuda(x) else x
 
 
 def _on_cuda(x: Tensor) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -62,19 +63,31 @@ class Compiled:
         return found
 
 
+def settings(options: Options, **more: Any) -> dict[str, Any]:
+    """Arguments of ``torch.compile``.
+
+    Where no GPU is, kernels are called from C++ and not from Python, which at small sizes takes longer than the kernels do.
+    """
+    found: dict[str, Any] = {"backend": options.backend}
+    if options.backend != "inductor":
+        return found if options.mode is None else found | {"mode": options.mode}
+    chosen: dict[str, Any] = {}
+    if options.mode:
+        from torch._inductor import list_mode_options  # a second of imports
+
+        chosen = list_mode_options(options.mode)
+    return found | {"options": {**chosen, "cpp_wrapper": not torch.cuda.is_available(), **more}}
+
+
 def whole(function: Callable[..., Any], options: Options) -> Compiled:
     """A plan's function, compiled but for its loops, which are compiled by themselves.
 
     Draws are torch's own (``fallback_random``), so one seed gives the numbers of the plan that is not compiled.  Lengths may
     change: the second length makes graphs that serve all.  CUDA graphs are for loops alone, whose results are copied.
     """
-    settings: dict[str, Any] = {"backend": options.backend}
-    if options.backend == "inductor":
-        from torch._inductor import list_mode_options  # a second of imports
-
-        mode = None if options.mode in CUDA_GRAPHS else options.mode
-        settings["options"] = {**(list_mode_options(mode) if mode else {}), "fallback_random": True}
-    return Compiled(function, settings)
+    if options.mode in CUDA_GRAPHS:
+        options = replace(options, mode=None)
+    return Compiled(function, settings(options, fallback_random=True))
 
 
 def _lacks_compiler(error: BaseException | None) -> bool:

@@ -6,25 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from pixyz.plan import chunk, rules, slabs
+from pixyz.plan.draws import NoiseText
 from pixyz.plan.fission import Block, Schedule
 from pixyz.plan.graph import Axis, Slot, Step
-from pixyz.plan.layout import Layouts
 from pixyz.plan.leads import OpenDensity
 from pixyz.plan.options import Options
+from pixyz.plan.rows import RowGroup, RowLoop, group_rows
 from pixyz.plan.text import Frame, Line, assigned, listed, render, render_plain, words
 
 
-class Emitter(Layouts):
+class Emitter(NoiseText):
     """Writes the source of one plan."""
 
     def __init__(
         self, inputs: Sequence[Slot], outputs: Sequence[Slot], plan: Schedule, options: Options | None = None, *,
         checked: bool = False,
     ) -> None:
-        super().__init__(plan)
+        super().__init__(plan, checked)
         self.options = options or Options()
-        self.checked = checked
         self.loops: dict[str, chunk.ChunkedLoop] = {}
+        self.rows: dict[str, RowLoop] = {}
         self.networks: dict[str, Any] = {}
         """Networks by their names in the text, and what else is called with checks at first."""
         self._functions: list[str] = []
@@ -36,6 +37,8 @@ class Emitter(Layouts):
             self.parameters.append(name)
             self.root.memo[slot, len(slot.axes)] = name
         self._users = self._consumers(plan.items)
+        self._lists: dict[Slot, str] = {}
+        """Series of which there is only a list of the steps: its name."""
         self._totals: dict[Slot, tuple[str, str]] = {}
         """Terms of which only the sum of all elements was computed: its name, and that of the number of rows."""
 
@@ -51,11 +54,47 @@ class Emitter(Layouts):
         return "\n".join(text) + "\n"
 
     def _items(self, items: Sequence[Step | Block], frame: Frame) -> None:
+        steps = [] if self.checked or self.options.max_rows else [i for i in items if isinstance(i, Step)]
+        groups = group_rows(
+            steps, self.plan.grad, lambda s: self._on_series(s, frame), self._only_total, join=self.options.whole
+        )
+        waiting = list(dict.fromkeys(groups.values()))
         for item in items:
             if isinstance(item, Block):
                 self._block(item, frame)
-            else:
-                getattr(self, f"_emit_{item.kind}")(item, frame)
+            elif item not in groups:
+                self._write(item, frame)
+            known = {slot for slot, _ in frame.memo} if waiting else set()
+            for group in [g for g in waiting if known.issuperset(g.args)]:  # at once: next to the loop, as this is one
+                waiting.remove(group)
+                self._row_group(group, frame)
+
+    def _write(self, step: Step, frame: Frame) -> None:
+        getattr(self, f"_emit_{step.kind}")(step, frame)
+
+    def _row_group(self, group: RowGroup, frame: Frame) -> None:
+        """The steps as a function of rows, and its call."""
+        inner = Frame(None, None, frame.inside)
+        for arg in group.args:
+            inner.memo[arg, 0] = self._name("v", arg.label or arg.step.label)
+        parameters = list(inner.memo.values())
+        for step in group.steps:
+            for arg in step.args:
+                if isinstance(arg.step.fn, rules.Constant):
+                    self._write(arg.step, inner)
+            self._write(step, inner)
+        wanted = group.results(self._users, self.outputs)
+        results = [self._flat(slot, inner) for slot in wanted]
+        name = self._fn(loop := RowLoop())
+        self.rows[name] = loop
+        self._functions += [f"def {name}_of({', '.join(parameters)}):", *render(inner.lines, 1)]
+        self._functions += [f"    return ({listed(results)})", ""]
+        for slot in wanted:
+            frame.memo[slot, 0] = self._name("v", slot.label or slot.step.label)
+        outs = listed(frame.memo[slot, 0] for slot in wanted)
+        call = f"{outs}= {name}({', '.join(self._flat(arg, frame) for arg in group.args)})"
+        grad = any(line.grad for line in inner.lines)
+        frame.lines.append(Line(call, grad, comment=f"{', '.join(s.label for s in group.steps if s.kind == 'net')}, by rows"))
 
     def _block(self, block: Block, frame: Frame) -> None:
         axis = block.loop.axis
@@ -80,7 +119,7 @@ class Emitter(Layouts):
                 for step in sorted(item.core, key=lambda s: s.index):
                     self._collect(step, block, inner, frame, stacked)
             else:
-                getattr(self, f"_emit_{item.kind}")(item, inner)
+                self._write(item, inner)
                 self._collect(item, block, inner, frame, stacked)
         if block.carries:
             outs = [self._flat(_carried(carry.out), inner) for carry in block.carries]
@@ -95,14 +134,27 @@ class Emitter(Layouts):
         over = block.loop.label or repr(axis)
         frame.lines.append(Line(f"for {index} in {backward}:", grad, inner.lines, f"steps of {over}"))
         for slot, name, keep in stacked:
+            if self._loose(slot, keep, block, frame):
+                self._lists[slot] = name
+                continue
             out = self._name("v", slot.label or slot.step.label)
             order = f"{name}[::-1]" if block.loop.reverse else name
             at = frame.axes(slot).index(axis)
             call = f"torch.stack({order}, {at})" if at else f"torch.stack({order})"
             self._line(frame, f"{out} = {call}", slot.step, slot.label or slot.step.label)
             frame.memo[slot, keep + 1] = out
-        if stacked:
-            frame.lines.append(Line(f"del {', '.join(name for _, name, _ in stacked)}", grad))
+        if done := [name for slot, name, _ in stacked if slot not in self._lists]:
+            frame.lines.append(Line(f"del {', '.join(done)}", grad))
+
+    def _loose(self, slot: Slot, keep: int, block: Block, frame: Frame) -> bool:
+        """Whether a stacked value is only read as the later part of a path, so that both can be stacked at once."""
+        users = [u for u in self._users.get(slot, ()) if u not in block.core]
+        if len(users) != 1 or users[0].fn is not rules.cat_path or slot in self.outputs or keep or block.loop.reverse:
+            return False
+        start, axes = users[0].args[0], frame.axes(slot)
+        if axes[0] is not block.loop.axis or start.batch != "full" or frame.axes(start) != axes[1:]:
+            return False
+        return slot.step not in self.plan.grad and users[0] not in self.plan.grad
 
     def _collect(
         self, step: Step, block: Block, inner: Frame, frame: Frame, stacked: list[tuple[Slot, str, int]]
@@ -145,11 +197,12 @@ class Emitter(Layouts):
         write = render if grad else render_plain
         carries = [inner.memo[carry.slot, 0] for carry in block.carries]
         lists = [name for _, name, _ in stacked]
+        loose = {slot: name for slot, name, keep in stacked if self._loose(slot, keep, block, frame)}
         own = {*carries, *lists, *inner.series, *inner.noise, inner.index, *assigned(inner.lines)}
         read = dict.fromkeys(w for line in inner.lines for w in words(line.text + " " + line.probe))
         constants = [w for w in read if w in self._names and w not in own]
         text = chunk.LoopText(
-            carries, list(inner.series), list(inner.noise), constants, lists, inner.index,
+            carries, list(inner.series), list(inner.noise), constants, lists, loose.values(), inner.index,
             write([x for x in inner.lines if not x.probe], 2),
             write([Line(x.probe or x.text, x.grad) for x in inner.lines], 2),
         )
@@ -165,7 +218,10 @@ class Emitter(Layouts):
         prefix = "v" if frame.parent is None else "u"
         outs = [self._name(prefix, slot.label or slot.step.label) for slot, _, _ in stacked]
         for (slot, _, keep), out in zip(stacked, outs, strict=True):
-            frame.memo[slot, keep + 1] = out
+            if slot in loose:
+                self._lists[slot] = out
+            else:
+                frame.memo[slot, keep + 1] = out
         inside = [(out, frame.axes(slot).index(block.loop.axis)) for (slot, _, _), out in zip(stacked, outs, strict=True)]
         call = f"{name}({length}, ({listed(starts)}), ({listed(inner.series.values())}), ({listed(constants)}))"
         over = block.loop.label or repr(block.loop.axis)
@@ -235,11 +291,11 @@ class Emitter(Layouts):
                 args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like or arg, frame)})")
         network: Any = step.fn
         keywords = getattr(network, "keywords", None)
-        moved, rows = self._moved(step, frame), tuple(a.batch != "none" for a in step.args)
-        in_slabs = moved and self.options.max_rows
+        on_series, rows = self._on_series(step, frame), tuple(a.batch != "none" for a in step.args)
+        in_slabs = on_series and self.options.max_rows
         named = bool(keywords) and not self.options.chunk and not in_slabs
         name = self._fn(network)
-        probe = network.probe(rows, named) if moved else None
+        probe = network.probe(rows, named) if on_series else None
         if probe is not None or named:
             self.networks[name] = probe or network
         if in_slabs:
@@ -259,12 +315,9 @@ class Emitter(Layouts):
         self._define(step, frame, call, 0, packed=False)
 
     @staticmethod
-    def _moved(step: Step, frame: Frame) -> bool:
-        """Whether a network has left a loop, and can be tried."""
-        body = step.body
-        while body is not None and (body.axis in frame.inside or not any(body.axis in s.axes for s in step.outs)):
-            body = body.parent
-        return body is not None and hasattr(step.fn, "probe")
+    def _on_series(step: Step, frame: Frame) -> bool:
+        """Whether a network is called once on the rows of all steps of a series, and can be tried."""
+        return any(a.kind == "time" for a in frame.axes(step.outs[0])) and hasattr(step.fn, "probe")
 
     def _emit_features(self, step: Step, frame: Frame) -> None:
         keep = self._cheapest(step.args, frame, len(frame.axes(step.args[0])))
@@ -293,6 +346,10 @@ class Emitter(Layouts):
 
     def _emit_series(self, step: Step, frame: Frame) -> None:
         axis, out = step.over[0], step.outs[0]
+        if step.fn is rules.cat_path and (later := self._lists.get(step.args[1])):
+            self._define(step, frame, f"torch.stack([{self._flat(step.args[0], frame)}, *{later}])", 1, packed=False)
+            self._line(frame, f"del {later}", step)
+            return
         if step.extra == "relabel":
             arg = step.args[0]
             name = self._shaped(arg, frame)
@@ -340,85 +397,7 @@ class Emitter(Layouts):
         call = f"{self._fn(rules.expand_lead)}({aligned}, {self._sizes(axes, like, frame)})"
         self._define(step, frame, call, len(axes))
 
-    def _emit_noise(self, step: Step, frame: Frame) -> None:
-        out = step.outs[0]
-        loops = [a for a in frame.inside if a in out.axes]
-        axes = frame.axes(out)
-        known = [a for a in step.args if a.batch != "none"]
-        if all(frame.axes(a) == axes for a in known if a.batch == "full") and not (
-            axes and all(a.batch != "full" for a in known)
-        ):
-            keep = self._cheapest([a for a in known if a.batch == "full"] or known, frame, len(axes))
-            if len(loops) > 1 or (loops and out.axes[0] not in loops):  # each axis stays a dimension of its own
-                keep = len(axes)
-            refs = [self._get(a, keep if a.batch == "full" else 0, frame) for a in known]
-            shape = f"{refs[0]}.shape" if len(refs) == 1 else f"{self._fn(rules.joint_shape)}({', '.join(refs)})"
-            like = getattr(step.fn, "inline_like", None)
-            if not loops and like and len(refs) <= 2:
-                text = like.format(refs[0])
-                if len(refs) == 2:
-                    other = step.fn.inline.format(shape, refs[0])  # type: ignore[union-attr]
-                    text += f" if {refs[0]}.shape == {refs[1]}.shape else {other}"
-                self._define(step, frame, text, keep)
-                return
-        else:
-            keep = len(axes)
-            present = tuple(a for a in axes if any(a in s.axes for s in known))
-            refs = [self._aligned(a, present, frame) for a in known]
-            base = f"{self._fn(rules.joint_shape)}({', '.join(refs)})"
-            shape = f"({''.join(self._length(a, frame) + ', ' for a in axes)}) + tuple({base}[{len(present)}:])"
-        fn = self._fn(step.fn)
-        if not loops:
-            text = getattr(step.fn, "inline", None)
-            self._define(step, frame, text.format(shape, refs[0]) if text else f"{fn}({shape}, {refs[0]})", keep)
-            return
-        whole = self._name("n")
-        if frame.chunked:
-            at = out.axes.index(loops[-1])
-            frame.noise[whole] = chunk.Noise(step.fn, at)  # type: ignore[arg-type]
-            seen = f"{whole} = {self._fn(chunk.note)}(found, {fn}, {shape}, {refs[0]})"
-            frame.lines.append(Line("", step in self.plan.grad, probe=seen))
-            self._define(step, frame, f"{whole}[{frame.index}]", keep)
-            return
-        self._noise_of_loops(step, frame, whole, loops, shape, f"{fn}(({{}}), {refs[0]})", keep)
-
-    def _noise_of_loops(
-        self, step: Step, frame: Frame, whole: str, loops: list[Axis], shape: str, draw: str, keep: int
-    ) -> None:
-        """Noise of all steps of all loops around, drawn at the first: the numbers are those of the split form."""
-        axes, at, outside = step.outs[0].axes, frame, frame
-        indices = {}
-        while any(a in outside.inside for a in loops):
-            indices[outside.inside[-1]] = outside.index
-            assert outside.parent is not None
-            outside = outside.parent
-        self._line(outside, f"{whole} = None", step)
-        if len(loops) == 1 and axes[0] is loops[0]:
-            noise = draw.format(f"{self._length(loops[0], at)},) + tuple({shape}") + ".unbind(0)"
-        else:
-            inner, shape = frame.axes(step.outs[0]), f"({shape})"
-            sizes = [self._length(a, at) if a in loops else f"{shape}[{inner.index(a)}]" for a in axes]
-            places = [i for i, a in enumerate(axes) if a in loops]
-            noise = draw.format(f"{', '.join(sizes)}, *{shape}[{len(inner)}:]")
-            noise += f".movedim({tuple(places)}, {tuple(range(len(places)))})"
-        self._line(frame, f"if {whole} is None: {whole} = {noise}", step, "noise of all steps at once")
-        chosen = ", ".join(indices[a] for a in axes if a in loops)
-        self._define(step, frame, f"{whole}[{chosen}]", keep)
-
-    # ---------------------------------------------------------------- the end of a step
-
-    def _define(self, step: Step, frame: Frame, call: str, keep: int | list[int], packed: bool = True) -> None:
-        prefix = "v" if frame.parent is None else "u"
-        names = [self._name(prefix, slot.label or step.label) for slot in step.outs]
-        keeps = keep if isinstance(keep, list) else [keep] * len(names)
-        for slot, name, k in zip(step.outs, names, keeps, strict=True):
-            frame.memo[slot, k if frame.axes(slot) else 0] = name
-        target = ", ".join(names) + ("," if step.multiple and packed and len(names) == 1 else "")
-        self._line(frame, f"{target} = {call}", step, step.label)
-        if self.checked:
-            for slot, name in zip(step.outs, names, strict=True):
-                label = self._fn(slot.label or step.label)
-                self._line(frame, f"{self._fn(rules.check_finite)}({name}, {label})", step)
+    # ---------------------------------------------------------------- who reads what
 
     @staticmethod
     def _consumers(items: Sequence[Step | Block]) -> dict[Slot, set[Step]]:

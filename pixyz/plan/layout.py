@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from pixyz.plan import rules
 from pixyz.plan.fission import Schedule
 from pixyz.plan.graph import Axis, Slot, Step
 from pixyz.plan.text import Frame, Line
@@ -26,10 +27,11 @@ class Layouts:
 
     Args:
         plan: the order of the steps, and which of them need gradients.
+        checked: check that what is written is finite.
     """
 
-    def __init__(self, plan: Schedule) -> None:
-        self.plan = plan
+    def __init__(self, plan: Schedule, checked: bool = False) -> None:
+        self.plan, self.checked = plan, checked
         self.namespace: dict[str, Any] = {"torch": torch, "no_grad": torch.no_grad}
         self._constants: dict[Any, str] = {}
         self._alive: list[Any] = []
@@ -138,6 +140,19 @@ class Layouts:
 
     def _line(self, frame: Frame, text: str, step: Step, comment: str = "") -> None:
         frame.lines.append(Line(text, step in self.plan.grad, comment=comment))
+
+    def _define(self, step: Step, frame: Frame, call: str, keep: int | list[int], packed: bool = True) -> None:
+        prefix = "v" if frame.parent is None else "u"
+        names = [self._name(prefix, slot.label or step.label) for slot in step.outs]
+        keeps = keep if isinstance(keep, list) else [keep] * len(names)
+        for slot, name, k in zip(step.outs, names, keeps, strict=True):
+            frame.memo[slot, k if frame.axes(slot) else 0] = name
+        target = ", ".join(names) + ("," if step.multiple and packed and len(names) == 1 else "")
+        self._line(frame, f"{target} = {call}", step, step.label)
+        if self.checked:
+            for slot, name in zip(step.outs, names, strict=True):
+                label = self._fn(slot.label or step.label)
+                self._line(frame, f"{self._fn(rules.check_finite)}({name}, {label})", step)
 
     def _name(self, prefix: str, label: str = "") -> str:
         """A fresh name; it ends on the variable's where that is a plain word."""

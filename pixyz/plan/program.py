@@ -60,8 +60,14 @@ class Plan:
             if sum(map(_loops, self._schedule.items)) > len(emitter.loops):  # it would be written out step by step
                 self.notes.append("only loops are compiled: a loop that is not stands between")
             else:
-                namespace.update({name: torch.compiler.disable(loop) for name, loop in emitter.loops.items()})
+                loops = {**emitter.loops, **emitter.rows}
+                namespace.update({name: torch.compiler.disable(loop) for name, loop in loops.items()})
                 self._fast = whole(self._written, options)
+        self._rows = {loop: namespace[f"{name}_of"] for name, loop in emitter.rows.items()}
+        self._fast_rows = self._rows
+        if self._fast is not self._written:
+            assert options is not None
+            self._fast_rows = {loop: whole(function, options) for loop, function in self._rows.items()}
         self._namespace, self._networks = namespace, emitter.networks
         self._trusted = True
         self.trust(False)
@@ -104,6 +110,8 @@ class Plan:
         if trusted != self._trusted:
             self._trusted, self.function = trusted, self._fast if trusted else self._written
             self._namespace.update({k: n.module if trusted else n.checked for k, n in self._networks.items()})
+            for loop, function in (self._fast_rows if trusted else self._rows).items():
+                loop.function = function
 
     def open_densities(self) -> list[OpenDensity]:
         """The densities whose parameters tell how many feature dimensions their variable has."""

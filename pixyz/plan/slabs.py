@@ -44,7 +44,7 @@ def in_slabs(
     if rows <= max_rows:
         return tuple(network(*values))
     found: list[Sequence[Tensor]] = []
-    sizes, start = _sizes(rows, max_rows), 0
+    sizes, start = uneven_sizes(rows, max_rows), 0
     for size in sizes:
         cut = cut_rows(values, has_rows, rows, slice(start, start + size))
         start += size
@@ -58,10 +58,10 @@ def in_slabs(
     )
 
 
-def _sizes(rows: int, max_rows: int) -> list[int]:
+def uneven_sizes(rows: int, max_rows: int) -> list[int]:
     """Rows of each slab, not all the same: a result that has them all has rows.
 
-    >>> _sizes(8, 3), _sizes(9, 3)
+    >>> uneven_sizes(8, 3), uneven_sizes(9, 3)
     ([3, 3, 2], [3, 3, 2, 1])
     """
     whole, rest = divmod(rows, max_rows)
