@@ -6,7 +6,8 @@ unless ``_probs``):
 * ``naive``: everything in the loop over time, read by ``h[t]``; ``hand``: the loop split by hand (``by_hand.DMM``);
 * ``pyro``: the architecture of Pyro's example (Monte Carlo, probabilities), as shipped; ``_novalidate``: validation off;
 * ``old``: 0.3.3's IterativeLoss (probabilities); ``_nocache``: without its memo; ``_mc``; ``_novalidate``;
-* ``pixyz``: IterativeLoss of this library; ``_loop``: the same with ``fission=False``.
+* ``pixyz``: IterativeLoss of this library; ``_loop``: the same with ``fission=False``;
+  ``_compiled``: with ``loss.compile(10, whole=True)``.
 
 0.3.3 and this library run the same source, ``declared.py``.  Ratios are to ``hand``, round by round; ``PAIRS`` adds others.
 
@@ -42,6 +43,7 @@ REPEAT = {"small": 5}
 PAIRS = [
     ("hand", "naive"), ("pixyz", "naive"), ("pixyz_mc", "hand_mc"), ("pixyz_loop", "naive"),
     ("pyro", "pixyz"), ("pyro_novalidate", "pixyz"), ("pyro_novalidate", "pixyz_mc_probs"),
+    ("pyro", "pixyz_compiled"), ("pyro_novalidate", "pixyz_compiled"), ("pixyz_compiled", "naive"),
     ("old", "pixyz"), ("old_novalidate", "pixyz"), ("old_nocache", "pixyz"), ("old_mc", "pixyz_mc"),
     ("old_mc_nocache", "pixyz_mc"),
 ]
@@ -79,13 +81,15 @@ def pyro_steps(settings: Mapping[str, int]) -> dict[str, Task]:
     return {"pyro": make(True), "pyro_novalidate": make(False)}
 
 
-def pixyz_steps(settings: Mapping[str, int]) -> dict[str, Task]:
+def pixyz_steps(settings: Mapping[str, int], compiled: bool) -> dict[str, Task]:
     """Training steps of this library."""
 
-    def make(**form: Any) -> Callable[[], None]:
-        return Training("dmm", {**settings, **form}).step
+    def make(chunk: int = 0, **form: Any) -> Callable[[], None]:
+        training = Training("dmm", {**settings, **form})
+        training.model.objective.compile(chunk, whole=chunk > 0)
+        return training.step
 
-    return {
+    return ({"pixyz_compiled": make(10, logits=True)} if compiled else {}) | {
         "pixyz": make(logits=True), "pixyz_loop": make(logits=True, fission=False),
         "pixyz_mc": make(logits=True, analytic=False), "pixyz_mc_probs": make(analytic=False),
     }
@@ -105,18 +109,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled, a minute or two a size")
     parser.add_argument("--smoke", action="store_true", help="one round of one step at the smallest size, nothing recorded")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     prepare()
-    children = OldPixyz(cache=20), OldPixyz(cache=0)
+    children, compiled = (OldPixyz(cache=20), OldPixyz(cache=0)), not (given.no_compile or given.smoke)
     for size in ["small"] if given.smoke else given.sizes:
         settings = SIZES[size]
         tasks: dict[str, Task] = {
             "naive": hand_step(settings, "naive"), "hand": hand_step(settings, "forward"),
             "hand_mc": hand_step(settings, "monte_carlo"),
         }
-        tasks |= pixyz_steps(settings) | pyro_steps(settings) | old_steps(settings, *children)
+        tasks |= pixyz_steps(settings, compiled) | pyro_steps(settings) | old_steps(settings, *children)
         rounds, repeat = (1, 1) if given.smoke else (given.rounds, REPEAT.get(size, 1))
         seconds = contend(tasks, rounds, repeat, warmup=2)
         record(None if given.smoke else given.out, "dmm", {"size": size, **settings}, seconds, "hand", PAIRS)

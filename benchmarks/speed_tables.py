@@ -28,7 +28,8 @@ VAE_ROWS = {
     "pixyz_unshared": "this library, not shared", "pixyz_mc_unshared": "this library, Monte Carlo, not shared",
     "pixyz": "**this library**", "pixyz_scale": "this library, scale", "pixyz_probs": "this library, probabilities and scale",
     "pixyz_mc": "this library, Monte Carlo", "pixyz_mc_probs": "this library, Monte Carlo, probabilities and scale",
-    "pixyz_fused": "this library, fused Adam",
+    "pixyz_fused": "this library, fused Adam", "pixyz_compiled": "this library, compiled",
+    "pixyz_compiled_fused": "this library, compiled, fused Adam",
 }
 DMM_ROWS = {
     "naive": "PyTorch, everything in the loop", "hand": "PyTorch, loop split by hand",
@@ -36,16 +37,19 @@ DMM_ROWS = {
     "old_nocache": "pixyz 0.3.3, without cache", "old": "pixyz 0.3.3", "old_novalidate": "pixyz 0.3.3, validation off",
     "old_mc_nocache": "pixyz 0.3.3, Monte Carlo, without cache", "old_mc": "pixyz 0.3.3, Monte Carlo",
     "pixyz_loop": "this library, `fission=False`", "pixyz": "**this library**", "pixyz_mc": "this library, Monte Carlo",
-    "pixyz_mc_probs": "this library, Monte Carlo, probabilities",
+    "pixyz_mc_probs": "this library, Monte Carlo, probabilities", "pixyz_compiled": "this library, compiled",
 }
 PROMISES = {
     "vae": ["pixyz", "pixyz_probs/hand_probs", "pixyz_mc/hand_mc", "pixyz_fused/hand_fused", "pyro/pixyz",
             "pyro_novalidate/pixyz", "pyro_fused/pixyz_fused", "pyro_fused_novalidate/pixyz_fused",
             "pyro_novalidate/pixyz_mc_probs", "old/pixyz", "old_novalidate/pixyz", "old_fused/pixyz_fused",
             "old_fused_novalidate/pixyz_fused", "old_nocache/pixyz", "old_mc/pixyz_mc", "old_novalidate/pixyz_probs",
-            "pixyz_unshared/pixyz"],
+            "pixyz_unshared/pixyz", "pyro/pixyz_compiled", "pyro_novalidate/pixyz_compiled", "pyro_fused/pixyz_compiled_fused",
+            "pyro_fused_novalidate/pixyz_compiled_fused", "old/pixyz_compiled", "old_novalidate/pixyz_compiled",
+            "old_fused/pixyz_compiled_fused", "old_fused_novalidate/pixyz_compiled_fused"],
     "dmm": ["pixyz", "pixyz/naive", "hand/naive", "pixyz_mc/hand_mc", "pyro/pixyz", "pyro_novalidate/pixyz",
-            "pyro_novalidate/pixyz_mc_probs", "old/pixyz", "old_novalidate/pixyz", "old_mc/pixyz_mc"],
+            "pyro_novalidate/pixyz_mc_probs", "pyro/pixyz_compiled", "pyro_novalidate/pixyz_compiled", "old/pixyz",
+            "old_novalidate/pixyz", "old_mc/pixyz_mc"],
 }
 # milliseconds a step on a TITAN RTX (Suzuki et al. 2023): contender -> by column
 PAPER = {

@@ -6,7 +6,8 @@ logarithm of its scale, unless ``_probs``: from probabilities and the scale; tor
 * ``hand``, ``hand_probs``, ``hand_mc``, ``hand_fused``: ``by_hand.VAE``; ``compile``: its loss under ``torch.compile``;
 * ``pyro``: ``Trace_ELBO`` (Monte Carlo, probabilities), as shipped; ``_novalidate``: validation off; ``_logits``;
 * ``old``: pixyz 0.3.3 (probabilities and scales, it knows no others); ``_nocache``: without its memo; ``_mc``; ``_novalidate``;
-* ``pixyz``: this library; ``_unshared``: with ``loss.share(False)``, what sharing is worth.
+* ``pixyz``: this library; ``_unshared``: with ``loss.share(False)``, what sharing is worth; ``_compiled``: with
+  ``loss.compile(whole=True)``.
 
 0.3.3 and this library run the same source, ``declared.py``.  Ratios are to ``hand``, round by round; ``PAIRS`` adds others.
 
@@ -45,6 +46,9 @@ PAIRS = [
     ("old", "pixyz"), ("old_novalidate", "pixyz"), ("old_novalidate", "pixyz_probs"), ("old_nocache", "pixyz"),
     ("old_mc", "pixyz_mc"), ("old_mc_novalidate", "pixyz_mc_probs"), ("old_fused", "pixyz_fused"),
     ("old_fused_novalidate", "pixyz_fused"), ("old_mc_nocache", "pixyz_mc"),
+    *((other + suffix, "pixyz_compiled" + suffix.removesuffix("_novalidate")) for other in ("pyro", "old")
+      for suffix in ("", "_novalidate", "_fused", "_fused_novalidate")),
+    ("pixyz_compiled", "compile"), ("pixyz_compiled_fused", "compile_fused"),
     ("pixyz_unshared", "pixyz"), ("pixyz_mc_unshared", "pixyz_mc"),
 ]
 
@@ -84,16 +88,19 @@ def pyro_steps(settings: Mapping[str, int]) -> dict[str, Task]:
     }
 
 
-def pixyz_steps(settings: Mapping[str, int]) -> dict[str, Task]:
+def pixyz_steps(settings: Mapping[str, int], compiled: bool) -> dict[str, Task]:
     """Training steps of this library."""
 
-    def make(optimizer: Mapping[str, Any] | None = None, sharing: bool = True, **form: bool) -> Callable[[], None]:
+    def make(
+        optimizer: Mapping[str, Any] | None = None, sharing: bool = True, whole: bool = False, **form: bool
+    ) -> Callable[[], None]:
         training = Training("vae", {**settings, **form}, optimizer)
-        training.model.objective.share(sharing)
+        training.model.objective.share(sharing).compile(0, whole=whole)
         return training.step
 
     best = {"logits": True, "log_scale": True}
-    return {
+    forms = {"pixyz_compiled": make(whole=True, **best), "pixyz_compiled_fused": make(FUSED, whole=True, **best)}
+    return (forms if compiled else {}) | {
         "pixyz": make(**best), "pixyz_probs": make(), "pixyz_fused": make(FUSED, **best), "pixyz_scale": make(logits=True),
         "pixyz_mc": make(**best, analytic=False), "pixyz_mc_probs": make(analytic=False),
         "pixyz_unshared": make(sharing=False, **best),
@@ -122,18 +129,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     prepare()
-    children = OldPixyz(cache=20), OldPixyz(cache=0)
+    children, compiled = (OldPixyz(cache=20), OldPixyz(cache=0)), not (given.no_compile or given.smoke)
     for size in ["tiny"] if given.smoke else given.sizes:
         settings = SIZES[size]
         tasks: dict[str, Task] = {
             "hand": hand_step(settings, "forward", {}), "hand_probs": hand_step(settings, "probs", {}),
             "hand_mc": hand_step(settings, "monte_carlo", {}), "hand_fused": hand_step(settings, "forward", FUSED),
         }
-        if not (given.no_compile or given.smoke):
+        if compiled:
             tasks |= {
                 "compile": hand_step(settings, "forward", {}, True), "compile_fused": hand_step(settings, "forward", FUSED, True)
             }
-        tasks |= pixyz_steps(settings) | pyro_steps(settings) | old_steps(settings, *children)
+        tasks |= pixyz_steps(settings, compiled) | pyro_steps(settings) | old_steps(settings, *children)
         rounds, repeat = (1, 1) if given.smoke else (given.rounds, REPEAT[size])
         seconds = contend(tasks, rounds, repeat)
         record(None if given.smoke else given.out, "vae", {"size": size, **settings}, seconds, "hand", PAIRS)

@@ -9,6 +9,7 @@ from hand_dreamer import dreamer_loss, world_model
 
 from agents.dreamer import DreamerV3, DreamerV3Config
 from agents.dreamer.heads import ActionSpec
+from pixyz.plan import rows
 from worldmodels import RSSM, LatentDynamics, RSSMConfig, SequenceModel
 
 SHAPES = {"orient": (3,), "velocity": (2,)}
@@ -93,9 +94,10 @@ def test_world_model_equals_loop_and_hand(kind):
 
 @pytest.mark.parametrize("kind", LATENTS)
 @pytest.mark.parametrize("discrete", [False, True])
-def test_all_losses_equal_loop_and_hand(kind, discrete):
+def test_all_losses_equal_loop_and_hand(kind, discrete, monkeypatch):
     forms = {}
-    for name in ("split", "loop", "hand", "slabs"):
+    for name in ("split", "loop", "hand", "slabs", "rows"):
+        monkeypatch.setattr(rows, "MOST_ROWS", 5 if name == "rows" else 2048)
         torch.manual_seed(0)
         c = config(small(**kind), max_rows=4 if name == "slabs" else 0)
         agent = awake(DreamerV3(SHAPES, ActionSpec(2, discrete), c, fission=name != "loop").double())
@@ -106,11 +108,13 @@ def test_all_losses_equal_loop_and_hand(kind, discrete):
     assert_equal_gradients(forms["split"], forms["loop"])
     assert_equal_gradients(forms["split"], forms["hand"])
     assert_equal_gradients(forms["split"], forms["slabs"])
+    assert_equal_gradients(forms["split"], forms["rows"])
 
 
-def test_a_compiled_agent_learns_as_one_that_is_not():
+def test_a_compiled_agent_learns_as_one_that_is_not(monkeypatch):
     found = []
     for compiled in (False, True):
+        monkeypatch.setattr(rows, "MOST_ROWS", 9 if compiled else 2048)
         torch.manual_seed(0)
         c = config(small(), chunk=3 if compiled else 0, whole=compiled)
         agent = DreamerV3(SHAPES, ActionSpec(2), c).double()
