@@ -317,7 +317,8 @@ class Emitter(NoiseText):
     @staticmethod
     def _on_series(step: Step, frame: Frame) -> bool:
         """Whether a network is called once on the rows of all steps of a series, and can be tried."""
-        return any(a.kind == "time" for a in frame.axes(step.outs[0])) and hasattr(step.fn, "probe")
+        on_series = any(a.kind == "time" for a in frame.axes(step.outs[0]))
+        return on_series and not step.pinned and hasattr(step.fn, "probe")
 
     def _emit_features(self, step: Step, frame: Frame) -> None:
         keep = self._cheapest(step.args, frame, len(frame.axes(step.args[0])))

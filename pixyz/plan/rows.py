@@ -58,7 +58,7 @@ def group_rows(
     def many(step: Step) -> bool:
         axes = step.outs[0].axes
         same = step.kind == "net" and len(axes) > 1 and all(a.batch == "full" and a.axes == axes for a in step.args)
-        return same and not step.pinned and on_series(step)
+        return same and on_series(step)
 
     def quiet(step: Step) -> bool:
         return step not in grad or (_frozen(step.fn) and all(a.step not in grad or a.step.detach for a in step.args))
