@@ -99,8 +99,8 @@ def pixyz_steps(settings: Mapping[str, int], compiled: bool) -> dict[str, Task]:
         return training.step
 
     best = {"logits": True, "log_scale": True}
-    forms = {"pixyz_compiled": make(whole=True, **best), "pixyz_compiled_fused": make(FUSED, whole=True, **best)}
-    return (forms if compiled else {}) | {
+    forms = {"pixyz_compiled": None, "pixyz_compiled_fused": FUSED} if compiled else {}
+    return {name: make(optimizer, whole=True, **best) for name, optimizer in forms.items()} | {
         "pixyz": make(**best), "pixyz_probs": make(), "pixyz_fused": make(FUSED, **best), "pixyz_scale": make(logits=True),
         "pixyz_mc": make(**best, analytic=False), "pixyz_mc_probs": make(analytic=False),
         "pixyz_unshared": make(sharing=False, **best),

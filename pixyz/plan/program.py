@@ -56,6 +56,7 @@ class Plan:
         weakref.finalize(self, linecache.cache.pop, self.filename, None)
         self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
         self._written = self._fast = self.function
+        self._rows = self._fast_rows = {loop: namespace[f"{name}_of"] for name, loop in emitter.rows.items()}
         if options is not None and options.whole:
             if sum(map(_loops, self._schedule.items)) > len(emitter.loops):  # it would be written out step by step
                 self.notes.append("only loops are compiled: a loop that is not stands between")
@@ -63,11 +64,7 @@ class Plan:
                 loops = {**emitter.loops, **emitter.rows}
                 namespace.update({name: torch.compiler.disable(loop) for name, loop in loops.items()})
                 self._fast = whole(self._written, options)
-        self._rows = {loop: namespace[f"{name}_of"] for name, loop in emitter.rows.items()}
-        self._fast_rows = self._rows
-        if self._fast is not self._written:
-            assert options is not None
-            self._fast_rows = {loop: whole(function, options) for loop, function in self._rows.items()}
+                self._fast_rows = {loop: whole(function, options) for loop, function in self._rows.items()}
         self._namespace, self._networks = namespace, emitter.networks
         self._trusted = True
         self.trust(False)

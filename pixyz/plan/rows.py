@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pixyz.plan import rules
 from pixyz.plan.graph import Slot, Step
-from pixyz.plan.slabs import uneven_sizes
+from pixyz.plan.slabs import have_rows, uneven_sizes
 
 MOST_ROWS = 2048
 """Rows of a call on a CPU."""
@@ -106,5 +106,5 @@ class RowLoop:
             sizes = uneven_sizes(rows, MOST_ROWS)
         found = list(zip(*(self.function(*part) for part in zip(*(v.split(sizes) for v in values), strict=True)), strict=True))
         if self._spread is None:
-            self._spread = [all(p.ndim and len(p) == n for p, n in zip(parts, sizes, strict=True)) for parts in found]
+            self._spread = [have_rows(parts, sizes) for parts in found]
         return tuple(torch.cat(parts) if spread else parts[0] for parts, spread in zip(found, self._spread, strict=True))

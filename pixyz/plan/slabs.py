@@ -52,10 +52,12 @@ def in_slabs(
             found.append(checkpoint(network, *cut, use_reentrant=False))
         else:
             found.append(network(*cut))
-    return tuple(
-        torch.cat(parts) if all(p.ndim and len(p) == n for p, n in zip(parts, sizes, strict=True)) else parts[0]
-        for parts in zip(*found, strict=True)
-    )
+    return tuple(torch.cat(parts) if have_rows(parts, sizes) else parts[0] for parts in zip(*found, strict=True))
+
+
+def have_rows(parts: Sequence[Tensor], sizes: Sequence[int]) -> bool:
+    """Whether a result of slabs of unequal ``sizes`` has as many rows as they; else it is the same for all."""
+    return all(p.ndim and len(p) == n for p, n in zip(parts, sizes, strict=True))
 
 
 def uneven_sizes(rows: int, max_rows: int) -> list[int]:
