@@ -218,6 +218,7 @@ def make_vector(
     seed: int | None = None,
     action_repeat: int = 1,
     time_limit: int | None = None,
+    workers: int = 0,
     **kwargs: Any,
 ) -> VectorEnv:
     """`num_envs` environments made by `make(env_id, ...)`, each with its own seed derived from `seed`."""

@@ -14,6 +14,7 @@ class DreamerV3Config:
     """DreamerV3 as published in 2024 (Hafner et al., Nature 2025), size1m.
 
     Args:
+        kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
         model: the world model.
         batch, length: sequences of ``length`` steps in an update.
         horizon: imagined steps.
@@ -38,6 +39,7 @@ class DreamerV3Config:
     (0.996996996996997, 512)
     """
 
+    kind: str = "dreamer_v3"
     model: RSSMConfig = field(default_factory=RSSMConfig)
     units: int = 64
     actor_layers: int = 3
