@@ -8,6 +8,9 @@ from gymnasium import spaces
 import envs
 
 
+SMALL = spaces.Box(0, 1, (1,))
+
+
 class Recorder(gymnasium.Env):
     """Keeps the actions it got; rewards 1, 2, 3, ...; terminates after `length` steps."""
 
@@ -174,11 +177,15 @@ def test_bad_options(value: object) -> None:
 @pytest.mark.parametrize(
     ("attribute", "space", "told"),
     [
-        ("action_space", spaces.Box(-np.inf, 1, (2,)), "finite bounds"),
-        ("action_space", spaces.MultiBinary(3), "Box of floats or a Discrete"),
-        ("observation_space", spaces.Discrete(3), "FlattenObservation"),
-        ("observation_space", spaces.Dict(a=spaces.Dict(b=spaces.Box(0, 1, (1,)))), "'a'"),
-        ("observation_space", spaces.Dict(is_first=spaces.Box(0, 1, (1,))), "reserved"),
+        ("action_space", spaces.Box(-np.inf, 1, (2,)), "bounds within 1e"),
+        ("action_space", spaces.Box(-3e38, 3e38, (2,)), "bounds within 1e"),
+        ("action_space", spaces.Box(-np.finfo(np.float64).max, 1.0, (2,), np.float64), "bounds within 1e"),
+        ("action_space", spaces.MultiBinary(13), "at most 4096 combinations.*8192"),
+        ("action_space", spaces.Text(3), "Box of floats, a Discrete"),
+        ("observation_space", spaces.Text(3), "'observation'.*TransformObservation"),
+        ("observation_space", spaces.Discrete(5000), "'observation'.*at most 4096 classes"),
+        ("observation_space", spaces.Dict({"a.b": SMALL, "a_b": SMALL}), "'a.b' and 'a_b'.*'a_b' for both"),
+        ("observation_space", spaces.Dict(a_b=SMALL, a=spaces.Dict(b=SMALL)), "'a_b' for both"),
         ("observation_space", spaces.Dict(), "empty"),
     ],
 )
