@@ -18,6 +18,7 @@ from envs.errors import (
     EnvError,
     EnvFailure,
     MissingExtra,
+    NotFinite,
     ObservationError,
     SpaceError,
     UnknownEnv,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from envs.check import check_env
     from envs.guard import ActionGuard, ObservationGuard, check_flag, check_reward
     from envs.gymnasium_vector import GymnasiumVector, from_gymnasium_vector
+    from envs.state import Restorable
     from envs.vector import Episode, Vector, VectorEnv, derive_seeds, make_vector
 
 _HOMES = {
@@ -44,6 +46,7 @@ _HOMES = {
     "Episode": "vector",
     "Vector": "vector",
     "VectorEnv": "vector",
+    "Restorable": "state",
     "derive_seeds": "vector",
     "make_vector": "vector",
 }
@@ -58,8 +61,10 @@ __all__ = [
     "Episode",
     "GymnasiumVector",
     "MissingExtra",
+    "NotFinite",
     "ObservationError",
     "ObservationGuard",
+    "Restorable",
     "SpaceError",
     "UnknownEnv",
     "Vector",

@@ -75,7 +75,12 @@ class ObservationGuard:
             for key in entry.leaf.path:
                 value = value[key]
             array = found[entry.leaf.name] = self._convert(value, entry, lead, env)
-            if entry.low is not None and ((array < entry.low) | (array > entry.high)).any():
+            if entry.dtype.kind != "f":
+                continue
+            fine = np.isfinite(array) if entry.low is None else (array >= entry.low) & (array <= entry.high)
+            if not fine.all():
+                if not np.isfinite(array).all():
+                    _raise_not_finite(entry.leaf.name, array, bool(lead), env)
                 outside = (*outside, entry.leaf.name)
         self.outside = outside
         return found
@@ -136,10 +141,7 @@ class ObservationGuard:
         if leaf.turn is not None:
             order = (*range(len(lead)), *(axis + len(lead) for axis in leaf.turn))
             return np.array(raw.transpose(order), entry.dtype, order="C").reshape((*lead, *entry.shape))
-        array = np.array(raw, dtype=entry.dtype).reshape((*lead, *entry.shape))
-        if entry.dtype.kind == "f" and not np.isfinite(array).all():
-            _raise_not_finite(leaf.name, array, bool(lead), env)
-        return array
+        return np.array(raw, dtype=entry.dtype).reshape((*lead, *entry.shape))
 
 
 def _entry(leaf: Leaf) -> _Entry:
@@ -149,7 +151,7 @@ def _entry(leaf: Leaf) -> _Entry:
         return _Entry(leaf, shape, dtype, None, None)
     with np.errstate(over="ignore", invalid="ignore"):
         margin = np.where(np.isfinite(high) & np.isfinite(low), _FAR * (high - low), _FAR)
-        return _Entry(leaf, shape, dtype, low - margin, high + margin)
+        return _Entry(leaf, shape, dtype, *(np.clip(b, -_LARGEST, _LARGEST) for b in (low - margin, high + margin)))
 
 
 def _listed(keys: Any) -> list[str]:

@@ -191,10 +191,10 @@ class VectorEnv:
 
     def _step(self, i: int, action: Any) -> tuple[Rows, float, bool, bool, bool, int]:
         try:
-            observation, reward, terminated, truncated, info = self._envs[i].step(action)
+            observation, reward, terminated, truncated, _ = self._envs[i].step(action)
         except Exception as error:
             raise _named(error, i, "step") from error
-        return observation, reward, False, terminated or truncated, terminated, info["frames"]
+        return observation, reward, False, terminated or truncated, terminated, self._envs[i].frames
 
     def _stack(self, rows: list[tuple[Rows, float, bool, bool, bool, int]]) -> Rows:
         observations, rewards, first, last, terminal, frames = zip(*rows, strict=True)
