@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from envs.check import check_env
     from envs.guard import ActionGuard, ObservationGuard, check_flag, check_reward
     from envs.gymnasium_vector import GymnasiumVector, from_gymnasium_vector
+    from envs.rows import Episode, Failure, Vector, derive_seeds
     from envs.state import Restorable
-    from envs.vector import Episode, Vector, VectorEnv, derive_seeds, make_vector
+    from envs.vector import VectorEnv, make_vector
 
 _HOMES = {
     "Adapted": "adapted",
@@ -43,11 +44,12 @@ _HOMES = {
     "check_reward": "guard",
     "GymnasiumVector": "gymnasium_vector",
     "from_gymnasium_vector": "gymnasium_vector",
-    "Episode": "vector",
-    "Vector": "vector",
+    "Episode": "rows",
+    "Failure": "rows",
+    "Vector": "rows",
     "VectorEnv": "vector",
     "Restorable": "state",
-    "derive_seeds": "vector",
+    "derive_seeds": "rows",
     "make_vector": "vector",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "EnvError",
     "EnvFailure",
     "Episode",
+    "Failure",
     "GymnasiumVector",
     "MissingExtra",
     "NotFinite",

@@ -15,7 +15,7 @@ SUITE = [
 ]
 MUJOCO = ["HalfCheetah-v5", "Ant-v5", "Hopper-v5", "InvertedPendulum-v5", "Reacher-v5", "Pusher-v5", "Humanoid-v5"]
 CLASSIC = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0"]
-TOYS = ["FrozenLake-v1", "Blackjack-v1", "Taxi-v3", "CliffWalking-v1"]
+TOYS = ["FrozenLake-v1", "Blackjack-v1", "Taxi-v4", "CliffWalking-v1"]
 IDS = [f"dm_control/{name}" for name in SUITE] + MUJOCO + CLASSIC + TOYS
 
 
