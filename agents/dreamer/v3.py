@@ -119,8 +119,9 @@ class DreamerV3(nn.Module):
             state: from :meth:`initial` or the last call.
             explore: draw from the policy; else its mean (the most probable choice).
         """
-        keep = (~obs["is_first"].bool()).unsqueeze(-1)
-        given = {f"{k}_prev": v * keep for k, v in state.items()}
+        first = obs["is_first"].bool().unsqueeze(-1)
+        nothing = state["deter"].new_zeros(())
+        given = {f"{k}_prev": torch.where(first, nothing, v) for k, v in state.items()}  # NaN ends with its episode
         given |= {k: obs[k] for k in self.model.keys}
         with self._precision():
             drawn = self.__dict__["_acting" if explore else "_greedy"].sample(given, return_all=False)
