@@ -79,7 +79,7 @@ def _check_acting(agent: Agent, interface: Interface, rng: np.random.Generator, 
         clean, _ = _act(agent, first, state, explore, seed)
         spoiled = {k: torch.full_like(v, math.nan) if v.is_floating_point() else v for k, v in following.items()}
         fresh, _ = _act(agent, first, spoiled, explore, seed)
-        _need(torch.equal(clean, fresh), "act: expected that is_first clears the state; select with torch.where, a product keeps NaN")
+        _need(torch.equal(clean, fresh), "act: expected that is_first clears the state; use masked_fill, a product keeps NaN")
         told = agent.acted(following, action)
         _need(_shapes(told) == _shapes(state), f"acted: expected a state {_shapes(state)}, got {_shapes(told)}")
     _need(_equal(before, _flat(agent)), "act: expected weights and estimates that stay as they were; it never trains")

@@ -332,8 +332,8 @@ class RSSM(StateSpaceModel):
         """The state after an observation; ``step`` holds the observation keys, ``action_prev`` and maybe ``is_first``."""
         given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": step["action_prev"]}
         if "is_first" in step:
-            keep = (~step["is_first"].bool()).to(given["deter_prev"].dtype).unsqueeze(-1)
-            given = {k: v * keep for k, v in given.items()}
+            first, nothing = step["is_first"].bool().unsqueeze(-1), state["deter"].new_zeros(())
+            given = {k: torch.where(first, nothing, v) for k, v in given.items()}  # NaN ends with its sequence
         drawn = self.step.sample({**given, **{k: step[k] for k in self.keys}}, return_all=False, sample_mean=mean)
         return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
 

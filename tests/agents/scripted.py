@@ -50,7 +50,8 @@ class Corridor(gymnasium.Env):
         return np.array([self.offset + self.episode, self.time, action], np.float32)
 
 
-gymnasium.register("Corridor-v0", entry_point=Corridor)
+if "Corridor-v0" not in gymnasium.registry:
+    gymnasium.register("Corridor-v0", entry_point="scripted:Corridor")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.errors import UsageError
 from agents.display import Display
+from agents.errors import UsageError
 from agents.report import comparison, draw_curve
 
 ROOT = Path(__file__).resolve().parents[2]

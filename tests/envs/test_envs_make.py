@@ -7,7 +7,6 @@ from gymnasium import spaces
 
 import envs
 
-
 SMALL = spaces.Box(0, 1, (1,))
 
 
