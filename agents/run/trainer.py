@@ -20,11 +20,12 @@ from agents.run.run import Run
 from agents.run.schedule import Online
 from agents.run.signals import Stop
 from agents.run.train import Watch, train
-from agents.rundir import count_start, create_run, lock, open_run
+from agents.rundir import count_start, create_run, lock, open_run, write_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.tracking import tracker
-from envs import make_vector
+from envs import make, make_vector
+from envs.plain import space_to_plain
 
 
 class Trainer:
@@ -60,6 +61,7 @@ class Trainer:
             if isinstance(self.agent, torch.nn.Module):
                 self.agent.to(s.device)
             self._check_sizes()
+            self._declared = _declared(s)
         except BaseException:
             self.envs.close()
             raise
@@ -119,6 +121,7 @@ class Trainer:
         self._lock = lock(directory)
         self._lock.__enter__()
         attempt = count_start(directory)
+        write_interface(directory, self._declared)
         stored = self.agent.stored
         replay = ReplayBuffer(
             self.interface.spec(stored), s.capacity, s.env.num_envs, directory=directory / "replay", seed=s.seed,
@@ -180,3 +183,14 @@ class Trainer:
                 self.agent, driver, replay, self.schedule, run=run, evaluate=evaluate, watch=self.watch, log_every=s.log_every,
             )
         return run
+
+
+def _declared(settings: RunSettings) -> dict[str, Any]:
+    """What the environment declares, by itself: units that a loaded policy takes and gives."""
+    e = settings.env
+    env = make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options)
+    try:
+        inner = env.env
+        return {"observation": space_to_plain(inner.observation_space), "action": space_to_plain(inner.action_space)}
+    finally:
+        env.close()
