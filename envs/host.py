@@ -87,7 +87,7 @@ class Local:
 
     def begin(self, requests: dict[int, Request]) -> None:
         """Note the request."""
-        self._request = requests.get(self.envs[0], ())
+        self._request = requests[self.envs[0]]
 
     def finish(self, env: int) -> Reply:
         """Carry it out."""

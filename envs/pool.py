@@ -88,7 +88,9 @@ class Pool:
     def ask(self, requests: dict[int, Request]) -> dict[int, Reply]:
         """The replies to requests, as they are."""
         for host in self._hosts:
-            host.begin({i: requests[i] for i in host.envs if i in requests})
+            own = {i: requests[i] for i in host.envs if i in requests}
+            if own:
+                host.begin(own)
         return {i: self._host[i].finish(i) for i in requests}
 
     def collect(self, requests: Sequence[Request | None]) -> list[Row]:
@@ -99,7 +101,9 @@ class Pool:
         """
         seats = self.seats
         for host in self._hosts:
-            host.begin({i: request for i in host.envs if (request := requests[i]) is not None and seats[i].made})
+            own = {i: request for i in host.envs if (request := requests[i]) is not None and seats[i].made}
+            if own:
+                host.begin(own)
         rows: dict[int, Row] = {}
         waiting = deque(i for i, request in enumerate(requests) if request is not None)
         while waiting:

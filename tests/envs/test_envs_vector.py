@@ -204,9 +204,10 @@ def test_a_failure_costs_its_own_episode_and_three_end_it(kind: str) -> None:
         made.append(Broken(spoil or fail))
         return made[-1]
 
-    vector = envs.VectorEnv([lambda: Counter(9), factory], seed=0)
-    rows = [vector.reset()] + [vector.step(zeros(2)) for _ in range(6)]
-    assert [row["count"][0, 1] for row in rows] == [0, 1, 2, 3, 4, 5, 6], "the other loses no step"
+    vector = envs.VectorEnv([lambda: Counter(9), factory, lambda: Counter(9)], seed=0)
+    rows = [vector.reset()] + [vector.step(zeros(3)) for _ in range(6)]
+    for other in (0, 2):
+        assert [row["count"][other, 1] for row in rows] == [0, 1, 2, 3, 4, 5, 6], "the others lose no step"
     assert [row["count"][1, 1] for row in rows] == [0, 1, 2, 0, 1, 2, 0]
     assert [bool(row["is_first"][1]) for row in rows] == [True, False, False, True, False, False, True]
     assert not any(row["is_last"].any() for row in rows)
@@ -216,12 +217,12 @@ def test_a_failure_costs_its_own_episode_and_three_end_it(kind: str) -> None:
     failures = vector.pop_failures()
     assert [failure[:2] for failure in failures] == [(1, 1), (1, 2)] and vector.pop_failures() == []
     assert "Traceback" in failures[0].text and "environment 1, step: " in failures[0].text
-    vector.step(zeros(2)), vector.step(zeros(2))
+    vector.step(zeros(3)), vector.step(zeros(3))
     with pytest.raises(envs.EnvFailure, match=f"environment 1, .*{told}.*failure 3") as caught:
-        vector.step(zeros(2))
+        vector.step(zeros(3))
     assert "Traceback" in caught.value.trace and caught.value.env == 1 and caught.value.__cause__ is not None
     with pytest.raises(envs.EnvError, match="reset"):
-        vector.step(zeros(2))
+        vector.step(zeros(3))
     assert vector.reset(seed=5)["is_first"].all()
     assert made[-1].seeds == [envs.derive_seeds(5, 2)[1]], "reset starts again"
 
