@@ -145,7 +145,7 @@ class DMM(StateSpaceModel):
         self._declare(
             keys=["x"], inference=self.posterior, generation=self.prior * self.emission, emission=self.emission,
             carry={"z": ["z_prev", "z_q_prev"]}, init={"z_prev": self.z_0, "z_q_prev": self.z_q_0}, context=self.context,
-            also=["h"] if self.causal else [], fission=fission,
+            also=["h"] if self.causal else [], fission=fission, shapes={"x": [size]},
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
         kl: Loss = E(q, LogProb(q) - LogProb(p_z)) if c.flows else KullbackLeibler(q, p_z)

@@ -147,7 +147,7 @@ class HRSSM(StateSpaceModel):
         if size < 1 or c.length <= 1:
             raise PixyzError(f"a frame has at least one feature and a segment more than one frame, got {size}, {c.length}")
         self.config, self.size = config, size
-        self.context, self.features, self.opening = Context(size, c.rnn, "both", var="g"), Features(size, c), Opening()
+        self.context, self.encoder, self.opening = Context(size, c.rnn, "both", var="g"), Features(size, c), Opening()
         self.boundary_q, self.boundary_p = Boundary("g", "q", c.rnn, c), Boundary("s_prev", "p", c.stoch, c)
         self.abstract_cell = Cell("c_new", ["z_prev"], "c_prev", c.abstract, c.deter)
         self.state_cell = Cell("h_next", ["s_prev", "z"], "h_prev", c.stoch + c.abstract, c.deter)
@@ -168,12 +168,13 @@ class HRSSM(StateSpaceModel):
             c.observation, "x", ["s", "z"], [c.stoch + c.abstract, c.hidden, c.hidden, size], c.min_scale
         )
         frame = self.opening * self.abstract_cell * gates[0] * gates[1] * self.begin * self.state_cell * gates[2]
-        inference = self.features * self.boundary_q * frame * self.abstract_q * self.state_q
+        inference = self.encoder * self.boundary_q * frame * self.abstract_q * self.state_q
         self._declare(
             keys=["x"], inference=inference, context=self.context, emission=self.emission,
             generation=self.boundary_p * frame * self.abstract_p * self.state_p * self.emission,
             carry={"z": "z_prev", "c": "c_prev", "h": "h_prev", "s": "s_prev", "n": "n_prev"},
             init={"z_prev": 0, "c_prev": 0, "h_prev": 0, "s_prev": 0, "n_prev": 0}, fission=fission,
+            shapes={"x": [size]}, features=["z", "c", "h", "s"],
         )
         m, later = Parameter("m"), Parameter("later")
 

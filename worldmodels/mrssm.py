@@ -158,6 +158,7 @@ class MRSSM(StateSpaceModel):
             keys=list(shapes), inference=inference, generation=self.dynamics * self.prior * emission, emission=emission,
             carry={"h": "h_prev", "s": "s_prev"}, init={"h_prev": 0, "s_prev": 0}, reset_var="is_first",
             flags=[f"{k}_given" for k in shapes], fission=fission,
+            shapes={**{k: [n] for k, n in shapes.items()}, "action": [action_size]},
         )
         terms = [
             Parameter(f"{k}_given") * LogProb(p.replace_var(**{k: f"{k}_clean"}))  # type: ignore[operator]

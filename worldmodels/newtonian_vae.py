@@ -142,7 +142,7 @@ class NewtonianVAE(StateSpaceModel):
             keys=["I"], inference=self.count * q * self.velocity,
             generation=self.count * self.newton * p * self.velocity * p_i, emission=p_i,
             carry={"x": "x_prev", "v": "v_prev", "n": "n_prev"}, init={"x_prev": 0, "v_prev": 0, "n_prev": 0},
-            reset_var="is_first", fission=fission,
+            reset_var="is_first", fission=fission, shapes={"I": [size], "action": [axes]}, features=["x", "v"],
         )
 
         def over_time(term: Loss, reduction: str | None) -> Loss:

@@ -133,18 +133,18 @@ class SLAC(StateSpaceModel):
             raise PixyzError(f"frames and actions have at least one feature, got size={size}, action_size={action_size}")
         self.config, self.size, self.action_size = config, size, action_size
         past = {"z2_prev": c.latent2, "action_prev": action_size}
-        self.features, self.count = Features(size, c), Count()
+        self.encoder, self.count = Features(size, c), Count()
         self.posterior = Latent("z1", "q", {"e": c.features, **past}, ["e"], c.latent1, c)
         self.prior = Latent("z1", "p", past, [], c.latent1, c)
         self.second = Latent("z2", "p", {"z1": c.latent1, **past}, ["z1"], c.latent2, c)
         layers = [c.latent1 + c.latent2, c.hidden, c.hidden, size]
         self.emission = emission_of(c.observation, "x", ["z1", "z2"], layers, c.min_scale)
         q, p, p_x = self.posterior, self.prior, self.emission
-        inference = self.features * self.count * q * self.second
+        inference = self.encoder * self.count * q * self.second
         self._declare(
             keys=["x"], inference=inference, generation=self.count * p * self.second * p_x, emission=p_x,
             carry={"z2": "z2_prev", "n": "n_prev"}, init={"z2_prev": 0, "n_prev": 0}, also=["z1"], reset_var="is_first",
-            fission=fission,
+            fission=fission, shapes={"x": [size], "action": [action_size]}, features=["z1", "z2"],
         )
 
         def over_time(term: Loss, reduction: str | None) -> Loss:

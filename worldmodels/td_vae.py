@@ -167,7 +167,7 @@ class TDVAE(StateSpaceModel):
         self._declare(
             keys=["x"], inference=self.belief, generation=self.transition.at(z_1="z_prev", z_2="z") * self.emission,
             emission=self.emission, carry={"z": "z_prev"}, init={"z_prev": 0}, context=self.context, also=["b"],
-            fission=fission,
+            fission=fission, shapes={"x": [size]},
         )
         p_b1, p_b2 = self.belief.at(z="z_1", b="b_1"), self.belief.at(z="z_2", b="b_2")
         p_t, p_d, q = self.transition, self.emission.replace_var(x="x_2", z="z_2"), self.smoother
@@ -197,5 +197,5 @@ class TDVAE(StateSpaceModel):
         drawn = self.transition.sample({"z_1": z, "delta": delta}, return_all=False, sample_mean=mean)
         return {**state, "z": drawn["z_2"]}
 
-    def _starts(self, state: State) -> dict[str, Tensor]:
-        return {**super()._starts(state), "delta": state["z"].new_ones(len(state["z"]), 1)}
+    def _starts(self, state: State, rows: int | None = None) -> dict[str, Tensor]:
+        return {**super()._starts(state, rows), "delta": state["z"].new_ones(len(state["z"]), 1)}

@@ -90,16 +90,17 @@ class VRNN(StateSpaceModel):
         if size < 1:
             raise PixyzError(f"a frame has at least one feature, got size={size}")
         self.config, self.size = config, size
-        self.features = Features(size, c.hidden)
+        self.encoder = Features(size, c.hidden)
         self.prior = Gaussian("z", ["h_prev"], "p", [c.rnn, c.hidden, c.latent], c.min_scale)
         self.posterior = Gaussian("z", ["e", "h_prev"], "q", [c.hidden + c.rnn, c.hidden, c.latent], c.min_scale)
         layers = [c.latent + c.rnn, c.hidden, c.hidden, size]
         self.emission = emission_of(c.observation, "x", ["z", "h_prev"], layers, c.min_scale)
         self.dynamics = Recurrence(c.latent, c.hidden, c.rnn)
-        inference = self.features * self.posterior * self.dynamics
+        inference = self.encoder * self.posterior * self.dynamics
         self._declare(
-            keys=["x"], inference=inference, generation=self.prior * self.emission * self.features * self.dynamics,
+            keys=["x"], inference=inference, generation=self.prior * self.emission * self.encoder * self.dynamics,
             emission=self.emission, carry={"h": "h_prev"}, init={"h_prev": 0}, fission=fission,
+            shapes={"x": [size]},
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
 
