@@ -69,7 +69,7 @@ class Declared(nn.Module):
         carry: Mapping[str, str | Sequence[str]], init: Mapping[str, Any], context: Context | None = None,
         also: Sequence[str] = (), reset_var: str | None = None, flags: Sequence[str] = (), fission: bool = True,
         shapes: Mapping[str, Sequence[int]] | None = None, features: Sequence[str] | None = None,
-        terms: Terms | None = None, binds: Sequence[str] | None = None,
+        targets: Sequence[str] = (), terms: Terms | None = None, binds: Sequence[str] | None = None,
     ) -> None:
         """Say what the model is made of.
 
@@ -85,6 +85,7 @@ class Declared(nn.Module):
             flags: further series that inference reads, 1 everywhere where :meth:`filter` and the like are not given them.
             shapes: the shape of one frame of a series, by name: observations, ``action``, rewards.
             features: the variables of the state that :meth:`features` joins; those in ``carry`` if None.
+            targets: further series that only the objective's step reads.
             terms: own terms of the objective; :meth:`_with_own` adds them.
             binds: all that a step of the objective holds, where it is not a step of inference.
         """
@@ -97,7 +98,7 @@ class Declared(nn.Module):
             self.drawn.update({plain(p): name for p in ([prevs] if isinstance(prevs, str) else prevs)})
         self.carried = [p for prevs in carry.values() for p in ([prevs] if isinstance(prevs, str) else prevs)]
         self.feature_names = tuple(features) if features is not None else tuple(carry)
-        bound = [*inference.var, *series, *self.carried, *lags] if binds is None else list(binds)
+        bound = [*inference.var, *series, *targets, *self.carried, *lags] if binds is None else list(binds)
         self.own = self._adopt(terms, bound, binds is not None)
         self.recurrence: dict[str, Any] = {
             "series_var": [*series, *self.own.reads], "update_value": dict(carry), "init": init, "lags": lags,
@@ -130,13 +131,13 @@ class Declared(nn.Module):
 
     def _with_own(self, cost: Loss) -> Loss:
         """The cost of a step with the own terms in it."""
-        return self.own.added_to(cost, self._bound)
+        return self.own.added_to(cost, {*self._bound, *self.door.series})
 
     def _express(self, objective: Loss, bound: Loss, log_weight: Loss, step_weight: Loss | None = None) -> None:
         """Say what is minimised and estimated: series that come in are looked at."""
         door = self.door
         self.expressions = Expressions(
-            ModelLoss(objective, door), ModelLoss(bound, door), ModelLoss(log_weight, door),
+            ModelLoss(objective, door, self.own.readers), ModelLoss(bound, door), ModelLoss(log_weight, door),
             None if step_weight is None else ModelLoss(step_weight, door),
         )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pixyz.expression import Loss
 from pixyz.plan import Builder, Scope, Slot
-from pixyz.types import ShapeError
+from pixyz.types import ShapeError, VariableError
 
 if TYPE_CHECKING:
     import sympy
@@ -107,9 +107,11 @@ class ModelLoss(Loss):
     Args:
         inner: the expression.
         door: the shapes.
+        readers: name of a series -> which term reads it, for the error where it is missing.
 
     Raises:
         ShapeError: at evaluation, a series of another shape.
+        VariableError: at evaluation, a series that a term reads is missing.
 
     >>> from pixyz.losses import Parameter
     >>> loss = ModelLoss(Parameter("x"), Door("x", {"x": (), "mask": ()}))
@@ -119,9 +121,9 @@ class ModelLoss(Loss):
     pixyz.types.ShapeError: expected 'mask' of the shape [T, B] = [3, 2], as 'x' is [3, 2], got [2, 3]; ...
     """
 
-    def __init__(self, inner: Loss, door: Door) -> None:
+    def __init__(self, inner: Loss, door: Door, readers: Mapping[str, str] | None = None) -> None:
         super().__init__()
-        self.inner, self.door = inner, door
+        self.inner, self.door, self.readers = inner, door, dict(readers or {})
 
     def symbol(self) -> sympy.Expr:
         return self.inner.symbol()
@@ -139,12 +141,19 @@ class ModelLoss(Loss):
         given = {k: v for k, v in kwargs.items() if isinstance(v, Tensor)}
         x_dict = self.door({**(x_dict or {}), **given} if given else x_dict or {})
         kwargs = {k: v for k, v in kwargs.items() if k not in given}
+        for name, reader in self.readers.items():
+            if name not in x_dict:
+                raise VariableError(
+                    f"the term {reader!r} reads {name!r}, which no step of the model holds and the batch lacks: "
+                    f"add {name!r} of [T, B, ...] to the batch, or read one of the model's; given are {sorted(x_dict)}"
+                )
         return super().eval(x_dict, return_dict, return_all, generator=generator, **kwargs)
 
     def _with(self, found: Loss, other: object = None) -> Loss:
         if isinstance(other, ModelLoss) and other.door != self.door:
             return found
-        return ModelLoss(found, self.door)
+        more = other.readers if isinstance(other, ModelLoss) else {}
+        return ModelLoss(found, self.door, {**more, **self.readers})
 
     def __add__(self, other: Any) -> Loss:
         return self._with(super().__add__(other), other)

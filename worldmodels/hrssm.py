@@ -31,6 +31,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.context import Context
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -132,6 +133,7 @@ class HRSSM(StateSpaceModel):
         size: the size of a frame.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = HRSSM(3, HRSSMConfig(2, 2, 4, 4, 4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
@@ -141,7 +143,9 @@ class HRSSM(StateSpaceModel):
     causal = False
     smooths = True
 
-    def __init__(self, size: int, config: HRSSMConfig | None = None, fission: bool = True) -> None:
+    def __init__(
+        self, size: int, config: HRSSMConfig | None = None, fission: bool = True, terms: Terms | None = None
+    ) -> None:
         super().__init__()
         config = c = config or HRSSMConfig()
         if size < 1 or c.length <= 1:
@@ -174,7 +178,7 @@ class HRSSM(StateSpaceModel):
             generation=self.boundary_p * frame * self.abstract_p * self.state_p * self.emission,
             carry={"z": "z_prev", "c": "c_prev", "h": "h_prev", "s": "s_prev", "n": "n_prev"},
             init={"z_prev": 0, "c_prev": 0, "h_prev": 0, "s_prev": 0, "n_prev": 0}, fission=fission,
-            shapes={"x": [size]}, features=["z", "c", "h", "s"],
+            shapes={"x": [size]}, features=["z", "c", "h", "s"], terms=terms,
         )
         m, later = Parameter("m"), Parameter("later")
 
@@ -188,7 +192,7 @@ class HRSSM(StateSpaceModel):
                   + (LogProb(self.state_p) - LogProb(self.state_q))
                   + later * (LogProb(self.boundary_p) - LogProb(self.boundary_q)))
         self._express(
-            E(self.context, over_time(cost + Parameter("beta", default=1.0) * kl, "frame")),
+            E(self.context, over_time(self._with_own(cost + Parameter("beta", default=1.0) * kl), "frame")),
             E(self.context, over_time(cost + kl, "sum")), E(self.context, over_time(weight, "sum")), over_time(weight, None),
         )
 

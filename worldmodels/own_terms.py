@@ -27,7 +27,7 @@ class FrameNumber:
     name: str
 
     def __call__(self, value: Tensor, leading: int) -> Tensor:
-        if value.ndim > leading:
+        if getattr(value, "ndim", 0) > leading:  # a number has no dimensions
             raise ShapeError(
                 f"the term {self.name!r} was expected to be one number a frame and sequence, got {list(value.shape)}; "
                 "sum its features"
@@ -60,14 +60,19 @@ class OwnTerms:
 
     Args:
         losses: name -> the term, weighted.
-        reads: the series that they read and that the model does not: they are expected in the batch.
+        readers: the series that they read and the model does not, and which term does: they are expected in the batch.
 
     >>> OwnTerms().losses
     {}
     """
 
     losses: Mapping[str, Loss] = field(default_factory=dict)
-    reads: tuple[str, ...] = ()
+    readers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The series that are expected in the batch."""
+        return tuple(self.readers)
 
     def added_to(self, cost: Loss, taken: Collection[str]) -> Loss:
         """``cost`` and the terms, each named.
@@ -94,7 +99,7 @@ def own_terms(terms: Mapping[str, Loss], bound: Collection[str], closed: bool) -
     Raises:
         PixyzError: a term is no expression, or reads what a step does not hold and the batch cannot give.
     """
-    reads: dict[str, None] = {}
+    readers: dict[str, str] = {}
     for name, loss in terms.items():
         if not isinstance(loss, Loss):
             raise PixyzError(f"the term {name!r} was expected to be a loss, such as -LogProb(head), got {type(loss).__name__}")
@@ -102,8 +107,8 @@ def own_terms(terms: Mapping[str, Loss], bound: Collection[str], closed: bool) -
         more = [v for v in loss.input_var if v not in bound and v not in weights]
         if more and closed:
             raise VariableError(f"the term {name!r} reads {more}, a step of the model holds {sorted(bound)}")
-        reads.update(dict.fromkeys(more))
-    return OwnTerms(dict(terms), tuple(reads))
+        readers.update({v: name for v in more if v not in readers})
+    return OwnTerms(dict(terms), readers)
 
 
 def networks_of(part: nn.Module, held: set[int]) -> list[nn.Module]:

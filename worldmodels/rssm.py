@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.decoder import Reconstruction, Vectors, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
+from worldmodels.own_terms import Terms
 from worldmodels.scaling import Scaling, scalings
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
@@ -189,6 +190,7 @@ class RSSM(StateSpaceModel):
         action_size: the size of an action (one-hot for discrete ones).
         config: sizes and weights.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     Raises:
         PixyzError: an observation key is one of the model's own names, or a shape is neither vector nor image.
@@ -204,7 +206,8 @@ class RSSM(StateSpaceModel):
     acts = True
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], action_size: int, config: RSSMConfig | None = None, fission: bool = True
+        self, shapes: Mapping[str, Sequence[int]], action_size: int, config: RSSMConfig | None = None,
+        fission: bool = True, terms: Terms | None = None,
     ) -> None:
         super().__init__()
         config = config or RSSMConfig()
@@ -225,17 +228,13 @@ class RSSM(StateSpaceModel):
         self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
         self.cont = ContinueHead(size, c.units, c.continue_layers)
         self.carry = {"deter": "deter_prev", "stoch": "stoch_prev"}
-        self.filter_options: dict[str, Any] = {
-            "series_var": [*self.keys, "reward", "cont"], "update_value": self.carry,
-            "init": {"deter_prev": 0, "stoch_prev": 0, "action_prev": 0},
-            "lags": {"action_prev": ("action", -1)}, "reset_var": "is_first", "fission": fission,
-        }
         self._declare(
             keys=self.keys, inference=self.encoder * self.dynamics * self.posterior,
             generation=self.dynamics * self.prior * self.decoder, emission=self.decoder, carry=self.carry,
             init={"deter_prev": 0, "stoch_prev": 0}, reset_var="is_first", fission=fission,
-            shapes={**shapes, "action": [action_size], "reward": [1], "cont": [1]},
+            shapes={**shapes, "action": [action_size], "reward": [1], "cont": [1]}, targets=["reward", "cont"], terms=terms,
         )
+        self.filter_options = {**self.recurrence, "series_var": [*self.keys, "reward", "cont", *self.own.reads]}
         q, p = self.posterior, self.prior
         heads = LogProb(self.decoder) + LogProb(self.reward) + LogProb(self.cont)
         weight = E(self.step, heads + LogProb(p) - LogProb(q))
@@ -256,12 +255,12 @@ class RSSM(StateSpaceModel):
         return self.pieces.transition
 
     def terms(self) -> Loss:
-        """What a step costs: reconstruction, reward, continuation and the two KL terms, each named."""
+        """What a step costs: reconstruction, reward, continuation, the two KL terms and own terms, each named."""
         c, q, p = self.config, self.posterior, self.prior
         dyn = KullbackLeibler(q.detach(), p).clamp(min=c.free_nats).named("dyn")
         rep = KullbackLeibler(q, p.detach()).clamp(min=c.free_nats).named("rep")
         heads = (-LogProb(self.decoder)).named("rec") + (-LogProb(self.reward)).named("rew") + (-LogProb(self.cont)).named("con")
-        return heads + c.dyn_scale * dyn + c.rep_scale * rep
+        return self._with_own(heads + c.dyn_scale * dyn + c.rep_scale * rep)
 
     @property
     def objective(self) -> Loss:

@@ -28,10 +28,26 @@ class StateSpaceModel(Declared):
     ``mask [T, B]`` marks valid frames and may be left out where all are.  Flags may come as ``[T, B, 1]``, one feature as
     ``[T, B]``; any other shape than the declared one is refused (:mod:`worldmodels.doors`).
 
+    **Own terms.**  ``terms`` of a model's constructor are further losses of a step, by name, or a function of the model that
+    makes them of its distributions.  They are read under the draw of the model's own filter (it filters once), added with
+    the weights that they are given, and returned under their names, as the model's own are.  Their networks become
+    parts of the model.  What they read of a step: what the model draws and carries, and any series ``[T, B, ...]`` that is then
+    expected in the batch; a :class:`pixyz.losses.Parameter` in them is a weight, not a series.
+
+    >>> from pixyz.distributions import Normal
+    >>> from pixyz.losses import LogProb
     >>> from worldmodels import VRNN, VRNNConfig
-    >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4))
-    >>> model.filter({"x": torch.zeros(5, 2, 3)})["h"].shape
-    torch.Size([5, 2, 4])
+    >>> class Heat(Normal):
+    ...     def __init__(self):
+    ...         super().__init__("heat", ["h"], "p_heat", features_shape=[1])
+    ...         self.net = torch.nn.Linear(4, 1)
+    ...     def forward(self, h):
+    ...         return {"loc": self.net(h), "scale": torch.ones_like(h[:, :1])}
+    >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4), terms={"warmth": -0.1 * LogProb(Heat())})
+    >>> batch = {"x": torch.zeros(5, 2, 3), "heat": torch.zeros(5, 2, 1)}
+    >>> value, found = model.objective.eval(batch, return_dict=True)
+    >>> found["warmth"].shape, model.filter(batch)["h"].shape
+    (torch.Size([5, 2]), torch.Size([5, 2, 4]))
     """
 
     # ---------------------------------------------------------------- states

@@ -22,6 +22,7 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -78,13 +79,16 @@ class VRNN(StateSpaceModel):
         size: the size of a frame.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
     torch.Size([])
     """
 
-    def __init__(self, size: int, config: VRNNConfig | None = None, fission: bool = True) -> None:
+    def __init__(
+        self, size: int, config: VRNNConfig | None = None, fission: bool = True, terms: Terms | None = None
+    ) -> None:
         super().__init__()
         config = c = config or VRNNConfig()
         if size < 1:
@@ -100,7 +104,7 @@ class VRNN(StateSpaceModel):
         self._declare(
             keys=["x"], inference=inference, generation=self.prior * self.emission * self.encoder * self.dynamics,
             emission=self.emission, carry={"h": "h_prev"}, init={"h_prev": 0}, fission=fission,
-            shapes={"x": [size]},
+            shapes={"x": [size]}, terms=terms,
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
 
@@ -111,7 +115,7 @@ class VRNN(StateSpaceModel):
         weight = LogProb(p_x) + LogProb(p_z) - LogProb(q)
         beta = Parameter("beta", default=1.0)
         self._express(
-            over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
+            over_time(self._with_own(cost + beta * kl), "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
             over_time(weight, None),
         )
 
