@@ -11,6 +11,8 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -99,3 +101,14 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """To be replaced."""
+    yield
+
+
+def count_start(path: Path) -> int:
+    """To be replaced."""
+    return 1

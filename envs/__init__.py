@@ -18,6 +18,7 @@ from envs.errors import (
     EnvError,
     EnvFailure,
     MissingExtra,
+    NotFinite,
     ObservationError,
     SpaceError,
     UnknownEnv,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from envs.check import check_env
     from envs.guard import ActionGuard, ObservationGuard, check_flag, check_reward
     from envs.gymnasium_vector import GymnasiumVector, from_gymnasium_vector
-    from envs.vector import Episode, Vector, VectorEnv, derive_seeds, make_vector
+    from envs.rows import Episode, Failure, Vector, derive_seeds
+    from envs.state import Restorable
+    from envs.vector import VectorEnv, make_vector
 
 _HOMES = {
     "Adapted": "adapted",
@@ -41,10 +44,12 @@ _HOMES = {
     "check_reward": "guard",
     "GymnasiumVector": "gymnasium_vector",
     "from_gymnasium_vector": "gymnasium_vector",
-    "Episode": "vector",
-    "Vector": "vector",
+    "Episode": "rows",
+    "Failure": "rows",
+    "Vector": "rows",
     "VectorEnv": "vector",
-    "derive_seeds": "vector",
+    "Restorable": "state",
+    "derive_seeds": "rows",
     "make_vector": "vector",
 }
 
@@ -56,10 +61,13 @@ __all__ = [
     "EnvError",
     "EnvFailure",
     "Episode",
+    "Failure",
     "GymnasiumVector",
     "MissingExtra",
+    "NotFinite",
     "ObservationError",
     "ObservationGuard",
+    "Restorable",
     "SpaceError",
     "UnknownEnv",
     "Vector",

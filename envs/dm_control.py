@@ -20,6 +20,8 @@ from gymnasium import spaces
 from envs.errors import EnvError, UnknownEnv
 from envs.extras import load
 from envs.options import check_count
+from envs.physics import load_simulation, model_arrays, save_simulation
+from envs.state import load_attributes, load_generator, save_attributes, save_generator
 
 PREFIX = "dm_control/"
 _CHOOSE = "set MUJOCO_GL=egl (or glfw, osmesa) before Python starts"
@@ -104,6 +106,7 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         self._env = suite.load(domain, task, task_kwargs=kwargs, environment_kwargs=environment_kwargs)
         self._pixels, self._size, self._camera = pixels, size, camera
         self._count = 0
+        self._built = {key: value.copy() for key, value in model_arrays(self._env.physics.model.ptr).items()}
         action = self._env.action_spec()
         self.action_space = spaces.Box(
             np.broadcast_to(action.minimum, action.shape).astype(np.float64),
@@ -143,12 +146,12 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         self, action: np.ndarray[Any, Any]
     ) -> tuple[dict[str, np.ndarray[Any, Any]], float, bool, bool, dict[str, Any]]:
         """One control step with an action [A] in the task's bounds."""
-        return self.repeat(action, 1)
+        return self.repeat(action, 1)[:5]
 
     def repeat(
         self, action: np.ndarray[Any, Any], times: int
-    ) -> tuple[dict[str, np.ndarray[Any, Any]], float, bool, bool, dict[str, Any]]:
-        """Up to `times` steps with one action, of which only the last is rendered."""
+    ) -> tuple[dict[str, np.ndarray[Any, Any]], float, bool, bool, dict[str, Any], int]:
+        """Up to `times` steps with one action, of which only the last is rendered; the number of steps comes last."""
         reward, frames = 0.0, 0
         for _ in range(times):
             last = self._env.step(action)
@@ -160,7 +163,35 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
             truncated = truncated or (not terminated and self._limit is not None and self._count >= self._limit)
             if terminated or truncated:
                 break
-        return self._observation(last.observation), reward, terminated, truncated, {"frames": frames}
+        return self._observation(last.observation), reward, terminated, truncated, {}, frames
+
+    @property
+    def time_limit(self) -> int | None:
+        """Environment steps after which an episode is truncated; None when there is no limit (lqr)."""
+        limit = self._env._step_limit if self._limit is None else self._limit
+        return None if limit == float("inf") else int(np.ceil(limit))
+
+    def save_state(self) -> dict[str, Any]:
+        """The state of simulation, task, generator and clocks (see `envs.Restorable`)."""
+        env, physics = self._env, self._env.physics
+        model = model_arrays(physics.model.ptr)
+        return {
+            "simulation": save_simulation(physics.model.ptr, physics.data.ptr),
+            "model": {key: value.copy() for key, value in model.items() if not np.array_equal(value, self._built[key])},
+            "task": save_attributes(env.task),
+            "random": save_generator(env.task.random),
+            "clock": [int(env._step_count), bool(env._reset_next_step), self._count],
+        }
+
+    def load_state(self, state: Any) -> None:
+        """Go on from a saved state of the same task. Raises EnvError for that of another."""
+        env, physics = self._env, self._env.physics
+        for key, value in model_arrays(physics.model.ptr).items():
+            value[...] = state["model"].get(key, self._built[key])
+        load_simulation(physics.model.ptr, physics.data.ptr, state["simulation"])
+        load_attributes(env.task, state["task"])
+        load_generator(state["random"], env.task.random)
+        env._step_count, env._reset_next_step, self._count = state["clock"]
 
     def render(self) -> Any:
         """The scene as uint8 [H, W, 3]."""

@@ -76,6 +76,19 @@ class ObservationError(EnvError):
     """
 
 
+class NotFinite(ObservationError):
+    """An observation or reward is NaN or infinite: the simulation has diverged. Costs a vector's environment its episode.
+
+    >>> import gymnasium, numpy
+    >>> import envs
+    >>> try:
+    ...     envs.check_reward(float("nan"))
+    ... except NotFinite as error:
+    ...     print(isinstance(error, envs.ObservationError))
+    True
+    """
+
+
 class ActionError(EnvError):
     """An action has the wrong shape or dtype, or a value that is not finite or out of range.
 
@@ -99,8 +112,18 @@ class ContractError(EnvError):
 
 
 class EnvFailure(EnvError):
-    """An environment raised an error of its own; it is the `__cause__`.
+    """An environment raised an error of its own, or its process hung or died. `trace` is its traceback, as text.
 
-    >>> EnvFailure("step: the simulator stopped", env=0)
+    In this process the error is also the `__cause__`.
+
+    >>> EnvFailure("step: the simulator stopped", env=0, trace="Traceback ...")
     EnvFailure('environment 0, step: the simulator stopped')
     """
+
+    def __init__(self, message: str, *, env: int | None = None, trace: str = "") -> None:
+        super().__init__(message, env=env)
+        self.trace = trace
+
+    def at(self, env: int) -> Self:
+        """The same error, naming the environment that raised it."""
+        return type(self)(self.message, env=env, trace=self.trace)

@@ -30,7 +30,7 @@ def make(
 
     Args:
         env_id: of gymnasium ("Pendulum-v1") or of dm_control ("dm_control/cartpole-swingup", with or without "-v0").
-        action_repeat: environment steps a call of `step`; rewards are summed, info["frames"] counts the steps made.
+        action_repeat: environment steps a call of `step`; rewards are summed, info["envs.frames"] counts the steps made.
         seed: for the first reset that is given none. The same seed gives the same episodes.
         time_limit: environment steps (not actions) after which an episode is truncated; None keeps the task's own.
         **kwargs: for gymnasium.make; or of a dm_control task: pixels, size, camera, task_kwargs, environment_kwargs.
@@ -45,7 +45,7 @@ def make(
         >>> env = make("Pendulum-v1", action_repeat=2, seed=0)
         >>> observation, info = env.reset()
         >>> observation, reward, terminated, truncated, info = env.step([0.5])
-        >>> observation["observation"].shape, info["frames"]
+        >>> observation["observation"].shape, info["envs.frames"]
         ((3,), 2)
     """
     if not isinstance(env_id, str):

@@ -26,62 +26,7 @@ from envs.errors import EnvError, EnvFailure, SpaceError
 from envs.guard import ActionGuard
 from envs.make import make
 from envs.options import check_count
-
-Rows = dict[str, NDArray[Any]]
-
-
-class Episode(NamedTuple):
-    """A finished episode: its environment, its return, its length in actions and in environment steps.
-
-    >>> Episode(env=0, ret=1.5, length=200, frames=400)
-    Episode(env=0, ret=1.5, length=200, frames=400)
-    """
-
-    env: int
-    ret: float
-    length: int
-    frames: int
-
-
-class Vector(Protocol):
-    """What an agent's loop asks of N environments. `VectorEnv` and `GymnasiumVector` have it.
-
-    >>> all(hasattr(VectorEnv, name) for name in ("reset", "step", "pop_episodes", "close"))
-    True
-    """
-
-    num_envs: int
-    single_observation_space: spaces.Dict
-    single_action_space: spaces.Box | spaces.Discrete
-
-    def reset(self, *, seed: int | None = None) -> Rows: ...
-    def step(self, action: Any) -> Rows: ...
-    def pop_episodes(self) -> list[Episode]: ...
-    def close(self) -> None: ...
-
-
-class EpisodeLog:
-    """Adds up the rows of N environments into finished episodes."""
-
-    def __init__(self, num_envs: int) -> None:
-        self._running = [(0.0, 0, 0)] * num_envs
-        self._finished: list[Episode] = []
-
-    def add(self, env: int, reward: float, frames: int, is_first: bool, is_last: bool) -> None:
-        """Count one row. A first row starts anew: what ran before without an end is dropped."""
-        if is_first:
-            self._running[env] = (0.0, 0, 0)
-            return
-        ret, length, total = self._running[env]
-        self._running[env] = ret, length, total = ret + reward, length + 1, total + frames
-        if is_last:
-            self._finished.append(Episode(env, ret, length, total))
-
-    def pop(self) -> list[Episode]:
-        """The episodes finished since the last call."""
-        finished, self._finished = self._finished, []
-        return finished
-
+from envs.rows import EpisodeLog, Episode, Rows, derive_seeds
 
 class VectorEnv:
     """N environments of one kind, stepped one after the other in this process.
@@ -191,10 +136,10 @@ class VectorEnv:
 
     def _step(self, i: int, action: Any) -> tuple[Rows, float, bool, bool, bool, int]:
         try:
-            observation, reward, terminated, truncated, info = self._envs[i].step(action)
+            observation, reward, terminated, truncated, _ = self._envs[i].step(action)
         except Exception as error:
             raise _named(error, i, "step") from error
-        return observation, reward, False, terminated or truncated, terminated, info["frames"]
+        return observation, reward, False, terminated or truncated, terminated, self._envs[i].frames
 
     def _stack(self, rows: list[tuple[Rows, float, bool, bool, bool, int]]) -> Rows:
         observations, rewards, first, last, terminal, frames = zip(*rows, strict=True)
@@ -218,6 +163,7 @@ def make_vector(
     seed: int | None = None,
     action_repeat: int = 1,
     time_limit: int | None = None,
+    workers: int = 0,
     **kwargs: Any,
 ) -> VectorEnv:
     """`num_envs` environments made by `make(env_id, ...)`, each with its own seed derived from `seed`."""
@@ -228,14 +174,6 @@ def make_vector(
         return lambda: make(env_id, seed=own, **options)
 
     return VectorEnv([factory(own) for own in derive_seeds(seed, num_envs)], seed=seed)
-
-
-def derive_seeds(seed: int | None, num_envs: int) -> list[int] | list[None]:
-    """The seed of each environment, a function of (seed, index) alone, so that adding environments changes no other."""
-    if seed is None:
-        return [None] * num_envs
-    check_count("seed", seed, least=0)
-    return [int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) for i in range(num_envs)]
 
 
 def _named(error: Exception, env: int, call: str) -> EnvError:

@@ -45,7 +45,7 @@ class ReplayBuffer:
 
     def __init__(
         self, spec: Spec, capacity: int, streams: int = 1, *, directory: str | Path | None = None, seed: int = 0,
-        online: bool = True,
+        online: bool = True, stored: tuple[str, ...] = (),
     ) -> None:
         if streams < 1 or capacity < streams:
             raise ReplayError(f"expected at least one row a stream, got a capacity of {capacity} for {streams} streams")

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from spaces_part import Interface
+
+from agents.spaces import Interface
 
 gym = pytest.importorskip("gymnasium")
 

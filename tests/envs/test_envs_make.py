@@ -7,6 +7,8 @@ from gymnasium import spaces
 
 import envs
 
+SMALL = spaces.Box(0, 1, (1,))
+
 
 class Recorder(gymnasium.Env):
     """Keeps the actions it got; rewards 1, 2, 3, ...; terminates after `length` steps."""
@@ -63,10 +65,10 @@ def test_action_repeat_equals_repeating_by_hand(env_id: str) -> None:
         action = np.array([0.3], np.float32)
         one, reward, terminated, truncated, info = fast.step(action)
         total = 0.0
-        for _ in range(info["frames"]):
+        for _ in range(info["envs.frames"]):
             two, inner, *flags, _ = slow.step(action)
             total += inner
-        assert info["frames"] == expected_frames
+        assert info["envs.frames"] == expected_frames
         assert reward == pytest.approx(total, rel=1e-12)
         assert [terminated, truncated] == flags
         assert all(np.array_equal(one[key], two[key]) for key in one)
@@ -79,7 +81,7 @@ def test_repeat_stops_at_the_end_and_a_further_step_is_refused() -> None:
         env.step(np.zeros(2))
     env.reset()
     _, reward, terminated, truncated, info = env.step(np.zeros(2))
-    assert (reward, terminated, truncated, info["frames"]) == (6.0, True, False, 3)
+    assert (reward, terminated, truncated, info["envs.frames"]) == (6.0, True, False, 3)
     with pytest.raises(envs.EnvError, match="reset"):
         env.step(np.zeros(2))
 
@@ -137,7 +139,7 @@ def test_a_longer_time_limit_replaces_the_task_s_own(env_id: str) -> None:
     flags = [env.step([0.0])[2:] for _ in range(13)]
     assert [truncated for _, truncated, _ in flags] == [False] * 12 + [True]
     assert not any(terminated for terminated, _, _ in flags)
-    assert flags[-1][2]["frames"] == 50
+    assert flags[-1][2]["envs.frames"] == 50
 
 
 @pytest.mark.parametrize(
@@ -174,11 +176,15 @@ def test_bad_options(value: object) -> None:
 @pytest.mark.parametrize(
     ("attribute", "space", "told"),
     [
-        ("action_space", spaces.Box(-np.inf, 1, (2,)), "finite bounds"),
-        ("action_space", spaces.MultiBinary(3), "Box of floats or a Discrete"),
-        ("observation_space", spaces.Discrete(3), "FlattenObservation"),
-        ("observation_space", spaces.Dict(a=spaces.Dict(b=spaces.Box(0, 1, (1,)))), "'a'"),
-        ("observation_space", spaces.Dict(is_first=spaces.Box(0, 1, (1,))), "reserved"),
+        ("action_space", spaces.Box(-np.inf, 1, (2,)), "bounds within 1e"),
+        ("action_space", spaces.Box(-3e38, 3e38, (2,)), "bounds within 1e"),
+        ("action_space", spaces.Box(-np.finfo(np.float64).max, 1.0, (2,), np.float64), "bounds within 1e"),
+        ("action_space", spaces.MultiBinary(13), "at most 4096 combinations.*8192"),
+        ("action_space", spaces.Text(3), "Box of floats, a Discrete"),
+        ("observation_space", spaces.Text(3), "'observation'.*TransformObservation"),
+        ("observation_space", spaces.Discrete(5000), "'observation'.*at most 4096 classes"),
+        ("observation_space", spaces.Dict({"a.b": SMALL, "a_b": SMALL}), "'a.b' and 'a_b'.*'a_b' for both"),
+        ("observation_space", spaces.Dict(a_b=SMALL, a=spaces.Dict(b=SMALL)), "'a_b' for both"),
         ("observation_space", spaces.Dict(), "empty"),
     ],
 )
