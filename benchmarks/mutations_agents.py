@@ -100,8 +100,8 @@ FAULTS = [
         "torch.where(first, nothing, v)", "v * ~first", (ACTING,),
     ),
     Fault(
-        "A29", "the critic's target moves with the critic", V3,
-        'self.recorded.detach()', 'self.recorded', (NUMBERS,),
+        "A29", "the slow critic's answer moves the world model", V3,
+        'Mean(slow, "v_slow_seen").detach()', 'Mean(slow, "v_slow_seen")', (NUMBERS,),
     ),
     Fault(
         "A30", "the policy is scored in the state after its action", V3,
