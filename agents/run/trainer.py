@@ -109,9 +109,10 @@ class Trainer:
         self.run.load(driver={"attempt": attempt})
         if self.run.progress.steps > self.settings.steps:
             raise UsageError(f"{directory} has made {self.run.progress.steps} steps already; give steps above that")
-        if restarted := getattr(self.envs, "restarted", range(self.envs.num_envs)):
+        assert self._parts is not None
+        if restarted := self._parts[1].restarted:
             warnings.warn(
-                f"{len(list(restarted))} of {self.envs.num_envs} environments cannot be put back into the middle of an episode: "
+                f"{len(restarted)} of {self.envs.num_envs} environments cannot be put back into the middle of an episode: "
                 "they begin a new one, and the run is no longer exactly the one without the stop", stacklevel=2,
             )
         return self
