@@ -76,7 +76,8 @@ class Trainer:
         stored = {k: tuple(v.shape[1:]) for k, v in self.agent.model.initial(1).items()} if s.agent.stored_latents else {}
         self.stored = list(stored)
         self.replay = ReplayBuffer(
-            self.interface.spec(stored), s.capacity, e.num_envs, directory=directory / "replay", seed=s.seed
+            self.interface.spec(stored), s.capacity, e.num_envs, directory=directory / "replay", seed=s.seed,
+            stored=self.stored,
         )
         self.window = s.agent.length + bool(stored)
         self._sums: dict[str, float] = {}
