@@ -46,10 +46,15 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     ((4,), np.int64(2))
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], *, action_repeat: int = 1, seed: int | None = None) -> None:
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], *, action_repeat: int = 1, seed: int | None = None
+    ) -> None:
         super().__init__(env)
         self.action_repeat = check_count("action_repeat", action_repeat)
-        self._observations, self._actions = ObservationGuard(env.observation_space), ActionGuard(env.action_space)
+        self._observations, self._actions = (
+            ObservationGuard(env.observation_space),
+            ActionGuard(env.action_space),
+        )
         self.observation_space: spaces.Dict = self._observations.space  # type: ignore[override]
         self.action_space = self._actions.space
         self._seed = seed
@@ -76,11 +81,21 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
         number of environment steps made. Raises ActionError, ObservationError, and EnvError when no episode is running.
         """
         if not self._running:
-            raise EnvError("step: expected a running episode, got none; call reset() first, and after every end")
-        raw, reward, terminated, truncated, info, frames = self._repeat(self._actions.one(action), self.action_repeat)
+            raise EnvError(
+                "step: expected a running episode, got none; call reset() first, and after every end"
+            )
+        raw, reward, terminated, truncated, info, frames = self._repeat(
+            self._actions.one(action), self.action_repeat
+        )
         terminated, truncated = check_flag(terminated, "terminated"), check_flag(truncated, "truncated")
         self._running, self.frames = not (terminated or truncated), frames
-        return self._observations.one(raw), check_reward(reward), terminated, truncated, {**info, FRAMES: frames}
+        return (
+            self._observations.one(raw),
+            check_reward(reward),
+            terminated,
+            truncated,
+            {**info, FRAMES: frames},
+        )
 
     @property
     def outside(self) -> tuple[str, ...]:
@@ -111,13 +126,19 @@ def _time_limit(env: Any) -> int | None:
     """The least limit of any layer, in environment steps."""
     limits: list[Any] = []
     while env is not None:
-        limits.append(env._max_episode_steps if isinstance(env, TimeLimit) else getattr(env, "time_limit", None))
+        limits.append(
+            env._max_episode_steps if isinstance(env, TimeLimit) else getattr(env, "time_limit", None)
+        )
         env = env.env if isinstance(env, gymnasium.Wrapper) else None
     return min((limit for limit in limits if isinstance(limit, int)), default=None)
 
 
 def adapt(
-    env: gymnasium.Env[Any, Any], *, action_repeat: int = 1, seed: int | None = None, time_limit: int | None = None
+    env: gymnasium.Env[Any, Any],
+    *,
+    action_repeat: int = 1,
+    seed: int | None = None,
+    time_limit: int | None = None,
 ) -> Adapted:
     """`env` in the form of the contract (see `Adapted`); returned as it is when it already has that form.
 

@@ -49,7 +49,9 @@ def _check_state(env: Any, guard: ObservationGuard, steps: int, seed: int) -> No
         saved = _written(state)
         first = _rollout(env, guard, steps, seed + 1, None, {}, over)
         if _written(state) != saved:
-            raise ContractError("save_state: expected a copy, got data that later steps changed; return copies")
+            raise ContractError(
+                "save_state: expected a copy, got data that later steps changed; return copies"
+            )
         env.load_state(decode(saved))
         second = _rollout(env, guard, steps, seed + 1, None, {}, over)
         _compare(first, second, "one saved state", "save all that a later step depends on, generators too")
@@ -73,7 +75,13 @@ def _compare(first: list[dict[str, Any]], second: list[dict[str, Any]], origin: 
 
 
 def _rollout(
-    env: Env[Any, Any], guard: ObservationGuard, steps: int, seed: int, raw: Any, kept: Observation, over: bool = False
+    env: Env[Any, Any],
+    guard: ObservationGuard,
+    steps: int,
+    seed: int,
+    raw: Any,
+    kept: Observation,
+    over: bool = False,
 ) -> list[dict[str, Any]]:
     """The rows of one pass. Each returned observation is looked at again after the call that follows it."""
     draw = np.random.default_rng(seed)
@@ -91,10 +99,14 @@ def _rollout(
     return rows
 
 
-def _step(env: Env[Any, Any], guard: ObservationGuard, action: Any) -> tuple[Any, Observation, dict[str, Any]]:
+def _step(
+    env: Env[Any, Any], guard: ObservationGuard, action: Any
+) -> tuple[Any, Observation, dict[str, Any]]:
     result = env.step(action)
     if not isinstance(result, tuple) or len(result) != 5 or not isinstance(result[4], dict):
-        raise ContractError(f"step: expected (obs, reward, terminated, truncated, info), info a dict, got {result!r}")
+        raise ContractError(
+            f"step: expected (obs, reward, terminated, truncated, info), info a dict, got {result!r}"
+        )
     raw, reward, terminated, truncated, _ = result
     kept = _exact(raw, guard)
     signals = {

@@ -160,7 +160,9 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
             self._count += 1
             terminated = bool(last.last() and last.discount == 0)
             truncated = bool(last.last() and not terminated)
-            truncated = truncated or (not terminated and self._limit is not None and self._count >= self._limit)
+            truncated = truncated or (
+                not terminated and self._limit is not None and self._count >= self._limit
+            )
             if terminated or truncated:
                 break
         return self._observation(last.observation), reward, terminated, truncated, {}, frames
@@ -177,7 +179,11 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         model = model_arrays(physics.model.ptr)
         return {
             "simulation": save_simulation(physics.model.ptr, physics.data.ptr),
-            "model": {key: value.copy() for key, value in model.items() if not np.array_equal(value, self._built[key])},
+            "model": {
+                key: value.copy()
+                for key, value in model.items()
+                if not np.array_equal(value, self._built[key])
+            },
             "task": save_attributes(env.task),
             "random": save_generator(env.task.random),
             "clock": [int(env._step_count), bool(env._reset_next_step), self._count],

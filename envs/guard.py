@@ -119,7 +119,9 @@ class ObservationGuard:
         try:
             raw = np.asarray(value)
         except ValueError as error:
-            message = f"key {leaf.name!r}: expected an array of shape {leaf.shape}, got nested values: {error}"
+            message = (
+                f"key {leaf.name!r}: expected an array of shape {leaf.shape}, got nested values: {error}"
+            )
             raise ObservationError(message, env=env) from error
         special = leaf.turn is not None or leaf.sizes is not None
         if raw.shape != (*lead, *leaf.shape) and (special or raw.shape != (*lead, *entry.shape)):
@@ -151,7 +153,9 @@ def _entry(leaf: Leaf) -> _Entry:
         return _Entry(leaf, shape, dtype, None, None)
     with np.errstate(over="ignore", invalid="ignore"):
         margin = np.where(np.isfinite(high) & np.isfinite(low), _FAR * (high - low), _FAR)
-        return _Entry(leaf, shape, dtype, *(np.clip(b, -_LARGEST, _LARGEST) for b in (low - margin, high + margin)))
+        return _Entry(
+            leaf, shape, dtype, *(np.clip(b, -_LARGEST, _LARGEST) for b in (low - margin, high + margin))
+        )
 
 
 def _listed(keys: Any) -> list[str]:
@@ -276,7 +280,9 @@ class ActionGuard:
         array = np.array(actions)
         expected = (len(active), *(self.space.shape or ()))
         if array.shape != expected:
-            raise ActionError(f"expected actions of shape {expected}, one row an environment, got {array.shape}")
+            raise ActionError(
+                f"expected actions of shape {expected}, one row an environment, got {array.shape}"
+            )
         self._check_dtype(array, None)
         array[~active] = self.null
         bad = self._bad(array)
@@ -289,7 +295,9 @@ class ActionGuard:
         """The environment's own action: an array [*shape] in its dtype and bounds, or an int."""
         array = np.asarray(action)
         if array.shape != (self.space.shape or ()):
-            raise ActionError(f"expected an action of shape {self.space.shape or ()}, got {array.shape}", env=env)
+            raise ActionError(
+                f"expected an action of shape {self.space.shape or ()}, got {array.shape}", env=env
+            )
         self._check_dtype(array, env)
         bad = self._bad(array)
         if bad.any():
@@ -300,14 +308,18 @@ class ActionGuard:
     def convert(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Checked actions [N, *shape] to the environments' own, in their dtype and bounds."""
         if self._sizes:
-            parts = np.stack(np.unravel_index(actions, self._sizes), -1).reshape(*np.shape(actions), *self._shape)
+            parts = np.stack(np.unravel_index(actions, self._sizes), -1).reshape(
+                *np.shape(actions), *self._shape
+            )
             return np.asarray(parts + self._starts, self._dtype)
         return actions if self._discrete else self._rescale(actions)
 
     def _rescale(self, array: NDArray[Any]) -> NDArray[Any]:
         unit = np.minimum(np.maximum(array.astype(np.float32), -1.0), 1.0)
         scaled = (self._centre + self._half * unit).astype(self._low.dtype)
-        return np.asarray(np.minimum(np.maximum(scaled, self._low), self._high))  # rounding may step over a bound
+        return np.asarray(
+            np.minimum(np.maximum(scaled, self._low), self._high)
+        )  # rounding may step over a bound
 
     def _bad(self, array: NDArray[Any]) -> NDArray[np.bool_]:
         bad = (array < self._first) | (array >= self._end) if self._discrete else ~np.isfinite(array)
@@ -321,4 +333,6 @@ class ActionGuard:
     def _raise(self, value: Any, where: tuple[int, ...], env: int | None) -> None:
         wanted = f"an integer in [{self._first}, {self._end})" if self._discrete else "finite values"
         at = f" at index {list(where)}" if where else ""
-        raise ActionError(f"expected an action of {wanted}, got {value}{at}; look at the policy's output", env=env)
+        raise ActionError(
+            f"expected an action of {wanted}, got {value}{at}; look at the policy's output", env=env
+        )

@@ -58,7 +58,8 @@ class GymnasiumVector:
         self._one_seed = not isinstance(vector.unwrapped, (SyncVectorEnv, AsyncVectorEnv))
         self.out_of_bounds = dict.fromkeys(self._observations.space.spaces, 0)
         self.time_limit: int | None = None  # gymnasium's vectors do not tell
-        self.exact, self.restarted = False, ()
+        self.exact = False
+        self.restarted: tuple[int, ...] = ()
         self._restarts = 0
 
     def reset(self, *, seed: int | None = None) -> Rows:
@@ -139,7 +140,9 @@ class GymnasiumVector:
         for i in np.flatnonzero(last).tolist():
             final = None if finals is None else _row(finals, i)
             if final is None:
-                raise ObservationError("expected the last observation in info['final_obs'], as SAME_STEP says", env=i)
+                raise ObservationError(
+                    "expected the last observation in info['final_obs'], as SAME_STEP says", env=i
+                )
             for key, value in self._observations.one(final, env=i).items():
                 observation[key][i] = value
 
@@ -191,7 +194,9 @@ def _row(batch: Any, i: int) -> Any:
     return tuple(_row(each, i) for each in batch) if isinstance(batch, tuple) else batch[i]
 
 
-def from_gymnasium_vector(vector: GymnasiumVectorEnv[Any, Any, Any], *, seed: int | None = None) -> GymnasiumVector:
+def from_gymnasium_vector(
+    vector: GymnasiumVectorEnv[Any, Any, Any], *, seed: int | None = None
+) -> GymnasiumVector:
     """`vector` with the rows of `VectorEnv`; see this module's text for the one row that differs in SAME_STEP.
 
     Args:

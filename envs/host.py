@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -81,7 +82,7 @@ class Local:
     """One environment in this process. A request is carried out when its answer is asked for."""
 
     def __init__(self, env: int, source: Source) -> None:
-        self.envs = (env,)
+        self.envs: tuple[int, ...] = (env,)
         self._holder = Holder(source)
         self._request: Request = ()
 
@@ -126,10 +127,8 @@ class Holder:
         """Close the environment; what it raises while it closes is of no use to anybody."""
         env, self._env = self._env, None
         if env is not None:
-            try:
+            with suppress(Exception):
                 env.close()
-            except Exception:
-                pass
 
     def _make(self, seed: int | None) -> dict[str, Any]:
         self.close()

@@ -50,7 +50,9 @@ def make(
         ((3,), 2)
     """
     if not isinstance(env_id, str):
-        raise UnknownEnv(f"expected an id such as 'Pendulum-v1', got {env_id!r}; use envs.adapt for an environment")
+        raise UnknownEnv(
+            f"expected an id such as 'Pendulum-v1', got {env_id!r}; use envs.adapt for an environment"
+        )
     check_count("action_repeat", action_repeat)
     if time_limit is not None:
         check_count("time_limit", time_limit)
@@ -65,7 +67,9 @@ def make(
     except TypeError as error:
         if not kwargs or "argument" not in str(error):
             raise
-        raise EnvError(f"{wanted_by}: expected options that it takes, got {kwargs}: {error}; correct them") from error
+        raise EnvError(
+            f"{wanted_by}: expected options that it takes, got {kwargs}: {error}; correct them"
+        ) from error
     try:
         return adapted(env, action_repeat=action_repeat, seed=seed)
     except EnvError:
@@ -113,7 +117,9 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
 
 
 def _limited(env: Any, time_limit: int | None) -> Any:
-    return env if time_limit is None else load("gymnasium.wrappers", "a time limit").TimeLimit(env, time_limit)
+    return (
+        env if time_limit is None else load("gymnasium.wrappers", "a time limit").TimeLimit(env, time_limit)
+    )
 
 
 def _unregistered(env_id: str, module: str, name: str, known: list[str]) -> UnknownEnv:
@@ -132,7 +138,11 @@ def _unknown(env_id: str, known: list[str]) -> UnknownEnv:
     near = get_close_matches(env_id, known, n=3, cutoff=0.5)
     if _LIKE_DM_CONTROL.fullmatch(env_id):
         near.insert(0, _DM_CONTROL + env_id)
-    hint = f"nearest: {', '.join(near)}; " if near else "ids of dm_control are written dm_control/<domain>-<task>; "
+    hint = (
+        f"nearest: {', '.join(near)}; "
+        if near
+        else "ids of dm_control are written dm_control/<domain>-<task>; "
+    )
     return UnknownEnv(
         f"expected an id of gymnasium or dm_control, got {env_id!r}; {hint}an environment of your own is written "
         "module:Id, where importing the module registers the id, or module:Class (the command looks for modules in the "

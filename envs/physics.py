@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 from envs.errors import EnvError
 from envs.extras import load
 
-_CONSTANT = ("mesh_", "tex_", "skin_", "bvh_", "oct_", "flex", "name", "text_", "paths", "_")  # of a model: large
+_CONSTANT = (
+    "mesh_",
+    "tex_",
+    "skin_",
+    "bvh_",
+    "oct_",
+    "flex",
+    "name",
+    "text_",
+    "paths",
+    "_",
+)  # of a model: large
 
 
 def save_simulation(model: Any, data: Any) -> dict[str, Any]:
@@ -52,7 +63,9 @@ def _fixed(data: Any) -> dict[str, NDArray[Any]]:
     """The arrays in the buffer of `data`, whose size and place no contact changes; the others lie in its arena."""
     first = _address(data.qpos)
     names = [key for key in dir(data) if not key.startswith("_")]
-    found = {key: value for key in names if isinstance(value := getattr(data, key), np.ndarray) and value.size}
+    found = {
+        key: value for key in names if isinstance(value := getattr(data, key), np.ndarray) and value.size
+    }
     return {key: value for key, value in found.items() if 0 <= _address(value) - first < data.nbuffer}
 
 

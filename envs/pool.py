@@ -41,7 +41,9 @@ class Pool:
     `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those of all environments.
     """
 
-    def __init__(self, sources: list[Source], seed: int | None, workers: int, strikes: int, step_timeout: float) -> None:
+    def __init__(
+        self, sources: list[Source], seed: int | None, workers: int, strikes: int, step_timeout: float
+    ) -> None:
         self.base = seed
         self.seats = [Seat(build) for build in derive_seeds(seed, len(sources))]
         self.failures: list[Failure] = []
@@ -109,7 +111,11 @@ class Pool:
         while waiting:
             i = waiting[0]
             request = requests[i] or ()
-            row = self._row(i, self._host[i].finish(i), request[0]) if seats[i].made else self._begin(i, request)
+            row = (
+                self._row(i, self._host[i].finish(i), request[0])
+                if seats[i].made
+                else self._begin(i, request)
+            )
             if row is not None:
                 rows[i] = row
                 waiting.popleft()
@@ -160,7 +166,9 @@ class Pool:
             self.refuse(i, reply, "make")
         found: dict[str, Any] = reply.value
         if i > 0 or hasattr(self, "spaces"):
-            for name, got, expected in zip(("observation_space", "action_space"), spaces_of(found), self.spaces, strict=True):
+            for name, got, expected in zip(
+                ("observation_space", "action_space"), spaces_of(found), self.spaces, strict=True
+            ):
                 if got != expected:
                     raise SpaceError(f"{name}: expected that of environment 0, {expected}, got {got}", env=i)
         return found

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import Any
 
 from envs.errors import EnvError
@@ -41,8 +42,12 @@ class Process:
         try:
             self._opening = _framed({"recipes": [[each.env_id, each.options] for each in recipes]})
         except WireError as error:
-            raise EnvError(f"workers: expected options that are plain data, since they are sent; {error}") from error
+            raise EnvError(
+                f"workers: expected options that are plain data, since they are sent; {error}"
+            ) from error
         self._serial = 0
+        self._buffer = bytearray()
+        self._lost: str | None = None  # why nothing more comes from the process
         self._expected: dict[int, int] = {}
         self._replies: dict[int, Reply] = {}
         self._start()
@@ -128,15 +133,13 @@ class Process:
     def close(self, deadline: float) -> None:
         """Wait for its end until `deadline` (of time.monotonic), then end it."""
         self._socket.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(deadline - time.monotonic(), 0.0))
-        except subprocess.TimeoutExpired:
-            pass
         self._end()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _end)
         os.set_inheritable(theirs.fileno(), True)
         main_thread = threading.current_thread() is threading.main_thread()
         told = json.dumps([theirs.fileno(), os.getpid(), main_thread])
@@ -149,8 +152,7 @@ class Process:
         )
         theirs.close()
         self._finalizer = weakref.finalize(self, _kill, self._process)
-        self._socket, self._buffer = ours, bytearray()
-        self._lost: str | None = None
+        self._socket, self._buffer, self._lost = ours, bytearray(), None
         self._expected.clear()
         self._replies.clear()
         self._allowed = self._step_timeout
@@ -180,8 +182,16 @@ class Process:
     def _tail(self) -> str:
         """The end of what the process wrote to stderr."""
         size = os.fstat(self._errors.fileno()).st_size
-        text = os.pread(self._errors.fileno(), _TAIL, max(size - _TAIL, 0)).decode(errors="replace").strip("\0\n ")
-        return f"{self._lost}; the end of its stderr:\n{text}\n" if text else f"{self._lost}; it wrote nothing to stderr\n"
+        text = (
+            os.pread(self._errors.fileno(), _TAIL, max(size - _TAIL, 0))
+            .decode(errors="replace")
+            .strip("\0\n ")
+        )
+        return (
+            f"{self._lost}; the end of its stderr:\n{text}\n"
+            if text
+            else f"{self._lost}; it wrote nothing to stderr\n"
+        )
 
 
 def _framed(value: Any) -> bytes:
@@ -192,7 +202,5 @@ def _framed(value: Any) -> bytes:
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process at once, and wait a moment until the system has it."""
     process.kill()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(5.0)
-    except subprocess.TimeoutExpired:
-        pass

@@ -107,7 +107,10 @@ class EpisodeLog:
 
     def state(self) -> dict[str, Any]:
         """The sums of running episodes, and finished ones that nobody has asked for."""
-        return {"running": [list(sums) for sums in self._running], "finished": [list(each) for each in self._finished]}
+        return {
+            "running": [list(sums) for sums in self._running],
+            "finished": [list(each) for each in self._finished],
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
@@ -139,7 +142,9 @@ def renewed_seed(seed: int | None, env: int, attempt: int, count: int) -> int | 
 def check_state(state: Any, num_envs: int, kind: str) -> None:
     """Raise EnvError unless `state` is that of a vector of this kind and number of environments."""
     if not isinstance(state, Mapping) or state.get("kind") != kind:
-        raise EnvError(f"load_state: expected what state() of a {kind} gave, got {type(state).__name__} of another kind")
+        raise EnvError(
+            f"load_state: expected what state() of a {kind} gave, got {type(state).__name__} of another kind"
+        )
     if state["num_envs"] != num_envs:
         raise EnvError(
             f"load_state: expected the state of {num_envs} environments, got that of {state['num_envs']}; "

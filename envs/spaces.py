@@ -62,12 +62,18 @@ def observation_leaves(space: spaces.Space[Any]) -> list[Leaf]:
     if not found:
         raise SpaceError(f"expected at least one observation key, got an empty {type(space).__name__}")
     bare = len(found) == 1 and found[0][0] == ()
-    names = {(): KEY} if bare else safe_names(path if isinstance(space, spaces.Dict) else (KEY, *path) for path, _ in found)
+    names = (
+        {(): KEY}
+        if bare
+        else safe_names(path if isinstance(space, spaces.Dict) else (KEY, *path) for path, _ in found)
+    )
     lead = () if bare or isinstance(space, spaces.Dict) else (KEY,)
     return [_leaf(names[(*lead, *path)], path, part) for path, part in found]
 
 
-def _parts(space: spaces.Space[Any], path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], spaces.Space[Any]]]:
+def _parts(
+    space: spaces.Space[Any], path: tuple[Any, ...]
+) -> Iterator[tuple[tuple[Any, ...], spaces.Space[Any]]]:
     if isinstance(space, spaces.Dict):
         for key, part in space.spaces.items():
             yield from _parts(part, (*path, key))
@@ -100,7 +106,9 @@ def _leaf(name: str, path: tuple[Any, ...], space: spaces.Space[Any]) -> Leaf:
             f"observation key {name!r}: expected at most {MOST} classes, which become one-hot vectors, got {total}; "
             "give the observation as numbers in a Box"
         )
-    return Leaf(name, path, shape, dtype, spaces.Box(0.0, 1.0, (total,), np.float32), sizes=sizes, starts=starts)
+    return Leaf(
+        name, path, shape, dtype, spaces.Box(0.0, 1.0, (total,), np.float32), sizes=sizes, starts=starts
+    )
 
 
 def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
@@ -152,7 +160,9 @@ def _turn(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int,
 def _vector(box: spaces.Box) -> spaces.Box:
     shape = box.shape or (1,)
     shape = shape if len(shape) < 3 else (int(np.prod(shape)),)
-    largest = np.finfo(np.float32).max  # a float64 bound beyond float32 means "unbounded" to those who write it
+    largest = np.finfo(
+        np.float32
+    ).max  # a float64 bound beyond float32 means "unbounded" to those who write it
     low, high = (np.asarray(bound, np.float64).reshape(shape) for bound in (box.low, box.high))
     low = np.where(low < -largest, -np.inf, low).astype(np.float32)
     high = np.where(high > largest, np.inf, high).astype(np.float32)

@@ -18,17 +18,19 @@ from envs.errors import EnvError
 from envs.physics import load_simulation, save_simulation
 
 _KNOWN = ("gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.", "gymnasium.envs.mujoco.")
-_COUNTERS = {  # wrappers of gymnasium, and what they keep from one step to the next
-    "TimeLimit": ("_elapsed_steps",),
-    "OrderEnforcing": ("_has_reset",),
-    "PassiveEnvChecker": ("checked_reset", "checked_step", "checked_render"),
-    "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
-} | dict.fromkeys(
-    (
-        "ClipAction DiscretizeAction RescaleAction ClipReward DtypeObservation FilterObservation FlattenObservation "
-        "GrayscaleObservation ReshapeObservation RescaleObservation ResizeObservation AddRenderObservation"
-    ).split(),
-    (),
+_STATELESS = (
+    "ClipAction", "DiscretizeAction", "RescaleAction", "ClipReward", "DtypeObservation", "FilterObservation",
+    "FlattenObservation", "GrayscaleObservation", "ReshapeObservation", "RescaleObservation", "ResizeObservation",
+    "AddRenderObservation",
+)  # fmt: skip
+_COUNTERS: dict[str, tuple[str, ...]] = (
+    {  # wrappers of gymnasium, and what they keep from one step to the next
+        "TimeLimit": ("_elapsed_steps",),
+        "OrderEnforcing": ("_has_reset",),
+        "PassiveEnvChecker": ("checked_reset", "checked_step", "checked_render"),
+        "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
+    }
+    | dict.fromkeys(_STATELESS, ())
 )
 
 
@@ -66,7 +68,9 @@ def load_layers(env: gymnasium.Env[Any, Any], saved: Any) -> None:
     names = [type(layer).__name__ for layer in layers]
     found = [each["layer"] for each in saved]
     if names != found:
-        raise EnvError(f"load_state: expected the state of {' / '.join(names)}, got that of {' / '.join(found)}")
+        raise EnvError(
+            f"load_state: expected the state of {' / '.join(names)}, got that of {' / '.join(found)}"
+        )
     for layer, each in zip(layers, saved, strict=True):
         _need(layer)[1](each["state"])
 
@@ -175,7 +179,12 @@ def save_generator(generator: Any) -> Any:
         return None
     if isinstance(generator, np.random.RandomState):
         kind, keys, position, has_gauss, cached = generator.get_state()
-        return {"kind": kind, "keys": np.array(keys), "at": int(position), "gauss": [int(has_gauss), float(cached)]}
+        return {
+            "kind": kind,
+            "keys": np.array(keys),
+            "at": int(position),
+            "gauss": [int(has_gauss), float(cached)],
+        }
     return generator.bit_generator.state
 
 
@@ -189,7 +198,9 @@ def load_generator(state: Any, into: np.random.RandomState | None = None) -> Any
         return None
     kind = getattr(np.random, str(state["bit_generator"]), None)
     if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):
-        raise EnvError(f"load_state: expected the state of a generator of numpy, got {state['bit_generator']!r}")
+        raise EnvError(
+            f"load_state: expected the state of a generator of numpy, got {state['bit_generator']!r}"
+        )
     bits = kind()
     bits.state = state
     return np.random.Generator(bits)

@@ -106,7 +106,9 @@ class VectorEnv:
         actions = self._actions.batch(action, ~ended)
         self._rows = None
         return self._stack(
-            self._pool.collect([("reset", None) if over else ("step", own) for over, own in zip(ended, actions, strict=True)])
+            self._pool.collect(
+                [("reset", None) if over else ("step", own) for over, own in zip(ended, actions, strict=True)]
+            )
         )
 
     def pop_episodes(self) -> list[Episode]:
@@ -160,10 +162,14 @@ class VectorEnv:
         self._log.load_state(state["log"])
         self.out_of_bounds = {key: int(count) for key, count in state["out_of_bounds"].items()}
         saved = dict(enumerate(state["envs"]))
-        replies = pool.ask({i: ("load", each) for i, each in saved.items() if each is not None and pool.seats[i].made})
+        replies = pool.ask(
+            {i: ("load", each) for i, each in saved.items() if each is not None and pool.seats[i].made}
+        )
         for i, reply in replies.items():
             pool.note(i, reply, "load_state")
-        at_rest = {i for i, seat in enumerate(pool.seats) if not seat.made}  # made anew by the next step, as it would be
+        at_rest = {
+            i for i, seat in enumerate(pool.seats) if not seat.made
+        }  # made anew by the next step, as it would be
         loaded = {i for i, reply in replies.items() if reply.kind == "ok"}
         self.restarted = tuple(i for i in range(self.num_envs) if i not in at_rest | loaded)
         self.exact = not self.restarted
@@ -209,7 +215,10 @@ class VectorEnv:
     def _stacked(self, rows: list[Row]) -> Rows:
         observations, rewards, first, last, terminal, frames, _ = zip(*rows, strict=True)
         return {
-            **{key: np.stack([each[key] for each in observations]) for key in self.single_observation_space.spaces},
+            **{
+                key: np.stack([each[key] for each in observations])
+                for key in self.single_observation_space.spaces
+            },
             "reward": np.array(rewards, np.float32),
             "is_first": np.array(first, np.bool_),
             "is_last": np.array(last, np.bool_),
@@ -222,9 +231,10 @@ class VectorEnv:
         if {*keys, "reward", "is_first", "is_last", "is_terminal", "frames"} != rows.keys():
             raise EnvError(f"load_state: expected rows with the observations {keys}, got {sorted(rows)}")
         flags = [rows[key].tolist() for key in ("reward", "is_first", "is_last", "is_terminal", "frames")]
+        observations = [{key: np.array(rows[key][i]) for key in keys} for i in range(self.num_envs)]
+        parts = zip(observations, *flags, strict=True)
         return [
-            Row({key: np.array(rows[key][i]) for key in keys}, *(values[i] for values in flags), ())
-            for i in range(self.num_envs)
+            Row(seen, reward, first, last, end, count, ()) for seen, reward, first, last, end, count in parts
         ]
 
 
@@ -247,4 +257,6 @@ def make_vector(
     """
     check_count("num_envs", num_envs)
     recipe = Recipe(env_id, {"action_repeat": action_repeat, "time_limit": time_limit, **kwargs})
-    return VectorEnv([recipe] * num_envs, seed=seed, workers=workers, strikes=strikes, step_timeout=step_timeout)
+    return VectorEnv(
+        [recipe] * num_envs, seed=seed, workers=workers, strikes=strikes, step_timeout=step_timeout
+    )

@@ -58,7 +58,9 @@ def test_names(declared: str) -> None:
 
 
 def test_the_names_of_networks_are_those_of_torch() -> None:
-    names = {name for kind in (nn.Module(), nn.ModuleDict()) for name in dir(kind) if not name.startswith("_")}
+    names = {
+        name for kind in (nn.Module(), nn.ModuleDict()) for name in dir(kind) if not name.startswith("_")
+    }
     assert names <= NETWORKS
     assert all(safe_name([name]) == f"{name}_" for name in names)
 
@@ -103,7 +105,9 @@ def test_pictures_in_every_order_of_axes(kind: str) -> None:
         assert got.dtype == np.uint8 and np.array_equal(got, expected) and got.flags.c_contiguous
     if value.ndim > 2:
         for top in (1.0, 255.0):
-            [got] = shown(spaces.Box(0.0, top, value.shape, np.float32), (value / 255 * top).astype(np.float32)).values()
+            [got] = shown(
+                spaces.Box(0.0, top, value.shape, np.float32), (value / 255 * top).astype(np.float32)
+            ).values()
             assert got.dtype == np.uint8 and np.array_equal(got, expected)
     many = envs.ObservationGuard(as_bytes).many(np.stack([value, value]), 2)["observation"]
     assert np.array_equal(many, np.stack([expected, expected]))
@@ -118,12 +122,14 @@ def test_pixels_that_are_not_what_they_are_declared_to_be() -> None:
     with pytest.raises(envs.ObservationError, match=r"expected shape \(3, 16, 12\), got \(16, 12, 3\)"):
         shown(spaces.Box(0, 255, (3, 16, 12), np.uint8), PIXELS)
     for bounds in ((-np.inf, np.inf), (-1.0, 1.0), (0.0, 2.0)):
-        with pytest.raises(envs.SpaceError, match="expected pixels, since its shape is.*FlattenObservation"):
+        with pytest.raises(envs.SpaceError, match=r"expected pixels, since its shape is.*FlattenObservation"):
             envs.adapt(Shows(spaces.Box(*bounds, (3, 64, 64), np.float32)))
     for shape in ((32, 32, 32), (9, 64, 64, 9)):
         with pytest.raises(envs.SpaceError, match="channels cannot be told; transpose"):
             envs.adapt(Shows(spaces.Box(0, 255, shape, np.uint8)))
-    vector = shown(spaces.Box(-np.inf, np.inf, (2, 3, 4), np.float32), np.arange(24, dtype=np.float32).reshape(2, 3, 4))
+    vector = shown(
+        spaces.Box(-np.inf, np.inf, (2, 3, 4), np.float32), np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    )
     assert vector["observation"].tolist() == list(range(24)), "three small dimensions are a vector"
 
 
@@ -131,13 +137,36 @@ def test_observations_that_are_no_boxes() -> None:
     assert shown(spaces.Discrete(3, start=5), 6)["observation"].tolist() == [0, 1, 0]
     assert shown(spaces.Discrete(3), np.int64(0))["observation"].tolist() == [1, 0, 0]
     assert shown(spaces.MultiDiscrete([2, 3]), np.array([1, 2]))["observation"].tolist() == [0, 1, 0, 0, 1]
-    assert shown(spaces.MultiDiscrete([[2], [2]]), np.array([[1], [0]]))["observation"].tolist() == [0, 1, 1, 0]
-    assert shown(spaces.MultiBinary((2, 2)), np.array([[1, 0], [0, 1]], np.int8))["observation"].tolist() == [1, 0, 0, 1]
+    assert shown(spaces.MultiDiscrete([[2], [2]]), np.array([[1], [0]]))["observation"].tolist() == [
+        0,
+        1,
+        1,
+        0,
+    ]
+    assert shown(spaces.MultiBinary((2, 2)), np.array([[1, 0], [0, 1]], np.int8))["observation"].tolist() == [
+        1,
+        0,
+        0,
+        1,
+    ]
     got = shown(spaces.Tuple([spaces.Discrete(2), SMALL]), (1, np.ones(2, np.float32)))
-    assert {key: value.tolist() for key, value in got.items()} == {"observation_0": [0, 1], "observation_1": [1, 1]}
+    assert {key: value.tolist() for key, value in got.items()} == {
+        "observation_0": [0, 1],
+        "observation_1": [1, 1],
+    }
     nested = spaces.Dict(arm=spaces.Dict(left=SMALL, on=spaces.MultiBinary(1)), pair=spaces.Tuple([SMALL]))
-    got = shown(nested, {"arm": {"left": np.zeros(2, np.float32), "on": np.ones(1, np.int8)}, "pair": (np.ones(2, np.float32),)})
-    assert {key: value.tolist() for key, value in got.items()} == {"arm_left": [0, 0], "arm_on": [1], "pair_0": [1, 1]}
+    got = shown(
+        nested,
+        {
+            "arm": {"left": np.zeros(2, np.float32), "on": np.ones(1, np.int8)},
+            "pair": (np.ones(2, np.float32),),
+        },
+    )
+    assert {key: value.tolist() for key, value in got.items()} == {
+        "arm_left": [0, 0],
+        "arm_on": [1],
+        "pair_0": [1, 1],
+    }
     for space, wrong, told in (
         (spaces.Discrete(3), 3, r"classes from \[0\], \[3\] of them, got 3"),
         (spaces.Discrete(3), 0.5, "dtype"),

@@ -9,11 +9,34 @@ import envs
 from envs.dm_control import DMControl
 
 SUITE = [
-    "cartpole-swingup", "cartpole-balance_sparse", "reacher-easy", "finger-spin", "finger-turn_hard", "pendulum-swingup",
-    "walker-walk", "cheetah-run", "ball_in_cup-catch", "hopper-hop", "quadruped-walk", "swimmer-swimmer6", "fish-swim",
-    "point_mass-hard", "acrobot-swingup", "manipulator-bring_ball", "stacker-stack_2", "humanoid-stand",
+    "cartpole-swingup",
+    "cartpole-balance_sparse",
+    "reacher-easy",
+    "finger-spin",
+    "finger-turn_hard",
+    "pendulum-swingup",
+    "walker-walk",
+    "cheetah-run",
+    "ball_in_cup-catch",
+    "hopper-hop",
+    "quadruped-walk",
+    "swimmer-swimmer6",
+    "fish-swim",
+    "point_mass-hard",
+    "acrobot-swingup",
+    "manipulator-bring_ball",
+    "stacker-stack_2",
+    "humanoid-stand",
 ]
-MUJOCO = ["HalfCheetah-v5", "Ant-v5", "Hopper-v5", "InvertedPendulum-v5", "Reacher-v5", "Pusher-v5", "Humanoid-v5"]
+MUJOCO = [
+    "HalfCheetah-v5",
+    "Ant-v5",
+    "Hopper-v5",
+    "InvertedPendulum-v5",
+    "Reacher-v5",
+    "Pusher-v5",
+    "Humanoid-v5",
+]
 CLASSIC = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0"]
 TOYS = ["FrozenLake-v1", "Blackjack-v1", "Taxi-v4", "CliffWalking-v1"]
 IDS = [f"dm_control/{name}" for name in SUITE] + MUJOCO + CLASSIC + TOYS
@@ -40,7 +63,9 @@ def run(env: envs.Adapted, chosen: list, over: bool) -> list:
 
 def same(one: list, two: list) -> bool:
     return all(
-        a[1:] == b[1:] and a[0].keys() == b[0].keys() and all(a[0][k].tobytes() == b[0][k].tobytes() for k in a[0])
+        a[1:] == b[1:]
+        and a[0].keys() == b[0].keys()
+        and all(a[0][k].tobytes() == b[0][k].tobytes() for k in a[0])
         for a, b in zip(one, two, strict=True)
     )
 
@@ -76,7 +101,9 @@ def test_a_saved_state_goes_on_bit_for_bit(env_id: str, repeat: int) -> None:
     assert same(straight, run(other, after, over)), "loading leaves the state as it was"
 
 
-@pytest.mark.parametrize("env_id", ["dm_control/reacher-easy", "dm_control/walker-run", "Hopper-v5", "CartPole-v1"])
+@pytest.mark.parametrize(
+    "env_id", ["dm_control/reacher-easy", "dm_control/walker-run", "Hopper-v5", "CartPole-v1"]
+)
 @pytest.mark.parametrize("when", ["after a reset", "at an end"])
 def test_at_the_edges_of_an_episode(env_id: str, when: str) -> None:
     env = envs.make(env_id, seed=2, time_limit=8)
@@ -117,7 +144,6 @@ class Walk(gymnasium.Env):
     def load_state(self, state):
         self.x = state["x"]
         self.np_random.bit_generator.state = state["generator"]
-
 
 
 class Silent(gymnasium.Env):

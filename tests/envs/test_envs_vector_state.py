@@ -13,8 +13,16 @@ import envs
 from envs.wire import WireError, decode, encode
 
 SUITE = [
-    "cartpole-swingup", "reacher-easy", "finger-spin", "pendulum-swingup", "walker-walk", "cheetah-run",
-    "ball_in_cup-catch", "hopper-hop", "quadruped-run", "manipulator-bring_ball",
+    "cartpole-swingup",
+    "reacher-easy",
+    "finger-spin",
+    "pendulum-swingup",
+    "walker-walk",
+    "cheetah-run",
+    "ball_in_cup-catch",
+    "hopper-hop",
+    "quadruped-run",
+    "manipulator-bring_ball",
 ]
 IDS = [f"dm_control/{name}" for name in SUITE] + [
     "HalfCheetah-v5", "Ant-v5", "Hopper-v5", "InvertedPendulum-v5", "CartPole-v1", "Pendulum-v1", "Acrobot-v1",
@@ -23,7 +31,9 @@ IDS = [f"dm_control/{name}" for name in SUITE] + [
 
 
 def make(env_id: str, repeat: int = 1, n: int = 2, **options: object) -> envs.VectorEnv:
-    return envs.make_vector(env_id, n, seed=3, action_repeat=repeat, time_limit=options.pop("time_limit", 70), **options)
+    return envs.make_vector(
+        env_id, n, seed=3, action_repeat=repeat, time_limit=options.pop("time_limit", 70), **options
+    )
 
 
 def actions(vector: envs.VectorEnv, steps: int, seed: int) -> list[np.ndarray]:
@@ -76,7 +86,9 @@ def test_at_an_end_and_after_a_reset_and_in_another_process(tmp_path: Path) -> N
             "Path(sys.argv[1]).write_bytes(encode(rows))\n"
         )
         root = Path(envs.__file__).parents[1]
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / "state")], cwd=root, check=True, timeout=100)
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "state")], cwd=root, check=True, timeout=100
+        )
         found = decode((tmp_path / "state").read_bytes())
         assert same(rows, found[0]) and all(same(a, b) for a, b in zip(ahead, found[1:], strict=True))
 
@@ -160,7 +172,9 @@ def test_a_failure_after_loading_is_that_of_the_straight_run() -> None:
     resumed.load_state(straight.state())
     for action in (0 * hot, hot, hot, 0 * hot, hot, hot):
         assert same(straight.step(action), resumed.step(action))
-    assert [each[:2] for each in straight.pop_failures()] == [each[:2] for each in resumed.pop_failures()] != []
+    assert (
+        [each[:2] for each in straight.pop_failures()] == [each[:2] for each in resumed.pop_failures()] != []
+    )
 
 
 def test_a_save_or_load_that_fails_costs_the_episode_and_is_told() -> None:
@@ -184,7 +198,9 @@ def test_a_save_or_load_that_fails_costs_the_episode_and_is_told() -> None:
     assert "load_state: raised OSError" in vector.pop_failures()[0].text
     vector = envs.VectorEnv([Lock])
     vector.reset()
-    with pytest.raises(envs.EnvError, match="environment 0, save_state: expected plain data.*lock: .*got object"):
+    with pytest.raises(
+        envs.EnvError, match=r"environment 0, save_state: expected plain data.*lock: .*got object"
+    ):
         vector.state()
 
 
@@ -209,9 +225,16 @@ def test_what_is_written_is_read_or_refused() -> None:
     }  # fmt: skip
     found = decode(encode(value))
     assert found["a"] == value["a"] and found["b"][0].tolist() == [[0, 3], [1, 4], [2, 5]]
-    assert type(found["b"]) is tuple and type(found["b"][1]) is np.float32 and found["b"][1] == np.float32(0.1)
+    assert (
+        type(found["b"]) is tuple and type(found["b"][1]) is np.float32 and found["b"][1] == np.float32(0.1)
+    )
     assert found["c"]["d"].shape == (0, 2) and found["c"]["e"].shape == () and found["c"]["e"] == 7
-    for wrong, path in (({"x": [0, object()]}, "x/1"), ({1: 2}, "value"), (np.array(["a"]), "value"), ({"__is__": 1}, "value")):
+    for wrong, path in (
+        ({"x": [0, object()]}, "x/1"),
+        ({1: 2}, "value"),
+        (np.array(["a"]), "value"),
+        ({"__is__": 1}, "value"),
+    ):
         with pytest.raises(WireError, match=f"{path}: expected"):
             encode(wrong)
     message = encode(value)
