@@ -95,6 +95,10 @@ class Pool:
                 host.begin(own)
         return {i: self._host[i].finish(i) for i in requests}
 
+    def neighbours(self, i: int) -> tuple[int, ...]:
+        """The environments that share a process with environment i, itself too."""
+        return self._host[i].envs
+
     def collect(self, requests: Sequence[Request | None]) -> list[Row]:
         """One row an environment, for requests to reset or step; an empty one where there is no request.
 
@@ -111,16 +115,15 @@ class Pool:
         while waiting:
             i = waiting[0]
             request = requests[i] or ()
-            row = (
-                self._row(i, self._host[i].finish(i), request[0])
-                if seats[i].made
-                else self._begin(i, request)
-            )
+            if seats[i].made:
+                row = self._row(i, self._host[i].finish(i), request[0])
+            else:
+                row = self._begin(i, request)
             if row is not None:
                 rows[i] = row
                 waiting.popleft()
                 continue
-            for j in self._host[i].envs:  # the neighbours of one whose process was lost
+            for j in self.neighbours(i):  # their process may have been lost with i
                 if not seats[j].made and j in rows and not rows[j].is_last:
                     del rows[j]
                     waiting.append(j)
@@ -182,7 +185,7 @@ class Pool:
         seat.made = False
         if reply.kind == "lost":
             self._host[i].restart()
-            for j in self._host[i].envs:
+            for j in self.neighbours(i):
                 self.seats[j].made = False
         self.note(i, reply, call)
         if seat.strikes >= self._strikes:

@@ -170,7 +170,8 @@ class VectorEnv:
         at_rest = {
             i for i, seat in enumerate(pool.seats) if not seat.made
         }  # made anew by the next step, as it would be
-        loaded = {i for i, reply in replies.items() if reply.kind == "ok"}
+        gone = {j for i, reply in replies.items() if reply.kind == "lost" for j in pool.neighbours(i)}
+        loaded = {i for i, reply in replies.items() if reply.kind == "ok"} - gone
         self.restarted = tuple(i for i in range(self.num_envs) if i not in at_rest | loaded)
         self.exact = not self.restarted
         for i in self.restarted:

@@ -156,6 +156,24 @@ def test_neighbours_in_a_lost_process_start_anew_but_finished_episodes_stay() ->
         assert other.exact and same(one, other.step(np.zeros((3, 1))))
 
 
+def test_a_process_lost_while_it_loads_or_saves() -> None:
+    with envs.make_vector(ID, 3, seed=0, workers=2, wrong="exit", length=9, at_load=True) as vector:
+        vector.reset()
+        vector.step(np.zeros((3, 1)))
+        ones = vector.state()
+        vector.step(np.array([[0.1], [0.2], [0.3]]))
+        ones["envs"][1] = vector.state()["envs"][1]  # the second, which shares a process with the first, is at t = 2
+        rows = vector.load_state(ones)
+        assert vector.restarted == (0, 1) and not vector.exact
+        assert rows["is_first"].tolist() == [True, True, False]
+        assert "load_state: its process ended with exit code 3" in vector.pop_failures()[0].text
+        assert vector.step(np.zeros((3, 1)))["observation"][:, 0].tolist() == [1, 1, 2]
+        os.kill(pids(vector)[1], signal.SIGKILL)
+        state = vector.state()
+        assert state["envs"][2] is None and state["envs"][0] is not None
+        assert vector.step(np.zeros((3, 1)))["is_first"].tolist() == [False, False, True]
+
+
 def test_what_cannot_be_sent_or_made_is_refused() -> None:
     with pytest.raises(
         envs.EnvError, match=r"workers: .*options that are plain data.*wrong: expected.*object"

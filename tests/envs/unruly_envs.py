@@ -13,13 +13,13 @@ WRONG = ("raise", "exit", "crash", "hang", "spin")
 
 
 class Unruly(gymnasium.Env):
-    """A random walk of `length` steps; an action of -0.9 or less, or `at_reset`, does `wrong`."""
+    """A random walk of `length` steps; an action of -0.9 or less, or `at_reset` or `at_load` at t = 2, does `wrong`."""
 
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def __init__(self, wrong="raise", length=4, at_reset=False, pid=False):
-        self.wrong, self.length, self.at_reset, self.pid = wrong, length, at_reset, pid
+    def __init__(self, wrong="raise", length=4, at_reset=False, at_load=False):
+        self.wrong, self.length, self.at_reset, self.at_load = wrong, length, at_reset, at_load
 
     def observe(self):
         return np.array([self.t, self.np_random.normal()], np.float32)
@@ -54,6 +54,8 @@ class Unruly(gymnasium.Env):
         return {"t": self.t, "generator": self.np_random.bit_generator.state}
 
     def load_state(self, state):
+        if self.at_load and state["t"] == 2:
+            self.misbehave()
         self.t = state["t"]
         self.np_random.bit_generator.state = state["generator"]
 
