@@ -53,9 +53,9 @@ class Row(NamedTuple):
 class Reply(NamedTuple):
     """The answer to a request.
 
-    `kind`: "ok", with the value; "failed", when the environment raised an error of its own; "broken", when it broke the
-    contract; "lost", when its process hung or died. `said` is the error in one line, `trace` its traceback, `error` the
-    error itself when it was raised in this process, `name` its class.
+    `kind`: "ok", with the value; "failed", when the environment raised an error of its own; "broken", when
+    it broke the contract; "lost", when its process hung or died. `said` is the error in one line, `trace`
+    its traceback, `error` the error itself when it was raised in this process, `name` its class.
     """
 
     kind: Literal["ok", "failed", "broken", "lost"]
@@ -63,7 +63,7 @@ class Reply(NamedTuple):
     said: str = ""
     trace: str = ""
     name: str = ""
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Host(Protocol):
@@ -120,7 +120,7 @@ class Holder:
             return _reply("failed", error)
         except EnvError as error:
             return _reply("broken", error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # simulators call exit() where they should raise
             return _reply("failed", error)
 
     def close(self) -> None:
@@ -170,7 +170,7 @@ class Holder:
         return self._env
 
 
-def _reply(kind: Literal["failed", "broken"], error: Exception) -> Reply:
+def _reply(kind: Literal["failed", "broken"], error: BaseException) -> Reply:
     said = error.message if isinstance(error, EnvError) else f"raised {type(error).__name__}: {error}"
     return Reply(kind, None, said, "".join(traceback.format_exception(error)), type(error).__name__, error)
 

@@ -29,12 +29,16 @@ def make(
     """Make an environment in the form of the contract (see `envs.Adapted`).
 
     Args:
-        env_id: of gymnasium ("Pendulum-v1"), of dm_control ("dm_control/cartpole-swingup", with or without "-v0"), or
-            one's own: "module:Id", where importing the module registers the id, or "module:Class".
-        action_repeat: environment steps a call of `step`; rewards are summed, info["envs.frames"] counts the steps made.
+        env_id: of gymnasium ("Pendulum-v1"), of dm_control ("dm_control/cartpole-swingup", with or without
+            "-v0"), or one's own: "module:Id", where importing the module registers the id, or
+            "module:Class".
+        action_repeat: environment steps a call of `step`; rewards are summed, info["envs.frames"] counts
+            the steps made.
         seed: for the first reset that is given none. The same seed gives the same episodes.
-        time_limit: environment steps (not actions) after which an episode is truncated; None keeps the task's own.
-        **kwargs: for the environment; of a dm_control task: pixels, size, camera, task_kwargs, environment_kwargs.
+        time_limit: environment steps (not actions) after which an episode is truncated; None keeps the
+            task's own.
+        **kwargs: for the environment; of a dm_control task: pixels, size, camera, task_kwargs,
+            environment_kwargs.
 
     Raises:
         UnknownEnv: no such id; the nearest ones are named.
@@ -107,8 +111,8 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
         if not module or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise UnknownEnv(
-            f"expected a module to import in {env_id!r}, got {error}; install it, or start in the folder where it lies "
-            "(the command looks there; in Python it must be on sys.path)"
+            f"expected a module to import in {env_id!r}, got {error}; install it, or start in the folder "
+            "where it lies (the command looks there; in Python it must be on sys.path)"
         ) from error
     except ImportError as error:  # how gymnasium says that a version has moved elsewhere
         if "moved" not in str(error):
@@ -129,8 +133,8 @@ def _unregistered(env_id: str, module: str, name: str, known: list[str]) -> Unkn
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     return UnknownEnv(
-        f"expected {name!r} in {env_id!r} to be an id that importing {module} registers, or a class in it that is a "
-        f"gymnasium.Env, got neither{hint}"
+        f"expected {name!r} in {env_id!r} to be an id that importing {module} registers, "
+        f"or a class in it that is a gymnasium.Env, got neither{hint}"
     )
 
 
@@ -144,7 +148,7 @@ def _unknown(env_id: str, known: list[str]) -> UnknownEnv:
         else "ids of dm_control are written dm_control/<domain>-<task>; "
     )
     return UnknownEnv(
-        f"expected an id of gymnasium or dm_control, got {env_id!r}; {hint}an environment of your own is written "
-        "module:Id, where importing the module registers the id, or module:Class (the command looks for modules in the "
-        "current folder too)"
+        f"expected an id of gymnasium or dm_control, got {env_id!r}; {hint}an environment of your own is "
+        "written module:Id, where importing the module registers the id, or module:Class (the command looks "
+        "for modules in the current folder too)"
     )

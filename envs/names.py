@@ -1,11 +1,12 @@
 """Names of observations that every agent can take.
 
-An observation's name becomes a column of a replay, a variable of a model and the name of a network, and each of these
-has names of its own. What an environment calls its observations is therefore mapped, by rules that a person can apply:
+An observation's name becomes a column of a replay, a variable of a model and the name of a network, and
+each of these has names of its own. What an environment calls its observations is therefore mapped, by rules
+that a person can apply:
 
     declared                          named                      because
     joint.position, a/b, "left arm"   joint_position, a_b, ...   letters, digits and underscores are kept
-    {"arm": {"left": ...}}            arm_left                   nested spaces are flattened, joined by an underscore
+    {"arm": {"left": ...}}            arm_left                   nested spaces are joined by an underscore
     0, _x                             observation_0, ...         a name starts with a letter
     reward, is_first, action, ...     reward_, ...               the rows of a vector environment have them
     mask, beta, deter, index, ...     mask_, ...                 models and replays have them
@@ -64,7 +65,8 @@ def safe_name(declared: Iterable[Any]) -> str:
 
 
 def safe_names(paths: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
-    """The name of each observation, given by the keys that lead to it. Raises SpaceError where two would be one.
+    """The name of each observation, given by the keys that lead to it. Raises SpaceError where two would be
+    one.
 
     >>> safe_names([("keys",), ("image",)])
     {('keys',): 'keys_', ('image',): 'image'}
@@ -75,8 +77,8 @@ def safe_names(paths: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], str]:
         name = safe_name(path)
         if name in taken:
             raise SpaceError(
-                f"observation keys {_told(taken[name])} and {_told(path)}: expected names that differ, got {name!r} "
-                "for both; rename one of them (see envs.names)"
+                f"observation keys {_told(taken[name])} and {_told(path)}: expected names that differ, "
+                f"got {name!r} for both; rename one of them (see envs.names)"
             )
         names[path] = name
         taken[name] = path

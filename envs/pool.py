@@ -1,4 +1,4 @@
-"""The environments of a vector: where they live, with which seeds they were made, and what happens when one fails."""
+"""The environments of a vector: where they live, their seeds, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _NOTHING = Row({}, 0.0, False, False, False, 0, ())
 class Seat:
     """What a vector knows of one environment.
 
-    `build` is the seed it was made with, `line` the attempt at the run in which it last started anew, `count` how often
-    it has, `strikes` its failures without a finished episode in between. Not `made`: it must be made before it is used.
+    `build` is the seed it was made with, `line` the attempt at the run in which it last started anew,
+    `count` how often it has, `strikes` its failures without a finished episode in between. Not `made`: it
+    must be made before it is used.
     """
 
     build: int | None
@@ -38,7 +39,8 @@ class Seat:
 class Pool:
     """N environments, made at once. Requests and replies are those of `envs.host`.
 
-    `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those of all environments.
+    `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those of all
+    environments.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Pool:
         self.failures: list[Failure] = []
         self._strikes = strikes
         self._hosts: list[Host] = []
+        self._closed = False
         try:
             self._fill(sources, workers, step_timeout)
             self._host = {i: host for host in self._hosts for i in host.envs}
@@ -79,6 +82,7 @@ class Pool:
 
     def close(self) -> None:
         """Close all environments, within seconds."""
+        self._closed = True
         deadline = time.monotonic() + _CLOSING
         for host in self._hosts:
             host.hang_up()
@@ -89,11 +93,16 @@ class Pool:
 
     def ask(self, requests: dict[int, Request]) -> dict[int, Reply]:
         """The replies to requests, as they are."""
+        self._check_open()
         for host in self._hosts:
             own = {i: requests[i] for i in host.envs if i in requests}
             if own:
                 host.begin(own)
         return {i: self._host[i].finish(i) for i in requests}
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EnvError("expected an open vector, got one that was closed; make it anew")
 
     def neighbours(self, i: int) -> tuple[int, ...]:
         """The environments that share a process with environment i, itself too."""
@@ -102,9 +111,10 @@ class Pool:
     def collect(self, requests: Sequence[Request | None]) -> list[Row]:
         """One row an environment, for requests to reset or step; an empty one where there is no request.
 
-        Environments that fail are made anew, so that their rows are first ones. Raises EnvFailure when one has failed
-        too often, and what an environment that broke the contract raised.
+        Environments that fail are made anew, so that their rows are first ones. Raises EnvFailure when one
+        has failed too often, and what an environment that broke the contract raised.
         """
+        self._check_open()
         seats = self.seats
         for host in self._hosts:
             own = {i: request for i in host.envs if (request := requests[i]) is not None and seats[i].made}
@@ -139,7 +149,7 @@ class Pool:
         return None
 
     def _begin(self, i: int, request: Request) -> Row | None:
-        """Make an environment again and start an episode, with a seed that was not used before or the one asked for."""
+        """Make an environment again and start an episode, with a new seed or the one asked for."""
         given = request[1] if request[0] == "reset" else None
         seed = self.renew(i) if given is None else given
         reply = self.ask({i: ("make", seed)})[i]
@@ -164,7 +174,7 @@ class Pool:
             self._described(i, reply)
 
     def _described(self, i: int, reply: Reply) -> dict[str, Any]:
-        """The description in a reply to "make". Raises what hindered it, and SpaceError for spaces of another kind."""
+        """The description in a reply to "make". Raises what hindered it, and SpaceError for other spaces."""
         if reply.kind != "ok":
             self.refuse(i, reply, "make")
         found: dict[str, Any] = reply.value
@@ -190,8 +200,8 @@ class Pool:
         self.note(i, reply, call)
         if seat.strikes >= self._strikes:
             raise EnvFailure(
-                f"{call}: {reply.said}; its failure {seat.strikes} without a finished episode in between, which ends it; "
-                "the last traceback is in `trace`",
+                f"{call}: {reply.said}; its failure {seat.strikes} without a finished episode in between, "
+                "which ends it; the last traceback is in `trace`",
                 env=i,
                 trace=reply.trace,
             ) from reply.error

@@ -1,8 +1,9 @@
 """Environments in a process of their own: it may raise, hang or die, and costs no more than its own episodes.
 
-The process is a fresh interpreter (not a copy of this one), which imports `envs` and what the environments need, and
-talks over a socket in the plain form of `envs.wire`. What it writes to stderr is kept in a file that vanishes with the
-vector; its end is part of the error when the process dies, with Python's traceback after a crash or while it hangs.
+The process is a fresh interpreter (not a copy of this one), which imports `envs` and what the environments
+need, and talks over a socket in the plain form of `envs.wire`. What it writes to stderr is kept in a file
+that vanishes with the vector; its end is part of the error when the process dies, with Python's traceback
+after a crash or while it hangs.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ from envs.errors import EnvError
 from envs.host import Recipe, Reply, Request
 from envs.wire import WireError, decode, encode
 
-_START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from envs.worker import main; main(*json.loads(sys.argv[2]))"
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from envs.worker import main
+main(*json.loads(sys.argv[2]))
+"""
 _MAKING = 120.0  # seconds: making an environment imports simulators
 _TAIL = 8000  # bytes of stderr that are shown
 _MOST = 1 << 20  # bytes of stderr that are kept
@@ -143,15 +149,20 @@ class Process:
         os.set_inheritable(theirs.fileno(), True)
         main_thread = threading.current_thread() is threading.main_thread()
         told = json.dumps([theirs.fileno(), os.getpid(), main_thread])
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, json.dumps(sys.path), told],
-            stdin=subprocess.DEVNULL,
-            stderr=self._errors,
-            pass_fds=[theirs.fileno()],
-            env={**_QUIET, **os.environ},
-        )
-        theirs.close()
-        self._finalizer = weakref.finalize(self, _kill, self._process)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, json.dumps(sys.path), told],
+                stdin=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=[theirs.fileno()],
+                env={**_QUIET, **os.environ},
+            )
+        except OSError as error:
+            ours.close()
+            raise EnvError(f"workers: expected to start a process, got {error}; use fewer workers") from error
+        finally:
+            theirs.close()
+        self._finalizer = weakref.finalize(self, _kill, self._process, os.getpid())
         self._socket, self._buffer, self._lost = ours, bytearray(), None
         self._expected.clear()
         self._replies.clear()
@@ -165,7 +176,7 @@ class Process:
         self._errors.close()
 
     def _hangs(self) -> None:
-        """Note that no answer came; ask the process where it stands, which it can tell unless it is stopped."""
+        """Note that no answer came; let the process write where it stands, unless it is stopped."""
         self._lost = f"its process did not answer within {self._allowed:g} s (step_timeout)"
         self._process.send_signal(signal.SIGUSR1)
         time.sleep(0.2)
@@ -199,8 +210,10 @@ def _framed(value: Any) -> bytes:
     return len(body).to_bytes(8, "little") + body
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process at once, and wait a moment until the system has it."""
+def _kill(process: subprocess.Popen[bytes], parent: int) -> None:
+    """End a process at once, and wait a moment until the system has it; a fork of its parent leaves it alone."""
+    if os.getpid() != parent:
+        return
     process.kill()
     with suppress(subprocess.TimeoutExpired):
         process.wait(5.0)

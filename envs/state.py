@@ -1,9 +1,9 @@
 """Save the state of an environment in the middle of an episode, and go on from it with the same last bit.
 
-An environment, or a wrapper, offers its state through two methods (`Restorable`). Those of gymnasium and dm_control do
-not have them; they are known here: classic control, toy text, MuJoCo, and the wrappers that hold no state, or a
-counter. A chain of wrappers can be saved when each of its layers can; a wrapper that has the two methods speaks for
-all that it wraps.
+An environment, or a wrapper, offers its state through two methods (`Restorable`). Those of gymnasium and
+dm_control do not have them; they are known here: classic control, toy text, MuJoCo, and the wrappers that
+hold no state, or a counter. A chain of wrappers can be saved when each of its layers can; a wrapper that
+has the two methods speaks for all that it wraps.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from envs.physics import load_simulation, save_simulation
 _KNOWN = ("gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.", "gymnasium.envs.mujoco.")
 _STATELESS = (
     "ClipAction", "DiscretizeAction", "RescaleAction", "ClipReward", "DtypeObservation", "FilterObservation",
-    "FlattenObservation", "GrayscaleObservation", "ReshapeObservation", "RescaleObservation", "ResizeObservation",
-    "AddRenderObservation",
+    "FlattenObservation", "GrayscaleObservation", "ReshapeObservation", "RescaleObservation",
+    "ResizeObservation", "AddRenderObservation", "PassiveEnvChecker",
 )  # fmt: skip
 _COUNTERS: dict[str, tuple[str, ...]] = (
     {  # wrappers of gymnasium, and what they keep from one step to the next
         "TimeLimit": ("_elapsed_steps",),
         "OrderEnforcing": ("_has_reset",),
-        "PassiveEnvChecker": ("checked_reset", "checked_step", "checked_render"),
-        "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
+            "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
     }
     | dict.fromkeys(_STATELESS, ())
 )
@@ -38,10 +37,10 @@ _COUNTERS: dict[str, tuple[str, ...]] = (
 class Restorable(Protocol):
     """An environment, or a wrapper, whose state can be saved and loaded.
 
-    `save_state` returns all that a later step, or a reset without a seed, depends on: nested dicts and lists of numpy
-    arrays, numbers and text, none of which later steps change. After `load_state` of it, in another instance of the
-    same environment too, the same actions give the same observations, rewards and flags, bit for bit.
-    `check_env` tries it.
+    `save_state` returns all that a later step, or a reset without a seed, depends on: nested dicts and
+    lists of numpy arrays, numbers and text, none of which later steps change. After `load_state` of it, in
+    another instance of the same environment too, the same actions give the same observations, rewards and
+    flags, bit for bit. `check_env` tries it.
 
     >>> import envs
     >>> isinstance(envs.make("Pendulum-v1"), Restorable)
@@ -91,8 +90,8 @@ def _need(layer: Any) -> Ways:
     ways = _ways(layer)
     if ways is None:
         raise EnvError(
-            f"save_state: expected an environment whose state can be saved, got {type(layer).__name__}; give it the "
-            "methods save_state() and load_state(state) (see envs.Restorable)"
+            f"save_state: expected an environment whose state can be saved, got {type(layer).__name__}; "
+            "give it the methods save_state() and load_state(state) (see envs.Restorable)"
         )
     return ways
 
@@ -143,7 +142,7 @@ _OTHER = object()
 
 
 def plain(value: Any) -> Any:
-    """A copy of plain data: numbers, text, arrays of numbers, and lists, tuples and dicts of them; else `_OTHER`."""
+    """A copy of numbers, text, arrays, and lists, tuples and dicts of them; `_OTHER` of anything else."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (np.ndarray, np.generic)):

@@ -1,7 +1,7 @@
 """The process that holds environments for a vector elsewhere. Started by `envs.process`; loads no torch.
 
     from the parent   {"recipes": [[id, options], ...]}, once; then [serial, [[place, request], ...]]
-    to the parent     [serial, place, kind, value, said, trace, name], one for each request, as soon as it is done
+    to the parent     [serial, place, kind, value, said, trace, name], for each request, when it is done
 
 It ends when its parent does, also while an environment hangs.
 """
@@ -28,8 +28,8 @@ _EVERY = 0.5  # seconds between two looks at who the parent is
 def main(descriptor: int, parent: int, with_thread: bool) -> None:
     """Answer requests until the parent closes its end.
 
-    `with_thread`: the thread that started this process lives as long as the parent, so that the kernel may be asked to
-    end this process with it.
+    `with_thread`: the thread that started this process lives as long as the parent, so that the kernel may
+    be asked to end this process with it.
     """
     for name in (
         "SIGINT",

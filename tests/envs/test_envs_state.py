@@ -175,6 +175,22 @@ def test_own_environments_and_wrappers() -> None:
         other.load_state(envs.make("dm_control/pendulum-swingup").save_state())
 
 
+def test_wrappers_of_gymnasium_in_between() -> None:
+    def fresh() -> envs.Adapted:
+        env = gymnasium.make("Pendulum-v1", disable_env_checker=False, max_episode_steps=20)
+        return envs.adapt(gymnasium.wrappers.RescaleAction(gymnasium.wrappers.StickyAction(env, 0.5), -1.0, 1.0), seed=0)
+
+    env = fresh()
+    env.reset()
+    run(env, actions(env.action_space, 7, 0), False)
+    state, after = env.save_state(), actions(env.action_space, 60, 1)
+    straight = run(env, after, False)
+    other = fresh()
+    other.load_state(state)
+    assert same(straight, run(other, after, False))
+    assert not envs.adapt(gymnasium.wrappers.NormalizeObservation(fresh().env)).restorable
+
+
 def test_time_limits_are_told() -> None:
     assert DMControl("lqr", "lqr_2_1").time_limit is None
     assert DMControl("lqr", "lqr_2_1", time_limit=7).time_limit == 7

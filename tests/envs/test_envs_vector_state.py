@@ -177,6 +177,20 @@ def test_a_failure_after_loading_is_that_of_the_straight_run() -> None:
     )
 
 
+def test_a_model_that_was_drawn_when_it_was_made_anew_is_made_so_again() -> None:
+    straight, resumed = (envs.make_vector("dm_control/swimmer-swimmer6", 2, seed=0) for _ in range(2))
+    straight.reset()
+    rounds = actions(straight, 20, 0)
+    straight._pool._hosts[0]._holder._env.unwrapped._env.physics.data.qvel[:] = np.nan
+    assert straight.step(rounds[0])["is_first"].tolist() == [True, False]
+    for action in rounds[1:10]:
+        straight.step(action)
+    resumed.load_state(straight.state())
+    assert resumed.exact
+    for action in rounds[10:]:
+        assert same(straight.step(action), resumed.step(action))
+
+
 def test_a_save_or_load_that_fails_costs_the_episode_and_is_told() -> None:
     class NoSave(Saved):
         def save_state(self):

@@ -174,6 +174,47 @@ def test_a_process_lost_while_it_loads_or_saves() -> None:
         assert vector.step(np.zeros((3, 1)))["is_first"].tolist() == [False, False, True]
 
 
+def test_signals_to_the_group_are_for_the_parent() -> None:
+    with envs.make_vector(ID, 1, seed=0, workers=1, length=99) as vector:
+        vector.reset()
+        [pid] = pids(vector)
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, name)
+            assert not vector.step(np.zeros((1, 1)))["is_first"][0]
+        assert pids(vector) == [pid] and vector.pop_failures() == []
+
+
+def test_a_closed_vector_stays_closed() -> None:
+    for workers in (0, 1):
+        vector = envs.make_vector(ID, 1, workers=workers)
+        vector.reset()
+        vector.close()
+        for call in (vector.state, lambda: vector.step([[0.0]]), vector.reset):
+            with pytest.raises(envs.EnvError, match="closed; make it anew"):
+                call()
+
+
+def test_exit_in_an_environment_is_a_failure() -> None:
+    for workers in (0, 1):
+        with envs.make_vector(ID, 1, workers=workers, wrong="quit") as vector:
+            vector.reset()
+            assert vector.step([[-1.0]])["is_first"].all()
+            assert "SystemExit" in vector.pop_failures()[0].text
+
+
+def test_large_rows_and_states() -> None:
+    here = envs.make_vector("unruly_envs:Pictures", 3, seed=0)
+    with envs.make_vector("unruly_envs:Pictures", 3, seed=0, workers=2) as there:
+        assert same(here.reset(), there.reset())
+        for action in walk(3, 5):
+            assert same(here.step(action), there.step(action))
+        state = there.state()
+        assert state["envs"][0]["layers"][0]["state"]["film"].nbytes > 1 << 20
+        ahead = here.step(action)
+        there.load_state(state)
+        assert same(ahead, there.step(action))
+
+
 def test_what_cannot_be_sent_or_made_is_refused() -> None:
     with pytest.raises(
         envs.EnvError, match=r"workers: .*options that are plain data.*wrong: expected.*object"

@@ -45,6 +45,8 @@ class Unruly(gymnasium.Env):
             os._exit(3)
         if self.wrong == "crash":
             ctypes.string_at(0)
+        if self.wrong == "quit":
+            sys.exit("no licence")
         while self.wrong == "hang":
             time.sleep(9)
         while self.wrong == "spin":
@@ -58,6 +60,23 @@ class Unruly(gymnasium.Env):
             self.misbehave()
         self.t = state["t"]
         self.np_random.bit_generator.state = state["generator"]
+
+
+class Pictures(Unruly):
+    """Observes the newest picture of a film that grows, and is a large state."""
+
+    observation_space = spaces.Box(0, 255, (200, 200, 3), np.uint8)
+
+    def observe(self):
+        self.film = self.np_random.integers(0, 256, (20, 200, 200, 3)).astype(np.uint8)
+        return self.film[self.t]
+
+    def save_state(self):
+        return {**super().save_state(), "film": self.film}
+
+    def load_state(self, state):
+        super().load_state(state)
+        self.film = state["film"]
 
 
 class Loaded(Unruly):
