@@ -21,7 +21,7 @@ _KNOWN = ("gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.", "gymnas
 _STATELESS = (
     "ClipAction", "DiscretizeAction", "RescaleAction", "ClipReward", "DtypeObservation", "FilterObservation",
     "FlattenObservation", "GrayscaleObservation", "ReshapeObservation", "RescaleObservation",
-    "ResizeObservation", "AddRenderObservation", "PassiveEnvChecker",
+    "ResizeObservation", "AddRenderObservation",
 )  # fmt: skip
 _COUNTERS: dict[str, tuple[str, ...]] = (
     {  # wrappers of gymnasium, and what they keep from one step to the next
@@ -101,6 +101,8 @@ def _ways(layer: Any) -> Ways | None:
     if isinstance(layer, Restorable):
         return (layer.save_state, layer.load_state) if getattr(layer, "restorable", True) else None
     kind = type(layer)
+    if kind is gymnasium.wrappers.PassiveEnvChecker:
+        return dict, (lambda state: _end_checks(layer))
     if isinstance(layer, gymnasium.Wrapper):
         keys = _COUNTERS.get(kind.__name__) if kind.__module__.startswith("gymnasium.wrappers.") else None
         if keys is None:
@@ -109,6 +111,12 @@ def _ways(layer: Any) -> Ways | None:
     if kind.__module__.startswith(_KNOWN) and "vector" not in kind.__module__:
         return (lambda: _save_env(layer)), (lambda state: _load_env(layer, state))
     return None
+
+
+def _end_checks(layer: Any) -> None:
+    """What it looks at in the first calls of an environment is over in the middle of an episode."""
+    for key in ("checked_reset", "checked_step", "checked_data_reuse"):
+        setattr(layer, key, True)
 
 
 def _kept(layer: Any, keys: tuple[str, ...]) -> dict[str, Any]:

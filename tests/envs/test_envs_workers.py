@@ -189,9 +189,9 @@ def test_a_closed_vector_stays_closed() -> None:
         vector = envs.make_vector(ID, 1, workers=workers)
         vector.reset()
         vector.close()
-        for call in (vector.state, lambda: vector.step([[0.0]]), vector.reset):
+        for name, given in (("state", ()), ("step", ([[0.0]],)), ("reset", ())):
             with pytest.raises(envs.EnvError, match="closed; make it anew"):
-                call()
+                getattr(vector, name)(*given)
 
 
 def test_exit_in_an_environment_is_a_failure() -> None:
