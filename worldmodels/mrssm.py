@@ -31,6 +31,13 @@ from worldmodels.types import State
 
 
 @dataclass(frozen=True)
+class Held:
+    """A module that another one holds: its weights are not registered here."""
+
+    module: nn.Module
+
+
+@dataclass(frozen=True)
 class MRSSMConfig:
     """Sizes of an MRSSM.
 
@@ -92,10 +99,10 @@ class Experts(Normal):
         self.nets = nn.ModuleDict({
             k: relu_network([config.deter + config.hidden, config.hidden, 2 * config.stoch]) for k in shapes
         })
-        self.__dict__["prior"] = prior  # held by the model
+        self.prior = Held(prior)
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        first = self.__dict__["prior"](h=given["h"])
+        first = self.prior.module(h=given["h"])
         precision = first["scale"].square().reciprocal()
         weighted = first["loc"] * precision
         for k in self.keys:
