@@ -28,7 +28,7 @@ FAULTS = [
         "P2", "what is drawn is drawn once where two terms have one formula", BUILDER,
         old='step = self._step("noise", fn, tuple(refs), label=label)',
         new='step = self._shared("noise", fn, tuple(refs), label, None, None)',
-        tests=seen_by("own_draw", "lowering", "random_objectives"),
+        tests=seen_by("expectations", "own_draw"),
     ),
     Fault(
         "P3", "a mean over valid frames divides by all frames", RULES,
@@ -64,7 +64,7 @@ FAULTS = [
         "P7", "a stopped gradient passes", RULES,
         old="return x.detach()",
         new="return x",
-        tests=seen_by("lowering", "losses", "random_objectives"),
+        tests=seen_by("loss_arithmetic", "losses", "loss_laws"),
     ),
     Fault(
         "P8", "a masked frame takes the new value", RULES,
@@ -95,7 +95,7 @@ FAULTS = [
         "P13", "no gradient through a grouped one-hot draw", ONE_HOT,
         old="sample = sample + (probs - probs.detach())",
         new="sample = sample + (probs - probs)",
-        tests=seen_by("families", "family_details", "own_draw"),
+        tests=seen_by("family_details", "families"),
     ),
     Fault(
         "P14", "the uniform share is not normalised", ONE_HOT,
@@ -107,7 +107,7 @@ FAULTS = [
         "P15", "a product of signs keeps one", BUILDER,
         old="return self.point(operator.mul, self.constant(-value.value), rest)",
         new="return self.point(operator.mul, self.constant(value.value), rest)",
-        tests=seen_by("lowering", "loss_arithmetic", "random_objectives"),
+        tests=seen_by("loss_arithmetic", "lowering", "lowering_laws"),
     ),
     Fault(
         "P16", "the numbers of a generator that was given are drawn once more", "pixyz/plan/random.py",
