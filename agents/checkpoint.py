@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from agents.errors import CheckpointError
 FORMAT = 1
 FILES = ("tensors.safetensors", "state.json")
 NAME = re.compile(r"checkpoint-(\d+)(\.replaced)?")
+_NOTED: set[str] = set()  # folders that could not be synced
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def save_checkpoint(
         temporary.mkdir()
         for name, data in (contents | {"manifest.json": json.dumps(manifest).encode()}).items():
             _write(temporary / name, data)
-        _sync_folder(temporary)
+        sync_folder(temporary)
         _put(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -130,23 +131,42 @@ def _put(temporary: Path, final: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(final, aside)
     os.rename(temporary, final)
-    _sync_folder(final.parent)
+    sync_folder(final.parent)
 
 
 def _write(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
 
 
-def _sync_folder(path: Path) -> None:
-    if os.name == "posix":
+def sync_file(file: IO[bytes]) -> None:
+    """Wait until a file lies on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder lie on the disk; where that cannot be asked for, said once, nothing is done.
+
+    Network shares refuse it, and Windows cannot open a folder.
+    """
+    if os.name != "posix":
+        return
+    try:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        if not _NOTED:
+            warnings.warn(
+                f"{path}: names of files cannot be synced here ({error.strerror or error}); "
+                "after a power loss the newest checkpoint may be missing",
+                stacklevel=2,
+            )
+        _NOTED.add(str(path))
 
 
 def flatten_state(nested: Any) -> tuple[dict[str, Tensor], Any]:

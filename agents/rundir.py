@@ -22,6 +22,7 @@ from agents.config import parse_yaml, to_yaml
 from agents.errors import RunError
 
 PACKAGES = ("pixyz-worldmodels", "torch", "numpy", "gymnasium", "mujoco", "dm-control")
+INTERFACE = "interface.json"
 SOURCES = ("agents", "configs", "envs", "pixyz", "worldmodels")
 
 
@@ -65,6 +66,29 @@ def open_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(config, dict) or not isinstance(info, dict):
         raise RunError(f"{path} is damaged: expected keys and values in config.yaml and run.json")
     return config, info
+
+
+
+def write_interface(path: Path, interface: dict[str, Any]) -> None:
+    """Keep what a run's environment or log looks like, so that its agent or model can be loaded without it."""
+    (path / INTERFACE).write_text(json.dumps(interface), encoding="utf-8")
+
+
+def read_interface(path: Path) -> dict[str, Any]:
+    """What :func:`write_interface` kept.
+
+    Raises:
+        RunError: it is not there, or damaged.
+    """
+    try:
+        found = json.loads((path / INTERFACE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: expected a file {INTERFACE} in the run's folder, got none; go on with the run once") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / INTERFACE} is damaged: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise RunError(f"{path / INTERFACE} is damaged: expected keys and values")
+    return found
 
 
 def origin() -> dict[str, Any]:

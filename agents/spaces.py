@@ -48,13 +48,17 @@ class Interface:
 
     @staticmethod
     def of(envs: Any) -> Interface:
-        """From the spaces of a vector of environments."""
-        spaces = envs.single_observation_space.spaces
+        """From a vector of environments."""
+        return Interface.from_spaces(envs.single_observation_space, envs.single_action_space)
+
+    @staticmethod
+    def from_spaces(observation: Any, action: Any) -> Interface:
+        """From the spaces of the contract (:mod:`envs.spaces`): a Dict of Box, and a Box or a Discrete."""
+        spaces = observation.spaces
         shapes = {k: s.shape if len(s.shape) == 3 else (int(np.prod(s.shape)),) for k, s in spaces.items()}
         dtypes = {k: np.dtype(np.uint8 if s.dtype == np.uint8 else np.float32) for k, s in spaces.items()}
-        space = envs.single_action_space
-        discrete = hasattr(space, "n")
-        size = int(space.n) if discrete else int(np.prod(space.shape))
+        discrete = hasattr(action, "n")
+        size = int(action.n) if discrete else int(np.prod(action.shape))
         return Interface(shapes, dtypes, ActionSpec(size, discrete))
 
     def observation(self, rows: Mapping[str, NDArray[Any]]) -> Rows:
@@ -67,10 +71,14 @@ class Interface:
         return {k: torch.from_numpy(v).to(device) for k, v in found.items()}
 
     def to_env(self, action: NDArray[Any], envs: Any) -> NDArray[Any]:
-        """What an environment takes, from an agent's ``[N, A]``."""
+        """What a vector of environments takes, from an agent's ``[N, A]``."""
+        return self.native(action, envs.single_action_space)
+
+    def native(self, action: NDArray[Any], space: Any) -> NDArray[Any]:
+        """Actions ``[N, *shape]`` of a space of the contract, from an agent's ``[N, A]``."""
         if self.action.discrete:
-            return np.asarray(action.argmax(-1)) + int(getattr(envs.single_action_space, "start", 0))
-        return action.reshape(len(action), *envs.single_action_space.shape)
+            return np.asarray(action.argmax(-1)) + int(getattr(space, "start", 0))
+        return action.reshape(len(action), *space.shape)
 
     def random(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Random actions ``[N, A]``: uniform."""

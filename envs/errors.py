@@ -69,7 +69,7 @@ class ObservationError(EnvError):
     >>> import envs
     >>> guard = envs.ObservationGuard(gymnasium.spaces.Box(-1.0, 1.0, (2,)))
     >>> try:
-    ...     guard.one(numpy.array([0.0, numpy.nan], numpy.float32))
+    ...     guard.one(numpy.zeros(3, numpy.float32))
     ... except ObservationError as error:
     ...     print(type(error).__name__)
     ObservationError

@@ -25,6 +25,7 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -125,6 +126,7 @@ class MRSSM(StateSpaceModel):
         action_size: the size of an action.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = MRSSM({"x": 3, "y": 2}, 2, MRSSMConfig(deter=4, stoch=2, hidden=4))
     >>> batch = {"x": torch.zeros(5, 2, 3), "y": torch.full((5, 2, 2), float("nan")), "action": torch.zeros(5, 2, 2)}
@@ -136,7 +138,8 @@ class MRSSM(StateSpaceModel):
     acts = True
 
     def __init__(
-        self, shapes: Mapping[str, int], action_size: int, config: MRSSMConfig | None = None, fission: bool = True
+        self, shapes: Mapping[str, int], action_size: int, config: MRSSMConfig | None = None, fission: bool = True,
+        terms: Terms | None = None,
     ) -> None:
         super().__init__()
         config = c = config or MRSSMConfig()
@@ -158,13 +161,14 @@ class MRSSM(StateSpaceModel):
             keys=list(shapes), inference=inference, generation=self.dynamics * self.prior * emission, emission=emission,
             carry={"h": "h_prev", "s": "s_prev"}, init={"h_prev": 0, "s_prev": 0}, reset_var="is_first",
             flags=[f"{k}_given" for k in shapes], fission=fission,
+            shapes={**{k: [n] for k, n in shapes.items()}, "action": [action_size]}, terms=terms,
         )
-        terms = [
+        there = [
             Parameter(f"{k}_given") * LogProb(p.replace_var(**{k: f"{k}_clean"}))  # type: ignore[operator]
             for k, p in zip(shapes, self.emissions, strict=True)
         ]
-        seen: Loss = terms[0]
-        for term in terms[1:]:
+        seen: Loss = there[0]
+        for term in there[1:]:
             seen = seen + term
 
         def over_time(term: Loss, reduction: str | None) -> Loss:
@@ -172,7 +176,7 @@ class MRSSM(StateSpaceModel):
 
         kl, weight = KullbackLeibler(self.posterior, self.prior).named("kl"), LogProb(self.prior) - LogProb(self.posterior)
         self._express(
-            over_time(-seen + Parameter("beta", default=1.0) * kl, "frame"), over_time(-seen + kl, "sum"),
+            over_time(self._with_own(-seen + Parameter("beta", default=1.0) * kl), "frame"), over_time(-seen + kl, "sum"),
             over_time(seen + weight, "sum"), over_time(seen + weight, None),
         )
 

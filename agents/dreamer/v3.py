@@ -29,6 +29,7 @@ from agents.torch_agent import TorchAgent
 from pixyz.distributions import Distribution, Mean, Scan
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import Entropy
+from worldmodels.own_terms import Terms
 from worldmodels.rssm import RSSM, ScalarHead
 
 PATH = {"deter": "deter_all", "stoch": "stoch_all"}
@@ -43,6 +44,9 @@ class DreamerV3(TorchAgent):
         action: what an action is.
         config: sizes, weights and rates.
         fission: split the time loops; False is the reference in tests.
+        terms: own terms of the world model's objective, by name: losses over a step's variables, or a function of the model
+            that gives them; see :class:`worldmodels.StateSpaceModel`. They see the draws that all terms see, and are in the
+            log under their names.
 
     >>> from worldmodels import RSSMConfig
     >>> config = DreamerV3Config(RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8)
@@ -56,13 +60,13 @@ class DreamerV3(TorchAgent):
 
     def __init__(
         self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: DreamerV3Config | None = None,
-        fission: bool = True,
+        fission: bool = True, terms: Terms | None = None,
     ) -> None:
         super().__init__()
         self.config = c = config or DreamerV3Config()
         self.action = action
         size = c.model.features
-        self.model = RSSM(shapes, action.size, c.model, fission=fission)
+        self.model = RSSM(shapes, action.size, c.model, fission=fission, terms=terms)
         self.policy = build_policy(action, size, c.units, c.actor_layers, c.unimix)
         self.value = ScalarHead("ret", "v", size, c.units, c.critic_layers, c.bins)
         self.slow_value = copy.deepcopy(self.value).requires_grad_(False)
@@ -157,7 +161,8 @@ class DreamerV3(TorchAgent):
 
         With stored latents, the first step of the batch only gives the state that the rest starts from.
         """
-        x = {k: batch[k] for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal")}
+        own = self.model.own.reads
+        x = {k: batch[k] for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal", *own)}
         x["reward"] = batch["reward"].unsqueeze(-1)
         if self.config.stored_latents:
             start = {"deter_prev": batch["deter"][0], "stoch_prev": batch["stoch"][0], "action_prev": batch["action"][0]}
@@ -177,7 +182,7 @@ class DreamerV3(TorchAgent):
         with self._precision():
             loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
         try:
-            metrics = self.minimise(loss, self.optimizer, {k: found[k] for k in NAMES}, undo)
+            metrics = self.minimise(loss, self.optimizer, {k: found[k] for k in (*NAMES, *self.model.own.losses)}, undo)
         except NotFinite as error:
             raise NotFinite(f"{error}; not finite in the batch: {', '.join(bad_keys(batch)) or 'nothing'}") from None
         self.update_slow()

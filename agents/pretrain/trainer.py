@@ -22,7 +22,7 @@ from agents.pretrain.models import build
 from agents.pretrain.settings import PretrainSettings
 from agents.run import Offline, Run, Stop, train
 from agents.run.train import Watch
-from agents.rundir import count_start, create_run, lock, open_run
+from agents.rundir import count_start, create_run, lock, open_run, write_interface
 from pixyz.plan.random import random_states, restore_random_states
 from worldmodels.data import DataError, Episode, Episodes, Split, pad, split
 
@@ -60,7 +60,8 @@ class Pretrainer:
                             f"test episode has {longest}; choose seen and horizon below that, a larger test share, or "
                             "split=episode, which tests whole episodes")
         torch.manual_seed(s.seed)
-        self.model = build(s, data.shapes, data.action_size)
+        self._shapes = data.shapes, data.action_size
+        self.model = build(s, *self._shapes)
         self.model.fit_units(self.data.train)
         self.model.to(self.device)
         self.learner = LogLearner(self.model, s)
@@ -99,6 +100,8 @@ class Pretrainer:
         self._lock = lock(directory)
         self._lock.__enter__()
         count_start(directory)
+        shapes, action_size = self._shapes
+        write_interface(directory, {"shapes": {k: list(v) for k, v in shapes.items()}, "action_size": action_size})
         same = _Same(self.fingerprint, self.settings.data)
         parts: dict[str, Saves] = {"agent": self.learner, "windows": self.source, "data": same}
         self._run = Run(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from agents.agent import Actor, Nested
 from agents.spaces import FLAGS, Interface, Rows
+from envs import EnvError
 
 
 class Store(Protocol):
@@ -32,11 +34,16 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Moved:
-    """What a step did: environment steps, actions, finished episodes."""
+    """What a step did: environment steps, actions, finished episodes, environments that failed and began anew.
+
+    >>> Moved(frames=2, actions=1, episodes=[]).failures
+    []
+    """
 
     frames: int
     actions: int
     episodes: list[Any]
+    failures: list[Any] = field(default_factory=list)
 
 
 class Driver:
@@ -68,6 +75,7 @@ class Driver:
         self._rng = np.random.default_rng([seed, 1])
         self._rows: Rows | None = None
         self._memory = {} if actor is None else actor.initial(self.count)
+        self._restarted: tuple[int, ...] = ()
 
     def step(self, *, random: bool = False) -> Moved:
         """One action of each environment.
@@ -99,7 +107,8 @@ class Driver:
         self.store.add({**seen, "action": chosen, "reward": rows["reward"], **flags, **kept})
         self._rows, self._memory = following, memory
         self._cut(following["is_first"] & ~rows["is_last"])
-        return Moved(int(following["frames"].sum()), self.count, self.envs.pop_episodes())
+        failures = self.envs.pop_failures() if hasattr(self.envs, "pop_failures") else []
+        return Moved(int(following["frames"].sum()), self.count, self.envs.pop_episodes(), failures)
 
     def _told(self, memory: dict[str, torch.Tensor], action: np.ndarray) -> dict[str, torch.Tensor]:
         if self.actor is None:
@@ -113,16 +122,19 @@ class Driver:
     # ---------------------------------------------------------------- saving
 
     @property
-    def exact(self) -> bool:
-        """Whether the environments can be saved in the middle of an episode."""
-        return bool(getattr(self.envs, "exact", False))
+    def restarted(self) -> tuple[int, ...]:
+        """The environments that the last :meth:`load_state` could not put back, and that began a new episode."""
+        return self._restarted
 
     def state(self) -> Nested:
         """The environments, where they can say it, the actor's memory, the newest rows and random actions' generator."""
-        envs = self.envs.state() if hasattr(self.envs, "state") else None
+        begun, envs = self._rows is not None, None
+        if begun and hasattr(self.envs, "state"):
+            with suppress(EnvError):  # after an error of theirs nothing runs that could be saved
+                envs = self.envs.state()
         return {
             "envs": envs, "memory": self._memory, "rng": self._rng.bit_generator.state,
-            "begun": self._rows is not None, "last": None if self._rows is None else self._rows["is_last"],
+            "begun": begun, "last": None if self._rows is None else self._rows["is_last"],
         }
 
     def load_state(self, state: Nested, attempt: int = 1) -> None:
@@ -138,7 +150,9 @@ class Driver:
             return
         if state["envs"] is not None:
             self._rows = self.envs.load_state(state["envs"], attempt)
+            self._restarted = tuple(self.envs.restarted)
         else:
+            self._restarted = tuple(range(self.count))
             fresh = np.random.SeedSequence([self._seed, 7, attempt]).generate_state(1)[0]
             self._rows = self.envs.reset(seed=int(fresh))
         assert self._rows is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from agents.logger import Logger
 from agents.run.parts import Generators, Means, load_parts
 from agents.run.progress import Progress
 from agents.run.signals import Stop
+from envs import EnvFailure
 
 
 class Run:
@@ -76,6 +78,9 @@ class Run:
                 except KeyboardInterrupt:
                     self.whole = False
                     raise
+                except EnvFailure as error:
+                    self._keep(error.trace)
+                    raise
                 finally:
                     self.tick()
                     if self.whole:
@@ -124,6 +129,22 @@ class Run:
         if self.log is not None:
             self.log.load_state(found.state["log"])
         self.saved = self.at
+
+    def failed(self, failure: Any) -> None:
+        """An environment failed and was made anew: its traceback is kept in ``failures.txt`` of the run's folder."""
+        text = f"environment {failure.env} failed at step {self.at} and was made anew; its episode is cut short"
+        if file := self._keep(failure.text):
+            text += f"; the traceback is in {file}"
+        self.write({"env": failure.env, "attempt": failure.attempt}, "failure")
+        warnings.warn(text, stacklevel=2)
+
+    def _keep(self, text: str) -> Path | None:
+        if self.directory is None:
+            return None
+        path = self.directory / "failures.txt"
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"step {self.at}\n{text}\n\n")
+        return path
 
     def write(self, numbers: Mapping[str, float], kind: str) -> None:
         """A line of the log."""

@@ -81,6 +81,8 @@ def _act(run: Run, driver: Driver, schedule: Any) -> None:
     for episode in moved.episodes:
         run.progress.returns.append((run.progress.steps, float(episode.ret)))
         run.write({"return": float(episode.ret), "length": episode.length}, "episode")
+    for failure in moved.failures:
+        run.failed(failure)
 
 
 def _update(run: Run, learner: Learner, log_every: int, show: Watch) -> None:

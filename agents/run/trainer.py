@@ -20,11 +20,12 @@ from agents.run.run import Run
 from agents.run.schedule import Online
 from agents.run.signals import Stop
 from agents.run.train import Watch, train
-from agents.rundir import count_start, create_run, lock, open_run
+from agents.rundir import count_start, create_run, lock, open_run, write_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.tracking import tracker
-from envs import make_vector
+from envs import make, make_vector
+from envs.plain import space_to_plain
 
 
 class Trainer:
@@ -60,6 +61,7 @@ class Trainer:
             if isinstance(self.agent, torch.nn.Module):
                 self.agent.to(s.device)
             self._check_sizes()
+            self._declared = _declared(s)
         except BaseException:
             self.envs.close()
             raise
@@ -107,9 +109,10 @@ class Trainer:
         self.run.load(driver={"attempt": attempt})
         if self.run.progress.steps > self.settings.steps:
             raise UsageError(f"{directory} has made {self.run.progress.steps} steps already; give steps above that")
-        if restarted := getattr(self.envs, "restarted", range(self.envs.num_envs)):
+        assert self._parts is not None
+        if restarted := self._parts[1].restarted:
             warnings.warn(
-                f"{len(list(restarted))} of {self.envs.num_envs} environments cannot be put back into the middle of an episode: "
+                f"{len(restarted)} of {self.envs.num_envs} environments cannot be put back into the middle of an episode: "
                 "they begin a new one, and the run is no longer exactly the one without the stop", stacklevel=2,
             )
         return self
@@ -119,6 +122,7 @@ class Trainer:
         self._lock = lock(directory)
         self._lock.__enter__()
         attempt = count_start(directory)
+        write_interface(directory, self._declared)
         stored = self.agent.stored
         replay = ReplayBuffer(
             self.interface.spec(stored), s.capacity, s.env.num_envs, directory=directory / "replay", seed=s.seed,
@@ -180,3 +184,14 @@ class Trainer:
                 self.agent, driver, replay, self.schedule, run=run, evaluate=evaluate, watch=self.watch, log_every=s.log_every,
             )
         return run
+
+
+def _declared(settings: RunSettings) -> dict[str, Any]:
+    """What the environment declares, by itself: units that a loaded policy takes and gives."""
+    e = settings.env
+    env = make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options)
+    try:
+        inner = env.env
+        return {"observation": space_to_plain(inner.observation_space), "action": space_to_plain(inner.action_space)}
+    finally:
+        env.close()

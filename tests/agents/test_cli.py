@@ -69,7 +69,8 @@ def test_interrupted_and_resumed(run, capsys, monkeypatch):
     assert "has made 600 steps already" in capsys.readouterr().err
 
 
-def test_a_bad_observation_stops_with_one_line_and_a_checkpoint(run, capsys, monkeypatch):
+@pytest.mark.parametrize("bad", [1, 1000])
+def test_a_bad_observation_costs_an_episode_and_many_end_the_run(bad, run, capsys, monkeypatch):
     from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
     step = PendulumEnv.step
@@ -78,12 +79,15 @@ def test_a_bad_observation_stops_with_one_line_and_a_checkpoint(run, capsys, mon
     def broken(self, action):
         calls.append(1)
         obs, *rest = step(self, action)
-        return (obs * np.nan if len(calls) == 700 else obs, *rest)
+        return (obs * np.nan if 700 <= len(calls) < 700 + bad else obs, *rest)
 
     monkeypatch.setattr(PendulumEnv, "step", broken)
-    assert main(["train", *TINY, "--run", str(run)]) == 2
-    last = capsys.readouterr().err.strip().split("\n")[-1]
-    assert last.startswith("pixyz: ") and "nan" in last.lower()
+    with pytest.warns(UserWarning, match="failed at step .* and was made anew"):
+        assert main(["train", *TINY, "--run", str(run)]) == (0 if bad == 1 else 2)
+    if bad > 1:
+        last = capsys.readouterr().err.strip().split("\n")[-1]
+        assert last.startswith("pixyz: ") and "nan" in last.lower()
+    assert "Traceback" in (run / "failures.txt").read_text()
     assert list((run / "checkpoints").glob("checkpoint-*"))
 
 

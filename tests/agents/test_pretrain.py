@@ -164,7 +164,7 @@ def test_bad_data_is_refused_before_a_folder_is_made(tmp_path, capsys):
 def test_a_replay_is_a_data_set(tmp_path):
     flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), bool))
     spec = {"x": ((2,), "f4"), "action": ((1,), "f4"), "reward": ((), "f4"), **flags, "deter": ((3,), "f4")}
-    with ReplayBuffer(spec, 40, 2, directory=tmp_path / "replay") as buffer:
+    with ReplayBuffer(spec, 40, 2, directory=tmp_path / "replay", stored=["deter"]) as buffer:
         for t in range(33):  # rings of 20 rows: episodes of 10 rows, the first row of the oldest is gone
             row = {k: np.zeros((2, *s), d) for k, (s, d) in spec.items()}
             row["x"][:] = t

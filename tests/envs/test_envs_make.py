@@ -164,6 +164,46 @@ def test_an_unknown_id_names_the_nearest(env_id: str, nearest: str) -> None:
     assert repr(env_id) in str(caught.value) and nearest in str(caught.value)
 
 
+OWN = """
+import gymnasium, numpy as np
+from gymnasium import spaces
+
+class Point(gymnasium.Env):
+    observation_space = spaces.Box(-9, 9, (1,))
+    action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    def __init__(self, start=0.0):
+        self.start = start
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.array([self.start], np.float32), {}
+
+    def step(self, action):
+        return np.array([self.start], np.float32), 0.0, False, False, {}
+
+gymnasium.register("Point-v0", entry_point=Point, max_episode_steps=7)
+"""
+
+
+def test_an_environment_of_one_s_own(tmp_path, monkeypatch) -> None:
+    (tmp_path / "my_points.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    by_id, by_class = envs.make("my_points:Point-v0", start=2.0), envs.make("my_points:Point", start=3.0, time_limit=5)
+    assert by_id.reset()[0]["observation"] == 2.0 and by_class.reset()[0]["observation"] == 3.0
+    assert (by_id.time_limit, by_class.time_limit, envs.make("my_points:Point").time_limit) == (7, 5, None)
+    for wrong in ("my_points:Pont-v0", "my_points:Pont", "my_points:np", "my_points:"):
+        with pytest.raises(envs.UnknownEnv, match="importing my_points registers, or a class in it"):
+            envs.make(wrong)
+    with pytest.raises(envs.UnknownEnv, match=r"my_other.*start in the folder where it lies"):
+        envs.make("my_other:Point")
+    with pytest.raises(envs.UnknownEnv, match="module:Id.*module:Class.*current folder"):
+        envs.make("Poindexter/Point-v0")
+    for env_id in ("my_points:Point", "my_points:Point-v0", "Pendulum-v1", "dm_control/cartpole-swingup"):
+        with pytest.raises(envs.EnvError, match=r"expected options that it takes, got .'strat': 1."):
+            envs.make(env_id, strat=1)
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "2"])
 def test_bad_options(value: object) -> None:
     with pytest.raises(envs.EnvError, match=r"action_repeat.*at least 1"):
