@@ -16,9 +16,9 @@ def seen_by(*names: str) -> tuple[str, ...]:
 
 FAULTS = [
     Fault(
-        "E1", "a truncated episode is terminal", VECTOR,
-        old="terminated or truncated, terminated, self",
-        new="terminated or truncated, terminated or truncated, self",
+        "E1", "a truncated episode is terminal", "envs/host.py",
+        old="terminated or truncated, terminated, env",
+        new="terminated or truncated, terminated or truncated, env",
         tests=seen_by("envs_vector"),
     ),
     Fault(
@@ -65,8 +65,8 @@ FAULTS = [
     ),
     Fault(
         "E9", "an ended environment steps on and is not reset", VECTOR,
-        old="self._reset(i, None) if ended[i] else self._step(i, actions[i])",
-        new="self._step(i, actions[i])",
+        old='("reset", None) if over else ("step", own)',
+        new='("step", own)',
         tests=seen_by("envs_vector"),
     ),
 ]
