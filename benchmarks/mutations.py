@@ -1,15 +1,15 @@
 """Small faults, put in one at a time: does a test see each of them?
 
-The tree is copied to a temporary folder.  For each fault one text of one file is replaced, the test files that should see
-it run until the first failure, and the file is put back.  A line a fault goes to ``benchmarks/results/mutations.jsonl``.
+The tree is copied to a temporary folder.  For each fault one text of one file is replaced, the tests that should
+see it run until the first failure, and the file is put back.  A line a fault goes to
+``benchmarks/results/mutations.jsonl``.
 
-    python benchmarks/mutations.py                      all faults, after the tests ran once without any (20 CPU minutes)
+    python benchmarks/mutations.py                      all, after the tests ran once without any fault
     python benchmarks/mutations.py --names A1 W2        some of them
     python benchmarks/mutations.py --folders agents     those of one folder
-    python benchmarks/mutations.py --check              only look whether every text is still in its file, once
-    python benchmarks/mutations.py --pending            what waits for a place in the code
+    python benchmarks/mutations.py --check              whether every text is still in its file, once
 
-A fault whose text is not in its file (any more) is *stale*: give it the new text.  The lists are ``mutations_*.py``.
+A fault whose text is not in its file any more is *stale*: give it the new text.  The lists are ``mutations_*.py``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 FOLDERS = ("agents", "worldmodels", "pixyz", "envs")
-COPIED = (*FOLDERS, "benchmarks", "configs", "docs", "tests", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
+OTHERS = ("benchmarks", "configs", "docs", "tests", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
 
 
 @dataclass(frozen=True)
@@ -43,40 +43,30 @@ class Fault:
     Args:
         name: a letter and a number.
         what: goes wrong, in words.
-        file: where; the first that exists of several.
+        file: where.
         old, new: a text that is there once, and what it becomes.
         tests: files or folders of tests, one of which must fail.
-        pending: there is no place for it in the code now; ``what`` says what to break.
     """
 
     name: str
     what: str
-    file: str | tuple[str, ...] = ()
-    old: str = ""
-    new: str = ""
-    tests: tuple[str, ...] = ()
-    pending: bool = False
-
-    def path(self, root: Path) -> Path | None:
-        """The file, if one is there."""
-        names = (self.file,) if isinstance(self.file, str) else self.file
-        return next((root / name for name in names if (root / name).is_file()), None)
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
 
     def stale(self, root: Path) -> str:
         """Why it cannot be put in; empty if it can."""
-        path = self.path(root)
-        if path is None:
-            return f"no file {self.file}"
-        found = path.read_text(encoding="utf-8").count(self.old)
-        missing = [t for t in self.tests if not (root / t).exists()]
-        if found != 1:
-            return f"its text is {found} times in {path.relative_to(root)}"
-        return f"no tests {missing}" if missing else ""
+        missing = [name for name in (self.file, *self.tests) if not (root / name).exists()]
+        if missing:
+            return f"not there: {missing}"
+        found = (root / self.file).read_text(encoding="utf-8").count(self.old)
+        return "" if found == 1 else f"its text is {found} times in {self.file}"
 
 
-def faults() -> list[Fault]:
-    """All of them."""
-    return [fault for folder in FOLDERS for fault in import_module(f"mutations_{folder}").FAULTS]
+def faults(folders: Iterable[str]) -> list[Fault]:
+    """Those of some folders."""
+    return [fault for folder in folders for fault in import_module(f"mutations_{folder}").FAULTS]
 
 
 @contextmanager
@@ -84,7 +74,7 @@ def copied(root: Path) -> Iterator[Path]:
     """A copy of the tree."""
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         ignored = shutil.ignore_patterns("__pycache__", "results", ".*")
-        for name in COPIED:
+        for name in (*FOLDERS, *OTHERS):
             source = root / name
             if source.is_dir():
                 shutil.copytree(source, Path(folder) / name, ignore=ignored)
@@ -96,8 +86,7 @@ def copied(root: Path) -> Iterator[Path]:
 @contextmanager
 def broken(fault: Fault, root: Path) -> Iterator[None]:
     """The tree with the fault in it."""
-    path = fault.path(root)
-    assert path is not None
+    path = root / fault.file
     sound = path.read_text(encoding="utf-8")
     path.write_text(sound.replace(fault.old, fault.new), encoding="utf-8")
     try:
@@ -113,12 +102,15 @@ def run_tests(root: Path, tests: Iterable[str], most_seconds: float) -> dict[str
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "--tb=no", *tests]
     began = time.monotonic()
     try:
-        done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=most_seconds)
+        done = subprocess.run(
+            command, cwd=root, env=env, capture_output=True, text=True, timeout=most_seconds
+        )
         code, output = done.returncode, done.stdout
     except subprocess.TimeoutExpired:
         code, output = -1, ""
     by = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
-    outcome = {0: "survived", 1: "caught", -1: "caught"}.get(code, "broken")  # broken: a file could not be read at all
+    # broken: a file of tests could not be read at all
+    outcome = {0: "survived", 1: "caught", -1: "caught"}.get(code, "broken")
     found = {"outcome": outcome, "by": by.group(1) if by else "", "seconds": round(time.monotonic() - began, 1)}
     return {**found, "output": output[-2000:] if outcome == "broken" else ""}
 
@@ -151,34 +143,31 @@ def run(chosen: list[Fault], results: Path, most_seconds: float, sound_first: bo
             line = {"fault": fault.name, "what": fault.what, **found, "tests": fault.tests, **origin}
             file.write(json.dumps({k: v for k, v in line.items() if v != ""}) + "\n")
             file.flush()
-            print(f"{fault.name:5} {found['outcome']:9} {found['seconds']:6.1f} s  {fault.what}  {found['by']}", flush=True)
+            told = f"{fault.name:5} {found['outcome']:9} {found['seconds']:6.1f} s"
+            print(f"{told}  {fault.what}  {found['by']}", flush=True)
     return [name for name, outcome in seen.items() if outcome != "caught"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--names", nargs="+", metavar="FAULT", help="only these")
     parser.add_argument("--folders", nargs="+", choices=FOLDERS, default=FOLDERS, help="only faults of these")
     parser.add_argument("--check", action="store_true", help="run no tests")
-    parser.add_argument("--pending", action="store_true", help="print what waits for a place, and stop")
     parser.add_argument("--trust", action="store_true", help="do not run the tests without a fault first")
-    parser.add_argument("--seconds", type=float, default=600, help="at most, for a fault (one that hangs is caught)")
+    parser.add_argument("--seconds", type=float, default=600, help="at most, a fault; one that hangs is caught")
     parser.add_argument("--results", type=Path, default=HERE / "results" / "mutations.jsonl", metavar="FILE")
     given = parser.parse_args()
-    listed = [f for folder in given.folders for f in import_module(f"mutations_{folder}").FAULTS]
+    listed = faults(given.folders)
     unknown = set(given.names or ()) - {f.name for f in listed}
     if unknown:
         parser.error(f"no such faults: {sorted(unknown)}")
-    listed = [f for f in listed if not given.names or f.name in given.names]
-    waiting, chosen = [f for f in listed if f.pending], [f for f in listed if not f.pending]
-    if given.pending:
-        print("\n".join(f"{f.name:5} {f.what}" for f in waiting))
-        return
+    chosen = [f for f in listed if not given.names or f.name in given.names]
     if given.check:
         stale = [f"{f.name:5} {why}" for f in chosen if (why := f.stale(ROOT))]
         raise SystemExit("\n".join(stale) or None)
     left = run(chosen, given.results, given.seconds, not given.trust)
-    print(f"{len(chosen) - len(left)} of {len(chosen)} caught, not: {left}; {len(waiting)} wait for a place in the code")
+    print(f"{len(chosen) - len(left)} of {len(chosen)} caught; not: {left}")
     raise SystemExit(bool(left))
 
 

@@ -4,28 +4,69 @@ from __future__ import annotations
 
 from mutations import Fault
 
-VECTOR, GUARD, ADAPTED = "envs/vector.py", "envs/guard.py", "envs/adapted.py"
-TABLE, CHECK, MAKE = (f"tests/envs/test_envs_{name}.py" for name in ("vector", "check", "make"))
+VECTOR = "envs/vector.py"
+GUARD = "envs/guard.py"
+ADAPTED = "envs/adapted.py"
+
+
+def seen_by(*names: str) -> tuple[str, ...]:
+    """Files of tests in ``tests/envs``."""
+    return tuple(f"tests/envs/test_{name}.py" for name in names)
+
 
 FAULTS = [
     Fault(
-        "E1", "a truncated episode is terminal", VECTOR,
-        "terminated or truncated, terminated, info", "terminated or truncated, terminated or truncated, info", (TABLE,),
+        "E1", "a truncated episode is terminal", "envs/host.py",
+        old="terminated or truncated, terminated, env",
+        new="terminated or truncated, terminated or truncated, env",
+        tests=seen_by("envs_vector"),
     ),
-    Fault("E2", "all environments have one seed", VECTOR, "SeedSequence([seed, i])", "SeedSequence([seed, 0])", (TABLE,)),
-    Fault("E3", "rewards of repeated actions are not added", ADAPTED, "total += check_reward", "total = check_reward", (MAKE, TABLE)),
+    Fault(
+        "E2", "all environments have one seed", "envs/rows.py",
+        old="SeedSequence([seed, i])",
+        new="SeedSequence([seed, 0])",
+        tests=seen_by("envs_vector"),
+    ),
+    Fault(
+        "E3", "rewards of repeated actions are not added", ADAPTED,
+        old="total += check_reward",
+        new="total = check_reward",
+        tests=seen_by("envs_make", "envs_vector"),
+    ),
     Fault(
         "E4", "an action is repeated after the end of its episode", ADAPTED,
-        "if terminated or truncated:\n                break", "if terminated and truncated:\n                break", (MAKE, TABLE),
+        old=(
+            "if terminated or truncated:\n"
+            "                break"
+        ),
+        new=(
+            "if terminated and truncated:\n"
+            "                break"
+        ),
+        tests=seen_by("envs_make", "envs_vector"),
     ),
     Fault(
         "E6", "actions are scaled by the whole width of their bounds", GUARD,
-        "(target.high.astype(np.float64) - target.low) / 2", "target.high.astype(np.float64) - target.low", (CHECK, MAKE, TABLE),
+        old="(target.high.astype(np.float64) - target.low) / 2",
+        new="target.high.astype(np.float64) - target.low",
+        tests=seen_by("envs_check", "envs_make", "envs_vector"),
     ),
-    Fault("E7", "observations that are not finite pass", GUARD, 'if entry.dtype.kind == "f" and not', "if False and not", (CHECK, MAKE, TABLE)),
-    Fault("E8", "the last discrete action is refused", GUARD, "int(target.start) + int(target.n)", "int(target.start) + int(target.n) - 1", (CHECK, MAKE, TABLE)),
+    Fault(
+        "E7", "observations that are not finite pass", GUARD,
+        old="if not fine.all():",
+        new="if False:",
+        tests=seen_by("envs_check", "envs_make", "envs_vector"),
+    ),
+    Fault(
+        "E8", "the last discrete action is refused", GUARD,
+        old="int(self.space.start) + int(self.space.n)",
+        new="int(self.space.start) + int(self.space.n) - 1",
+        tests=seen_by("envs_check", "envs_make", "envs_vector"),
+    ),
     Fault(
         "E9", "an ended environment steps on and is not reset", VECTOR,
-        "self._reset(i, None) if ended[i] else self._step(i, actions[i])", "self._step(i, actions[i])", (TABLE,),
+        old='("reset", None) if over else ("step", own)',
+        new='("step", own)',
+        tests=seen_by("envs_vector"),
     ),
 ]
