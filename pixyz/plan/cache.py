@@ -24,6 +24,7 @@ from pixyz.types import PixyzError
 def watched(plan: Plan, values: Mapping[str, Any], layout: Layout) -> Iterator[None]:
     """Run a plan with checks; it ends as soon as a density sees a value with more dimensions than ``layout`` knows of."""
     plan.trust(False)
+    plan.looks = False
     for density in plan.open_densities():
         if density.variable in values:
             density.given = values[density.variable].ndim - layout.get(density.variable, 0)
@@ -32,6 +33,7 @@ def watched(plan: Plan, values: Mapping[str, Any], layout: Layout) -> Iterator[N
     finally:
         for density in plan.open_densities():
             density.given = None
+        plan.looks = True
         plan.trust(plan.proven)
 
 

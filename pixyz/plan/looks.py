@@ -1,0 +1,241 @@
+"""What a plan looks at when it runs on inputs of shapes that it has not seen: nothing broadcasts by accident.
+
+A step may have *looks* (:meth:`pixyz.plan.builder.Builder.look`): functions of values that are there when it runs.  They stand in
+a second text of the plan, which runs in the place of the first where the inputs have other numbers of dimensions, or a size of 1
+in other places, than those it ran on before; so later runs pay nothing.  Under :func:`pixyz.debug` they run each time.
+
+A value comes as a pair: the tensor, and how many leading dimensions (time, particles) it has.  What is behind them is the batch
+dimension and the features: ``x [T, B, D]`` with one leading dimension has the tail ``(B, D)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixyz.types import PixyzError, ShapeError
+
+Seen = tuple[Any, int]
+"""A value and how many leading dimensions it has."""
+Tail = tuple[int, ...]
+
+
+def tail(seen: Seen) -> Tail:
+    """The batch dimension and the features of a value; nothing for a number."""
+    value, lead = seen
+    return tuple(value.shape[lead:]) if isinstance(value, Tensor) else ()
+
+
+def fits(tails: Sequence[Tail]) -> bool:
+    """Whether values may be combined element by element: one of them has the features of the result.
+
+    Those with fewer dimensions than others have no batch dimension of their own, and stand for features.
+
+    >>> fits([(4, 3), (4, 1), (3,)]), fits([(4,), (4, 1)])
+    (True, False)
+    """
+    rank = max(map(len, tails), default=0)
+    wide = [t[1:] for t in tails if len(t) == rank]
+    features = [max(sizes, key=lambda n: n != 1) for sizes in zip(*wide, strict=True)]
+    if wide and list(features) not in [list(t) for t in wide]:
+        return False
+    narrow = [t for t in tails if len(t) < rank]
+    return all(n in (1, m) for t in narrow for n, m in zip(reversed(t), reversed(features), strict=False))
+
+
+def listed(names: Sequence[str], tails: Sequence[Tail]) -> str:
+    return ", ".join(f"{n} {list(t)}" for n, t in zip(names, tails, strict=True))
+
+
+def true(flag: Tensor) -> bool:
+    """A flag of one element; False where it cannot be known (tensors without values, under a transformation of functions)."""
+    try:
+        return bool(flag)
+    except Exception:
+        return False
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where values must lie: between two bounds, with a total along the last dimension, or whole numbers.
+
+    Args:
+        low, high: the bounds, both included.
+        total: of the last dimension, or of ``group`` values of it at a time.
+        whole: whole numbers only.
+        nonzero: not all of the last dimension are 0.
+        advice: what to do about values outside.
+    """
+
+    low: float = -float("inf")
+    high: float = float("inf")
+    total: float | None = None
+    group: int | None = None
+    whole: bool = False
+    nonzero: bool = False
+    advice: str = ""
+
+    def misfit(self, x: Tensor) -> str:
+        """What is wrong with ``x``, rounding aside; an empty string if nothing is. NaN is not looked at."""
+        x = x.detach()
+        slack = torch.finfo(x.dtype).eps ** 0.5 if x.is_floating_point() else 0.0
+        outside = (x < self.low - (slack if self.low else 0.0)) | (x > self.high + slack)
+        if true(outside.any()):
+            where = f"lie between {self.low:g} and {self.high:g}" if self.high < float("inf") else f"be at least {self.low:g}"
+            return f"must {where}, got {_first(x, outside)} outside{self._say()}"
+        if self.whole and true((broken := (x - x.round()).abs() > slack).any()):
+            return f"must be whole numbers, got {_first(x, broken)} that are none{self._say()}"
+        if self.nonzero and x.ndim and true((x == 0).all(-1).any()):
+            return f"must not be 0 for all classes{self._say()}"
+        if self.total is not None and x.ndim:
+            sums = (x if self.group is None else x.unflatten(-1, (-1, self.group))).sum(-1)
+            if true((wrong := (sums - self.total).abs() > 10 * slack).any()):
+                return f"must sum to {self.total:g} along the last dimension, got {_first(sums, wrong)} that are not{self._say()}"
+        return ""
+
+    def _say(self) -> str:
+        return f"; {self.advice}" if self.advice else ""
+
+
+POSITIVE = Domain(0.0, advice="a network may return softplus(x) or exp(x)")
+BITS = Domain(0.0, 1.0, advice="give 'logits' where the network has no sigmoid")
+WEIGHTS = Domain(0.0, nonzero=True, advice="give 'logits' where the network has no softmax")
+CONSTRAINTS: dict[str, Domain] = {
+    **dict.fromkeys(("scale", "rate", "df", "concentration", "concentration0", "concentration1", "alpha", "cov_diag"), POSITIVE),
+    "probs": BITS, "total_count": Domain(0.0),
+}
+"""Where parameters must lie, by their names.  0 is let through, as what rounds to it is."""
+
+
+def _first(x: Tensor, where: Tensor) -> str:
+    found = x[where].flatten()
+    return f"{found[0].item():g} and {found.numel() - 1} more"
+
+
+@dataclass(frozen=True)
+class Together:
+    """The arguments of a formula that works element by element.
+
+    Args:
+        what: what they are, for the message.
+        names: theirs.
+        strict: each has a batch dimension of its own (or is one number).
+    """
+
+    what: str
+    names: tuple[str, ...]
+    strict: bool = False
+    __name__ = "look_together"
+
+    def __call__(self, *seen: Seen) -> None:
+        tails = [tail(s) for s in seen]
+        rank = max(map(len, tails), default=0)
+        if not fits(tails) or (self.strict and any(len(t) < rank and set(t) - {1} for t in tails)):
+            raise ShapeError(
+                f"{self.what}: {listed(self.names, tails)} (batch, then features) would broadcast against each other; give them "
+                "the same number of dimensions, as by x.unsqueeze(-1) or x.squeeze(-1)"
+            )
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a distribution: they belong together, and lie where they must.
+
+    Args:
+        of: the distribution.
+        family: its family.
+        names: of the parameters.
+        domains: where they must lie, in the order of ``names``; None for anywhere.
+        matrices: those with a further dimension.
+    """
+
+    of: str
+    family: str
+    names: tuple[str, ...]
+    domains: tuple[Domain | None, ...]
+    matrices: tuple[bool, ...]
+    __name__ = "look_parameters"
+
+    def __call__(self, *seen: Seen) -> None:
+        there = [(n, s, m) for n, s, m in zip(self.names, seen, self.matrices, strict=True) if s[0] is not None]
+        tails = [tail(s)[:-1] if m else tail(s) for _, s, m in there]
+        if not fits(tails):
+            raise ShapeError(
+                f"{self.of}: the parameters {listed([n for n, _, _ in there], tails)} (batch, then features) would broadcast "
+                "against each other; give them the same number of dimensions"
+            )
+        for name, (value, _), domain in zip(self.names, seen, self.domains, strict=True):
+            if domain is not None and isinstance(value, Tensor) and (wrong := domain.misfit(value)):
+                raise PixyzError(f"{self.of}: {name!r} of {self.family} {wrong}")
+        found = {n: s[0] for n, s in zip(self.names, seen, strict=True) if isinstance(s[0], Tensor)}
+        if {"low", "high"} <= found.keys() and true((found["low"] > found["high"]).any()):
+            raise PixyzError(f"{self.of}: 'low' of {self.family} must be below 'high'; exchange them")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A value under a density: it has the features of the parameters, and lies in the support.
+
+    Args:
+        variable: of the value.
+        of: the distribution.
+        names: of the parameters.
+        matrices: those with a further dimension.
+        own_width: the last dimension of a value is 1, that of parameters is not compared.
+        grid: features are neither summed nor scored together, and may broadcast where dimensions are as many.
+        domain: where the value must lie; None where the formula says so itself.
+    """
+
+    variable: str
+    of: str
+    names: tuple[str, ...]
+    matrices: tuple[bool, ...]
+    own_width: bool = False
+    grid: bool = False
+    domain: Domain | None = None
+    __name__ = "look_scored"
+
+    def __call__(self, x: Seen, *seen: Seen) -> None:
+        there = [(n, s, m) for n, s, m in zip(self.names, seen, self.matrices, strict=True) if s[0] is not None]
+        tails = [tail(s)[:-1] if m else tail(s) for _, s, m in there]
+        if not isinstance(x[0], Tensor):
+            return
+        own = tail(x)
+        if any(not self._under(own, t) for t in tails):
+            raise ShapeError(
+                f"{self.variable!r} has the shape {list(own)} (batch, then features), but the parameters of {self.of} are "
+                f"{listed([n for n, _, _ in there], tails)}; give {self.variable!r} the shape of a sample"
+            )
+        if self.domain is not None and (wrong := self.domain.misfit(x[0])):
+            raise PixyzError(f"{self.variable!r} in log {self.of} {wrong}")
+
+    def _under(self, own: Tail, other: Tail) -> bool:
+        if len(own) < len(other):
+            return False
+        if self.own_width:
+            if own[-1:] != (1,):
+                return False
+            own, other = own[:-1], other[:-1]
+        if self.grid and len(own) == len(other):
+            return True
+        skip = int(len(own) == len(other))
+        return all(n in (1, m) for n, m in zip(reversed(other[skip:]), reversed(own[skip:]), strict=False))
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A mask or a reset: one for each frame."""
+
+    name: str
+    __name__ = "look_flag"
+
+    def __call__(self, x: Seen) -> None:
+        if len(own := tail(x)) > 1:
+            raise ShapeError(
+                f"the flags {self.name!r} have the further dimensions {list(own[1:])}; give one for each frame, [T, B], as by "
+                "x.squeeze(-1)"
+            )
