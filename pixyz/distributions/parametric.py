@@ -279,11 +279,10 @@ class ParametricDistribution(TorchObject):
     ) -> None:
         """Look at the value ``x`` and the parameters before the log-density ``slot`` is computed from them."""
         look_at(builder, slot, params)
-        if params.look is not None:
-            look, given = params.look
-            grid = not summed and not self.event_dims
-            scored = Scored(variable, self.prob_text, look.names, look.matrices, self.own_width, grid, self.domain)
-            builder.look(slot, scored, x, *given)
+        look, given = params.look or self._look_at_params({k: params[k] for k in params})
+        grid = not summed and not self.event_dims
+        scored = Scored(variable, self.prob_text, look.names, look.matrices, self.own_width, grid, self.domain)
+        builder.look(slot, scored, x, *given)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""

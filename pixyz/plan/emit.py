@@ -288,6 +288,12 @@ class Emitter(NoiseText):
         self._define(step, frame, mean.text(self._fn(mean), [t for t, _ in found], [n for _, n in found]), 0)
 
     def _emit_net(self, step: Step, frame: Frame) -> None:
+        args = self._call_network(step, frame)
+        if sum(a.batch == "full" for a in step.args) > 1:
+            self._look_at_rows(step, args, frame)
+
+    def _call_network(self, step: Step, frame: Frame) -> list[str]:
+        """Write the call; the names of its arguments."""
         axes = frame.axes(step.outs[0])
         like = next((a for a in step.args if a.batch == "full"), None)
         args = []
@@ -309,10 +315,10 @@ class Emitter(NoiseText):
         if in_slabs:
             given = ", ".join([name, repr(rows), str(self.options.max_rows), *args])
             self._define(step, frame, f"{self._fn(slabs.in_slabs)}({given})", 0)
-            return
+            return args
         if not named or keywords is None:
             self._define(step, frame, f"{name}({', '.join(args)})", 0)
-            return
+            return args
         call = f"{name}({', '.join(f'{k}={a}' for k, a in zip(keywords, args, strict=True))})"
         if len(step.outs) > 1:
             found = self._name("r")
@@ -321,6 +327,7 @@ class Emitter(NoiseText):
         else:
             call += f"[{network.wanted[0]!r}]"
         self._define(step, frame, call, 0, packed=False)
+        return args
 
     @staticmethod
     def _on_series(step: Step, frame: Frame) -> bool:

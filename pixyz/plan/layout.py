@@ -19,7 +19,7 @@ import torch
 from pixyz.plan import rules
 from pixyz.plan.fission import Schedule
 from pixyz.plan.graph import Axis, Slot, Step
-from pixyz.plan.looks import Together
+from pixyz.plan.looks import Rows, Together
 from pixyz.plan.text import Frame, Line
 
 
@@ -160,6 +160,12 @@ class Layouts:
             constants = any(isinstance(slot.step.fn, rules.Attribute) for slot, _ in pairs)
             look = Together(f"{step.label} of {' and '.join(names)}", names, strict=not constants)
             self._write_look(look, ", ".join(f"({name}, {keep})" for _, name in pairs), step, frame)
+
+    def _look_at_rows(self, step: Step, args: Sequence[str], frame: Frame) -> None:
+        """Look whether the rows of a network's arguments were taken for features of each other."""
+        look = Rows(step.fn, step.label, tuple(a.label or a.step.label for a in step.args))  # type: ignore[arg-type]
+        found = ", ".join(frame.memo[slot, 0] for slot in step.outs)
+        self._write_look(look, f"({found},), {', '.join(args)}", step, frame)
 
     @staticmethod
     def _there(slot: Slot, frame: Frame) -> str:

@@ -10,13 +10,14 @@ dimension and the features: ``x [T, B, D]`` with one leading dimension has the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pixyz.plan.random import random_states, restore_random_states
 from pixyz.types import PixyzError, ShapeError
 
 Seen = tuple[Any, int]
@@ -177,6 +178,45 @@ class Parameters:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """Two distributions of one variable, by formula: their parameters belong together.
+
+    Args:
+        what: for the message.
+        p, q: what looks at their parameters.
+        impossible: the probabilities of ``q`` that make it infinite, unless ``p`` has the same.
+    """
+
+    what: str
+    p: Parameters
+    q: Parameters
+    impossible: tuple[float, ...] = ()
+    __name__ = "look_divergence"
+
+    def __call__(self, *seen: Seen) -> None:
+        both = [*self.p.matrices, *self.q.matrices]
+        names = [*(f"{n} of {self.p.of}" for n in self.p.names), *(f"{n} of {self.q.of}" for n in self.q.names)]
+        there = [(n, tail(s)[:-1] if m else tail(s)) for n, s, m in zip(names, seen, both, strict=True) if s[0] is not None]
+        tails = [t for _, t in there]
+        if not fits(tails):
+            raise ShapeError(
+                f"{self.what}: {listed([n for n, _ in there], tails)} (batch, then features) would broadcast against each other; "
+                "give both distributions samples of one shape"
+            )
+        p, q = (
+            next((s[0] for n, s in zip(look.names, part, strict=True) if n == "probs" and s[0] is not None), None)
+            for look, part in ((self.p, seen[: len(self.p.names)]), (self.q, seen[len(self.p.names) :]))
+        )
+        for value in self.impossible if isinstance(q, Tensor) else ():
+            more = q == value if p is None else (q == value) & (p != value)
+            if true(more.any()):
+                raise PixyzError(
+                    f"{self.what} is infinite: 'probs' of {self.q.of} is {value:g} where that of {self.p.of} is not; give "
+                    f"{self.q.of} probabilities between 0 and 1 there"
+                )
+
+
+@dataclass(frozen=True)
 class Scored:
     """A value under a density: it has the features of the parameters, and lies in the support.
 
@@ -224,6 +264,44 @@ class Scored:
             return True
         skip = int(len(own) == len(other))
         return all(n in (1, m) for n, m in zip(reversed(other[skip:]), reversed(own[skip:]), strict=False))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a network, or a function of the user's, makes of rows: no result has one feature a row.
+
+    Where it looks so, it is called again on all rows but one.
+
+    Args:
+        network: called with the arguments in order.
+        what: it is, for the message.
+        names: of the arguments.
+    """
+
+    network: Callable[..., Sequence[Tensor]]
+    what: str
+    names: tuple[str, ...]
+    __name__ = "look_rows"
+
+    def __call__(self, found: Sequence[Any], *args: Any) -> None:
+        tails = [tail((x, 0)) for x in args]
+        rows = max((t[0] for t in tails if t), default=0)
+        square = [i for i, x in enumerate(found) if isinstance(x, Tensor) and x.ndim > 1 and x.shape[-1] == rows == len(x)]
+        if rows < 2 or not square or fits(tails):
+            return
+        states = random_states()
+        try:
+            with torch.no_grad():
+                fewer = self.network(*(x[1:] if t and t[0] == rows else x for x, t in zip(args, tails, strict=True)))
+        except Exception:  # made for batches of one size
+            return
+        finally:
+            restore_random_states(states)
+        if any(fewer[i].shape[-1] == rows - 1 for i in square):
+            raise ShapeError(
+                f"{self.what}: the arguments {listed(self.names, tails)} (batch, then features) broadcast against each other inside "
+                f"it, a result is {list(found[square[0]].shape)}; give them the same number of dimensions"
+            )
 
 
 @dataclass(frozen=True)

@@ -133,10 +133,16 @@ class Plan:
 
     def trust(self, trusted: bool = True) -> None:
         """Call networks directly (and compiled, if that was asked for), or check at each call that they return what is read."""
+        trusted = trusted and not self.on_trial
         if trusted != self._trusted:
             self._trusted, self.function = trusted, self._fast if trusted else self._written
             self._namespace.update({k: n.module if trusted else n.checked for k, n in self._networks.items()})
             self._set_rows(self._fast_rows if trusted else self._rows)
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether a network that left its loop has only seen one row, which does not tell whether it mixes rows."""
+        return not all(getattr(n, "tried", True) for n in self._networks.values())
 
     @staticmethod
     def _set_rows(functions: Mapping[RowLoop, Callable[..., tuple[Any, ...]]]) -> None:
