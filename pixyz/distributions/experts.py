@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.families import Normal
-from pixyz.distributions.params import look_at, Params, repeat_rows
+from pixyz.distributions.params import Params, look_at, repeat_rows
 from pixyz.distributions.views import ConstantWeights
 from pixyz.plan import Builder, Scope, rules
 from pixyz.plan.looks import Together
@@ -91,8 +91,8 @@ class ProductOfNormal(Normal):
         weights = (self.weight_modalities[0], *(w for _, w in present))
         loc, scale = [f["loc"] for f in found], [f["scale"] for f in found]
         precision = builder.point(Precision(weights), *scale, label=f"precision of {self.prob_text}")
-        what = Together(f"the experts of {self.prob_text}", tuple(f"{n} of {e.prob_text}" for n in ("loc", "scale") for e, _ in present))
-        builder.look(precision, what, *loc, *scale)
+        known = tuple(f"{n} of {e.prob_text}" for n in ("loc", "scale") for e, _ in present)
+        builder.look(precision, Together(f"the experts of {self.prob_text}", known), *loc, *scale)
         for params in found:
             look_at(builder, precision, params)
         mean = builder.point(WeightedMean(weights[1:]), precision, *loc, *scale, label=f"loc of {self.prob_text}")

@@ -67,10 +67,9 @@ class ParametricDistribution(TorchObject):
     matrices: ClassVar[tuple[str, ...]] = ()
     """Parameters with one dimension more than a sample."""
     domain: ClassVar[Domain | None] = None
-    """Where values must lie although the formula takes any (soft bits, classes, counts); looked at in first runs and in debug
-    mode."""
+    """Where values must lie although the formula takes any (soft bits, classes, counts); see :mod:`pixyz.plan.looks`."""
     constraints: ClassVar[Mapping[str, Domain]] = CONSTRAINTS
-    """Where parameters must lie; looked at likewise."""
+    """Where parameters must lie."""
     own_width: ClassVar[bool] = False
     """Whether a sample has another last dimension than its parameters, of size 1."""
     pathwise: ClassVar[bool] = True
@@ -281,8 +280,7 @@ class ParametricDistribution(TorchObject):
         look_at(builder, slot, params)
         look, given = params.look or self._look_at_params({k: params[k] for k in params})
         grid = not summed and not self.event_dims
-        scored = Scored(variable, self.prob_text, look.names, look.matrices, self.own_width, grid, self.domain)
-        builder.look(slot, scored, x, *given)
+        builder.look(slot, Scored(variable, look, self.own_width, grid, self.domain), x, *given)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""

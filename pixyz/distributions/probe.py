@@ -4,8 +4,9 @@ A network that was moved out of a loop sees the rows of all steps at once, ``[T*
 of its results follows from the same row of its arguments, and if the network keeps nothing from one call to the next.
 When a plan runs for the first time, each such network is tried on its real arguments: a few rows alone must give the same
 rows, and its buffers must be what they were.  If not, the plan is built again with the network in its loop, and a note
-says why.  A single row proves nothing: a plan that has only seen one stays on trial until two come.  Later runs try nothing, so what is seen is the mode (training or not) of the first run; what a network keeps in
-plain Python attributes is not seen, nor is a hook or a part that comes later: call ``touch()`` on the loss then.
+says why.  A single row proves nothing: a network that has seen one is tried again until two come.  Later runs try nothing,
+so what is seen is the mode (training or not) of the first run; what a network keeps in plain Python attributes is not seen,
+nor is a hook or a part that comes later: call ``touch()`` on the loss then.
 """
 
 from __future__ import annotations

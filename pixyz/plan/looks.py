@@ -1,11 +1,12 @@
-"""What a plan looks at when it runs on inputs of shapes that it has not seen: nothing broadcasts by accident.
+"""What a plan looks at when it runs on inputs of new shapes: nothing broadcasts by accident, values are possible ones.
 
-A step may have *looks* (:meth:`pixyz.plan.builder.Builder.look`): functions of values that are there when it runs.  They stand in
-a second text of the plan, which runs in the place of the first where the inputs have other numbers of dimensions, or a size of 1
-in other places, than those it ran on before; so later runs pay nothing.  Under :func:`pixyz.debug` they run each time.
+A step may have *looks* (:meth:`pixyz.plan.builder.Builder.look`): functions of values that are there when it
+runs.  They stand in a second text of the plan, which runs in the place of the first where the inputs have other
+numbers of dimensions, or a size of 1 in other places, than in any run before; so later runs pay nothing.  Under
+:func:`pixyz.debug` they run each time.
 
-A value comes as a pair: the tensor, and how many leading dimensions (time, particles) it has.  What is behind them is the batch
-dimension and the features: ``x [T, B, D]`` with one leading dimension has the tail ``(B, D)``.
+A value comes as a pair: the tensor, and how many leading dimensions (time, particles) it has.  What is behind
+them is the batch dimension and the features: ``x [T, B, D]`` with one leading dimension has the tail ``(B, D)``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pixyz.plan.random import random_states, restore_random_states
 from pixyz.types import PixyzError, ShapeError
 
 Seen = tuple[Any, int]
-"""A value and how many leading dimensions it has."""
+"""A value and how many leading dimensions it has; None where nothing but the look needs it."""
 Tail = tuple[int, ...]
 
 
@@ -41,28 +42,36 @@ def fits(tails: Sequence[Tail]) -> bool:
     """
     rank = max(map(len, tails), default=0)
     wide = [t[1:] for t in tails if len(t) == rank]
-    features = [max(sizes, key=lambda n: n != 1) for sizes in zip(*wide, strict=True)]
-    if wide and list(features) not in [list(t) for t in wide]:
+    features = tuple(max(sizes, key=lambda n: n != 1) for sizes in zip(*wide, strict=True))
+    if wide and features not in wide:
         return False
-    narrow = [t for t in tails if len(t) < rank]
-    return all(n in (1, m) for t in narrow for n, m in zip(reversed(t), reversed(features), strict=False))
+    return all(covers(features, t) for t in tails if len(t) < rank)
+
+
+def covers(features: Tail, other: Tail) -> bool:
+    """Whether ``other`` broadcasts to ``features``, of which it has no more dimensions."""
+    return all(n in (1, m) for n, m in zip(reversed(other), reversed(features), strict=False))
 
 
 def listed(names: Sequence[str], tails: Sequence[Tail]) -> str:
-    return ", ".join(f"{n} {list(t)}" for n, t in zip(names, tails, strict=True))
+    """Names with shapes, for messages."""
+    return ", ".join(f"{n} {list(t)}" for n, t in zip(names, tails, strict=True)) + " (batch, then features)"
 
 
 def true(flag: Tensor) -> bool:
-    """A flag of one element; False where it cannot be known (tensors without values, under a transformation of functions)."""
+    """A flag of one element; False where it cannot be known (fake tensors, transformed functions)."""
     try:
         return bool(flag)
     except Exception:
         return False
 
 
+# ---------------------------------------------------------------- where values lie
+
+
 @dataclass(frozen=True)
 class Domain:
-    """Where values must lie: between two bounds, with a total along the last dimension, or whole numbers.
+    """Where values must lie.
 
     Args:
         low, high: the bounds, both included.
@@ -70,6 +79,9 @@ class Domain:
         whole: whole numbers only.
         nonzero: not all of the last dimension are 0.
         advice: what to do about values outside.
+
+    >>> Domain(0.0, 1.0).misfit(torch.tensor([0.5, 2.0]))
+    'must lie between 0 and 1, got 2 and 0 more outside'
     """
 
     low: float = -float("inf")
@@ -84,37 +96,39 @@ class Domain:
         """What is wrong with ``x``, rounding aside; an empty string if nothing is. NaN is not looked at."""
         x = x.detach()
         slack = torch.finfo(x.dtype).eps ** 0.5 if x.is_floating_point() else 0.0
-        outside = (x < self.low - (slack if self.low else 0.0)) | (x > self.high + slack)
+        below = x < self.low - (slack if self.high < float("inf") else 0.0)
+        outside = below | (x > self.high + slack)
         if true(outside.any()):
-            where = f"lie between {self.low:g} and {self.high:g}" if self.high < float("inf") else f"be at least {self.low:g}"
-            return f"must {where}, got {_first(x, outside)} outside{self._say()}"
+            bounded = self.high < float("inf")
+            where = f"lie between {self.low:g} and {self.high:g}" if bounded else f"be at least {self.low:g}"
+            return self._say(where, x, outside, "outside")
         if self.whole and true((broken := (x - x.round()).abs() > slack).any()):
-            return f"must be whole numbers, got {_first(x, broken)} that are none{self._say()}"
+            return self._say("be whole numbers", x, broken, "that are none")
         if self.nonzero and x.ndim and true((x == 0).all(-1).any()):
-            return f"must not be 0 for all classes{self._say()}"
+            return f"must not be 0 for all classes{self._advice()}"
         if self.total is not None and x.ndim:
             sums = (x if self.group is None else x.unflatten(-1, (-1, self.group))).sum(-1)
             if true((wrong := (sums - self.total).abs() > 10 * slack).any()):
-                return f"must sum to {self.total:g} along the last dimension, got {_first(sums, wrong)} that are not{self._say()}"
+                return self._say(f"sum to {self.total:g} along the last dimension", sums, wrong, "that do not")
         return ""
 
-    def _say(self) -> str:
+    def _say(self, must: str, x: Tensor, where: Tensor, that: str) -> str:
+        found = x[where].flatten()
+        return f"must {must}, got {found[0].item():g} and {len(found) - 1} more {that}{self._advice()}"
+
+    def _advice(self) -> str:
         return f"; {self.advice}" if self.advice else ""
 
 
 POSITIVE = Domain(0.0, advice="a network may return softplus(x) or exp(x)")
 BITS = Domain(0.0, 1.0, advice="give 'logits' where the network has no sigmoid")
 WEIGHTS = Domain(0.0, nonzero=True, advice="give 'logits' where the network has no softmax")
-CONSTRAINTS: dict[str, Domain] = {
-    **dict.fromkeys(("scale", "rate", "df", "concentration", "concentration0", "concentration1", "alpha", "cov_diag"), POSITIVE),
-    "probs": BITS, "total_count": Domain(0.0),
-}
+_POSITIVE = ("scale", "rate", "df", "concentration", "concentration0", "concentration1", "alpha", "cov_diag")
+CONSTRAINTS = {**dict.fromkeys(_POSITIVE, POSITIVE), "probs": BITS, "total_count": Domain(0.0)}
 """Where parameters must lie, by their names.  0 is let through, as what rounds to it is."""
 
 
-def _first(x: Tensor, where: Tensor) -> str:
-    found = x[where].flatten()
-    return f"{found[0].item():g} and {found.numel() - 1} more"
+# ---------------------------------------------------------------- looks
 
 
 @dataclass(frozen=True)
@@ -137,7 +151,7 @@ class Together:
         rank = max(map(len, tails), default=0)
         if not fits(tails) or (self.strict and any(len(t) < rank and set(t) - {1} for t in tails)):
             raise ShapeError(
-                f"{self.what}: {listed(self.names, tails)} (batch, then features) would broadcast against each other; give them "
+                f"{self.what}: {listed(self.names, tails)} would broadcast against each other; give them "
                 "the same number of dimensions, as by x.unsqueeze(-1) or x.squeeze(-1)"
             )
 
@@ -162,19 +176,28 @@ class Parameters:
     __name__ = "look_parameters"
 
     def __call__(self, *seen: Seen) -> None:
-        there = [(n, s, m) for n, s, m in zip(self.names, seen, self.matrices, strict=True) if s[0] is not None]
-        tails = [tail(s)[:-1] if m else tail(s) for _, s, m in there]
+        names, tails = self.shapes(seen)
         if not fits(tails):
             raise ShapeError(
-                f"{self.of}: the parameters {listed([n for n, _, _ in there], tails)} (batch, then features) would broadcast "
-                "against each other; give them the same number of dimensions"
+                f"{self.of}: the parameters {listed(names, tails)} would broadcast against each other; give them "
+                "the same number of dimensions"
             )
-        for name, (value, _), domain in zip(self.names, seen, self.domains, strict=True):
-            if domain is not None and isinstance(value, Tensor) and (wrong := domain.misfit(value)):
-                raise PixyzError(f"{self.of}: {name!r} of {self.family} {wrong}")
         found = {n: s[0] for n, s in zip(self.names, seen, strict=True) if isinstance(s[0], Tensor)}
+        for name, domain in zip(self.names, self.domains, strict=True):
+            if domain is not None and name in found and (wrong := domain.misfit(found[name])):
+                raise PixyzError(f"{self.of}: {name!r} of {self.family} {wrong}")
         if {"low", "high"} <= found.keys() and true((found["low"] > found["high"]).any()):
             raise PixyzError(f"{self.of}: 'low' of {self.family} must be below 'high'; exchange them")
+
+    def shapes(self, seen: Sequence[Seen]) -> tuple[list[str], list[Tail]]:
+        """The names and tails of those that are there, matrices without their further dimension."""
+        parts = zip(self.names, seen, self.matrices, strict=True)
+        there = [(n, tail(s)[:-1] if matrix else tail(s)) for n, s, matrix in parts if s[0] is not None]
+        return [n for n, _ in there], [t for _, t in there]
+
+    def value(self, name: str, seen: Sequence[Seen]) -> Any:
+        """A parameter by its name; None if it is not there."""
+        return next((s[0] for n, s in zip(self.names, seen, strict=True) if n == name), None)
 
 
 @dataclass(frozen=True)
@@ -194,25 +217,24 @@ class Divergence:
     __name__ = "look_divergence"
 
     def __call__(self, *seen: Seen) -> None:
-        both = [*self.p.matrices, *self.q.matrices]
-        names = [*(f"{n} of {self.p.of}" for n in self.p.names), *(f"{n} of {self.q.of}" for n in self.q.names)]
-        there = [(n, tail(s)[:-1] if m else tail(s)) for n, s, m in zip(names, seen, both, strict=True) if s[0] is not None]
-        tails = [t for _, t in there]
+        of_p, of_q = seen[: len(self.p.names)], seen[len(self.p.names) :]
+        names, tails = [], []
+        for look, part in ((self.p, of_p), (self.q, of_q)):
+            own, shapes = look.shapes(part)
+            names += [f"{n} of {look.of}" for n in own]
+            tails += shapes
         if not fits(tails):
             raise ShapeError(
-                f"{self.what}: {listed([n for n, _ in there], tails)} (batch, then features) would broadcast against each other; "
+                f"{self.what}: {listed(names, tails)} would broadcast against each other; "
                 "give both distributions samples of one shape"
             )
-        p, q = (
-            next((s[0] for n, s in zip(look.names, part, strict=True) if n == "probs" and s[0] is not None), None)
-            for look, part in ((self.p, seen[: len(self.p.names)]), (self.q, seen[len(self.p.names) :]))
-        )
+        p, q = self.p.value("probs", of_p), self.q.value("probs", of_q)
         for value in self.impossible if isinstance(q, Tensor) else ():
-            more = q == value if p is None else (q == value) & (p != value)
-            if true(more.any()):
+            never = q == value if p is None else (q == value) & (p != value)
+            if true(never.any()):
                 raise PixyzError(
-                    f"{self.what} is infinite: 'probs' of {self.q.of} is {value:g} where that of {self.p.of} is not; give "
-                    f"{self.q.of} probabilities between 0 and 1 there"
+                    f"{self.what} is infinite: 'probs' of {self.q.of} is {value:g} where that of {self.p.of} is "
+                    f"not; give {self.q.of} probabilities between 0 and 1 there"
                 )
 
 
@@ -222,48 +244,43 @@ class Scored:
 
     Args:
         variable: of the value.
-        of: the distribution.
-        names: of the parameters.
-        matrices: those with a further dimension.
+        params: what looks at the parameters.
         own_width: the last dimension of a value is 1, that of parameters is not compared.
         grid: features are neither summed nor scored together, and may broadcast where dimensions are as many.
         domain: where the value must lie; None where the formula says so itself.
     """
 
     variable: str
-    of: str
-    names: tuple[str, ...]
-    matrices: tuple[bool, ...]
+    params: Parameters
     own_width: bool = False
     grid: bool = False
     domain: Domain | None = None
     __name__ = "look_scored"
 
     def __call__(self, x: Seen, *seen: Seen) -> None:
-        there = [(n, s, m) for n, s, m in zip(self.names, seen, self.matrices, strict=True) if s[0] is not None]
-        tails = [tail(s)[:-1] if m else tail(s) for _, s, m in there]
         if not isinstance(x[0], Tensor):
             return
-        own = tail(x)
-        if any(not self._under(own, t) for t in tails):
+        own, of = tail(x), self.params.of
+        names, tails = self.params.shapes(seen)
+        if not all(self._under(own, t) for t in tails):
             raise ShapeError(
-                f"{self.variable!r} has the shape {list(own)} (batch, then features), but the parameters of {self.of} are "
-                f"{listed([n for n, _, _ in there], tails)}; give {self.variable!r} the shape of a sample"
+                f"{self.variable!r} has the shape {list(own)}, but the parameters of {of} are "
+                f"{listed(names, tails)}; give {self.variable!r} the shape of a sample"
             )
         if self.domain is not None and (wrong := self.domain.misfit(x[0])):
-            raise PixyzError(f"{self.variable!r} in log {self.of} {wrong}")
+            raise PixyzError(f"{self.variable!r} in log {of} {wrong}")
 
     def _under(self, own: Tail, other: Tail) -> bool:
-        if len(own) < len(other):
+        if not own:  # one number
+            return True
+        if len(own) < len(other):  # one sample without a batch dimension, as far as nothing is summed
+            return self.grid and covers(other, own)
+        if self.own_width and own[-1:] != (1,):
             return False
         if self.own_width:
-            if own[-1:] != (1,):
-                return False
             own, other = own[:-1], other[:-1]
-        if self.grid and len(own) == len(other):
-            return True
-        skip = int(len(own) == len(other))
-        return all(n in (1, m) for n, m in zip(reversed(other[skip:]), reversed(own[skip:]), strict=False))
+        alike = len(own) == len(other)
+        return (self.grid and alike) or covers(own[alike:], other[alike:])
 
 
 @dataclass(frozen=True)
@@ -286,21 +303,22 @@ class Rows:
     def __call__(self, found: Sequence[Any], *args: Any) -> None:
         tails = [tail((x, 0)) for x in args]
         rows = max((t[0] for t in tails if t), default=0)
-        square = [i for i, x in enumerate(found) if isinstance(x, Tensor) and x.ndim > 1 and x.shape[-1] == rows == len(x)]
+        square = [i for i, x in enumerate(found) if tail((x, 0))[:1] == tail((x, 0))[1:][-1:] == (rows,)]
         if rows < 2 or not square or fits(tails):
             return
         states = random_states()
         try:
             with torch.no_grad():
-                fewer = self.network(*(x[1:] if t and t[0] == rows else x for x, t in zip(args, tails, strict=True)))
+                cut = [x[1:] if t[:1] == (rows,) else x for x, t in zip(args, tails, strict=True)]
+                fewer = self.network(*cut)
         except Exception:  # made for batches of one size
             return
         finally:
             restore_random_states(states)
         if any(fewer[i].shape[-1] == rows - 1 for i in square):
             raise ShapeError(
-                f"{self.what}: the arguments {listed(self.names, tails)} (batch, then features) broadcast against each other inside "
-                f"it, a result is {list(found[square[0]].shape)}; give them the same number of dimensions"
+                f"{self.what}: the arguments {listed(self.names, tails)} broadcast against each other inside it, a "
+                f"result is {list(found[square[0]].shape)}; give them the same number of dimensions"
             )
 
 
@@ -314,6 +332,6 @@ class Flag:
     def __call__(self, x: Seen) -> None:
         if len(own := tail(x)) > 1:
             raise ShapeError(
-                f"the flags {self.name!r} have the further dimensions {list(own[1:])}; give one for each frame, [T, B], as by "
-                "x.squeeze(-1)"
+                f"the flags {self.name!r} have the further dimensions {list(own[1:])}; give one for each frame, "
+                "[T, B], as by x.squeeze(-1)"
             )
