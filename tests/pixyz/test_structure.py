@@ -216,7 +216,7 @@ def test_direct_calls_of_a_distribution_of_ones_own_follow():
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("w", torch.tensor(7.0)), ("w", np.array([3.0, 4.0, 5.0])), ("power", 2), ("_power", 3), ("offset", 4.0), ("f", None),
+    ("w", torch.tensor(7.0)), ("w", np.array([3, 4, 5], np.float32)), ("power", 2), ("_power", 3), ("offset", 4.0), ("f", None),
     ("training", False),
 ])
 def test_whatever_was_read_counts(name, value):
