@@ -204,7 +204,8 @@ def test_a_sum_over_the_batch_is_the_mean_over_draws(draws: list[int]) -> None:
     square = Normal("z", loc=0.0, scale=1.0, features_shape=[1])
     wanted = torch.distributions.Normal(0.0, 1.0).log_prob(rows).sum()
     x = {"x": rows}
-    for loss in (E(q, LogProb(square).sum(), draws), E(q, LogProb(square), draws).sum(), E(q, E(q, LogProb(square).sum(), draws), [3])):
+    inside = E(q, LogProb(square).sum(), draws)
+    for loss in (inside, E(q, LogProb(square), draws).sum(), E(q, inside, [3])):
         torch.testing.assert_close(loss.eval(x), wanted, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(E(q, LogProb(square).mean(), draws).eval(x), wanted / B, atol=1e-4, rtol=1e-4)
     both = E(q, LogProb(square).sum() - 2 * LogProb(square).mean(), draws)
