@@ -18,6 +18,7 @@ from pixyz.distributions.noise import normal_noise
 from pixyz.distributions.torch_family import TorchFamily
 from pixyz.distributions.views import View
 from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan.looks import Domain
 from pixyz.types import PixyzError, VarSpec
 
 
@@ -35,6 +36,7 @@ class Dirichlet(TorchFamily):
     noise_shape = ("concentration",)
     torch_family = td.Dirichlet
     event_dims = 1
+    domain = Domain(0.0, 1.0, 1.0, advice="give probability vectors")
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",

@@ -68,6 +68,7 @@ class TorchFamily(ParametricDistribution):
         safe = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
         formula = self.formula("log_density")
         slot = self.score(builder, formula, arguments(formula), params, safe, x, label, feature_dims)
+        self.look_at_value(builder, slot, x, params, scope.outer_name(self.var[0]), sum_features)
         slot = builder.point(zero_outside, slot, inside, label=label)
         return sum_over(builder, slot, sum_features, feature_dims, label)
 
