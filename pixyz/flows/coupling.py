@@ -64,12 +64,14 @@ class AffineCoupling(Flow):
         if self.mask_type == "checkerboard":
             if x.ndim != 4:
                 raise ShapeError(f"a checkerboard mask is for images [B, C, H, W], got {list(x.shape)}; use 'channel_wise'")
-            mask = torch.from_numpy(checkerboard_mask(x.shape[2], x.shape[3], self.inverse_mask))
-            return mask.to(x.device, x.dtype).view(1, 1, *x.shape[2:])
+            row, column = (torch.arange(n, device=x.device) for n in x.shape[2:])
+            kept = (row.unsqueeze(1) + column + (not self.inverse_mask)) % 2
+            return kept.to(x.dtype).view(1, 1, *x.shape[2:])
         if x.ndim < 2:
             raise ShapeError(f"a coupling layer takes [B, D] or [B, C, H, W], got {list(x.shape)}")
-        mask = torch.from_numpy(channel_wise_mask(x.shape[1], self.inverse_mask))
-        return mask.to(x.device, x.dtype).view(1, -1, *[1] * (x.ndim - 2))
+        channel, half = torch.arange(x.shape[1], device=x.device), x.shape[1] // 2
+        kept = channel >= half if self.inverse_mask else channel < half
+        return kept.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
 
     def get_parameters(self, x: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         """Log-scale and translation from the part that is kept."""

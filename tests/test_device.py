@@ -1,0 +1,20 @@
+"""Everything on a device that is not the CPU: the files of ``tests/device``, each in a process of its own.
+
+Torch knows of a made-up device (``tests/made_up_device.py``) for the whole process, and what other tests did before would be
+in its way: ``python -m pytest tests/device/device_models.py`` runs one of them.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "tests" / "device").glob("device_*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_on_a_made_up_device(path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "pytest", "--tb=short", str(path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
