@@ -14,7 +14,7 @@ Numbers on the CPU (no dimension) are no strays: a kernel takes them as argument
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -221,14 +221,15 @@ def watched() -> Iterator[Watch]:
 
 
 def compare(
-    build: Callable[[], tuple[Any, Any]], question: Callable[[Any], Callable[[Any], Any]], reads: Sequence[str] = ()
+    build: Callable[[], tuple[Any, Any]], question: Callable[[Any], Callable[[Any], Any]],
+    reads: Mapping[str, int] | None = None,
 ) -> None:
     """What is asked is on the device, as on the CPU, and the second time without a stray, a read or an upload.
 
     Args:
         build: what is asked (modules, in lists and dicts) and tensors for it; called for each device.
         question: from what is asked, a function of the tensors, which gives tensors (in lists and dicts).
-        reads: those that are known and must be there, as beginnings of the notes.
+        reads: those that are known and must be there: the beginning of a note -> how many, 0 for any number.
     """
     register()
     torch.manual_seed(0)
@@ -248,9 +249,10 @@ def compare(
         watch.clear()
         found = first, ask(given)
     assert not watch.strays and not watch.uploads, (watch.strays, watch.uploads)
-    unknown = [note for note in watch.reads if not note.startswith(tuple(reads))]
-    absent = [known for known in reads if not any(note.startswith(known) for note in watch.reads)]
-    assert not unknown and not absent, f"read: {unknown}; not read any more: {absent}"
+    wanted = reads or {}
+    counts = {known: sum(note.startswith(known) for note in watch.reads) for known in wanted}
+    assert sum(counts.values()) == len(watch.reads), watch.reads
+    assert all(counts[k] == n if n else counts[k] > 0 for k, n in wanted.items()), (counts, wanted)
     for there, here in zip(tree_flatten(found)[0], tree_flatten(expected)[0], strict=True):
         if isinstance(here, Tensor):
             assert isinstance(there, Made), "the result is on the CPU"

@@ -24,6 +24,7 @@ KINDS = {
     "images": {"shapes": {"orient": (3,), "camera": (16, 16, 3)}},
     "gaussian": {"model": {"latent": "gaussian", "core": "gru"}},
     "slabs": {"max_rows": 4},
+    "bfloat16": {"precision": "bfloat16"},  # the made-up device casts nothing, so numbers are not compared
 }
 
 
@@ -65,10 +66,11 @@ def test_an_update_stays_on_the_device_and_reads_once(kind: str) -> None:
     strays, reads, uploads = noted["update"]
     assert not strays and not uploads and len(reads) <= READS, noted
     (here, tensors), (metrics, others) = results
-    assert metrics == pytest.approx(here, rel=1e-4, abs=1e-6)
-    for k, v in tensors.items():
-        assert isinstance(others[k], Made)
-        torch.testing.assert_close(others[k].held, v, rtol=1e-4, atol=1e-5)
+    assert all(isinstance(v, Made) for v in others.values())
+    if kind != "bfloat16":
+        assert metrics == pytest.approx(here, rel=1e-4, abs=1e-6)
+        for k, v in tensors.items():
+            torch.testing.assert_close(others[k].held, v, rtol=1e-4, atol=1e-5)
     slots = [s for p in agent.optimizer.state.values() for s in p.values()]
     assert slots and all(isinstance(s, Made) for s in slots)
     assert all(isinstance(p, Made) for p in agent.state_dict().values())

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 from made_up_device import compare
-from test_contract import MODELS, B, make, ragged
+from test_contract import MODELS, B, T, make, ragged
 from torch import Tensor
 
-from worldmodels import estimate, particle_filter
+from worldmodels import estimate, overshooting, particle_filter
 
 Ask = Callable[[dict[str, Tensor]], Any]
 
@@ -62,10 +62,18 @@ def test_models(name: str, question: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n](True).__dict__["_step_weight"] is not None])
 def test_particle_filters(name: str) -> None:
-    read = "_local_scalar_dense at worldmodels/particles.py"
-    compare(lambda: (make(name), ragged()), lambda m: lambda v: vars(particle_filter(m, v, 3)), [read])
+    read = {"_local_scalar_dense at worldmodels/particles.py": T}  # at each frame: are particles resampled?
+    compare(lambda: (make(name), ragged()), lambda m: lambda v: vars(particle_filter(m, v, 3)), read)
 
 
 def test_estimates() -> None:
-    read = ["_local_scalar_dense at worldmodels/estimators.py", "nonzero at worldmodels/estimators.py"]
+    read = {"_local_scalar_dense at worldmodels/estimators.py": 2, "nonzero at worldmodels/estimators.py": 1}
     compare(lambda: (make("dmm"), ragged()), lambda m: lambda v: vars(estimate(m.log_weight, v, 3)), read)
+
+
+def test_overshooting() -> None:
+    def question(m: Any) -> Ask:
+        loss = overshooting(m, 3)
+        return lambda v: [loss.eval({k: x for k, x in v.items() if k != "mask"})]
+
+    compare(lambda: (make("rssm_gaussian"), ragged()), question)
