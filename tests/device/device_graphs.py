@@ -12,7 +12,7 @@ from family_parts import families
 from golden_expressions import CASES
 from golden_parts import Encoder, Filter, Generator, GeneratorY, Inference, Transition, X, Y, Z, bits, one_hot, prior, wave
 from law_parts import LAWS
-from made_up_device import compare
+from made_up_device import compare, move, register, to_device, watched
 from test_flows import FLOWS
 from torch import Tensor, nn
 
@@ -227,6 +227,27 @@ def test_others(name: str) -> None:
         return modules, given
 
     compare(build, lambda _: asked[-1])
+
+
+def test_what_is_an_error_on_the_cpu_is_nan_there() -> None:
+    """Where to look would be to wait; the loss is looked at in any case."""
+    flow = pf.ChannelConv(2)
+    with torch.no_grad():
+        flow.weight.fill_(1.0)
+    wide = pd.MultivariateNormal(var="x", cond_var="c", loc=torch.zeros(2), covariance_matrix="c")
+    given = {"x": torch.zeros(1, 2), "c": -torch.eye(2)[None]}
+    for call in (lambda: flow.inverse(wave(1, 2)), lambda: wide.get_log_prob(given)):
+        with pytest.raises(torch.linalg.LinAlgError):
+            call()
+    register()
+    move(flow), move(wide)
+    with watched() as watch:
+        z, given = to_device([wave(1, 2), given])
+        wide.get_log_prob(given)
+        watch.clear()
+        found = [flow.inverse(z), wide.get_log_prob(given)]
+    assert not watch.strays and not watch.reads and not watch.uploads
+    assert all(x.held.isnan().all() for x in found)
 
 
 def test_no_class_is_left_out() -> None:
