@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
-from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 NAME = "madeup"
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ VALUES = {  # results, or shapes of results, that depend on values: on an accele
 def register() -> torch.device:
     """The device; torch knows of it from the first call on."""
     if torch._C._get_privateuse1_backend_name() != NAME:
-        _setup_privateuseone_for_python_backend(NAME, Backend())
+        backend_registration._setup_privateuseone_for_python_backend(NAME, Backend())
         LIBRARIES.append(torch.library.Library("_", "IMPL", "AutocastPrivateUse1"))
         LIBRARIES[-1].fallback(torch.library.fallthrough_kernel)
         LIBRARIES.append(torch.library.Library("aten", "IMPL"))
@@ -67,11 +67,28 @@ def _thnn_fused_lstm_cell(
     return o.sigmoid() * cy.tanh(), cy, torch.empty_like(cx)
 
 
-class Backend(_DummyBackendModule):
+class Backend:
     """What torch asks of a backend; under autocast nothing is cast."""
 
-    @staticmethod
-    def get_amp_supported_dtype() -> list[torch.dtype]:
+    def is_initialized(self) -> bool:
+        return True
+
+    def is_available(self) -> bool:
+        return True
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+    def current_device(self) -> int:
+        return 0
+
+    def device_count(self) -> int:
+        return 1
+
+    def manual_seed_all(self, seed: int) -> None:
+        """Draws come from the CPU's generator."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
 
 

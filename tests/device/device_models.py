@@ -77,3 +77,9 @@ def test_overshooting() -> None:
         return lambda v: [loss.eval({k: x for k, x in v.items() if k != "mask"})]
 
     compare(lambda: (make("rssm_gaussian"), ragged()), question)
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if hasattr(MODELS[n](True), "imagine")])
+def test_imagination(name: str) -> None:
+    """Under a function of the state."""
+    compare(lambda: (make(name), ragged()), lambda m: lambda v: m.imagine(m.initial(B), lambda state: v["action"][0], 3))
