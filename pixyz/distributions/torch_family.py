@@ -31,6 +31,13 @@ def open_uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.rand(tuple(shape), dtype=like.dtype, device=like.device).clamp_(info.tiny, 1.0 - info.eps / 2)
 
 
+def chi2_draw(noise: Tensor, df: Tensor) -> Tensor:
+    """A draw of the chi-squared distribution in the shape of ``noise``; pathwise, and never 0."""
+    drawn = 2.0 * torch._standard_gamma(0.5 * df.expand(noise.shape))
+    drawn.detach().clamp_(min=torch.finfo(drawn.dtype).tiny)
+    return drawn
+
+
 class TorchFamily(ParametricDistribution):
     """A family with a counterpart in torch.distributions.
 
