@@ -64,7 +64,7 @@ class RunSettings:
 
     RANGES: ClassVar[dict[str, str]] = {
         "[0, 4294967295]": "seed",
-        "[0, inf)": "threads",
+        "[0, 1e9]": "threads",
         "[1, 1e12]": "steps log_every",
         "[0, 1e12]": "prefill eval_every checkpoint_every",
         "(0, 1e6]": "train_ratio",

@@ -54,7 +54,7 @@ class PretrainSettings:
     RANGES: ClassVar[dict[str, str]] = {
         "(0, 1)": "valid test",
         "[0, 4294967295]": "seed",
-        "[0, inf)": "threads",
+        "[0, 1e9]": "threads",
         "[1, 1e12]": "updates eval_every checkpoint_every",
         "[0, 1e12]": "warmup anneal patience",
         "[1, 65536]": "batch draws",

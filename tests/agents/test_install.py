@@ -24,7 +24,8 @@ def setting(text, name):
 
 def test_every_package_is_installed():
     text = (ROOT / "pyproject.toml").read_text()
-    there = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for top in OURS for path in (ROOT / top).rglob("__init__.py")}
+    folders = [path.parent.relative_to(ROOT) for top in OURS for path in (ROOT / top).rglob("__init__.py")]
+    there = {folder.as_posix().replace("/", ".") for folder in folders}
     assert set(setting(text, "packages")) == there | {"agents.configs"}
     assert f'version = "{pixyz.__version__}"' in text
 
