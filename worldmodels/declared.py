@@ -47,6 +47,15 @@ class Expressions:
     step_weight: Loss | None
 
 
+@dataclass(frozen=True)
+class Dreamt:
+    """The last dream and what it was made for."""
+
+    policy: Distribution
+    settings: tuple[int, int, bool]
+    scan: Scan
+
+
 class Declared(nn.Module):
     """Abstract: a model whose distributions and expressions are declared; :class:`worldmodels.StateSpaceModel` has the states.
 
@@ -107,7 +116,7 @@ class Declared(nn.Module):
         self._bound = [*bound, *self.own.reads]
         known = {k: tuple(v) for k, v in (shapes or {}).items()}
         rows = {"action_prev": known["action"]} if "action" in known else {}
-        looked_at = dict.fromkeys([*self.keys, *self.own.reads], None) | known
+        looked_at = {**dict.fromkeys(self.keys), **self.own.shapes, **known}
         looked_at |= dict.fromkeys([*self.flags, "mask", *([reset_var] if reset_var else [])], FLAG)
         self.door = Door(self.keys[0], looked_at, rows)
         rec = emission.replace_var(**{k: k + REC for k in self.keys})
@@ -116,7 +125,7 @@ class Declared(nn.Module):
         transition = transition_of(generation, set(self.drawn.values()))
         self.pieces = Pieces(inference, generation, transition, Scan(inference, **over), Scan(inference * rec, **over), context)
         self._samplers: dict[int | None, Scan] = {}
-        self._dreamt: tuple[Any, Scan] | None = None
+        self._dreamt: Dreamt | None = None
 
     def _adopt(self, terms: Terms | None, bound: Sequence[str], closed: bool) -> OwnTerms:
         """The own terms; their networks become submodules, each once."""

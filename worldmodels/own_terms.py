@@ -70,6 +70,16 @@ class OwnTerms:
     readers: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """The shape of one frame of these series, where a density of them declares it."""
+        found: dict[str, tuple[int, ...] | None] = dict.fromkeys(self.readers)
+        for loss in self.losses.values():
+            for part in loss.modules():
+                if isinstance(part, Distribution) and len(part.var) == 1 and part.var[0] in found and part.features_shape:
+                    found[part.var[0]] = tuple(part.features_shape)
+        return found
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """The series that are expected in the batch."""
         return tuple(self.readers)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixyz.distributions import Distribution, Scan
 from pixyz.types import PixyzError, ShapeError, VariableError
-from worldmodels.declared import REC, Declared, plain
+from worldmodels.declared import REC, Declared, Dreamt, plain
 from worldmodels.imagination import NEXT
 from worldmodels.types import Policy, State
 
@@ -121,8 +121,9 @@ class StateSpaceModel(Declared):
         """
         if isinstance(policy, Distribution):
             found = self._dream(policy, horizon, chunk).sample(state, reparam=True, return_all=False)
+            held = {k: v.expand(horizon, *v.shape) for k, v in state.items() if k in self.drawn}  # what no step draws
             ahead = {k: v + NEXT for k, v in self.drawn.items() if v + NEXT in found}
-            return {**{k: found[v] for k, v in ahead.items()}, "action": found["action_prev"]}
+            return {**held, **{k: found[v] for k, v in ahead.items()}, "action": found["action_prev"]}
         if not self.acts:
             raise PixyzError(f"{type(self).__name__} reads no actions: no policy acts in it; sample(state, steps) predicts")
         if chunk:
@@ -216,10 +217,11 @@ class StateSpaceModel(Declared):
 
     def _dream(self, policy: Distribution, horizon: int, chunk: int) -> Scan:
         """The dream of these settings; the last one is kept, with its plan."""
-        key = (id(policy), horizon, chunk, torch.is_grad_enabled())  # the dream holds the policy: no other has its id
-        if self._dreamt is None or self._dreamt[0] != key:
-            self._dreamt = key, self.dream(policy, horizon, grad=torch.is_grad_enabled()).compile(chunk)
-        return self._dreamt[1]
+        kept, settings = self._dreamt, (horizon, chunk, torch.is_grad_enabled())
+        if kept is None or kept.policy is not policy or kept.settings != settings:
+            scan = self.dream(policy, horizon, grad=torch.is_grad_enabled()).compile(chunk)
+            self._dreamt = kept = Dreamt(policy, settings, scan)
+        return kept.scan
 
     def _filter_context(self, batch: Mapping[str, Tensor], state: State) -> dict[str, Tensor]:
         """What a context reads up to each frame: of the forward network, or of each frame alone."""

@@ -51,7 +51,9 @@ def test_other_shapes_are_refused_with_both(name: str) -> None:
     key = model.keys[0]
     wrong = {"mask": x["mask"].t(), key: x[key][..., :2]}
     if model.acts:
-        wrong |= {"action": x["action"][:, :1], "is_first": x["is_first"][0]}
+        wrong["action"] = x["action"][:, :1]
+    if model.recurrence["reset_var"]:
+        wrong["is_first"] = x["is_first"][0]
     if "reward" in model.objective.input_var:
         wrong |= {"reward": x["reward"].expand(T, B, 2), "cont": x["cont"][:, :1]}
     for k, value in wrong.items():
