@@ -52,9 +52,10 @@ class Door:
         first = batch.get(self.lead)
         if not isinstance(first, Tensor):
             return batch  # what evaluates it says what is missing
-        ahead = first.shape[:2]
+        ahead = tuple(first.shape[:2])
         changed = self._look(batch, self.series, ahead, first)
-        changed.update(self._look(batch, self.rows, ahead[1:], first))
+        if self.rows:
+            changed.update(self._look(batch, self.rows, ahead[1:], first))
         return {**batch, **changed} if changed else batch
 
     def frame(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -62,21 +63,24 @@ class Door:
         first = step.get(self.lead)
         if not isinstance(first, Tensor):
             return step
-        changed = self._look(step, {**self.series, **self.rows}, first.shape[:1], first)
+        changed = self._look(step, {**self.series, **self.rows}, tuple(first.shape[:1]), first)
         return {**step, **changed} if changed else step
 
     def _look(
-        self, batch: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None], ahead: torch.Size, first: Tensor
+        self, batch: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None], ahead: tuple[int, ...],
+        first: Tensor,
     ) -> dict[str, Tensor]:
         """The series that are in another form, in theirs."""
-        changed = {}
+        changed: dict[str, Tensor] = {}
         count = len(ahead)
         for name, features in shapes.items():
             value = batch.get(name)
-            if not isinstance(value, Tensor):
+            if value is None or not isinstance(value, Tensor):
+                continue
+            if features is not None and value.shape == ahead + features:
                 continue
             lead, rest = value.shape[:count], value.shape[count:]
-            if lead == ahead and (features is None or rest == features):
+            if lead == ahead and features is None:
                 continue
             if lead == ahead and features == FLAG and rest == (1,):
                 changed[name] = value.squeeze(-1)
@@ -87,7 +91,7 @@ class Door:
         return changed
 
     def _refusal(
-        self, name: str, value: Tensor, features: tuple[int, ...] | None, ahead: torch.Size, first: Tensor
+        self, name: str, value: Tensor, features: tuple[int, ...] | None, ahead: tuple[int, ...], first: Tensor
     ) -> str:
         more = ["..."] if features is None else [str(n) for n in features]
         axes = ", ".join([*["T", "B"][-len(ahead) :], *more])
