@@ -1,8 +1,8 @@
 """Doors: the shapes of a model's series, looked at where they come in.
 
-A flag (``mask``, ``is_first``) is one number a frame, ``[T, B]``; a reward or a vector of one feature is ``[T, B, 1]``.  The
-other form of each is taken as meant, ``[T, B, 1]`` for a flag and ``[T, B]`` for one feature; any other shape is refused, since
-it would be broadcast to a number that means nothing.
+A flag (``mask``, ``is_first``) is one number a frame, ``[T, B]``; a reward or a vector of one feature is
+``[T, B, 1]``.  The other form of each is taken as meant, ``[T, B, 1]`` for a flag and ``[T, B]`` for one
+feature; any other shape is refused, since it would be broadcast to a number that means nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ class Door:
         return {**step, **changed} if changed else step
 
     def _look(
-        self, batch: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None], ahead: tuple[int, ...],
+        self,
+        batch: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...] | None],
+        ahead: tuple[int, ...],
         first: Tensor,
     ) -> dict[str, Tensor]:
         """The series that are in another form, in theirs."""
@@ -91,7 +94,12 @@ class Door:
         return changed
 
     def _refusal(
-        self, name: str, value: Tensor, features: tuple[int, ...] | None, ahead: tuple[int, ...], first: Tensor
+        self,
+        name: str,
+        value: Tensor,
+        features: tuple[int, ...] | None,
+        ahead: tuple[int, ...],
+        first: Tensor,
     ) -> str:
         more = ["..."] if features is None else [str(n) for n in features]
         axes = ", ".join([*["T", "B"][-len(ahead) :], *more])
@@ -105,8 +113,8 @@ class Door:
 class ModelLoss(Loss):
     """An expression :math:`L` of a model whose series are looked at (:class:`Door`) before it is evaluated.
 
-    Sums and products with it are looked at, too.  Values are as those of ``inner``: one number, ``[B]`` or ``[T, B]``
-    (the evidence bounds of Suzuki et al. 2023, section 4.2).
+    Sums and products with it are looked at, too.  Values are as those of ``inner``: one number, ``[B]`` or
+    ``[T, B]`` (the evidence bounds of Suzuki et al. 2023, section 4.2).
 
     Args:
         inner: the expression.
@@ -136,8 +144,13 @@ class ModelLoss(Loss):
         return self.inner.lower(builder, scope)
 
     def eval(  # type: ignore[override]
-        self, x_dict: Any = None, return_dict: bool = False, return_all: bool = True,
-        *, generator: torch.Generator | None = None, **kwargs: Any,
+        self,
+        x_dict: Any = None,
+        return_dict: bool = False,
+        return_all: bool = True,
+        *,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
     ) -> Any:
         """The value; see :meth:`pixyz.losses.Loss.eval`."""
         if x_dict is not None and not isinstance(x_dict, Mapping):
@@ -148,8 +161,10 @@ class ModelLoss(Loss):
         for name, reader in self.readers.items():
             if name not in x_dict:
                 raise VariableError(
-                    f"the term {reader!r} reads {name!r}, which no step of the model holds and the batch lacks: "
-                    f"add {name!r} of [T, B, ...] to the batch, or read one of the model's; given are {sorted(x_dict)}"
+                    f"the term {reader!r} reads {name!r}, which no step of the model holds and the batch "
+                    "lacks: "
+                    f"add {name!r} of [T, B, ...] to the batch, or read one of the model's; given are "
+                    f"{sorted(x_dict)}"
                 )
         return super().eval(x_dict, return_dict, return_all, generator=generator, **kwargs)
 
