@@ -103,15 +103,17 @@ class Plan:
     def _run_new(self, args: list[Any], shapes: list[Any]) -> tuple[Any, ...]:
         """Run on shapes that are not those of the last run: a kind of shapes that is new is looked at."""
         kind = tuple([s if s is None else tuple([n == 1 for n in s]) for s in shapes])
-        if kind in self._kinds or not self.looks:
-            found = self._call(self.function, args)
-        else:
+        if kind not in self._kinds:
+            if not self.looks:
+                return self._call(self.function, args)
             self._set_rows(self._look_rows)
             try:
                 found = self._call(self._look, args)
             finally:
                 self._set_rows(self._fast_rows if self._trusted else self._rows)
             self._kinds.add(kind)
+        else:
+            found = self._call(self.function, args)
         self._shapes = shapes
         return found
 
