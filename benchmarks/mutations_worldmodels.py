@@ -118,7 +118,7 @@ FAULTS = [
         "W17", "a Gaussian bound without the scale of its units", DECODER,
         old="0.5 * gap * gap + log_scale + 0.5 * LOG_2PI",
         new="0.5 * gap * gap + 0.5 * LOG_2PI",
-        tests=seen_by("rssm", "contract"),
+        tests=("tests/worldmodels",),
     ),
     Fault(
         "A27", "the representation term weighs 1", RSSM,
