@@ -1,7 +1,7 @@
 """The errors of environments: each says what was expected, what came, and what to do.
 
-All subclass `EnvError`, which is a ValueError. Those raised while an environment runs carry its index in `env`
-(None for a single environment); a vector environment fills it in with `at`.
+All subclass `EnvError`, which is a ValueError. Those raised while an environment runs carry its index in
+`env` (None for a single environment); a vector environment fills it in with `at`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ObservationError(EnvError):
 
 
 class NotFinite(ObservationError):
-    """An observation or reward is NaN or infinite: the simulation has diverged. Costs a vector's environment its episode.
+    """An observation or reward is NaN or infinite. In a vector it costs an environment its episode.
 
     >>> import gymnasium, numpy
     >>> import envs
@@ -112,7 +112,7 @@ class ContractError(EnvError):
 
 
 class EnvFailure(EnvError):
-    """An environment raised an error of its own, or its process hung or died. `trace` is its traceback, as text.
+    """An environment raised an error of its own, or its process hung or died. `trace`: its traceback.
 
     In this process the error is also the `__cause__`.
 

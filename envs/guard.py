@@ -1,9 +1,9 @@
 """Check what crosses the door of an environment: observations, rewards, flags and actions.
 
-Vector environments of gymnasium let NaN observations and rewards through in silence; here each of them is an error
-that names the environment, the key, what was expected and what came. The guards read the spaces once, so that a check
-costs a few microseconds a step. They also convert: what comes out has exactly the dtype and shape of the contract, in
-fresh memory.
+Vector environments of gymnasium let NaN observations and rewards through in silence; here each of them is
+an error that names the environment, the key, what was expected and what came. The guards read the spaces
+once, so that a check costs a few microseconds a step. They also convert: what comes out has exactly the
+dtype and shape of the contract, in fresh memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FAR = 0.01  # of a range: less is rounding, or a bound that was declared a litt
 
 
 class _Entry(NamedTuple):
-    """One observation: how the environment declares it, how it leaves the guard, and bounds that it should not pass."""
+    """One observation: how it is declared, how it leaves the guard, bounds that it should not pass."""
 
     leaf: Leaf
     shape: tuple[int, ...]
@@ -36,9 +36,9 @@ class _Entry(NamedTuple):
 class ObservationGuard:
     """Checks and converts the observations of an environment whose declared space is `source`.
 
-    `space` is the Dict of the contract. `outside` names the observations of the last call in which a value lay outside
-    of its declared bounds by more than a hundredth of their range (the range, or 1.0 where only one bound is finite).
-    Raises SpaceError when `source` has no form in the contract.
+    `space` is the Dict of the contract. `outside` names the observations of the last call in which a value
+    lay outside of its declared bounds by more than a hundredth of their range (the range, or 1.0 where only
+    one bound is finite). Raises SpaceError when `source` has no form in the contract.
 
     >>> guard = ObservationGuard(spaces.Box(-1.0, 1.0, (2,), np.float64))
     >>> guard.space
@@ -58,11 +58,11 @@ class ObservationGuard:
         self.outside: tuple[str, ...] = ()
 
     def one(self, observation: Any, env: int | None = None) -> Observation:
-        """The observation of one environment, {key: [*shape]}. Raises ObservationError naming `env` and the key."""
+        """The observation of one environment, {key: [*shape]}, or an ObservationError with `env` and key."""
         return self._convert_all(observation, (), env)
 
     def many(self, observations: Any, num_envs: int) -> Observation:
-        """The observations of `num_envs` environments, {key: [N, *shape]}. Raises ObservationError likewise."""
+        """The observations of environments, {key: [N, *shape]}. Raises ObservationError likewise."""
         return self._convert_all(observations, (num_envs,), None)
 
     def _convert_all(self, observation: Any, lead: tuple[int, ...], env: int | None) -> Observation:
@@ -97,8 +97,9 @@ class ObservationGuard:
                 )
             if value.keys() != keys:
                 raise ObservationError(
-                    f"expected the keys {_listed(keys)}, got {_listed(value)} (missing {_listed(keys - value.keys())}, "
-                    f"extra {_listed(value.keys() - keys)}); return what observation_space declares",
+                    f"expected the keys {_listed(keys)}, got {_listed(value)} "
+                    f"(missing {_listed(keys - value.keys())}, extra {_listed(value.keys() - keys)}); "
+                    "return what observation_space declares",
                     env=env,
                 )
             if not self._flat:
@@ -119,7 +120,9 @@ class ObservationGuard:
         try:
             raw = np.asarray(value)
         except ValueError as error:
-            message = f"key {leaf.name!r}: expected an array of shape {leaf.shape}, got nested values: {error}"
+            message = (
+                f"key {leaf.name!r}: expected an array of shape {leaf.shape}, got nested values: {error}"
+            )
             raise ObservationError(message, env=env) from error
         special = leaf.turn is not None or leaf.sizes is not None
         if raw.shape != (*lead, *leaf.shape) and (special or raw.shape != (*lead, *entry.shape)):
@@ -151,7 +154,9 @@ def _entry(leaf: Leaf) -> _Entry:
         return _Entry(leaf, shape, dtype, None, None)
     with np.errstate(over="ignore", invalid="ignore"):
         margin = np.where(np.isfinite(high) & np.isfinite(low), _FAR * (high - low), _FAR)
-        return _Entry(leaf, shape, dtype, *(np.clip(b, -_LARGEST, _LARGEST) for b in (low - margin, high + margin)))
+        return _Entry(
+            leaf, shape, dtype, *(np.clip(b, -_LARGEST, _LARGEST) for b in (low - margin, high + margin))
+        )
 
 
 def _listed(keys: Any) -> list[str]:
@@ -164,8 +169,8 @@ def _one_hot(raw: NDArray[Any], leaf: Leaf, lead: tuple[int, ...], env: int | No
     classes = raw.reshape(*lead, -1).astype(np.int64) - leaf.starts
     if ((classes < 0) | (classes >= leaf.sizes)).any():
         raise ObservationError(
-            f"key {leaf.name!r}: expected classes from {leaf.starts.tolist()}, {leaf.sizes.tolist()} of them, "
-            f"got {raw.tolist()}; make observation_space and the observation agree",
+            f"key {leaf.name!r}: expected classes from {leaf.starts.tolist()}, {leaf.sizes.tolist()} of "
+            f"them, got {raw.tolist()}; make observation_space and the observation agree",
             env=env,
         )
     result = np.zeros((*lead, int(leaf.sizes.sum())), np.float32)
@@ -201,12 +206,13 @@ def _raise_not_finite(key: str, array: NDArray[Any], batched: bool, env: int | N
 
 
 def check_reward(reward: Any, env: int | None = None) -> float:
-    """The reward as a float, finite in float32 too. Raises ObservationError with the key 'reward' for anything else."""
+    """The reward as a float, finite in float32 too. Raises ObservationError for anything else."""
     if not isinstance(reward, float):
         array = np.asarray(reward)
         if array.size != 1 or array.dtype.kind not in "fiub":
             raise ObservationError(
-                f"key 'reward': expected one number, got shape {array.shape} and dtype {array.dtype}; return a float",
+                f"key 'reward': expected one number, got shape {array.shape} and dtype {array.dtype}; "
+                "return a float",
                 env=env,
             )
         reward = float(array.reshape(()))
@@ -216,11 +222,12 @@ def check_reward(reward: Any, env: int | None = None) -> float:
 
 
 def check_rewards(rewards: Any, num_envs: int) -> NDArray[np.float64]:
-    """The rewards [N] as float64, all finite. Raises ObservationError naming the first environment at fault."""
+    """The rewards [N] as float64, all finite. Raises ObservationError naming the first at fault."""
     array = np.asarray(rewards)
     if array.shape != (num_envs,) or array.dtype.kind not in "fiub":
         raise ObservationError(
-            f"key 'reward': expected shape {(num_envs,)} of floats, got shape {array.shape} and dtype {array.dtype}"
+            f"key 'reward': expected shape {(num_envs,)} of floats, "
+            f"got shape {array.shape} and dtype {array.dtype}"
         )
     result = np.array(array, dtype=np.float64)
     if not (np.abs(result) <= _LARGEST).all():
@@ -238,12 +245,12 @@ def check_flag(flag: Any, key: str, env: int | None = None) -> bool:
 
 
 class ActionGuard:
-    """Checks the actions of the contract and converts them to those of an environment whose declared space is `target`.
+    """Checks actions of the contract and converts them to those of the declared space `target`.
 
-    A Box action is rounded to float32 (what a replay stores is what was done), clipped to [-1, 1] and then rescaled to
-    the bounds of `target`; a Discrete action passes unchanged; of a MultiDiscrete or MultiBinary, the Discrete counts
-    the combinations, the last part fastest.
-    `space` is the action space of the contract. Raises SpaceError for infinite bounds and other kinds of space.
+    A Box action is rounded to float32 (what a replay stores is what was done), clipped to [-1, 1] and then
+    rescaled to the bounds of `target`; a Discrete action passes unchanged; of a MultiDiscrete or
+    MultiBinary, the Discrete counts the combinations, the last part fastest. `space` is the action space of
+    the contract. Raises SpaceError for infinite bounds and other kinds of space.
 
     >>> guard = ActionGuard(spaces.Box(0.0, 10.0, (1,)))
     >>> guard.one(np.zeros(1)), guard.one(np.array([3.0]))
@@ -271,12 +278,14 @@ class ActionGuard:
     def batch(self, actions: Any, active: NDArray[np.bool_]) -> NDArray[Any]:
         """Actions [N, *shape], checked but not converted; rows that are not `active` are ignored by a reset.
 
-        Returns a fresh array whose ignored rows hold the null action. Raises ActionError naming the environment.
+        Returns a fresh array; ignored rows hold the null action. Raises ActionError naming the environment.
         """
         array = np.array(actions)
         expected = (len(active), *(self.space.shape or ()))
         if array.shape != expected:
-            raise ActionError(f"expected actions of shape {expected}, one row an environment, got {array.shape}")
+            raise ActionError(
+                f"expected actions of shape {expected}, one row an environment, got {array.shape}"
+            )
         self._check_dtype(array, None)
         array[~active] = self.null
         bad = self._bad(array)
@@ -289,7 +298,9 @@ class ActionGuard:
         """The environment's own action: an array [*shape] in its dtype and bounds, or an int."""
         array = np.asarray(action)
         if array.shape != (self.space.shape or ()):
-            raise ActionError(f"expected an action of shape {self.space.shape or ()}, got {array.shape}", env=env)
+            raise ActionError(
+                f"expected an action of shape {self.space.shape or ()}, got {array.shape}", env=env
+            )
         self._check_dtype(array, env)
         bad = self._bad(array)
         if bad.any():
@@ -300,14 +311,18 @@ class ActionGuard:
     def convert(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Checked actions [N, *shape] to the environments' own, in their dtype and bounds."""
         if self._sizes:
-            parts = np.stack(np.unravel_index(actions, self._sizes), -1).reshape(*np.shape(actions), *self._shape)
+            parts = np.stack(np.unravel_index(actions, self._sizes), -1).reshape(
+                *np.shape(actions), *self._shape
+            )
             return np.asarray(parts + self._starts, self._dtype)
         return actions if self._discrete else self._rescale(actions)
 
     def _rescale(self, array: NDArray[Any]) -> NDArray[Any]:
         unit = np.minimum(np.maximum(array.astype(np.float32), -1.0), 1.0)
         scaled = (self._centre + self._half * unit).astype(self._low.dtype)
-        return np.asarray(np.minimum(np.maximum(scaled, self._low), self._high))  # rounding may step over a bound
+        return np.asarray(
+            np.minimum(np.maximum(scaled, self._low), self._high)
+        )  # rounding may step over a bound
 
     def _bad(self, array: NDArray[Any]) -> NDArray[np.bool_]:
         bad = (array < self._first) | (array >= self._end) if self._discrete else ~np.isfinite(array)
@@ -321,4 +336,6 @@ class ActionGuard:
     def _raise(self, value: Any, where: tuple[int, ...], env: int | None) -> None:
         wanted = f"an integer in [{self._first}, {self._end})" if self._discrete else "finite values"
         at = f" at index {list(where)}" if where else ""
-        raise ActionError(f"expected an action of {wanted}, got {value}{at}; look at the policy's output", env=env)
+        raise ActionError(
+            f"expected an action of {wanted}, got {value}{at}; look at the policy's output", env=env
+        )

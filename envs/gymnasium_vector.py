@@ -3,13 +3,13 @@
 Two of gymnasium's autoreset modes are served; both give the same rows but for one:
 
 * NEXT_STEP: gymnasium's own convention is that of the contract. Rows pass as they come.
-* SAME_STEP: the environment is already in its next episode when the last row arrives, whose observation is in
-  info["final_obs"]. The contract's next row is a first one, and ignores the action; but a vector environment cannot
-  hold one of its environments still, so this one takes the null action (the middle of the bounds; the first of
-  discrete actions). The first row of each later episode is therefore the observation after that null step, with
-  reward 0 and `frames` counting the step. Every transition stored is true; what is lost is the reset observation and
-  the reward of one null step. Should the null step end that episode too, the first row is the reset observation of
-  the one after it.
+* SAME_STEP: the environment is already in its next episode when the last row arrives, whose observation is
+  in info["final_obs"]. The contract's next row is a first one, and ignores the action; but a vector
+  environment cannot hold one of its environments still, so this one takes the null action (the middle of
+  the bounds; the first of discrete actions). The first row of each later episode is therefore the
+  observation after that null step, with reward 0 and `frames` counting the step. Every transition stored is
+  true; what is lost is the reset observation and the reward of one null step. Should the null step end that
+  episode too, the first row is the reset observation of the one after it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class GymnasiumVector:
         mode = vector.metadata.get("autoreset_mode")
         if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
             raise EnvError(
-                f"autoreset_mode: expected NEXT_STEP or SAME_STEP in vector.metadata, got {mode}; set it there"
+                f"autoreset_mode: expected NEXT_STEP or SAME_STEP in vector.metadata, got {mode}; "
+                "set it there"
             )
         self._same_step = mode == AutoresetMode.SAME_STEP
         self._vector = vector
@@ -58,7 +59,8 @@ class GymnasiumVector:
         self._one_seed = not isinstance(vector.unwrapped, (SyncVectorEnv, AsyncVectorEnv))
         self.out_of_bounds = dict.fromkeys(self._observations.space.spaces, 0)
         self.time_limit: int | None = None  # gymnasium's vectors do not tell
-        self.exact, self.restarted = False, ()
+        self.exact = False
+        self.restarted: tuple[int, ...] = ()
         self._restarts = 0
 
     def reset(self, *, seed: int | None = None) -> Rows:
@@ -139,7 +141,9 @@ class GymnasiumVector:
         for i in np.flatnonzero(last).tolist():
             final = None if finals is None else _row(finals, i)
             if final is None:
-                raise ObservationError("expected the last observation in info['final_obs'], as SAME_STEP says", env=i)
+                raise ObservationError(
+                    "expected the last observation in info['final_obs'], as SAME_STEP says", env=i
+                )
             for key, value in self._observations.one(final, env=i).items():
                 observation[key][i] = value
 
@@ -191,13 +195,15 @@ def _row(batch: Any, i: int) -> Any:
     return tuple(_row(each, i) for each in batch) if isinstance(batch, tuple) else batch[i]
 
 
-def from_gymnasium_vector(vector: GymnasiumVectorEnv[Any, Any, Any], *, seed: int | None = None) -> GymnasiumVector:
-    """`vector` with the rows of `VectorEnv`; see this module's text for the one row that differs in SAME_STEP.
+def from_gymnasium_vector(
+    vector: GymnasiumVectorEnv[Any, Any, Any], *, seed: int | None = None
+) -> GymnasiumVector:
+    """`vector` with the rows of `VectorEnv`; see this module's text for SAME_STEP.
 
     Args:
         vector: of gymnasium, in the modes NEXT_STEP or SAME_STEP, with the spaces that `envs.adapt` takes.
-        seed: environment i is reset with `derive_seeds(seed, N)[i]` the first time; an environment that is a vector
-            itself ("vector_entry_point"), with one generator for all, with the first of them.
+        seed: environment i is reset with `derive_seeds(seed, N)[i]` the first time; an environment that is
+            a vector itself ("vector_entry_point"), with one generator for all, with the first of them.
 
     Raises:
         EnvError: for the mode DISABLED, or none.

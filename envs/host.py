@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -52,9 +53,9 @@ class Row(NamedTuple):
 class Reply(NamedTuple):
     """The answer to a request.
 
-    `kind`: "ok", with the value; "failed", when the environment raised an error of its own; "broken", when it broke the
-    contract; "lost", when its process hung or died. `said` is the error in one line, `trace` its traceback, `error` the
-    error itself when it was raised in this process, `name` its class.
+    `kind`: "ok", with the value; "failed", when the environment raised an error of its own; "broken", when
+    it broke the contract; "lost", when its process hung or died. `said` is the error in one line, `trace`
+    its traceback, `error` the error itself when it was raised in this process, `name` its class.
     """
 
     kind: Literal["ok", "failed", "broken", "lost"]
@@ -62,7 +63,7 @@ class Reply(NamedTuple):
     said: str = ""
     trace: str = ""
     name: str = ""
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Host(Protocol):
@@ -81,7 +82,7 @@ class Local:
     """One environment in this process. A request is carried out when its answer is asked for."""
 
     def __init__(self, env: int, source: Source) -> None:
-        self.envs = (env,)
+        self.envs: tuple[int, ...] = (env,)
         self._holder = Holder(source)
         self._request: Request = ()
 
@@ -119,17 +120,15 @@ class Holder:
             return _reply("failed", error)
         except EnvError as error:
             return _reply("broken", error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # simulators call exit() where they should raise
             return _reply("failed", error)
 
     def close(self) -> None:
         """Close the environment; what it raises while it closes is of no use to anybody."""
         env, self._env = self._env, None
         if env is not None:
-            try:
+            with suppress(Exception):
                 env.close()
-            except Exception:
-                pass
 
     def _make(self, seed: int | None) -> dict[str, Any]:
         self.close()
@@ -171,7 +170,7 @@ class Holder:
         return self._env
 
 
-def _reply(kind: Literal["failed", "broken"], error: Exception) -> Reply:
+def _reply(kind: Literal["failed", "broken"], error: BaseException) -> Reply:
     said = error.message if isinstance(error, EnvError) else f"raised {type(error).__name__}: {error}"
     return Reply(kind, None, said, "".join(traceback.format_exception(error)), type(error).__name__, error)
 

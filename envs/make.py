@@ -29,12 +29,16 @@ def make(
     """Make an environment in the form of the contract (see `envs.Adapted`).
 
     Args:
-        env_id: of gymnasium ("Pendulum-v1"), of dm_control ("dm_control/cartpole-swingup", with or without "-v0"), or
-            one's own: "module:Id", where importing the module registers the id, or "module:Class".
-        action_repeat: environment steps a call of `step`; rewards are summed, info["envs.frames"] counts the steps made.
+        env_id: of gymnasium ("Pendulum-v1"), of dm_control ("dm_control/cartpole-swingup", with or without
+            "-v0"), or one's own: "module:Id", where importing the module registers the id, or
+            "module:Class".
+        action_repeat: environment steps a call of `step`; rewards are summed, info["envs.frames"] counts
+            the steps made.
         seed: for the first reset that is given none. The same seed gives the same episodes.
-        time_limit: environment steps (not actions) after which an episode is truncated; None keeps the task's own.
-        **kwargs: for the environment; of a dm_control task: pixels, size, camera, task_kwargs, environment_kwargs.
+        time_limit: environment steps (not actions) after which an episode is truncated; None keeps the
+            task's own.
+        **kwargs: for the environment; of a dm_control task: pixels, size, camera, task_kwargs,
+            environment_kwargs.
 
     Raises:
         UnknownEnv: no such id; the nearest ones are named.
@@ -50,7 +54,9 @@ def make(
         ((3,), 2)
     """
     if not isinstance(env_id, str):
-        raise UnknownEnv(f"expected an id such as 'Pendulum-v1', got {env_id!r}; use envs.adapt for an environment")
+        raise UnknownEnv(
+            f"expected an id such as 'Pendulum-v1', got {env_id!r}; use envs.adapt for an environment"
+        )
     check_count("action_repeat", action_repeat)
     if time_limit is not None:
         check_count("time_limit", time_limit)
@@ -65,7 +71,9 @@ def make(
     except TypeError as error:
         if not kwargs or "argument" not in str(error):
             raise
-        raise EnvError(f"{wanted_by}: expected options that it takes, got {kwargs}: {error}; correct them") from error
+        raise EnvError(
+            f"{wanted_by}: expected options that it takes, got {kwargs}: {error}; correct them"
+        ) from error
     try:
         return adapted(env, action_repeat=action_repeat, seed=seed)
     except EnvError:
@@ -103,8 +111,8 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
         if not module or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise UnknownEnv(
-            f"expected a module to import in {env_id!r}, got {error}; install it, or start in the folder where it lies "
-            "(the command looks there; in Python it must be on sys.path)"
+            f"expected a module to import in {env_id!r}, got {error}; install it, or start in the folder "
+            "where it lies (the command looks there; in Python it must be on sys.path)"
         ) from error
     except ImportError as error:  # how gymnasium says that a version has moved elsewhere
         if "moved" not in str(error):
@@ -113,7 +121,9 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
 
 
 def _limited(env: Any, time_limit: int | None) -> Any:
-    return env if time_limit is None else load("gymnasium.wrappers", "a time limit").TimeLimit(env, time_limit)
+    return (
+        env if time_limit is None else load("gymnasium.wrappers", "a time limit").TimeLimit(env, time_limit)
+    )
 
 
 def _unregistered(env_id: str, module: str, name: str, known: list[str]) -> UnknownEnv:
@@ -123,8 +133,8 @@ def _unregistered(env_id: str, module: str, name: str, known: list[str]) -> Unkn
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; nearest: {', '.join(near)}" if near else ""
     return UnknownEnv(
-        f"expected {name!r} in {env_id!r} to be an id that importing {module} registers, or a class in it that is a "
-        f"gymnasium.Env, got neither{hint}"
+        f"expected {name!r} in {env_id!r} to be an id that importing {module} registers, "
+        f"or a class in it that is a gymnasium.Env, got neither{hint}"
     )
 
 
@@ -132,9 +142,13 @@ def _unknown(env_id: str, known: list[str]) -> UnknownEnv:
     near = get_close_matches(env_id, known, n=3, cutoff=0.5)
     if _LIKE_DM_CONTROL.fullmatch(env_id):
         near.insert(0, _DM_CONTROL + env_id)
-    hint = f"nearest: {', '.join(near)}; " if near else "ids of dm_control are written dm_control/<domain>-<task>; "
+    hint = (
+        f"nearest: {', '.join(near)}; "
+        if near
+        else "ids of dm_control are written dm_control/<domain>-<task>; "
+    )
     return UnknownEnv(
-        f"expected an id of gymnasium or dm_control, got {env_id!r}; {hint}an environment of your own is written "
-        "module:Id, where importing the module registers the id, or module:Class (the command looks for modules in the "
-        "current folder too)"
+        f"expected an id of gymnasium or dm_control, got {env_id!r}; {hint}an environment of your own is "
+        "written module:Id, where importing the module registers the id, or module:Class (the command looks "
+        "for modules in the current folder too)"
     )

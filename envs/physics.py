@@ -1,9 +1,9 @@
 """The state of a MuJoCo simulation, from which the next step gives the same bits.
 
-`mj_getState` with mjSTATE_INTEGRATION holds what the next step is computed from, the warm start of the solver too. An
-environment reads more than that: positions of bodies, sensors and forces, which belong to the last step and which
-computing them anew would move on by one substep. So all arrays of fixed size are kept beside it; those that depend on
-the number of contacts are computed again.
+`mj_getState` with mjSTATE_INTEGRATION holds what the next step is computed from, the warm start of the
+solver too. An environment reads more than that: positions of bodies, sensors and forces, which belong to
+the last step and which computing them anew would move on by one substep. So all arrays of fixed size are
+kept beside it; those that depend on the number of contacts are computed again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 from envs.errors import EnvError
 from envs.extras import load
 
-_CONSTANT = ("mesh_", "tex_", "skin_", "bvh_", "oct_", "flex", "name", "text_", "paths", "_")  # of a model: large
+_CONSTANT = (
+    "mesh_",
+    "tex_",
+    "skin_",
+    "bvh_",
+    "oct_",
+    "flex",
+    "name",
+    "text_",
+    "paths",
+    "_",
+)  # of a model: large
 
 
 def save_simulation(model: Any, data: Any) -> dict[str, Any]:
@@ -29,7 +40,7 @@ def save_simulation(model: Any, data: Any) -> dict[str, Any]:
 
 
 def load_simulation(model: Any, data: Any, saved: Any) -> None:
-    """Bring `data` into a saved state. Raises EnvError for that of another model, or of another release of MuJoCo."""
+    """Bring `data` into a saved state. Raises EnvError for that of another model or release of MuJoCo."""
     mujoco = load("mujoco", "the state of a simulation")
     what = mujoco.mjtState.mjSTATE_INTEGRATION
     state, arrays = np.asarray(saved["state"], np.float64), _fixed(data)
@@ -49,10 +60,12 @@ def model_arrays(model: Any) -> dict[str, NDArray[Any]]:
 
 
 def _fixed(data: Any) -> dict[str, NDArray[Any]]:
-    """The arrays in the buffer of `data`, whose size and place no contact changes; the others lie in its arena."""
+    """The arrays in the buffer of `data`; those whose size contacts change lie in its arena."""
     first = _address(data.qpos)
     names = [key for key in dir(data) if not key.startswith("_")]
-    found = {key: value for key in names if isinstance(value := getattr(data, key), np.ndarray) and value.size}
+    found = {
+        key: value for key in names if isinstance(value := getattr(data, key), np.ndarray) and value.size
+    }
     return {key: value for key, value in found.items() if 0 <= _address(value) - first < data.nbuffer}
 
 

@@ -1,4 +1,4 @@
-"""The environments of a vector: where they live, with which seeds they were made, and what happens when one fails."""
+"""The environments of a vector: where they live, their seeds, and what happens when one fails."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _NOTHING = Row({}, 0.0, False, False, False, 0, ())
 class Seat:
     """What a vector knows of one environment.
 
-    `build` is the seed it was made with, `line` the attempt at the run in which it last started anew, `count` how often
-    it has, `strikes` its failures without a finished episode in between. Not `made`: it must be made before it is used.
+    `build` is the seed it was made with, `line` the attempt at the run in which it last started anew,
+    `count` how often it has, `strikes` its failures without a finished episode in between. Not `made`: it
+    must be made before it is used.
     """
 
     build: int | None
@@ -38,15 +39,19 @@ class Seat:
 class Pool:
     """N environments, made at once. Requests and replies are those of `envs.host`.
 
-    `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those of all environments.
+    `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those of all
+    environments.
     """
 
-    def __init__(self, sources: list[Source], seed: int | None, workers: int, strikes: int, step_timeout: float) -> None:
+    def __init__(
+        self, sources: list[Source], seed: int | None, workers: int, strikes: int, step_timeout: float
+    ) -> None:
         self.base = seed
         self.seats = [Seat(build) for build in derive_seeds(seed, len(sources))]
         self.failures: list[Failure] = []
         self._strikes = strikes
         self._hosts: list[Host] = []
+        self._closed = False
         try:
             self._fill(sources, workers, step_timeout)
             self._host = {i: host for host in self._hosts for i in host.envs}
@@ -77,6 +82,7 @@ class Pool:
 
     def close(self) -> None:
         """Close all environments, within seconds."""
+        self._closed = True
         deadline = time.monotonic() + _CLOSING
         for host in self._hosts:
             host.hang_up()
@@ -87,18 +93,28 @@ class Pool:
 
     def ask(self, requests: dict[int, Request]) -> dict[int, Reply]:
         """The replies to requests, as they are."""
+        self._check_open()
         for host in self._hosts:
             own = {i: requests[i] for i in host.envs if i in requests}
             if own:
                 host.begin(own)
         return {i: self._host[i].finish(i) for i in requests}
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EnvError("expected an open vector, got one that was closed; make it anew")
+
+    def neighbours(self, i: int) -> tuple[int, ...]:
+        """The environments that share a process with environment i, itself too."""
+        return self._host[i].envs
+
     def collect(self, requests: Sequence[Request | None]) -> list[Row]:
         """One row an environment, for requests to reset or step; an empty one where there is no request.
 
-        Environments that fail are made anew, so that their rows are first ones. Raises EnvFailure when one has failed
-        too often, and what an environment that broke the contract raised.
+        Environments that fail are made anew, so that their rows are first ones. Raises EnvFailure when one
+        has failed too often, and what an environment that broke the contract raised.
         """
+        self._check_open()
         seats = self.seats
         for host in self._hosts:
             own = {i: request for i in host.envs if (request := requests[i]) is not None and seats[i].made}
@@ -109,12 +125,15 @@ class Pool:
         while waiting:
             i = waiting[0]
             request = requests[i] or ()
-            row = self._row(i, self._host[i].finish(i), request[0]) if seats[i].made else self._begin(i, request)
+            if seats[i].made:
+                row = self._row(i, self._host[i].finish(i), request[0])
+            else:
+                row = self._begin(i, request)
             if row is not None:
                 rows[i] = row
                 waiting.popleft()
                 continue
-            for j in self._host[i].envs:  # the neighbours of one whose process was lost
+            for j in self.neighbours(i):  # their process may have been lost with i
                 if not seats[j].made and j in rows and not rows[j].is_last:
                     del rows[j]
                     waiting.append(j)
@@ -130,7 +149,7 @@ class Pool:
         return None
 
     def _begin(self, i: int, request: Request) -> Row | None:
-        """Make an environment again and start an episode, with a seed that was not used before or the one asked for."""
+        """Make an environment again and start an episode, with a new seed or the one asked for."""
         given = request[1] if request[0] == "reset" else None
         seed = self.renew(i) if given is None else given
         reply = self.ask({i: ("make", seed)})[i]
@@ -155,12 +174,14 @@ class Pool:
             self._described(i, reply)
 
     def _described(self, i: int, reply: Reply) -> dict[str, Any]:
-        """The description in a reply to "make". Raises what hindered it, and SpaceError for spaces of another kind."""
+        """The description in a reply to "make". Raises what hindered it, and SpaceError for other spaces."""
         if reply.kind != "ok":
             self.refuse(i, reply, "make")
         found: dict[str, Any] = reply.value
         if i > 0 or hasattr(self, "spaces"):
-            for name, got, expected in zip(("observation_space", "action_space"), spaces_of(found), self.spaces, strict=True):
+            for name, got, expected in zip(
+                ("observation_space", "action_space"), spaces_of(found), self.spaces, strict=True
+            ):
                 if got != expected:
                     raise SpaceError(f"{name}: expected that of environment 0, {expected}, got {got}", env=i)
         return found
@@ -174,13 +195,13 @@ class Pool:
         seat.made = False
         if reply.kind == "lost":
             self._host[i].restart()
-            for j in self._host[i].envs:
+            for j in self.neighbours(i):
                 self.seats[j].made = False
         self.note(i, reply, call)
         if seat.strikes >= self._strikes:
             raise EnvFailure(
-                f"{call}: {reply.said}; its failure {seat.strikes} without a finished episode in between, which ends it; "
-                "the last traceback is in `trace`",
+                f"{call}: {reply.said}; its failure {seat.strikes} without a finished episode in between, "
+                "which ends it; the last traceback is in `trace`",
                 env=i,
                 trace=reply.trace,
             ) from reply.error

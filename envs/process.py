@@ -1,8 +1,9 @@
 """Environments in a process of their own: it may raise, hang or die, and costs no more than its own episodes.
 
-The process is a fresh interpreter (not a copy of this one), which imports `envs` and what the environments need, and
-talks over a socket in the plain form of `envs.wire`. What it writes to stderr is kept in a file that vanishes with the
-vector; its end is part of the error when the process dies, with Python's traceback after a crash or while it hangs.
+The process is a fresh interpreter (not a copy of this one), which imports `envs` and what the environments
+need, and talks over a socket in the plain form of `envs.wire`. What it writes to stderr is kept in a file
+that vanishes with the vector; its end is part of the error when the process dies, with Python's traceback
+after a crash or while it hangs.
 """
 
 from __future__ import annotations
@@ -17,13 +18,19 @@ import tempfile
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import Any
 
 from envs.errors import EnvError
 from envs.host import Recipe, Reply, Request
 from envs.wire import WireError, decode, encode
 
-_START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from envs.worker import main; main(*json.loads(sys.argv[2]))"
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from envs.worker import main
+main(*json.loads(sys.argv[2]))
+"""
 _MAKING = 120.0  # seconds: making an environment imports simulators
 _TAIL = 8000  # bytes of stderr that are shown
 _MOST = 1 << 20  # bytes of stderr that are kept
@@ -41,8 +48,12 @@ class Process:
         try:
             self._opening = _framed({"recipes": [[each.env_id, each.options] for each in recipes]})
         except WireError as error:
-            raise EnvError(f"workers: expected options that are plain data, since they are sent; {error}") from error
+            raise EnvError(
+                f"workers: expected options that are plain data, since they are sent; {error}"
+            ) from error
         self._serial = 0
+        self._buffer = bytearray()
+        self._lost: str | None = None  # why nothing more comes from the process
         self._expected: dict[int, int] = {}
         self._replies: dict[int, Reply] = {}
         self._start()
@@ -128,29 +139,31 @@ class Process:
     def close(self, deadline: float) -> None:
         """Wait for its end until `deadline` (of time.monotonic), then end it."""
         self._socket.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(max(deadline - time.monotonic(), 0.0))
-        except subprocess.TimeoutExpired:
-            pass
         self._end()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _end)
         os.set_inheritable(theirs.fileno(), True)
         main_thread = threading.current_thread() is threading.main_thread()
         told = json.dumps([theirs.fileno(), os.getpid(), main_thread])
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, json.dumps(sys.path), told],
-            stdin=subprocess.DEVNULL,
-            stderr=self._errors,
-            pass_fds=[theirs.fileno()],
-            env={**_QUIET, **os.environ},
-        )
-        theirs.close()
-        self._finalizer = weakref.finalize(self, _kill, self._process)
-        self._socket, self._buffer = ours, bytearray()
-        self._lost: str | None = None
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, json.dumps(sys.path), told],
+                stdin=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=[theirs.fileno()],
+                env={**_QUIET, **os.environ},
+            )
+        except OSError as error:
+            ours.close()
+            raise EnvError(f"workers: expected to start a process, got {error}; use fewer workers") from error
+        finally:
+            theirs.close()
+        self._finalizer = weakref.finalize(self, _kill, self._process, os.getpid())
+        self._socket, self._buffer, self._lost = ours, bytearray(), None
         self._expected.clear()
         self._replies.clear()
         self._allowed = self._step_timeout
@@ -163,7 +176,7 @@ class Process:
         self._errors.close()
 
     def _hangs(self) -> None:
-        """Note that no answer came; ask the process where it stands, which it can tell unless it is stopped."""
+        """Note that no answer came; let the process write where it stands, unless it is stopped."""
         self._lost = f"its process did not answer within {self._allowed:g} s (step_timeout)"
         self._process.send_signal(signal.SIGUSR1)
         time.sleep(0.2)
@@ -180,8 +193,16 @@ class Process:
     def _tail(self) -> str:
         """The end of what the process wrote to stderr."""
         size = os.fstat(self._errors.fileno()).st_size
-        text = os.pread(self._errors.fileno(), _TAIL, max(size - _TAIL, 0)).decode(errors="replace").strip("\0\n ")
-        return f"{self._lost}; the end of its stderr:\n{text}\n" if text else f"{self._lost}; it wrote nothing to stderr\n"
+        text = (
+            os.pread(self._errors.fileno(), _TAIL, max(size - _TAIL, 0))
+            .decode(errors="replace")
+            .strip("\0\n ")
+        )
+        return (
+            f"{self._lost}; the end of its stderr:\n{text}\n"
+            if text
+            else f"{self._lost}; it wrote nothing to stderr\n"
+        )
 
 
 def _framed(value: Any) -> bytes:
@@ -189,10 +210,10 @@ def _framed(value: Any) -> bytes:
     return len(body).to_bytes(8, "little") + body
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process at once, and wait a moment until the system has it."""
+def _kill(process: subprocess.Popen[bytes], parent: int) -> None:
+    """End a process at once, and wait a moment until the system has it; a fork of its parent leaves it alone."""
+    if os.getpid() != parent:
+        return
     process.kill()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(5.0)
-    except subprocess.TimeoutExpired:
-        pass

@@ -10,8 +10,8 @@ A row holds the observation, and the reward and flags that arrive with it:
     reward       0         r       r        0
     frames       0         k       k        0
 
-A first row after a row that was not a last one says that the episode was abandoned: its environment failed and was
-made anew, or could not be restored.
+A first row after a row that was not a last one says that the episode was abandoned: its environment failed
+and was made anew, or could not be restored.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Episode(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """An environment that failed: which, how many times without a finished episode in between, and its traceback.
+    """An environment that failed: which, how often without a finished episode, its traceback.
 
     >>> Failure(env=0, attempt=1, text="step: raised ValueError: the arm left its table").attempt
     1
@@ -57,12 +57,13 @@ class Failure(NamedTuple):
 class Vector(Protocol):
     """What an agent's loop asks of N environments. `VectorEnv` and `GymnasiumVector` have it.
 
-    `out_of_bounds` counts, by observation, the rows with values far outside of the declared bounds. `time_limit` is the
-    number of environment steps after which every episode has ended, None if one may go on for ever. `exact` says
-    whether the last `load_state` restored all environments, `restarted` which it had to start anew.
+    `out_of_bounds` counts, by observation, the rows with values far outside of the declared bounds.
+    `time_limit` is the number of environment steps after which every episode has ended, None if one may go
+    on for ever. `exact` says whether the last `load_state` restored all environments, `restarted` which it
+    had to start anew.
 
     >>> import envs
-    >>> all(hasattr(envs.VectorEnv, name) for name in ("reset", "step", "pop_episodes", "state", "load_state", "close"))
+    >>> all(hasattr(envs.VectorEnv, name) for name in ("reset", "step", "pop_episodes", "state", "close"))
     True
     """
 
@@ -107,7 +108,10 @@ class EpisodeLog:
 
     def state(self) -> dict[str, Any]:
         """The sums of running episodes, and finished ones that nobody has asked for."""
-        return {"running": [list(sums) for sums in self._running], "finished": [list(each) for each in self._finished]}
+        return {
+            "running": [list(sums) for sums in self._running],
+            "finished": [list(each) for each in self._finished],
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
@@ -116,7 +120,7 @@ class EpisodeLog:
 
 
 def derive_seeds(seed: int | None, num_envs: int) -> list[int] | list[None]:
-    """The seed of each environment, a function of (seed, index) alone, so that adding environments changes no other."""
+    """The seed of each environment, a function of (seed, index) alone: adding one changes no other."""
     if seed is None:
         return [None] * num_envs
     check_count("seed", seed, least=0)
@@ -139,7 +143,9 @@ def renewed_seed(seed: int | None, env: int, attempt: int, count: int) -> int | 
 def check_state(state: Any, num_envs: int, kind: str) -> None:
     """Raise EnvError unless `state` is that of a vector of this kind and number of environments."""
     if not isinstance(state, Mapping) or state.get("kind") != kind:
-        raise EnvError(f"load_state: expected what state() of a {kind} gave, got {type(state).__name__} of another kind")
+        raise EnvError(
+            f"load_state: expected what state() of a {kind} gave, got {type(state).__name__} of another kind"
+        )
     if state["num_envs"] != num_envs:
         raise EnvError(
             f"load_state: expected the state of {num_envs} environments, got that of {state['num_envs']}; "

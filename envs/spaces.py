@@ -10,13 +10,13 @@ Observations: a flat Dict of Box, named by the rules of `envs.names`. A bare spa
     Box, floats of these 3-d and 4-d shapes,
       declared in [0, 1] or [0, 255]               the image, in uint8; values outside are refused
     the same with other bounds                     refused: neither pixels nor a vector
-    any other Box                                  float32, of the same shape up to 2-d, else [D]; a scalar is [1]
+    any other Box                                  float32, its shape up to 2-d, else [D]; a scalar is [1]
     Discrete, MultiDiscrete                        float32 [D]: one-hot vectors, joined
     MultiBinary                                    float32 [D]
     Dict, Tuple                                    its parts
 
-Actions: a Box [-1, 1] float32 with the original's shape, or a Discrete. MultiDiscrete and MultiBinary become the
-Discrete of all their combinations, up to 4096 of them.
+Actions: a Box [-1, 1] float32 with the original's shape, or a Discrete. MultiDiscrete and MultiBinary
+become the Discrete of all their combinations, up to 4096 of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from envs.names import safe_names
 
 KEY = "observation"  # the name of an observation that had none
 MOST = 4096  # classes of a one-hot vector, or combinations of an action
-UNBOUNDED = 1e6  # no actuator has such a range: those who write it mean "no bound", and an action of 0.5 would be absurd
+UNBOUNDED = 1e6  # no actuator has such a range: it means "no bound", and an action of 0.5 would be absurd
 _CHANNELS = 4  # colours, with alpha
 _SIDE = 8  # the least side of an image whose form is guessed
 
@@ -41,8 +41,8 @@ _SIDE = 8  # the least side of an image whose form is guessed
 class Leaf(NamedTuple):
     """One observation: its name, the keys that lead to it, how it is declared, and how it leaves the guard.
 
-    `turn` is the order of axes that makes an image of it, `pixels` what 1.0 of floats is in uint8 (0: no floats),
-    `sizes` the number of classes of each one-hot vector and `starts` their first classes.
+    `turn` is the order of axes that makes an image of it, `pixels` what 1.0 of floats is in uint8 (0: no
+    floats), `sizes` the number of classes of each one-hot vector and `starts` their first classes.
     """
 
     name: str
@@ -62,12 +62,18 @@ def observation_leaves(space: spaces.Space[Any]) -> list[Leaf]:
     if not found:
         raise SpaceError(f"expected at least one observation key, got an empty {type(space).__name__}")
     bare = len(found) == 1 and found[0][0] == ()
-    names = {(): KEY} if bare else safe_names(path if isinstance(space, spaces.Dict) else (KEY, *path) for path, _ in found)
+    names = (
+        {(): KEY}
+        if bare
+        else safe_names(path if isinstance(space, spaces.Dict) else (KEY, *path) for path, _ in found)
+    )
     lead = () if bare or isinstance(space, spaces.Dict) else (KEY,)
     return [_leaf(names[(*lead, *path)], path, part) for path, part in found]
 
 
-def _parts(space: spaces.Space[Any], path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], spaces.Space[Any]]]:
+def _parts(
+    space: spaces.Space[Any], path: tuple[Any, ...]
+) -> Iterator[tuple[tuple[Any, ...], spaces.Space[Any]]]:
     if isinstance(space, spaces.Dict):
         for key, part in space.spaces.items():
             yield from _parts(part, (*path, key))
@@ -91,16 +97,19 @@ def _leaf(name: str, path: tuple[Any, ...], space: spaces.Space[Any]) -> Leaf:
         sizes, starts = space.nvec.reshape(-1).astype(np.int64), np.asarray(space.start, np.int64).reshape(-1)
     else:
         raise SpaceError(
-            f"observation key {name!r}: expected Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them, "
-            f"got {space}; give envs.adapt the environment in a gymnasium.wrappers.TransformObservation that has one"
+            f"observation key {name!r}: expected Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or "
+            f"Tuple of them, got {space}; give envs.adapt the environment in a "
+            "gymnasium.wrappers.TransformObservation that has one"
         )
     total = int(sizes.sum())
     if total > MOST:
         raise SpaceError(
-            f"observation key {name!r}: expected at most {MOST} classes, which become one-hot vectors, got {total}; "
-            "give the observation as numbers in a Box"
+            f"observation key {name!r}: expected at most {MOST} classes, which become one-hot vectors, "
+            f"got {total}; give the observation as numbers in a Box"
         )
-    return Leaf(name, path, shape, dtype, spaces.Box(0.0, 1.0, (total,), np.float32), sizes=sizes, starts=starts)
+    return Leaf(
+        name, path, shape, dtype, spaces.Box(0.0, 1.0, (total,), np.float32), sizes=sizes, starts=starts
+    )
 
 
 def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
@@ -115,15 +124,16 @@ def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
     top = float(box.high.flat[0])
     if (box.low != 0).any() or (box.high != top).any() or top not in (1.0, 255.0):
         raise SpaceError(
-            f"observation key {name!r}: expected pixels, since its shape is {box.shape}: uint8, or floats declared in "
-            f"[0, 1] or [0, 255], got {dtype} in [{box.low.min()}, {box.high.max()}]; correct the bounds of its Box, "
-            "or flatten what is no image (gymnasium.wrappers.FlattenObservation)"
+            f"observation key {name!r}: expected pixels, since its shape is {box.shape}: uint8, or floats "
+            f"declared in [0, 1] or [0, 255], got {dtype} in [{box.low.min()}, {box.high.max()}]; "
+            "correct the bounds of its Box, or flatten what is no image "
+            "(gymnasium.wrappers.FlattenObservation)"
         )
     return Leaf(name, path, box.shape, dtype, spaces.Box(0, 255, shape, np.uint8), turn, 255.0 / top)
 
 
 def _turn(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...] | None:
-    """The axes of height, width and channels; None for what is no image. Raises SpaceError where it cannot be told."""
+    """The axes of height, width and channels, None for what is no image, or a SpaceError."""
     if dtype == np.uint8 and len(shape) == 2 and min(shape) >= _SIDE:
         return (0, 1)
     if len(shape) == 3:
@@ -152,7 +162,9 @@ def _turn(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int,
 def _vector(box: spaces.Box) -> spaces.Box:
     shape = box.shape or (1,)
     shape = shape if len(shape) < 3 else (int(np.prod(shape)),)
-    largest = np.finfo(np.float32).max  # a float64 bound beyond float32 means "unbounded" to those who write it
+    largest = np.finfo(
+        np.float32
+    ).max  # a float64 bound beyond float32 means "unbounded" to those who write it
     low, high = (np.asarray(bound, np.float64).reshape(shape) for bound in (box.low, box.high))
     low = np.where(low < -largest, -np.inf, low).astype(np.float32)
     high = np.where(high > largest, np.inf, high).astype(np.float32)
@@ -179,7 +191,7 @@ def action_sizes(space: spaces.Space[Any]) -> tuple[int, ...] | None:
 
 
 def action_space(space: spaces.Space[Any]) -> spaces.Box | spaces.Discrete:
-    """The action space of the contract that `space` maps to. Raises SpaceError for bounds that are none, other kinds."""
+    """The action space of the contract that `space` maps to, or a SpaceError."""
     if isinstance(space, spaces.Discrete):
         return space
     sizes = action_sizes(space)
@@ -187,8 +199,8 @@ def action_space(space: spaces.Space[Any]) -> spaces.Box | spaces.Discrete:
         count = float(np.prod(np.array(sizes, np.float64)))
         if count > MOST:
             raise SpaceError(
-                f"action space: expected at most {MOST} combinations, which become one Discrete, got {count:.0f} of "
-                f"{space}; give the environment fewer choices, or a Box of floats"
+                f"action space: expected at most {MOST} combinations, which become one Discrete, "
+                f"got {count:.0f} of {space}; give the environment fewer choices, or a Box of floats"
             )
         return spaces.Discrete(int(count))
     if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):

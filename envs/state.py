@@ -1,9 +1,9 @@
 """Save the state of an environment in the middle of an episode, and go on from it with the same last bit.
 
-An environment, or a wrapper, offers its state through two methods (`Restorable`). Those of gymnasium and dm_control do
-not have them; they are known here: classic control, toy text, MuJoCo, and the wrappers that hold no state, or a
-counter. A chain of wrappers can be saved when each of its layers can; a wrapper that has the two methods speaks for
-all that it wraps.
+An environment, or a wrapper, offers its state through two methods (`Restorable`). Those of gymnasium and
+dm_control do not have them; they are known here: classic control, toy text, MuJoCo, and the wrappers that
+hold no state, or a counter. A chain of wrappers can be saved when each of its layers can; a wrapper that
+has the two methods speaks for all that it wraps.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from envs.errors import EnvError
 from envs.physics import load_simulation, save_simulation
 
 _KNOWN = ("gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.", "gymnasium.envs.mujoco.")
-_COUNTERS = {  # wrappers of gymnasium, and what they keep from one step to the next
-    "TimeLimit": ("_elapsed_steps",),
-    "OrderEnforcing": ("_has_reset",),
-    "PassiveEnvChecker": ("checked_reset", "checked_step", "checked_render"),
-    "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
-} | dict.fromkeys(
-    (
-        "ClipAction DiscretizeAction RescaleAction ClipReward DtypeObservation FilterObservation FlattenObservation "
-        "GrayscaleObservation ReshapeObservation RescaleObservation ResizeObservation AddRenderObservation"
-    ).split(),
-    (),
+_STATELESS = (
+    "ClipAction", "DiscretizeAction", "RescaleAction", "ClipReward", "DtypeObservation", "FilterObservation",
+    "FlattenObservation", "GrayscaleObservation", "ReshapeObservation", "RescaleObservation",
+    "ResizeObservation", "AddRenderObservation",
+)  # fmt: skip
+_COUNTERS: dict[str, tuple[str, ...]] = (
+    {  # wrappers of gymnasium, and what they keep from one step to the next
+        "TimeLimit": ("_elapsed_steps",),
+        "OrderEnforcing": ("_has_reset",),
+            "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
+    }
+    | dict.fromkeys(_STATELESS, ())
 )
 
 
@@ -36,10 +37,10 @@ _COUNTERS = {  # wrappers of gymnasium, and what they keep from one step to the 
 class Restorable(Protocol):
     """An environment, or a wrapper, whose state can be saved and loaded.
 
-    `save_state` returns all that a later step, or a reset without a seed, depends on: nested dicts and lists of numpy
-    arrays, numbers and text, none of which later steps change. After `load_state` of it, in another instance of the
-    same environment too, the same actions give the same observations, rewards and flags, bit for bit.
-    `check_env` tries it.
+    `save_state` returns all that a later step, or a reset without a seed, depends on: nested dicts and
+    lists of numpy arrays, numbers and text, none of which later steps change. After `load_state` of it, in
+    another instance of the same environment too, the same actions give the same observations, rewards and
+    flags, bit for bit. `check_env` tries it.
 
     >>> import envs
     >>> isinstance(envs.make("Pendulum-v1"), Restorable)
@@ -66,7 +67,9 @@ def load_layers(env: gymnasium.Env[Any, Any], saved: Any) -> None:
     names = [type(layer).__name__ for layer in layers]
     found = [each["layer"] for each in saved]
     if names != found:
-        raise EnvError(f"load_state: expected the state of {' / '.join(names)}, got that of {' / '.join(found)}")
+        raise EnvError(
+            f"load_state: expected the state of {' / '.join(names)}, got that of {' / '.join(found)}"
+        )
     for layer, each in zip(layers, saved, strict=True):
         _need(layer)[1](each["state"])
 
@@ -87,8 +90,8 @@ def _need(layer: Any) -> Ways:
     ways = _ways(layer)
     if ways is None:
         raise EnvError(
-            f"save_state: expected an environment whose state can be saved, got {type(layer).__name__}; give it the "
-            "methods save_state() and load_state(state) (see envs.Restorable)"
+            f"save_state: expected an environment whose state can be saved, got {type(layer).__name__}; "
+            "give it the methods save_state() and load_state(state) (see envs.Restorable)"
         )
     return ways
 
@@ -98,6 +101,8 @@ def _ways(layer: Any) -> Ways | None:
     if isinstance(layer, Restorable):
         return (layer.save_state, layer.load_state) if getattr(layer, "restorable", True) else None
     kind = type(layer)
+    if kind is gymnasium.wrappers.PassiveEnvChecker:
+        return dict, (lambda state: _end_checks(layer))
     if isinstance(layer, gymnasium.Wrapper):
         keys = _COUNTERS.get(kind.__name__) if kind.__module__.startswith("gymnasium.wrappers.") else None
         if keys is None:
@@ -106,6 +111,12 @@ def _ways(layer: Any) -> Ways | None:
     if kind.__module__.startswith(_KNOWN) and "vector" not in kind.__module__:
         return (lambda: _save_env(layer)), (lambda state: _load_env(layer, state))
     return None
+
+
+def _end_checks(layer: Any) -> None:
+    """What it looks at in the first calls of an environment is over in the middle of an episode."""
+    for key in ("checked_reset", "checked_step", "checked_data_reuse"):
+        setattr(layer, key, True)
 
 
 def _kept(layer: Any, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -139,7 +150,7 @@ _OTHER = object()
 
 
 def plain(value: Any) -> Any:
-    """A copy of plain data: numbers, text, arrays of numbers, and lists, tuples and dicts of them; else `_OTHER`."""
+    """A copy of numbers, text, arrays, and lists, tuples and dicts of them; `_OTHER` of anything else."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
@@ -175,7 +186,12 @@ def save_generator(generator: Any) -> Any:
         return None
     if isinstance(generator, np.random.RandomState):
         kind, keys, position, has_gauss, cached = generator.get_state()
-        return {"kind": kind, "keys": np.array(keys), "at": int(position), "gauss": [int(has_gauss), float(cached)]}
+        return {
+            "kind": kind,
+            "keys": np.array(keys),
+            "at": int(position),
+            "gauss": [int(has_gauss), float(cached)],
+        }
     return generator.bit_generator.state
 
 
@@ -189,7 +205,9 @@ def load_generator(state: Any, into: np.random.RandomState | None = None) -> Any
         return None
     kind = getattr(np.random, str(state["bit_generator"]), None)
     if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):
-        raise EnvError(f"load_state: expected the state of a generator of numpy, got {state['bit_generator']!r}")
+        raise EnvError(
+            f"load_state: expected the state of a generator of numpy, got {state['bit_generator']!r}"
+        )
     bits = kind()
     bits.state = state
     return np.random.Generator(bits)

@@ -20,16 +20,19 @@ from envs.rows import Episode, EpisodeLog, Failure, Rows, check_state, derive_se
 
 
 class VectorEnv:
-    """N environments of one kind, stepped one after the other in this process, or at once in `workers` processes.
+    """N environments of one kind, stepped one after the other in this process, or at once in `workers`
+    processes.
 
-    An environment that raises an error of its own or returns NaN costs its own episode only: it is closed and made
-    anew with a new seed, and its row is a first one, whatever the row before was. So it is when a worker process hangs
-    or dies; then all environments of that process are made anew. `pop_failures` tells what happened.
+    An environment that raises an error of its own or returns NaN costs its own episode only: it is closed
+    and made anew with a new seed, and its row is a first one, whatever the row before was. So it is when a
+    worker process hangs or dies; then all environments of that process are made anew. `pop_failures` tells
+    what happened.
 
     Args:
-        envs: a factory without arguments, or an id for `make`, for each environment. What a factory returns is adapted
-            to the contract (`envs.adapt`) when it is not yet. In workers: ids.
-        seed: environment i gets `derive_seeds(seed, N)[i]` at the first reset, whatever N is; None: not repeatable.
+        envs: a factory without arguments, or an id for `make`, for each environment. What a factory returns
+            is adapted to the contract (`envs.adapt`) when it is not yet. In workers: ids.
+        seed: environment i gets `derive_seeds(seed, N)[i]` at the first reset, whatever N is; None: not
+            repeatable.
         workers: processes that share the environments; 0: this one. The rows are the same, bit for bit.
         strikes: failures of one environment without a finished episode in between that end it all.
         step_timeout: seconds that one step or reset may take in a worker.
@@ -74,7 +77,8 @@ class VectorEnv:
     def reset(self, *, seed: int | None = None) -> Rows:
         """Start every environment anew and return their first rows.
 
-        `seed` seeds them all again; without it the first reset uses the constructor's and later ones go on drawing.
+        `seed` seeds them all again; without it the first reset uses the constructor's and later ones go on
+        drawing.
         """
         if seed is None:
             seed, self._seed = self._seed, None
@@ -88,8 +92,8 @@ class VectorEnv:
         """Take one action an environment and return one row each.
 
         Args:
-            action: [N, A] (Box [-1, 1]; clipped) or [N] (Discrete). Ignored where the previous row was a last one:
-                there the next episode starts.
+            action: [N, A] (Box [-1, 1]; clipped) or [N] (Discrete). Ignored where the previous row was a
+                last one: there the next episode starts.
 
         Returns:
             The observation keys [N, ...], and reward [N] float32, is_first, is_last, is_terminal [N] bool,
@@ -98,7 +102,8 @@ class VectorEnv:
         Raises:
             ActionError: before any environment is stepped.
             ObservationError: an environment broke the contract; named with the key.
-            EnvFailure: an environment failed for the third time (`strikes`). After this or the former, call reset().
+            EnvFailure: an environment failed for the third time (`strikes`). After this or the former, call
+                reset().
         """
         if self._rows is None:
             raise EnvError("step: expected a call of reset() first; also after an error of an environment")
@@ -106,7 +111,9 @@ class VectorEnv:
         actions = self._actions.batch(action, ~ended)
         self._rows = None
         return self._stack(
-            self._pool.collect([("reset", None) if over else ("step", own) for over, own in zip(ended, actions, strict=True)])
+            self._pool.collect(
+                [("reset", None) if over else ("step", own) for over, own in zip(ended, actions, strict=True)]
+            )
         )
 
     def pop_episodes(self) -> list[Episode]:
@@ -123,8 +130,8 @@ class VectorEnv:
     def state(self) -> dict[str, Any]:
         """All that later rows depend on, as plain data: nested dicts and lists of arrays, numbers and text.
 
-        An environment that has no state to save, or fails while it saves, is left out; `load_state` starts it anew.
-        Raises EnvError when no environments are running.
+        An environment that has no state to save, or fails while it saves, is left out; `load_state` starts
+        it anew. Raises EnvError when no environments are running.
         """
         if self._rows is None:
             raise EnvError("state: expected running environments, got none; call reset() first")
@@ -146,11 +153,12 @@ class VectorEnv:
         }
 
     def load_state(self, state: Mapping[str, Any], attempt: int = 1) -> Rows:
-        """Go on from `state()`, of this vector or of another of the same environments, and return the current rows.
+        """Go on from `state()`, of this vector or of another of the same environments, and return the
+        current rows.
 
-        An environment that cannot be restored starts an episode with a new seed, which depends on the run's seed, its
-        index and `attempt` (count it up with every load of one run); its row is a first one, and `restarted` names it.
-        Raises EnvError for the state of another kind or number of environments.
+        An environment that cannot be restored starts an episode with a new seed, which depends on the run's
+        seed, its index and `attempt` (count it up with every load of one run); its row is a first one, and
+        `restarted` names it. Raises EnvError for the state of another kind or number of environments.
         """
         check_state(state, self.num_envs, "VectorEnv")
         pool, self._rows = self._pool, None
@@ -160,11 +168,16 @@ class VectorEnv:
         self._log.load_state(state["log"])
         self.out_of_bounds = {key: int(count) for key, count in state["out_of_bounds"].items()}
         saved = dict(enumerate(state["envs"]))
-        replies = pool.ask({i: ("load", each) for i, each in saved.items() if each is not None and pool.seats[i].made})
+        replies = pool.ask(
+            {i: ("load", each) for i, each in saved.items() if each is not None and pool.seats[i].made}
+        )
         for i, reply in replies.items():
             pool.note(i, reply, "load_state")
-        at_rest = {i for i, seat in enumerate(pool.seats) if not seat.made}  # made anew by the next step, as it would be
-        loaded = {i for i, reply in replies.items() if reply.kind == "ok"}
+        at_rest = {
+            i for i, seat in enumerate(pool.seats) if not seat.made
+        }  # made anew by the next step, as it would be
+        gone = {j for i, reply in replies.items() if reply.kind == "lost" for j in pool.neighbours(i)}
+        loaded = {i for i, reply in replies.items() if reply.kind == "ok"} - gone
         self.restarted = tuple(i for i in range(self.num_envs) if i not in at_rest | loaded)
         self.exact = not self.restarted
         for i in self.restarted:
@@ -209,7 +222,10 @@ class VectorEnv:
     def _stacked(self, rows: list[Row]) -> Rows:
         observations, rewards, first, last, terminal, frames, _ = zip(*rows, strict=True)
         return {
-            **{key: np.stack([each[key] for each in observations]) for key in self.single_observation_space.spaces},
+            **{
+                key: np.stack([each[key] for each in observations])
+                for key in self.single_observation_space.spaces
+            },
             "reward": np.array(rewards, np.float32),
             "is_first": np.array(first, np.bool_),
             "is_last": np.array(last, np.bool_),
@@ -222,9 +238,10 @@ class VectorEnv:
         if {*keys, "reward", "is_first", "is_last", "is_terminal", "frames"} != rows.keys():
             raise EnvError(f"load_state: expected rows with the observations {keys}, got {sorted(rows)}")
         flags = [rows[key].tolist() for key in ("reward", "is_first", "is_last", "is_terminal", "frames")]
+        observations = [{key: np.array(rows[key][i]) for key in keys} for i in range(self.num_envs)]
+        parts = zip(observations, *flags, strict=True)
         return [
-            Row({key: np.array(rows[key][i]) for key in keys}, *(values[i] for values in flags), ())
-            for i in range(self.num_envs)
+            Row(seen, reward, first, last, end, count, ()) for seen, reward, first, last, end, count in parts
         ]
 
 
@@ -242,9 +259,11 @@ def make_vector(
 ) -> VectorEnv:
     """`num_envs` environments made by `make(env_id, ...)`, each with its own seed derived from `seed`.
 
-    `workers`, `strikes` and `step_timeout` are those of `VectorEnv`; `workers=1` keeps a failing simulator out of this
-    process. Options for workers must be plain data.
+    `workers`, `strikes` and `step_timeout` are those of `VectorEnv`; `workers=1` keeps a failing simulator
+    out of this process. Options for workers must be plain data.
     """
     check_count("num_envs", num_envs)
     recipe = Recipe(env_id, {"action_repeat": action_repeat, "time_limit": time_limit, **kwargs})
-    return VectorEnv([recipe] * num_envs, seed=seed, workers=workers, strikes=strikes, step_timeout=step_timeout)
+    return VectorEnv(
+        [recipe] * num_envs, seed=seed, workers=workers, strikes=strikes, step_timeout=step_timeout
+    )

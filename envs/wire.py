@@ -1,9 +1,10 @@
 """Plain data as bytes: what this process and its workers say to each other. Nothing that is read is executed.
 
-    8 bytes: the length of the text | text: JSON, in which arrays and tuples are marked | the bytes of all arrays
+    8 bytes: the length of the text | text: JSON, in which arrays and tuples are marked | the bytes of all
+    arrays
 
-JSON keeps None, bools, integers of any size, floats (also those that are not finite), text, lists, and dicts with text
-as keys; arrays and numpy's numbers keep dtype, shape and every bit.
+JSON keeps None, bools, integers of any size, floats (also those that are not finite), text, lists, and
+dicts with text as keys; arrays and numpy's numbers keep dtype, shape and every bit.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def encode(value: Any) -> bytes:
 
 
 def decode(message: bytes | bytearray) -> Any:
-    """The value in a message; its arrays are fresh memory. Raises WireError for anything that is not one whole message."""
+    """The value in a message, in fresh memory. Raises WireError for what is not one whole message."""
     try:
         end = 8 + int.from_bytes(message[:8], "little")
         value, at = _unmarked(json.loads(message[8:end]), memoryview(message), end)
@@ -60,8 +61,8 @@ def _marked(value: Any, arrays: list[bytes], path: str) -> Any:
     if isinstance(value, dict) and all(type(key) is str for key in value) and _MARK not in value:
         return {key: _marked(each, arrays, f"{path}/{key}") for key, each in value.items()}
     raise WireError(
-        f"{path.lstrip('/') or 'value'}: expected numbers, text, arrays of numbers, or lists and dicts of them, got "
-        f"{type(value).__name__}"
+        f"{path.lstrip('/') or 'value'}: expected numbers, text, arrays of numbers, or lists and dicts of "
+        f"them, got {type(value).__name__}"
     )
 
 

@@ -1,7 +1,7 @@
 """The process that holds environments for a vector elsewhere. Started by `envs.process`; loads no torch.
 
     from the parent   {"recipes": [[id, options], ...]}, once; then [serial, [[place, request], ...]]
-    to the parent     [serial, place, kind, value, said, trace, name], one for each request, as soon as it is done
+    to the parent     [serial, place, kind, value, said, trace, name], for each request, when it is done
 
 It ends when its parent does, also while an environment hangs.
 """
@@ -28,10 +28,14 @@ _EVERY = 0.5  # seconds between two looks at who the parent is
 def main(descriptor: int, parent: int, with_thread: bool) -> None:
     """Answer requests until the parent closes its end.
 
-    `with_thread`: the thread that started this process lives as long as the parent, so that the kernel may be asked to
-    end this process with it.
+    `with_thread`: the thread that started this process lives as long as the parent, so that the kernel may
+    be asked to end this process with it.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # sent to the whole group; the parent decides, and saves first
+    for name in (
+        "SIGINT",
+        "SIGTERM",
+        "SIGHUP",
+    ):  # sent to the whole group; the parent decides, and saves first
         signal.signal(getattr(signal, name), _ignore)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -86,7 +90,9 @@ def _send(connection: socket.socket, head: list[Any], reply: Reply) -> None:
     try:
         body = encode([*head, *reply[:5]])
     except WireError as error:
-        body = encode([*head, "broken", None, f"expected plain data from the environment: {error}", "", "EnvError"])
+        body = encode(
+            [*head, "broken", None, f"expected plain data from the environment: {error}", "", "EnvError"]
+        )
     try:
         connection.sendall(len(body).to_bytes(8, "little") + body)
     except OSError:  # the parent is gone

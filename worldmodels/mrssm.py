@@ -25,9 +25,19 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.networks import check_keys
 from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
+
+RESERVED = ("h", "s", "action", "is_first", "mask", "beta")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A module that another one holds: its weights are not registered here."""
+
+    module: nn.Module
 
 
 @dataclass(frozen=True)
@@ -92,10 +102,10 @@ class Experts(Normal):
         self.nets = nn.ModuleDict({
             k: relu_network([config.deter + config.hidden, config.hidden, 2 * config.stoch]) for k in shapes
         })
-        self.__dict__["prior"] = prior  # held by the model
+        self.prior = Held(prior)
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        first = self.__dict__["prior"](h=given["h"])
+        first = self.prior.module(h=given["h"])
         precision = first["scale"].square().reciprocal()
         weighted = first["loc"] * precision
         for k in self.keys:
@@ -145,6 +155,9 @@ class MRSSM(StateSpaceModel):
         config = c = config or MRSSMConfig()
         if not shapes or min(shapes.values()) < 1 or action_size < 1:
             raise PixyzError(f"modalities and actions have at least one feature, got {dict(shapes)} and {action_size}")
+        check_keys(shapes)
+        if taken := [k for k in shapes if k in RESERVED or k.endswith(("_prev", "_given", "_feature", "_clean"))]:
+            raise PixyzError(f"modalities may not be called {taken}: {RESERVED} and *_prev, *_given are the model's own")
         self.config, self.shapes, self.action_size = config, dict(shapes), action_size
         self.encoders = nn.ModuleList([Encoder(k, size, c) for k, size in shapes.items()])
         self.dynamics = Dynamics(action_size, c)

@@ -25,14 +25,16 @@ from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedO
 from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
-from worldmodels.decoder import Reconstruction, Vectors, symlog
-from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
+from worldmodels.decoder import STATE, Reconstruction, Vectors, symlog
+from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore, check_keys
 from worldmodels.own_terms import Terms
 from worldmodels.scaling import Scaling, scalings
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
-RESERVED = ("deter", "stoch", "embed", "action", "reward", "cont", "is_first", "is_last", "is_terminal")
+RESERVED = (
+    "deter", "stoch", "embed", "action", "reward", "cont", "is_first", "is_last", "is_terminal", "mask", "beta",
+)
 
 
 @dataclass(frozen=True)
@@ -161,25 +163,27 @@ class GaussianLatent(Normal):
 
 
 class ScalarHead(TwoHot):
-    """A number of any size (a reward, a return) from the state."""
+    """A number of any size (a reward, a return) from the state: from ``cond_var``, ``size`` features together."""
 
-    def __init__(self, var: str, name: str, size: int, units: int, layers: int, bins: int) -> None:
-        super().__init__(var, ["deter", "stoch"], name, bins=bins)
+    def __init__(
+        self, var: str, name: str, size: int, units: int, layers: int, bins: int, cond_var: Sequence[str] = STATE
+    ) -> None:
+        super().__init__(var, list(cond_var), name, bins=bins)
         self.net = MLP(size, units, layers, bins, outscale=0.0)
 
-    def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(deter, stoch)}
+    def forward(self, **state: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(*[state[v] for v in self.cond_var])}
 
 
 class ContinueHead(Bernoulli):
-    """The probability that the episode goes on, from the state."""
+    """The probability that the episode goes on, from the state: from ``cond_var``, ``size`` features together."""
 
-    def __init__(self, size: int, units: int, layers: int) -> None:
-        super().__init__("cont", ["deter", "stoch"], "p_c", features_shape=[1])
+    def __init__(self, size: int, units: int, layers: int, cond_var: Sequence[str] = STATE) -> None:
+        super().__init__("cont", list(cond_var), "p_c", features_shape=[1])
         self.net = MLP(size, units, layers, 1)
 
-    def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(deter, stoch)}
+    def forward(self, **state: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(*[state[v] for v in self.cond_var])}
 
 
 class RSSM(StateSpaceModel):
@@ -214,6 +218,7 @@ class RSSM(StateSpaceModel):
         taken = [k for k in shapes if k in RESERVED or k.endswith("_prev")]
         if taken or not shapes:
             raise PixyzError(f"observation keys must be given and differ from {RESERVED} and *_prev, got {list(shapes)}")
+        check_keys(shapes)
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if odd:
             raise PixyzError(f"observations are vectors [D] or images [H, W, C], got {odd}")

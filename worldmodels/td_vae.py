@@ -14,6 +14,7 @@ transitions learn to skip :math:`\delta` frames.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -123,10 +124,14 @@ class Jump(SeriesFunction):
         return {**found, "b_1": b, "delta": delta, "valid": valid}
 
     def draw(self, batch: int, like: Tensor) -> Tensor:
-        """Jumps of ``batch`` sequences."""
-        weights = torch.tensor(self.shares or [1.0] * len(self.jumps))
-        first, last = torch.tensor(self.jumps)[torch.multinomial(weights, batch, replacement=True)].unbind(1)
-        return (first + (torch.rand(batch) * (last - first + 1)).long()).to(like.device)
+        """Jumps of ``batch`` sequences, drawn where they are used."""
+        shares, (low, high) = self.shares or [1.0] * len(self.jumps), self.jumps[0]
+        first = torch.full((batch,), low, device=like.device)
+        count = torch.full_like(first, high - low + 1)
+        chosen = sum(shares) * torch.rand(batch, device=like.device)
+        for (low, high), below in zip(self.jumps[1:], itertools.accumulate(shares)):
+            first, count = torch.where(chosen < below, first, low), torch.where(chosen < below, count, high - low + 1)
+        return first + (torch.rand(batch, device=like.device) * count).long()
 
 
 class TDVAE(StateSpaceModel):

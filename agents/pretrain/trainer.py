@@ -21,6 +21,7 @@ from agents.pretrain.learner import LogLearner, LogWindows, on_device, without_m
 from agents.pretrain.models import build
 from agents.pretrain.settings import PretrainSettings
 from agents.run import Offline, Run, Stop, train
+from agents.run.parts import Generators
 from agents.run.train import Watch
 from agents.rundir import count_start, create_run, lock, open_run, write_interface
 from pixyz.plan.random import random_states, restore_random_states
@@ -59,7 +60,7 @@ class Pretrainer:
             raise DataError(f"{data.source}: the open-loop report reads {s.seen} rows and predicts {s.horizon}, and the longest "
                             f"test episode has {longest}; choose seen and horizon below that, a larger test share, or "
                             "split=episode, which tests whole episodes")
-        torch.manual_seed(s.seed)
+        Generators.seed(s.seed)
         self._shapes = data.shapes, data.action_size
         self.model = build(s, *self._shapes)
         self.model.fit_units(self.data.train)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.checkpoint import sync_folder
+from agents.disk import sync_folder
 
 Ints = NDArray[np.int64]
 Sums = NDArray[np.uint32]

@@ -24,6 +24,13 @@ class Generators:
     True
     """
 
+    @staticmethod
+    def seed(seed: int) -> None:
+        """Seed them all."""
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+
     def state(self) -> Nested:
         """Their states."""
         name, keys, at, has, cached = np.random.get_state()  # noqa: NPY002  libraries draw from it

@@ -16,6 +16,7 @@ from agents.logger import Logger
 from agents.replay import ReplayBuffer
 from agents.run.driver import Driver
 from agents.run.evaluate import Judge
+from agents.run.parts import Generators
 from agents.run.run import Run
 from agents.run.schedule import Online
 from agents.run.signals import Stop
@@ -50,7 +51,7 @@ class Trainer:
     def __init__(self, settings: RunSettings, watch: Watch | None = None) -> None:
         self.settings, self.watch = settings, watch
         s, e = settings, settings.env
-        torch.manual_seed(s.seed)
+        Generators.seed(s.seed)
         self.envs = make_vector(
             e.id, e.num_envs, seed=s.seed, action_repeat=e.action_repeat, time_limit=e.time_limit, workers=e.workers,
             **e.options,
@@ -126,7 +127,7 @@ class Trainer:
         stored = self.agent.stored
         replay = ReplayBuffer(
             self.interface.spec(stored), s.capacity, s.env.num_envs, directory=directory / "replay", seed=s.seed,
-            stored=tuple(stored),
+            stored=list(stored),
         )
         driver = Driver(self.envs, self.agent, replay, s.seed)
         log = Logger(directory, tracker=tracker(s, directory))

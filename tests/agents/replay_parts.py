@@ -118,9 +118,15 @@ def forked(work, delay=None):
             traceback.print_exc()
         finally:
             os._exit(code)
-    if delay is not None:
-        time.sleep(delay)
-        os.kill(child, signal.SIGKILL)
-    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    until = time.monotonic() + (delay or 0.0)
+    ended, status = 0, 0
+    while delay is not None and not ended and time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.001)
+    if not ended:
+        if delay is not None:
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    ended = os.waitstatus_to_exitcode(status)
     assert ended in ((0,) if delay is None else (0, -signal.SIGKILL)), "the child failed, see its traceback"
     return ended != 0

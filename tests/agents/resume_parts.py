@@ -12,12 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from agents.checkpoint import load_checkpoint
+from agents.checkpoint import load_checkpoint, unflatten_state
 
 ROOT = Path(__file__).resolve().parents[2]
-CLOCKS = {"time", "seconds", "cpu_seconds"}
+CLOCKS = {"time", "seconds", "cpu_seconds", "mark"}
 
 STOPPED_BY = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
 
@@ -62,19 +63,22 @@ def interrupted(arguments: list[str], run: Path, name: str, at: list[int]) -> in
 
 
 def differences(one: Path, two: Path) -> list[str]:
-    """What differs between two runs: names of saved tensors and data, lines of the log."""
-    a, b = (load_checkpoint(run / "checkpoints") for run in (one, two))
-    found = [k for k in a.tensors.keys() | b.tensors.keys() if not _equal(a.tensors.get(k), b.tensors.get(k))]
-    found += _compare(_without_clocks(a.state), _without_clocks(b.state), "")
+    """What differs between two runs: saved tensors and data, lines of the log, rows of the replay."""
+    a, b = (saved(run / "checkpoints") for run in (one, two))
+    found = _compare(a, b, "")
     logs = [[_without(json.loads(x)) for x in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)]
     found += [f"line {i}: {x} {y}" for i, (x, y) in enumerate(zip(*logs)) if x != y]
     if len(logs[0]) != len(logs[1]):
         found.append(f"{len(logs[0])} and {len(logs[1])} lines of the log")
     if (one / "best").exists() or (two / "best").exists():
-        left, right = (load_checkpoint(run / "best").tensors for run in (one, two))
-        found += [f"best/{k}" for k in left if not _equal(left[k], right.get(k))]
-    found += _replays(one / "replay", two / "replay")
-    return found
+        found += _compare(*(saved(run / "best") for run in (one, two)), "best")
+    return found + _replays(one / "replay", two / "replay")
+
+
+def saved(folder: Path) -> Any:
+    """All that the newest checkpoint holds, but clocks and the replay's count of states."""
+    found = load_checkpoint(folder)
+    return _without(unflatten_state(found.tensors, found.state["nested"]))
 
 
 def _replays(one: Path, two: Path) -> list[str]:
@@ -85,26 +89,19 @@ def _replays(one: Path, two: Path) -> list[str]:
     return [f"replay/{n}" for n in names if (one / n).read_bytes() != (two / n).read_bytes()]
 
 
-def _equal(x: Any, y: Any) -> bool:
-    return isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.dtype == y.dtype and torch.equal(x, y)
-
-
-def _without(line: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in line.items() if k not in CLOCKS}
-
-
-def _without_clocks(value: Any) -> Any:
+def _without(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _without_clocks(v) for k, v in value.items() if k not in CLOCKS}
-    if isinstance(value, list):
-        pair = len(value) == 2 and value[0] in CLOCKS
-        return [value[0], None] if pair else [_without_clocks(v) for v in value]
-    return value
+        return {k: _without(v) for k, v in value.items() if k not in CLOCKS}
+    return [_without(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def _compare(a: Any, b: Any, path: str) -> list[str]:
     if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
         return [x for k in a for x in _compare(a[k], b[k], f"{path}/{k}")]
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return [x for i, (x_, y_) in enumerate(zip(a, b, strict=True)) for x in _compare(x_, y_, f"{path}/{i}")]
-    return [] if a == b else [f"{path}: {str(a)[:80]} and {str(b)[:80]}"]
+        return [x for i in range(len(a)) for x in _compare(a[i], b[i], f"{path}/{i}")]
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return [] if a.dtype == b.dtype and np.array_equal(a, b) else [path]
+    return [] if type(a) is type(b) and a == b else [f"{path}: {str(a)[:80]} and {str(b)[:80]}"]

@@ -138,7 +138,11 @@ def test_a_good_environment_passes() -> None:
         (Forgetful, envs.ContractError, "'terminated': .*from one saved state.*generators too"),
         (Drifting, envs.ContractError, "'x': .*from one saved state"),
         (Shared, envs.ContractError, "save_state: expected a copy"),
-        (Pickled, envs.ContractError, "save_state: expected plain data.*generator: expected numbers.*got Generator"),
+        (
+            Pickled,
+            envs.ContractError,
+            "save_state: expected plain data.*generator: expected numbers.*got Generator",
+        ),
         (BareBox, envs.ContractError, "observation_space.*envs.adapt"),
         (WideActions, envs.ContractError, "action_space.*envs.adapt"),
     ],

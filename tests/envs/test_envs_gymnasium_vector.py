@@ -82,22 +82,30 @@ def test_same_step_gives_the_same_rows_but_for_a_null_step_at_each_later_reset()
         assert np.array_equal(ours["observation"][:, 0], theirs["observation"][:, 0])
         assert np.array_equal(theirs["frames"], [1] if later_reset else ours["frames"])
         later = ours["observation"][0, 0] > 150
-        assert theirs["observation"][0, 1] == ours["observation"][0, 1] + later, "one null step into the episode"
+        assert theirs["observation"][0, 1] == ours["observation"][0, 1] + later, (
+            "one null step into the episode"
+        )
     assert own.pop_episodes() == adapted.pop_episodes()
 
 
 def test_same_step_with_episodes_of_one_step() -> None:
-    adapted = envs.from_gymnasium_vector(SyncVectorEnv([lambda: Walk(1)], autoreset_mode=AutoresetMode.SAME_STEP))
+    adapted = envs.from_gymnasium_vector(
+        SyncVectorEnv([lambda: Walk(1)], autoreset_mode=AutoresetMode.SAME_STEP)
+    )
     rows = collect(adapted, 4, 1)
     assert [bool(row["is_first"][0]) for row in rows] == [True, False, True, False, True]
     assert [bool(row["is_last"][0]) for row in rows] == [False, True, False, True, False]
-    assert rows[2]["observation"].tolist() == [[300.0, 0.0]], "the null step ended episode 2: this is the start of 3"
+    assert rows[2]["observation"].tolist() == [[300.0, 0.0]], (
+        "the null step ended episode 2: this is the start of 3"
+    )
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 @pytest.mark.parametrize("where", ["observation", "reward"])
 def test_nan_names_environment_and_key(mode: AutoresetMode, where: str) -> None:
-    vector = envs.from_gymnasium_vector(SyncVectorEnv([lambda: Walk(9), lambda: NaN(where)], autoreset_mode=mode))
+    vector = envs.from_gymnasium_vector(
+        SyncVectorEnv([lambda: Walk(9), lambda: NaN(where)], autoreset_mode=mode)
+    )
     vector.reset()
     vector.step(np.zeros((2, 1)))
     with pytest.raises(envs.ObservationError, match=f"environment 1, key '{where}'.*nan"):

@@ -59,7 +59,10 @@ def test_seeds_repeat(env_id: str) -> None:
 
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "dm_control/cartpole-swingup-v0"])
 def test_action_repeat_equals_repeating_by_hand(env_id: str) -> None:
-    fast, slow = envs.make(env_id, action_repeat=4, seed=1, time_limit=10), envs.make(env_id, seed=1, time_limit=10)
+    fast, slow = (
+        envs.make(env_id, action_repeat=4, seed=1, time_limit=10),
+        envs.make(env_id, seed=1, time_limit=10),
+    )
     fast.reset(), slow.reset()
     for expected_frames in (4, 4, 2):  # the limit of 10 counts environment steps
         action = np.array([0.3], np.float32)
@@ -189,7 +192,10 @@ gymnasium.register("Point-v0", entry_point=Point, max_episode_steps=7)
 def test_an_environment_of_one_s_own(tmp_path, monkeypatch) -> None:
     (tmp_path / "my_points.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    by_id, by_class = envs.make("my_points:Point-v0", start=2.0), envs.make("my_points:Point", start=3.0, time_limit=5)
+    by_id, by_class = (
+        envs.make("my_points:Point-v0", start=2.0),
+        envs.make("my_points:Point", start=3.0, time_limit=5),
+    )
     assert by_id.reset()[0]["observation"] == 2.0 and by_class.reset()[0]["observation"] == 3.0
     assert (by_id.time_limit, by_class.time_limit, envs.make("my_points:Point").time_limit) == (7, 5, None)
     for wrong in ("my_points:Pont-v0", "my_points:Pont", "my_points:np", "my_points:"):
@@ -197,7 +203,7 @@ def test_an_environment_of_one_s_own(tmp_path, monkeypatch) -> None:
             envs.make(wrong)
     with pytest.raises(envs.UnknownEnv, match=r"my_other.*start in the folder where it lies"):
         envs.make("my_other:Point")
-    with pytest.raises(envs.UnknownEnv, match="module:Id.*module:Class.*current folder"):
+    with pytest.raises(envs.UnknownEnv, match=r"module:Id.*module:Class.*current folder"):
         envs.make("Poindexter/Point-v0")
     for env_id in ("my_points:Point", "my_points:Point-v0", "Pendulum-v1", "dm_control/cartpole-swingup"):
         with pytest.raises(envs.EnvError, match=r"expected options that it takes, got .'strat': 1."):

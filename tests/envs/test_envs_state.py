@@ -9,11 +9,34 @@ import envs
 from envs.dm_control import DMControl
 
 SUITE = [
-    "cartpole-swingup", "cartpole-balance_sparse", "reacher-easy", "finger-spin", "finger-turn_hard", "pendulum-swingup",
-    "walker-walk", "cheetah-run", "ball_in_cup-catch", "hopper-hop", "quadruped-walk", "swimmer-swimmer6", "fish-swim",
-    "point_mass-hard", "acrobot-swingup", "manipulator-bring_ball", "stacker-stack_2", "humanoid-stand",
+    "cartpole-swingup",
+    "cartpole-balance_sparse",
+    "reacher-easy",
+    "finger-spin",
+    "finger-turn_hard",
+    "pendulum-swingup",
+    "walker-walk",
+    "cheetah-run",
+    "ball_in_cup-catch",
+    "hopper-hop",
+    "quadruped-walk",
+    "swimmer-swimmer6",
+    "fish-swim",
+    "point_mass-hard",
+    "acrobot-swingup",
+    "manipulator-bring_ball",
+    "stacker-stack_2",
+    "humanoid-stand",
 ]
-MUJOCO = ["HalfCheetah-v5", "Ant-v5", "Hopper-v5", "InvertedPendulum-v5", "Reacher-v5", "Pusher-v5", "Humanoid-v5"]
+MUJOCO = [
+    "HalfCheetah-v5",
+    "Ant-v5",
+    "Hopper-v5",
+    "InvertedPendulum-v5",
+    "Reacher-v5",
+    "Pusher-v5",
+    "Humanoid-v5",
+]
 CLASSIC = ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCar-v0", "MountainCarContinuous-v0"]
 TOYS = ["FrozenLake-v1", "Blackjack-v1", "Taxi-v4", "CliffWalking-v1"]
 IDS = [f"dm_control/{name}" for name in SUITE] + MUJOCO + CLASSIC + TOYS
@@ -40,7 +63,9 @@ def run(env: envs.Adapted, chosen: list, over: bool) -> list:
 
 def same(one: list, two: list) -> bool:
     return all(
-        a[1:] == b[1:] and a[0].keys() == b[0].keys() and all(a[0][k].tobytes() == b[0][k].tobytes() for k in a[0])
+        a[1:] == b[1:]
+        and a[0].keys() == b[0].keys()
+        and all(a[0][k].tobytes() == b[0][k].tobytes() for k in a[0])
         for a, b in zip(one, two, strict=True)
     )
 
@@ -76,7 +101,9 @@ def test_a_saved_state_goes_on_bit_for_bit(env_id: str, repeat: int) -> None:
     assert same(straight, run(other, after, over)), "loading leaves the state as it was"
 
 
-@pytest.mark.parametrize("env_id", ["dm_control/reacher-easy", "dm_control/walker-run", "Hopper-v5", "CartPole-v1"])
+@pytest.mark.parametrize(
+    "env_id", ["dm_control/reacher-easy", "dm_control/walker-run", "Hopper-v5", "CartPole-v1"]
+)
 @pytest.mark.parametrize("when", ["after a reset", "at an end"])
 def test_at_the_edges_of_an_episode(env_id: str, when: str) -> None:
     env = envs.make(env_id, seed=2, time_limit=8)
@@ -119,7 +146,6 @@ class Walk(gymnasium.Env):
         self.np_random.bit_generator.state = state["generator"]
 
 
-
 class Silent(gymnasium.Env):
     """An environment without the methods."""
 
@@ -147,6 +173,22 @@ def test_own_environments_and_wrappers() -> None:
             adapted.save_state()
     with pytest.raises(envs.EnvError, match="state of TimeLimit / Walk, got that of DMControl"):
         other.load_state(envs.make("dm_control/pendulum-swingup").save_state())
+
+
+def test_wrappers_of_gymnasium_in_between() -> None:
+    def fresh() -> envs.Adapted:
+        env = gymnasium.make("Pendulum-v1", disable_env_checker=False, max_episode_steps=20)
+        return envs.adapt(gymnasium.wrappers.RescaleAction(gymnasium.wrappers.StickyAction(env, 0.5), -1.0, 1.0), seed=0)
+
+    env = fresh()
+    env.reset()
+    run(env, actions(env.action_space, 7, 0), False)
+    state, after = env.save_state(), actions(env.action_space, 60, 1)
+    straight = run(env, after, False)
+    other = fresh()
+    other.load_state(state)
+    assert same(straight, run(other, after, False))
+    assert not envs.adapt(gymnasium.wrappers.NormalizeObservation(fresh().env)).restorable
 
 
 def test_time_limits_are_told() -> None:

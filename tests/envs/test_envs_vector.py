@@ -58,7 +58,10 @@ def test_rows_of_two_episodes() -> None:
     vector = envs.VectorEnv([lambda: Counter(3), lambda: Counter(2)], seed=0)
     rows = [vector.reset()] + [vector.step(zeros(2)) for _ in range(7)]
     table = {
-        key: [[float(x) for x in row[key].T.reshape(-1)] if key == "count" else row[key].tolist() for row in rows]
+        key: [
+            [float(x) for x in row[key].T.reshape(-1)] if key == "count" else row[key].tolist()
+            for row in rows
+        ]
         for key in rows[0]
     }
     assert [row[0] for row in table["count"]] == [1, 1, 1, 1, 2, 2, 2, 2]  # episode of environment 0
@@ -94,7 +97,9 @@ def test_rows_are_fresh_memory() -> None:
             value[...] = 0
     rows = [vector.step(zeros(1)), vector.step(zeros(1)), vector.step(zeros(1))]
     assert kept[1]["count"].tolist() == [[1, 1]]
-    assert [bool(row["is_first"][0]) for row in rows] == [False, False, True], "writing into rows changes no state"
+    assert [bool(row["is_first"][0]) for row in rows] == [False, False, True], (
+        "writing into rows changes no state"
+    )
 
 
 def test_the_action_at_a_reset_is_ignored_even_if_it_is_nan() -> None:
@@ -112,7 +117,10 @@ def test_finished_episodes() -> None:
     vector.reset()
     for _ in range(4):
         vector.step(zeros(2))
-    expected = [envs.Episode(env=1, ret=23.0, length=2, frames=2), envs.Episode(env=0, ret=65.0, length=3, frames=5)]
+    expected = [
+        envs.Episode(env=1, ret=23.0, length=2, frames=2),
+        envs.Episode(env=0, ret=65.0, length=3, frames=5),
+    ]
     assert vector.pop_episodes() == expected
     assert vector.pop_episodes() == []
     vector.reset()
@@ -152,7 +160,10 @@ def nan_observation(obs, *rest):
 
 
 BAD = {
-    "shape": (lambda obs, *rest: ({"count": np.zeros(3)}, *rest), r"'count'.*expected shape \(2,\), got \(3,\)"),
+    "shape": (
+        lambda obs, *rest: ({"count": np.zeros(3)}, *rest),
+        r"'count'.*expected shape \(2,\), got \(3,\)",
+    ),
     "dtype": (
         lambda obs, *rest: ({"count": np.zeros(2, object)}, *rest),
         "'count'.*expected dtype float32, got object",
@@ -184,7 +195,10 @@ def test_bad_data_names_environment_and_key(kind: str) -> None:
 
 DIVERGED = {
     "nan observation": (nan_observation, "'count'.*finite values, got nan at index .1."),
-    "inf observation": (lambda obs, *rest: ({"count": [np.inf, 0.0]}, *rest), "'count'.*finite values, got inf"),
+    "inf observation": (
+        lambda obs, *rest: ({"count": [np.inf, 0.0]}, *rest),
+        "'count'.*finite values, got inf",
+    ),
     "nan reward": (lambda obs, r, *rest: (obs, float("nan"), *rest), "'reward'.*finite value, got nan"),
     "inf reward": (lambda obs, r, *rest: (obs, np.float64(np.inf), *rest), "'reward'.*got inf"),
     "its own error": (None, "step: raised KeyError: 'motor'"),
@@ -250,11 +264,12 @@ def test_one_strike_and_errors_in_reset_and_make() -> None:
         def reset(self, *, seed=None, options=None):
             raise OSError("no arm")
 
-    with pytest.raises(envs.EnvFailure, match="environment 0, step: raised KeyError: 'motor'; its failure 1 ") as caught:
-        vector = envs.VectorEnv([lambda: Broken(fail)], strikes=1)
-        vector.reset()
-        for _ in range(3):
-            vector.step(zeros(1))
+    vector = envs.VectorEnv([lambda: Broken(fail)], strikes=1)
+    vector.reset(), vector.step(zeros(1)), vector.step(zeros(1))
+    with pytest.raises(
+        envs.EnvFailure, match="environment 0, step: raised KeyError: 'motor'; its failure 1 "
+    ) as caught:
+        vector.step(zeros(1))
     assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(envs.EnvFailure, match="environment 0, reset: raised OSError: no arm; its failure 3 "):
         envs.VectorEnv([NoReset]).reset()

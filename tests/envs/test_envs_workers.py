@@ -28,7 +28,8 @@ def walk(n: int, steps: int, seed: int = 0) -> list[np.ndarray]:
 
 def same(one: dict, two: dict, rows: slice = slice(None)) -> bool:
     return one.keys() == two.keys() and all(
-        one[key].dtype == two[key].dtype and one[key][rows].tobytes() == two[key][rows].tobytes() for key in one
+        one[key].dtype == two[key].dtype and one[key][rows].tobytes() == two[key][rows].tobytes()
+        for key in one
     )
 
 
@@ -59,7 +60,11 @@ def test_the_rows_are_those_of_this_process(env_id: str, workers: int, options: 
         assert there.single_action_space == here.single_action_space and there.time_limit == here.time_limit
         assert same(here.reset(), there.reset())
         for action in walk(3, 60):
-            action = (action[:, 0] > 0).astype(int) if env_id == "CartPole-v1" else np.tile(action, here._actions.space.shape)
+            action = (
+                (action[:, 0] > 0).astype(int)
+                if env_id == "CartPole-v1"
+                else np.tile(action, here._actions.space.shape)
+            )
             assert same(here.step(action), there.step(action))
         assert here.pop_episodes() == there.pop_episodes() != []
         state = there.state()
@@ -69,7 +74,9 @@ def test_the_rows_are_those_of_this_process(env_id: str, workers: int, options: 
         other = envs.make_vector(env_id, 3, seed=4, **options)
         for vector in (other, there):  # from workers to here, and back in time
             vector.load_state(state)
-            assert vector.exact and same(ahead[0], vector.step(action)) and same(ahead[1], vector.step(action))
+            assert (
+                vector.exact and same(ahead[0], vector.step(action)) and same(ahead[1], vector.step(action))
+            )
 
 
 @pytest.mark.parametrize("kind", ["kill", "stop", "raise", "exit", "crash", "hang", "spin"])
@@ -116,14 +123,15 @@ def test_three_strikes_end_it_with_the_traceback() -> None:
     for wrong, told in (("raise", "the arm left its table"), ("exit", "exit code 3")):
         vector = envs.make_vector(ID, 2, seed=0, workers=1, wrong=wrong)
         vector.reset()
+        bad = np.array([[0.0], [-1.0]])
+        vector.step(bad), vector.step(bad)
         with pytest.raises(envs.EnvFailure, match=f"environment 1, step: .*{told}.*failure 3") as caught:
-            for _ in range(3):
-                vector.step(np.array([[0.0], [-1.0]]))
-        assert caught.value.env == 1 and "on the way out" in caught.value.trace or wrong == "raise"
+            vector.step(bad)
+        assert caught.value.env == 1 and ("on the way out" in caught.value.trace) == (wrong == "exit")
         assert [failure.attempt for failure in vector.pop_failures()] == [1, 2, 3]
         assert vector.reset()["is_first"].all(), "and a reset starts again"
         vector.close()
-    with pytest.raises(envs.EnvFailure, match="environment 0, reset: .*failure 2"):
+    with pytest.raises(envs.EnvFailure, match=r"environment 0, reset: .*failure 2"):
         envs.make_vector(ID, 1, workers=1, at_reset=True, wrong="exit", strikes=2).reset()
 
 
@@ -134,7 +142,11 @@ def test_neighbours_in_a_lost_process_start_anew_but_finished_episodes_stay() ->
         assert rows["is_first"].all() and len(vector.pop_failures()) == 1
         vector.step(np.zeros((3, 1))), vector.step(np.zeros((3, 1)))
         rows = vector.step(np.array([[0.5], [0.0], [-1.0]]))
-        assert rows["is_last"].tolist() == [True, True, False] and rows["is_first"].tolist() == [False, False, True]
+        assert rows["is_last"].tolist() == [True, True, False] and rows["is_first"].tolist() == [
+            False,
+            False,
+            True,
+        ]
         assert [episode.ret for episode in vector.pop_episodes()] == [0.5, 0.0]
         state = vector.state()
         one = vector.step(np.zeros((3, 1)))
@@ -144,10 +156,71 @@ def test_neighbours_in_a_lost_process_start_anew_but_finished_episodes_stay() ->
         assert other.exact and same(one, other.step(np.zeros((3, 1))))
 
 
+def test_a_process_lost_while_it_loads_or_saves() -> None:
+    with envs.make_vector(ID, 3, seed=0, workers=2, wrong="exit", length=9, at_load=True) as vector:
+        vector.reset()
+        vector.step(np.zeros((3, 1)))
+        ones = vector.state()
+        vector.step(np.array([[0.1], [0.2], [0.3]]))
+        ones["envs"][1] = vector.state()["envs"][1]  # the second, which shares a process with the first, is at t = 2
+        rows = vector.load_state(ones)
+        assert vector.restarted == (0, 1) and not vector.exact
+        assert rows["is_first"].tolist() == [True, True, False]
+        assert "load_state: its process ended with exit code 3" in vector.pop_failures()[0].text
+        assert vector.step(np.zeros((3, 1)))["observation"][:, 0].tolist() == [1, 1, 2]
+        os.kill(pids(vector)[1], signal.SIGKILL)
+        state = vector.state()
+        assert state["envs"][2] is None and state["envs"][0] is not None
+        assert vector.step(np.zeros((3, 1)))["is_first"].tolist() == [False, False, True]
+
+
+def test_signals_to_the_group_are_for_the_parent() -> None:
+    with envs.make_vector(ID, 1, seed=0, workers=1, length=99) as vector:
+        vector.reset()
+        [pid] = pids(vector)
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, name)
+            assert not vector.step(np.zeros((1, 1)))["is_first"][0]
+        assert pids(vector) == [pid] and vector.pop_failures() == []
+
+
+def test_a_closed_vector_stays_closed() -> None:
+    for workers in (0, 1):
+        vector = envs.make_vector(ID, 1, workers=workers)
+        vector.reset()
+        vector.close()
+        for name, given in (("state", ()), ("step", ([[0.0]],)), ("reset", ())):
+            with pytest.raises(envs.EnvError, match="closed; make it anew"):
+                getattr(vector, name)(*given)
+
+
+def test_exit_in_an_environment_is_a_failure() -> None:
+    for workers in (0, 1):
+        with envs.make_vector(ID, 1, workers=workers, wrong="quit") as vector:
+            vector.reset()
+            assert vector.step([[-1.0]])["is_first"].all()
+            assert "SystemExit" in vector.pop_failures()[0].text
+
+
+def test_large_rows_and_states() -> None:
+    here = envs.make_vector("unruly_envs:Pictures", 3, seed=0)
+    with envs.make_vector("unruly_envs:Pictures", 3, seed=0, workers=2) as there:
+        assert same(here.reset(), there.reset())
+        for action in walk(3, 5):
+            assert same(here.step(action), there.step(action))
+        state = there.state()
+        assert state["envs"][0]["layers"][0]["state"]["film"].nbytes > 1 << 20
+        ahead = here.step(action)
+        there.load_state(state)
+        assert same(ahead, there.step(action))
+
+
 def test_what_cannot_be_sent_or_made_is_refused() -> None:
-    with pytest.raises(envs.EnvError, match="workers: .*options that are plain data.*wrong: expected.*object"):
+    with pytest.raises(
+        envs.EnvError, match=r"workers: .*options that are plain data.*wrong: expected.*object"
+    ):
         envs.make_vector(ID, 1, workers=1, wrong=object())
-    with pytest.raises(envs.EnvError, match="workers: expected ids.*module:Class"):
+    with pytest.raises(envs.EnvError, match=r"workers: expected ids.*module:Class"):
         envs.VectorEnv([lambda: envs.make("Pendulum-v1")], workers=1)
     with pytest.raises(envs.UnknownEnv, match="nearest: Pendulum-v1"):
         envs.make_vector("Pendulm-v1", 2, workers=2)
@@ -190,7 +263,11 @@ def test_workers_die_with_their_parent(kind: str) -> None:
     )
     path = os.pathsep.join([str(HERE), str(Path(envs.__file__).parents[1])])
     done = subprocess.run(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=100, env={**os.environ, "PYTHONPATH": path}
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": path},
     )
     assert done.returncode == -signal.SIGKILL
     left = [int(pid) for pid in done.stdout.split()]

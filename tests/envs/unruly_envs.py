@@ -13,13 +13,13 @@ WRONG = ("raise", "exit", "crash", "hang", "spin")
 
 
 class Unruly(gymnasium.Env):
-    """A random walk of `length` steps; an action of -0.9 or less, or `at_reset`, does `wrong`."""
+    """A random walk of `length` steps; an action of -0.9 or less, or `at_reset` or `at_load` at t = 2, does `wrong`."""
 
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def __init__(self, wrong="raise", length=4, at_reset=False, pid=False):
-        self.wrong, self.length, self.at_reset, self.pid = wrong, length, at_reset, pid
+    def __init__(self, wrong="raise", length=4, at_reset=False, at_load=False):
+        self.wrong, self.length, self.at_reset, self.at_load = wrong, length, at_reset, at_load
 
     def observe(self):
         return np.array([self.t, self.np_random.normal()], np.float32)
@@ -45,6 +45,8 @@ class Unruly(gymnasium.Env):
             os._exit(3)
         if self.wrong == "crash":
             ctypes.string_at(0)
+        if self.wrong == "quit":
+            sys.exit("no licence")
         while self.wrong == "hang":
             time.sleep(9)
         while self.wrong == "spin":
@@ -54,8 +56,27 @@ class Unruly(gymnasium.Env):
         return {"t": self.t, "generator": self.np_random.bit_generator.state}
 
     def load_state(self, state):
+        if self.at_load and state["t"] == 2:
+            self.misbehave()
         self.t = state["t"]
         self.np_random.bit_generator.state = state["generator"]
+
+
+class Pictures(Unruly):
+    """Observes the newest picture of a film that grows, and is a large state."""
+
+    observation_space = spaces.Box(0, 255, (200, 200, 3), np.uint8)
+
+    def observe(self):
+        self.film = self.np_random.integers(0, 256, (20, 200, 200, 3)).astype(np.uint8)
+        return self.film[self.t]
+
+    def save_state(self):
+        return {**super().save_state(), "film": self.film}
+
+    def load_state(self, state):
+        super().load_state(state)
+        self.film = state["film"]
 
 
 class Loaded(Unruly):

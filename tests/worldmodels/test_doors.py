@@ -7,9 +7,14 @@ import torch
 from model_parts import A, B, T, every, make, ragged, same
 from torch import Tensor
 
-from pixyz.types import ShapeError
+from pixyz.expression import LogProb
+from pixyz.types import PixyzError, ShapeError
+from worldmodels.decoder import Reconstruction
 from worldmodels.doors import ModelLoss
+from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.particles import particle_filter
+from worldmodels.rssm import RSSM, ContinueHead, RSSMConfig, ScalarHead
+from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.vrnn import VRNN, VRNNConfig
 
 EXPRESSIONS = ("objective", "bound", "log_weight")
@@ -95,3 +100,31 @@ def test_an_old_state_that_is_not_finite_is_forgotten_at_a_reset() -> None:
     step = {"x": x["x"][0], "action_prev": torch.zeros(B, A).double(), "is_first": torch.ones(B, dtype=torch.bool)}
     lost = {k: torch.full_like(v, float("nan")) for k, v in model.initial(B).items()}
     same(model.observe(lost, step, mean=True), model.observe(model.initial(B), step, mean=True))
+
+
+@pytest.mark.parametrize("key", ["joint.position", "keys", "type", "values", "forward", "mask", "beta", ""])
+def test_names_of_observations_work_or_are_refused_in_one_line(key: str) -> None:
+    sizes = RSSMConfig(deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1)
+    for build in (lambda: RSSM({key: (3,)}, 2, sizes), lambda: MRSSM({key: 3}, 2, MRSSMConfig(4, 3, 6))):
+        with pytest.raises(PixyzError) as caught:
+            build()
+        assert repr(key) in str(caught.value) or f"{key}" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (16, 64, 64), (4, 84, 84), (16, 48, 64)])
+def test_images_with_channels_first_are_refused_with_the_word(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="channels first, or like a stack"):
+        RSSM({"pixels": shape}, 2)
+    RSSM({"pixels": (64, 64, 12)}, 2, RSSMConfig(deter=8, hidden=6, groups=3, blocks=2, units=6, depth=1))
+
+
+def test_heads_read_the_state_of_any_model() -> None:
+    """An SLAC with a reward head as an own term, read by names of its own."""
+    terms = {"rew": -LogProb(ScalarHead("reward", "p_r", 7, 6, 1, 11, cond_var=["z1", "z2"])),
+             "con": -LogProb(ContinueHead(7, 6, 1, cond_var=["z1", "z2"]))}
+    model = SLAC(3, 2, SLACConfig(3, 4, 8, 5), terms=terms).double()
+    _, found = model.objective.eval(ragged(), return_dict=True)
+    assert found["rew"].shape == found["con"].shape == (T, B)
+    p = Reconstruction({"x": (3,)}, 7, 6, 1, 1, cond_var=["z1", "z2"]).double()
+    assert p.sample({"z1": torch.zeros(2, 3).double(), "z2": torch.zeros(2, 4).double()})["x"].shape == (2, 3)

@@ -99,7 +99,8 @@ def test_their_weights_are_the_models_each_once(name: str) -> None:
     model = build(name, terms)
     held = list(model.named_parameters(remove_duplicate=False))
     assert len(held) == len(list(model.parameters())) == len(list(build(name).parameters())) + 2
-    assert [k for k, _ in held if k.startswith("own_networks")] == ["own_networks.term_felt.0.net." + k for k in ("weight", "bias")]
+    own = [k for k, _ in held if k.startswith("own_networks")]
+    assert own == [f"own_networks.term_felt.0.net.{k}" for k in ("weight", "bias")]
     x["touch_too"] = x["touch"]
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     costs = []
