@@ -64,13 +64,13 @@ FAULTS = [
         "P7", "a stopped gradient passes", RULES,
         old="return x.detach()",
         new="return x",
-        tests=seen_by("loss_arithmetic", "losses", "loss_laws"),
+        tests=seen_by("golden", "random_objectives"),
     ),
     Fault(
         "P8", "a masked frame takes the new value", RULES,
         old="return torch.where(lift(mask, new), new, old)",
         new="return torch.where(lift(mask, new), new, new)",
-        tests=seen_by("masked_frames"),
+        tests=seen_by("series", "series_laws", "masked_frames"),
     ),
     Fault(
         "P9", "slabs keep all activations", "pixyz/plan/slabs.py",
