@@ -23,7 +23,7 @@ from pixyz.distributions.discrete import (
 )
 from pixyz.distributions.experts import ElementWiseProductOfNormal, ProductOfNormal
 from pixyz.distributions.families import Bernoulli, BoundedNormal, Normal, TanhNormal
-from pixyz.distributions.interval import Beta, ContinuousBernoulli, Kumaraswamy, TruncatedNormal, Uniform
+from pixyz.distributions.interval import Beta, ContinuousBernoulli, Kumaraswamy, Uniform
 from pixyz.distributions.location_scale import Cauchy, Gumbel, Laplace, LogNormal, StudentT, VonMises
 from pixyz.distributions.marginal import MarginalizeVarDistribution
 from pixyz.distributions.mixture import MixtureModel, MixtureOfNormal
@@ -44,6 +44,7 @@ from pixyz.distributions.product import MultiplyDistribution
 from pixyz.distributions.relaxed import ConcreteBernoulli, ConcreteCategorical, RelaxedBernoulli, RelaxedCategorical
 from pixyz.distributions.scan import Scan
 from pixyz.distributions.transformed import InverseTransformedDistribution, TransformedDistribution, ZukoDistribution
+from pixyz.distributions.truncated import TruncatedNormal
 from pixyz.distributions.views import DetachedDistribution, FrozenDistribution, ReplaceVarDistribution
 
 __all__ = [

@@ -173,11 +173,22 @@ class TanhNormal(Normal):
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
-        edge = 1.0 - torch.finfo(x.dtype).eps
-        u = torch.atanh(x.clamp(-edge, edge))
-        # log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
-        inside = Normal.log_density(u, loc, scale, log_scale) - 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
-        return torch.where(x.abs() > 1.0, -math.inf, inside)
+        eps = torch.finfo(x.dtype).eps
+        u = torch.atanh(x.clamp(eps / 2 - 1.0, 1.0 - eps / 2))
+        size = x.detach().abs()
+        rounded = eps / 2 * size / ((1.0 - size) * (1.0 + size)).clamp(min=eps / 2)  # what rounding x hides of u
+        share = rounded.square() / (rounded.square() + 3.0 * scale.detach().square())  # all, if it hides the whole density
+        near = u + share * (loc - u).clamp(-rounded, rounded)
+        unseen = 0.5 * torch.where((loc - u).detach().abs() < rounded, share, 0.0)  # of half a mean square of the noise
+        within = Normal.log_density(near, loc, scale, log_scale) + tanh_slope(near) - unseen
+        saturated = _saturated(x, loc, scale, scale.log() if log_scale is None else log_scale)
+        return torch.where(size < 1.0, within, torch.where(size > 1.0, -math.inf, saturated))
+
+    @staticmethod
+    def minus_log_density_of_noise(  # type: ignore[override]
+        noise: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor
+    ) -> Tensor:
+        return Normal.minus_log_density_of_noise(noise, log_scale) - tanh_slope(Normal.draw(noise, loc, scale))
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
@@ -189,6 +200,21 @@ class TanhNormal(Normal):
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
         base = torch.distributions.Normal(**scaled(params))  # type: ignore[arg-type]
         return torch.distributions.TransformedDistribution(base, [torch.distributions.TanhTransform()])
+
+
+def tanh_slope(u: Tensor) -> Tensor:
+    r"""Minus the logarithm of the derivative of tanh, :math:`-\log(1 - \tanh^2 u) = 2 (u + \mathrm{softplus}(-2u) - \log 2)`."""
+    return 2.0 * (u + F.softplus(-2.0 * u) - math.log(2.0))
+
+
+def _saturated(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
+    """The log-density where rounding has made -1 or 1 of ``tanh(u)``: its mean over all ``u`` of which that is true."""
+    side = x.detach().sign()
+    mean = side * loc
+    edge = (0.5 * math.log(8.0 / torch.finfo(x.dtype).eps) - mean) / scale
+    hazard = math.sqrt(2.0 / math.pi) / torch.special.erfcx(edge.clamp(min=-8.0) * math.sqrt(0.5))
+    square = 1.0 + edge.clamp(min=-8.0) * hazard
+    return -0.5 * square - log_scale - LOG_SQRT_2PI + 2.0 * (mean + scale * hazard - math.log(2.0))
 
 
 def minus_log_bernoulli_total(x: Tensor, logits: Tensor) -> tuple[Tensor, int]:
@@ -230,8 +256,8 @@ class Bernoulli(ParametricDistribution):
 
     @staticmethod
     def derive_logits_from_probs(probs: Tensor) -> Tensor:
-        eps = torch.finfo(probs.dtype).eps
-        clamped = probs.clamp(eps, 1.0 - eps)
+        info = torch.finfo(probs.dtype)
+        clamped = probs.clamp(info.tiny, 1.0 - info.eps / 2)
         return clamped.log() - torch.log1p(-clamped)
 
     @staticmethod

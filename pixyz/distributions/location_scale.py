@@ -16,6 +16,7 @@ from torch import distributions as td
 
 from pixyz.distributions.families import LOG_SQRT_2PI, Normal
 from pixyz.distributions.noise import normal_noise
+from pixyz.distributions.special import LOG_2PI, log1p_square, log_gamma_draw, log_gamma_half, log_i0e
 from pixyz.distributions.torch_family import TorchFamily, exponential_noise
 from pixyz.types import VarSpec
 
@@ -81,8 +82,7 @@ class Cauchy(LocationScale):
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        gap = (x - loc) / scale
-        return -torch.log1p(gap * gap) - scale.log() - math.log(math.pi)
+        return -log1p_square((x - loc) / scale) - scale.log() - math.log(math.pi)
 
 
 class Gumbel(LocationScale):
@@ -100,7 +100,8 @@ class Gumbel(LocationScale):
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         y = (x - loc) / scale
-        return -y - torch.exp(-y) - scale.log()
+        most = math.log(torch.finfo(x.dtype).max) - 1.0
+        return -y - torch.exp((-y).clamp(max=most)) - scale.log()
 
 
 class LogNormal(LocationScale):
@@ -117,7 +118,8 @@ class LogNormal(LocationScale):
 
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        return Normal.draw(noise, loc, scale).exp()
+        info = torch.finfo(noise.dtype)
+        return Normal.draw(noise, loc, scale).exp().clamp(info.tiny, info.max)
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -138,12 +140,25 @@ class StudentT(TorchFamily):
     params_keys = ("df", "loc", "scale")
     noise_shape = ("df", "loc", "scale")
     torch_family = td.StudentT
+    noise = staticmethod(normal_noise)
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
         features_shape: Sequence[int] | None = None, df: Any = None, loc: Any = None, scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, df=df, loc=loc, scale=scale)
+
+    @staticmethod
+    def draw(noise: Tensor, df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        half = (0.5 * df).expand(noise.shape)
+        most = math.log(torch.finfo(noise.dtype).max) - 8.0
+        spread = torch.exp((0.5 * (half.log() - log_gamma_draw(half))).clamp(max=most))
+        return loc + scale * (noise * spread)
+
+    @staticmethod
+    def log_density(x: Tensor, df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        tail = 0.5 * (df + 1.0) * log1p_square((x - loc) / (scale * df.sqrt()))
+        return log_gamma_half(0.5 * df) - LOG_SQRT_2PI - scale.log() - tail
 
 
 class VonMises(TorchFamily):
@@ -165,3 +180,8 @@ class VonMises(TorchFamily):
         features_shape: Sequence[int] | None = None, loc: Any = None, concentration: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, concentration=concentration)
+
+    @staticmethod
+    def log_density(x: Tensor, loc: Tensor, concentration: Tensor) -> Tensor:
+        half = torch.sin(0.5 * (x - loc))  # cos(x - loc) - 1 = -2 sin^2
+        return -2.0 * concentration * half * half - log_i0e(concentration) - LOG_2PI

@@ -103,7 +103,28 @@ class ConcreteBernoulli(RelaxedBernoulli):
         info = torch.finfo(x.dtype)
         y = torch.logit(x.clamp(info.tiny, 1.0 - info.eps))
         gap = logits - heat * y
-        return heat.log() + gap - 2.0 * F.softplus(gap) + F.softplus(y) + F.softplus(-y)
+        within = heat.log() + gap - 2.0 * F.softplus(gap) + F.softplus(y) + F.softplus(-y)
+        upper, lower = x >= 1.0 - info.eps, x <= info.tiny
+        side, edge = torch.where(upper, 1.0, -1.0), torch.where(upper, -math.log(info.eps), -math.log(info.tiny))
+        return torch.where(upper | lower, _beyond(edge, side * logits, heat), within)
+
+    draw = staticmethod(RelaxedBernoulli.draw)
+
+    @staticmethod
+    def minus_log_density_of_noise(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
+        size = ((logits + noise) / heat).abs()
+        return noise + 2.0 * F.softplus(-noise) - heat.log() - size - 2.0 * F.softplus(-size)
+
+
+def _beyond(edge: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
+    """The mean log-density of all values whose logit is above ``edge``, where draws are cut off."""
+    start = heat * edge - logits
+    log_rest = F.logsigmoid(-start)
+    rest = log_rest.exp().clamp(min=torch.finfo(start.dtype).tiny)
+    few = start > 15.0  # the tail of an exponential distribution
+    share = torch.where(few, -1.0, torch.sigmoid(start) * F.logsigmoid(start) / torch.where(few, 1.0, rest))
+    excess = torch.where(few, 1.0, F.softplus(-start) / torch.where(few, 1.0, rest))
+    return heat.log() + log_rest - 2.0 - share + edge + excess / heat
 
 
 class RelaxedCategorical(Categorical):
@@ -171,6 +192,14 @@ class ConcreteCategorical(RelaxedCategorical):
         log_x, classes = x.clamp(min=torch.finfo(x.dtype).tiny).log(), x.shape[-1]
         terms = logits - (heat + 1.0) * log_x + heat.log() * ((classes - 1) / classes)
         return math.lgamma(classes) + terms.sum(-1) - classes * torch.logsumexp(logits - heat * log_x, -1)
+
+    draw = staticmethod(RelaxedCategorical.draw)
+
+    @staticmethod
+    def minus_log_density_of_noise(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
+        log_x, classes = torch.log_softmax((logits + noise) / heat, -1), logits.shape[-1]
+        terms = logits - (heat + 1.0) * log_x + heat.log() * ((classes - 1) / classes)
+        return classes * torch.logsumexp(logits - heat * log_x, -1) - math.lgamma(classes) - terms.sum(-1)
 
 
 def keep(p: ParametricDistribution, temperature: Any) -> None:
