@@ -71,7 +71,7 @@ class Reconstruction(Distribution):
         self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int, vectors: Vectors = "symlog"
     ) -> None:
         super().__init__(list(shapes), ["deter", "stoch"], "p")
-        self.returns: dict[str, str] = {}
+        self._returns: dict[str, str] = {}
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.images = [k for k, s in shapes.items() if len(s) == 3]
         self.mlp = MLP(size, units, layers) if self.vectors else None

@@ -35,6 +35,7 @@ class FactorizedBernoulli(Bernoulli):
 
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    normalized: ClassVar[bool] = False
     minus_log_density = None  # type: ignore[assignment]
 
     @staticmethod

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixyz import latex
 from pixyz.distributions.base import Distribution
@@ -233,8 +233,8 @@ class States:
     def __call__(self) -> Tensor:
         like = torch.empty(0)
         if self.joint is not None:
-            weights = (w for w in itertools.chain(self.joint.parameters(), self.joint.buffers()) if w.is_floating_point())
-            like = next(weights, like)
+            held = itertools.chain(nn.Module.parameters(self.joint), nn.Module.buffers(self.joint))
+            like = next((w for w in held if w.is_floating_point()), like)
         if self._made is None or self._made.dtype != like.dtype or self._made.device != like.device:
             values = torch.eye(self.classes) if self.kind == "one-hot" else torch.tensor([[0.0], [1.0]])
             rows = [torch.stack(row) for row in itertools.product(values, repeat=self.groups)]

@@ -170,6 +170,7 @@ class TwoHot(ParametricDistribution):
 
     params_keys = ("logits",)
     event_dims = 1
+    normalized: ClassVar[bool] = False
     pathwise = False
     bins: Tensor
 

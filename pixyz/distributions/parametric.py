@@ -68,6 +68,10 @@ class ParametricDistribution(TorchObject):
     """Parameters with one dimension more than a sample."""
     bounds: ClassVar[tuple[float, float] | None] = None
     """Where values must lie although the formula takes any (soft bits and classes); looked at under ``pixyz.debug()``."""
+    relaxes: ClassVar[bool] = False
+    """Whether draws are soft values of the discrete variable that density, entropy and mean are of."""
+    normalized: ClassVar[bool] = True
+    """Whether the density sums to 1; False for a score that is called a log-density."""
     pathwise: ClassVar[bool] = True
     """Whether ``draw`` is differentiable in the parameters."""
 
@@ -85,9 +89,9 @@ class ParametricDistribution(TorchObject):
             raise VariableError(f"{type(self).__name__} is a density of one variable, got {self._var}")
         self._bound: dict[str, str] = {}
         self._given: list[str] = []
-        self.returns: dict[str, str] = {}
-        self.returns_also: tuple[str, ...] = ()
-        self.without_rows: dict[str, int] = {}
+        self._returns: dict[str, str] = {}
+        self._returns_also: tuple[str, ...] = ()
+        self._without_rows: dict[str, int] = {}
         """Parameters that the network returns without a batch dimension, and how many dimensions they would have with it."""
         given = {key: value for key, value in params.items() if value is not None}
         if not self._features_shape:
@@ -159,14 +163,17 @@ class ParametricDistribution(TorchObject):
         raw: dict[str, Slot] = {}
         if type(self).forward is not nn.Module.forward:
             wanted = [k for k in self.params_keys if k not in self._given]
-            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(self.returns_also)
+            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(self._returns_also)
             raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
             if builder.batch_n is not None and not self._cond_var:
                 n = builder.batch_n
                 raw = {k: builder.point(repeat_rows, s, n, label=k, batch="full") for k, s in raw.items()}
         for key in self._given:
             if key in self._bound:
-                raw[key] = scope.lookup(self._bound[key])
+                raw[key] = slot = scope.lookup(self._bound[key])
+                if slot.axes and slot.batch == "none":
+                    by = f"{self._bound[key]!r}, the number of the step, which has no rows"
+                    raise PixyzError(f"{self.prob_text}: {key} is {by}; define forward and return {key} from it")
             else:
                 raw[key] = self._constant(builder, key, learned=network is self)
         self._check(set(raw))
@@ -229,8 +236,9 @@ class ParametricDistribution(TorchObject):
         if noise is not None:
             slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
         else:
-            if self.bounds is not None and debugging():
-                x = builder.point(rules.Within(*self.bounds, f"{self.var[0]!r} in {label}"), x, label=x.label or self.var[0])
+            bounds = type(self).bounds
+            if bounds is not None and debugging():
+                x = builder.point(rules.Within(*bounds, f"{self.var[0]!r} in {label}"), x, label=x.label or self.var[0])
             formula, reads, minus = self.density_of(params)
             slot = self.score(builder, formula, reads, params, x, x, label, feature_dims)
         slot = sum_over(builder, slot, sum_features, feature_dims, label)
@@ -256,7 +264,7 @@ class ParametricDistribution(TorchObject):
             if self.feature_rank is not None:
                 builder.ranks[source.label] = self.feature_rank
             elif self._cond_var:
-                matrices = [i for i, key in enumerate(reads) if key in self.matrices]
+                matrices = [i for i, key in enumerate(reads) if key in type(self).matrices]
                 formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
         return builder.point(formula, *slots, label=label)
 

@@ -41,7 +41,7 @@ def logistic_noise(shape: Sequence[int], like: Tensor) -> Tensor:
 class RelaxedBernoulli(Bernoulli):
     r"""A Bernoulli with relaxed samples, :math:`x = \mathrm{sigmoid}((l + \epsilon)/T)`, :math:`\epsilon` logistic.
 
-    Density, entropy and KL are the Bernoulli's; ``probs`` or ``logits``.  ``sample_mean`` has no formula.
+    Density, entropy, mean and KL are the Bernoulli's; ``probs`` or ``logits``.
 
     Args:
         temperature: T; write to ``p.temperature`` to anneal it.  Or the name of a conditioning variable; a network may
@@ -59,7 +59,7 @@ class RelaxedBernoulli(Bernoulli):
     optional = ("temperature",)
     noise = staticmethod(logistic_noise)
     pathwise = True
-    mean_of = None  # type: ignore[assignment]
+    relaxes: ClassVar[bool] = True
     variance_of = None  # type: ignore[assignment]
     temperature: Tensor
 
@@ -95,7 +95,9 @@ class ConcreteBernoulli(RelaxedBernoulli):
 
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    relaxes: ClassVar[bool] = False
     minus_log_density = None  # type: ignore[assignment]
+    mean_of = None  # type: ignore[assignment]
     entropy_of = None  # type: ignore[assignment]
 
     @staticmethod
@@ -130,7 +132,7 @@ def _beyond(edge: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
 class RelaxedCategorical(Categorical):
     r"""A categorical with relaxed samples, :math:`x = \mathrm{softmax}((l + g)/T)`, g Gumbel.
 
-    Density, entropy and KL are the one-hot categorical's (at a soft ``x``: linear in ``x``); ``probs`` or ``logits``,
+    Density, entropy, mean and KL are the one-hot categorical's (at a soft ``x``: linear in ``x``); ``probs`` or ``logits``,
     ``[..., K]``.
 
     Args:
@@ -149,7 +151,7 @@ class RelaxedCategorical(Categorical):
     optional = ("temperature",)
     noise = staticmethod(gumbel_noise)
     pathwise = True
-    mean_of = None  # type: ignore[assignment]
+    relaxes: ClassVar[bool] = True
     variance_of = None  # type: ignore[assignment]
     temperature: Tensor
 
@@ -185,6 +187,8 @@ class ConcreteCategorical(RelaxedCategorical):
 
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    relaxes: ClassVar[bool] = False
+    mean_of = None  # type: ignore[assignment]
     entropy_of = None  # type: ignore[assignment]
 
     @staticmethod

@@ -138,7 +138,8 @@ def on_an_interval() -> Iterator[Case]:
 
 def counted() -> Iterator[Case]:
     for logits in (-200.0, -30, -5, -1e-3, 0.0, 5.0, 30.0, 1e4):
-        yield Case(pd.Bernoulli, {"logits": logits}, [0, 1], lambda x, logits: special.log_expit(np.where(x > 0, logits, -logits)))
+        yield Case(pd.Bernoulli, {"logits": logits}, [0, 1],
+                   lambda x, logits: special.log_expit(np.where(x > 0, logits, -logits)))
         yield Case(pd.Geometric, {"logits": logits}, [0, 1, 1e4],
                    lambda x, logits: special.log_expit(logits) + x * special.log_expit(-logits))
         for n in (1, 1e3, 1e6):
