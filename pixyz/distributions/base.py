@@ -306,6 +306,10 @@ class Distribution(Structured):
 
         return self._run(("entropy", sum_features, dims), self._values(x_dict), build)["entropy"]
 
+    def states(self) -> Tensor | None:
+        """All values of its variable, ``[S, *features_shape]``, which a marginal sums over; None if it is not finite."""
+        return None
+
     def formula(self, name: str) -> Callable[..., Any]:
         """A formula of the family, by name."""
         found = getattr(self.atom, name, None)

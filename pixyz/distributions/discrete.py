@@ -107,6 +107,9 @@ class Multinomial(Categorical):
         each = log_poisson(x, some * log_probs.exp(), some.log() + log_probs).sum(-1)
         return torch.where(n > 0, each.unsqueeze(-1) - log_poisson(some, some), 0.0).squeeze(-1)
 
+    def states(self) -> Tensor | None:
+        return None
+
     def mean_of(self, probs: Tensor) -> Tensor:  # type: ignore[override]
         return self.total_count * probs
 

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixyz.distributions.constant import LOG_SQRT_2PI, MinusLogNormal, constant
 from pixyz.distributions.noise import normal_noise, uniform_noise
 from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.states import all_states
 from pixyz.plan import Slot, rules
 from pixyz.types import PixyzError, VarSpec
 
@@ -166,6 +167,7 @@ class TanhNormal(Normal):
     """
 
     params_keys = ("loc", "scale")
+    exact_mean: ClassVar[bool] = False
 
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -285,9 +287,19 @@ class Bernoulli(ParametricDistribution):
     def variance_of(probs: Tensor) -> Tensor:
         return probs * (1.0 - probs)
 
+    def states(self) -> Tensor | None:
+        if not self.features_shape and type(self).forward is not nn.Module.forward:
+            raise unknown_shape(self, "...")
+        return all_states(torch.tensor([0.0, 1.0]), self.features_shape)
+
     @staticmethod
     def entropy_of(logits: Tensor, probs: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, probs, reduction="none")
+
+
+def unknown_shape(p: ParametricDistribution, shape: str) -> PixyzError:
+    """The error of a finite variable whose values are not known before a network has run."""
+    return PixyzError(f"to sum over {p.var[0]!r} its shape must be known; declare features_shape=[{shape}]")
 
 
 def one_of(first: Any, second: Any, names: str = "probs or logits") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -173,6 +173,7 @@ class VonMises(TorchFamily):
 
     params_keys = ("loc", "concentration")
     noise_shape = ("loc", "concentration")
+    period: ClassVar[float | None] = 2.0 * math.pi
     torch_family = td.VonMises
 
     def __init__(

@@ -8,6 +8,8 @@ A family is a class with a few formulas on tensors.  The argument names of a for
     minus_log_density_of_noise(noise, ...)   optional: the negative of a draw's in terms of the noise it was made of
     mean_of, variance_of, entropy_of(loc, scale)
     derive_NAME(...)                 a further parameter, computed once and shared (log-probabilities from logits)
+
+A finite family says its values in ``states()``.  :func:`pixyz.distributions.check_family` tries all of it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.distributions.base import Params, apply, sum_over
+from pixyz.distributions.declaration import check_declaration, scores_noise
 from pixyz.distributions.network import call_network
 from pixyz.distributions.params import arguments, repeat_rows
 from pixyz.distributions.torch_formula import read_old_family
@@ -72,13 +75,20 @@ class ParametricDistribution(TorchObject):
     """Whether draws are soft values of the discrete variable that density, entropy and mean are of."""
     normalized: ClassVar[bool] = True
     """Whether the density sums to 1; False for a score that is called a log-density."""
+    exact_mean: ClassVar[bool] = True
+    """Whether ``mean_of`` is the mean; False where that has no formula and another value stands for it."""
+    period: ClassVar[float | None] = None
+    """What may be added to a value without a change (an angle's full turn)."""
     pathwise: ClassVar[bool] = True
     """Whether ``draw`` is differentiable in the parameters."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__module__.partition(".")[0] != "pixyz" and "distribution_torch_class" in vars(cls):
+        if cls.__module__.partition(".")[0] == "pixyz":
+            return
+        if "distribution_torch_class" in vars(cls):
             read_old_family(cls)
+        check_declaration(cls)
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -270,9 +280,7 @@ class ParametricDistribution(TorchObject):
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""
-        owner = next((c for c in type(self).__mro__ if "log_density" in vars(c)), None)
-        draws = next((c for c in type(self).__mro__ if "draw" in vars(c)), None)
-        if owner is None or owner is not draws or OF_NOISE not in vars(owner):
+        if not scores_noise(type(self)):
             return None  # a subclass that changes one of the formulas changes all of them
         draw = self.formula("draw")
         if x.step.kind != "point" or x.step.fn != draw:

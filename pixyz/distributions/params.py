@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from pixyz.plan import Builder, Slot
+from pixyz.types import PixyzError
 
 
 class Params(Mapping[str, Slot]):
@@ -72,7 +73,11 @@ def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Slot], label: str, **more: Slot) -> Slot:
     """Write ``formula`` with the parameters that its argument names ask for."""
-    slots = [more[n] if n in more else params[n] for n in arguments(formula)]
+    try:
+        slots = [more[n] if n in more else params[n] for n in arguments(formula)]
+    except KeyError as missing:
+        known = sorted({*params, *more})
+        raise PixyzError(f"{label}: its formula reads {missing}, which is no parameter of the family; it has {known}") from None
     return builder.point(formula, *slots, label=label)
 
 

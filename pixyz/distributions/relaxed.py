@@ -100,6 +100,9 @@ class ConcreteBernoulli(RelaxedBernoulli):
     mean_of = None  # type: ignore[assignment]
     entropy_of = None  # type: ignore[assignment]
 
+    def states(self) -> Tensor | None:
+        return None
+
     @staticmethod
     def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
         info = torch.finfo(x.dtype)
@@ -108,7 +111,8 @@ class ConcreteBernoulli(RelaxedBernoulli):
         within = heat.log() + gap - 2.0 * F.softplus(gap) + F.softplus(y) + F.softplus(-y)
         upper, lower = x >= 1.0 - info.eps, x <= info.tiny
         side, edge = torch.where(upper, 1.0, -1.0), torch.where(upper, -math.log(info.eps), -math.log(info.tiny))
-        return torch.where(upper | lower, _beyond(edge, side * logits, heat), within)
+        found = torch.where(upper | lower, _beyond(edge, side * logits, heat), within)
+        return torch.where((x < 0.0) | (x > 1.0), -math.inf, found)
 
     draw = staticmethod(RelaxedBernoulli.draw)
 
@@ -190,6 +194,9 @@ class ConcreteCategorical(RelaxedCategorical):
     relaxes: ClassVar[bool] = False
     mean_of = None  # type: ignore[assignment]
     entropy_of = None  # type: ignore[assignment]
+
+    def states(self) -> Tensor | None:
+        return None
 
     @staticmethod
     def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]

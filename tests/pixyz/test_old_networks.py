@@ -185,9 +185,9 @@ def test_a_density_may_read_the_number_of_the_step() -> None:
         step = Expectation(ClockedState(), loss, sample_shape=count)
         path = IterativeLoss(step, timestep_var="t", series_var="x", update_value={"h": "h_prev"})
         torch.testing.assert_close(path.eval({"x": series, "h_prev": h}), torch.full((2,), -17.2568), atol=1e-3, rtol=0)
+    bound = IterativeLoss(Normal("x", "t", loc="t", scale=1.0).log_prob(), timestep_var="t", series_var="x")
     with pytest.raises(PixyzError, match="number of the step"):
-        bound = Normal("x", "t", loc="t", scale=1.0)
-        IterativeLoss(bound.log_prob(), timestep_var="t", series_var="x").eval({"x": series})
+        bound.eval({"x": series})
 
 
 def test_one_name_for_the_number_of_steps() -> None:
