@@ -7,6 +7,7 @@ Nothing of a call is kept on the object, so any distribution can be copied and p
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -312,10 +313,11 @@ class Distribution(Structured):
 
     def formula(self, name: str) -> Callable[..., Any]:
         """A formula of the family, by name."""
-        found = getattr(self.atom, name, None)
-        if found is None:
+        cls: type[Distribution] = type(self.atom)
+        if getattr(cls, name, None) is None:
             raise NotImplementedError(f"{self.distribution_name or type(self).__name__} has no {name.removesuffix('_of')}")
-        return found  # type: ignore[no-any-return]
+        found = inspect.getattr_static(cls, name)  # the class's: an object's attribute may be called so
+        return found.__get__(self.atom, cls) if hasattr(found, "__get__") else found  # type: ignore[no-any-return]
 
     def log_prob(self, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> LogProb:
         """The log-density as an expression."""

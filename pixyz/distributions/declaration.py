@@ -44,6 +44,9 @@ def problems(cls: type[ParametricDistribution]) -> Iterator[str]:
     if not scores_noise(cls):
         formulas.pop("minus_log_density_of_noise", None)
     for name, formula in formulas.items():
+        if not callable(formula):
+            yield f"{name} is a formula of a family, got {formula!r}; call the attribute otherwise"
+            return
         besides = FORMULAS.get(name, ())
         for argument in _reads(cls, name, formula):
             if argument not in besides and not _known(cls, argument, given):
@@ -56,6 +59,8 @@ def problems(cls: type[ParametricDistribution]) -> Iterator[str]:
     if "draw" in formulas and "sample_from" not in _overrides(cls):
         if cls.noise is None:
             yield "it defines draw and no noise: noise = staticmethod(f) with f(shape, like), a tensor of base noise"
+        elif not callable(cls.noise):
+            yield f"noise is a function f(shape, like) of a family, got {cls.noise!r}; call the attribute otherwise"
         elif not cls.noise_shape:
             yield f"it draws noise of no shape: noise_shape names the parameters whose common shape a sample has, of {given}"
     for name in cls.noise_shape:

@@ -259,8 +259,8 @@ class Bernoulli(ParametricDistribution):
     @staticmethod
     def derive_logits_from_probs(probs: Tensor) -> Tensor:
         info = torch.finfo(probs.dtype)
-        inside = torch.where(probs < 1.0, probs.clamp(min=info.tiny), 1.0 - info.eps)
-        return inside.log() - torch.log1p(-inside)
+        clamped = probs.clamp(info.tiny, 1.0 - info.eps)
+        return clamped.log() - torch.log1p(-clamped)
 
     @staticmethod
     def draw(noise: Tensor, probs: Tensor) -> Tensor:

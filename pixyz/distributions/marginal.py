@@ -189,7 +189,7 @@ class MarginalizeVarDistribution(View):
     def _states(self, variable: str) -> States:
         owner = next(f for f in self.p.factors() if variable in f.var)
         try:
-            values = owner.atom.states()
+            values = type(owner.atom).states(owner.atom)  # a user's attribute may be called so
         except PixyzError as error:
             raise PixyzError(f"{owner.prob_text}: {error}") from None
         if values is None:

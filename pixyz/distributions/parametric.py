@@ -256,7 +256,7 @@ class ParametricDistribution(TorchObject):
 
     def density_of(self, params: Mapping[str, Slot]) -> tuple[Callable[..., Any], Sequence[str], bool]:
         """The formula of the log-density with these parameters, what it reads, and whether it is the negative."""
-        minus = getattr(self, "minus_log_density", None) is not None
+        minus = getattr(type(self), "minus_log_density", None) is not None
         formula = self.formula("minus_log_density" if minus else "log_density")
         return formula, arguments(formula), minus
 
@@ -294,7 +294,7 @@ class ParametricDistribution(TorchObject):
 
     def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
         """The entropy from parameters, features not summed; None if there is no formula."""
-        if getattr(self, "entropy_of", None) is None:
+        if getattr(type(self), "entropy_of", None) is None:
             return None
         return apply(builder, self.formula("entropy_of"), params, f"H[{self.prob_text}]")
 

@@ -95,6 +95,8 @@ def family(**changes: Any) -> type[ParametricDistribution]:
     ({"derive_odds": staticmethod(lambda filed: filed)}, "derive_odds reads 'filed'"),
     ({"noise_shape": ()}, "draws noise of no shape: noise_shape names the parameters"),
     ({"noise_shape": ("loc",)}, "noise_shape names 'loc', which is no parameter"),
+    ({"noise": 0.1}, r"noise is a function f\(shape, like\) of a family, got 0\.1; call the attribute otherwise"),
+    ({"mean_of": 0.0}, r"mean_of is a formula of a family, got 0\.0"),
     ({"noise": None}, r"defines draw and no noise: noise = staticmethod\(f\)"),
     ({"alternatives": {"probs": "logits"}}, r"alternatives names \['probs'\], but params_keys is \['field'\]"),
     ({"log_density": None}, "has no density: define log_density"),

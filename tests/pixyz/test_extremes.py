@@ -147,7 +147,7 @@ def counted() -> Iterator[Case]:
                        [0, n // 2, n, round(n * special.expit(logits))], binomial)
         for n in (1e-3, 1.0, 1e3, 1e6):
             yield Case(pd.NegativeBinomial, {"total_count": n, "logits": logits}, [0, 1, 100], negative_binomial)
-    for probs in (1e-30, 1e-10, 0.5, 1 - 6e-8):
+    for probs in (1e-30, 1e-10, 0.5, 1 - 2**-23):
         yield Case(pd.Bernoulli, {"probs": probs}, [0, 1], lambda x, probs: xlogy(x, probs) + special.xlog1py(1 - x, -probs))
         yield Case(pd.Geometric, {"probs": probs}, [0, 1, 100], lambda x, probs: np.log(probs) + special.xlog1py(x, -probs))
         yield Case(pd.Binomial, {"total_count": 10.0, "probs": probs}, [0, 1, 10], lambda x, total_count, probs: (

@@ -35,7 +35,8 @@ class Net(Normal):
         super().__init__(var, cond, name="q")
         self.layer, self.given = nn.Linear(X, Z), scale
         self.modules = [self.layer]  # type: ignore[assignment]
-        self.returns, self.bounds, self.matrices = [], (0, 255), None  # type: ignore[assignment]
+        self.returns, self.bounds, self.matrices, self.noise = [], (0, 255), None, 0.1  # type: ignore[assignment]
+        self.draw, self.mean_of, self.states = None, 0.5, 10  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         return {"loc": self.layer(x), "scale": self.given}
