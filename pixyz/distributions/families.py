@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pixyz.distributions.constant import LOG_SQRT_2PI, MinusLogNormal, constant
 from pixyz.distributions.noise import normal_noise, uniform_noise
 from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.special import erfcx
 from pixyz.distributions.states import all_states
 from pixyz.plan import Slot, rules
 from pixyz.types import PixyzError, VarSpec
@@ -214,7 +215,7 @@ def _saturated(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor) -> Tens
     side = x.detach().sign()
     mean = side * loc
     edge = (0.5 * math.log(8.0 / torch.finfo(x.dtype).eps) - mean) / scale
-    hazard = math.sqrt(2.0 / math.pi) / torch.special.erfcx(edge.clamp(min=-8.0) * math.sqrt(0.5))
+    hazard = math.sqrt(2.0 / math.pi) / erfcx(edge.clamp(min=-8.0) * math.sqrt(0.5))
     square = 1.0 + edge.clamp(min=-8.0) * hazard
     return -0.5 * square - log_scale - LOG_SQRT_2PI + 2.0 * (mean + scale * hazard - math.log(2.0))
 

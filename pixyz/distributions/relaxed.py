@@ -110,7 +110,8 @@ class ConcreteBernoulli(RelaxedBernoulli):
         gap = logits - heat * y
         within = heat.log() + gap - 2.0 * F.softplus(gap) + F.softplus(y) + F.softplus(-y)
         upper, lower = x >= 1.0 - info.eps, x <= info.tiny
-        side, edge = torch.where(upper, 1.0, -1.0), torch.where(upper, -math.log(info.eps), -math.log(info.tiny))
+        above = upper.to(x.dtype)
+        side, edge = 2.0 * above - 1.0, -math.log(info.tiny) + (math.log(info.tiny) - math.log(info.eps)) * above
         found = torch.where(upper | lower, _beyond(edge, side * logits, heat), within)
         return torch.where((x < 0.0) | (x > 1.0), -math.inf, found)
 

@@ -89,13 +89,18 @@ def log_gamma_half(a: Tensor) -> Tensor:
     return torch.where(large, stirling, torch.lgamma(few + 0.5) - torch.lgamma(few) - 0.5 * few.log())
 
 
+def erfcx(x: Tensor) -> Tensor:
+    r""":math:`e^{x^2} \mathrm{erfc}\, x`, of types below 32 bits too."""
+    return torch.special.erfcx(x) if x.dtype.itemsize >= 4 else torch.special.erfcx(x.float()).to(x.dtype)
+
+
 def log_erfcx(x: Tensor) -> Tensor:
     r""":math:`\log(e^{x^2} \mathrm{erfc}\, x)`, for x not far below 0; its gradient keeps its digits too."""
     far = x > 20.0
     near, big = torch.where(far, 1.0, x), torch.where(far, x, 20.0)
     y = 0.5 / (big * big)
     series = -y * (1.0 - y * (3.0 - y * (15.0 - y * (105.0 - y * 945.0))))
-    return torch.where(far, torch.log1p(series) - big.log() - 0.5 * math.log(math.pi), torch.special.erfcx(near).log())
+    return torch.where(far, torch.log1p(series) - big.log() - 0.5 * math.log(math.pi), erfcx(near).log())
 
 
 def log_i0e(x: Tensor) -> Tensor:
@@ -109,7 +114,9 @@ def log_i0e(x: Tensor) -> Tensor:
 
 def log_gamma_draw(concentration: Tensor) -> Tensor:
     r"""The logarithm of a gamma draw, pathwise; below 1 by :math:`G(a) = G(a + 1)\,U^{1/a}`, which needs no small numbers."""
-    small = concentration < 1.0
-    drawn = torch._standard_gamma(torch.where(small, concentration + 1.0, concentration)).log()
-    exponential = torch.empty_like(concentration).exponential_()
-    return drawn - torch.where(small, exponential / torch.where(small, concentration, 1.0), 0.0)
+    a = concentration if concentration.dtype.itemsize >= 4 else concentration.float()
+    small = a < 1.0
+    drawn = torch._standard_gamma(torch.where(small, a + 1.0, a)).log()
+    exponential = torch.empty_like(a).exponential_()
+    found = drawn - torch.where(small, exponential / torch.where(small, a, 1.0), 0.0)
+    return found.to(concentration.dtype)
