@@ -245,7 +245,7 @@ class Bernoulli(ParametricDistribution):
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("probs",)
     noise = staticmethod(uniform_noise)
-    domain = Domain(0.0, 1.0, advice="scale the data (pixels of 0 to 255: x / 255)")
+    domain: ClassVar[Domain | None] = Domain(0.0, 1.0, advice="scale the data (pixels of 0 to 255: x / 255)")
     pathwise = False
 
     def __init__(
