@@ -121,12 +121,14 @@ class GroupedOneHot(Categorical):
             raise PixyzError(f"unimix must lie in [0, 1), got {unimix}")
         ParametricDistribution.__init__(self, var, cond_var, name, (groups * classes,), logits=logits)
         self.groups, self.classes = groups, classes
-        self.domain = replace(Categorical.domain, group=classes)  # type: ignore[misc]
         self.unimix, self.straight_through = unimix, straight_through
 
     @property
     def has_reparam(self) -> bool:
         return self.straight_through
+
+    def value_domain(self) -> Domain | None:
+        return replace(Categorical.domain, group=self.classes)
 
     def derive_probs(self, logits: Tensor) -> Tensor:
         probs = softmax_last(logits.unflatten(-1, (self.groups, self.classes)))
