@@ -127,7 +127,6 @@ class GroupedOneHot(Categorical):
             raise PixyzError(f"unimix must lie in [0, 1), got {unimix}")
         ParametricDistribution.__init__(self, var, cond_var, name, (groups * classes,), logits=logits)
         self.groups, self.classes = groups, classes
-        self.domain = replace(Categorical.domain, group=classes)  # type: ignore[misc]
         self.unimix, self.straight_through = unimix, straight_through
 
     @property
@@ -136,6 +135,9 @@ class GroupedOneHot(Categorical):
 
     def states(self) -> Tensor | None:
         return all_states(torch.eye(self.classes), self.features_shape)
+
+    def value_domain(self) -> Domain | None:
+        return replace(Categorical.domain, group=self.classes)
 
     def derive_probs(self, logits: Tensor) -> Tensor:
         probs = softmax_last(logits.unflatten(-1, (self.groups, self.classes)))

@@ -197,9 +197,10 @@ class ParametricDistribution(TorchObject):
 
     def _look_at_params(self, raw: Mapping[str, Slot]) -> tuple[Parameters, tuple[Slot, ...]]:
         keys = [k for k in raw if k in self.params_keys or k in self.alternatives.values()]
-        known = self.family().__module__.partition(".")[0] == "pixyz" or hasattr(self, "distribution_torch_class")
-        domains = tuple(self.constraints.get(k) if known else None for k in keys)
-        matrices = tuple(k in self.matrices for k in keys)
+        family = self.family()  # a user's class may have attributes of the same names
+        known = family.__module__.partition(".")[0] == "pixyz" or hasattr(family, "distribution_torch_class")
+        domains = tuple(family.constraints.get(k) if known else None for k in keys)
+        matrices = tuple(k in family.matrices for k in keys)
         look = Parameters(self.prob_text, self.distribution_name, tuple(keys), domains, matrices)
         return look, tuple(raw[k] for k in keys)
 
@@ -290,14 +291,19 @@ class ParametricDistribution(TorchObject):
                 formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
         return builder.point(formula, *slots, label=label)
 
+    def value_domain(self) -> Domain | None:
+        """Where a value must lie although the formula takes any."""
+        return self.family().domain
+
     def look_at_value(
         self, builder: Builder, slot: Slot, x: Slot, params: Params, variable: str, summed: bool
     ) -> None:
         """Look at the value ``x`` and the parameters before the log-density ``slot`` is computed from them."""
         look_at(builder, slot, params)
         look, given = params.look or self._look_at_params({k: params[k] for k in params})
-        grid = not summed and not self.event_dims
-        builder.look(slot, Scored(variable, look, self.own_width, grid, self.domain), x, *given)
+        family = self.family()
+        grid = not summed and not family.event_dims
+        builder.look(slot, Scored(variable, look, family.own_width, grid, self.value_domain()), x, *given)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""
