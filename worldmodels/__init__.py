@@ -10,10 +10,13 @@
     context        what a recurrent network reads in whole, ragged sequences
     decoder        the density of a dict of observations
     emission       densities of a vector
+    check          check_model: the contract of models of series, for models of your own too
     networks       dense, block-dense, recurrent and convolutional layers
 """
 
 from worldmodels.annealing import Annealing
+from worldmodels.check import check_model
+from worldmodels.clauses import ModelError
 from worldmodels.context import Context
 from worldmodels.decoder import Reconstruction, symexp, symlog
 from worldmodels.dmm import DMM, DMMConfig
@@ -32,7 +35,7 @@ from worldmodels.vrnn import VRNN, VRNNConfig
 
 __all__ = [
     "DMM", "HRSSM", "MRSSM", "RSSM", "SLAC", "TDVAE", "VRNN", "Annealing", "Context", "DMMConfig", "Estimate", "Filtered",
-    "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
+    "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "ModelError", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
     "Reconstruction", "SLACConfig", "SequenceModel", "Smoother", "State", "StateSpaceModel", "TDVAEConfig", "VRNNConfig",
-    "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
+    "check_model", "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
 ]

@@ -28,6 +28,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.context import Context, Reads
 from worldmodels.emission import Observation, emission_of
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -118,6 +119,7 @@ class DMM(StateSpaceModel):
         size: the size of a frame.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = DMM(3, DMMConfig(latent=2, transition=4, emission=4, rnn=4))
     >>> batch = {"x": torch.zeros(5, 2, 3), "mask": torch.ones(5, 2)}
@@ -125,7 +127,9 @@ class DMM(StateSpaceModel):
     torch.Size([])
     """
 
-    def __init__(self, size: int, config: DMMConfig | None = None, fission: bool = True) -> None:
+    def __init__(
+        self, size: int, config: DMMConfig | None = None, fission: bool = True, terms: Terms | None = None
+    ) -> None:
         super().__init__()
         config = c = config or DMMConfig()
         if size < 1 or c.flows < 0:
@@ -145,7 +149,7 @@ class DMM(StateSpaceModel):
         self._declare(
             keys=["x"], inference=self.posterior, generation=self.prior * self.emission, emission=self.emission,
             carry={"z": ["z_prev", "z_q_prev"]}, init={"z_prev": self.z_0, "z_q_prev": self.z_q_0}, context=self.context,
-            also=["h"] if self.causal else [], fission=fission,
+            also=["h"] if self.causal else [], fission=fission, shapes={"x": [size]}, terms=terms,
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
         kl: Loss = E(q, LogProb(q) - LogProb(p_z)) if c.flows else KullbackLeibler(q, p_z)
@@ -153,11 +157,11 @@ class DMM(StateSpaceModel):
         weight = E(q, LogProb(p_x) + LogProb(p_z) - LogProb(q))
 
         def over_time(step: Loss, reduction: str) -> Loss:
-            return E(self.context, IterativeLoss(step, reduction=reduction, **self.recurrence))
+            return E(self.context, IterativeLoss(step, reduction=reduction, returns="z", **self.recurrence))
 
         beta = Parameter("beta", default=1.0)
         self._express(
-            over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
+            over_time(self._with_own(cost + beta * kl), "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
             IterativeLoss(weight, reduction=None, returns="z", **self.recurrence),
         )
 

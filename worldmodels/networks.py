@@ -6,17 +6,29 @@ Every layer is linear -> RMS norm -> SiLU.  Weights start as truncated normals o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixyz.types import ShapeError
+from pixyz.types import ShapeError, VariableError
 from worldmodels.normalization import RMSNorm
 
 MULTIPLIERS = (2, 3, 4, 4)
 """Channels of the four convolutions, in units of ``depth``."""
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Refuse names of observations that cannot name a network.
+
+    Raises:
+        VariableError: a name with a dot, or one that torch's containers use themselves (``keys``, ``type``).
+    """
+    for key in keys:
+        if not key or "." in key or hasattr(nn.ModuleDict, key):
+            other = key.replace(".", "_") if "." in key else f"{key}_obs"
+            raise VariableError(f"an observation may not be called {key!r}, torch cannot name a network so: call it {other!r}")
 
 
 def init_weight(weight: Tensor, fan_in: int, outscale: float = 1.0) -> None:
@@ -193,12 +205,17 @@ class ImageNorm(nn.Module):
 
 
 def reduced(shape: Sequence[int]) -> tuple[int, int]:
-    """Height and width after four halvings.
+    """Height and width of ``(H, W, C)`` after four halvings.
 
     Raises:
-        ShapeError: a side is no multiple of 16.
+        ShapeError: a side is no multiple of 16, or the channels seem to come first.
     """
-    height, width = shape[0], shape[1]
+    height, width, channels = shape
+    if height < 16 <= min(width, channels) or (channels >= 16 and channels >= width):
+        raise ShapeError(
+            f"images are (height, width, channels), got {tuple(shape)}, which looks like channels first, or like a stack of "
+            "grey images: move the channels to the last axis"
+        )
     if height % 16 or width % 16:
         raise ShapeError(f"images need sides that are multiples of 16 (64 x 64 is usual), got {tuple(shape)}; resize them")
     return height // 16, width // 16

@@ -71,6 +71,7 @@ def particle_filter(
     """
     if particles < 1 or not 0.0 <= threshold <= 1.0:
         raise PixyzError(f"a particle filter needs particles >= 1 and a threshold in [0, 1], got {particles}, {threshold}")
+    batch = model.door(batch)
     whole = {**batch, **model.read_context(batch)}
     steps, rows = whole[model.keys[0]].shape[:2]
     series = {k: v.repeat_interleave(particles, 1) for k, v in whole.items() if k != "action_prev"}

@@ -22,6 +22,7 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -78,28 +79,32 @@ class VRNN(StateSpaceModel):
         size: the size of a frame.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
     torch.Size([])
     """
 
-    def __init__(self, size: int, config: VRNNConfig | None = None, fission: bool = True) -> None:
+    def __init__(
+        self, size: int, config: VRNNConfig | None = None, fission: bool = True, terms: Terms | None = None
+    ) -> None:
         super().__init__()
         config = c = config or VRNNConfig()
         if size < 1:
             raise PixyzError(f"a frame has at least one feature, got size={size}")
         self.config, self.size = config, size
-        self.features = Features(size, c.hidden)
+        self.encoder = Features(size, c.hidden)
         self.prior = Gaussian("z", ["h_prev"], "p", [c.rnn, c.hidden, c.latent], c.min_scale)
         self.posterior = Gaussian("z", ["e", "h_prev"], "q", [c.hidden + c.rnn, c.hidden, c.latent], c.min_scale)
         layers = [c.latent + c.rnn, c.hidden, c.hidden, size]
         self.emission = emission_of(c.observation, "x", ["z", "h_prev"], layers, c.min_scale)
         self.dynamics = Recurrence(c.latent, c.hidden, c.rnn)
-        inference = self.features * self.posterior * self.dynamics
+        inference = self.encoder * self.posterior * self.dynamics
         self._declare(
-            keys=["x"], inference=inference, generation=self.prior * self.emission * self.features * self.dynamics,
+            keys=["x"], inference=inference, generation=self.prior * self.emission * self.encoder * self.dynamics,
             emission=self.emission, carry={"h": "h_prev"}, init={"h_prev": 0}, fission=fission,
+            shapes={"x": [size]}, terms=terms,
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
 
@@ -110,7 +115,7 @@ class VRNN(StateSpaceModel):
         weight = LogProb(p_x) + LogProb(p_z) - LogProb(q)
         beta = Parameter("beta", default=1.0)
         self._express(
-            over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
+            over_time(self._with_own(cost + beta * kl), "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
             over_time(weight, None),
         )
 

@@ -160,6 +160,23 @@ class StudentT(TorchFamily):
         tail = 0.5 * (df + 1.0) * log1p_square((x - loc) / (scale * df.sqrt()))
         return log_gamma_half(0.5 * df) - LOG_SQRT_2PI - scale.log() - tail
 
+    @staticmethod
+    def mean_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        return torch.where(df > 1.0, loc, math.nan).expand(torch.broadcast_shapes(df.shape, loc.shape, scale.shape))
+
+    @staticmethod
+    def variance_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        finite = scale * scale * df / torch.where(df > 2.0, df - 2.0, 1.0)
+        found = torch.where(df > 2.0, finite, torch.where(df > 1.0, math.inf, math.nan))
+        return found.expand(torch.broadcast_shapes(found.shape, loc.shape))
+
+    @staticmethod
+    def entropy_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        half = 0.5 * (df + 1.0)
+        log_beta = torch.lgamma(0.5 * df) + 0.5 * math.log(math.pi) - torch.lgamma(half)
+        found = scale.log() + half * (torch.digamma(half) - torch.digamma(0.5 * df)) + 0.5 * df.log() + log_beta
+        return found.expand(torch.broadcast_shapes(found.shape, loc.shape))
+
 
 class VonMises(TorchFamily):
     r"""The von Mises distribution of an angle, :math:`p(x) = e^{\kappa\cos(x-\mu)} / 2\pi I_0(\kappa)`, :math:`|x| \le \pi`.

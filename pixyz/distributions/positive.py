@@ -18,7 +18,7 @@ from pixyz.distributions.families import LOG_SQRT_2PI
 from pixyz.distributions.location_scale import cauchy_noise
 from pixyz.distributions.noise import normal_noise
 from pixyz.distributions.special import LARGE, log1p_square, log_gamma, log_poisson, power_log
-from pixyz.distributions.torch_family import TorchFamily, exponential_noise
+from pixyz.distributions.torch_family import TorchFamily, chi2_draw, exponential_noise
 from pixyz.types import VarSpec
 
 POSITIVE = (0.0, math.inf)
@@ -100,8 +100,25 @@ class Chi2(TorchFamily):
         super().__init__(var, cond_var, name, features_shape, df=df)
 
     @staticmethod
+    def draw(noise: Tensor, df: Tensor) -> Tensor:
+        return chi2_draw(noise, df)
+
+    @staticmethod
     def log_density(x: Tensor, df: Tensor) -> Tensor:
         return log_gamma(x, 0.5 * df, torch.full_like(df, 0.5))
+
+    @staticmethod
+    def mean_of(df: Tensor) -> Tensor:
+        return df
+
+    @staticmethod
+    def variance_of(df: Tensor) -> Tensor:
+        return 2.0 * df
+
+    @staticmethod
+    def entropy_of(df: Tensor) -> Tensor:
+        half = 0.5 * df
+        return half + math.log(2.0) + torch.lgamma(half) + (1.0 - half) * torch.digamma(half)
 
 
 class Exponential(TorchFamily):
@@ -160,6 +177,18 @@ class HalfNormal(TorchFamily):
         gap = x / scale
         return math.log(2.0) - LOG_SQRT_2PI - 0.5 * gap * gap - scale.log()
 
+    @staticmethod
+    def mean_of(scale: Tensor) -> Tensor:
+        return scale * math.sqrt(2.0 / math.pi)
+
+    @staticmethod
+    def variance_of(scale: Tensor) -> Tensor:
+        return scale * scale * (1.0 - 2.0 / math.pi)
+
+    @staticmethod
+    def entropy_of(scale: Tensor) -> Tensor:
+        return scale.log() + (0.5 + LOG_SQRT_2PI - math.log(2.0))
+
 
 class HalfCauchy(TorchFamily):
     r"""The distribution of :math:`|x|,\ x \sim \mathrm{Cauchy}(0, \gamma)`; parameter ``scale``; it has no mean.
@@ -187,6 +216,18 @@ class HalfCauchy(TorchFamily):
     @staticmethod
     def log_density(x: Tensor, scale: Tensor) -> Tensor:
         return math.log(2.0 / math.pi) - scale.log() - log1p_square(x / scale)
+
+    @staticmethod
+    def mean_of(scale: Tensor) -> Tensor:
+        return torch.full_like(scale, math.inf)
+
+    @staticmethod
+    def variance_of(scale: Tensor) -> Tensor:
+        return torch.full_like(scale, math.inf)
+
+    @staticmethod
+    def entropy_of(scale: Tensor) -> Tensor:
+        return scale.log() + math.log(2.0 * math.pi)
 
 
 class Pareto(TorchFamily):
