@@ -238,8 +238,13 @@ class Trial:
             return x, self._density(x) * (x[1] - x[0])
         middle = drawn.median()
         size = (drawn - middle).abs().median().clamp(min=1e-300)
-        x, _ = points(middle, size, None, None)
-        low, high = self._end(x), self._end(x.flip(0))
+        low: Tensor | None
+        high: Tensor | None
+        if p.domain is not None and math.isfinite(p.domain.low) and math.isfinite(p.domain.high):
+            low, high = drawn.new_tensor(p.domain.low), drawn.new_tensor(p.domain.high)
+        else:
+            x, _ = points(middle, size, None, None)
+            low, high = self._end(x), self._end(x.flip(0))
         x, volume = points(middle, size, low, high)
         chance = self._density(x) * volume
         for end in (low, high):

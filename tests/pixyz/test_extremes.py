@@ -309,3 +309,33 @@ def test_dirichlet_and_multinomial_of_large_counts(a: list[float]) -> None:
     many = pd.Multinomial(int(counts.sum()), var="x", probs=share).get_log_prob({"x": counts[None]})
     exact = stats.multinomial.logpmf(counts.numpy(), int(counts.sum()), share.double().numpy() / share.double().sum().item())
     assert many.item() == pytest.approx(exact, rel=1e-4, abs=0.3)
+
+
+def test_one_hot_families_at_large_logits() -> None:
+    logits = torch.tensor([[-1e4, 0.0, 1e4], [80.0, 80.0, -80.0]]).requires_grad_()
+    makes = [
+        lambda: pd.Categorical("x", "l", logits="l"),
+        lambda: pd.OneHotCategoricalStraightThrough(var="x", cond_var="l", logits="l"),
+        lambda: pd.RelaxedCategorical(var="x", cond_var="l", logits="l", temperature=0.01),
+    ]
+    for make in makes:
+        p = make()
+        for k in range(3):
+            x = torch.eye(3)[k].expand(2, 3)
+            found = p.get_log_prob({"x": x, "l": logits})
+            torch.testing.assert_close(found.double(), torch.log_softmax(logits.double(), -1)[:, k], rtol=1e-5, atol=1e-5)
+            assert all(g.isfinite().all() for g in torch.autograd.grad(found.sum(), logits))
+        assert p.get_entropy({"l": logits}).tolist() == pytest.approx([0.0, math.log(2)], abs=1e-5)
+        assert p.sample({"l": logits}, sample_shape=[50])["x"].isfinite().all()
+    mixed = pd.GroupedOneHot(1, 3, "x", "l", logits="l", unimix=0.01)
+    found = mixed.get_log_prob({"x": torch.eye(3)[:2], "l": logits})
+    assert found.tolist() == pytest.approx([math.log(0.01 / 3), math.log(0.99 / 2 + 0.01 / 3)], abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e8])
+def test_normals_of_vectors_at_tiny_and_huge_scales(size: float) -> None:
+    tril = size * torch.tensor([[[1.0, 0.0], [0.5, 2.0]]])
+    x = size * torch.tensor([[0.3, -0.4]])
+    wanted = torch.distributions.MultivariateNormal(torch.zeros(2).double(), scale_tril=tril[0].double()).log_prob(x.double())
+    p = pd.MultivariateNormal(var="x", loc=torch.zeros(2), scale_tril=tril[0])
+    torch.testing.assert_close(p.get_log_prob({"x": x}).double(), wanted, rtol=1e-5, atol=1e-4)
