@@ -31,6 +31,7 @@ class Gradient(NamedTuple):
 
 def backward(
     loss: Tensor, metrics: Mapping[str, Tensor], parameters: Iterable[Tensor], undo: Sequence[tuple[Tensor, Tensor]] = (),
+    given: Mapping[str, Tensor] | None = None,
 ) -> Gradient:
     """Gradients of a loss, or an error that leaves everything as it was before the update.
 
@@ -39,6 +40,7 @@ def backward(
         metrics: for the log; each is averaged to a number.
         parameters: what gets a gradient; old gradients are dropped.
         undo: buffers that the loss has moved, and copies of what they were.
+        given: what the loss was computed from; looked at too, since a loss may be finite where they are not.
 
     Returns:
         The metrics, read from the device at once, and the norms, in the order of the parameters that have a gradient.
@@ -52,20 +54,22 @@ def backward(
     loss.backward()
     norms = [*torch._foreach_norm([p.grad for p in trained if p.grad is not None])]
     total = torch.stack([n.float() for n in norms]).norm() if norms else loss.detach().new_zeros(())
-    values = [loss.detach().float(), total, *[m.detach().float().mean() for m in metrics.values()]]
-    found = dict(zip(("loss", "grad_norm", *metrics), torch.stack(values).tolist(), strict=True))
-    if not (math.isfinite(found["loss"]) and math.isfinite(found["grad_norm"])):
+    floats = {k: v for k, v in (given or {}).items() if v.is_floating_point()}
+    largest = [torch.linalg.vector_norm(v.detach(), math.inf).float() for v in floats.values()]
+    values = [loss.detach().float(), total, *[m.detach().float().mean() for m in metrics.values()], *largest]
+    read = torch.stack(values).tolist()
+    found = dict(zip(("loss", "grad_norm", *metrics), read, strict=False))
+    bad = [k for k, v in zip(floats, read[len(found) :], strict=True) if not math.isfinite(v)]
+    if bad or not (math.isfinite(found["loss"]) and math.isfinite(found["grad_norm"])):
         for buffer, copy in undo:
             buffer.copy_(copy)
         for p in trained:
             p.grad = None
-        what = "the loss" if not math.isfinite(found["loss"]) else "the gradient"
-        bad = [k for k, v in found.items() if not math.isfinite(v) and k not in ("loss", "grad_norm")]
-        raise NotFinite(f"{what} is not finite (loss {found['loss']:g}, gradient {found['grad_norm']:g}"
-                        f"{', ' + ', '.join(bad) if bad else ''}); nothing was updated")
+        terms = [k for k, v in found.items() if not math.isfinite(v) and k not in ("loss", "grad_norm")]
+        what = "the loss" if not math.isfinite(found["loss"]) else "a number that it was given" if bad else "the gradient"
+        raise NotFinite(
+            f"{what} is not finite (loss {found['loss']:g}, gradient {found['grad_norm']:g}"
+            f"{', in ' + ', '.join(terms) if terms else ''}); nothing was updated; "
+            f"not finite in the batch: {', '.join(bad) or 'nothing'}"
+        )
     return Gradient(found, norms, total)
-
-
-def bad_keys(batch: Mapping[str, Tensor]) -> list[str]:
-    """The keys of a batch that hold numbers that are not finite."""
-    return [k for k, v in batch.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]

@@ -57,16 +57,17 @@ class TorchAgent(nn.Module):
             optimizer.load_state_dict(state[name])
 
     def minimise(
-        self, loss: Tensor, optimizer: Any, metrics: Mapping[str, Tensor], undo: Sequence[tuple[Tensor, Tensor]] = (),
-        clip: float = 0.0,
+        self, loss: Tensor, optimizer: Any, metrics: Mapping[str, Tensor], given: Mapping[str, Tensor],
+        undo: Sequence[tuple[Tensor, Tensor]] = (), clip: float = 0.0,
     ) -> dict[str, float]:
         """Gradient and step, or :class:`agents.guard.NotFinite` and nothing; see :func:`agents.guard.backward`.
 
         Args:
+            given: the batch.
             clip: the largest norm of all gradients together; 0: they are not clipped here.
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        found = backward(loss, metrics, parameters, undo)
+        found = backward(loss, metrics, parameters, undo, given)
         if clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, clip, found.norm)
         if getattr(optimizer, "takes_norms", False):

@@ -1,7 +1,9 @@
 """World models: deep generative models of series, written as pixyz objectives.
 
     types          the protocols: SequenceModel, Smoother, LatentDynamics; time-major convention
-    state_space    what the models have in common: filtering, smoothing, prediction, sampling, reconstruction
+    state_space    what the models have in common: filtering, smoothing, prediction, imagination, sampling, reconstruction
+    declared       what a model is made of, and its expressions; doors: the shapes that it reads; own_terms: those of others
+    imagination    a policy and a transition, as one scan
     dmm, vrnn, td_vae, slac, hrssm, mrssm, newtonian_vae, rssm    one model a file, printed as its paper's equation
     overshooting   predictions of several steps against the filter's states
     estimators     the bound of k samples, the importance-sampled likelihood, per frame

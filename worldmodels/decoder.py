@@ -75,7 +75,7 @@ class Reconstruction(Distribution):
         vectors: Vectors = "symlog", cond_var: Sequence[str] = STATE,
     ) -> None:
         super().__init__(list(shapes), list(cond_var), "p")
-        self.returns: dict[str, str] = {}
+        self._returns: dict[str, str] = {}
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.images = [k for k, s in shapes.items() if len(s) == 3]
         self.mlp = MLP(size, units, layers) if self.vectors else None

@@ -22,7 +22,6 @@ from agents.dreamer.heads import build_policy
 from agents.dreamer.normalize import ReturnRange
 from agents.dreamer.optimizer import LaProp
 from agents.dreamer.returns import ImaginedReturn, ReplayReturn
-from agents.guard import NotFinite, bad_keys
 from agents.latent import LatentActor
 from agents.spaces import ActionSpec
 from agents.torch_agent import TorchAgent
@@ -181,10 +180,8 @@ class DreamerV3(TorchAgent):
         undo = [(bounds, bounds.clone())]
         with self._precision():
             loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
-        try:
-            metrics = self.minimise(loss, self.optimizer, {k: found[k] for k in (*NAMES, *self.model.own.losses)}, undo)
-        except NotFinite as error:
-            raise NotFinite(f"{error}; not finite in the batch: {', '.join(bad_keys(batch)) or 'nothing'}") from None
+        terms = {k: found[k] for k in (*NAMES, *self.model.own.losses)}
+        metrics = self.minimise(loss, self.optimizer, terms, batch, undo)
         self.update_slow()
         return Learned(metrics, {k: found[k].detach() for k in self.stored})
 

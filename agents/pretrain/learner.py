@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from agents.agent import Batch, Learned, Nested, Window
-from agents.guard import NotFinite, bad_keys
 from agents.pretrain.models import PretrainModel
 from agents.pretrain.settings import PretrainSettings
 from agents.torch_agent import TorchAgent
@@ -56,10 +55,7 @@ class LogLearner(TorchAgent):
             group["lr"] = s.lr * self._share()
         self.model.train()
         loss = self.model.loss(batch, min(1.0, (self.made + 1) / s.anneal) if s.anneal else 1.0)
-        try:
-            metrics = self.minimise(loss, self.optimizer, {}, clip=s.clip)
-        except NotFinite as error:
-            raise NotFinite(f"{error}; not finite in the batch: {', '.join(bad_keys(batch)) or 'nothing'}") from None
+        metrics = self.minimise(loss, self.optimizer, {}, batch, clip=s.clip)
         self.made += 1
         return Learned(metrics)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from agents.agent import Actor, Nested
+from agents.replay.loader import to_arrays
 from agents.spaces import FLAGS, Interface, Rows
 from envs import EnvError
 
@@ -89,11 +90,12 @@ class Driver:
         if self._rows is None:
             self._rows = self.envs.reset()
         rows, memory = self._rows, self._memory
-        chosen = None
+        chosen, kept = None, {}
         if self.actor is not None:
             obs = self.interface.tensors(rows, self.actor.device)
             action, memory = self.actor.act(obs, memory, explore=True)
-            chosen = action.float().cpu().numpy()
+            kept = to_arrays({"action": action, **{k: memory[k] for k in self.actor.stored}}, lead=1)
+            chosen = kept.pop("action")
         if random or chosen is None:
             chosen = self.interface.random(self.count, self._rng)
             memory = self._told(memory, chosen)
@@ -101,7 +103,6 @@ class Driver:
         if "action" in following:
             chosen = np.asarray(following.pop("action"), np.float32)
             memory = self._told(memory, chosen)
-        kept = {} if self.actor is None else {k: memory[k].float().cpu().numpy() for k in self.actor.stored}
         flags = {k: rows[k] for k in FLAGS}
         seen = self.interface.observation(rows)
         self.store.add({**seen, "action": chosen, "reward": rows["reward"], **flags, **kept})

@@ -12,7 +12,7 @@ import numpy as np
 from agents.agent import Learns, Window
 from agents.errors import RunError
 from agents.guard import NotFinite
-from agents.replay.loader import to_tensors
+from agents.replay.loader import to_arrays, to_tensors
 from agents.run.progress import Progress
 
 STRIKES = 3
@@ -71,13 +71,12 @@ class Learner:
         sample = self.source.sample(w.batch, w.rows)
         index = sample.pop("index", None)
         try:
-            learned = self.agent.learn(to_tensors(sample, self.agent.device))
+            learned = self.agent.learn(to_tensors(sample, self.agent.device, pin_memory=True))
         except NotFinite as error:
             self._refused(error, sample, index)
             return {}
         if learned.stored and index is not None:
-            values = {k: v.float().cpu().numpy() for k, v in learned.stored.items()}
-            self.source.update(index[-w.length :], values)
+            self.source.update(index[-w.length :], to_arrays(learned.stored, lead=2))
         p.updates += 1
         p.in_a_row = 0
         return learned.metrics

@@ -67,13 +67,14 @@ def test_a_bad_observation_is_refused_and_the_memory_stays(run, bad):
 def test_what_is_no_run_is_one_line(tmp_path, run):
     with pytest.raises(ValueError, match="no run folder"):
         agents.load(tmp_path)
-    with pytest.raises(ValueError, match="take load$"):
+    with pytest.raises(ValueError, match="take load"):
         agents.load_model(run)
 
 
 @pytest.mark.parametrize("space", [
     spaces.Box(-1.0, np.array([1.0, np.inf], np.float32), (2,), np.float32), spaces.Box(0, 255, (4, 4, 3), np.uint8),
-    spaces.Discrete(5, start=-2), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(4), spaces.Box(-np.inf, np.inf, (), np.float64),
+    spaces.Discrete(5, start=-2), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(4),
+    spaces.Box(-np.inf, np.inf, (), np.float64),
     spaces.Tuple([spaces.Discrete(2), spaces.Dict({"b": spaces.MultiBinary([2, 2]), "a": spaces.Box(0, 1, (1,))})]),
 ])
 def test_spaces_come_back_from_plain_data(space):

@@ -155,6 +155,7 @@ NEGATIVE: dict[str, dict[str, object]] = {
     "NegativeBinomial": {"total_count": 1.0, "probs": 1.5}, "Dirichlet": {"concentration": torch.tensor([1.0, -1.0])},
     "Categorical": {"probs": torch.tensor([1.5, -0.5])}, "RelaxedCategorical": {"probs": torch.tensor([1.5, -0.5])},
     "OneHotCategoricalStraightThrough": {"probs": torch.zeros(3)},
+    "MultivariateNormal": {"loc": torch.zeros(2), "scale_tril": -torch.eye(2)},
     "LowRankMultivariateNormal": {"loc": torch.zeros(2), "cov_factor": torch.ones(2, 1), "cov_diag": -torch.ones(2)},
 }
 
@@ -163,7 +164,7 @@ NEGATIVE: dict[str, dict[str, object]] = {
 def test_parameters_of_every_family(name: str) -> None:
     params = NEGATIVE[name]
     family = getattr(pd, name)
-    with pytest.raises(PixyzError, match=rf"p\(x\): '\w+' of {name} must"):
+    with pytest.raises(PixyzError, match=rf"p\(x\): (the diagonal of )?'\w+' of {name} must"):
         family(var="x", **params).sample(batch_n=2)
     bound = family(var="x", cond_var=list(params), **{k: k for k in params})
     given = {k: torch.as_tensor(v).expand(2, *torch.as_tensor(v).shape) for k, v in params.items()}

@@ -16,6 +16,7 @@ from pixyz.types import PixyzError
 from worldmodels.estimators import estimate
 from worldmodels.types import LatentDynamics, SequenceModel, Smoother
 
+STRAIGHT_THROUGH = ("rssm_categorical", "hrssm", "hrssm_acts")
 TEXTS = {
     "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} "
     r"\left(\mathbb{E}_{q(z|z_{q prev},h)} \left[- \log p(x|z) \right] + "
@@ -146,7 +147,7 @@ def test_masked_frames_change_nothing(name: str) -> None:
         assert a is None or (torch.isfinite(a).all() and torch.equal(a, b))
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n not in ("rssm_categorical", "hrssm")])  # straight-through
+@pytest.mark.parametrize("name", [n for n in MODELS if n not in STRAIGHT_THROUGH])
 def test_gradients_are_those_of_the_bound(name: str) -> None:
     """Along a random direction, against a central difference, on the same draws."""
     model, x = make(name), ragged()
