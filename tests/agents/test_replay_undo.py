@@ -18,6 +18,7 @@ from agents.replay.episodes import read_replay
 from agents.replay.folder import Folder
 from agents.replay.ring import Rings
 from agents.replay.rows import RowSpec
+from agents.replay.space import NO_RESERVE, map_privately
 
 
 def kill(buffer):
@@ -210,6 +211,19 @@ def test_where_space_cannot_be_reserved_zeros_are_written(tmp_path, monkeypatch,
 def test_space_is_taken_when_a_replay_is_made(tmp_path):
     make(30_000, 3, directory=tmp_path)
     assert all(p.stat().st_blocks * 512 >= p.stat().st_size > 0 for p in tmp_path.glob("*.bin"))
+
+
+@pytest.mark.skipif(not NO_RESERVE, reason="this system is not asked for memory in advance")
+def test_files_larger_than_the_memory_are_mapped(tmp_path):
+    size = 8 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with (tmp_path / "large").open("wb") as file:
+        try:
+            file.truncate(size)
+        except OSError:
+            pytest.skip("the file system has no files of this size")
+    mapped = map_privately(tmp_path / "large", size)
+    mapped[5] = 3
+    assert mapped[:7].tolist() == [0, 0, 0, 0, 0, 3, 0] and (tmp_path / "large").open("rb").read(7) == bytes(7)
 
 
 def test_a_disk_that_fills_loses_nothing(tmp_path, monkeypatch):
