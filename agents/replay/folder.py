@@ -237,8 +237,7 @@ class Folder(Store):
         if len(differ):
             i = int(differ[0])
             expected, got = int(epoch.counters[2][i]), int(written[i])
-            text = f"stream {i}: expected {expected} rows in the state, got {got}; it is damaged, take an older one"
-            raise ReplayError(text)
+            raise ReplayError(f"stream {i}: expected {expected} rows in the state, got {got}; take an older state")
         self._put_back(epoch)
         return True
 
