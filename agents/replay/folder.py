@@ -38,6 +38,7 @@ from agents.replay.epochs import (
 from agents.replay.errors import ReplayError
 from agents.replay.layout import layouts, make_folder, open_meta
 from agents.replay.rows import RowSpec
+from agents.replay.space import map_privately
 from agents.replay.store import Store
 
 RETAINED = 4  # epochs: three states, and what closing adds
@@ -96,9 +97,8 @@ class Folder(Store):
         self._put_back(epoch, note)
 
     def _map(self) -> None:
-        self._memory = {
-            k: np.asarray(np.memmap(x.path, np.uint8, "c", shape=(x.count, x.size))) for k, x in self._layouts.items()
-        }
+        files = self._layouts.items()
+        self._memory = {k: map_privately(x.path, x.count * x.size).reshape(x.count, x.size) for k, x in files}
         total = self.streams * self.rows
         for key, (shape, dtype) in self.spec.keys.items():
             if key in self._layouts:
@@ -236,8 +236,8 @@ class Folder(Store):
         differ = np.flatnonzero(epoch.counters[2] != written)
         if len(differ):
             i = int(differ[0])
-            raise ReplayError(f"stream {i}: expected {int(epoch.counters[2][i])} rows in the state, got {int(written[i])}; "
-                              "the state is damaged, take an older one")
+            expected, got = int(epoch.counters[2][i]), int(written[i])
+            raise ReplayError(f"stream {i}: expected {expected} rows in the state, got {got}; take an older state")
         self._put_back(epoch)
         return True
 

@@ -1,6 +1,7 @@
 """What a power loss or a bad disk makes of a replay's folder: no wrong row is accepted, and nothing is unreadable."""
 
 import json
+import mmap
 import re
 import shutil
 import warnings
@@ -271,7 +272,7 @@ def test_a_file_in_the_way_and_one_that_cannot_be_read_are_one_line(tmp_path, mo
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(np, "memmap", refuse)
+    monkeypatch.setattr(mmap, "mmap", refuse)
     with pytest.raises(ReplayError, match="cannot be opened: Permission denied"):
         make(directory=tmp_path / "replay")
 
