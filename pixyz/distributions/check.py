@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.declaration import problems, scores_noise
 from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.expression import Expectation
 from pixyz.types import PixyzError
 
 WIDE = 5.0
@@ -112,8 +113,6 @@ class Trial:
 
     def noise(self) -> bool:
         """``minus_log_density_of_noise`` and ``log_density`` agree on a draw."""
-        from pixyz.expression import Expectation
-
         if not self.can_draw or not scores_noise(type(self.p)) or self.p.relaxes:
             return False
         by_noise, drawn = Expectation(self.p, self.p.log_prob()).eval({}, return_dict=True)
