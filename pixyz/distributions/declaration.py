@@ -93,9 +93,7 @@ def _known(cls: type[ParametricDistribution], name: str, given: list[str]) -> bo
 
 def _overrides(cls: type[ParametricDistribution]) -> set[str]:
     """The methods of lowering that a class outside of the base classes defines."""
-    from pixyz.distributions.one_hot import Categorical
-    from pixyz.distributions.parametric import ParametricDistribution
-    from pixyz.distributions.torch_family import TorchFamily
-
-    bases = (*ParametricDistribution.__mro__, TorchFamily, Categorical)
-    return {n for c in cls.__mro__ if c not in bases for n in vars(c)}
+    root = next(i for i, c in enumerate(cls.__mro__) if c.__name__ == "ParametricDistribution")
+    ours = ("pixyz.distributions.torch_family.TorchFamily", "pixyz.distributions.one_hot.Categorical")
+    own = [c for c in cls.__mro__[:root] if f"{c.__module__}.{c.__name__}" not in ours]
+    return {n for c in own for n in vars(c)}
