@@ -184,7 +184,17 @@ class Trainer:
             train(
                 self.agent, driver, replay, self.schedule, run=run, evaluate=evaluate, watch=self.watch, log_every=s.log_every,
             )
+            if stop.asked is None:
+                self._tell_bounds(run)
         return run
+
+    def _tell_bounds(self, run: Run) -> None:
+        """Say how often observations lay far outside of the bounds that the environment declares."""
+        counts = {k: n for k, n in getattr(self.envs, "out_of_bounds", {}).items() if n}
+        if counts:
+            run.write({f"out_of_bounds/{k}": n for k, n in counts.items()}, "bounds")
+            said = ", ".join(f"{k} in {n} rows" for k, n in counts.items())
+            warnings.warn(f"{self.settings.env.id}: outside of the bounds that it declares: {said}", stacklevel=2)
 
 
 def _declared(settings: RunSettings) -> dict[str, Any]:
