@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 import av
 import numpy as np
@@ -210,11 +211,14 @@ def test_npz_that_does_not_fit_is_named(arrays, text, tmp_path):
 def test_a_store_with_a_missing_key_or_of_another_version_is_named(tmp_path):
     write_store(recording(image=False), tmp_path / "log")
     index = json.loads((tmp_path / "log" / "episodes.json").read_text())
+    del index["index_crc32"]
     for change, text in [
-        ({"format": 9}, "its format is 9, this version reads 1"), ({"keys": ["state", "is_first"]}, "lacks the keys"),
+        ({"format": 9}, "its format is 9, this version reads 2"), ({"keys": ["state", "is_first"]}, "lacks the keys"),
         ({"episodes": [["e0", 5]]}, "expected 5 rows in each file"), ({"keys": [*index["keys"], "q"]}, "q.npy"),
     ]:
-        (tmp_path / "log" / "episodes.json").write_text(json.dumps({**index, **change}))
+        changed = {**index, **change}
+        changed["index_crc32"] = zlib.crc32(json.dumps(changed).encode())
+        (tmp_path / "log" / "episodes.json").write_text(json.dumps(changed))
         with pytest.raises(DataError, match=text):
             read_store(tmp_path / "log")
 
@@ -274,6 +278,35 @@ def test_a_bad_value_is_named_or_left_out(tmp_path):
             read_episodes(tmp_path / name)
         with pytest.warns(UserWarning, match="step 4, key state"):
             same(read_episodes(tmp_path / name, on_bad="drop"), data[:1])
+
+
+def test_every_flipped_bit_of_a_store_is_found(tmp_path):
+    """Rows, headers and the index carry checksums; a store of an earlier version has none and is read."""
+    write_store(recording(image=False), tmp_path / "log")
+    draw = np.random.default_rng(0)
+    for path in sorted(p for p in (tmp_path / "log").iterdir()):
+        content = path.read_bytes()
+        for place, bit in zip(draw.integers(len(content), size=25), draw.integers(8, size=25)):
+            path.write_bytes(content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :])
+            try:
+                found = read_store(tmp_path / "log")
+            except DataError as error:
+                assert str(path.parent) in str(error) and "\n" not in str(error)
+            else:  # a space of a header
+                assert path.suffix == ".npy" and place < 128
+                same(found, recording(image=False))
+        path.write_bytes(content)
+    states = tmp_path / "log" / "state.npy"
+    content = states.read_bytes()
+    states.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"state\.npy, episode e2: its checksum is another one"):
+        read_store(tmp_path / "log")
+    assert read_store(tmp_path / "log", keys=["touch"]).observations == ["touch"]
+    assert len(read_store(tmp_path / "log", verify=False)) == 3
+    index = json.loads((tmp_path / "log" / "episodes.json").read_text())
+    old = {k: v for k, v in index.items() if k not in ("kinds", "crc32", "index_crc32")}
+    (tmp_path / "log" / "episodes.json").write_text(json.dumps({**old, "format": 1}))
+    assert len(read_store(tmp_path / "log")) == 3
 
 
 @pytest.mark.parametrize("name", ["npz", "minari", "lerobot"])
@@ -357,6 +390,12 @@ def test_images_are_scaled_while_they_are_read(tmp_path):
         read_episodes(tmp_path / "npz", image_size=(16, 12))
 
 
+def place_in(row, start):
+    """Say that an episode's frames lie in the first video, from ``start`` seconds on."""
+    name = "videos/observation.images.camera"
+    row |= {f"{name}/file_index": 0, f"{name}/from_timestamp": start, f"{name}/to_timestamp": start + row["length"] / 20}
+
+
 def test_lerobot_video_of_several_episodes(tmp_path):
     """An episode's frames begin at from_timestamp."""
     whole = recording().select(["camera"])
@@ -368,12 +407,22 @@ def test_lerobot_video_of_several_episodes(tmp_path):
     file = tmp_path / "log/meta/episodes/chunk-000/file-000.parquet"
     table = pq.read_table(file).to_pylist()
     for row, start in zip(table, [0, 6, 9]):
-        row |= {"videos/observation.images.camera/file_index": 0, "videos/observation.images.camera/from_timestamp": start / 20}
+        place_in(row, start / 20)
     pq.write_table(pa.Table.from_pylist(table[::-1]), file)
     same(read_lerobot(tmp_path / "log"), whole, LOSS)
-    table[2]["videos/observation.images.camera/from_timestamp"] = 10 / 20
+    for start, text in [
+        (10 / 20, r"episode 2, key camera, step 8: .*file-000\.mp4 has no such frame \(1 of 9"),
+        (8 / 20, "key camera: the frames of episode 2 begin at 0.4 s, within those of episode 1, which end at 0.45 s"),
+        (9.01 / 20, "episode 2, key camera, step 0: .* has a frame at 0.45 s, the row is of 0.4505 s"),
+    ]:
+        place_in(table[2], start)
+        pq.write_table(pa.Table.from_pylist(table), file)
+        with pytest.raises(DataError, match=text):
+            read_lerobot(tmp_path / "log")
+    place_in(table[2], 9 / 20)
+    table[2] |= {"videos/observation.images.camera/to_timestamp": 17 / 20}
     pq.write_table(pa.Table.from_pylist(table), file)
-    with pytest.raises(DataError, match=r"episode 2, key camera, step 8: .*file-000\.mp4 has no such frame \(1 of 9"):
+    with pytest.raises(DataError, match="episode 2, key camera: its video lies from 0.45 to 0.85 s, but its 9 frames last 0.45 s"):
         read_lerobot(tmp_path / "log")
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import fresh_folder, need
-from worldmodels.data.frames import FORMATS, write_video
+from worldmodels.data.frames import VIDEOS as FILMED
+from worldmodels.data.frames import write_video
 from worldmodels.data.lerobot import INDICES, INFO, META
 
 CHUNK = "chunk-{chunk_index:03d}/file-{file_index:03d}"
@@ -89,7 +90,7 @@ def _features(data: Episodes, rate: float) -> tuple[dict[str, str], dict[str, Fe
     for key in data.observations:
         shape, dtype = data.schema[key]
         if len(shape) == 3:
-            if dtype != np.uint8 or shape[-1] not in FORMATS:
+            if dtype != np.uint8 or shape[-1] not in FILMED:
                 raise DataError(f"{data.source}, key {key}: a video needs images [T, H, W, 1 or 3] of type uint8, "
                                 f"got {['T', *shape]} of {dtype}")
             names[key] = f"observation.images.{key}"
