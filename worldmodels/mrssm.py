@@ -24,6 +24,7 @@ from pixyz.distributions import Deterministic, Distribution, Normal
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
+from worldmodels.data.names import taken
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
@@ -142,6 +143,9 @@ class MRSSM(StateSpaceModel):
         config = c = config or MRSSMConfig()
         if not shapes or min(shapes.values()) < 1 or action_size < 1:
             raise PixyzError(f"modalities and actions have at least one feature, got {dict(shapes)} and {action_size}")
+        own = [k for k in shapes if taken(k) or k in ("h", "s") or k.endswith(("_given", "_feature", "_clean"))]
+        if own:
+            raise PixyzError(f"modalities may not be called {own}: the model has these names for itself; choose others")
         self.config, self.shapes, self.action_size = config, dict(shapes), action_size
         self.encoders = nn.ModuleList([Encoder(k, size, c) for k, size in shapes.items()])
         self.dynamics = Dynamics(action_size, c)

@@ -25,13 +25,12 @@ from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedO
 from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
+from worldmodels.data.names import taken, variable
 from worldmodels.decoder import Reconstruction, Vectors, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
 from worldmodels.scaling import Scaling, scalings
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import Policy, State
-
-RESERVED = ("deter", "stoch", "embed", "action", "reward", "cont", "is_first", "is_last", "is_terminal")
 
 
 @dataclass(frozen=True)
@@ -210,9 +209,10 @@ class RSSM(StateSpaceModel):
     ) -> None:
         super().__init__()
         config = config or RSSMConfig()
-        taken = [k for k in shapes if k in RESERVED or k.endswith("_prev")]
-        if taken or not shapes:
-            raise PixyzError(f"observation keys must be given and differ from {RESERVED} and *_prev, got {list(shapes)}")
+        wrong = [k for k in shapes if taken(k)]
+        if wrong or not shapes:
+            text = f"may not be called {wrong}; call them {[variable(k) for k in wrong]}" if wrong else "are missing"
+            raise PixyzError(f"observations {text}")
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if odd:
             raise PixyzError(f"observations are vectors [D] or images [H, W, C], got {odd}")

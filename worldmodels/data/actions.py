@@ -20,7 +20,7 @@ def classes_of(actions: Sequence[Array], where: str) -> int | None:
     if not given or not all(a.ndim == 1 and a.dtype.kind in "iu" for a in given):
         return None
     low, high = min(int(a.min()) for a in given), max(int(a.max()) for a in given)
-    if 0 <= low and high < FEW:
+    if low >= 0 and high < FEW:
         say(f"{where}, key action: the whole numbers {low} to {high} are taken as {high + 1} classes (one-hot); "
             f"write them as floats if they are numbers")
         return high + 1

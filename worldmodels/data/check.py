@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -94,8 +94,8 @@ number, got nan; mend the log, or leave such episodes out with on_bad="drop"
     return Episodes(kept, data.rate, data.source)
 
 
-def gathered(makers: Iterable[Callable[[], Sequence[T]]], on_bad: OnBad) -> list[T]:
-    """What readers make, episodes or tables; with ``on_bad="drop"`` those without a row are left out, with a warning.
+def gathered(makers: Iterable[Callable[[], T]], on_bad: OnBad) -> list[T]:
+    """What readers make of each file or episode; with ``on_bad="drop"`` those without a row are left out, with a warning.
 
     Raises:
         DataError: what a maker raises.
@@ -103,7 +103,7 @@ def gathered(makers: Iterable[Callable[[], Sequence[T]]], on_bad: OnBad) -> list
     found: list[T] = []
     for make in makers:
         try:
-            found += make()
+            found.append(make())
         except EmptyEpisode as error:
             if on_bad != "drop":
                 raise EmptyEpisode(f'{error}; leave such episodes out with on_bad="drop"') from None

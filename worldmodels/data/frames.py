@@ -91,7 +91,8 @@ def read_video(file: Path, times: Array, rate: float, channels: int, where: str,
             if step is None:
                 continue
             if abs(frame.time - times[step]) > slack:
-                raise DataError(f"{where}, step {step}: {file} has a frame at {frame.time:.6g} s, the row is of {times[step]:.6g} s")
+                raise DataError(f"{where}, step {step}: {file} has a frame at {frame.time:.6g} s, the row is of "
+                                f"{times[step]:.6g} s")
             found[step] = _array(frame, channels, size)
     missing = [step for step, image in enumerate(found) if image is None]
     if missing:

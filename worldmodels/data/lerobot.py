@@ -19,7 +19,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from worldmodels.data.actions import classes_of
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
-from worldmodels.data.folders import files_of, inside, reading
+from worldmodels.data.folders import inside, reading
 from worldmodels.data.frames import FORMATS, Size, decode_images, read_video
 from worldmodels.data.log import make_episode
 from worldmodels.data.names import chosen, variables
@@ -73,8 +74,8 @@ def _read(folder: Path, info: dict[str, Any], keys: Sequence[str] | None, image_
     if len(rows) != info.get("total_episodes", len(rows)):
         raise DataError(f"{folder / META}: expected {info['total_episodes']} episodes as {INFO} says, found {len(rows)}")
     reader.check_videos(rows)
-    episodes = gathered((lambda r=row: reader.episodes(r) for row in rows), on_bad)
-    return Episodes(episodes, float(info["fps"]), str(folder))
+    found = gathered((partial(reader.episodes, row) for row in rows), on_bad)
+    return Episodes([e for pieces in found for e in pieces], float(info["fps"]), str(folder))
 
 
 def _info(folder: Path) -> dict[str, Any]:
@@ -192,8 +193,8 @@ class _Reader:
         jumps = np.flatnonzero(~(np.abs(np.diff(times) * self.rate - 1) < 0.5)) + 1
         if len(jumps):
             i = int(jumps[0])
-            say(f"{where}, step {i}: the timestamp jumps from {times[i - 1]:g} to {times[i]:g} s at {self.rate:g} frames a second "
-                f"({len(jumps)} times); cut there")
+            say(f"{where}, step {i}: the timestamp jumps from {times[i - 1]:g} to {times[i]:g} s at "
+                f"{self.rate:g} frames a second ({len(jumps)} times); cut there")
         return sorted(found | set(jumps.tolist()))
 
     def _actions(self) -> int | None:
@@ -208,6 +209,7 @@ class _Reader:
 
     def check_videos(self, rows: Sequence[dict[str, Any]]) -> None:
         """Refuse places in videos that differ from an episode's length by half a frame, or lie within another's."""
+        where = self.folder / META
         for key, feature in self.wanted.items():
             if self.features[feature]["dtype"] != "video":
                 continue
@@ -219,15 +221,15 @@ class _Reader:
                 if start is None:
                     continue
                 if stop is not None and abs(stop - start - length) * self.rate >= 0.5:
-                    raise DataError(f"{self.folder / META}, episode {number}, key {key}: its video lies from {start:g} to {stop:g} s, "
-                                    f"but its {row['length']} frames last {length:g} s")
+                    raise DataError(f"{where}, episode {number}, key {key}: its video lies from {start:g} to "
+                                    f"{stop:g} s, but its {row['length']} frames last {length:g} s")
                 seen.setdefault((place["chunk_index"], place["file_index"]), []).append((start, start + length, number))
             for parts in seen.values():
                 parts.sort()
-                for (_, stop, one), (start, _, two) in zip(parts, parts[1:]):
+                for (_, stop, one), (start, _, two) in pairwise(parts):
                     if (stop - start) * self.rate >= 0.5:
-                        raise DataError(f"{self.folder / META}, key {key}: the frames of episode {two} begin at {start:g} s, within "
-                                        f"those of episode {one}, which end at {stop:g} s")
+                        raise DataError(f"{where}, key {key}: the frames of episode {two} begin at {start:g} s, "
+                                        f"within those of episode {one}, which end at {stop:g} s")
 
     def _series(self, table: Any, times: Array, row: dict[str, Any], feature: str, where: str) -> Array:
         about = self.features[feature]

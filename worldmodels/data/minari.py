@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def read_minari(folder: str | Path, keys: Sequence[str] | None = None, on_bad: O
         on_bad: ``"drop"`` leaves out episodes without a row.
 
     Raises:
-        DataError: the folder is damaged, points to files outside of it, or has what is not read (spaces of text, tuples, several discrete ones; Arrow files).
+        DataError: the folder is damaged, points to files outside of it, or has what is not read (spaces of text,
+            tuples, several discrete ones; Arrow files).
     """
     h5py = need("h5py", "reading Minari's files")
     place = minari_folder(folder)
@@ -66,7 +68,7 @@ def read_minari(folder: str | Path, keys: Sequence[str] | None = None, on_bad: O
         if total not in (-1, len(groups)) or not groups:
             raise DataError(f"{place / FILE}: expected {total} episodes as {ABOUT} says, found {len(groups)}")
         acted = acted or _actions([file[name]["actions"] for name in groups.values()], str(place / FILE))
-        makers = (lambda g=file[groups[i]]: [_episode(str(place / FILE), g, seen, acted, keys)] for i in sorted(groups))
+        makers = (partial(_episode, str(place / FILE), file[groups[i]], seen, acted, keys) for i in sorted(groups))
         episodes = gathered(makers, on_bad)
     return Episodes(episodes, about.get("rate"), str(folder))
 

@@ -25,6 +25,15 @@ ENDINGS = ("_prev", "_rec", "_log_scale")
 ATTRIBUTES = frozenset(dir(nn.ModuleDict())) | frozenset(dir(nn.ParameterDict()))
 
 
+def taken(name: str) -> bool:
+    """Whether models or torch have this name for themselves (or cannot have it): such an observation is refused by models.
+
+    >>> taken("keys"), taken("joint.position"), taken("position")
+    (True, True, False)
+    """
+    return not name or "." in name or name in TAKEN or name in ATTRIBUTES or name.endswith(ENDINGS)
+
+
 def variable(name: str) -> str:
     """The name of a variable; one that is such a name stays.
 
@@ -32,7 +41,7 @@ def variable(name: str) -> str:
     ['joint_position', 'mask_obs', 'keys_obs', 'position']
     """
     key = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
-    return f"{key}_obs" if key in TAKEN or key in ATTRIBUTES or key.endswith(ENDINGS) else key
+    return f"{key}_obs" if taken(key) else key
 
 
 def variables(names: Iterable[str], where: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def read_npz(
     found = [(file, _arrays(file, keys)) for file in files]
     if actions is None:
         actions = classes_of([v["action"] for _, v in found if "action" in v], str(folder)) or 0
-    episodes = gathered((lambda f=file, v=values: _episodes(f, v, actions) for file, values in found), on_bad)
-    return Episodes(episodes, rate, str(folder))
+    episodes = gathered((partial(_episodes, file, values, actions) for file, values in found), on_bad)
+    return Episodes([e for pieces in episodes for e in pieces], rate, str(folder))
 
 
 def _arrays(file: Path, keys: Sequence[str] | None) -> dict[str, Array]:

@@ -53,5 +53,6 @@ def numbers(table: Any, name: str, shape: Sequence[int], where: str) -> Array:
     with reading(f"{where}: expected numbers, got the type {values.type}"):
         found: Array = values.to_numpy(zero_copy_only=False)
     if found.dtype.kind not in "fiub" or len(found) != steps * int(np.prod(shape or (1,))):
-        raise DataError(f"{where}: expected {list(shape)} numbers a frame, got {len(found) / max(1, steps):g} of type {found.dtype}")
+        raise DataError(f"{where}: expected {list(shape)} numbers a frame, got {len(found) / max(1, steps):g} of type "
+                        f"{found.dtype}")
     return found.reshape(steps, -1) if np.prod(shape) > 1 else found

@@ -100,5 +100,5 @@ def _sum(rows: Array) -> int:
     """CRC-32, some megabytes at a time."""
     found, step = 0, max(1, (1 << 24) // max(1, rows[:1].nbytes))
     for start in range(0, len(rows), step):
-        found = zlib.crc32(np.ascontiguousarray(rows[start : start + step]).reshape(-1).view(np.uint8), found)
+        found = zlib.crc32(np.ascontiguousarray(rows[start : start + step]).reshape(-1).view(np.uint8).data, found)
     return found

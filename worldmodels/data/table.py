@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,7 @@ def read_csv(
     if not files or not files[0].is_file():
         raise DataError(f"{source}: expected a CSV file, or a folder with .csv files")
     columns = columns.select(keys, str(source))
-    tables = gathered((lambda f=file: [_table(f, columns)] for file in files), on_bad)
+    tables = gathered((partial(_table, file, columns) for file in files), on_bad)
     choices = list(columns.choices) or _choices(tables, columns, str(source))
     episodes = [e for table in tables for e in _episodes(table, columns, choices)]
     return Episodes(episodes, columns.rate, str(source))
