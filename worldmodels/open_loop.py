@@ -129,15 +129,18 @@ class Ridge:
 
 
 def moments(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
-    """Mean and standard deviation of each feature of the observations, ``[D]`` each; 1 where there is no spread."""
+    """Mean and standard deviation of each feature of the observations, ``[D]`` each.
+
+    The deviation is 1 where there is no spread: none above 1e-6, nor above what float32 cannot tell from the mean.
+    """
     found = {}
     for key in data.observations:
-        total = sum(torch.from_numpy(e[key]).double().sum(0) for e in data)
-        square = sum(torch.from_numpy(e[key]).double().square().sum(0) for e in data)
-        assert isinstance(total, Tensor) and isinstance(square, Tensor)
-        loc = total / data.steps
-        scale = (square / data.steps - loc.square()).clamp(min=0).sqrt()
-        found[key] = (loc.float(), torch.where(scale > 1e-6, scale, torch.ones_like(scale)).float())
+        series = [torch.from_numpy(e[key]) for e in data]
+        loc = torch.stack([x.double().sum(0) for x in series]).sum(0) / data.steps
+        # a second pass: E[x^2] - E[x]^2 loses all digits where the mean is large
+        square = torch.stack([(x.double() - loc).square().sum(0) for x in series]).sum(0) / data.steps
+        scale, least = square.sqrt(), loc.abs() * torch.finfo(torch.float32).eps
+        found[key] = (loc.float(), torch.where(scale > least.clamp(min=1e-6), scale, torch.ones_like(scale)).float())
     return found
 
 

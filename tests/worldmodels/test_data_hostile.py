@@ -264,8 +264,8 @@ def lerobot_extension_type_of_a_pickle(folder, outside, marker):
 
 
 HOSTILE = [
-    npz_of_objects, npz_that_is_a_pickle, npz_with_a_pickle_as_an_entry, npz_header_of_code, npz_of_a_false_size, npz_link, npz_pipe,
-    npz_folder, npz_names_of_control, store_link, store_of_objects, store_key_of_a_path, store_index_of_depth, csv_link,
+    npz_of_objects, npz_that_is_a_pickle, npz_with_a_pickle_as_an_entry, npz_header_of_code, npz_of_a_false_size, npz_link,
+    npz_pipe, npz_folder, npz_names_of_control, store_link, store_of_objects, store_key_of_a_path, store_index_of_depth, csv_link,
     csv_map_link, csv_map_with_yaml_tags, hdf5_external_link, hdf5_external_storage, hdf5_virtual, hdf5_circle, hdf5_link,
     lerobot_path_above, lerobot_absolute_path, lerobot_path_of_attributes, lerobot_video_above, lerobot_video_key_of_a_path,
     lerobot_place_of_text, lerobot_linked_folder, lerobot_video_that_is_a_playlist, lerobot_image_elsewhere,

@@ -230,7 +230,8 @@ def png(image, kind):
 
 @pytest.mark.parametrize(("kind", "channels", "shape", "names"), [
     ("rgb24", 3, [6, 8, 3], ["height", "width", "channels"]), ("rgba", 4, [6, 8, 4], ["height", "width", "channel"]),
-    ("gray", 1, [6, 8, 1], None), ("gray", 1, [6, 8], ["height", "width"]), ("gray", 1, [1, 6, 8], ["channels", "height", "width"]),
+    ("gray", 1, [6, 8, 1], None), ("gray", 1, [6, 8], ["height", "width"]),
+    ("gray", 1, [1, 6, 8], ["channels", "height", "width"]),
     ("rgba", 4, [4, 6, 8], None), ("gray16be", 1, [6, 8, 1], None),
 ])
 def test_images_of_lerobot(kind, channels, shape, names, tmp_path):
@@ -257,7 +258,7 @@ def test_grey_arrays_are_images():
 
 def test_what_keys_leave_out_may_be_anything(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 2)), note=np.array(["a"] * 4), version=3.0, action=np.zeros((4, 1)))
-    with pytest.raises(DataError, match="key note|key version"):
+    with pytest.raises(DataError, match=r"key note|key version"):
         read_episodes(tmp_path)
     assert read_episodes(tmp_path, keys=["x"]).observations == ["x"]
     with pytest.raises(DataError, match=r"expected some of the observations \['note', 'version', 'x'\], got \['y'\]"):
@@ -299,7 +300,7 @@ def test_an_episode_without_a_step_is_dropped(tmp_path):
             old = file[f"episode_1/{key}"][: 0 if key != "observations/q" else 1]
             del file[f"episode_1/{key}"]
             file[f"episode_1/{key}"] = old
-    rows_, table = tmp_path / "lerobot/meta/episodes/chunk-000/file-000.parquet", tmp_path / "lerobot/data/chunk-000/file-000.parquet"
+    rows_, table = (tmp_path / "lerobot" / part / "chunk-000/file-000.parquet" for part in ("meta/episodes", "data"))
     whole = pq.read_table(table)
     pq.write_table(pa.concat_tables([whole.slice(0, 8), whole.slice(16)]), table)
     pq.write_table(pa.Table.from_pylist([{**r, "length": 0 if r["episode_index"] == 1 else 8}
@@ -379,7 +380,7 @@ def test_every_name_is_read_by_every_reader_and_a_model_takes_it(name, tmp_path)
         assert found.observations == [short] and found[0][short][:, 0].tolist() == [0, 1, 2, 3, 4, 5]
         assert read_episodes(tmp_path / form, keys=[short]).observations == [short]
     if key != name:
-        with pytest.raises(DataError, match="may not be called .*call them"):
+        with pytest.raises(DataError, match=r"may not be called .*call them"):
             make_episode("e", {name: np.zeros(3)})
     model = RSSM({key: (1,), "camera": (16, 16, 1)}, 1, SMALL)
     batch = {key: torch.zeros(3, 2, 1), "camera": torch.zeros(3, 2, 16, 16, 1), "action": torch.zeros(3, 2, 1),
@@ -395,7 +396,7 @@ def test_two_names_that_become_one_are_refused(tmp_path):
 
 @pytest.mark.parametrize("name", [n for n in ODD if taken(n)])
 def test_a_model_refuses_a_name_that_it_cannot_take(name):
-    with pytest.raises(PixyzError, match="observations may not be called .*; call them"):
+    with pytest.raises(PixyzError, match=r"observations may not be called .*; call them"):
         RSSM({name: (2,)}, 1, SMALL)
     with pytest.raises(PixyzError, match="modalities may not be called"):
         MRSSM({name: 2}, 1, MRSSMConfig(4, 3, 6))

@@ -164,13 +164,14 @@ def _stats(data: Episodes, key: str) -> dict[str, Any]:
     shape, dtype = data.schema[key]
     size, scale = (shape[-1] if shape else 1), (255.0 if dtype == np.uint8 else 1.0)
     low, high, total, squares = np.full(size, np.inf), np.full(size, -np.inf), np.zeros(size), np.zeros(size)
+    count = data.steps * int(np.prod(shape)) // size if shape else data.steps
     for e in data:
         values = np.asarray(e[key], np.float64).reshape(-1, size) / scale
-        low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
-        total, squares = total + values.sum(0), squares + np.square(values).sum(0)
-    count = data.steps * int(np.prod(shape)) // size if shape else data.steps
+        low, high, total = np.minimum(low, values.min(0)), np.maximum(high, values.max(0)), total + values.sum(0)
     mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+    for e in data:  # a second pass: E[x^2] - E[x]^2 loses all digits where the mean is large
+        squares += np.square(np.asarray(e[key], np.float64).reshape(-1, size) / scale - mean).sum(0)
+    deviation = np.sqrt(squares / count)
     form = (size, 1, 1) if len(shape) == 3 else (size,)
     found = {k: v.reshape(form).tolist() for k, v in (("min", low), ("max", high), ("mean", mean), ("std", deviation))}
     return found | {"count": [data.steps]}
