@@ -61,6 +61,7 @@ class Reconstruction(Distribution):
         units, layers: the MLP of the vectors.
         depth: channels of the convolutions.
         vectors: see :class:`worldmodels.RSSMConfig`.
+        reads: what a subclass's ``forward`` reads besides the state.
 
     >>> p = Reconstruction({"x": (4,)}, size=8, units=16, layers=1, depth=8)
     >>> p.sample({"deter": torch.zeros(2, 5), "stoch": torch.zeros(2, 3)})["x"].shape
@@ -68,9 +69,10 @@ class Reconstruction(Distribution):
     """
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int, vectors: Vectors = "symlog"
+        self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int, vectors: Vectors = "symlog",
+        reads: Sequence[str] = (),
     ) -> None:
-        super().__init__(list(shapes), ["deter", "stoch"], "p")
+        super().__init__(list(shapes), ["deter", "stoch", *reads], "p")
         self.returns: dict[str, str] = {}
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.images = [k for k, s in shapes.items() if len(s) == 3]

@@ -144,6 +144,22 @@ def moments(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
     return found
 
 
+def changes(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
+    r"""How each feature of the vectors goes on, ``[D]`` each, in standard units: ``g`` and ``c`` of :mod:`worldmodels.change`.
+
+    :math:`x_{t+1} - x_t = g (x_t - x_{t-1}) + c\epsilon`, by least squares, with ``g`` kept in [0, 1]; ``c`` is 1 where
+    nothing is left.  Where ``c`` is far below 1, a model should predict changes.
+    """
+    found = {}
+    for key, (_, unit) in moments(data.select([k for k, s in data.shapes.items() if len(s) == 1])).items():
+        steps = [(torch.from_numpy(e[key]).double() / unit).diff(dim=0) for e in data]
+        last, after = (torch.cat([s[i : len(s) - 1 + i] for s in steps]) for i in (0, 1))
+        gain = ((last * after).sum(0) / last.square().sum(0).clamp(min=1e-30)).clamp(0, 1)
+        left = (after - gain * last).square().mean(0).sqrt() if len(after) else torch.ones_like(gain)
+        found[key] = (gain.float(), torch.where(left > 1e-6, left, torch.ones_like(left)).float())
+    return found
+
+
 @torch.no_grad()
 def open_loop(
     forecaster: Forecaster, parts: Sequence[Episode], seen: int, units: Mapping[str, Tensor], size: int = 256

@@ -13,6 +13,7 @@ expression over them: what prints is what trains.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedO
 from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
+from worldmodels.change import Before, ChangeReconstruction, Now
 from worldmodels.data.names import taken, variable
 from worldmodels.decoder import Reconstruction, Vectors, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
@@ -42,6 +44,9 @@ class RSSMConfig:
         core: a GRU of ``blocks`` blocks, or a plain one.
         vectors: how vectors are seen and predicted: ``"symlog"`` (DreamerV3: squared errors after symlog) or
             ``"gaussian"`` (in the units of :meth:`RSSM.standardize`, with a learned standard deviation a feature).
+        predicts: what the decoder predicts of vectors, given ``vectors="gaussian"``: their ``"value"``, or their ``"change"``
+            from the last two frames on (:mod:`worldmodels.change`), for logs that are sampled fast. The state then holds
+            ``now`` and ``before``, too.
         free_nats: each KL below this many nats a frame costs nothing.
         dyn_scale, rep_scale: weights of the two KL terms.
         unimix: the share of the uniform distribution in a categorical latent.
@@ -55,6 +60,7 @@ class RSSMConfig:
     latent: Literal["categorical", "gaussian"] = "categorical"
     core: Literal["block_gru", "gru"] = "block_gru"
     vectors: Vectors = "symlog"
+    predicts: Literal["value", "change"] = "value"
     deter: int = 512
     hidden: int = 64
     groups: int = 32
@@ -100,7 +106,7 @@ class Encoder(Deterministic):
         super().__init__("embed", list(shapes), name="enc")
         self.images = [k for k, s in shapes.items() if len(s) == 3]
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
-        size = sum(shapes[k][0] for k in self.vectors)
+        size = self.size = sum(shapes[k][0] for k in self.vectors)
         self.mlp = MLP(size, config.units, config.encoder_layers) if self.vectors else None
         self.scaling = scalings(shapes) if config.vectors == "gaussian" else None
         self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(shapes[k]), config.depth) for k in self.images})
@@ -224,20 +230,28 @@ class RSSM(StateSpaceModel):
         self.posterior = latent(["deter", "embed"], "q", c.deter + self.encoder.out, c.posterior_layers, c)
         self.prior = latent(["deter"], "p", c.deter, c.prior_layers, c)
         self.decoder = Reconstruction(shapes, size, c.units, c.decoder_layers, c.depth, c.vectors)
+        memory: list[Distribution] = []
+        if c.predicts == "change":
+            if c.vectors != "gaussian" or not self.encoder.vectors:
+                raise PixyzError('predicts="change" needs vectors among the observations, and vectors="gaussian"')
+            self.decoder = ChangeReconstruction(shapes, size, c.units, c.decoder_layers, c.depth)
+            assert self.encoder.scaling is not None
+            memory = [Now(self.encoder.scaling), Before(self.encoder.size + 1)]
         self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
         self.cont = ContinueHead(size, c.units, c.continue_layers)
-        self.carry = {"deter": "deter_prev", "stoch": "stoch_prev"}
+        self.carry = {v: f"{v}_prev" for v in ("deter", "stoch", *(m.var[0] for m in memory))}
+        first = {v: 0 for v in self.carry.values()}
         self.filter_options: dict[str, Any] = {
             "series_var": [*self.keys, "reward", "cont"], "update_value": self.carry,
-            "init": {"deter_prev": 0, "stoch_prev": 0, "action_prev": 0},
+            "init": {**first, "action_prev": 0},
             "lags": {"action_prev": ("action", -1)}, "reset_var": "is_first", "fission": fission,
         }
         # kept as products, so that their plans are kept
-        self.__dict__["_step"] = self.encoder * self.dynamics * self.posterior
+        self.__dict__["_step"] = math.prod(memory, start=self.encoder * self.dynamics * self.posterior)
         self.__dict__["_transition"] = self.dynamics * self.prior
         self._declare(
-            keys=self.keys, inference=self.step, generation=self.transition * self.decoder,
-            emission=self.decoder, carry=self.carry, init={"deter_prev": 0, "stoch_prev": 0}, reset_var="is_first",
+            keys=self.keys, inference=self.step, generation=math.prod(memory, start=self.transition * self.decoder),
+            emission=self.decoder, carry=self.carry, init=first, reset_var="is_first",
             fission=fission,
         )
         q, p = self.posterior, self.prior
@@ -249,7 +263,7 @@ class RSSM(StateSpaceModel):
             ),
             IterativeLoss(E(self.step, KullbackLeibler(q, p) - heads), **self.filter_options),
             IterativeLoss(weight, **self.filter_options),
-            IterativeLoss(weight, reduction=None, returns=["deter", "stoch"], **self.filter_options),
+            IterativeLoss(weight, reduction=None, returns=list(self.carry), **self.filter_options),
         )
 
     # ---------------------------------------------------------------- expressions
@@ -305,18 +319,30 @@ class RSSM(StateSpaceModel):
 
     # ---------------------------------------------------------------- units
 
-    def standardize(self, units: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    def standardize(
+        self, units: Mapping[str, tuple[Tensor, Tensor]], changes: Mapping[str, tuple[Tensor, Tensor]] | None = None
+    ) -> None:
         """Take mean and standard deviation ``[D]`` of each vector; they are saved with the weights.
 
+        Args:
+            units: of :func:`worldmodels.open_loop.moments`.
+            changes: of :func:`worldmodels.open_loop.changes`, where changes are predicted.
+
         Raises:
-            PixyzError: the model reads vectors by symlog, or keys differ.
+            PixyzError: the model reads vectors by symlog, keys differ, or changes are given and not predicted.
         """
         if self.encoder.scaling is None:
             raise PixyzError('an RSSM with vectors="symlog" has no units; build it with RSSMConfig(vectors="gaussian")')
-        if set(units) != set(self.encoder.vectors):
-            raise PixyzError(f"standardize expected the vectors {self.encoder.vectors}, got {sorted(units)}")
-        for part in (self.encoder.scaling, self.decoder.scaling):
-            for key, (loc, scale) in units.items():
+        parts: list[tuple[nn.ModuleDict | None, Mapping[str, tuple[Tensor, Tensor]]]]
+        parts = [(self.encoder.scaling, units), (self.decoder.scaling, units)]
+        if changes is not None:
+            if not isinstance(self.decoder, ChangeReconstruction):
+                raise PixyzError('this RSSM predicts values; build it with RSSMConfig(predicts="change")')
+            parts.append((self.decoder.steps, changes))
+        for part, given in parts:
+            if set(given) != set(self.encoder.vectors):
+                raise PixyzError(f"standardize expected the vectors {self.encoder.vectors}, got {sorted(given)}")
+            for key, (loc, scale) in given.items():
                 scaling = part[key]  # type: ignore[index]
                 assert isinstance(scaling, Scaling)
                 scaling.set(loc, scale)
@@ -324,9 +350,10 @@ class RSSM(StateSpaceModel):
     # ---------------------------------------------------------------- states
 
     def initial(self, batch: int) -> State:
-        """Zeros: ``deter [B, D]``, ``stoch [B, S]``."""
+        """Zeros: ``deter [B, D]``, ``stoch [B, S]``; also ``now`` and ``before`` where changes are predicted."""
         like = next(self.parameters())
-        return {"deter": like.new_zeros(batch, self.config.deter), "stoch": like.new_zeros(batch, self.config.stoch)}
+        sizes = {"deter": self.config.deter, "stoch": self.config.stoch, "now": self.encoder.size + 1, "before": self.encoder.size + 1}
+        return {v: like.new_zeros(batch, sizes[v]) for v in self.carry}
 
     def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:
         """The state after an observation; ``step`` holds the observation keys, ``action_prev`` and maybe ``is_first``."""
@@ -335,15 +362,17 @@ class RSSM(StateSpaceModel):
             keep = (~step["is_first"].bool()).to(given["deter_prev"].dtype).unsqueeze(-1)
             given = {k: v * keep for k, v in given.items()}
         drawn = self.step.sample({**given, **{k: step[k] for k in self.keys}}, return_all=False, sample_mean=mean)
-        return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
+        return {v: drawn[v] for v in self.carry}
 
     def predict(self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False) -> State:
         """The state after ``step["action_prev"]``, without an observation."""
         if step is None:
             raise PixyzError("an RSSM reads actions: predict needs step={'action_prev': ...}")
         given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": step["action_prev"]}
-        drawn = self.transition.sample(given, return_all=False, sample_mean=mean)
-        return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
+        drawn = (self.transition if len(self.carry) == 2 else self.__dict__["_generation"]).sample(
+            given, return_all=False, sample_mean=mean
+        )
+        return {v: drawn[v] for v in self.carry}
 
     def imagine(self, state: State, policy: Policy | Distribution, horizon: int, chunk: int = 0) -> State:
         """``horizon`` steps of a policy: ``deter``, ``stoch`` and the ``action`` before each, ``[H, B, ...]``.
