@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.distributions import Deterministic
-from worldmodels.decoder import Reconstruction
+from worldmodels.decoder import Reconstruction, symlog
 from worldmodels.networks import linear
 from worldmodels.scaling import Scaling, scalings
 
@@ -41,6 +41,12 @@ class Now(Deterministic):
         return {"now": torch.cat([*parts, torch.ones_like(parts[0][..., :1])], -1)}
 
 
+def moved(now: Tensor, now_prev: Tensor, steps: nn.ModuleDict) -> Tensor:
+    """How far vectors moved since the last frame, in deviations of their usual changes, ``[..., D]``; 0 in a first frame."""
+    scale = torch.cat([s.scale for s in steps.values()])  # type: ignore[misc]
+    return symlog(now_prev[..., -1:] * (now - now_prev[..., :-1]) / scale)
+
+
 class Before(Deterministic):
     """``before``: what ``now`` was a frame ago."""
 
@@ -58,6 +64,8 @@ class ChangeReconstruction(Reconstruction):
 
     Args:
         shapes, size, units, layers, depth: as there.
+        steps: a :class:`worldmodels.scaling.Scaling` of each vector, whose ``loc`` is the share ``g`` of the last change, and
+            whose ``scale`` is the deviation ``c`` of what that leaves; 0 and 1 if None.
 
     >>> p = ChangeReconstruction({"x": (4,)}, size=8, units=16, layers=1, depth=8)
     >>> given = {"deter": torch.zeros(2, 5), "stoch": torch.zeros(2, 3), "before_prev": torch.zeros(2, 5)}
@@ -65,12 +73,14 @@ class ChangeReconstruction(Reconstruction):
     tensor([1., 2., 3., 4.])
     """
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int) -> None:
+    def __init__(
+        self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int,
+        steps: nn.ModuleDict | None = None,
+    ) -> None:
         super().__init__(shapes, size, units, layers, depth, "gaussian", PREVIOUS)
         self.changes = nn.ModuleDict({k: linear(units, shapes[k][0], outscale=0.0) for k in self.vectors})
         self.change_scale = nn.ParameterDict({k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors})
-        self.steps = scalings(shapes)
-        """``loc`` is the share ``g`` of the last change, ``scale`` the deviation ``c`` of what it leaves."""
+        self.steps = scalings(shapes) if steps is None else steps
 
     def forward(  # type: ignore[override]
         self, deter: Tensor, stoch: Tensor, now_prev: Tensor, before_prev: Tensor

@@ -26,7 +26,7 @@ from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedO
 from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
-from worldmodels.change import Before, ChangeReconstruction, Now
+from worldmodels.change import Before, ChangeReconstruction, Now, moved
 from worldmodels.data.names import taken, variable
 from worldmodels.decoder import Reconstruction, Vectors, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
@@ -100,14 +100,19 @@ def join(*parts: Tensor) -> Tensor:
 class Encoder(Deterministic):
     """``e = enc(x)``: vectors through symlog or a scaling and an MLP, images (``[H, W, C]``, uint8 or in [0, 1]) through
     convolutions.
+
+    Where changes are predicted it reads how far vectors moved since the last frame, too; ``steps`` has the units of that.
     """
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]], config: RSSMConfig) -> None:
-        super().__init__("embed", list(shapes), name="enc")
+    def __init__(
+        self, shapes: Mapping[str, Sequence[int]], config: RSSMConfig, steps: nn.ModuleDict | None = None
+    ) -> None:
+        super().__init__("embed", [*shapes, *(["now_prev"] if steps is not None else [])], name="enc")
+        self.__dict__["steps"] = steps  # held by the decoder
         self.images = [k for k, s in shapes.items() if len(s) == 3]
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         size = self.size = sum(shapes[k][0] for k in self.vectors)
-        self.mlp = MLP(size, config.units, config.encoder_layers) if self.vectors else None
+        self.mlp = MLP(size * (1 if steps is None else 2), config.units, config.encoder_layers) if self.vectors else None
         self.scaling = scalings(shapes) if config.vectors == "gaussian" else None
         self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(shapes[k]), config.depth) for k in self.images})
         self.out = (config.units if self.vectors else 0) + sum(c.out for c in self.cnn.values())  # type: ignore[misc]
@@ -122,7 +127,8 @@ class Encoder(Deterministic):
     def _units(self, obs: Mapping[str, Tensor]) -> Tensor:
         if self.scaling is None:
             return symlog(join(*[obs[k] for k in self.vectors]))
-        return join(*[self.scaling[k](obs[k]) for k in self.vectors])
+        units, steps = join(*[self.scaling[k](obs[k]) for k in self.vectors]), self.__dict__["steps"]
+        return units if steps is None else join(units, moved(units, obs["now_prev"], steps))
 
 
 class Dynamics(Deterministic):
@@ -225,17 +231,19 @@ class RSSM(StateSpaceModel):
         self.config, self.keys, self.action_size = config, list(shapes), action_size
         latent = CategoricalLatent if config.latent == "categorical" else GaussianLatent
         size, c = config.features, config
-        self.encoder = Encoder(shapes, c)
+        steps = scalings(shapes) if c.predicts == "change" else None
+        self.encoder = Encoder(shapes, c, steps)
         self.dynamics = Dynamics(action_size, c)
         self.posterior = latent(["deter", "embed"], "q", c.deter + self.encoder.out, c.posterior_layers, c)
         self.prior = latent(["deter"], "p", c.deter, c.prior_layers, c)
-        self.decoder = Reconstruction(shapes, size, c.units, c.decoder_layers, c.depth, c.vectors)
+        self.decoder: Reconstruction
         memory: list[Distribution] = []
-        if c.predicts == "change":
-            if c.vectors != "gaussian" or not self.encoder.vectors:
+        if steps is None:
+            self.decoder = Reconstruction(shapes, size, c.units, c.decoder_layers, c.depth, c.vectors)
+        else:
+            if self.encoder.scaling is None or not self.encoder.vectors:
                 raise PixyzError('predicts="change" needs vectors among the observations, and vectors="gaussian"')
-            self.decoder = ChangeReconstruction(shapes, size, c.units, c.decoder_layers, c.depth)
-            assert self.encoder.scaling is not None
+            self.decoder = ChangeReconstruction(shapes, size, c.units, c.decoder_layers, c.depth, steps)
             memory = [Now(self.encoder.scaling), Before(self.encoder.size + 1)]
         self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
         self.cont = ContinueHead(size, c.units, c.continue_layers)

@@ -117,6 +117,11 @@ class StateSpaceModel(nn.Module):
             raise PixyzError(f"the weight of {type(self).__name__} has no part for each frame that reads the state before it")
         return found
 
+    @property
+    def has_step_weight(self) -> bool:
+        """Whether :attr:`step_weight` is there."""
+        return self.__dict__["_step_weight"] is not None
+
     def read_context(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What inference reads of whole sequences, ``[T, B, ...]``; empty for a model without such a network."""
         context: Context | None = self.__dict__["_context"]

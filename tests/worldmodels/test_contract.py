@@ -15,7 +15,7 @@ from torch import Tensor
 from pixyz.distributions import Bernoulli, GroupedOneHot, Normal
 from pixyz.types import PixyzError
 from worldmodels.dmm import DMM, DMMConfig
-from worldmodels.estimators import estimate
+from worldmodels.estimators import bounds, estimate
 from worldmodels.hrssm import HRSSM, HRSSMConfig
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
@@ -34,9 +34,10 @@ def dmm(reads: str, observation: str = "bernoulli", flows: int = 0) -> Callable[
     return lambda fission: DMM(D, config, fission)
 
 
-def rssm(latent: str, vectors: str = "symlog") -> Callable[[bool], StateSpaceModel]:
+def rssm(latent: str, vectors: str = "symlog", predicts: str = "value") -> Callable[[bool], StateSpaceModel]:
     config = RSSMConfig(
         latent, deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1, vectors=vectors,  # type: ignore[arg-type]
+        predicts=predicts,  # type: ignore[arg-type]
     )
     return lambda fission: RSSM({"x": (D,)}, A, config, fission)
 
@@ -56,6 +57,7 @@ MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "rssm_gaussian": rssm("gaussian"),
     "rssm_categorical": rssm("categorical"),
     "rssm_normal_vectors": rssm("gaussian", vectors="gaussian"),
+    "rssm_changes": rssm("gaussian", vectors="gaussian", predicts="change"),
 }
 TEXTS = {
     "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} "
@@ -295,3 +297,22 @@ def test_samples_and_reconstructions_have_the_observations_shape(name: str) -> N
     assert drawn[model.keys[0]].shape == (7, B, D) and all(v.shape[:2] == (7, B) for v in drawn.values())
     with pytest.raises(PixyzError):
         model.filter({})
+
+
+@every
+def test_estimates_in_pieces_are_those_of_the_whole(name: str, still: None) -> None:
+    model, x = make(name), ragged()
+    whole = estimate(model.log_weight, x, 4, width=100).log_weights
+    assert torch.equal(whole, estimate(model.log_weight, x, 4, width=100).log_weights) and whole[0].unique().numel() == B
+    for given in (model, model.log_weight):
+        for width, memory in ((100, 1e9), (3, 1e9), (100, 1.0), (5, 2e4), (100, 1e5), (1, 1.0)):
+            told: list[tuple[int, int]] = []
+            found = estimate(given, x, 4, width, memory, lambda *done: told.append(done))
+            torch.testing.assert_close(found.log_weights, whole, rtol=1e-9, atol=1e-9)
+            assert told == sorted(set(told)) and told[-1] == (4 * 16, 4 * 16)
+    value = model.bound.eval(x)
+    for memory in (1e9, 1e5, 1.0):
+        told = []
+        found_bounds = bounds(model.bound, x, memory, lambda *done: told.append(done))
+        torch.testing.assert_close(found_bounds, value.detach(), rtol=1e-9, atol=1e-9)
+        assert told[-1] == (B, B) and (len(told) == B or memory > 1.0)
