@@ -20,6 +20,7 @@ from pixyz.types import PixyzError
 from worldmodels.pieces import MEMORY, Batch, Progress, bytes_a_frame, check_memory, chunks, repeated, rows, size_of, times
 from worldmodels.state_space import StateSpaceModel
 
+
 def frames(batch: Batch, mask_var: str = "mask") -> Tensor:
     """The number of valid frames of each sequence, ``[B]``."""
     if mask_var in batch:

@@ -360,7 +360,8 @@ class RSSM(StateSpaceModel):
     def initial(self, batch: int) -> State:
         """Zeros: ``deter [B, D]``, ``stoch [B, S]``; also ``now`` and ``before`` where changes are predicted."""
         like = next(self.parameters())
-        sizes = {"deter": self.config.deter, "stoch": self.config.stoch, "now": self.encoder.size + 1, "before": self.encoder.size + 1}
+        sizes = {"deter": self.config.deter, "stoch": self.config.stoch}
+        sizes |= {v: self.encoder.size + 1 for v in ("now", "before")}
         return {v: like.new_zeros(batch, sizes[v]) for v in self.carry}
 
     def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:

@@ -299,6 +299,13 @@ def test_samples_and_reconstructions_have_the_observations_shape(name: str) -> N
         model.filter({})
 
 
+class Told(list[tuple[int, int]]):
+    """What a progress callback is told."""
+
+    def __call__(self, done: int, todo: int) -> None:
+        self.append((done, todo))
+
+
 @every
 def test_estimates_in_pieces_are_those_of_the_whole(name: str, still: None) -> None:
     model, x = make(name), ragged()
@@ -306,13 +313,13 @@ def test_estimates_in_pieces_are_those_of_the_whole(name: str, still: None) -> N
     assert torch.equal(whole, estimate(model.log_weight, x, 4, width=100).log_weights) and whole[0].unique().numel() == B
     for given in (model, model.log_weight):
         for width, memory in ((100, 1e9), (3, 1e9), (100, 1.0), (5, 2e4), (100, 1e5), (1, 1.0)):
-            told: list[tuple[int, int]] = []
-            found = estimate(given, x, 4, width, memory, lambda *done: told.append(done))
+            told = Told()
+            found = estimate(given, x, 4, width, memory, told)
             torch.testing.assert_close(found.log_weights, whole, rtol=1e-9, atol=1e-9)
             assert told == sorted(set(told)) and told[-1] == (4 * 16, 4 * 16)
     value = model.bound.eval(x)
     for memory in (1e9, 1e5, 1.0):
-        told = []
-        found_bounds = bounds(model.bound, x, memory, lambda *done: told.append(done))
+        told = Told()
+        found_bounds = bounds(model.bound, x, memory, told)
         torch.testing.assert_close(found_bounds, value.detach(), rtol=1e-9, atol=1e-9)
         assert told[-1] == (B, B) and (len(told) == B or memory > 1.0)
