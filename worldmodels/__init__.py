@@ -4,11 +4,12 @@
     state_space    what the models have in common: filtering, smoothing, prediction, sampling, reconstruction
     dmm, vrnn, td_vae, slac, hrssm, mrssm, newtonian_vae, rssm    one model a file, printed as its paper's equation
     overshooting   predictions of several steps against the filter's states
-    estimators     the bound of k samples, the importance-sampled likelihood, per frame
+    estimators     bounds, the importance-sampled likelihood, per frame; in pieces that fit into memory (pieces)
     particles      particle filters (FIVO)
     annealing      schedules of a weight
     context        what a recurrent network reads in whole, ragged sequences
     decoder        the density of a dict of observations
+    change         the same, for vectors predicted as changes of the last frames
     emission       densities of a vector
     networks       dense, block-dense, recurrent and convolutional layers
 """
@@ -17,7 +18,7 @@ from worldmodels.annealing import Annealing
 from worldmodels.context import Context
 from worldmodels.decoder import Reconstruction, symexp, symlog
 from worldmodels.dmm import DMM, DMMConfig
-from worldmodels.estimators import Estimate, estimate, frames
+from worldmodels.estimators import Estimate, bounds, estimate, frames
 from worldmodels.hrssm import HRSSM, HRSSMConfig
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
@@ -34,5 +35,5 @@ __all__ = [
     "DMM", "HRSSM", "MRSSM", "RSSM", "SLAC", "TDVAE", "VRNN", "Annealing", "Context", "DMMConfig", "Estimate", "Filtered",
     "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
     "Reconstruction", "SLACConfig", "SequenceModel", "Smoother", "State", "StateSpaceModel", "TDVAEConfig", "VRNNConfig",
-    "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
+    "bounds", "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
 ]

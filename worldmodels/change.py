@@ -69,7 +69,7 @@ class ChangeReconstruction(Reconstruction):
 
     >>> p = ChangeReconstruction({"x": (4,)}, size=8, units=16, layers=1, depth=8)
     >>> given = {"deter": torch.zeros(2, 5), "stoch": torch.zeros(2, 3), "before_prev": torch.zeros(2, 5)}
-    >>> p.sample({**given, "now_prev": torch.tensor([[1.0, 2.0, 3.0, 4.0, 1.0]]).expand(2, -1)})["x"][0]
+    >>> p.sample({**given, "now_prev": torch.tensor([[1.0, 2.0, 3.0, 4.0, 1.0]]).expand(2, -1)})["x"][0].detach()
     tensor([1., 2., 3., 4.])
     """
 

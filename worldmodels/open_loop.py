@@ -5,6 +5,7 @@
     TrainingMean    the mean of the training data
     Ridge           ridge regression from the last five observations and the actions in between, one for each horizon
     open_loop       root mean square errors against the horizon, per key
+    moments, changes, roughness   units of observations and of their changes; whether a model should predict changes
 
 Batches are time-major, ``[T, B, ...]``; ``action[t]`` follows the observation ``t``.
 """
@@ -158,6 +159,15 @@ def changes(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
         left = (after - gain * last).square().mean(0).sqrt() if len(after) else torch.ones_like(gain)
         found[key] = (gain.float(), torch.where(left > 1e-6, left, torch.ones_like(left)).float())
     return found
+
+
+def roughness(data: Episodes) -> float:
+    """How much of a usual deviation is left of vectors one step ahead on a line: the root mean square of :func:`changes`' ``c``.
+
+    Below about 0.1 (a log that is sampled fast) a model should predict changes: ``RSSMConfig(predicts="change")``.
+    """
+    left = [scale for _, scale in changes(data).values()]
+    return torch.cat(left).square().mean().sqrt().item() if left else 1.0
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from pixyz.expression import LogProb
 from pixyz.types import PixyzError
 from worldmodels import RSSM, RSSMConfig
 from worldmodels.data import Episodes, Windows, make_episode, split, windows
-from worldmodels.open_loop import PersistLast, changes, moments, open_loop
+from worldmodels.open_loop import PersistLast, changes, moments, open_loop, roughness
 
 CONFIG = RSSMConfig(latent="gaussian", core="gru", vectors="gaussian", predicts="change", deter=16, hidden=16, groups=4, units=16,
                     encoder_layers=1, decoder_layers=1, bins=11, depth=1, free_nats=0.0, rep_scale=1.0)
@@ -143,6 +143,7 @@ def test_changes_are_the_regression_of_one_change_on_the_one_before() -> None:
     np.testing.assert_allclose(gain[:2], [0.8, 0.0], atol=0.03)
     np.testing.assert_allclose((left * unit)[:2], [0.1, 0.1], rtol=0.05)
     assert left[2] == 1 and gain[2:].tolist() == [0, 0]  # nothing changes; and what turns back has no line
+    assert roughness(arm()) < 0.02 and roughness(data) > 0.3
     short = Episodes([make_episode("a", {"x": x[:2]})])
     assert changes(short)["x"][1].tolist() == [1, 1, 1, 1]
 

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-import zlib
 
 import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from recordings import LOSS, recording, same
 
 from worldmodels.data import (
     Columns,
@@ -38,36 +38,6 @@ FORMATS = {
 }
 
 
-LOSS = 2.0  # grey levels of 255, on average, that a video may lose
-
-
-def recording(seed=0, image=True, discrete=False):
-    """Three ragged episodes; the second ends in a terminal state."""
-    draw = np.random.default_rng(seed)
-    found = []
-    for i, steps in enumerate([6, 3, 9]):
-        seen = {"state": draw.normal(size=(steps, 4)), "touch": draw.normal(size=steps)}
-        if image:
-            rows, columns = np.mgrid[:32, :48]
-            waves = [128 + 100 * np.sin((rows + 2 * columns) / 9 + t / 3 + i) for t in range(steps)]
-            seen["camera"] = np.stack([np.stack([w, 255 - w, w / 2], -1) for w in waves]).astype(np.uint8)
-        action = draw.integers(0, 3, steps - 1) if discrete else draw.normal(size=(steps - 1, 2))
-        reward, actions = draw.normal(size=steps - 1), 3 if discrete else None
-        found.append(make_episode(f"e{i}", seen, action, reward, terminal=i == 1, actions=actions))
-    return Episodes(found, rate=20.0, source="made")
-
-
-def same(found, data, tolerance=0):
-    """Keys, types and values are equal; images within ``tolerance`` grey levels on average."""
-    assert found.schema == data.schema and len(found) == len(data)
-    for a, b in zip(found, data):
-        for key in data.schema:
-            if tolerance and a[key].dtype == np.uint8:
-                assert np.abs(a[key].astype(float) - b[key]).mean() < tolerance
-            else:
-                np.testing.assert_array_equal(a[key], b[key], err_msg=f"{a.name} {key}")
-
-
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_written_is_read(name, discrete, tmp_path):
@@ -85,14 +55,6 @@ def test_parts_stay_parts(name, tmp_path):
     parts = Episodes([data[0].part(1, 4), data[2].part(4, 9)])
     write(parts, tmp_path / "log")
     same(read(tmp_path / "log"), parts)
-
-
-def test_a_store_is_not_read_into_memory(tmp_path):
-    write_store(recording(), tmp_path / "log")
-    data = read_store(tmp_path / "log")
-    assert isinstance(data[1]["camera"], np.memmap) and data.rate == 20.0 and [e.name for e in data] == ["e0", "e1", "e2"]
-    with pytest.raises(ValueError, match="read-only"):
-        data[0]["state"][0] = 0
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -208,21 +170,6 @@ def test_npz_that_does_not_fit_is_named(arrays, text, tmp_path):
         read_npz(npz(tmp_path / "a", **arrays))
 
 
-def test_a_store_with_a_missing_key_or_of_another_version_is_named(tmp_path):
-    write_store(recording(image=False), tmp_path / "log")
-    index = json.loads((tmp_path / "log" / "episodes.json").read_text())
-    del index["index_crc32"]
-    for change, text in [
-        ({"format": 9}, "its format is 9, this version reads 2"), ({"keys": ["state", "is_first"]}, "lacks the keys"),
-        ({"episodes": [["e0", 5]]}, "expected 5 rows in each file"), ({"keys": [*index["keys"], "q"]}, "q.npy"),
-    ]:
-        changed = {**index, **change}
-        changed["index_crc32"] = zlib.crc32(json.dumps(changed).encode())
-        (tmp_path / "log" / "episodes.json").write_text(json.dumps(changed))
-        with pytest.raises(DataError, match=text):
-            read_store(tmp_path / "log")
-
-
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_form_of_a_folder_is_found(name, tmp_path):
     data = recording()
@@ -278,35 +225,6 @@ def test_a_bad_value_is_named_or_left_out(tmp_path):
             read_episodes(tmp_path / name)
         with pytest.warns(UserWarning, match="step 4, key state"):
             same(read_episodes(tmp_path / name, on_bad="drop"), data[:1])
-
-
-def test_every_flipped_bit_of_a_store_is_found(tmp_path):
-    """Rows, headers and the index carry checksums; a store of an earlier version has none and is read."""
-    write_store(recording(image=False), tmp_path / "log")
-    draw = np.random.default_rng(0)
-    for path in sorted(p for p in (tmp_path / "log").iterdir()):
-        content = path.read_bytes()
-        for place, bit in zip(draw.integers(len(content), size=25), draw.integers(8, size=25)):
-            path.write_bytes(content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :])
-            try:
-                found = read_store(tmp_path / "log")
-            except DataError:
-                continue
-            else:  # a space of a header
-                assert path.suffix == ".npy" and place < 128
-                same(found, recording(image=False))
-        path.write_bytes(content)
-    states = tmp_path / "log" / "state.npy"
-    content = states.read_bytes()
-    states.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(DataError, match=r"state\.npy, episode e2: its checksum is another one"):
-        read_store(tmp_path / "log")
-    assert read_store(tmp_path / "log", keys=["touch"]).observations == ["touch"]
-    assert len(read_store(tmp_path / "log", verify=False)) == 3
-    index = json.loads((tmp_path / "log" / "episodes.json").read_text())
-    old = {k: v for k, v in index.items() if k not in ("kinds", "crc32", "index_crc32")}
-    (tmp_path / "log" / "episodes.json").write_text(json.dumps({**old, "format": 1}))
-    assert len(read_store(tmp_path / "log")) == 3
 
 
 @pytest.mark.parametrize("name", ["npz", "minari", "lerobot"])

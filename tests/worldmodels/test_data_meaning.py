@@ -388,6 +388,19 @@ def test_every_name_is_read_by_every_reader_and_a_model_takes_it(name, tmp_path)
     assert torch.isfinite(model.objective.eval(batch))
 
 
+@pytest.mark.parametrize("path", [20240501, 42, True, None])
+def test_a_path_is_text(path):
+    with pytest.raises(DataError, match=r"expected the path of a file or folder as text, got .* of type"):
+        read_episodes(path)
+
+
+def test_a_path_that_looks_like_something_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024-05-01", "0042", "on", "run #2", "null", "~x"):
+        write_npz(arm(), tmp_path / name)
+        assert read_episodes(name if name != "~x" else tmp_path / name).source.endswith(name)
+
+
 def test_two_names_that_become_one_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", **{"a.b": np.zeros(3), "a_b": np.zeros(3)})
     with pytest.raises(DataError, match=r"a\.npz: 'a\.b' and 'a_b' would both be called 'a_b'; rename one"):

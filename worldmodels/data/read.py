@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +34,7 @@ class Reader:
         read: the path and the options of ``takes`` -> episodes.
         takes: the options that ``read`` has: ``keys``, ``on_bad``, ``columns``, ``image_size``.
 
+    >>> from worldmodels.data import READERS
     >>> [reader.name for reader in READERS]
     ['store', 'lerobot', 'minari', 'npz', 'csv']
     """
@@ -84,6 +86,8 @@ def read_episodes(
     Raises:
         DataError: nothing that can be read, damage, or a bad value; names path, episode, step and key.
     """
+    if not isinstance(path, (str, PathLike)):
+        raise DataError(f"expected the path of a file or folder as text, got {path!r} of type {type(path).__name__}")
     path = Path(path).expanduser()
     names = ("auto", *(r.name for r in READERS))
     if format not in names:
