@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions import Deterministic
 from worldmodels.decoder import Reconstruction, symlog
-from worldmodels.networks import linear
+from worldmodels.networks import MLP, linear
 from worldmodels.scaling import Scaling, scalings
 
 PREVIOUS = ("now_prev", "before_prev")
@@ -41,10 +41,63 @@ class Now(Deterministic):
         return {"now": torch.cat([*parts, torch.ones_like(parts[0][..., :1])], -1)}
 
 
-def moved(now: Tensor, now_prev: Tensor, steps: nn.ModuleDict) -> Tensor:
-    """How far vectors moved since the last frame, in deviations of their usual changes, ``[..., D]``; 0 in a first frame."""
+def moved(x: Tensor, now_prev: Tensor, steps: nn.ModuleDict) -> Tensor:
+    """How far ``x [..., D]`` is from the frame before, in deviations of changes; 0 where there was none."""
     scale = torch.cat([s.scale for s in steps.values()])  # type: ignore[misc]
-    return symlog(now_prev[..., -1:] * (now - now_prev[..., :-1]) / scale)
+    return symlog(now_prev[..., -1:] * (x - now_prev[..., :-1]) / scale)
+
+
+class Changes(nn.Module):
+    r"""Series as what they change, for models of a vector that cannot read the last frames (DMM, VRNN, TD-VAE).
+
+    .. math:: y_t = (x_t - x_{t-1} - g\,(x_{t-1} - x_{t-2})) / c
+
+    and :math:`y_0 = x_0` in a first frame: a flow over time, whose log-determinant is the same for every series.  A model of
+    ``y`` that predicts 0 is the line through the last frames.
+
+    Args:
+        size: the number of features.
+
+    >>> changes = Changes(1)
+    >>> changes.steps.set([0.5], [0.1])
+    >>> x = torch.tensor([1.0, 1.2, 1.4, 1.4]).reshape(4, 1, 1)
+    >>> y = changes(x)
+    >>> y.flatten(), changes.inverse(y[2:], x[:2]).flatten()
+    (tensor([ 1.0000,  2.0000,  1.0000, -1.0000]), tensor([1.4000, 1.4000]))
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.steps = Scaling(size)
+        """``loc`` is ``g``, ``scale`` is ``c``."""
+
+    def forward(self, x: Tensor, is_first: Tensor | None = None) -> Tensor:
+        """``y [T, B, D]``.
+
+        Args:
+            x: in standard units, ``[T, B, D]``; the first row is a first frame.
+            is_first: where else an episode begins, ``[T, B]``.
+        """
+        first = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device) if is_first is None else is_first.bool().clone()
+        first[0] = True
+        second = torch.cat([first[:1], first[:-1]]).unsqueeze(-1)
+        step = x - torch.cat([x[:1], x[:-1]])
+        before = torch.where(second | first.unsqueeze(-1), 0.0, torch.cat([step[:1], step[:-1]]))
+        return torch.where(first.unsqueeze(-1), x, (step - self.steps.loc * before) / self.steps.scale)
+
+    def inverse(self, y: Tensor, last: Tensor) -> Tensor:
+        """``x [T, B, D]`` of the frames after ``last``, the one or two before them, ``[1 or 2, B, D]``."""
+        now, step = last[-1], last[-1] - last[0]
+        found = []
+        for row in y:
+            step = self.steps.loc * step + self.steps.scale * row
+            now = now + step
+            found.append(now)
+        return torch.stack(found) if found else y
+
+    def log_det(self) -> Tensor:
+        """What a frame's log-density of ``x`` is above that of ``y`` (but for first frames), a number."""
+        return -self.steps.scale.log().sum()
 
 
 class Before(Deterministic):
@@ -81,6 +134,7 @@ class ChangeReconstruction(Reconstruction):
         self.changes = nn.ModuleDict({k: linear(units, shapes[k][0], outscale=0.0) for k in self.vectors})
         self.change_scale = nn.ParameterDict({k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors})
         self.steps = scalings(shapes) if steps is None else steps
+        self.mlp = MLP(size + 1 + 2 * sum(shapes[k][0] for k in self.vectors), units, layers)
 
     def forward(  # type: ignore[override]
         self, deter: Tensor, stoch: Tensor, now_prev: Tensor, before_prev: Tensor
@@ -88,7 +142,7 @@ class ChangeReconstruction(Reconstruction):
         """The mean of each variable, and ``KEY_log_scale`` of vectors."""
         assert self.scaling is not None and self.log_scale is not None and self.mlp is not None
         found = {k: self.cnn[k](deter, stoch) for k in self.images}
-        hidden = self.mlp(deter, stoch)
+        hidden = self.mlp(deter, stoch, now_prev, moved(now_prev[..., :-1], before_prev, self.steps))
         seen = now_prev[..., -1:] != 0
         start = 0
         for k in self.vectors:

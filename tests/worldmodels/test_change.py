@@ -12,6 +12,7 @@ from pixyz.distributions import Normal
 from pixyz.expression import LogProb
 from pixyz.types import PixyzError
 from worldmodels import RSSM, RSSMConfig
+from worldmodels.change import Changes
 from worldmodels.data import Episodes, Windows, make_episode, split, windows
 from worldmodels.open_loop import PersistLast, changes, moments, open_loop, roughness
 
@@ -88,7 +89,12 @@ def test_its_density_is_that_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> 
     batch["is_first"][0], batch["is_first"][3, 1] = True, True  # a new episode within one of them
     states = model.filter(batch)
     d = model.decoder
-    hidden = d.mlp(states["deter"].flatten(0, 1), states["stoch"].flatten(0, 1))
+    previous = {f"{k}_prev": torch.cat([torch.zeros_like(states[k][:1]), states[k][:-1]]) for k in ("now", "before")}
+    previous = {k: v * (~batch["is_first"]).unsqueeze(-1) for k, v in previous.items()}
+    usual = torch.cat([changes(data)[k][1] for k in model.keys]).double()
+    moved = previous["before_prev"][..., -1:] * (previous["now_prev"] - previous["before_prev"])[..., :-1] / usual
+    moved = moved.sign() * moved.abs().log1p()
+    hidden = d.mlp(*[v.flatten(0, 1) for v in (states["deter"], states["stoch"], previous["now_prev"], moved)])
     units, steps = moments(data), changes(data)
     total = torch.zeros(6, 2, dtype=torch.float64)
     for key in model.keys:
@@ -103,8 +109,6 @@ def test_its_density_is_that_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> 
                     line = x[t - 1, b] + (gain * (x[t - 1, b] - x[t - 2, b]) if past > 1 else 0)
                     mean, scale = line + step * d.changes[key](hidden)[2 * t + b], d.change_scale[key].exp() * step
                 total[t, b] += torch.distributions.Normal(mean, scale).log_prob(x[t, b]).sum() - unit.log().sum()
-    previous = {f"{k}_prev": torch.cat([torch.zeros_like(states[k][:1]), states[k][:-1]]) for k in ("now", "before")}
-    previous = {k: v * (~batch["is_first"]).unsqueeze(-1) for k, v in previous.items()}
     inputs = {k: v.flatten(0, 1) for k, v in {**states, **previous, **{k: batch[k] for k in model.keys}}.items()}
     found = LogProb(d).eval({k: inputs[k] for k in (*d.var, *d.cond_var)})
     torch.testing.assert_close(found.unflatten(0, (6, 2)), total, rtol=1e-5, atol=1e-4)
@@ -146,6 +150,28 @@ def test_changes_are_the_regression_of_one_change_on_the_one_before() -> None:
     assert roughness(arm()) < 0.02 and roughness(data) > 0.3
     short = Episodes([make_episode("a", {"x": x[:2]})])
     assert changes(short)["x"][1].tolist() == [1, 1, 1, 1]
+
+
+def test_series_as_changes_and_back() -> None:
+    torch.manual_seed(0)
+    flow, x = Changes(2).double(), torch.randn(9, 3, 2, dtype=torch.float64).cumsum(0)
+    flow.steps.set([0.7, 0.0], [0.1, 2.0])
+    gain, step = torch.tensor([0.7, 0.0]).double(), torch.tensor([0.1, 2.0]).double()
+    first = torch.zeros(9, 3, dtype=torch.bool)
+    first[4, 1] = True
+    y = flow(x, first)
+    for t, b in ((0, 0), (4, 1)):
+        torch.testing.assert_close(y[t, b], x[t, b])
+    for t, b in ((1, 0), (5, 1)):  # a second frame has no line
+        torch.testing.assert_close(y[t, b], (x[t, b] - x[t - 1, b]) / step, rtol=1e-6, atol=0)
+    for t, b in ((2, 0), (4, 0), (8, 2), (6, 1)):
+        line = x[t - 1, b] + gain * (x[t - 1, b] - x[t - 2, b])
+        torch.testing.assert_close(y[t, b], (x[t, b] - line) / step, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(flow.inverse(y[6:], x[4:6])[:, 0], x[6:, 0])
+    torch.testing.assert_close(flow.inverse(flow(x)[1:], x[:1]), x[1:])
+    assert torch.equal(flow.inverse(torch.zeros_like(y[:3]), x[:1]), x[:1].expand(3, -1, -1))  # one frame: persistence
+    whole = torch.autograd.functional.jacobian(lambda v: flow(v.reshape(9, 1, 2)).flatten(), x[:, 0].flatten())
+    torch.testing.assert_close(torch.linalg.slogdet(whole)[1], 8 * flow.log_det())
 
 
 def test_units_are_saved_with_the_weights_and_wrong_ones_are_refused() -> None:
