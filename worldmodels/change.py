@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions import Deterministic
 from worldmodels.decoder import Reconstruction, symlog
-from worldmodels.networks import MLP, linear
+from worldmodels.networks import linear
 from worldmodels.scaling import Scaling, scalings
 
 PREVIOUS = ("now_prev", "before_prev")
@@ -134,7 +134,6 @@ class ChangeReconstruction(Reconstruction):
         self.changes = nn.ModuleDict({k: linear(units, shapes[k][0], outscale=0.0) for k in self.vectors})
         self.change_scale = nn.ParameterDict({k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors})
         self.steps = scalings(shapes) if steps is None else steps
-        self.mlp = MLP(size + 1 + 2 * sum(shapes[k][0] for k in self.vectors), units, layers)
 
     def forward(  # type: ignore[override]
         self, deter: Tensor, stoch: Tensor, now_prev: Tensor, before_prev: Tensor
@@ -142,7 +141,7 @@ class ChangeReconstruction(Reconstruction):
         """The mean of each variable, and ``KEY_log_scale`` of vectors."""
         assert self.scaling is not None and self.log_scale is not None and self.mlp is not None
         found = {k: self.cnn[k](deter, stoch) for k in self.images}
-        hidden = self.mlp(deter, stoch, now_prev, moved(now_prev[..., :-1], before_prev, self.steps))
+        hidden = self.mlp(deter, stoch)
         seen = now_prev[..., -1:] != 0
         start = 0
         for k in self.vectors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -69,29 +70,44 @@ def check_memory(memory: float) -> None:
         raise PixyzError(f"expected memory as a number of bytes above 0, got {memory}")
 
 
-class _Counted(TorchDispatchMode):
-    """Adds up the bytes of all new tensors."""
+class _Live(TorchDispatchMode):
+    """The most bytes of new tensors that are there together."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.now = self.most = 0
+        self.held: dict[int, int] = {}  # where a storage is -> how many tensors hold it
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         given = {x.untyped_storage().data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
-        new = [x for x in tree_leaves(out) if isinstance(x, Tensor) and x.untyped_storage().data_ptr() not in given]
-        self.bytes += sum(x.numel() * x.element_size() for x in new)
+        for x in (x for x in tree_leaves(out) if isinstance(x, Tensor)):
+            place, size = x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()
+            if place in self.held:
+                self.held[place] += 1
+            elif place not in given:
+                self.held[place] = 1
+                self.now += size
+            else:  # a view of what was there before
+                continue
+            weakref.finalize(x, self._gone, place, size)
+        self.most = max(self.most, self.now)
         return out
+
+    def _gone(self, place: int, size: int) -> None:
+        self.held[place] -= 1
+        if not self.held[place]:
+            del self.held[place]
+            self.now -= size
 
 
 def bytes_a_frame(run: Callable[[dict[str, Tensor]], object], batch: Batch) -> float:
-    """Bytes that a run writes for each row and frame, on a few of them; the random generators are put back.
-
-    All that is written counts, as if nothing were freed before the end: more than the peak, by a factor of 1 to 3.
-    """
-    few = times(rows(batch, 0, 1), 0, 4)
+    """Bytes that a run needs for each row and frame, on a few of them; the random generators are put back."""
+    few = times(rows(batch, 0, 1), 0, 8)
     devices = sorted({v.get_device() for v in few.values() if v.is_cuda})
-    with torch.random.fork_rng(devices), _Counted() as counted:
-        run(repeated(few, 2))
+    with torch.random.fork_rng(devices):
+        run(repeated(few, 2))  # the plan is built, which takes memory once
+        with _Live() as live:
+            run(repeated(few, 2))
     steps, _ = size_of(few)
-    return max(1.0, counted.bytes / (2 * steps))
+    return max(1.0, live.most / (2 * steps))

@@ -91,10 +91,7 @@ def test_its_density_is_that_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> 
     d = model.decoder
     previous = {f"{k}_prev": torch.cat([torch.zeros_like(states[k][:1]), states[k][:-1]]) for k in ("now", "before")}
     previous = {k: v * (~batch["is_first"]).unsqueeze(-1) for k, v in previous.items()}
-    usual = torch.cat([changes(data)[k][1] for k in model.keys]).double()
-    moved = previous["before_prev"][..., -1:] * (previous["now_prev"] - previous["before_prev"])[..., :-1] / usual
-    moved = moved.sign() * moved.abs().log1p()
-    hidden = d.mlp(*[v.flatten(0, 1) for v in (states["deter"], states["stoch"], previous["now_prev"], moved)])
+    hidden = d.mlp(*[v.flatten(0, 1) for v in (states["deter"], states["stoch"])])
     units, steps = moments(data), changes(data)
     total = torch.zeros(6, 2, dtype=torch.float64)
     for key in model.keys:
