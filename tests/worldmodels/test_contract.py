@@ -19,6 +19,7 @@ from worldmodels.estimators import bounds, estimate
 from worldmodels.hrssm import HRSSM, HRSSMConfig
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
+from worldmodels.particles import particle_filter
 from worldmodels.rssm import RSSM, RSSMConfig
 from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.state_space import StateSpaceModel
@@ -323,3 +324,15 @@ def test_estimates_in_pieces_are_those_of_the_whole(name: str, still: None) -> N
         found_bounds = bounds(model.bound, x, memory, told)
         torch.testing.assert_close(found_bounds, value.detach(), rtol=1e-9, atol=1e-9)
         assert told[-1] == (B, B) and (len(told) == B or memory > 1.0)
+
+
+@pytest.mark.parametrize("name", ["rssm_gaussian", "rssm_changes"])
+def test_one_particle_after_a_given_action_is_the_weight(name: str, still: None) -> None:
+    model, x = make(name), data()
+    x["action_prev"] = torch.full((B, A), 0.7, dtype=torch.float64)
+    with torch.no_grad():
+        found = particle_filter(model, x, 1).log_likelihood
+        torch.testing.assert_close(found, model.log_weight.eval(x))
+        assert not torch.allclose(found, particle_filter(model, data(), 1).log_likelihood)
+    for memory in (1e9, 1.0):
+        torch.testing.assert_close(estimate(model, x, 2, memory=memory).log_weights[1], found)
