@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from worldmodels.data.episodes import Array
 from worldmodels.data.errors import say
 
 FEW = 32
 """More classes than this have to be declared."""
+
+
+def one_hot(index: Array, size: int) -> Array:
+    """``[T, size]`` float32 from whole numbers ``[T]`` below ``size``."""
+    found = np.zeros((len(index), size), np.float32)
+    found[np.arange(len(index)), index] = 1.0
+    return found
 
 
 def classes_of(actions: Sequence[Array], where: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodels.data.actions import classes_of
+from worldmodels.data.actions import classes_of, one_hot
 from worldmodels.data.episodes import FLAGS, Array, Episode
 from worldmodels.data.errors import DataError, EmptyEpisode
 from worldmodels.data.names import variable
@@ -101,7 +101,7 @@ def _action(name: str, value: Any, actions: int | None) -> Array:
         if len(found) and (found.min() < 0 or found.max() >= size):
             step = int(np.flatnonzero((found < 0) | (found >= size))[0])
             raise DataError(f"episode {name}, step {step}, key action: expected 0 to {size - 1}, got {found[step]}")
-        return np.eye(size, dtype=np.float32)[found]
+        return one_hot(found, size)
     found = _numbers(name, "action", found)
     if found.ndim == 1:
         return found[:, None]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodels.data.actions import classes_of
+from worldmodels.data.actions import classes_of, one_hot
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode
@@ -150,7 +150,7 @@ def _values(node: Any, space: Space | None, where: str) -> Array:
         wrong = np.flatnonzero((given < 0) | (given >= size))
         if len(wrong):
             raise DataError(f"{where}, step {wrong[0]}: expected 0 to {size - 1}, got {given[wrong[0]]}")
-        return np.eye(size, dtype=np.float32)[given.reshape(-1)]
+        return one_hot(given.reshape(-1), size)
     if kind not in ("Box", "MultiBinary"):
         raise DataError(f"{where}: a {kind} space is not read; leave it out by keys=, or convert it")
     shape = tuple(space.get("shape") or ()) if kind == "Box" else tuple(node.shape[1:])

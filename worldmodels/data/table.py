@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
+from math import inf
 from pathlib import Path
 
 import numpy as np
 
-from worldmodels.data.actions import FEW
+from worldmodels.data.actions import FEW, one_hot
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
@@ -69,6 +70,14 @@ class Columns:
         wrong = [k for k, v in lists.items() if isinstance(v, str)]
         if wrong or not self.observations:
             raise DataError(f"a column map needs observations, and lists of names; got {wrong or 'no observation'}")
+        single = [c for c in (self.reward, self.episode, self.terminal, self.time) if c]
+        names = [*(c for v in lists.values() for c in v), *single]
+        if odd := [c for c in names if not isinstance(c, str)]:
+            raise DataError(f"a column map's names are texts, got {odd[0]!r} of type {type(odd[0]).__name__}")
+        if self.rate is not None and not (isinstance(self.rate, (int, float)) and 0 < self.rate < inf):
+            raise DataError(f"a column map's rate is a number of rows a second above 0, got {self.rate!r}")
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
+            raise DataError(f"a column map's delimiter is one character, got {self.delimiter!r}")
         if not (isinstance(self.gap, (int, float)) and self.gap > 1):
             raise DataError(f"a column map's gap is a number of steps above 1, got {self.gap!r}")
         if self.choices and len(self.action) != 1:
@@ -167,7 +176,7 @@ class _Table:
         for line, value in zip(self.lines, self.values[name]):
             if value not in index:
                 raise DataError(f"{self.file}, line {line}, column {name}: expected an action of {list(choices)}, got {value!r}")
-        return np.eye(len(choices), dtype=np.float32)[[index[v] for v in self.values[name]]]
+        return one_hot(np.array([index[v] for v in self.values[name]]), len(choices))
 
 
 def _table(file: Path, columns: Columns) -> _Table:
