@@ -1,8 +1,53 @@
-"""Agents that learn from a world model: Dreamer, its replay, its training loop and the command line.
+"""Agents that learn from simulated or real robots.
 
-    types       the protocol Agent; Batch and Learned
+    agent       the contract: Actor, Agent, Window, Learned;  check: a checker for agents of your own
+    build       the table of agents
+    latent      acting in a world model's latent state: what the Dreamers share
     dreamer/    DreamerV3
     replay/     the experience store
-    train       one process: environments, replay, updates
+    run/        the loops, made of parts: driver, learner, schedule, run; from settings: Trainer
+    pretrain/   the same loop over windows of a log
+    policy      load: a trained agent that acts on observations as the environment gives them
     cli         the ``pixyz`` command
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agents.agent import Actor, Agent, Learned, Learns, Saves, Window
+    from agents.check import check_agent
+    from agents.config import load_config
+    from agents.guard import NotFinite
+    from agents.policy import Policy, load, load_model
+    from agents.run import Driver, Judge, Learner, Offline, Online, Run, Trainer, train
+    from agents.settings import EnvSettings, RunSettings
+
+_HOMES = {
+    "Actor": "agent", "Agent": "agent", "Learned": "agent", "Learns": "agent", "Saves": "agent", "Window": "agent",
+    "check_agent": "check", "load_config": "config", "NotFinite": "guard",
+    "Policy": "policy", "load": "policy", "load_model": "policy",
+    "Driver": "run", "Judge": "run", "Learner": "run", "Offline": "run", "Online": "run", "Run": "run", "Trainer": "run",
+    "train": "run", "EnvSettings": "settings", "RunSettings": "settings",
+}
+
+__all__ = [
+    "Actor", "Agent", "Driver", "EnvSettings", "Judge", "Learned", "Learner", "Learns", "NotFinite", "Offline", "Online",
+    "Policy", "Run", "RunSettings", "Saves", "Trainer", "Window", "check_agent", "load", "load_config", "load_model", "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a public name when it is first asked for."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agents' has no attribute {name!r}")
+    value = getattr(import_module(f"agents.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from agents.disk import sync_file, sync_folder
 from agents.errors import CheckpointError
 
 FORMAT = 1
@@ -50,11 +51,13 @@ def save_checkpoint(
     from an earlier one, are removed too: they would be taken for the newest.
 
     Args:
-        tensors: of any device and type; those that share memory are written one by one.
-        state: what JSON keeps as it is; see ``flatten_state`` for the rest.
+        tensors: of any device and type, finite; those that share memory are written one by one.
+        state: what JSON keeps as it is, and numbers that are not finite in Python's own form (``Infinity``, such as the
+            best bound before there is one); see ``flatten_state`` for the rest.
 
     Raises:
-        OSError: the disk is full or not writable; earlier checkpoints are as they were.
+        CheckpointError: tensors hold NaN or infinity, or the disk is full or not writable; earlier checkpoints are as they
+            were.
     """
     if step < 0 or keep < 1:
         raise ValueError(f"save_checkpoint: expected step >= 0 and keep >= 1, got {step} and {keep}")
@@ -64,21 +67,32 @@ def save_checkpoint(
         raise TypeError(f"state of a checkpoint: expected what JSON holds; {error}; give it to flatten_state") from None
     # the format takes neither strides nor shared memory
     copies = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+    wrong = _not_finite(copies)
+    if wrong:
+        raise CheckpointError(
+            f"{directory}: expected finite numbers, got NaN or infinity in {wrong}; the checkpoint of step {step} was not "
+            "written, those before are as they were"
+        )
     contents = dict(zip(FILES, (save(copies), text.encode()), strict=True))
     manifest = {"format": FORMAT, "step": step, "sha256": {k: hashlib.sha256(v).hexdigest() for k, v in contents.items()}}
-    directory.mkdir(parents=True, exist_ok=True)
-    for left in directory.glob(".writing-*"):
-        shutil.rmtree(left, ignore_errors=True)
     final, temporary = directory / f"checkpoint-{step:09d}", directory / f".writing-{step:09d}"
     try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for left in directory.glob(".writing-*"):
+            shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir()
         for name, data in (contents | {"manifest.json": json.dumps(manifest).encode()}).items():
             _write(temporary / name, data)
-        _sync_folder(temporary)
+        sync_folder(temporary)
         _put(temporary, final)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        if not isinstance(error, OSError):
+            raise
+        raise CheckpointError(
+            f"{directory}: the checkpoint of step {step} cannot be written: {error.strerror or error}; "
+            "those before are as they were, make space and go on from there"
+        ) from error
     kept = [p for p in _list(directory) if p == final or (_step(p) < step and not p.suffix)][:keep]
     for old in set(_list(directory)).difference(kept):
         shutil.rmtree(old, ignore_errors=True)
@@ -86,7 +100,8 @@ def save_checkpoint(
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
-    """The newest checkpoint that is sound; a damaged one gives a warning and the one before is taken.
+    """The newest checkpoint that is sound; one that is damaged, or holds NaN or infinity in a tensor, gives a warning and
+    the one before is taken.
 
     Raises:
         CheckpointError: there is none; says what there is.
@@ -96,7 +111,8 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         try:
             return _read(path)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            reason = f"{path.name} is damaged ({type(error).__name__}: {error})"
+            damage = f"is damaged ({type(error).__name__}: {error})"
+            reason = f"{path.name} {error if isinstance(error, _NotFiniteError) else damage}"
             warnings.warn(f"{directory}: {reason}; trying the one before", stacklevel=2)
             found.append(reason)
     raise CheckpointError(f"{directory}: expected a sound checkpoint, found {', '.join(found) or 'nothing'}; start a new run")
@@ -120,7 +136,26 @@ def _read(path: Path) -> Checkpoint:
     for name, data in zip(FILES, contents, strict=True):
         if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
             raise ValueError(f"{name} is not what was written")
-    return Checkpoint(manifest["step"], load(contents[0]), json.loads(contents[1]), path)
+    found = Checkpoint(manifest["step"], load(contents[0]), json.loads(contents[1]), path)
+    wrong = _not_finite(found.tensors)
+    if wrong:
+        raise _NotFiniteError(f"holds NaN or infinity in {wrong}")
+    return found
+
+
+class _NotFiniteError(ValueError):
+    """Whole, and of no use."""
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The names of tensors with NaN or infinity, a few of many; empty if there are none."""
+    found = []
+    for name, value in tensors.items():
+        if value.is_floating_point() or value.is_complex():
+            whole = value.float() if value.element_size() == 1 else value  # torch looks into no number of 8 bits
+            if not bool(torch.isfinite(whole).all()):
+                found.append(name)
+    return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
 
 
 def _put(temporary: Path, final: Path) -> None:
@@ -130,23 +165,13 @@ def _put(temporary: Path, final: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         os.rename(final, aside)
     os.rename(temporary, final)
-    _sync_folder(final.parent)
+    sync_folder(final.parent)
 
 
 def _write(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_file(file)
 
 
 def flatten_state(nested: Any) -> tuple[dict[str, Tensor], Any]:

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from agents.checkpoint import load_checkpoint, unflatten_state
-from agents.config import load_config, to_dict, to_yaml
-from agents.dreamer.v3 import DreamerV3
+from agents.build import build
+from agents.config import load_config, to_yaml
+from agents.display import Display
 from agents.errors import UsageError
-from agents.evaluate import evaluate, evaluate_random
-from agents.interface import Interface
-from agents.logger import Logger, Tracker
-from agents.pretrain import KINDS, command, start_from
-from agents.pretrain.start import start_settings
+from agents.pretrain import KINDS, command
+from agents.pretrain.start import start_from, start_settings
 from agents.process import prepare_process
-from agents.progress import Progress as Display
 from agents.replay import ReplayError
 from agents.report import comparison, draw_curve
-from agents.rundir import create_run, open_run
+from agents.run import Judge, Run, Trainer, read_part
+from agents.rundir import open_run
 from agents.settings import RunSettings
-from agents.tracking import WandbTracker
-from agents.train import Trainer
+from agents.spaces import Interface
 from envs import EnvError, make_vector
 from pixyz.types import PixyzError
 
-CHANGEABLE = ("steps", "eval_every", "eval_episodes", "checkpoint_every", "log_every", "threads", "tracker", "device")
+CHANGEABLE = (
+    "steps", "eval_every", "eval_episodes", "eval_limit", "checkpoint_every", "checkpoint_minutes", "log_every", "threads",
+    "tracker", "device",
+)
 """What `pixyz resume RUN key=value` may change."""
 
 
@@ -91,8 +91,6 @@ def _train(given: argparse.Namespace) -> int:
     directory = given.run or Path("runs") / f"{name}-seed{settings.seed}"
     prepare_process(settings.threads)
     _check_extras(settings)
-    _check_env(settings)
-    create_run(directory, settings, seed=settings.seed)
     return _run(settings, directory, resume=False)
 
 
@@ -128,50 +126,33 @@ def _need(package: str, extra: str) -> None:
         raise UsageError(f"{package} is not installed: pip install 'pixyz-worldmodels[{extra}]'")
 
 
-def _check_env(settings: RunSettings) -> None:
-    """Make the environment once, so that a wrong id leaves no folder behind."""
-    e = settings.env
-    make_vector(e.id, 1, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options).close()
-
-
 def _run(settings: RunSettings, directory: Path, *, resume: bool) -> int:
-    logger = Logger(directory, tracker=_tracker(settings, directory))
     with Display(total=settings.steps, title=f"{settings.env.id} seed {settings.seed}") as display:
 
-        def watch(trainer: Trainer, metrics: dict[str, float]) -> None:
-            p = trainer.progress
+        def watch(run: Run, metrics: Mapping[str, float]) -> None:
+            p = run.progress
             recent = [r for _, r in p.returns[-5:]]
             display.update(p.steps, p.updates, float(np.mean(recent)) if recent else None, metrics)
 
-        trainer = Trainer(settings, directory, logger, watch)
-        try:
-            if resume:
-                trainer.load()
-            elif settings.start is not None:
+        trainer = Trainer(settings, watch)
+        with trainer:
+            if settings.start is not None and not resume:
                 start_from(trainer.agent, Path(settings.start))
-            trainer.run()
-        except KeyboardInterrupt:
-            display.message(f"stopped at step {trainer.progress.steps}, saved; go on with: pixyz resume {directory}")
-            return 130
-        finally:
-            trainer.close()
-            logger.close()
+            (trainer.resume if resume else trainer.begin)(directory)
+            run = trainer.train()
+        if run.stop.asked:
+            display.message(f"stopped at step {run.at}, saved; go on with: pixyz resume {directory}")
+            return run.stop.code
     _report(trainer, directory)
     return 0
 
 
-def _tracker(settings: RunSettings, directory: Path) -> Tracker | None:
-    if settings.tracker == "none":
-        return None
-    return WandbTracker("pixyz", to_dict(settings), directory)
-
-
 def _report(trainer: Trainer, directory: Path) -> None:
-    p, settings = trainer.progress, trainer.settings
+    p, settings = trainer.run.progress, trainer.settings
     picture = directory / "curve.png"
     draw_curve(
         picture, train=p.returns, evaluations=[(s, float(np.mean(r)), float(np.std(r))) for s, r in p.evaluations],
-        random=float(np.mean(p.random)), title=f"DreamerV3, {settings.env.id}, seed {settings.seed}",
+        random=float(np.mean(p.random)), title=f"{settings.agent.kind}, {settings.env.id}, seed {settings.seed}",
     )
     print(comparison(p.evaluations[-1][1], p.random))
     print(
@@ -186,14 +167,16 @@ def _evaluate(given: argparse.Namespace) -> int:
         raise UsageError(f"--episodes must be at least 1 and --seed not negative, got {given.episodes} and {given.seed}")
     settings = load_config(RunSettings, open_run(given.run)[0])
     prepare_process(settings.threads)
-    found = load_checkpoint(given.run / "checkpoints")
-    interface = _interface(settings)
-    agent = DreamerV3(interface.shapes, interface.action, settings.agent)
-    agent.load_state_dict(unflatten_state(found.tensors, found.state["nested"])["agent"])
-    agent.to(settings.device).eval()
-    print(f"step {found.step} of {given.run}")
-    returns = evaluate(agent, interface, settings.env, given.episodes, given.seed)
-    print(comparison(returns, evaluate_random(interface, settings.env, given.episodes, given.seed)))
+    at, state = read_part(given.run, "agent")
+    agent = build(settings.agent, _interface(settings))
+    agent.load_state(state)
+    if isinstance(agent, torch.nn.Module):
+        agent.to(settings.device).eval()
+    print(f"step {at} of {given.run}")
+    judge = Judge(settings.env, given.episodes, given.seed, settings.eval_limit)
+    learned, random = judge.actor(agent), judge.random()
+    assert learned is not None and random is not None  # nobody asks to stop
+    print(comparison(learned, random))
     return 0
 
 
@@ -210,11 +193,12 @@ def _show(given: argparse.Namespace) -> int:
     settings = load_config(RunSettings, given.config, given.overrides)
     interface = _interface(settings)
     torch.manual_seed(settings.seed)
-    agent = DreamerV3(interface.shapes, interface.action, settings.agent)
+    agent: Any = build(settings.agent, interface)
     weights = sum(p.numel() for p in agent.parameters() if p.requires_grad)
     print(f"# settings\n{to_yaml(settings)}\n# {weights:,} weights\n")
-    print("# graphical model: a step of filtering, of imagination, of acting")
-    for p in (agent.model.step, agent.model.dynamics * agent.model.prior, agent.policy):
+    print("# graphical model")
+    for name, p in agent.parts().items():
+        print(f"# {name}")
         print(f"{p.prob_joint_factorized_and_text}")
         for parent, child in sorted(p.graph.visible_graph().edges):
             print(f"    {parent.strip('$')} -> {child.strip('$')}")

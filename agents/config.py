@@ -149,6 +149,12 @@ def _set(values: dict[str, Any], path: Sequence[str], value: Any, full: str) -> 
 
 def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
     hints, known = typing.get_type_hints(cls), {f.name: f for f in fields(cls) if f.init}
+    values = dict(values)
+    for name, f in known.items():
+        if "kinds" in f.metadata and values.get(name) is not None:  # the values say of which class they are
+            if not isinstance(values[name], Mapping):
+                raise _wrong(f"{path}{name}", "keys and values", values[name])
+            hints[name] = f.metadata["kinds"](values[name])
     built = {}
     for key, value in values.items():
         if key not in known:

@@ -17,3 +17,7 @@ class RunError(UsageError):
 
 class CheckpointError(UsageError):
     """No sound checkpoint where one was looked for."""
+
+
+class AgentError(UsageError):
+    """An agent that does not keep the contract."""

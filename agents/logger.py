@@ -1,7 +1,7 @@
 """The log of a run: JSON lines always, a tracker when asked for. A full disk or a failing tracker never stops the run.
 
     log(step, numbers)  ->  a line of metrics.jsonl  +  the tracker
-    resume              ->  truncate_after(step of the checkpoint), so that no row comes twice
+    state               ->  how far the log was; load_state(state) drops the lines after it, so that none comes twice
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from agents.disk import sync_file
 from agents.errors import RunError
 
 RESERVED = ("step", "time", "kind", "nonfinite")
@@ -49,7 +50,7 @@ class Logger:
         self.path = Path(directory) / "metrics.jsonl"
         self._tracker = tracker
         self._warned = False
-        self._mended = False
+        self._end: tuple[int, int] | None = None  # lines and bytes; found out when they are first needed
 
     def log(self, step: int, metrics: Mapping[str, float], kind: str = "train") -> None:
         """Write numbers of environment step ``step``. Raises ValueError for a name that the line itself needs."""
@@ -80,8 +81,39 @@ class Logger:
         try:
             if self.path.exists():
                 _rewrite(self.path, (row for row in rows if row["step"] <= step))
+            self._end = None
         except OSError as error:
             self._warn(f"cannot shorten {self.path}: {error}; steps after {step} will be in it twice")
+
+    def state(self) -> dict[str, int]:
+        """How many lines and bytes the log has, for a checkpoint; they lie on the disk then."""
+        lines, size = 0, 0
+        try:
+            lines, size = self._find_end()
+            if size:
+                with self.path.open("rb+") as file:
+                    sync_file(file)
+        except OSError as error:
+            self._warn(f"cannot sync {self.path}: {error}; after a power loss lines may be missing")
+        return {"lines": lines, "bytes": size}
+
+    def load_state(self, state: Mapping[str, int]) -> None:
+        """Drop the lines that were written after a state; those before it stay byte for byte.
+
+        A log that is missing or shorter, as a power loss or a person may leave it, gives a warning and goes on as it is.
+        """
+        self._end = None
+        try:
+            data = self.path.read_bytes() if self.path.exists() else b""
+            lines = data.splitlines(keepends=True)
+            end = sum(map(len, lines[: state["lines"]]))
+            if end != state["bytes"] or not data[:end].endswith(b"\n" if end else b""):
+                self._warn(f"{self.path}: expected {state['lines']} lines of {state['bytes']} bytes, as at the checkpoint, got "
+                           f"{min(len(lines), state['lines'])} of {end}; it was shortened or changed, the run goes on")
+            if self.path.exists():
+                os.truncate(self.path, end)
+        except OSError as error:
+            self._warn(f"cannot shorten {self.path}: {error}; lines after the checkpoint will be in it twice")
 
     def close(self) -> None:
         """Close the tracker."""
@@ -95,18 +127,27 @@ class Logger:
     def _append(self, line: str) -> None:
         """Add a line whole or not at all, so that a line cut by a full disk is not in the middle of later ones."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._mended:
-            _mend(self.path)
-            self._mended = True
+        lines, _ = self._find_end()
         with self.path.open("ab") as file:
             end = file.tell()
             try:
                 file.write(line.encode())
                 file.flush()
+                self._end = lines + 1, file.tell()
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(file.fileno(), end)
                 raise
+
+    def _find_end(self) -> tuple[int, int]:
+        """Lines and bytes; a torn last line, which a crash has left, is taken away."""
+        if self._end is None:
+            data = self.path.read_bytes() if self.path.exists() else b""
+            end = data.rfind(b"\n") + 1
+            if end < len(data):
+                os.truncate(self.path, end)
+            self._end = data.count(b"\n"), end
+        return self._end
 
     def _warn(self, text: str) -> None:
         if not self._warned:
@@ -120,9 +161,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunError: a line before the last is no row.
     """
-    if not path.exists():
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -146,16 +188,9 @@ def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def _mend(path: Path) -> None:
-    """Take away a torn last line that a crash has left."""
-    if path.exists():
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-
-
 def _rewrite(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8", newline="") as file:
         file.writelines(_line(row) for row in rows)
-        file.flush()
-        os.fsync(file.fileno())
+        sync_file(file)
     os.replace(temporary, path)

@@ -24,3 +24,13 @@ def prepare_process(threads: int = 0) -> None:
         m_trim_threshold, m_mmap_threshold = -1, -3
         mallopt(m_mmap_threshold, 1 << 30)
         mallopt(m_trim_threshold, (1 << 31) - 1)
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that is not named right, or not there."""
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {name!r}")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(index or 0) >= there:
+        raise ValueError(f"device {name!r} is not there: this machine has {there} of {kind}; take device=cpu")

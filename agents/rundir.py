@@ -2,25 +2,39 @@
 
     create_run  ->  config.yaml (every setting) and run.json (commit, versions, machine, seed, command, time)
     open_run    ->  both, read again
+    lock        ->  one process at a time
+    count_start ->  how often a process has begun with it
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from agents.config import parse_yaml, to_yaml
+from agents.disk import sync_file, sync_folder
 from agents.errors import RunError
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 PACKAGES = ("pixyz-worldmodels", "torch", "numpy", "gymnasium", "mujoco", "dm-control")
+INTERFACE = "interface.json"
 SOURCES = ("agents", "configs", "envs", "pixyz", "worldmodels")
+_HELD: set[Path] = set()  # folders that this process has locked
 
 
 def create_run(path: Path, config: Any, *, seed: int) -> Path:
@@ -63,6 +77,102 @@ def open_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(config, dict) or not isinstance(info, dict):
         raise RunError(f"{path} is damaged: expected keys and values in config.yaml and run.json")
     return config, info
+
+
+def write_interface(path: Path, interface: dict[str, Any]) -> None:
+    """Keep what a run's environment or log looks like, so that its agent or model can be loaded without it."""
+    (path / INTERFACE).write_text(json.dumps(interface), encoding="utf-8")
+
+
+def read_interface(path: Path) -> dict[str, Any]:
+    """What :func:`write_interface` kept.
+
+    Raises:
+        RunError: it is not there, or damaged.
+    """
+    try:
+        found = json.loads((path / INTERFACE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: expected a file {INTERFACE} in the run's folder, got none; go on with the run once") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / INTERFACE} is damaged: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise RunError(f"{path / INTERFACE} is damaged: expected keys and values")
+    return found
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Have a run's folder alone; the lock ends with the process, also when it is killed.
+
+    Processes that are forked meanwhile do not hold it. Where the file system has no locks a warning is given.
+
+    Raises:
+        RunError: another process has it, or this one already; says which.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, lock(Path(folder)):
+        ...     pass
+    """
+    name = path.resolve()
+    if name in _HELD:
+        raise RunError(f"{path} is in use by this process; close the run that has it first")
+    try:
+        file = (path / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write the run folder {path}: {error.strerror or error}") from None
+    with file:
+        try:
+            _lock_file(file)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                file.seek(0)
+                holder = file.read(200).strip() or "another process"
+                raise RunError(f"{path} is in use by {holder}; wait until it ends, or stop it") from None
+            text = f"{path} cannot be locked ({error.strerror or error}); see that no second process uses it"
+            warnings.warn(text, stacklevel=3)
+        _HELD.add(name)
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+            yield
+        finally:
+            _HELD.discard(name)
+            with suppress(OSError):
+                file.truncate(0)
+
+
+def count_start(path: Path) -> int:
+    """Count a start of a process in a run's folder: 1 for the first. It lies on the disk before this returns.
+
+    ``starts`` has a line for each: its number, the time, the process.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    try:
+        with (path / "starts").open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            lines = file.read().split("\n")
+            number = max([len(lines) - 1, *(int(x) for x in (line.partition(" ")[0] for line in lines) if x.isdecimal())]) + 1
+            new = "" if not lines[-1] else "\n"  # a crash has torn the last line
+            file.write(f"{new}{number} {datetime.now(UTC).isoformat(timespec='seconds')} {os.getpid()}\n")
+            sync_file(file)
+        sync_folder(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot count the start of {path}: {error}; see that the folder is there and can be written") from None
+    return number
+
+
+def _lock_file(file: IO[str]) -> None:
+    """Lock for this process, or raise OSError; closing the file unlocks."""
+    if sys.platform == "win32":
+        file.seek(1 << 30)  # not the text, which others may read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # flock would be kept by forked processes
 
 
 def origin() -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from agents.dreamer.config import DreamerV3Config
+from agents.build import config_class, default_config
+from agents.process import check_device
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class EnvSettings:
         num_envs: how many, stepped together in one process.
         action_repeat: environment steps an action.
         time_limit: environment steps an episode; the task's own if None.
+        workers: processes that the environments run in; 0: this one.
         options: for the environment's constructor.
     """
 
@@ -24,6 +26,7 @@ class EnvSettings:
     num_envs: int = 1
     action_repeat: int = 1
     time_limit: int | None = None
+    workers: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -32,20 +35,23 @@ class RunSettings:
     """A training run.
 
     Args:
+        agent: its settings; ``agent.kind`` is a name of :mod:`agents.build`, or ``module:Class``.
         steps: environment steps, repeated actions counted.
         prefill: environment steps of random actions before the first update.
         train_ratio: steps replayed for each action taken (an update replays ``batch * length``).
         capacity: actions kept in the replay.
         eval_every: environment steps between evaluations; 0 evaluates only at the end.
         eval_episodes: episodes of an evaluation, under the policy's mean action.
+        eval_limit: actions after which an episode of an evaluation counts with the return that it has.
         checkpoint_every: environment steps between checkpoints; one is written at the end in any case.
+        checkpoint_minutes: minutes between checkpoints, beside those; 0: none.
         log_every: updates a line of the log.
         threads: of torch; 0 leaves them alone.
         tracker: a further log, or none.
         start: the pretraining run whose world model the agent started from.
     """
 
-    agent: DreamerV3Config = field(default_factory=DreamerV3Config)
+    agent: Any = field(default_factory=default_config, metadata={"kinds": config_class})
     env: EnvSettings = field(default_factory=EnvSettings)
     seed: int = 0
     device: str = "cpu"
@@ -56,20 +62,24 @@ class RunSettings:
     capacity: int = 1_000_000
     eval_every: int = 10_000
     eval_episodes: int = 10
+    eval_limit: int = 30_000
     checkpoint_every: int = 10_000
+    checkpoint_minutes: float = 10.0
     log_every: int = 100
     tracker: Literal["none", "wandb"] = "none"
     start: str | None = None
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "prefill": 0, "capacity": 1, "eval_every": 0, "eval_episodes": 1, "log_every": 1, "seed": 0}
+        least = {
+            "steps": 1, "prefill": 0, "capacity": 1, "eval_every": 0, "eval_episodes": 1, "eval_limit": 1, "seed": 0,
+            "checkpoint_every": 0, "checkpoint_minutes": 0, "log_every": 1, "threads": 0,
+        }
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
-        kind = self.device.partition(":")[0]
-        if kind not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {self.device!r}")
-        if self.train_ratio <= 0:
-            raise ValueError(f"train_ratio must be positive, got {self.train_ratio}")
-        if self.capacity < 2 * (self.agent.length + 1):
-            raise ValueError(f"capacity {self.capacity} holds no two sequences of length {self.agent.length}")
+        check_device(self.device)
+        if not 0 < self.train_ratio < float("inf"):
+            raise ValueError(f"train_ratio must be positive and finite, got {self.train_ratio}")
+        if self.prefill >= self.steps:
+            raise ValueError(f"prefill {self.prefill} leaves nothing of {self.steps} steps to learn in; lower it, or raise steps")
+

@@ -8,7 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from agents.config import to_dict
 from agents.errors import UsageError
+from agents.logger import Tracker
+from agents.settings import RunSettings
 
 MODES = ("online", "offline", "disabled")
 
@@ -54,3 +57,8 @@ class WandbTracker:
         """Finish the run."""
         if self._run is not None:
             self._run.finish()
+
+
+def tracker(settings: RunSettings, directory: Path) -> Tracker | None:
+    """The tracker that a run's settings ask for, if any."""
+    return None if settings.tracker == "none" else WandbTracker("pixyz", to_dict(settings), directory)

@@ -1,10 +1,11 @@
 """Simulators behind one contract, gymnasium's, checked at the door.
 
-    make(env_id)  ->  one environment: Dict observations, actions in [-1, 1], action repeat, finite values or an error
+    make(env_id)  ->  one environment: Dict observations, actions in [-1, 1], action repeat, finite values
     make_vector   ->  N of them, stepped together, whose rows carry is_first, is_last and is_terminal
     adapt         ->  the same for an environment of yours;  check_env tells whether it keeps the contract
 
-Importing this package loads none of gymnasium, mujoco and dm_control: they are loaded when they are first needed.
+Importing this package loads none of gymnasium, mujoco and dm_control: they are loaded when they are first
+needed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from envs.errors import (
     EnvError,
     EnvFailure,
     MissingExtra,
+    NotFinite,
     ObservationError,
     SpaceError,
     UnknownEnv,
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from envs.check import check_env
     from envs.guard import ActionGuard, ObservationGuard, check_flag, check_reward
     from envs.gymnasium_vector import GymnasiumVector, from_gymnasium_vector
-    from envs.vector import Episode, Vector, VectorEnv, derive_seeds, make_vector
+    from envs.rows import Episode, Failure, Vector, derive_seeds
+    from envs.state import Restorable
+    from envs.vector import VectorEnv, make_vector
 
 _HOMES = {
     "Adapted": "adapted",
@@ -41,10 +45,12 @@ _HOMES = {
     "check_reward": "guard",
     "GymnasiumVector": "gymnasium_vector",
     "from_gymnasium_vector": "gymnasium_vector",
-    "Episode": "vector",
-    "Vector": "vector",
+    "Episode": "rows",
+    "Failure": "rows",
+    "Vector": "rows",
     "VectorEnv": "vector",
-    "derive_seeds": "vector",
+    "Restorable": "state",
+    "derive_seeds": "rows",
     "make_vector": "vector",
 }
 
@@ -56,10 +62,13 @@ __all__ = [
     "EnvError",
     "EnvFailure",
     "Episode",
+    "Failure",
     "GymnasiumVector",
     "MissingExtra",
+    "NotFinite",
     "ObservationError",
     "ObservationGuard",
+    "Restorable",
     "SpaceError",
     "UnknownEnv",
     "Vector",

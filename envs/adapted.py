@@ -9,20 +9,23 @@ from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 
 from envs.errors import EnvError
 from envs.guard import ActionGuard, Observation, ObservationGuard, check_flag, check_reward
 from envs.options import check_count
+from envs.state import load_layers, restorable, save_layers
 
-Step = tuple[Any, Any, Any, Any, dict[str, Any]]
+Step = tuple[Any, Any, Any, Any, dict[str, Any], int]
+FRAMES = "envs.frames"  # of info: the environment steps made; "frames" is the environment's own
 
 
 @runtime_checkable
 class Repeats(Protocol):
     """An environment that repeats an action by itself, for example to render the last frame only.
 
-    `repeat` is `times` steps with one action: it sums the reward, stops at the end of the episode and puts the number
-    of steps made into info["frames"].
+    `repeat` is `times` steps with one action: it sums the reward, stops at the end of the episode and
+    returns what `step` does and the number of steps made.
     """
 
     def repeat(self, action: Any, times: int) -> Step: ...
@@ -32,7 +35,10 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     """A gymnasium environment in the form of the contract. Made by `adapt` and `make`.
 
     observation_space: a flat Dict of float32, or of uint8 for images [H, W, C].
-    action_space: Box [-1, 1] float32, clipped and rescaled to the environment's bounds; or Discrete, unchanged.
+    action_space: Box [-1, 1] float32, clipped and rescaled to the environment's bounds; or Discrete.
+    time_limit: environment steps after which an episode is truncated; None where no layer has a limit.
+    restorable: whether `save_state` and `load_state` work (see `envs.Restorable`).
+    frames: environment steps made by the last call. outside: its observations far out of bounds.
 
     >>> env = Adapted(gymnasium.make("CartPole-v1"), seed=0)
     >>> observation, info = env.reset()
@@ -40,14 +46,22 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     ((4,), np.int64(2))
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], *, action_repeat: int = 1, seed: int | None = None) -> None:
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], *, action_repeat: int = 1, seed: int | None = None
+    ) -> None:
         super().__init__(env)
         self.action_repeat = check_count("action_repeat", action_repeat)
-        self._observations, self._actions = ObservationGuard(env.observation_space), ActionGuard(env.action_space)
+        self._observations, self._actions = (
+            ObservationGuard(env.observation_space),
+            ActionGuard(env.action_space),
+        )
         self.observation_space: spaces.Dict = self._observations.space  # type: ignore[override]
         self.action_space = self._actions.space
         self._seed = seed
         self._running = False
+        self.frames = 0
+        self.time_limit = _time_limit(env)
+        self.restorable = restorable(env)
         self._repeat = env.repeat if isinstance(env, Repeats) else self._repeat_steps
 
     def reset(
@@ -57,42 +71,83 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
         seed, self._seed = (self._seed if seed is None else seed), None
         raw, info = self.env.reset(seed=seed, options=options)
         observation = self._observations.one(raw)
-        self._running = True
+        self._running, self.frames = True, 0
         return observation, info
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one action in [-1, 1] [*shape] (or an int), `action_repeat` times or until the episode ends.
 
-        Returns the last observation, the sum of the rewards, terminated, truncated, and info with "frames", the number
-        of environment steps made. Raises ActionError, ObservationError, and EnvError when no episode is running.
+        Returns the last observation, the sum of the rewards, terminated, truncated, and info with
+        "envs.frames", the number of environment steps made. Raises ActionError, ObservationError, and
+        EnvError when no episode is running.
         """
         if not self._running:
-            raise EnvError("step: expected a running episode, got none; call reset() first, and after every end")
-        raw, reward, terminated, truncated, info = self._repeat(self._actions.one(action), self.action_repeat)
+            raise EnvError(
+                "step: expected a running episode, got none; call reset() first, and after every end"
+            )
+        raw, reward, terminated, truncated, info, frames = self._repeat(
+            self._actions.one(action), self.action_repeat
+        )
         terminated, truncated = check_flag(terminated, "terminated"), check_flag(truncated, "truncated")
-        self._running = not (terminated or truncated)
-        return self._observations.one(raw), check_reward(reward), terminated, truncated, info
+        self._running, self.frames = not (terminated or truncated), frames
+        return (
+            self._observations.one(raw),
+            check_reward(reward),
+            terminated,
+            truncated,
+            {**info, FRAMES: frames},
+        )
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Observations of the last call far out of their bounds (see `envs.ObservationGuard`)."""
+        return self._observations.outside
+
+    def save_state(self) -> dict[str, Any]:
+        """All that later steps depend on. Raises EnvError unless `restorable`."""
+        return {"running": self._running, "seed": self._seed, "layers": save_layers(self.env)}
+
+    def load_state(self, state: Any) -> None:
+        """Go on from a state saved here or in another instance. Raises EnvError for other layers."""
+        load_layers(self.env, state["layers"])
+        self._running, self._seed = state["running"], state["seed"]
 
     def _repeat_steps(self, action: Any, times: int) -> Step:
         total, frames = 0.0, 0
         for _ in range(times):
             raw, reward, terminated, truncated, info = self.env.step(action)
             total += check_reward(reward)
-            frames += info.get("frames", 1)
+            frames += info.get(FRAMES, 1)
             if terminated or truncated:
                 break
-        return raw, total, terminated, truncated, {**info, "frames": frames}
+        return raw, total, terminated, truncated, info, frames
+
+
+def _time_limit(env: Any) -> int | None:
+    """The least limit of any layer, in environment steps."""
+    limits: list[Any] = []
+    while env is not None:
+        limits.append(
+            env._max_episode_steps if isinstance(env, TimeLimit) else getattr(env, "time_limit", None)
+        )
+        env = env.env if isinstance(env, gymnasium.Wrapper) else None
+    return min((limit for limit in limits if isinstance(limit, int)), default=None)
 
 
 def adapt(
-    env: gymnasium.Env[Any, Any], *, action_repeat: int = 1, seed: int | None = None, time_limit: int | None = None
+    env: gymnasium.Env[Any, Any],
+    *,
+    action_repeat: int = 1,
+    seed: int | None = None,
+    time_limit: int | None = None,
 ) -> Adapted:
     """`env` in the form of the contract (see `Adapted`); returned as it is when it already has that form.
 
     Args:
         action_repeat: environment steps a call of `step`.
         seed: for the first reset that is given none.
-        time_limit: environment steps (not actions) after which an episode is truncated, beside the limit it has.
+        time_limit: environment steps (not actions) after which an episode is truncated, beside the limit it
+            has.
 
     Raises:
         SpaceError: for spaces that have no form in the contract.
@@ -101,9 +156,10 @@ def adapt(
     if isinstance(env, Adapted):
         if action_repeat != 1 or seed is not None or time_limit is not None:
             raise EnvError(
-                "adapt: expected an environment not adapted before; give these options to make or the first adapt"
+                "adapt: expected an environment not adapted before; "
+                "give these options to make or the first adapt"
             )
         return env
     if time_limit is not None:
-        env = gymnasium.wrappers.TimeLimit(env, check_count("time_limit", time_limit))
+        env = TimeLimit(env, check_count("time_limit", time_limit))
     return Adapted(env, action_repeat=action_repeat, seed=seed)

@@ -9,14 +9,18 @@ from gymnasium import Env, spaces
 
 from envs.errors import ContractError, ObservationError
 from envs.guard import ActionGuard, Observation, ObservationGuard, check_flag, check_reward
+from envs.state import Restorable
+from envs.wire import WireError, decode, encode
 
 
 def check_env(env: Env[Any, Any], *, steps: int = 100, seed: int = 0) -> None:
     """Check that `env` keeps the contract: run it in two passes of `steps` steps from one seed, and compare.
 
-    Checks the spaces, the types, shapes, dtypes and finiteness of everything returned, that a seed repeats, that
-    returned arrays are not overwritten later, and that it goes on after the end of an episode. Leaves `env` open.
-    Raises ContractError, SpaceError or ObservationError at the first broken promise.
+    Checks the spaces, the types, shapes, dtypes and finiteness of everything returned, that a seed repeats,
+    that returned arrays are not overwritten later, and that it goes on after the end of an episode. Where
+    it offers its state (`envs.Restorable`): that the state is plain data which later steps leave alone, and
+    that from it the same actions lead to the same rows. Leaves `env` open. Raises ContractError, SpaceError
+    or ObservationError at the first broken promise.
 
     Example:
         >>> from envs import check_env, make
@@ -29,22 +33,59 @@ def check_env(env: Env[Any, Any], *, steps: int = 100, seed: int = 0) -> None:
     ):
         if got != expected:
             raise ContractError(f"{name}: expected {expected}, got {got}; wrap the environment in envs.adapt")
-    first, second = _rollout(env, guard, steps, seed), _rollout(env, guard, steps, seed)
+    first, second = (_rollout(env, guard, steps, seed, *_reset(env, guard, seed)) for _ in range(2))
+    _compare(first, second, f"seed {seed}", "draw all randomness from a generator that reset(seed=...) seeds")
+    if isinstance(env, Restorable) and getattr(env, "restorable", True):
+        _check_state(env, guard, steps, seed)
+
+
+def _check_state(env: Any, guard: ObservationGuard, steps: int, seed: int) -> None:
+    """Save, go on, load, go on: two times the same rows, from a state in the middle and one after a reset."""
+    for before in (0, 5):
+        raw, kept = _reset(env, guard, seed)
+        rows = _rollout(env, guard, before, seed, raw, kept)
+        over = bool(rows[-1].get("terminated") or rows[-1].get("truncated"))
+        state = env.save_state()
+        saved = _written(state)
+        first = _rollout(env, guard, steps, seed + 1, None, {}, over)
+        if _written(state) != saved:
+            raise ContractError(
+                "save_state: expected a copy, got data that later steps changed; return copies"
+            )
+        env.load_state(decode(saved))
+        second = _rollout(env, guard, steps, seed + 1, None, {}, over)
+        _compare(first, second, "one saved state", "save all that a later step depends on, generators too")
+
+
+def _written(state: Any) -> bytes:
+    try:
+        return encode(state)
+    except WireError as error:
+        raise ContractError(f"save_state: expected plain data (see envs.Restorable); {error}") from error
+
+
+def _compare(first: list[dict[str, Any]], second: list[dict[str, Any]], origin: str, cure: str) -> None:
     for t, (one, two) in enumerate(zip(first, second, strict=True)):
         for key in one:
             if not np.array_equal(one[key], two[key]):
                 raise ContractError(
-                    f"key {key!r}: expected the same values from seed {seed}, step {t}, in two runs, got {one[key]} "
-                    f"and {two[key]}; draw all randomness from a generator that reset(seed=...) seeds"
+                    f"key {key!r}: expected the same values from {origin}, step {t}, in two runs, "
+                    f"got {one[key]} and {two[key]}; {cure}"
                 )
 
 
-def _rollout(env: Env[Any, Any], guard: ObservationGuard, steps: int, seed: int) -> list[dict[str, Any]]:
+def _rollout(
+    env: Env[Any, Any],
+    guard: ObservationGuard,
+    steps: int,
+    seed: int,
+    raw: Any,
+    kept: Observation,
+    over: bool = False,
+) -> list[dict[str, Any]]:
     """The rows of one pass. Each returned observation is looked at again after the call that follows it."""
     draw = np.random.default_rng(seed)
-    raw, kept = _reset(env, guard, seed)
     rows: list[dict[str, Any]] = [dict(kept)]
-    over = False
     for t in range(steps):
         before = raw, kept
         if over:
@@ -58,10 +99,14 @@ def _rollout(env: Env[Any, Any], guard: ObservationGuard, steps: int, seed: int)
     return rows
 
 
-def _step(env: Env[Any, Any], guard: ObservationGuard, action: Any) -> tuple[Any, Observation, dict[str, Any]]:
+def _step(
+    env: Env[Any, Any], guard: ObservationGuard, action: Any
+) -> tuple[Any, Observation, dict[str, Any]]:
     result = env.step(action)
     if not isinstance(result, tuple) or len(result) != 5 or not isinstance(result[4], dict):
-        raise ContractError(f"step: expected (obs, reward, terminated, truncated, info), info a dict, got {result!r}")
+        raise ContractError(
+            f"step: expected (obs, reward, terminated, truncated, info), info a dict, got {result!r}"
+        )
     raw, reward, terminated, truncated, _ = result
     kept = _exact(raw, guard)
     signals = {
@@ -80,7 +125,7 @@ def _reset(env: Env[Any, Any], guard: ObservationGuard, seed: int | None) -> tup
 
 
 def _exact(observation: Any, guard: ObservationGuard) -> Observation:
-    """The checked observation; also refuses what the guard would convert, since here nothing may need converting."""
+    """The checked observation; refuses what the guard would convert."""
     checked = guard.one(observation)
     for key, value in observation.items():
         box = guard.space[key]
@@ -94,8 +139,8 @@ def _check_kept(raw: Any, kept: Observation, step: int) -> None:
     for key, value in kept.items():
         if not np.array_equal(raw[key], value):
             raise ContractError(
-                f"key {key!r}: expected an array that stays as it was returned, got one that step {step} overwrote; "
-                "return a copy"
+                f"key {key!r}: expected an array that stays as it was returned, "
+                f"got one that step {step} overwrote; return a copy"
             )
 
 

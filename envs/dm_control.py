@@ -1,7 +1,7 @@
 """The tasks of dm_control's suite as gymnasium environments.
 
-Without pixels nothing of OpenGL is imported: dm_control chooses its renderer when it is first imported, so MUJOCO_GL
-says "disabled" during that import, unless the user has set it.
+Without pixels nothing of OpenGL is imported: dm_control chooses its renderer when it is first imported, so
+MUJOCO_GL says "disabled" during that import, unless the user has set it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from gymnasium import spaces
 from envs.errors import EnvError, UnknownEnv
 from envs.extras import load
 from envs.options import check_count
+from envs.physics import load_simulation, model_arrays, save_simulation
+from envs.state import load_attributes, load_generator, save_attributes, save_generator
 
 PREFIX = "dm_control/"
 _CHOOSE = "set MUJOCO_GL=egl (or glfw, osmesa) before Python starts"
+_NO_LIMIT = 1e10  # what dm_control writes for an actuator without limits
 _ID = re.compile(r"dm_control/(?P<domain>\w+)-(?P<task>\w+?)(-v0)?")
 
 
@@ -58,13 +61,17 @@ def parse_id(env_id: str, suite: ModuleType) -> tuple[str, str]:
 class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]):
     """One task of dm_control's suite.
 
-    Observations are 1-d float32 arrays under dm_control's names (scalars have shape (1,)), or, with `pixels`,
-    {"image": uint8 [H, W, 3]}. An episode that ends is terminated when dm_control's discount is 0, else truncated.
+    Observations are 1-d float32 arrays under dm_control's names (scalars have shape (1,)), or, with
+    `pixels`, {"image": uint8 [H, W, 3]}. An episode that ends is terminated when dm_control's discount is
+    0, else truncated.
+
+    An actuator without limits (lqr has them) takes actions in [-1, 1] as they are.
 
     Args:
         domain, task: as in suite.load.
-        seed: of the task's random state when it is built; reset(seed=...) seeds it again. A few tasks (lqr, swimmer)
-            also draw their model when they are built, so two of them are alike only when this is given.
+        seed: of the task's random state when it is built; reset(seed=...) seeds it again. A few tasks (lqr,
+            swimmer) also draw their model when they are built, so two of them are alike only when this is
+            given.
         time_limit: environment steps; None keeps the task's own (1000 for most).
         pixels: render the observation, [*size, 3] from `camera`. Needs OpenGL (EGL where there is no screen).
         task_kwargs, environment_kwargs: as in suite.load.
@@ -104,13 +111,12 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         self._env = suite.load(domain, task, task_kwargs=kwargs, environment_kwargs=environment_kwargs)
         self._pixels, self._size, self._camera = pixels, size, camera
         self._count = 0
+        self._built = {key: value.copy() for key, value in model_arrays(self._env.physics.model.ptr).items()}
         action = self._env.action_spec()
-        self.action_space = spaces.Box(
-            np.broadcast_to(action.minimum, action.shape).astype(np.float64),
-            np.broadcast_to(action.maximum, action.shape).astype(np.float64),
-            action.shape,
-            np.float64,
-        )
+        low, high = (np.broadcast_to(b, action.shape).astype(np.float64) for b in (action.minimum, action.maximum))
+        free = (np.abs(low) >= _NO_LIMIT) | (np.abs(high) >= _NO_LIMIT)
+        low, high = np.where(free, -1.0, low), np.where(free, 1.0, high)
+        self.action_space = spaces.Box(low, high, action.shape, np.float64)
         boxes: dict[str, spaces.Space[Any]]
         if pixels:
             boxes = {"image": spaces.Box(0, 255, (*size, 3), np.uint8)}
@@ -124,7 +130,8 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
     ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
         """Start an episode; `seed` seeds the task's random state.
 
-        Raises EnvError for the one task that needs OpenGL even without pixels (quadruped-escape) when there is none.
+        Raises EnvError for the one task that needs OpenGL even without pixels (quadruped-escape) when there
+        is none.
         """
         super().reset(seed=seed)
         if seed is not None:
@@ -143,12 +150,12 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         self, action: np.ndarray[Any, Any]
     ) -> tuple[dict[str, np.ndarray[Any, Any]], float, bool, bool, dict[str, Any]]:
         """One control step with an action [A] in the task's bounds."""
-        return self.repeat(action, 1)
+        return self.repeat(action, 1)[:5]
 
     def repeat(
         self, action: np.ndarray[Any, Any], times: int
-    ) -> tuple[dict[str, np.ndarray[Any, Any]], float, bool, bool, dict[str, Any]]:
-        """Up to `times` steps with one action, of which only the last is rendered."""
+    ) -> tuple[dict[str, np.ndarray[Any, Any]], float, bool, bool, dict[str, Any], int]:
+        """Up to `times` steps with one action, only the last rendered; their number comes last."""
         reward, frames = 0.0, 0
         for _ in range(times):
             last = self._env.step(action)
@@ -157,10 +164,44 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
             self._count += 1
             terminated = bool(last.last() and last.discount == 0)
             truncated = bool(last.last() and not terminated)
-            truncated = truncated or (not terminated and self._limit is not None and self._count >= self._limit)
+            truncated = truncated or (
+                not terminated and self._limit is not None and self._count >= self._limit
+            )
             if terminated or truncated:
                 break
-        return self._observation(last.observation), reward, terminated, truncated, {"frames": frames}
+        return self._observation(last.observation), reward, terminated, truncated, {}, frames
+
+    @property
+    def time_limit(self) -> int | None:
+        """Environment steps after which an episode is truncated; None when there is no limit (lqr)."""
+        limit = self._env._step_limit if self._limit is None else self._limit
+        return None if limit == float("inf") else int(np.ceil(limit))
+
+    def save_state(self) -> dict[str, Any]:
+        """The state of simulation, task, generator and clocks (see `envs.Restorable`)."""
+        env, physics = self._env, self._env.physics
+        model = model_arrays(physics.model.ptr)
+        return {
+            "simulation": save_simulation(physics.model.ptr, physics.data.ptr),
+            "model": {
+                key: value.copy()
+                for key, value in model.items()
+                if not np.array_equal(value, self._built[key])
+            },
+            "task": save_attributes(env.task),
+            "random": save_generator(env.task.random),
+            "clock": [int(env._step_count), bool(env._reset_next_step), self._count],
+        }
+
+    def load_state(self, state: Any) -> None:
+        """Go on from a saved state of the same task. Raises EnvError for that of another."""
+        env, physics = self._env, self._env.physics
+        for key, value in model_arrays(physics.model.ptr).items():
+            value[...] = state["model"].get(key, self._built[key])
+        load_simulation(physics.model.ptr, physics.data.ptr, state["simulation"])
+        load_attributes(env.task, state["task"])
+        load_generator(state["random"], env.task.random)
+        env._step_count, env._reset_next_step, self._count = state["clock"]
 
     def render(self) -> Any:
         """The scene as uint8 [H, W, 3]."""

@@ -1,7 +1,7 @@
 """The errors of environments: each says what was expected, what came, and what to do.
 
-All subclass `EnvError`, which is a ValueError. Those raised while an environment runs carry its index in `env`
-(None for a single environment); a vector environment fills it in with `at`.
+All subclass `EnvError`, which is a ValueError. Those raised while an environment runs carry its index in
+`env` (None for a single environment); a vector environment fills it in with `at`.
 """
 
 from __future__ import annotations
@@ -69,10 +69,23 @@ class ObservationError(EnvError):
     >>> import envs
     >>> guard = envs.ObservationGuard(gymnasium.spaces.Box(-1.0, 1.0, (2,)))
     >>> try:
-    ...     guard.one(numpy.array([0.0, numpy.nan], numpy.float32))
+    ...     guard.one(numpy.zeros(3, numpy.float32))
     ... except ObservationError as error:
     ...     print(type(error).__name__)
     ObservationError
+    """
+
+
+class NotFinite(ObservationError):
+    """An observation or reward is NaN or infinite. In a vector it costs an environment its episode.
+
+    >>> import gymnasium, numpy
+    >>> import envs
+    >>> try:
+    ...     envs.check_reward(float("nan"))
+    ... except NotFinite as error:
+    ...     print(isinstance(error, envs.ObservationError))
+    True
     """
 
 
@@ -99,8 +112,18 @@ class ContractError(EnvError):
 
 
 class EnvFailure(EnvError):
-    """An environment raised an error of its own; it is the `__cause__`.
+    """An environment raised an error of its own, or its process hung or died. `trace`: its traceback.
 
-    >>> EnvFailure("step: the simulator stopped", env=0)
+    In this process the error is also the `__cause__`.
+
+    >>> EnvFailure("step: the simulator stopped", env=0, trace="Traceback ...")
     EnvFailure('environment 0, step: the simulator stopped')
     """
+
+    def __init__(self, message: str, *, env: int | None = None, trace: str = "") -> None:
+        super().__init__(message, env=env)
+        self.trace = trace
+
+    def at(self, env: int) -> Self:
+        """The same error, naming the environment that raised it."""
+        return type(self)(self.message, env=env, trace=self.trace)

@@ -1,9 +1,9 @@
 """Check what crosses the door of an environment: observations, rewards, flags and actions.
 
-Vector environments of gymnasium let NaN observations and rewards through in silence; here each of them is an error
-that names the environment, the key, what was expected and what came. The guards read the spaces once, so that a check
-costs a few microseconds a step. They also convert: what comes out has exactly the dtype and shape of the contract, in
-fresh memory.
+Vector environments of gymnasium let NaN observations and rewards through in silence; here each of them is
+an error that names the environment, the key, what was expected and what came. The guards read the spaces
+once, so that a check costs a few microseconds a step. They also convert: what comes out has exactly the
+dtype and shape of the contract, in fresh memory.
 """
 
 from __future__ import annotations
@@ -14,95 +14,191 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.errors import ActionError, ObservationError
-from envs.spaces import KEY, action_space, observation_boxes, observation_space
+from envs.errors import ActionError, NotFinite, ObservationError
+from envs.spaces import Leaf, action_sizes, action_space, observation_leaves
 
 Observation = dict[str, NDArray[Any]]
 
 _LARGEST = float(np.finfo(np.float32).max)  # rewards are stored as float32
+_FAR = 0.01  # of a range: less is rounding, or a bound that was declared a little too tight
 
 
 class _Entry(NamedTuple):
-    """One observation key: how the environment declares it, and how it leaves the guard."""
+    """One observation: how it is declared, how it leaves the guard, bounds that it should not pass."""
 
-    key: str
+    leaf: Leaf
     raw_shape: tuple[int, ...]
     raw_dtype: np.dtype[Any]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    floats: bool
+    low: NDArray[np.float32] | None
+    high: NDArray[np.float32] | None
 
 
 class ObservationGuard:
     """Checks and converts the observations of an environment whose declared space is `source`.
 
-    `space` is the Dict of the contract. Raises SpaceError when `source` has no form in it.
+    `space` is the Dict of the contract. `outside` names the observations of the last call in which a value
+    lay outside of its declared bounds by more than a hundredth of their range (the range, or 1.0 where only
+    one bound is finite). Raises SpaceError when `source` has no form in the contract.
 
     >>> guard = ObservationGuard(spaces.Box(-1.0, 1.0, (2,), np.float64))
     >>> guard.space
     Dict('observation': Box(-1.0, 1.0, (2,), float32))
-    >>> {k: v.dtype for k, v in guard.one(np.zeros(2)).items()}
-    {'observation': dtype('float32')}
+    >>> {k: v.dtype for k, v in guard.one(np.array([0.0, 2.0])).items()}, guard.outside
+    ({'observation': dtype('float32')}, ('observation',))
     """
 
     def __init__(self, source: spaces.Space[Any]) -> None:
-        self.space = observation_space(source)
-        self._bare = not isinstance(source, spaces.Dict)
-        self._entries = [
-            _Entry(key, box.shape, box.dtype, self.space[key].shape or (), self.space[key].dtype or box.dtype)
-            for key, box in observation_boxes(source).items()
-        ]
-        self._keys = frozenset(entry.key for entry in self._entries)
+        self._source = source
+        leaves = observation_leaves(source)
+        self.space = spaces.Dict({leaf.name: leaf.box for leaf in leaves})
+        self._entries = [_entry(leaf) for leaf in leaves]
+        self._bare = not isinstance(source, (spaces.Dict, spaces.Tuple))
+        self._flat = isinstance(source, spaces.Dict) and all(len(leaf.path) == 1 for leaf in leaves)
+        self._keys = frozenset(source.spaces) if isinstance(source, spaces.Dict) else frozenset()
+        self.outside: tuple[str, ...] = ()
 
     def one(self, observation: Any, env: int | None = None) -> Observation:
-        """The observation of one environment, {key: [*shape]}. Raises ObservationError naming `env` and the key."""
-        values = self._values(observation, env)
-        return {entry.key: self._convert(values[entry.key], entry, (), env) for entry in self._entries}
+        """The observation of one environment, {key: [*shape]}, or an ObservationError with `env` and key."""
+        return self._convert_all(observation, (), env)
 
     def many(self, observations: Any, num_envs: int) -> Observation:
-        """The observations of `num_envs` environments, {key: [N, *shape]}. Raises ObservationError likewise."""
-        values = self._values(observations, None)
-        return {entry.key: self._convert(values[entry.key], entry, (num_envs,), None) for entry in self._entries}
+        """The observations of environments, {key: [N, *shape]}. Raises ObservationError likewise."""
+        return self._convert_all(observations, (num_envs,), None)
 
-    def _values(self, observation: Any, env: int | None) -> Any:
-        if self._bare:
-            return {KEY: observation}
-        if not isinstance(observation, dict):
-            raise ObservationError(
-                f"expected a dict with the keys {sorted(self._keys)}, got {type(observation).__name__}; "
-                "return what observation_space declares",
-                env=env,
-            )
-        if observation.keys() != self._keys:
-            missing, extra = sorted(self._keys - observation.keys()), sorted(map(str, observation.keys() - self._keys))
-            raise ObservationError(
-                f"expected the keys {sorted(self._keys)}, got {sorted(map(str, observation))} "
-                f"(missing {missing}, extra {extra}); return what observation_space declares",
-                env=env,
-            )
-        return observation
+    def _convert_all(self, observation: Any, lead: tuple[int, ...], env: int | None) -> Observation:
+        found: Observation = {}
+        outside: tuple[str, ...] = ()
+        if not self._bare:
+            self._check(observation, self._source, env)
+        for entry in self._entries:
+            value = observation
+            for key in entry.leaf.path:
+                value = value[key]
+            array = found[entry.leaf.name] = self._convert(value, entry, lead, env)
+            if not entry.floats:
+                continue
+            fine = np.isfinite(array) if entry.low is None else (array >= entry.low) & (array <= entry.high)
+            if not fine.all():
+                if not np.isfinite(array).all():
+                    _raise_not_finite(entry.leaf.name, array, bool(lead), env)
+                outside = (*outside, entry.leaf.name)
+        self.outside = outside
+        return found
+
+    def _check(self, value: Any, space: spaces.Space[Any], env: int | None) -> None:
+        """Keys and lengths of nested observations."""
+        if isinstance(space, spaces.Dict):
+            keys = self._keys if space is self._source else space.spaces.keys()
+            if not isinstance(value, dict):
+                raise ObservationError(
+                    f"expected a dict with the keys {_listed(keys)}, got {type(value).__name__}; "
+                    "return what observation_space declares",
+                    env=env,
+                )
+            if value.keys() != keys:
+                raise ObservationError(
+                    f"expected the keys {_listed(keys)}, got {_listed(value)} "
+                    f"(missing {_listed(keys - value.keys())}, extra {_listed(value.keys() - keys)}); "
+                    "return what observation_space declares",
+                    env=env,
+                )
+            if not self._flat:
+                for key, part in space.spaces.items():
+                    self._check(value[key], part, env)
+        elif isinstance(space, spaces.Tuple):
+            if not isinstance(value, (tuple, list)) or len(value) != len(space.spaces):
+                raise ObservationError(
+                    f"expected a tuple of {len(space.spaces)} observations, got {type(value).__name__}; "
+                    "return what observation_space declares",
+                    env=env,
+                )
+            for each, part in zip(value, space.spaces, strict=True):
+                self._check(each, part, env)
 
     def _convert(self, value: Any, entry: _Entry, lead: tuple[int, ...], env: int | None) -> NDArray[Any]:
+        leaf = entry.leaf
         try:
             raw = np.asarray(value)
         except ValueError as error:
-            message = f"key {entry.key!r}: expected an array of shape {entry.raw_shape}, got nested values: {error}"
+            message = (
+                f"key {leaf.name!r}: expected an array of shape {leaf.shape}, got nested values: {error}"
+            )
             raise ObservationError(message, env=env) from error
-        if raw.shape != (*lead, *entry.raw_shape) and raw.shape != (*lead, *entry.shape):
+        special = leaf.turn is not None or leaf.sizes is not None
+        raw_shape, shape = entry.raw_shape, entry.shape
+        if lead:
+            raw_shape, shape = (*lead, *raw_shape), (*lead, *shape)
+        if raw.shape != raw_shape and (special or raw.shape != shape):
             raise ObservationError(
-                f"key {entry.key!r}: expected shape {(*lead, *entry.raw_shape)}, got {raw.shape}; "
+                f"key {leaf.name!r}: expected shape {raw_shape}, got {raw.shape}; "
                 "make observation_space and the observation agree",
                 env=env,
             )
         if raw.dtype != entry.raw_dtype and not np.can_cast(raw.dtype, entry.raw_dtype, "same_kind"):
             raise ObservationError(
-                f"key {entry.key!r}: expected dtype {entry.raw_dtype}, got {raw.dtype}; "
+                f"key {leaf.name!r}: expected dtype {entry.raw_dtype}, got {raw.dtype}; "
                 "cast it in the environment, where its meaning is known",
                 env=env,
             )
-        array = np.array(raw, dtype=entry.dtype).reshape((*lead, *entry.shape))
-        if entry.dtype.kind == "f" and not np.isfinite(array).all():
-            _raise_not_finite(entry.key, array, bool(lead), env)
-        return array
+        if not special:
+            array = np.array(raw, dtype=entry.dtype)
+            return array if array.shape == shape else array.reshape(shape)
+        if leaf.sizes is not None:
+            return _one_hot(raw, leaf, lead, env)
+        if leaf.pixels:
+            raw = _bytes(raw, leaf, bool(lead), env)
+        order = (*range(len(lead)), *(axis + len(lead) for axis in leaf.turn or ()))
+        return np.array(raw.transpose(order), entry.dtype, order="C").reshape(shape)
+
+
+def _entry(leaf: Leaf) -> _Entry:
+    dtype = np.dtype(leaf.box.dtype)
+    floats = dtype.kind == "f" and leaf.sizes is None
+    low: Any = None
+    high: Any = None
+    if floats and (np.isfinite(leaf.box.low) | np.isfinite(leaf.box.high)).any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            width = leaf.box.high - leaf.box.low
+            margin = np.where(np.isfinite(width), _FAR * width, _FAR)
+            low = np.clip(leaf.box.low - margin, -_LARGEST, _LARGEST)
+            high = np.clip(leaf.box.high + margin, -_LARGEST, _LARGEST)
+    return _Entry(leaf, leaf.shape, leaf.dtype, leaf.box.shape, dtype, floats, low, high)
+
+
+def _listed(keys: Any) -> list[str]:
+    return sorted(map(str, keys))
+
+
+def _one_hot(raw: NDArray[Any], leaf: Leaf, lead: tuple[int, ...], env: int | None) -> NDArray[np.float32]:
+    """Joined one-hot vectors [*lead, D] of class numbers [*lead, *shape]."""
+    assert leaf.sizes is not None and leaf.starts is not None
+    classes = raw.reshape(*lead, -1).astype(np.int64) - leaf.starts
+    if ((classes < 0) | (classes >= leaf.sizes)).any():
+        raise ObservationError(
+            f"key {leaf.name!r}: expected classes from {leaf.starts.tolist()}, {leaf.sizes.tolist()} of "
+            f"them, got {raw.tolist()}; make observation_space and the observation agree",
+            env=env,
+        )
+    result = np.zeros((*lead, int(leaf.sizes.sum())), np.float32)
+    np.put_along_axis(result, classes + np.cumsum(leaf.sizes) - leaf.sizes, 1.0, -1)
+    return result
+
+
+def _bytes(raw: NDArray[Any], leaf: Leaf, batched: bool, env: int | None) -> NDArray[Any]:
+    """Float pixels as 0 to 255."""
+    if not np.isfinite(raw).all():
+        _raise_not_finite(leaf.name, raw, batched, env)
+    scaled = raw * leaf.pixels
+    if scaled.min() < -1.0 or scaled.max() > 256.0:
+        raise ObservationError(
+            f"key {leaf.name!r}: expected pixels in [0, {255 / leaf.pixels:g}], as declared, got values in "
+            f"[{raw.min()}, {raw.max()}]; correct the observation or the bounds of its Box",
+            env=env,
+        )
+    return np.asarray(np.rint(np.clip(scaled, 0.0, 255.0)))
 
 
 def _raise_not_finite(key: str, array: NDArray[Any], batched: bool, env: int | None) -> None:
@@ -111,7 +207,7 @@ def _raise_not_finite(key: str, array: NDArray[Any], batched: bool, env: int | N
     if batched:
         env, where = where[0], where[1:]
     at = f" at index {list(where)}" if where else ""
-    raise ObservationError(
+    raise NotFinite(
         f"key {key!r}: expected finite values, got {value}{at}; the simulation may have diverged: "
         "look at its state and at the last actions",
         env=env,
@@ -119,26 +215,28 @@ def _raise_not_finite(key: str, array: NDArray[Any], batched: bool, env: int | N
 
 
 def check_reward(reward: Any, env: int | None = None) -> float:
-    """The reward as a float, finite in float32 too. Raises ObservationError with the key 'reward' for anything else."""
+    """The reward as a float, finite in float32 too. Raises ObservationError for anything else."""
     if not isinstance(reward, float):
         array = np.asarray(reward)
         if array.size != 1 or array.dtype.kind not in "fiub":
             raise ObservationError(
-                f"key 'reward': expected one number, got shape {array.shape} and dtype {array.dtype}; return a float",
+                f"key 'reward': expected one number, got shape {array.shape} and dtype {array.dtype}; "
+                "return a float",
                 env=env,
             )
         reward = float(array.reshape(()))
     if not abs(reward) <= _LARGEST:
-        raise ObservationError(f"key 'reward': expected a finite value, got {reward}; look at its terms", env=env)
+        raise NotFinite(f"key 'reward': expected a finite value, got {reward}; look at its terms", env=env)
     return float(reward)
 
 
 def check_rewards(rewards: Any, num_envs: int) -> NDArray[np.float64]:
-    """The rewards [N] as float64, all finite. Raises ObservationError naming the first environment at fault."""
+    """The rewards [N] as float64, all finite. Raises ObservationError naming the first at fault."""
     array = np.asarray(rewards)
     if array.shape != (num_envs,) or array.dtype.kind not in "fiub":
         raise ObservationError(
-            f"key 'reward': expected shape {(num_envs,)} of floats, got shape {array.shape} and dtype {array.dtype}"
+            f"key 'reward': expected shape {(num_envs,)} of floats, "
+            f"got shape {array.shape} and dtype {array.dtype}"
         )
     result = np.array(array, dtype=np.float64)
     if not (np.abs(result) <= _LARGEST).all():
@@ -156,11 +254,12 @@ def check_flag(flag: Any, key: str, env: int | None = None) -> bool:
 
 
 class ActionGuard:
-    """Checks the actions of the contract and converts them to those of an environment whose declared space is `target`.
+    """Checks actions of the contract and converts them to those of the declared space `target`.
 
-    A Box action is rounded to float32 (what a replay stores is what was done), clipped to [-1, 1] and then rescaled to
-    the bounds of `target`; a Discrete action passes unchanged.
-    `space` is the action space of the contract. Raises SpaceError for infinite bounds and other kinds of space.
+    A Box action is rounded to float32 (what a replay stores is what was done), clipped to [-1, 1] and then
+    rescaled to the bounds of `target`; a Discrete action passes unchanged; of a MultiDiscrete or
+    MultiBinary, the Discrete counts the combinations, the last part fastest. `space` is the action space of
+    the contract. Raises SpaceError for infinite bounds and other kinds of space.
 
     >>> guard = ActionGuard(spaces.Box(0.0, 10.0, (1,)))
     >>> guard.one(np.zeros(1)), guard.one(np.array([3.0]))
@@ -169,9 +268,12 @@ class ActionGuard:
 
     def __init__(self, target: spaces.Space[Any]) -> None:
         self.space = action_space(target)
-        self._discrete = isinstance(target, spaces.Discrete)
-        if isinstance(target, spaces.Discrete):
-            self._first, self._end = int(target.start), int(target.start) + int(target.n)
+        self._discrete = isinstance(self.space, spaces.Discrete)
+        self._sizes = action_sizes(target)
+        if isinstance(self.space, spaces.Discrete):
+            self._first, self._end = int(self.space.start), int(self.space.start) + int(self.space.n)
+            self._shape, self._dtype = target.shape or (), target.dtype
+            self._starts = np.asarray(getattr(target, "start", 0)) if self._sizes else 0
         elif isinstance(target, spaces.Box):
             self._low, self._high = target.low, target.high
             self._centre = (target.low.astype(np.float64) + target.high) / 2
@@ -185,12 +287,14 @@ class ActionGuard:
     def batch(self, actions: Any, active: NDArray[np.bool_]) -> NDArray[Any]:
         """Actions [N, *shape], checked but not converted; rows that are not `active` are ignored by a reset.
 
-        Returns a fresh array whose ignored rows hold the null action. Raises ActionError naming the environment.
+        Returns a fresh array; ignored rows hold the null action. Raises ActionError naming the environment.
         """
         array = np.array(actions)
         expected = (len(active), *(self.space.shape or ()))
         if array.shape != expected:
-            raise ActionError(f"expected actions of shape {expected}, one row an environment, got {array.shape}")
+            raise ActionError(
+                f"expected actions of shape {expected}, one row an environment, got {array.shape}"
+            )
         self._check_dtype(array, None)
         array[~active] = self.null
         bad = self._bad(array)
@@ -203,22 +307,31 @@ class ActionGuard:
         """The environment's own action: an array [*shape] in its dtype and bounds, or an int."""
         array = np.asarray(action)
         if array.shape != (self.space.shape or ()):
-            raise ActionError(f"expected an action of shape {self.space.shape or ()}, got {array.shape}", env=env)
+            raise ActionError(
+                f"expected an action of shape {self.space.shape or ()}, got {array.shape}", env=env
+            )
         self._check_dtype(array, env)
         bad = self._bad(array)
         if bad.any():
             where = tuple(int(i) for i in np.argwhere(bad)[0])
             self._raise(array[where], where, env)
-        return int(array) if self._discrete else self._rescale(array)
+        return self.convert(array) if self._sizes else int(array) if self._discrete else self._rescale(array)
 
     def convert(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Checked actions [N, *shape] to the environments' own, in their dtype and bounds."""
+        if self._sizes:
+            parts = np.stack(np.unravel_index(actions, self._sizes), -1).reshape(
+                *np.shape(actions), *self._shape
+            )
+            return np.asarray(parts + self._starts, self._dtype)
         return actions if self._discrete else self._rescale(actions)
 
     def _rescale(self, array: NDArray[Any]) -> NDArray[Any]:
         unit = np.minimum(np.maximum(array.astype(np.float32), -1.0), 1.0)
         scaled = (self._centre + self._half * unit).astype(self._low.dtype)
-        return np.asarray(np.minimum(np.maximum(scaled, self._low), self._high))  # rounding may step over a bound
+        return np.asarray(
+            np.minimum(np.maximum(scaled, self._low), self._high)
+        )  # rounding may step over a bound
 
     def _bad(self, array: NDArray[Any]) -> NDArray[np.bool_]:
         bad = (array < self._first) | (array >= self._end) if self._discrete else ~np.isfinite(array)
@@ -232,4 +345,6 @@ class ActionGuard:
     def _raise(self, value: Any, where: tuple[int, ...], env: int | None) -> None:
         wanted = f"an integer in [{self._first}, {self._end})" if self._discrete else "finite values"
         at = f" at index {list(where)}" if where else ""
-        raise ActionError(f"expected an action of {wanted}, got {value}{at}; look at the policy's output", env=env)
+        raise ActionError(
+            f"expected an action of {wanted}, got {value}{at}; look at the policy's output", env=env
+        )

@@ -1,36 +1,174 @@
 """The spaces of the contract, and how any other supported space maps to them.
 
-Observations: a flat Dict of Box. A bare Box becomes {"observation": Box}; uint8 arrays [H, W, C] stay uint8, everything
-else is float32; a scalar has shape (1,). Actions: a Box [-1, 1] float32 with the original's shape, or a Discrete.
+Observations: a flat Dict of Box, named by the rules of `envs.names`. A bare space is called "observation".
+
+    declared                                       becomes
+    Box, uint8 [H, W, C], C at most 4              the image, unchanged
+    Box, uint8 [H, W], sides of at least 8         a grey image [H, W, 1]
+    Box, uint8 [C, H, W], also a stack [16, H, W]  an image [H, W, C]: the first side is the smallest
+    Box, uint8 [S, H, W, C] or [S, C, H, W]        an image [H, W, S * C]: a stack of S images
+    Box, floats of these 3-d and 4-d shapes,
+      declared in [0, 1] or [0, 255]               the image, in uint8; values outside are refused
+    the same with other bounds                     refused: neither pixels nor a vector
+    any other Box                                  float32, its shape up to 2-d, else [D]; a scalar is [1]
+    Discrete, MultiDiscrete                        float32 [D]: one-hot vectors, joined
+    MultiBinary                                    float32 [D]
+    Dict, Tuple                                    its parts
+
+Actions: a Box [-1, 1] float32 with the original's shape, or a Discrete. MultiDiscrete and MultiBinary
+become the Discrete of all their combinations, up to 4096 of them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from envs.errors import SpaceError
+from envs.names import safe_names
 
-KEY = "observation"  # the key of an observation that had none
-RESERVED = frozenset({"reward", "is_first", "is_last", "is_terminal", "frames", "action"})
+KEY = "observation"  # the name of an observation that had none
+MOST = 4096  # classes of a one-hot vector, or combinations of an action
+UNBOUNDED = 1e6  # no actuator has such a range: it means "no bound", and an action of 0.5 would be absurd
+_CHANNELS = 4  # colours, with alpha
+_SIDE = 8  # the least side of an image whose form is guessed
 
 
-def observation_boxes(space: spaces.Space[Any]) -> dict[str, spaces.Box]:
-    """The Box of each observation key, as declared. Raises SpaceError if there is another kind of space."""
-    boxes = dict(space.spaces) if isinstance(space, spaces.Dict) else {KEY: space}
-    for key, box in boxes.items():
-        if not isinstance(box, spaces.Box):
-            raise SpaceError(
-                f"observation key {key!r}: expected a Box, or a flat Dict of Box, got {box}; "
-                "give envs.adapt the environment wrapped in gymnasium.wrappers.FlattenObservation"
-            )
-        if key in RESERVED:
-            raise SpaceError(f"observation key {key!r} is reserved for the rows of a vector environment; rename it")
-    if not boxes:
-        raise SpaceError("expected at least one observation key, got an empty Dict")
-    return boxes  # type: ignore[return-value]
+class Leaf(NamedTuple):
+    """One observation: its name, the keys that lead to it, how it is declared, and how it leaves the guard.
+
+    `turn` is the order of axes that makes an image of it, `pixels` what 1.0 of floats is in uint8 (0: no
+    floats), `sizes` the number of classes of each one-hot vector and `starts` their first classes.
+    """
+
+    name: str
+    path: tuple[Any, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    box: spaces.Box
+    turn: tuple[int, ...] | None = None
+    pixels: float = 0.0
+    sizes: NDArray[np.int64] | None = None
+    starts: NDArray[np.int64] | None = None
+
+
+def observation_leaves(space: spaces.Space[Any]) -> list[Leaf]:
+    """The observations in `space`. Raises SpaceError for what has no form in the contract."""
+    found = list(_parts(space, ()))
+    if not found:
+        raise SpaceError(f"expected at least one observation key, got an empty {type(space).__name__}")
+    bare = len(found) == 1 and found[0][0] == ()
+    names = (
+        {(): KEY}
+        if bare
+        else safe_names(path if isinstance(space, spaces.Dict) else (KEY, *path) for path, _ in found)
+    )
+    lead = () if bare or isinstance(space, spaces.Dict) else (KEY,)
+    return [_leaf(names[(*lead, *path)], path, part) for path, part in found]
+
+
+def _parts(
+    space: spaces.Space[Any], path: tuple[Any, ...]
+) -> Iterator[tuple[tuple[Any, ...], spaces.Space[Any]]]:
+    if isinstance(space, spaces.Dict):
+        for key, part in space.spaces.items():
+            yield from _parts(part, (*path, key))
+    elif isinstance(space, spaces.Tuple):
+        for i, part in enumerate(space.spaces):
+            yield from _parts(part, (*path, i))
+    else:
+        yield path, space
+
+
+def _leaf(name: str, path: tuple[Any, ...], space: spaces.Space[Any]) -> Leaf:
+    if isinstance(space, spaces.Box):
+        return _box_leaf(name, path, space)
+    shape, dtype = space.shape or (), np.dtype(space.dtype or np.int64)
+    if isinstance(space, spaces.MultiBinary):
+        size = int(np.prod(shape))
+        return Leaf(name, path, shape, dtype, spaces.Box(0.0, 1.0, (size,), np.float32))
+    if isinstance(space, spaces.Discrete):
+        sizes, starts = np.array([int(space.n)]), np.array([int(space.start)])
+    elif isinstance(space, spaces.MultiDiscrete):
+        sizes, starts = space.nvec.reshape(-1).astype(np.int64), np.asarray(space.start, np.int64).reshape(-1)
+    else:
+        raise SpaceError(
+            f"observation key {name!r}: expected Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or "
+            f"Tuple of them, got {space}; give envs.adapt the environment in a "
+            "gymnasium.wrappers.TransformObservation that has one"
+        )
+    total = int(sizes.sum())
+    if total > MOST:
+        raise SpaceError(
+            f"observation key {name!r}: expected at most {MOST} classes, which become one-hot vectors, "
+            f"got {total}; give the observation as numbers in a Box"
+        )
+    return Leaf(
+        name, path, shape, dtype, spaces.Box(0.0, 1.0, (total,), np.float32), sizes=sizes, starts=starts
+    )
+
+
+def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
+    dtype = np.dtype(box.dtype)
+    turn = _turn(name, box.shape, dtype) if dtype == np.uint8 or dtype.kind == "f" else None
+    if turn is None:
+        return Leaf(name, path, box.shape, dtype, _vector(box))
+    shape = (*(box.shape[i] for i in turn[:2]), int(np.prod([box.shape[i] for i in turn[2:]])))
+    if dtype == np.uint8:
+        low, high = (bound.transpose(turn).reshape(shape) for bound in (box.low, box.high))
+        return Leaf(name, path, box.shape, dtype, spaces.Box(low, high, shape, np.uint8), turn)
+    top = float(box.high.flat[0])
+    if (box.low != 0).any() or (box.high != top).any() or top not in (1.0, 255.0):
+        raise SpaceError(
+            f"observation key {name!r}: expected pixels, since its shape is {box.shape}: uint8, or floats "
+            f"declared in [0, 1] or [0, 255], got {dtype} in [{box.low.min()}, {box.high.max()}]; "
+            "correct the bounds of its Box, or flatten what is no image "
+            "(gymnasium.wrappers.FlattenObservation)"
+        )
+    return Leaf(name, path, box.shape, dtype, spaces.Box(0, 255, shape, np.uint8), turn, 255.0 / top)
+
+
+def _turn(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...] | None:
+    """The axes of height, width and channels, None for what is no image, or a SpaceError."""
+    if dtype == np.uint8 and len(shape) == 2 and min(shape) >= _SIDE:
+        return (0, 1)
+    if len(shape) == 3:
+        if dtype != np.uint8 and sorted(shape)[1] < _SIDE:
+            return None
+        if shape[2] <= _CHANNELS or shape[2] < min(shape[:2]):
+            return (0, 1, 2)
+        if shape[0] <= _CHANNELS or shape[0] < min(shape[1:]):
+            return (1, 2, 0)
+    elif len(shape) == 4:
+        if dtype != np.uint8 and sorted(shape)[2] < _SIDE:
+            return None
+        if shape[3] <= _CHANNELS:
+            return (1, 2, 0, 3)
+        if shape[1] <= _CHANNELS:
+            return (2, 3, 0, 1)
+    if dtype == np.uint8 and len(shape) in (3, 4):
+        raise SpaceError(
+            f"observation key {name!r}: expected an image [H, W, C], channels first [C, H, W], or a stack "
+            f"[S, H, W, C] or [S, C, H, W], got the shape {shape}, in which the channels cannot be told; "
+            "transpose it in the environment"
+        )
+    return None
+
+
+def _vector(box: spaces.Box) -> spaces.Box:
+    shape = box.shape or (1,)
+    shape = shape if len(shape) < 3 else (int(np.prod(shape)),)
+    largest = np.finfo(
+        np.float32
+    ).max  # a float64 bound beyond float32 means "unbounded" to those who write it
+    low, high = (np.asarray(bound, np.float64).reshape(shape) for bound in (box.low, box.high))
+    low = np.where(low < -largest, -np.inf, low).astype(np.float32)
+    high = np.where(high > largest, np.inf, high).astype(np.float32)
+    return spaces.Box(low, high, shape, np.float32)
 
 
 def is_image(box: spaces.Box) -> bool:
@@ -40,31 +178,41 @@ def is_image(box: spaces.Box) -> bool:
 
 def observation_space(space: spaces.Space[Any]) -> spaces.Dict:
     """The observation space of the contract that `space` maps to."""
-    return spaces.Dict({key: _observation_box(box) for key, box in observation_boxes(space).items()})
+    return spaces.Dict({leaf.name: leaf.box for leaf in observation_leaves(space)})
 
 
-def _observation_box(box: spaces.Box) -> spaces.Box:
-    if is_image(box):
-        return spaces.Box(box.low, box.high, box.shape, np.uint8)
-    shape = box.shape or (1,)
-    largest = np.finfo(np.float32).max  # a float64 bound beyond float32 means "unbounded" to those who write it
-    low, high = (np.asarray(bound, np.float64).reshape(shape) for bound in (box.low, box.high))
-    low = np.where(low < -largest, -np.inf, low).astype(np.float32)
-    high = np.where(high > largest, np.inf, high).astype(np.float32)
-    return spaces.Box(low, high, shape, np.float32)
+def action_sizes(space: spaces.Space[Any]) -> tuple[int, ...] | None:
+    """The choices of each part of a MultiDiscrete or MultiBinary action; None for other spaces."""
+    if isinstance(space, spaces.MultiBinary):
+        return (2,) * int(np.prod(space.shape))
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(int(n) for n in space.nvec.reshape(-1))
+    return None
 
 
 def action_space(space: spaces.Space[Any]) -> spaces.Box | spaces.Discrete:
-    """The action space of the contract that `space` maps to. Raises SpaceError for infinite bounds and other kinds."""
+    """The action space of the contract that `space` maps to, or a SpaceError."""
     if isinstance(space, spaces.Discrete):
         return space
+    sizes = action_sizes(space)
+    if sizes is not None:
+        count = float(np.prod(np.array(sizes, np.float64)))
+        if count > MOST:
+            raise SpaceError(
+                f"action space: expected at most {MOST} combinations, which become one Discrete, "
+                f"got {count:.0f} of {space}; give the environment fewer choices, or a Box of floats"
+            )
+        return spaces.Discrete(int(count))
     if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
         raise SpaceError(
-            f"action space: expected a Box of floats or a Discrete, got {space}; wrap the environment to have one"
+            "action space: expected a Box of floats, a Discrete, a MultiDiscrete or a MultiBinary, "
+            f"got {space}; wrap the environment to have one"
         )
-    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+    bounds = np.stack([space.low, space.high]).astype(np.float64)
+    if not (np.abs(bounds) <= UNBOUNDED).all():
         raise SpaceError(
-            f"action space: expected finite bounds, got low={space.low.tolist()} high={space.high.tolist()}; "
-            "actions in [-1, 1] can only be rescaled to finite bounds: give the environment a Box with limits"
+            f"action space: expected bounds within {UNBOUNDED:g}, got low={space.low.tolist()} "
+            f"high={space.high.tolist()}; actions in [-1, 1] can only be rescaled to real limits: "
+            "give the environment a Box with those of its actuators"
         )
     return spaces.Box(-1.0, 1.0, space.shape, np.float32)

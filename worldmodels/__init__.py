@@ -1,7 +1,9 @@
 """World models: deep generative models of series, written as pixyz objectives.
 
     types          the protocols: SequenceModel, Smoother, LatentDynamics; time-major convention
-    state_space    what the models have in common: filtering, smoothing, prediction, sampling, reconstruction
+    state_space    what the models have in common: filtering, smoothing, prediction, imagination, sampling, reconstruction
+    declared       what a model is made of, and its expressions; doors: the shapes that it reads; own_terms: those of others
+    imagination    a policy and a transition, as one scan
     dmm, vrnn, td_vae, slac, hrssm, mrssm, newtonian_vae, rssm    one model a file, printed as its paper's equation
     overshooting   predictions of several steps against the filter's states
     estimators     bounds, the importance-sampled likelihood, per frame; in pieces that fit into memory (pieces)
@@ -11,10 +13,13 @@
     decoder        the density of a dict of observations
     change         the same, for vectors predicted as changes of the last frames
     emission       densities of a vector
+    check          check_model: the contract of models of series, for models of your own too
     networks       dense, block-dense, recurrent and convolutional layers
 """
 
 from worldmodels.annealing import Annealing
+from worldmodels.check import check_model
+from worldmodels.clauses import ModelError
 from worldmodels.context import Context
 from worldmodels.decoder import Reconstruction, symexp, symlog
 from worldmodels.dmm import DMM, DMMConfig
@@ -33,7 +38,7 @@ from worldmodels.vrnn import VRNN, VRNNConfig
 
 __all__ = [
     "DMM", "HRSSM", "MRSSM", "RSSM", "SLAC", "TDVAE", "VRNN", "Annealing", "Context", "DMMConfig", "Estimate", "Filtered",
-    "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
+    "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "ModelError", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
     "Reconstruction", "SLACConfig", "SequenceModel", "Smoother", "State", "StateSpaceModel", "TDVAEConfig", "VRNNConfig",
-    "bounds", "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
+    "bounds", "check_model", "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
 ]

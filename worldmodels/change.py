@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.distributions import Deterministic
-from worldmodels.decoder import Reconstruction, symlog
+from worldmodels.decoder import STATE, Reconstruction, symlog
 from worldmodels.networks import linear
 from worldmodels.scaling import Scaling, scalings
 
@@ -130,7 +130,7 @@ class ChangeReconstruction(Reconstruction):
         self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int,
         steps: nn.ModuleDict | None = None,
     ) -> None:
-        super().__init__(shapes, size, units, layers, depth, "gaussian", PREVIOUS)
+        super().__init__(shapes, size, units, layers, depth, "gaussian", (*STATE, *PREVIOUS))
         self.changes = nn.ModuleDict({k: linear(units, shapes[k][0], outscale=0.0) for k in self.vectors})
         self.change_scale = nn.ParameterDict({k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors})
         self.steps = scalings(shapes) if steps is None else steps

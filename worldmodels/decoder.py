@@ -17,6 +17,8 @@ from worldmodels.networks import MLP, ConvDecoder, linear
 from worldmodels.scaling import Scaling, scalings
 
 Vectors = Literal["symlog", "gaussian"]
+STATE = ("deter", "stoch")
+"""What the heads of an RSSM read."""
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -61,7 +63,7 @@ class Reconstruction(Distribution):
         units, layers: the MLP of the vectors.
         depth: channels of the convolutions.
         vectors: see :class:`worldmodels.RSSMConfig`.
-        reads: what a subclass's ``forward`` reads besides the state.
+        cond_var: the variables of the state, ``size`` features together; and what else a subclass's ``forward`` reads.
 
     >>> p = Reconstruction({"x": (4,)}, size=8, units=16, layers=1, depth=8)
     >>> p.sample({"deter": torch.zeros(2, 5), "stoch": torch.zeros(2, 3)})["x"].shape
@@ -69,10 +71,10 @@ class Reconstruction(Distribution):
     """
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int, vectors: Vectors = "symlog",
-        reads: Sequence[str] = (),
+        self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int,
+        vectors: Vectors = "symlog", cond_var: Sequence[str] = STATE,
     ) -> None:
-        super().__init__(list(shapes), ["deter", "stoch", *reads], "p")
+        super().__init__(list(shapes), list(cond_var), "p")
         self.returns: dict[str, str] = {}
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.images = [k for k, s in shapes.items() if len(s) == 3]
@@ -88,11 +90,12 @@ class Reconstruction(Distribution):
     def distribution_name(self) -> str:
         return "Reconstruction"
 
-    def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
+    def forward(self, *parts: Tensor, **state: Tensor) -> dict[str, Tensor]:
         """The mean of each variable (of its symlog for vectors); ``KEY_log_scale`` for normal vectors."""
-        found = {k: self.cnn[k](deter, stoch) for k in self.images}
+        parts = parts or tuple(state[v] for v in self.cond_var)
+        found = {k: self.cnn[k](*parts) for k in self.images}
         if self.mlp is not None:
-            hidden = self.mlp(deter, stoch)
+            hidden = self.mlp(*parts)
             found.update({k: self.heads[k](hidden) for k in self.vectors})
         if self.scaling is not None and self.log_scale is not None:
             for k in self.vectors:

@@ -31,6 +31,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.context import Context
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -132,6 +133,8 @@ class HRSSM(StateSpaceModel):
         size: the size of a frame.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
+        action_size: the size of actions, which both recurrent cells then read (batches hold ``action``); 0 if there are none.
 
     >>> model = HRSSM(3, HRSSMConfig(2, 2, 4, 4, 4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
@@ -141,16 +144,24 @@ class HRSSM(StateSpaceModel):
     causal = False
     smooths = True
 
-    def __init__(self, size: int, config: HRSSMConfig | None = None, fission: bool = True) -> None:
+    def __init__(
+        self, size: int, config: HRSSMConfig | None = None, fission: bool = True, terms: Terms | None = None,
+        action_size: int = 0,
+    ) -> None:
         super().__init__()
         config = c = config or HRSSMConfig()
-        if size < 1 or c.length <= 1:
-            raise PixyzError(f"a frame has at least one feature and a segment more than one frame, got {size}, {c.length}")
-        self.config, self.size = config, size
-        self.context, self.features, self.opening = Context(size, c.rnn, "both", var="g"), Features(size, c), Opening()
+        if size < 1 or c.length <= 1 or action_size < 0:
+            raise PixyzError(
+                "a frame has at least one feature and a segment more than one frame, got "
+                f"{size}, {c.length} (and action_size={action_size})"
+            )
+        self.config, self.size, self.action_size, self.acts = config, size, action_size, action_size > 0
+        action = ["action_prev"] if self.acts else []
+        self.context, self.encoder, self.opening = Context(size, c.rnn, "both", var="g"), Features(size, c), Opening()
         self.boundary_q, self.boundary_p = Boundary("g", "q", c.rnn, c), Boundary("s_prev", "p", c.stoch, c)
-        self.abstract_cell = Cell("c_new", ["z_prev"], "c_prev", c.abstract, c.deter)
-        self.state_cell = Cell("h_next", ["s_prev", "z"], "h_prev", c.stoch + c.abstract, c.deter)
+        self.abstract_cell = Cell("c_new", ["z_prev", *action], "c_prev", c.abstract + action_size, c.deter)
+        inputs = c.stoch + c.abstract + action_size
+        self.state_cell = Cell("h_next", ["s_prev", "z", *action], "h_prev", inputs, c.deter)
         self.begin = Begin(c)
         gates = [
             Gate("c", "c_new", "c_prev", "m", features_shape=[c.deter]),
@@ -168,12 +179,14 @@ class HRSSM(StateSpaceModel):
             c.observation, "x", ["s", "z"], [c.stoch + c.abstract, c.hidden, c.hidden, size], c.min_scale
         )
         frame = self.opening * self.abstract_cell * gates[0] * gates[1] * self.begin * self.state_cell * gates[2]
-        inference = self.features * self.boundary_q * frame * self.abstract_q * self.state_q
+        inference = self.encoder * self.boundary_q * frame * self.abstract_q * self.state_q
         self._declare(
             keys=["x"], inference=inference, context=self.context, emission=self.emission,
             generation=self.boundary_p * frame * self.abstract_p * self.state_p * self.emission,
             carry={"z": "z_prev", "c": "c_prev", "h": "h_prev", "s": "s_prev", "n": "n_prev"},
             init={"z_prev": 0, "c_prev": 0, "h_prev": 0, "s_prev": 0, "n_prev": 0}, fission=fission,
+            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})}, features=["z", "c", "h", "s"],
+            terms=terms,
         )
         m, later = Parameter("m"), Parameter("later")
 
@@ -187,7 +200,7 @@ class HRSSM(StateSpaceModel):
                   + (LogProb(self.state_p) - LogProb(self.state_q))
                   + later * (LogProb(self.boundary_p) - LogProb(self.boundary_q)))
         self._express(
-            E(self.context, over_time(cost + Parameter("beta", default=1.0) * kl, "frame")),
+            E(self.context, over_time(self._with_own(cost + Parameter("beta", default=1.0) * kl), "frame")),
             E(self.context, over_time(cost + kl, "sum")), E(self.context, over_time(weight, "sum")), over_time(weight, None),
         )
 

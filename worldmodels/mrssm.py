@@ -24,10 +24,20 @@ from pixyz.distributions import Deterministic, Distribution, Normal
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
-from worldmodels.data.names import taken
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.networks import check_keys
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
+
+RESERVED = ("h", "s")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A module that another one holds: its weights are not registered here."""
+
+    module: nn.Module
 
 
 @dataclass(frozen=True)
@@ -92,10 +102,10 @@ class Experts(Normal):
         self.nets = nn.ModuleDict({
             k: relu_network([config.deter + config.hidden, config.hidden, 2 * config.stoch]) for k in shapes
         })
-        self.__dict__["prior"] = prior  # held by the model
+        self.prior = Held(prior)
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        first = self.__dict__["prior"](h=given["h"])
+        first = self.prior.module(h=given["h"])
         precision = first["scale"].square().reciprocal()
         weighted = first["loc"] * precision
         for k in self.keys:
@@ -126,6 +136,7 @@ class MRSSM(StateSpaceModel):
         action_size: the size of an action.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = MRSSM({"x": 3, "y": 2}, 2, MRSSMConfig(deter=4, stoch=2, hidden=4))
     >>> batch = {"x": torch.zeros(5, 2, 3), "y": torch.full((5, 2, 2), float("nan")), "action": torch.zeros(5, 2, 2)}
@@ -137,15 +148,14 @@ class MRSSM(StateSpaceModel):
     acts = True
 
     def __init__(
-        self, shapes: Mapping[str, int], action_size: int, config: MRSSMConfig | None = None, fission: bool = True
+        self, shapes: Mapping[str, int], action_size: int, config: MRSSMConfig | None = None, fission: bool = True,
+        terms: Terms | None = None,
     ) -> None:
         super().__init__()
         config = c = config or MRSSMConfig()
         if not shapes or min(shapes.values()) < 1 or action_size < 1:
             raise PixyzError(f"modalities and actions have at least one feature, got {dict(shapes)} and {action_size}")
-        own = [k for k in shapes if taken(k) or k in ("h", "s") or k.endswith(("_given", "_feature", "_clean"))]
-        if own:
-            raise PixyzError(f"modalities may not be called {own}: the model has these names for itself; choose others")
+        check_keys(shapes, "modalities", RESERVED, ("_given", "_feature", "_clean"))
         self.config, self.shapes, self.action_size = config, dict(shapes), action_size
         self.encoders = nn.ModuleList([Encoder(k, size, c) for k, size in shapes.items()])
         self.dynamics = Dynamics(action_size, c)
@@ -162,13 +172,14 @@ class MRSSM(StateSpaceModel):
             keys=list(shapes), inference=inference, generation=self.dynamics * self.prior * emission, emission=emission,
             carry={"h": "h_prev", "s": "s_prev"}, init={"h_prev": 0, "s_prev": 0}, reset_var="is_first",
             flags=[f"{k}_given" for k in shapes], fission=fission,
+            shapes={**{k: [n] for k, n in shapes.items()}, "action": [action_size]}, terms=terms,
         )
-        terms = [
+        there = [
             Parameter(f"{k}_given") * LogProb(p.replace_var(**{k: f"{k}_clean"}))  # type: ignore[operator]
             for k, p in zip(shapes, self.emissions, strict=True)
         ]
-        seen: Loss = terms[0]
-        for term in terms[1:]:
+        seen: Loss = there[0]
+        for term in there[1:]:
             seen = seen + term
 
         def over_time(term: Loss, reduction: str | None) -> Loss:
@@ -176,7 +187,7 @@ class MRSSM(StateSpaceModel):
 
         kl, weight = KullbackLeibler(self.posterior, self.prior).named("kl"), LogProb(self.prior) - LogProb(self.posterior)
         self._express(
-            over_time(-seen + Parameter("beta", default=1.0) * kl, "frame"), over_time(-seen + kl, "sum"),
+            over_time(self._with_own(-seen + Parameter("beta", default=1.0) * kl), "frame"), over_time(-seen + kl, "sum"),
             over_time(seen + weight, "sum"), over_time(seen + weight, None),
         )
 

@@ -6,17 +6,39 @@ Every layer is linear -> RMS norm -> SiLU.  Weights start as truncated normals o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixyz.types import ShapeError
+from pixyz.types import ShapeError, VariableError
+from worldmodels.data.names import taken, variable
 from worldmodels.normalization import RMSNorm
 
 MULTIPLIERS = (2, 3, 4, 4)
 """Channels of the four convolutions, in units of ``depth``."""
+
+
+def check_keys(
+    keys: Collection[str], what: str = "observations", more: Collection[str] = (), endings: tuple[str, ...] = ()
+) -> None:
+    """Refuse names of observations that a model cannot take (:mod:`worldmodels.data.names`).
+
+    Args:
+        keys: the names.
+        what: what the error calls them.
+        more, endings: further names and endings that the model has for itself.
+
+    Raises:
+        VariableError: there are none; or one is a model's own name, or cannot name a network (a dot, ``keys``, ``type``).
+    """
+    if not keys:
+        raise VariableError(f"{what} are missing: a model needs at least one")
+    wrong = {k: variable(k) if taken(k) else f"{k}_" for k in keys if taken(k) or k in more or (endings and k.endswith(endings))}
+    if wrong:
+        raise VariableError(f"{what} may not be called {list(wrong)}, which models or torch have for themselves; "
+                            f"call them {list(wrong.values())}")
 
 
 def init_weight(weight: Tensor, fan_in: int, outscale: float = 1.0) -> None:
@@ -193,12 +215,17 @@ class ImageNorm(nn.Module):
 
 
 def reduced(shape: Sequence[int]) -> tuple[int, int]:
-    """Height and width after four halvings.
+    """Height and width of ``(H, W, C)`` after four halvings.
 
     Raises:
-        ShapeError: a side is no multiple of 16.
+        ShapeError: a side is no multiple of 16, or the channels seem to come first.
     """
-    height, width = shape[0], shape[1]
+    height, width, channels = shape
+    if height < 16 <= min(width, channels) or (channels >= 16 and channels >= width):
+        raise ShapeError(
+            f"images are (height, width, channels), got {tuple(shape)}, which looks like channels first, or like a stack of "
+            "grey images: move the channels to the last axis"
+        )
     if height % 16 or width % 16:
         raise ShapeError(f"images need sides that are multiples of 16 (64 x 64 is usual), got {tuple(shape)}; resize them")
     return height // 16, width // 16

@@ -28,6 +28,7 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -114,6 +115,7 @@ class NewtonianVAE(StateSpaceModel):
         axes: the number ``P`` of axes of motion: the size of positions, velocities and actions.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = NewtonianVAE(3, 2, NewtonianVAEConfig(hidden=4, dynamics=4))
     >>> batch = {"I": torch.zeros(5, 2, 3), "action": torch.zeros(5, 2, 2), "is_first": torch.zeros(5, 2)}
@@ -124,7 +126,8 @@ class NewtonianVAE(StateSpaceModel):
     acts = True
 
     def __init__(
-        self, size: int, axes: int, config: NewtonianVAEConfig | None = None, fission: bool = True
+        self, size: int, axes: int, config: NewtonianVAEConfig | None = None, fission: bool = True,
+        terms: Terms | None = None,
     ) -> None:
         super().__init__()
         config = c = config or NewtonianVAEConfig()
@@ -142,7 +145,8 @@ class NewtonianVAE(StateSpaceModel):
             keys=["I"], inference=self.count * q * self.velocity,
             generation=self.count * self.newton * p * self.velocity * p_i, emission=p_i,
             carry={"x": "x_prev", "v": "v_prev", "n": "n_prev"}, init={"x_prev": 0, "v_prev": 0, "n_prev": 0},
-            reset_var="is_first", fission=fission,
+            reset_var="is_first", fission=fission, shapes={"I": [size], "action": [axes]}, features=["x", "v"],
+            targets=["v_next", "later"], terms=terms,
         )
 
         def over_time(term: Loss, reduction: str | None) -> Loss:
@@ -152,7 +156,7 @@ class NewtonianVAE(StateSpaceModel):
         paper = E(predicted, -LogProb(p_i.at(x="x_next"))) + Parameter("beta", default=1.0) * kl
         weight = LogProb(p_i) + LogProb(p) - LogProb(q)
         self._express(
-            over_time(Parameter("later") * paper, "frame"), over_time(kl - LogProb(p_i), "sum"),
+            over_time(self._with_own(Parameter("later") * paper), "frame"), over_time(kl - LogProb(p_i), "sum"),
             over_time(weight, "sum"), over_time(weight, None),
         )
 

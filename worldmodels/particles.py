@@ -74,6 +74,7 @@ def particle_filter(
     """
     if particles < 1 or not 0.0 <= threshold <= 1.0:
         raise PixyzError(f"a particle filter needs particles >= 1 and a threshold in [0, 1], got {particles}, {threshold}")
+    batch = model.door(batch)
     series = {k: v for k, v in {**batch, **model.read_context(batch)}.items() if is_series(k)}
     steps, rows = size_of(series)
     carried = repeated({k: v for k, v in batch.items() if not is_series(k)}, particles)

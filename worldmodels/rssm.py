@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,12 @@ from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.change import Before, ChangeReconstruction, Now, moved
-from worldmodels.data.names import taken, variable
-from worldmodels.decoder import Reconstruction, Vectors, symlog
-from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore
+from worldmodels.decoder import STATE, Reconstruction, Vectors, symlog
+from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore, check_keys
+from worldmodels.own_terms import Terms
 from worldmodels.scaling import Scaling, scalings
 from worldmodels.state_space import StateSpaceModel
-from worldmodels.types import Policy, State
+from worldmodels.types import State
 
 
 @dataclass(frozen=True)
@@ -171,25 +171,27 @@ class GaussianLatent(Normal):
 
 
 class ScalarHead(TwoHot):
-    """A number of any size (a reward, a return) from the state."""
+    """A number of any size (a reward, a return) from the state: from ``cond_var``, ``size`` features together."""
 
-    def __init__(self, var: str, name: str, size: int, units: int, layers: int, bins: int) -> None:
-        super().__init__(var, ["deter", "stoch"], name, bins=bins)
+    def __init__(
+        self, var: str, name: str, size: int, units: int, layers: int, bins: int, cond_var: Sequence[str] = STATE
+    ) -> None:
+        super().__init__(var, list(cond_var), name, bins=bins)
         self.net = MLP(size, units, layers, bins, outscale=0.0)
 
-    def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(deter, stoch)}
+    def forward(self, **state: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(*[state[v] for v in self.cond_var])}
 
 
 class ContinueHead(Bernoulli):
-    """The probability that the episode goes on, from the state."""
+    """The probability that the episode goes on, from the state: from ``cond_var``, ``size`` features together."""
 
-    def __init__(self, size: int, units: int, layers: int) -> None:
-        super().__init__("cont", ["deter", "stoch"], "p_c", features_shape=[1])
+    def __init__(self, size: int, units: int, layers: int, cond_var: Sequence[str] = STATE) -> None:
+        super().__init__("cont", list(cond_var), "p_c", features_shape=[1])
         self.net = MLP(size, units, layers, 1)
 
-    def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(deter, stoch)}
+    def forward(self, **state: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(*[state[v] for v in self.cond_var])}
 
 
 class RSSM(StateSpaceModel):
@@ -200,6 +202,7 @@ class RSSM(StateSpaceModel):
         action_size: the size of an action (one-hot for discrete ones).
         config: sizes and weights.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     Raises:
         PixyzError: an observation key is one of the model's own names, or a shape is neither vector nor image.
@@ -214,17 +217,13 @@ class RSSM(StateSpaceModel):
 
     acts = True
 
-    _dreamt: tuple[Any, Scan] | None = None
-
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], action_size: int, config: RSSMConfig | None = None, fission: bool = True
+        self, shapes: Mapping[str, Sequence[int]], action_size: int, config: RSSMConfig | None = None,
+        fission: bool = True, terms: Terms | None = None,
     ) -> None:
         super().__init__()
         config = config or RSSMConfig()
-        wrong = [k for k in shapes if taken(k)]
-        if wrong or not shapes:
-            text = f"may not be called {wrong}; call them {[variable(k) for k in wrong]}" if wrong else "are missing"
-            raise PixyzError(f"observations {text}")
+        check_keys(shapes)
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if odd:
             raise PixyzError(f"observations are vectors [D] or images [H, W, C], got {odd}")
@@ -247,21 +246,14 @@ class RSSM(StateSpaceModel):
             memory = [Now(self.encoder.scaling), Before(self.encoder.size + 1)]
         self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
         self.cont = ContinueHead(size, c.units, c.continue_layers)
-        self.carry = {v: f"{v}_prev" for v in ("deter", "stoch", *(m.var[0] for m in memory))}
-        first = {v: 0 for v in self.carry.values()}
-        self.filter_options: dict[str, Any] = {
-            "series_var": [*self.keys, "reward", "cont"], "update_value": self.carry,
-            "init": {**first, "action_prev": 0},
-            "lags": {"action_prev": ("action", -1)}, "reset_var": "is_first", "fission": fission,
-        }
-        # kept as products, so that their plans are kept
-        self.__dict__["_step"] = math.prod(memory, start=self.encoder * self.dynamics * self.posterior)
-        self.__dict__["_transition"] = self.dynamics * self.prior
+        self.carry = {v: f"{v}_prev" for v in (*STATE, *(m.var[0] for m in memory))}
         self._declare(
-            keys=self.keys, inference=self.step, generation=math.prod(memory, start=self.transition * self.decoder),
-            emission=self.decoder, carry=self.carry, init=first, reset_var="is_first",
-            fission=fission,
+            keys=self.keys, inference=math.prod(memory, start=self.encoder * self.dynamics * self.posterior),
+            generation=math.prod(memory, start=self.dynamics * self.prior * self.decoder), emission=self.decoder,
+            carry=self.carry, init=dict.fromkeys(self.carry.values(), 0), features=STATE, reset_var="is_first", fission=fission,
+            shapes={**shapes, "action": [action_size], "reward": [1], "cont": [1]}, targets=["reward", "cont"], terms=terms,
         )
+        self.filter_options = {**self.recurrence, "series_var": [*self.keys, "reward", "cont", *self.own.reads]}
         q, p = self.posterior, self.prior
         heads = LogProb(self.decoder) + LogProb(self.reward) + LogProb(self.cont)
         weight = E(self.step, heads + LogProb(p) - LogProb(q))
@@ -279,22 +271,15 @@ class RSSM(StateSpaceModel):
     @property
     def transition(self) -> Distribution:
         """One step without an observation: ``p(s|h) f(h|...)``."""
-        found: Distribution = self.__dict__["_transition"]
-        return found
-
-    @property
-    def step(self) -> Distribution:
-        """One step of filtering: ``q(s|h, e) f(h|...) enc(e|x)``."""
-        found: Distribution = self.__dict__["_step"]
-        return found
+        return self.pieces.transition
 
     def terms(self) -> Loss:
-        """What a step costs: reconstruction, reward, continuation and the two KL terms, each named."""
+        """What a step costs: reconstruction, reward, continuation, the two KL terms and own terms, each named."""
         c, q, p = self.config, self.posterior, self.prior
         dyn = KullbackLeibler(q.detach(), p).clamp(min=c.free_nats).named("dyn")
         rep = KullbackLeibler(q, p.detach()).clamp(min=c.free_nats).named("rep")
         heads = (-LogProb(self.decoder)).named("rec") + (-LogProb(self.reward)).named("rew") + (-LogProb(self.cont)).named("con")
-        return heads + c.dyn_scale * dyn + c.rep_scale * rep
+        return self._with_own(heads + c.dyn_scale * dyn + c.rep_scale * rep)
 
     @property
     def objective(self) -> Loss:
@@ -308,22 +293,6 @@ class RSSM(StateSpaceModel):
     def scan(self) -> Scan:
         """The filter over a sequence as a distribution over states."""
         return Scan(self.step, **self.filter_options)
-
-    def dream(self, policy: Distribution, horizon: int, grad: bool = False) -> Scan:
-        """Imagination: policy, dynamics and prior for ``horizon`` steps from a state, without data.
-
-        It draws ``deter_next``, ``stoch_next`` and ``action_prev``, the action taken before them, reads the states
-        before as ``deter_prev`` and ``stoch_prev``, and binds all states, the first included, as ``deter_all`` and
-        ``stoch_all``, ``[H + 1, ...]``.
-        """
-        acting = policy.at(action="action_prev", deter="deter_prev", stoch="stoch_prev")
-        dynamics, prior = self.dynamics.at(deter="deter_next"), self.prior.at(deter="deter_next", stoch="stoch_next")
-        return Scan(
-            acting * dynamics * prior, steps=horizon,
-            update_value={"deter_next": "deter_prev", "stoch_next": "stoch_prev"},
-            start={"deter_prev": "deter", "stoch_prev": "stoch"},
-            path={"deter_all": "deter_prev", "stoch_all": "stoch_prev"}, grad=grad,
-        )
 
     # ---------------------------------------------------------------- units
 
@@ -366,52 +335,10 @@ class RSSM(StateSpaceModel):
 
     def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:
         """The state after an observation; ``step`` holds the observation keys, ``action_prev`` and maybe ``is_first``."""
+        step = self.door.frame(step)
         given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": step["action_prev"]}
-        if "is_first" in step:
-            keep = (~step["is_first"].bool()).to(given["deter_prev"].dtype).unsqueeze(-1)
-            given = {k: v * keep for k, v in given.items()}
+        if "is_first" in step:  # not a product: an old state may hold NaN
+            first = step["is_first"].bool().unsqueeze(-1)
+            given = {k: v.masked_fill(first, 0.0) for k, v in given.items()}
         drawn = self.step.sample({**given, **{k: step[k] for k in self.keys}}, return_all=False, sample_mean=mean)
         return {v: drawn[v] for v in self.carry}
-
-    def predict(self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False) -> State:
-        """The state after ``step["action_prev"]``, without an observation."""
-        if step is None:
-            raise PixyzError("an RSSM reads actions: predict needs step={'action_prev': ...}")
-        given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": step["action_prev"]}
-        drawn = (self.transition if len(self.carry) == 2 else self.__dict__["_generation"]).sample(
-            given, return_all=False, sample_mean=mean
-        )
-        return {v: drawn[v] for v in self.carry}
-
-    def imagine(self, state: State, policy: Policy | Distribution, horizon: int, chunk: int = 0) -> State:
-        """``horizon`` steps of a policy: ``deter``, ``stoch`` and the ``action`` before each, ``[H, B, ...]``.
-
-        Args:
-            policy: a distribution of ``action`` given ``deter`` and ``stoch``, or a function of the state.
-            chunk: compile this many steps together (a distribution only; see :meth:`pixyz.losses.Loss.compile`).
-        """
-        if isinstance(policy, Distribution):
-            drawn = self._dream(policy, horizon, chunk).sample(state, reparam=True, return_all=False)
-            return {"deter": drawn["deter_next"], "stoch": drawn["stoch_next"], "action": drawn["action_prev"]}
-        if chunk:
-            raise PixyzError("only a policy that is a distribution can be compiled; make it a Deterministic of 'action'")
-        rows: list[State] = []
-        for _ in range(horizon):
-            action = policy(state)
-            state = self.predict(state, {"action_prev": action})
-            rows.append({**state, "action": action})
-        return {k: torch.stack([row[k] for row in rows]) for k in rows[0]}
-
-    def _dream(self, policy: Distribution, horizon: int, chunk: int) -> Scan:
-        """The dream of these settings; the last one is kept, with its plan."""
-        key = (id(policy), horizon, chunk, torch.is_grad_enabled())
-        if self._dreamt is None or self._dreamt[0] != key:
-            dream = self.dream(policy, horizon, grad=torch.is_grad_enabled()).compile(chunk)
-            self.__dict__["_dreamt"] = (key, dream)
-        assert self._dreamt is not None
-        return self._dreamt[1]
-
-    @staticmethod
-    def features(state: State) -> Tensor:
-        """``[..., D + S]``."""
-        return join(state["deter"], state["stoch"])

@@ -26,6 +26,7 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -114,6 +115,7 @@ class SLAC(StateSpaceModel):
         action_size: the size of an action.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = SLAC(3, 2, SLACConfig(latent1=2, latent2=3, hidden=4, features=4))
     >>> flags = torch.zeros(5, 2, dtype=torch.bool)
@@ -125,7 +127,8 @@ class SLAC(StateSpaceModel):
     acts = True
 
     def __init__(
-        self, size: int, action_size: int, config: SLACConfig | None = None, fission: bool = True
+        self, size: int, action_size: int, config: SLACConfig | None = None, fission: bool = True,
+        terms: Terms | None = None,
     ) -> None:
         super().__init__()
         config = c = config or SLACConfig()
@@ -133,18 +136,19 @@ class SLAC(StateSpaceModel):
             raise PixyzError(f"frames and actions have at least one feature, got size={size}, action_size={action_size}")
         self.config, self.size, self.action_size = config, size, action_size
         past = {"z2_prev": c.latent2, "action_prev": action_size}
-        self.features, self.count = Features(size, c), Count()
+        self.encoder, self.count = Features(size, c), Count()
         self.posterior = Latent("z1", "q", {"e": c.features, **past}, ["e"], c.latent1, c)
         self.prior = Latent("z1", "p", past, [], c.latent1, c)
         self.second = Latent("z2", "p", {"z1": c.latent1, **past}, ["z1"], c.latent2, c)
         layers = [c.latent1 + c.latent2, c.hidden, c.hidden, size]
         self.emission = emission_of(c.observation, "x", ["z1", "z2"], layers, c.min_scale)
         q, p, p_x = self.posterior, self.prior, self.emission
-        inference = self.features * self.count * q * self.second
+        inference = self.encoder * self.count * q * self.second
         self._declare(
             keys=["x"], inference=inference, generation=self.count * p * self.second * p_x, emission=p_x,
             carry={"z2": "z2_prev", "n": "n_prev"}, init={"z2_prev": 0, "n_prev": 0}, also=["z1"], reset_var="is_first",
-            fission=fission,
+            fission=fission, shapes={"x": [size], "action": [action_size]}, features=["z1", "z2"],
+            terms=terms,
         )
 
         def over_time(term: Loss, reduction: str | None) -> Loss:
@@ -153,7 +157,7 @@ class SLAC(StateSpaceModel):
         cost, kl = (-LogProb(p_x)).named("rec"), KullbackLeibler(q, p).named("kl")
         weight = LogProb(p_x) + LogProb(p) - LogProb(q)
         self._express(
-            over_time(cost + Parameter("beta", default=1.0) * kl, "frame"), over_time(cost + kl, "sum"),
+            over_time(self._with_own(cost + Parameter("beta", default=1.0) * kl), "frame"), over_time(cost + kl, "sum"),
             over_time(weight, "sum"), over_time(weight, None),
         )
 

@@ -1,134 +1,58 @@
 """StateSpaceModel: what models of series have in common, from the pieces that each of them declares.
 
-A model declares three distributions: what one step of inference draws, what one step of generation draws, and the density
-of the observations.  Filtering, smoothing, prediction, sampling and reconstruction are scans of them.
+A model declares three distributions: what one step of inference draws, what one step of generation draws, and
+the density of the observations.  Filtering, smoothing, prediction, imagination, sampling and reconstruction
+are scans of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixyz.distributions import Distribution, Scan
-from pixyz.expression import Loss
-from pixyz.types import PixyzError, VariableError
-from worldmodels.context import Context
-from worldmodels.types import State
-
-REC = "_rec"
-"""Ends the names of reconstructed observations inside the model."""
+from pixyz.types import PixyzError, ShapeError, VariableError
+from worldmodels.declared import REC, Declared, Dreamt, plain
+from worldmodels.imagination import NEXT
+from worldmodels.types import Policy, State
 
 
-class StateSpaceModel(nn.Module):
+class StateSpaceModel(Declared):
     r"""Abstract: a model of series over states that are carried from frame to frame.
 
     .. math::
-        p(x_{1:T}, z_{1:T}) = \prod_t p(x_t|z_t)\, p(z_t|z_{t-1}), \quad q(z_{1:T}|x_{1:T}) = \prod_t q(z_t|z_{t-1}, x)
+        p(x_{1:T}, z_{1:T}) = \prod_t p(x_t|z_t)\, p(z_t|z_{t-1}), \quad
+        q(z_{1:T}|x_{1:T}) = \prod_t q(z_t|z_{t-1}, x)
 
-    A subclass calls :meth:`_declare` and :meth:`_express` once its distributions exist.  Series are time-major;
-    ``mask [T, B]`` marks valid frames and may be left out where all are.
+    A subclass calls :meth:`_declare` and :meth:`_express` once its distributions exist.  Series are
+    time-major; ``mask [T, B]`` marks valid frames and may be left out where all are.  Flags may come
+    as ``[T, B, 1]``, one feature as ``[T, B]``; any other shape than the declared one is refused
+    (:mod:`worldmodels.doors`).
 
+    **Own terms.**  ``terms`` of a model's constructor are further losses of a step, by name, or a function of
+    the model that makes them of its distributions.  They are read under the draw of the model's own filter
+    (it filters once), added with the weights that they are given, and returned under their names, as the
+    model's own are.  Their networks become parts of the model.  What they read of a step: what the model
+    draws and carries, and any series ``[T, B, ...]`` that is then expected in the batch; a
+    :class:`pixyz.losses.Parameter` in them is a weight, not a series.
+
+    >>> from pixyz.distributions import Normal
+    >>> from pixyz.losses import LogProb
     >>> from worldmodels import VRNN, VRNNConfig
-    >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4))
-    >>> model.filter({"x": torch.zeros(5, 2, 3)})["h"].shape
-    torch.Size([5, 2, 4])
+    >>> class Heat(Normal):
+    ...     def __init__(self):
+    ...         super().__init__("heat", ["h"], "p_heat", features_shape=[1])
+    ...         self.net = torch.nn.Linear(4, 1)
+    ...     def forward(self, h):
+    ...         return {"loc": self.net(h), "scale": torch.ones_like(h[:, :1])}
+    >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4), terms={"warmth": -0.1 * LogProb(Heat())})
+    >>> batch = {"x": torch.zeros(5, 2, 3), "heat": torch.zeros(5, 2, 1)}
+    >>> value, found = model.objective.eval(batch, return_dict=True)
+    >>> found["warmth"].shape, model.filter(batch)["h"].shape
+    (torch.Size([5, 2]), torch.Size([5, 2, 4]))
     """
-
-    causal: bool = True
-    """Whether the objective's posterior reads past and present only: then filtering and the objective agree."""
-    smooths: bool = False
-    """Whether :meth:`smooth` is offered: states given all frames."""
-    acts: bool = False
-    """Whether transitions read ``action_prev``; batches then hold ``action``."""
-
-    def _declare(
-        self, *, keys: Sequence[str], inference: Distribution, generation: Distribution, emission: Distribution,
-        carry: Mapping[str, str | Sequence[str]], init: Mapping[str, Any], context: Context | None = None,
-        also: Sequence[str] = (), reset_var: str | None = None, flags: Sequence[str] = (), fission: bool = True,
-    ) -> None:
-        """Say what the model is made of.
-
-        Args:
-            keys: the observed variables.
-            inference: one step that draws the state, given the observations (or their context).
-            generation: one step that draws state and observations, without data.
-            emission: the density of the observations given the state.
-            carry, init, reset_var, fission: as in :class:`pixyz.distributions.Scan`; what is carried under ``z_prev`` is
-                ``z`` in a state.
-            context: the network over whole sequences that inference reads, if there is one.
-            also: variables of the state that inference draws and does not carry.
-            flags: further series that inference reads, 1 everywhere where :meth:`filter` and the like are not given them.
-        """
-        self.keys, self.flags = list(keys), list(flags)
-        lags: dict[str, tuple[str, int]] = {"action_prev": ("action", -1)} if self.acts else {}
-        init = {**init, **({"action_prev": 0} if self.acts else {})}
-        series = [*self.keys, *self.flags, *(context.var if context is not None else [])]
-        self.recurrence: dict[str, Any] = {
-            "series_var": series, "update_value": dict(carry), "init": init, "lags": lags, "reset_var": reset_var,
-            "fission": fission,
-        }
-        self.drawn = {v: v for v in also}
-        for name, prevs in carry.items():
-            self.drawn.update({_plain(p): name for p in ([prevs] if isinstance(prevs, str) else prevs)})
-        self.carried = [p for prevs in carry.values() for p in ([prevs] if isinstance(prevs, str) else prevs)]
-        rec = emission.replace_var(**{k: k + REC for k in self.keys})
-        read = [v for v in series if v in inference.cond_var]
-        # no submodules: the distributions are registered by the subclass, and the state dict shall hold them once
-        self.__dict__.update(
-            _context=context, _inference=inference, _generation=generation,
-            _filter=Scan(inference, **{**self.recurrence, "series_var": read}),
-            _reconstruct=Scan(inference * rec, **{**self.recurrence, "series_var": read}), _samplers={},
-        )
-
-    def _express(self, objective: Loss, bound: Loss, log_weight: Loss, step_weight: Loss | None = None) -> None:
-        self.__dict__.update(_objective=objective, _bound=bound, _log_weight=log_weight, _step_weight=step_weight)
-
-    # ---------------------------------------------------------------- expressions
-
-    @property
-    def objective(self) -> Loss:
-        """What is minimised: nats a valid frame.  The weight of the divergence may be given as ``beta``."""
-        found: Loss = self.__dict__["_objective"]
-        return found
-
-    @property
-    def bound(self) -> Loss:
-        """The negative evidence bound of each sequence, ``[B]``: the weight is 1, summed over valid frames."""
-        found: Loss = self.__dict__["_bound"]
-        return found
-
-    @property
-    def log_weight(self) -> Loss:
-        """One draw of ``log p(x, z) - log q(z|x)`` of each sequence, ``[B]``, for :mod:`worldmodels.estimators`."""
-        found: Loss = self.__dict__["_log_weight"]
-        return found
-
-    @property
-    def step_weight(self) -> Loss:
-        """The part of the log-weight that each frame adds, ``[T, B]``, for :func:`worldmodels.particles.particle_filter`.
-
-        It reads the context as a series where the model has one, and returns what is carried on after the last frame.
-        """
-        found: Loss | None = self.__dict__["_step_weight"]
-        if found is None:
-            raise PixyzError(f"the weight of {type(self).__name__} has no part for each frame that reads the state before it")
-        return found
-
-    @property
-    def has_step_weight(self) -> bool:
-        """Whether :attr:`step_weight` is there."""
-        return self.__dict__["_step_weight"] is not None
-
-    def read_context(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What inference reads of whole sequences, ``[T, B, ...]``; empty for a model without such a network."""
-        context: Context | None = self.__dict__["_context"]
-        if context is None:
-            return {}
-        given = {k: batch[k] for k in [*context.cond_var, "mask"] if k in batch}
-        return context.sample(given, return_all=False, reparam=True)
 
     # ---------------------------------------------------------------- states
 
@@ -140,16 +64,17 @@ class StateSpaceModel(nn.Module):
         """The state at each frame given the frames up to it, ``[T, B, ...]``; held where a frame is masked.
 
         Args:
-            batch: observations (and actions, ``mask``, ``is_first``), ``[T, B, ...]``; ``action_prev`` is the action
-                before the first of them.
+            batch: observations (and actions, ``mask``, ``is_first``), ``[T, B, ...]``; ``action_prev`` is the
+                action before the first of them.
             state: the state before the first frame; :meth:`initial` if None.
             mean: means instead of draws.
         """
+        batch = self.door(batch)
         state = state or self.initial(self._rows(batch))
         given = self._inputs(batch, state)
-        if self.__dict__["_context"] is not None:
+        if self.pieces.context is not None:
             given.update(self._filter_context(batch, state))
-        return self._held(self._draw("_filter", given, mean), given, batch, state)
+        return self._held(_draw(self.pieces.filtering, given, mean), given, batch, state)
 
     def smooth(self, batch: Mapping[str, Tensor], mean: bool = False) -> State:
         """The state at each frame given all frames, ``[T, B, ...]``; held where a frame is masked.
@@ -159,13 +84,15 @@ class StateSpaceModel(nn.Module):
         """
         if not self.smooths:
             raise PixyzError(f"{type(self).__name__} filters and does not smooth; use filter()")
+        batch = self.door(batch)
         state = self.initial(self._rows(batch))
         given = self._inputs(batch, state)
         given.update(self.read_context(batch))
-        return self._held(self._draw("_filter", given, mean), given, batch, state)
+        return self._held(_draw(self.pieces.filtering, given, mean), given, batch, state)
 
     def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:
         """One step of filtering: the state after an observation; ``step`` holds what a batch does, ``[B, ...]``."""
+        step = self.door.frame(step)
         batch = {k: v.unsqueeze(0) for k, v in step.items() if k != "action_prev"}
         if self.acts:
             batch["action"] = step["action_prev"].unsqueeze(0)  # of this length, and not read: action_prev is
@@ -174,9 +101,44 @@ class StateSpaceModel(nn.Module):
 
     def predict(self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False) -> State:
         """One step without an observation; ``step`` holds ``action_prev`` where the model reads actions."""
-        action = step["action_prev"].unsqueeze(0) if step is not None and self.acts else None
-        drawn = self.sample(state, 1, action, mean)
-        return {**state, **{k: v[0] for k, v in drawn.items() if k in state}}
+        given = self._starts(state)
+        if self.acts:
+            if step is None or "action_prev" not in step:
+                raise PixyzError(f"{type(self).__name__} reads actions: predict needs step={{'action_prev': ...}}")
+            given["action_prev"] = step["action_prev"]
+        drawn = _draw(self.pieces.transition, given, mean)
+        return {**state, **{k: drawn[v] for k, v in self.drawn.items() if v in drawn}}
+
+    def imagine(self, state: State, policy: Policy | Distribution, horizon: int, chunk: int = 0) -> State:
+        """``horizon`` steps of a policy: the states and the ``action`` before each, ``[H, B, ...]``.
+
+        Gradients flow along the path, to the policy among others, but within ``torch.no_grad()``.
+
+        Args:
+            state: where it begins, ``[B, ...]``.
+            policy: a distribution of ``action`` given variables of the state, or a function of the state.
+            horizon: how many steps.
+            chunk: compile this many steps together (a distribution only; see
+                :meth:`pixyz.losses.Loss.compile`).
+
+        Raises:
+            PixyzError: the model reads no actions.
+        """
+        if isinstance(policy, Distribution):
+            found = self._dream(policy, horizon, chunk).sample(state, reparam=True, return_all=False)
+            held = {k: v.expand(horizon, *v.shape) for k, v in state.items() if k in self.drawn}  # what no step draws
+            ahead = {k: v + NEXT for k, v in self.drawn.items() if v + NEXT in found}
+            return {**held, **{k: found[v] for k, v in ahead.items()}, "action": found["action_prev"]}
+        if not self.acts:
+            raise PixyzError(f"{type(self).__name__} reads no actions: no policy acts in it; sample(state, steps) predicts")
+        if chunk:
+            raise PixyzError("only a policy that is a distribution can be compiled; make it a Deterministic of 'action'")
+        rows: list[State] = []
+        for _ in range(horizon):
+            action = policy(state)
+            state = self.predict(state, {"action_prev": action})
+            rows.append({**state, "action": action})
+        return {k: torch.stack([row[k] for row in rows]) for k in rows[0]}
 
     # ---------------------------------------------------------------- series
 
@@ -199,26 +161,35 @@ class StateSpaceModel(nn.Module):
         steps = steps if steps is not None else len(action) if action is not None else None
         if steps is None or (action is not None and len(action) != steps):
             raise PixyzError(f"sample needs a number of steps that agrees with the actions', got steps={steps}")
-        samplers = self.__dict__["_samplers"]
-        if (key := None if self.acts else steps) not in samplers:
-            samplers[key] = Scan(
-                self.__dict__["_generation"], ["action_prev"] if self.acts else (), self.recurrence["update_value"],
+        if (key := None if self.acts else steps) not in self._samplers:
+            self._samplers[key] = Scan(
+                self.pieces.generation, ["action_prev"] if self.acts else (), self.recurrence["update_value"],
                 steps=key, fission=self.recurrence["fission"],
             )
         given = self._starts(state)
         if action is not None:
             given["action_prev"] = action
-        drawn = samplers[key].sample(given, return_all=False, sample_mean=mean)
+        drawn = _draw(self._samplers[key], given, mean)
         return {**{k: drawn[v] for k, v in self.drawn.items() if v in drawn}, **{k: drawn[k] for k in self.keys}}
 
     def reconstruct(self, batch: Mapping[str, Tensor], mean: bool = True) -> dict[str, Tensor]:
         """Observations drawn again from the inferred states: smoothed ones where the model smooths, ``[T, B, ...]``."""
+        batch = self.door(batch)
         state = self.initial(self._rows(batch))
         given = self._inputs(batch, state)
-        if self.__dict__["_context"] is not None:
+        if self.pieces.context is not None:
             given.update(self.read_context(batch) if self.smooths else self._filter_context(batch, state))
-        drawn = self._draw("_reconstruct", given, mean)
+        drawn = _draw(self.pieces.reconstruction, given, mean)
         return {k: drawn[k + REC] for k in self.keys}
+
+    def read_context(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What inference reads of whole sequences, ``[T, B, ...]``; empty for a model without such a network."""
+        context = self.pieces.context
+        if context is None:
+            return {}
+        batch = self.door(batch)
+        given = {k: batch[k] for k in [*context.cond_var, "mask"] if k in batch}
+        return context.sample(given, return_all=False, reparam=True)
 
     # ---------------------------------------------------------------- internals
 
@@ -228,11 +199,15 @@ class StateSpaceModel(nn.Module):
             raise VariableError(f"{type(self).__name__} needs the series {missing}, got {sorted(batch)}")
         return batch[self.keys[0]].shape[1]
 
-    def _starts(self, state: State) -> dict[str, Tensor]:
+    def _starts(self, state: State, rows: int | None = None) -> dict[str, Tensor]:
         missing = [k for k in self.drawn if k not in state]
         if missing:
             raise VariableError(f"a state of {type(self).__name__} holds {list(self.drawn)}, got {sorted(state)}")
-        return {prev: state[_plain(prev)] for prev in self.carried}
+        rows = rows if rows is not None else state[next(iter(self.drawn))].shape[0]
+        if any(state[k].shape[0] != rows for k in self.drawn):
+            shapes = {k: list(state[k].shape) for k in self.drawn}
+            raise ShapeError(f"expected a state of {rows} sequences, [{rows}, ...] each, got {shapes}; use initial({rows})")
+        return {prev: state[plain(prev)] for prev in self.carried}
 
     def _inputs(self, batch: Mapping[str, Tensor], state: State) -> dict[str, Tensor]:
         more = ["mask", *(["action", "action_prev"] if self.acts else [])]
@@ -243,15 +218,20 @@ class StateSpaceModel(nn.Module):
         if reset := self.recurrence["reset_var"]:
             like = batch[self.keys[0]]
             found[reset] = batch[reset] if reset in batch else like.new_zeros(like.shape[:2], dtype=torch.bool)
-        return {**found, **self._starts(state)}
+        return {**found, **self._starts(state, batch[self.keys[0]].shape[1])}
 
-    def _draw(self, name: str, given: Mapping[str, Tensor], mean: bool) -> dict[str, Tensor]:
-        scan: Scan = self.__dict__[name]
-        return scan.sample(given, return_all=False, sample_mean=mean)
+    def _dream(self, policy: Distribution, horizon: int, chunk: int) -> Scan:
+        """The dream of these settings; the last one is kept, with its plan."""
+        kept, settings = self._dreamt, (horizon, chunk, torch.is_grad_enabled())
+        if kept is None or kept.policy is not policy or kept.settings != settings:
+            scan = self.dream(policy, horizon, grad=torch.is_grad_enabled()).compile(chunk)
+            self._dreamt = kept = Dreamt(policy, settings, scan)
+        return kept.scan
 
     def _filter_context(self, batch: Mapping[str, Tensor], state: State) -> dict[str, Tensor]:
         """What a context reads up to each frame: of the forward network, or of each frame alone."""
-        context: Context = self.__dict__["_context"]
+        context = self.pieces.context
+        assert context is not None
         x, name = batch[context.cond_var[0]], context.var[0]
         with torch.no_grad():
             if context.reads == "left":
@@ -274,5 +254,5 @@ class StateSpaceModel(nn.Module):
         return held
 
 
-def _plain(carried: str) -> str:
-    return carried.removesuffix("_prev")
+def _draw(distribution: Distribution, given: Mapping[str, Tensor], mean: bool) -> dict[str, Tensor]:
+    return distribution.sample(given, return_all=False, sample_mean=mean)

@@ -14,6 +14,7 @@ transitions learn to skip :math:`\delta` frames.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.context import Context
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -122,10 +124,14 @@ class Jump(SeriesFunction):
         return {**found, "b_1": b, "delta": delta, "valid": valid}
 
     def draw(self, batch: int, like: Tensor) -> Tensor:
-        """Jumps of ``batch`` sequences."""
-        weights = torch.tensor(self.shares or [1.0] * len(self.jumps))
-        first, last = torch.tensor(self.jumps)[torch.multinomial(weights, batch, replacement=True)].unbind(1)
-        return (first + (torch.rand(batch) * (last - first + 1)).long()).to(like.device)
+        """Jumps of ``batch`` sequences, drawn where they are used."""
+        shares, (low, high) = self.shares or [1.0] * len(self.jumps), self.jumps[0]
+        first = torch.full((batch,), low, device=like.device)
+        count = torch.full_like(first, high - low + 1)
+        chosen = sum(shares) * torch.rand(batch, device=like.device)
+        for (low, high), below in zip(self.jumps[1:], itertools.accumulate(shares)):
+            first, count = torch.where(chosen < below, first, low), torch.where(chosen < below, count, high - low + 1)
+        return first + (torch.rand(batch, device=like.device) * count).long()
 
 
 class TDVAE(StateSpaceModel):
@@ -138,13 +144,16 @@ class TDVAE(StateSpaceModel):
         size: the size of a frame.
         config: sizes and jumps.
         fission: as in the other models; there is no loop to split.
+        terms: own terms, by name (:class:`worldmodels.StateSpaceModel`); they read ``x_2``, ``z_2``, ``b_1``, ``b_2``, ``delta``.
 
     >>> model = TDVAE(3, TDVAEConfig(latent=2, rnn=4, hidden=4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
     torch.Size([])
     """
 
-    def __init__(self, size: int, config: TDVAEConfig | None = None, fission: bool = True) -> None:
+    def __init__(
+        self, size: int, config: TDVAEConfig | None = None, fission: bool = True, terms: Terms | None = None
+    ) -> None:
         super().__init__()
         config = c = config or TDVAEConfig()
         if size < 1:
@@ -167,7 +176,7 @@ class TDVAE(StateSpaceModel):
         self._declare(
             keys=["x"], inference=self.belief, generation=self.transition.at(z_1="z_prev", z_2="z") * self.emission,
             emission=self.emission, carry={"z": "z_prev"}, init={"z_prev": 0}, context=self.context, also=["b"],
-            fission=fission,
+            fission=fission, shapes={"x": [size]}, terms=terms, binds=["x_2", "z_2", "b_1", "b_2", "delta"],
         )
         p_b1, p_b2 = self.belief.at(z="z_1", b="b_1"), self.belief.at(z="z_2", b="b_2")
         p_t, p_d, q = self.transition, self.emission.replace_var(x="x_2", z="z_2"), self.smoother
@@ -183,7 +192,9 @@ class TDVAE(StateSpaceModel):
         gap = LogProb(p_b2) - LogProb(p_t)
         kl = E(q, gap) + KullbackLeibler(q, p_b1)
         sampled = E(q, gap + LogProb(q) - LogProb(p_b1))  # one draw of z_1 for all: a weight is one path's
-        self._express(over_time(self.pairs, beta * kl, "frame"), over_time(one, kl, "sum"), -over_time(one, sampled, "sum"))
+        self._express(
+            over_time(self.pairs, self._with_own(beta * kl), "frame"), over_time(one, kl, "sum"), -over_time(one, sampled, "sum"),
+        )
 
     def initial(self, batch: int) -> State:
         """The learned belief before the first frame, and a draw of ``z`` from it."""
@@ -197,5 +208,5 @@ class TDVAE(StateSpaceModel):
         drawn = self.transition.sample({"z_1": z, "delta": delta}, return_all=False, sample_mean=mean)
         return {**state, "z": drawn["z_2"]}
 
-    def _starts(self, state: State) -> dict[str, Tensor]:
-        return {**super()._starts(state), "delta": state["z"].new_ones(len(state["z"]), 1)}
+    def _starts(self, state: State, rows: int | None = None) -> dict[str, Tensor]:
+        return {**super()._starts(state, rows), "delta": state["z"].new_ones(len(state["z"]), 1)}

@@ -22,6 +22,7 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
+from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -48,6 +49,10 @@ class VRNNConfig:
     min_scale: float = 1e-3
 
 
+ACTION = ["action_prev"]
+"""What is read besides where there are actions."""
+
+
 class Features(Deterministic):
     """``phi(x_t)``, what inference and recurrence read of a frame."""
 
@@ -62,13 +67,13 @@ class Features(Deterministic):
 class Recurrence(Deterministic):
     """``h_t = f(x_t, z_t, h_{t-1})``: a GRU."""
 
-    def __init__(self, latent: int, hidden: int, rnn: int) -> None:
-        super().__init__("h", ["e", "z", "h_prev"], name="f", features_shape=[rnn])
+    def __init__(self, latent: int, hidden: int, rnn: int, action_size: int = 0) -> None:
+        super().__init__("h", ["e", "z", "h_prev", *ACTION[:action_size]], name="f", features_shape=[rnn])
         self.features = relu_network([latent, hidden], last=True)
-        self.cell = nn.GRUCell(2 * hidden, rnn)
+        self.cell = nn.GRUCell(2 * hidden + action_size, rnn)
 
-    def forward(self, e: Tensor, z: Tensor, h_prev: Tensor) -> dict[str, Tensor]:
-        return {"h": self.cell(torch.cat([e, self.features(z)], -1), h_prev)}
+    def forward(self, e: Tensor, z: Tensor, h_prev: Tensor, **action: Tensor) -> dict[str, Tensor]:
+        return {"h": self.cell(torch.cat([e, self.features(z), *action.values()], -1), h_prev)}
 
 
 class VRNN(StateSpaceModel):
@@ -78,28 +83,38 @@ class VRNN(StateSpaceModel):
         size: the size of a frame.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
+        terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
+        action_size: the size of actions, which latents and recurrence then read (batches hold ``action`` and ``is_first``);
+            0 if there are none.
 
     >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
     torch.Size([])
     """
 
-    def __init__(self, size: int, config: VRNNConfig | None = None, fission: bool = True) -> None:
+    def __init__(
+        self, size: int, config: VRNNConfig | None = None, fission: bool = True, terms: Terms | None = None,
+        action_size: int = 0,
+    ) -> None:
         super().__init__()
         config = c = config or VRNNConfig()
-        if size < 1:
-            raise PixyzError(f"a frame has at least one feature, got size={size}")
-        self.config, self.size = config, size
-        self.features = Features(size, c.hidden)
-        self.prior = Gaussian("z", ["h_prev"], "p", [c.rnn, c.hidden, c.latent], c.min_scale)
-        self.posterior = Gaussian("z", ["e", "h_prev"], "q", [c.hidden + c.rnn, c.hidden, c.latent], c.min_scale)
+        if size < 1 or action_size < 0:
+            raise PixyzError(f"a frame has at least one feature, got size={size}, action_size={action_size}")
+        self.config, self.size, self.action_size = config, size, action_size
+        self.acts, past = action_size > 0, ["h_prev", *ACTION[:action_size]]
+        self.encoder = Features(size, c.hidden)
+        self.prior = Gaussian("z", past, "p", [c.rnn + action_size, c.hidden, c.latent], c.min_scale)
+        layers = [c.hidden + c.rnn + action_size, c.hidden, c.latent]
+        self.posterior = Gaussian("z", ["e", *past], "q", layers, c.min_scale)
         layers = [c.latent + c.rnn, c.hidden, c.hidden, size]
         self.emission = emission_of(c.observation, "x", ["z", "h_prev"], layers, c.min_scale)
-        self.dynamics = Recurrence(c.latent, c.hidden, c.rnn)
-        inference = self.features * self.posterior * self.dynamics
+        self.dynamics = Recurrence(c.latent, c.hidden, c.rnn, action_size)
+        inference = self.encoder * self.posterior * self.dynamics
         self._declare(
-            keys=["x"], inference=inference, generation=self.prior * self.emission * self.features * self.dynamics,
+            keys=["x"], inference=inference, generation=self.prior * self.emission * self.encoder * self.dynamics,
             emission=self.emission, carry={"h": "h_prev"}, init={"h_prev": 0}, fission=fission,
+            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})}, terms=terms,
+            reset_var="is_first" if self.acts else None,
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
 
@@ -110,7 +125,7 @@ class VRNN(StateSpaceModel):
         weight = LogProb(p_x) + LogProb(p_z) - LogProb(q)
         beta = Parameter("beta", default=1.0)
         self._express(
-            over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
+            over_time(self._with_own(cost + beta * kl), "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
             over_time(weight, None),
         )
 

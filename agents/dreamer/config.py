@@ -32,6 +32,7 @@ class DreamerV3Config:
         max_rows: of a call of encoder, decoder and heads, for less memory at an update (a longer one: their activations are
             computed again in the backward pass); 0: all rows of a sequence, or of an imagined path, together.
         precision: of matrix products; ``bfloat16`` runs under autocast.
+        kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
 
     >>> config = DreamerV3Config(horizon=10)
     >>> 1 - 1 / config.discount_horizon, config.model.deter
@@ -67,6 +68,7 @@ class DreamerV3Config:
     whole: bool = False
     max_rows: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
+    kind: str = "dreamer_v3"
 
     def __post_init__(self) -> None:
         for name in ("batch", "horizon"):

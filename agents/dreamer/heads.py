@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
+from agents.spaces import ActionSpec
 from pixyz.distributions import BoundedNormal, GroupedOneHot
 from worldmodels.networks import MLP
-
-
-@dataclass(frozen=True)
-class ActionSpec:
-    """What an action is: ``size`` numbers in [-1, 1], or one of ``size`` choices (one-hot)."""
-
-    size: int
-    discrete: bool = False
 
 
 class ContinuousPolicy(BoundedNormal):

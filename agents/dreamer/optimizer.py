@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -38,18 +38,28 @@ class LaProp(torch.optim.Optimizer):
         rates = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "clip": clip, "warmup": warmup, "halving": halving}
         super().__init__(params, rates)
 
+    takes_norms = True
+
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """One update from the gradients."""
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], Any] | None = None, norms: Sequence[Tensor] | None = None
+    ) -> Any:
+        """One update from the gradients.
+
+        Args:
+            norms: of each gradient, in the order of the parameters that have one, where they are known already.
+        """
         if closure is not None:
             raise ValueError("LaProp takes no closure: call backward() before step()")
+        known = None if norms is None else list(norms)
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
             if params:
-                self._update(group, params)
+                own = None if known is None else [known.pop(0) for _ in params]
+                self._update(group, params, own)
         return None
 
-    def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def _update(self, group: dict[str, Any], params: list[Tensor], norms: list[Tensor] | None) -> None:
         for p in params:
             state = self.state[p]
             if not state:
@@ -59,8 +69,8 @@ class LaProp(torch.optim.Optimizer):
         squares = [self.state[p]["square"] for p in params]
         momenta = [self.state[p]["momentum"] for p in params]
         if group["clip"]:
-            sizes, norms = torch._foreach_norm(params), torch._foreach_norm(grads)
-            size, norm = torch.stack(sizes), torch.stack(norms)
+            found = torch._foreach_norm(grads) if norms is None else norms
+            size, norm = torch.stack(torch._foreach_norm(params)), torch.stack(list(found))
             factor = (group["clip"] * size.clamp(min=1e-3) / norm.clamp(min=1e-30)).clamp(max=1.0)
             grads = torch._foreach_mul(grads, list(factor.unbind()))
         torch._foreach_mul_(squares, group["beta2"])

@@ -16,21 +16,26 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from agents.agent import Batch, Learned, State, Window
 from agents.dreamer.config import DreamerV3Config
-from agents.dreamer.heads import ActionSpec, build_policy
+from agents.dreamer.heads import build_policy
 from agents.dreamer.normalize import ReturnRange
 from agents.dreamer.optimizer import LaProp
 from agents.dreamer.returns import ImaginedReturn, ReplayReturn
-from agents.types import Batch, Learned, State
-from pixyz.distributions import Mean, Scan
+from agents.latent import LatentActor
+from agents.spaces import ActionSpec
+from agents.torch_agent import TorchAgent
+from pixyz.distributions import Distribution, Mean, Scan
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import Entropy
+from worldmodels.own_terms import Terms
 from worldmodels.rssm import RSSM, ScalarHead
 
 PATH = {"deter": "deter_all", "stoch": "stoch_all"}
+NAMES = ("rec", "rew", "con", "dyn", "rep", "policy", "value", "replay_value")
 
 
-class DreamerV3(nn.Module):
+class DreamerV3(TorchAgent):
     """The agent.
 
     Args:
@@ -38,6 +43,9 @@ class DreamerV3(nn.Module):
         action: what an action is.
         config: sizes, weights and rates.
         fission: split the time loops; False is the reference in tests.
+        terms: own terms of the world model's objective, by name: losses over a step's variables, or a function of the model
+            that gives them; see :class:`worldmodels.StateSpaceModel`. They see the draws that all terms see, and are in the
+            log under their names.
 
     >>> from worldmodels import RSSMConfig
     >>> config = DreamerV3Config(RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8)
@@ -47,25 +55,26 @@ class DreamerV3(nn.Module):
     torch.Size([2, 1])
     """
 
+    Config = DreamerV3Config
+
     def __init__(
         self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: DreamerV3Config | None = None,
-        fission: bool = True,
+        fission: bool = True, terms: Terms | None = None,
     ) -> None:
         super().__init__()
         self.config = c = config or DreamerV3Config()
         self.action = action
         size = c.model.features
-        self.model = RSSM(shapes, action.size, c.model, fission=fission)
+        self.model = RSSM(shapes, action.size, c.model, fission=fission, terms=terms)
         self.policy = build_policy(action, size, c.units, c.actor_layers, c.unimix)
         self.value = ScalarHead("ret", "v", size, c.units, c.critic_layers, c.bins)
         self.slow_value = copy.deepcopy(self.value).requires_grad_(False)
         self.slow_value.name = r"v^{slow}"
         self.imagined = ImaginedReturn(c.lam, 1.0, ReturnRange(c.return_rate, limit=c.return_limit))
         self.recorded = ReplayReturn(c.lam, c.discount)
-        # no submodules: their distributions are registered above, and the state dict shall hold them once
+        # no submodule: its distributions are registered above, and the state dict shall hold them once
         self.__dict__["_objective"] = self._write_objective().compile(c.chunk, whole=c.whole).in_slabs(c.max_rows)
-        self.__dict__["_acting"] = self.model.step * self.policy
-        self.__dict__["_greedy"] = self.model.step * Mean(self.policy, "action")
+        self.actor = LatentActor(self.model, self.policy, action, self._precision)
         self.optimizer = LaProp(
             [p for p in self.parameters() if p.requires_grad], c.lr, c.beta1, c.beta2, c.eps, c.clip, c.warmup, c.halving
         )
@@ -77,6 +86,13 @@ class DreamerV3(nn.Module):
         """All losses, one expression; its variables are those of :meth:`prepare`."""
         found: Loss = self.__dict__["_objective"]
         return found
+
+    def parts(self) -> dict[str, Distribution]:
+        """The distributions that it is made of, by what they are for."""
+        return {
+            "a step of filtering": self.model.step, "a step of imagination": self.model.dynamics * self.model.prior,
+            "acting": self.policy,
+        }
 
     @property
     def dream(self) -> Scan:
@@ -105,12 +121,25 @@ class DreamerV3(nn.Module):
 
     # ---------------------------------------------------------------- acting
 
-    def initial(self, batch: int) -> State:
-        """Zeros: ``deter``, ``stoch`` and ``action``, the action before."""
-        like = next(self.parameters())
-        return {**self.model.initial(batch), "action": like.new_zeros(batch, self.action.size)}
+    @property
+    def window(self) -> Window:
+        """Sequences, with one row before them that holds the state they start from."""
+        return Window(self.config.batch, self.config.length, int(self.config.stored_latents))
 
-    @torch.no_grad()
+    @property
+    def stored(self) -> Mapping[str, tuple[int, ...]]:
+        """The latent state."""
+        return self.actor.shapes if self.config.stored_latents else {}
+
+    @property
+    def acting(self) -> nn.Module:
+        """Encoder, dynamics, posterior and policy."""
+        return nn.ModuleList([self.model.encoder, self.model.dynamics, self.model.posterior, self.policy])
+
+    def initial(self, rows: int) -> State:
+        """Zeros: the model's state and ``action``, the action before."""
+        return self.actor.initial(rows)
+
     def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
         """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B, ...]``.
 
@@ -118,18 +147,11 @@ class DreamerV3(nn.Module):
             obs: the observation keys and ``is_first [B]``.
             state: from :meth:`initial` or the last call.
             explore: draw from the policy; else its mean (the most probable choice).
+
+        Raises:
+            NotFinite: an observation is not finite.
         """
-        keep = (~obs["is_first"].bool()).unsqueeze(-1)
-        given = {f"{k}_prev": v * keep for k, v in state.items()}
-        given |= {k: obs[k] for k in self.model.keys}
-        with self._precision():
-            drawn = self.__dict__["_acting" if explore else "_greedy"].sample(given, return_all=False)
-        action = drawn["action"]
-        if self.action.discrete:
-            action = nn.functional.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
-        else:
-            action = action.clamp(-1.0, 1.0)
-        return action, {"deter": drawn["deter"], "stoch": drawn["stoch"], "action": action}
+        return self.actor.act(obs, state, explore=explore)
 
     # ---------------------------------------------------------------- learning
 
@@ -138,7 +160,8 @@ class DreamerV3(nn.Module):
 
         With stored latents, the first step of the batch only gives the state that the rest starts from.
         """
-        x = {k: batch[k] for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal")}
+        own = self.model.own.reads
+        x = {k: batch[k] for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal", *own)}
         x["reward"] = batch["reward"].unsqueeze(-1)
         if self.config.stored_latents:
             start = {"deter_prev": batch["deter"][0], "stoch_prev": batch["stoch"][0], "action_prev": batch["action"][0]}
@@ -150,22 +173,17 @@ class DreamerV3(nn.Module):
         """One update of everything: world model, policy, value.
 
         Raises:
-            FloatingPointError: the loss is not finite; the weights are as before the update.
+            NotFinite: the loss or the gradient is not finite; weights, running estimates and optimizer are as before.
         """
         self.train()
+        bounds = self.imagined.scale.bounds
+        undo = [(bounds, bounds.clone())]
         with self._precision():
             loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
-        if not torch.isfinite(loss):
-            bad = [k for k, v in batch.items() if v.is_floating_point() and not torch.isfinite(v).all()]
-            raise FloatingPointError(f"the loss is {loss.item()}; not finite in the batch: {bad or 'nothing'}")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        terms = {k: found[k] for k in (*NAMES, *self.model.own.losses)}
+        metrics = self.minimise(loss, self.optimizer, terms, batch, undo)
         self.update_slow()
-        names = ("rec", "rew", "con", "dyn", "rep", "policy", "value", "replay_value")
-        metrics = torch.stack([loss.detach(), *[found[k].detach().float().mean() for k in names]]).tolist()
-        stored = {k: found[k].detach() for k in ("deter", "stoch")} if self.config.stored_latents else {}
-        return Learned(dict(zip(("loss", *names), metrics, strict=True)), stored)
+        return Learned(metrics, {k: found[k].detach() for k in self.stored})
 
     @torch.no_grad()
     def update_slow(self) -> None:

@@ -2,7 +2,8 @@
 
     settings    what a run is made of
     models      RSSM, DMM, VRNN and TD-VAE behind one face: objective, bound, forecast
-    trainer     Pretrainer: updates, validation, early stopping, checkpoints, exact resume
+    learner     a model that learns from windows of a log, as an agent learns from a replay
+    trainer     Pretrainer: that in a run, with validation and early stopping
     report      errors against the horizon beside baselines, pictures, a video
     start       an agent that starts from a pretrained model
 """

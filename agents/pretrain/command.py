@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from agents.config import load_config
+from agents.display import Display
 from agents.errors import UsageError
-from agents.logger import Logger
 from agents.pretrain import report
 from agents.pretrain.settings import KINDS, PretrainSettings
 from agents.pretrain.trainer import Pretrainer
 from agents.process import prepare_process
-from agents.progress import Progress as Display
 from agents.replay.episodes import is_replay, read_replay
-from agents.rundir import create_run
+from agents.run import Run
 from worldmodels.data import Episodes, checked, read_episodes
 
-CHANGEABLE = ("updates", "patience", "eval_every", "checkpoint_every", "threads", "device", "data")
+CHANGEABLE = (
+    "updates", "patience", "eval_every", "checkpoint_every", "checkpoint_minutes", "threads", "device", "data",
+)
 """What `pixyz resume RUN key=value` may change in a pretraining run."""
 
 
@@ -41,8 +43,6 @@ def pretrain(given: argparse.Namespace) -> int:
     data = open_data(settings)
     print(data)
     directory = given.run or Path("runs") / f"pretrain-{given.model}-{given.data.stem}-seed{settings.seed}"
-    Pretrainer(settings, data, directory, Logger(directory))  # what does not fit fails before a folder is made
-    create_run(directory, settings, seed=settings.seed)
     return run(settings, data, directory, resume=False)
 
 
@@ -60,27 +60,22 @@ def open_data(settings: PretrainSettings) -> Episodes:
 
 
 def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: bool) -> int:
-    """Train, then write the report; 130 when interrupted."""
-    logger = Logger(directory)
+    """Train, then write the report; 130 or so when stopped."""
     with Display(total=settings.updates, title=f"{settings.kind} seed {settings.seed}", unit="updates") as display:
 
-        def watch(trainer: Pretrainer, metrics: dict[str, float]) -> None:
-            display.update(trainer.progress.updates, trainer.progress.updates, None, metrics)
+        def watch(run: Run, metrics: Mapping[str, float]) -> None:
+            display.update(run.at, run.at, None, metrics)
 
-        trainer = Pretrainer(settings, data, directory, logger, watch)
-        try:
-            if resume:
-                trainer.load()
-            trainer.run()
-        except KeyboardInterrupt:
-            display.message(f"stopped at update {trainer.progress.updates}, saved; go on with: pixyz resume {directory}")
-            return 130
-        finally:
-            logger.close()
-    p = trainer.progress
+        trainer = Pretrainer(settings, data, watch)
+        with trainer.resume(directory) if resume else trainer.begin(directory):
+            stop = trainer.train().stop
+        if stop.asked:
+            display.message(f"stopped at update {trainer.run.at}, saved; go on with: pixyz resume {directory}")
+            return stop.code
+    p, (at, bound) = trainer.run.progress, trainer.best
     trainer.load_best()
     found = report.write(directory, trainer.model, trainer.data, settings)
-    print(f"validation bound {p.best:.3f} nats a frame at update {p.best_update} of {p.updates}, "
+    print(f"validation bound {bound:.3f} nats a frame at update {at} of {p.updates}, "
           f"{p.seconds / 60:.1f} minutes, {p.cpu_seconds / 60:.1f} CPU minutes")
     print(f"open loop on the test part ({found['windows']} windows, {settings.seen} rows read), errors in standard deviations:")
     print(report.table(found))

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from agents.errors import UsageError
-from agents.pretrain.settings import DMMSettings, PretrainSettings, RSSMSettings, TDVAESettings, VRNNSettings
+from agents.pretrain.settings import PretrainSettings, RSSMSettings
 from worldmodels.data import Episodes
 from worldmodels.dmm import DMM
 from worldmodels.open_loop import moments
@@ -25,6 +26,7 @@ from worldmodels.types import State
 from worldmodels.vrnn import VRNN
 
 Batch = Mapping[str, Tensor]
+Builder = Callable[[PretrainSettings, Mapping[str, tuple[int, ...]], int], "PretrainModel"]
 
 
 class PretrainModel(nn.Module):
@@ -45,6 +47,9 @@ class PretrainModel(nn.Module):
         super().__init__()
         self.model = model
 
+    def fit_units(self, train: Episodes) -> None:
+        """Take the units from the training part; nothing, unless a final class has some."""
+
     @abstractmethod
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
         """The objective's variables from a batch of a log ``[T, B, ...]``."""
@@ -57,7 +62,7 @@ class PretrainModel(nn.Module):
         """What is minimised, a number."""
         given = self.prepare(batch)
         if "beta" in self.model.objective.input_var:
-            given["beta"] = torch.as_tensor(beta)
+            given["beta"] = torch.as_tensor(beta, device=batch["is_first"].device)
         found: Tensor = self.model.objective.eval(given)
         return found
 
@@ -165,7 +170,31 @@ class VectorModel(PretrainModel):
         return dict(zip(self.sizes, parts, strict=True))
 
 
-def build(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> RSSMModel | VectorModel:
+def _rssm(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> RSSMModel:
+    assert isinstance(settings, RSSMSettings)
+    return RSSMModel(RSSM(shapes, max(1, action_size), settings.model), action_size)
+
+
+def _vectors(model: Callable[[int, Any], StateSpaceModel]) -> Builder:
+    """A builder for a model of one vector."""
+
+    def build(settings: Any, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> VectorModel:
+        images = [k for k, s in shapes.items() if len(s) != 1]
+        if images:
+            raise UsageError(
+                f"{settings.kind} models vectors; {images} are images: choose others with keys=[...], or take rssm"
+            )
+        sizes = {k: s[0] for k, s in shapes.items()}
+        return VectorModel(model(sum(sizes.values()), settings.model), sizes)
+
+    return build
+
+
+BUILDERS: dict[str, Builder] = {"rssm": _rssm, "dmm": _vectors(DMM), "vrnn": _vectors(VRNN), "tdvae": _vectors(TDVAE)}
+"""Kind of settings -> what makes its model; see :data:`agents.pretrain.settings.KINDS`."""
+
+
+def build(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> PretrainModel:
     """The model of a run.
 
     Args:
@@ -176,16 +205,4 @@ def build(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], act
     Raises:
         UsageError: images for a model of vectors.
     """
-    if isinstance(settings, RSSMSettings):
-        return RSSMModel(RSSM(shapes, max(1, action_size), settings.model), action_size)
-    images = [k for k, s in shapes.items() if len(s) != 1]
-    if images:
-        raise UsageError(f"{settings.kind} models vectors; {images} are images: choose others with keys=[...], or take rssm")
-    sizes = {k: s[0] for k, s in shapes.items()}
-    size = sum(sizes.values())
-    if isinstance(settings, DMMSettings):
-        return VectorModel(DMM(size, settings.model), sizes)
-    if isinstance(settings, VRNNSettings):
-        return VectorModel(VRNN(size, settings.model), sizes)
-    assert isinstance(settings, TDVAESettings)
-    return VectorModel(TDVAE(size, settings.model), sizes)
+    return BUILDERS[settings.kind](settings, shapes, action_size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from agents.process import check_device
 from worldmodels.dmm import DMMConfig
 from worldmodels.rssm import RSSMConfig
 from worldmodels.td_vae import TDVAEConfig
@@ -38,6 +39,7 @@ class PretrainSettings:
         eval_every: updates between validations.
         patience: validations without a better bound after which training ends; 0: never.
         checkpoint_every: updates between checkpoints.
+        checkpoint_minutes: minutes between checkpoints, beside those; 0: none.
         seen, horizon: rows that are read, and rows that are predicted, in the open-loop report.
         stride: rows between the starts of the report's windows.
         draws: samples that a prediction is the mean of.
@@ -48,7 +50,7 @@ class PretrainSettings:
     ('dmm', 100, 'time')
     """
 
-    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "rssm"
+    kind: str = "rssm"
     data: str = ""
     format: Literal["auto", "npz", "store", "csv", "minari", "lerobot", "replay"] = "auto"
     keys: tuple[str, ...] = ()
@@ -71,14 +73,19 @@ class PretrainSettings:
     eval_every: int = 250
     patience: int = 8
     checkpoint_every: int = 1000
+    checkpoint_minutes: float = 10.0
     seen: int = 50
     horizon: int = 50
     stride: int = 1
     draws: int = 16
 
     def __post_init__(self) -> None:
-        least = {"updates": 1, "batch": 1, "length": 2, "eval_every": 1, "patience": 0, "checkpoint_every": 1, "seen": 5,
-                 "horizon": 1, "stride": 1, "draws": 1, "seed": 0, "warmup": 0, "anneal": 0}
+        own = type(self).__dataclass_fields__["kind"].default
+        if self.kind != own:
+            raise ValueError(f"kind {self.kind!r} is not that of these settings, {own!r}; take another config")
+        least = {"updates": 1, "batch": 1, "length": 2, "eval_every": 1, "patience": 0, "checkpoint_every": 1,
+                 "seen": 5, "horizon": 1, "stride": 1, "draws": 1, "seed": 0, "warmup": 0, "anneal": 0, "threads": 0,
+                 "checkpoint_minutes": 0}
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
@@ -87,15 +94,14 @@ class PretrainSettings:
                              f"{self.final_lr}, {self.weight_decay}")
         if not (self.valid > 0 and self.test > 0 and self.valid + self.test < 1):
             raise ValueError(f"valid and test must be above 0 and together below 1, got {self.valid} and {self.test}")
-        if self.device.partition(":")[0] not in ("cpu", "cuda", "mps"):
-            raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {self.device!r}")
+        check_device(self.device)
 
 
 @dataclass(frozen=True)
 class RSSMSettings(PretrainSettings):
     """An RSSM; it reads the actions of the log."""
 
-    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "rssm"
+    kind: str = "rssm"
     model: RSSMConfig = field(default_factory=RSSMConfig)
 
 
@@ -103,7 +109,7 @@ class RSSMSettings(PretrainSettings):
 class DMMSettings(PretrainSettings):
     """A DMM; it reads no actions."""
 
-    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "dmm"
+    kind: str = "dmm"
     model: DMMConfig = field(default_factory=DMMConfig)
 
 
@@ -111,7 +117,7 @@ class DMMSettings(PretrainSettings):
 class VRNNSettings(PretrainSettings):
     """A VRNN; it reads no actions."""
 
-    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "vrnn"
+    kind: str = "vrnn"
     model: VRNNConfig = field(default_factory=VRNNConfig)
 
 
@@ -119,7 +125,7 @@ class VRNNSettings(PretrainSettings):
 class TDVAESettings(PretrainSettings):
     """A TD-VAE; it reads no actions."""
 
-    kind: Literal["rssm", "dmm", "vrnn", "tdvae"] = "tdvae"
+    kind: str = "tdvae"
     model: TDVAEConfig = field(default_factory=TDVAEConfig)
 
 

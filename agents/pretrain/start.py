@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from agents.config import load_config
-from agents.dreamer.v3 import DreamerV3
 from agents.errors import RunError
 from agents.pretrain.settings import RSSMSettings
 from agents.pretrain.trainer import best_weights
 from agents.rundir import open_run
 from agents.settings import RunSettings
+from worldmodels.rssm import RSSM
 
 PREFIX = "model."
 
@@ -29,15 +30,18 @@ def start_settings(settings: RunSettings, run: Path) -> RunSettings:
     return replace(settings, agent=replace(settings.agent, model=pretrained.model), start=str(run))
 
 
-def start_from(agent: DreamerV3, run: Path) -> None:
+def start_from(agent: Any, run: Path) -> None:
     """Give the agent the weights of the best validation bound of a run of ``pixyz pretrain rssm``.
 
     The observations must have the keys and shapes of the log, and the log's actions must be the agent's: of the same size
     and in [-1, 1] (one-hot for discrete ones).
 
     Raises:
-        RunError: keys, shapes or action sizes differ, or the log's actions had another scale.
+        RunError: keys, shapes or action sizes differ, the log's actions had another scale, or the agent has no ``model``
+            that is an RSSM.
     """
+    if not isinstance(getattr(agent, "model", None), RSSM):
+        raise RunError(f"{run}: expected an agent whose `model` is an RSSM, got {type(agent).__name__}; it cannot start from it")
     found = best_weights(run)
     scale = found.get("action_scale")
     if scale is not None and bool((scale > 1.0 + 1e-3).any()):

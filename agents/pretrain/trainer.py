@@ -1,58 +1,40 @@
-"""Pretrainer: updates from windows of a log, validation, early stopping, checkpoints; a stopped run goes on exactly."""
+"""Pretrainer: a world model learns from windows of a log, by the loop that agents learn by; it stops where validation does."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from agents.agent import Saves
 from agents.checkpoint import flatten_state, load_checkpoint, save_checkpoint, unflatten_state
-from agents.errors import RunError
+from agents.errors import CheckpointError, RunError, UsageError
 from agents.logger import Logger
+from agents.pretrain.learner import LogLearner, LogWindows, on_device, without_mask
 from agents.pretrain.models import build
 from agents.pretrain.settings import PretrainSettings
-from worldmodels.data import DataError, Episode, Episodes, Split, Windows, pad, split
-
-
-@dataclass
-class PretrainProgress:
-    """How far a run is; saved with it.
-
-    Args:
-        updates: so far.
-        best: the smallest validation bound, nats a frame; ``best_update`` its update.
-        waited: validations since then.
-        seconds, cpu_seconds: spent so far.
-    """
-
-    updates: int = 0
-    best: float = math.inf
-    best_update: int = 0
-    waited: int = 0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-
-
-Watch = Callable[["Pretrainer", dict[str, float]], None]
+from agents.run import Offline, Run, Stop, train
+from agents.run.parts import Generators
+from agents.run.train import Watch
+from agents.rundir import count_start, create_run, lock, open_run, write_interface
+from pixyz.plan.random import random_states, restore_random_states
+from worldmodels.data import DataError, Episode, Episodes, Split, pad, split
 
 
 class Pretrainer:
-    """A run, built from its settings and data; goes on from where it is.
+    """A model and its data, then a folder, then training.
 
     Args:
         settings: the run.
         data: all episodes.
-        directory: the run's folder (``checkpoints``, ``best``, ``metrics.jsonl``).
-        logger: where numbers go.
-        watch: called with the newest metrics, for a display.
+        watch: sees the newest metrics, for a display.
 
     Raises:
         DataError: the data cannot be split, or the test part is too short for the report.
@@ -61,150 +43,162 @@ class Pretrainer:
     >>> from agents.pretrain.settings import VRNNSettings
     >>> from worldmodels.data import make_episode
     >>> data = Episodes([make_episode("run", {"x": numpy.sin(numpy.arange(200.0))[:, None]})])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run = Pretrainer(VRNNSettings(batch=2, length=8, seen=5, horizon=4), data, Path(folder), Logger(Path(folder)))
-    ...     loss = run.update()
-    >>> run.progress.updates
+    >>> settings = VRNNSettings(updates=1, batch=2, length=8, seen=5, horizon=4)
+    >>> with tempfile.TemporaryDirectory() as folder, Pretrainer(settings, data).begin(Path(folder) / "run") as run:
+    ...     run.train().progress.updates
     1
     """
 
-    def __init__(
-        self, settings: PretrainSettings, data: Episodes, directory: Path, logger: Logger, watch: Watch | None = None
-    ) -> None:
+    def __init__(self, settings: PretrainSettings, data: Episodes, watch: Watch | None = None) -> None:
         s = self.settings = settings
-        self.directory, self.logger = directory, logger
-        self.watch: Watch = watch or (lambda trainer, metrics: None)
-        self.device, self.progress = torch.device(s.device), PretrainProgress()
+        self.watch, self.device = watch, torch.device(s.device)
         data = data.select(s.keys) if s.keys else data
         self.fingerprint = fingerprint(data)
         self.data: Split = split(data, s.split, s.valid, s.test, s.seed)
         longest = max(map(len, self.data.test))
         if longest < s.seen + s.horizon:  # now, and not after the training
             raise DataError(f"{data.source}: the open-loop report reads {s.seen} rows and predicts {s.horizon}, and the longest "
-                            f"test episode has {longest}; choose seen and horizon below that, or a larger test share")
-        torch.manual_seed(s.seed)
-        self.model = build(s, data.shapes, data.action_size)
+                            f"test episode has {longest}; choose seen and horizon below that, a larger test share, or "
+                            "split=episode, which tests whole episodes")
+        Generators.seed(s.seed)
+        self._shapes = data.shapes, data.action_size
+        self.model = build(s, *self._shapes)
         self.model.fit_units(self.data.train)
         self.model.to(self.device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), s.lr, weight_decay=s.weight_decay)
-        self.windows = Windows(self.data.train, s.batch, s.length, s.seed)
+        self.learner = LogLearner(self.model, s)
+        self.source = LogWindows(self.data.train, s.batch, s.length, s.seed)
         self.valid = _pieces(self.data.valid, s.length)
-        self._sums: dict[str, float] = {}
+        self.schedule = Offline(s.updates, s.eval_every, s.checkpoint_every, s.patience)
+        self._lock: Any = None
+        self._run: Run | None = None
 
-    # ---------------------------------------------------------------- the loop
+    # ---------------------------------------------------------------- a folder
 
-    def run(self) -> None:
-        """Train to the end; on any error or interruption a checkpoint is written first."""
-        p, s = self.progress, self.settings
-        began, cpu, before, cpu_before = time.monotonic(), time.process_time(), p.seconds, p.cpu_seconds
-        total, count = 0.0, 0
-        try:
-            while not self.done:
-                loss = self.update()
-                total, count = total + loss, count + 1
-                p.seconds = before + time.monotonic() - began
-                p.cpu_seconds = cpu_before + time.process_time() - cpu
-                self.watch(self, {"loss": loss})
-                if p.updates % s.eval_every == 0 or p.updates == s.updates:
-                    self._validate(total / count)
-                    total, count = 0.0, 0
-                if p.updates % s.checkpoint_every == 0:
-                    self.save()
-        finally:
-            self.save()
+    def begin(self, directory: Path) -> Pretrainer:
+        """Make the run's folder; returns itself.
+
+        Raises:
+            RunError: the folder is there and not empty.
+        """
+        create_run(directory, self.settings, seed=self.settings.seed)
+        self._open(directory)
+        return self
+
+    def resume(self, directory: Path) -> Pretrainer:
+        """Go on in a run's folder; returns itself.
+
+        Raises:
+            RunError, CheckpointError: it is no folder of such a run, in use, damaged, or began with other data.
+        """
+        open_run(directory)
+        self._open(directory)
+        self.run.load()
+        if self.run.progress.updates > self.settings.updates:
+            raise UsageError(f"{directory} has made {self.run.progress.updates} updates already; give updates above that")
+        return self
+
+    def _open(self, directory: Path) -> None:
+        self._lock = lock(directory)
+        self._lock.__enter__()
+        count_start(directory)
+        shapes, action_size = self._shapes
+        write_interface(directory, {"shapes": {k: list(v) for k, v in shapes.items()}, "action_size": action_size})
+        same = _Same(self.fingerprint, self.settings.data)
+        parts: dict[str, Saves] = {"agent": self.learner, "windows": self.source, "data": same}
+        self._run = Run(
+            parts, directory, Logger(directory), counts="updates", minutes=self.settings.checkpoint_minutes
+        )
 
     @property
-    def done(self) -> bool:
-        """All updates were made, or validation has not improved for long."""
-        p, s = self.progress, self.settings
-        return p.updates >= s.updates or (s.patience > 0 and p.waited >= s.patience)
+    def run(self) -> Run:
+        """Counters, parts, folder."""
+        assert self._run is not None, "call begin(directory) or resume(directory) first"
+        return self._run
 
-    def update(self) -> float:
-        """One update; the loss before it.
+    def close(self) -> None:
+        """Close the log and let go of the folder."""
+        if self._run is not None and self._run.log is not None:
+            self._run.log.close()
+        if self._lock is not None:
+            self._lock.__exit__(None, None, None)
+            self._lock = None
 
-        Raises:
-            FloatingPointError: the loss is not finite; the weights are as before.
-        """
-        p, s = self.progress, self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = s.lr * _rate(p.updates, s)
-        self.model.train()
-        batch = self._to_device(self.windows.draw())
-        loss = self.model.loss(batch, min(1.0, (p.updates + 1) / s.anneal) if s.anneal else 1.0)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at update {p.updates}; the weights are as before, try a smaller lr")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
-        self.optimizer.step()
-        p.updates += 1
-        return value
+    def __enter__(self) -> Pretrainer:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------- work
+
+    def train(self) -> Run:
+        """Train to the end, or until validation has not improved for long, or a signal asks to stop."""
+        return train(
+            self.learner, None, self.source, self.schedule, run=self.run, evaluate=self.validate, watch=self.watch, log_every=0,
+        )
+
+    @property
+    def best(self) -> tuple[int, float]:
+        """The update and the validation bound, nats a frame, of the best validation; infinity before the first."""
+        found = self.run.progress.evaluations
+        return min(((at, numbers[0]) for at, numbers in found), key=lambda x: x[1], default=(0, float("inf")))
+
+    def validate(self, stop: Stop | None = None) -> list[float] | None:
+        """The validation bound; the weights are kept in ``best`` if it is the smallest so far. None if asked to stop."""
+        run = self.run
+        bound = self.bound(self.valid, stop)
+        if bound is None:
+            return None
+        if bound < self.best[1]:
+            tensors, nested = flatten_state(self.model.state_dict())
+            assert run.directory is not None
+            save_checkpoint(run.directory / "best", run.at, tensors, {"nested": nested, "bound": bound}, keep=1)
+        found = {**run.means.pop(), "valid_bound": bound, "best": min(bound, self.best[1])}
+        run.write({**found, "seconds": run.progress.seconds, "cpu_seconds": run.progress.cpu_seconds}, "pretrain")
+        if self.watch is not None:
+            self.watch(run, found)
+        return [bound]
 
     @torch.no_grad()
-    def bound(self, parts: Sequence[Episode]) -> float:
-        """Nats a frame over windows, one draw each with a generator's state of their own."""
+    def bound(self, parts: Sequence[Episode], stop: Stop | None = None) -> float | None:
+        """Nats a frame over windows, one draw each, with the same noise at every call; None if asked to stop."""
         self.model.eval()
-        state = torch.get_rng_state()
-        torch.manual_seed(self.settings.seed + 1)  # the same noise at every validation
+        before = random_states()
+        torch.manual_seed(self.settings.seed + 1)
         nats = frames = 0.0
-        for i in range(0, len(parts), 64):
-            batch = self._to_device(pad(parts[i : i + 64]))
-            nats += self.model.bound(batch).sum().item()
-            frames += sum(map(len, parts[i : i + 64]))
-        torch.set_rng_state(state)
+        try:
+            for i in range(0, len(parts), 64):
+                if stop is not None and stop.asked:
+                    return None
+                batch = on_device(without_mask(pad(parts[i : i + 64])), self.device)
+                nats += self.model.bound(batch).sum().item()
+                frames += sum(map(len, parts[i : i + 64]))
+        finally:
+            restore_random_states(before)
         return nats / frames
 
-    def _validate(self, loss: float) -> None:
-        p = self.progress
-        bound = self.bound(self.valid)
-        if bound < p.best:
-            p.best, p.best_update, p.waited = bound, p.updates, 0
-            tensors, nested = flatten_state(self.model.state_dict())
-            save_checkpoint(self.directory / "best", p.updates, tensors, {"nested": nested, "bound": bound}, keep=1)
-        else:
-            p.waited += 1
-        found = {"loss": loss, "valid_bound": bound, "best": p.best}
-        self.logger.log(p.updates, {**found, "seconds": p.seconds, "cpu_seconds": p.cpu_seconds}, kind="pretrain")
-        self.watch(self, found)
-
-    # ---------------------------------------------------------------- checkpoints
-
-    def save(self) -> Path:
-        """Write a checkpoint of everything."""
-        tensors, nested = flatten_state({
-            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "torch_rng": torch.get_rng_state(),
-        })
-        state = {"nested": nested, "progress": asdict(self.progress), "windows": self.windows.state(), "data": self.fingerprint}
-        return save_checkpoint(self.directory / "checkpoints", self.progress.updates, tensors, state)
-
-    def load(self) -> None:
-        """Go on from the newest sound checkpoint.
-
-        Raises:
-            RunError: the data is another than the run began with.
-        """
-        found = load_checkpoint(self.directory / "checkpoints")
-        if found.state["data"] != self.fingerprint:
-            raise RunError(f"{self.settings.data} is not the data that {self.directory} began with; start a new run")
-        nested = unflatten_state(found.tensors, found.state["nested"])
-        self.model.load_state_dict(nested["model"])
-        self.optimizer.load_state_dict(nested["optimizer"])
-        torch.set_rng_state(nested["torch_rng"])
-        self.windows.load_state(found.state["windows"])
-        self.progress = PretrainProgress(**found.state["progress"])
-        self.logger.truncate_after(self.progress.updates)
-
     def load_best(self) -> None:
-        """Take the weights of the best validation bound."""
-        self.model.load_state_dict(best_weights(self.directory))
+        """Take the weights of the best validation bound; those of now, with a warning, where no validation was made."""
+        try:
+            assert self.run.directory is not None
+            self.model.load_state_dict(best_weights(self.run.directory))
+        except CheckpointError:
+            warnings.warn("no validation was made: the report is of the last weights", stacklevel=2)
         self.model.to(self.device)
 
-    def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        if bool(batch["mask"].all()):  # a plan without masks is faster
-            batch = {k: v for k, v in batch.items() if k != "mask"}
-        pinned = self.device.type == "cuda"
-        return {k: (v.pin_memory() if pinned else v).to(self.device, non_blocking=pinned) for k, v in batch.items()}
+
+class _Same:
+    """What a run began with: a resume with other data is refused."""
+
+    def __init__(self, fingerprint: str, path: str) -> None:
+        self.fingerprint, self.path = fingerprint, path
+
+    def state(self) -> str:
+        return self.fingerprint
+
+    def load_state(self, state: str) -> None:
+        if state != self.fingerprint:
+            raise RunError(f"{self.path} is not the data that the run began with; give that, or start a new run")
 
 
 def best_weights(directory: Path) -> dict[str, Tensor]:
@@ -228,9 +222,3 @@ def fingerprint(data: Episodes) -> str:
 def _pieces(data: Episodes, length: int) -> list[Episode]:
     """All rows, in windows of ``length`` and what is left over."""
     return [e.part(s, min(s + length, len(e))) for e in data for s in range(0, len(e), length)]
-
-
-def _rate(update: int, s: PretrainSettings) -> float:
-    warm = min(1.0, (update + 1) / s.warmup) if s.warmup else 1.0
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, update / s.updates)))
-    return warm * (s.final_lr + (1 - s.final_lr) * fall)

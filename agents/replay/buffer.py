@@ -10,8 +10,10 @@ from typing import Any, Self
 import numpy as np
 
 from agents.replay.errors import ReplayError
-from agents.replay.ring import Ints, Rings
+from agents.replay.folder import Folder
+from agents.replay.ring import Rings
 from agents.replay.rows import Array, RowSpec, Spec, differences
+from agents.replay.store import Ints, Store
 
 
 class ReplayBuffer:
@@ -25,12 +27,15 @@ class ReplayBuffer:
         spec: key -> (shape, numpy type), or an example row; see :class:`agents.replay.RowSpec`.
         capacity: rows of all streams together; each stream gets ``capacity // streams``.
         streams: environments.
-        directory: a folder for memory-mapped files; in memory if None. A folder that holds rows is opened with them.
+        directory: a folder for the rows, in memory if None. Its space is taken at once. A folder that holds rows is opened
+            as it was when :meth:`state`, :meth:`flush` or :meth:`close` was last called; rows that the disk has damaged are
+            left out, with a warning.
         seed: of the sampler.
         online: fresh sequences first.
+        stored: keys that are the agent's own state, such as its latents, and no observations.
 
     Raises:
-        ReplayError: the folder holds another replay, or the sizes make no sense.
+        ReplayError: the folder holds another replay or a damaged one, the disk has no room, or the sizes make no sense.
 
     Example:
         >>> flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), bool))
@@ -45,12 +50,19 @@ class ReplayBuffer:
 
     def __init__(
         self, spec: Spec, capacity: int, streams: int = 1, *, directory: str | Path | None = None, seed: int = 0,
-        online: bool = True,
+        online: bool = True, stored: Sequence[str] = (),
     ) -> None:
         if streams < 1 or capacity < streams:
             raise ReplayError(f"expected at least one row a stream, got a capacity of {capacity} for {streams} streams")
         self.spec, self.streams, self.rows, self.online = RowSpec(spec), streams, capacity // streams, online
-        self._open: Rings | None = Rings(self.spec, streams, self.rows, None if directory is None else Path(directory))
+        unknown = [key for key in stored if key not in self.spec.keys]
+        if unknown:
+            raise ReplayError(f"expected stored keys among {list(self.spec.keys)}, got {unknown}; add them to the spec")
+        self._store = (
+            Store(self.spec, streams, self.rows) if directory is None
+            else Folder(self.spec, streams, self.rows, Path(directory), stored=stored)
+        )
+        self._open: Rings | None = Rings(self._store)
         self._shown = np.zeros(streams, np.int64)  # the number up to which fresh sequences were handed out
         self._rng = np.random.default_rng(seed)
 
@@ -74,13 +86,13 @@ class ReplayBuffer:
         """One row of each stream (or of the named ones), key -> ``[N, ...]``; all or nothing is written.
 
         Raises:
-            ReplayError: unknown or missing keys, a wrong shape or type, numbers that are not finite, or a row that goes
-                on after ``is_last``.
+            ReplayError: unknown or missing keys, a wrong shape or type, numbers that are not finite, a row that goes on
+                after ``is_last``, or a disk that is full (now and then rows go to the disk).
         """
         rings, which = self._rings, self._which(streams)
         values = self.spec.check(rows, (len(which),), lambda at: f"stream {which[at[0]]}")
         number = rings.written[which]
-        ended = rings.read(which, np.maximum(number - 1, 0), ["is_last"])["is_last"] & (number > 0)
+        ended = rings.read(which, np.maximum(number - 1, 0), ["is_last"])["is_last"] & (number > rings.oldest[which])
         wrong = ended & ~values["is_first"]
         if wrong.any():
             raise ReplayError(
@@ -183,14 +195,19 @@ class ReplayBuffer:
     # ---------------------------------------------------------------- saving
 
     def flush(self) -> None:
-        """Write memory-mapped rows to the disk."""
-        self._rings.flush()
+        """Bring all rows to the disk, so that the folder opens with them; counts as a state that can be gone back to.
+
+        Raises:
+            ReplayError: the disk is full or cannot be written; nothing is lost, and it can be tried again.
+        """
+        if self._open is not None:
+            self._store.commit()
 
     def close(self) -> None:
         """Flush and let go of the files; the buffer cannot be used any more."""
         if self._open is not None:
-            self._open.flush()
             self._open = None
+            self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -201,20 +218,27 @@ class ReplayBuffer:
     def state(self) -> dict[str, Any]:
         """Counters, the place in the online queue and random numbers, as data for JSON.
 
-        The rows lie in the folder (call :meth:`flush` before a state is saved), or in :meth:`state_arrays`.
+        The rows lie in the folder, which is flushed and keeps what it needs to go back to this state, while it is one of
+        the last three; or in :meth:`state_arrays`.
+
+        Raises:
+            ReplayError: as :meth:`flush`.
         """
+        mark = self._store.commit() if self._open is not None else None
         return {
-            "spec": self.spec.fingerprint(), "streams": self.streams, "rows": self.rows,
+            "spec": self.spec.fingerprint(), "streams": self.streams, "rows": self.rows, "mark": mark,
             "counts": self._rings.written.tolist(), "shown": self._shown.tolist(), "rng": self._rng.bit_generator.state,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state; rows written after it are forgotten, and so are older ones that they had overwritten.
+        """Go back to a state: what was added, updated or marked after it is undone, bit for bit, also after a kill.
 
-        What :meth:`update` wrote after the state was saved stays. In memory, :meth:`load_arrays` comes first.
+        Rows that the disk has damaged are left out with all older ones of their stream, with a warning. In memory
+        :meth:`load_arrays` comes first; without it later rows are forgotten, and so are those that they had overwritten.
 
         Raises:
-            ReplayError: the state is of another replay, or of later rows than are there; the buffer is as before.
+            ReplayError: the state is of another replay, is not kept any more, or is of later rows than are there; the
+                buffer is as before.
         """
         expected: dict[str, Any] = {"spec": self.spec.fingerprint(), "streams": self.streams, "rows": self.rows}
         for key, value in expected.items():
@@ -234,7 +258,8 @@ class ReplayBuffer:
                 f"expected 0 <= shown <= counts for {self.streams} streams, got shown {shown.tolist()} and counts "
                 f"{counts.tolist()}; the state is damaged, take an older one"
             )
-        self._rings.truncate(counts)
+        if not self._store.go_back(state.get("mark"), counts):
+            self._rings.truncate(counts)
         self._shown, self._rng = shown, rng
 
     def state_arrays(self) -> dict[str, Array]:

@@ -1,49 +1,47 @@
-"""A replay's folder as a data set, for pretraining: what is stored of each episode, without the agent's latents."""
+"""A replay's folder as a data set, for pretraining: what is stored of each episode, without the agent's own state."""
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
+from agents.replay.epochs import list_epochs
 from agents.replay.errors import ReplayError
+from agents.replay.folder import Folder
+from agents.replay.layout import FORMAT, META, read_meta
 from agents.replay.ring import Rings
 from agents.replay.rows import RowSpec
-from agents.replay.store import FORMAT
 from worldmodels.data import Episode, Episodes
-
-LATENTS = ("deter", "stoch")
 
 
 def is_replay(folder: Path) -> bool:
     """Whether a folder looks like a replay's."""
-    return (folder / "meta.json").is_file() and (folder / f"{quote('counters')}.bin").is_file()
+    return (folder / META).is_file() and bool(list_epochs(folder))
 
 
-def read_replay(folder: Path, latents: tuple[str, ...] = LATENTS) -> Episodes:
+def read_replay(folder: Path) -> Episodes:
     """The episodes of a replay's folder (``RUN/replay``), oldest first; nothing in it is changed.
 
     An episode whose beginning was overwritten starts where it is still there; the one that was running has no last row.
+    What the replay was made with as ``stored`` is left out.
 
     Args:
         folder: of the replay.
-        latents: keys that are no observations and are left out.
 
     Raises:
         ReplayError: it is no replay, or a damaged or empty one.
     """
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta = read_meta(folder)
         if meta["format"] != FORMAT:
             raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
         spec = RowSpec({k: (tuple(shape), dtype) for k, (shape, dtype) in meta["spec"].items()})
-        rings = Rings(spec, int(meta["streams"]), int(meta["rows"]), folder)
+        rings = Rings(Folder(spec, int(meta["streams"]), int(meta["rows"]), folder, read_only=True))
+        keys = [k for k in spec.keys if k not in meta["stored"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReplayError(f"{folder}: expected the folder of a replay: {error}") from None
-    keys = [k for k in spec.keys if k not in latents]
     found = []
     for stream, (first, end) in enumerate(zip(rings.oldest, rings.written)):
         number = np.arange(first, end)

@@ -14,35 +14,25 @@ which are there, and lie next to the data, so that a folder knows itself what it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agents.replay.errors import ReplayError
-from agents.replay.rows import Array, RowSpec
-from agents.replay.store import open_store
-
-Ints = NDArray[np.int64]
+from agents.replay.rows import Array
+from agents.replay.store import Ints, Store
 
 
 class Rings:
     """One ring of ``rows`` rows for each of ``streams`` streams.
 
     Args:
-        spec: keys, shapes and types.
-        streams, rows: how many.
-        directory: a folder for memory-mapped files; in memory if None. What a folder holds already is there again.
-
-    Raises:
-        ReplayError: the folder holds another store.
+        store: where the rows lie.
     """
 
-    def __init__(self, spec: RowSpec, streams: int, rows: int, directory: Path | None = None) -> None:
-        self.spec, self.streams, self.rows = spec, streams, rows
-        self._arrays = open_store(spec, streams, rows, directory)
-        self._floor, self._claimed, self._written = np.asarray(self._arrays["counters"])
-        self._flat = {k: np.asarray(self._arrays[k]).reshape(streams * rows, *spec.keys[k][0]) for k in spec.keys}
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.spec, self.streams, self.rows = store.spec, store.streams, store.rows
+        self._floor, self._claimed, self._written = store.counters
 
     @property
     def written(self) -> Ints:
@@ -60,27 +50,32 @@ class Rings:
         number = self._written[streams]
         self._claimed[streams] = number + 1
         at = streams * self.rows + number % self.rows
+        self._store.touch(at)
+        flat = self._store.flat
         for key, value in values.items():
-            self._flat[key][at] = value
+            flat[key][at] = value
         self._written[streams] = number + 1
 
     def read(self, stream: Ints, number: Ints, keys: Iterable[str] | None = None) -> dict[str, Array]:
         """Rows by stream and number, both of one shape ``[...]``: fresh arrays ``[..., *shape]``."""
         at = stream * self.rows + number % self.rows
-        return {k: self._flat[k].take(at, axis=0) for k in (self._flat if keys is None else keys)}
+        flat = self._store.flat
+        return {k: flat[k].take(at, axis=0) for k in (flat if keys is None else keys)}
 
     def write(self, stream: Ints, number: Ints, values: Mapping[str, Array]) -> int:
         """Overwrite checked values ``[..., *shape]`` of rows that are still there; returns how many were."""
         kept = (number >= self.oldest[stream]) & (number < self._written[stream])
         at = (stream * self.rows + number % self.rows)[kept]
+        self._store.touch(at, values)
         for key, value in values.items():
-            self._flat[key][at] = value[kept]
-        return int(kept.sum())
+            self._store.flat[key][at] = value[kept]
+        return len(at)
 
     def truncate(self, written: Ints) -> None:
         """Forget the rows from the numbers ``written [streams]`` on.
 
-        In a full ring the forgotten rows lie where the oldest ones were: those are lost too.
+        In a full ring the forgotten rows lie where the oldest ones were: those are lost too. A folder has kept them, and
+        :meth:`Store.go_back` gives them back.
 
         Raises:
             ReplayError: a stream never got so far.
@@ -99,8 +94,8 @@ class Rings:
     def arrays(self) -> dict[str, Array]:
         """Copies ``[streams, filled, ...]`` of all keys, and ``counters [3, streams]``."""
         filled = int(min(self._claimed.max(initial=0), self.rows))
-        found = {k: np.array(self._arrays[k][:, :filled]) for k in self.spec.keys}
-        return {**found, "counters": np.array(self._arrays["counters"])}
+        found = {k: np.array(v.reshape(self.streams, self.rows, *v.shape[1:])[:, :filled]) for k, v in self._store.flat.items()}
+        return {**found, "counters": self._store.counters.copy()}
 
     def load_arrays(self, arrays: Mapping[str, Array]) -> None:
         """Put back what ``arrays`` gave; all or nothing.
@@ -108,10 +103,10 @@ class Rings:
         Raises:
             ReplayError: keys, shapes or types of another store.
         """
-        if arrays.keys() != self._arrays.keys():
-            raise ReplayError(f"expected arrays of the keys {sorted(self._arrays)}, got {sorted(arrays)}")
+        if arrays.keys() != {*self.spec.keys, "counters"}:
+            raise ReplayError(f"expected arrays of the keys {sorted([*self.spec.keys, 'counters'])}, got {sorted(arrays)}")
         counters = np.asarray(arrays["counters"])
-        mine = self._arrays["counters"]
+        mine = self._store.counters
         if counters.shape != mine.shape or counters.dtype != mine.dtype:
             raise ReplayError(f"'counters': expected {mine.shape} of {mine.dtype}, got {counters.shape} of {counters.dtype}")
         filled = int(min(counters[1].max(initial=0), self.rows))
@@ -122,12 +117,9 @@ class Rings:
                     f"{key!r}: expected an array {expected} of {dtype}, got {arrays[key].shape} of {arrays[key].dtype}; "
                     "make the buffer with the capacity, streams and spec it was saved with"
                 )
-        for key in self.spec.keys:
-            self._arrays[key][:, :filled] = arrays[key]
+        at = (np.arange(self.streams)[:, None] * self.rows + np.arange(filled)).reshape(-1)
+        self._store.touch(at)
+        for key, value in arrays.items():
+            if key != "counters":
+                self._store.flat[key][at] = value.reshape(len(at), *value.shape[2:])
         mine[...] = counters
-
-    def flush(self) -> None:
-        """Write memory-mapped arrays to the disk; the counters last."""
-        for array in self._arrays.values():
-            if isinstance(array, np.memmap):
-                array.flush()

@@ -22,30 +22,27 @@ def constant(params: Mapping[str, Slot]) -> bool:
 class StandardCheck:
     """Whether ``loc`` and ``scale`` are 0 and 1, and of the type and features of a value ``[B, ...]``.
 
-    They are looked at again when they are other tensors, were written to, or the value's shape is another one.
+    They are looked at again when they are other tensors or were written to: a device is waited for then.
     """
 
-    __slots__ = ("_seen", "_shape", "_standard")
+    __slots__ = ("_seen", "_shape", "_standard", "_values")
 
     def __init__(self) -> None:
         self._seen: tuple[Any, ...] = (None, None, 0, 0)
         self._shape: torch.Size | None = None
-        self._standard = False
+        self._standard = self._values = False
 
     def __call__(self, x: Tensor, loc: Tensor, scale: Tensor) -> bool:
         if torch.compiler.is_compiling():  # versions and values cannot be looked at then
             return False
         shape = x.shape
         a, b, a_version, b_version = self._seen
-        if (
-            loc is not a or scale is not b or loc._version != a_version or scale._version != b_version
-            or shape != self._shape
-        ):
-            self._seen, self._shape = (loc, scale, loc._version, scale._version), shape
-            self._standard = (
-                bool((loc == 0).all()) and bool((scale == 1).all()) and loc.shape == scale.shape
-                and len(shape) >= loc.ndim and shape[len(shape) - loc.ndim + 1 :] == loc.shape[1:]
-            )
+        if loc is not a or scale is not b or loc._version != a_version or scale._version != b_version:
+            self._seen, self._shape = (loc, scale, loc._version, scale._version), None
+            self._values = loc.shape == scale.shape and bool(((loc == 0) & (scale == 1)).all())
+        if shape != self._shape:
+            self._shape = shape
+            self._standard = self._values and len(shape) >= loc.ndim and shape[len(shape) - loc.ndim + 1 :] == loc.shape[1:]
         return self._standard and x.dtype is loc.dtype and not loc.requires_grad and not scale.requires_grad
 
 
@@ -62,7 +59,7 @@ class MinusLogNormal:
     def __call__(self, x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         if self.standard(x, loc, scale):
             if self._bias is None or self._bias.dtype is not loc.dtype or self._bias.device != loc.device:
-                self._bias = torch.tensor(LOG_SQRT_2PI, dtype=loc.dtype, device=loc.device)
+                self._bias = torch.full((), LOG_SQRT_2PI, dtype=loc.dtype, device=loc.device)
             return torch.addcmul(self._bias, x, x, value=0.5)
         gap = (x - loc) / scale
         return 0.5 * gap * gap + scale.log() + LOG_SQRT_2PI

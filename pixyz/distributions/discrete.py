@@ -18,7 +18,11 @@ from torch.nn import functional as F
 from pixyz.distributions.families import Bernoulli, one_of
 from pixyz.distributions.one_hot import Categorical, one_hot_sample
 from pixyz.distributions.torch_family import OddsFamily, TorchFamily, exponential_noise, shape_only
+from pixyz.plan.looks import Domain
 from pixyz.types import PixyzError, VarSpec
+
+WHOLE = Domain(whole=True, advice="densities of counts are 0 elsewhere")
+COUNTS = Domain(0.0, whole=True, advice="give counts of the classes")
 
 
 class FactorizedBernoulli(Bernoulli):
@@ -79,6 +83,7 @@ class Multinomial(Categorical):
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise = staticmethod(shape_only)
+    domain = COUNTS
     entropy_of = None  # type: ignore[assignment]
     total_count: int
 
@@ -124,6 +129,7 @@ class Poisson(TorchFamily):
     noise_shape = ("rate",)
     torch_family = td.Poisson
     support = (0.0, math.inf)
+    domain = WHOLE
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -143,6 +149,7 @@ class Binomial(OddsFamily):
     noise_shape = ("total_count", "probs")
     torch_family = td.Binomial
     torch_keys = ("total_count", "logits")
+    domain = WHOLE
     entropy_of = None
 
     def __init__(
@@ -174,6 +181,7 @@ class NegativeBinomial(OddsFamily):
     torch_family = td.NegativeBinomial
     torch_keys = ("total_count", "logits")
     support = (0.0, math.inf)
+    domain = WHOLE
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -195,6 +203,7 @@ class Geometric(OddsFamily):
     torch_family = td.Geometric
     torch_keys = ("logits",)
     support = (0.0, math.inf)
+    domain = WHOLE
     pathwise = False
     noise = staticmethod(exponential_noise)
 

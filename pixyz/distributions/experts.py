@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.families import Normal
-from pixyz.distributions.params import Params, repeat_rows
+from pixyz.distributions.params import Params, look_at, repeat_rows
 from pixyz.distributions.views import ConstantWeights
 from pixyz.plan import Builder, Scope, rules
+from pixyz.plan.looks import Together
 from pixyz.types import PixyzError, VariableError
 
 
@@ -90,6 +91,10 @@ class ProductOfNormal(Normal):
         weights = (self.weight_modalities[0], *(w for _, w in present))
         loc, scale = [f["loc"] for f in found], [f["scale"] for f in found]
         precision = builder.point(Precision(weights), *scale, label=f"precision of {self.prob_text}")
+        known = tuple(f"{n} of {e.prob_text}" for n in ("loc", "scale") for e, _ in present)
+        builder.look(precision, Together(f"the experts of {self.prob_text}", known), *loc, *scale)
+        for params in found:
+            look_at(builder, precision, params)
         mean = builder.point(WeightedMean(weights[1:]), precision, *loc, *scale, label=f"loc of {self.prob_text}")
         spread = builder.point(spread_of, precision, mean, label=f"scale of {self.prob_text}")
         return Params(builder, {"loc": mean, "scale": spread}, self._derive)

@@ -18,6 +18,7 @@ from pixyz.distributions.constant import LOG_SQRT_2PI, MinusLogNormal, constant
 from pixyz.distributions.noise import normal_noise, uniform_noise
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.plan import Slot, rules
+from pixyz.plan.looks import Domain
 from pixyz.types import PixyzError, VarSpec
 
 
@@ -113,6 +114,7 @@ class BoundedNormal(Normal):
     params_keys = ("loc", "scale")
     alternatives: ClassVar[Mapping[str, str]] = {}
     noise_shape = ("bounded_loc", "bounded_scale")
+    constraints: ClassVar[Mapping[str, Domain]] = {}
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -214,7 +216,7 @@ class Bernoulli(ParametricDistribution):
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("probs",)
     noise = staticmethod(uniform_noise)
-    bounds = (0.0, 1.0)
+    domain = Domain(0.0, 1.0, advice="scale the data (pixels of 0 to 255: x / 255)")
     pathwise = False
 
     def __init__(

@@ -16,7 +16,7 @@ from torch import distributions as td
 
 from pixyz.distributions.families import LOG_SQRT_2PI, Normal
 from pixyz.distributions.noise import normal_noise
-from pixyz.distributions.torch_family import TorchFamily, exponential_noise
+from pixyz.distributions.torch_family import TorchFamily, chi2_draw, exponential_noise
 from pixyz.types import VarSpec
 
 
@@ -144,6 +144,34 @@ class StudentT(TorchFamily):
         features_shape: Sequence[int] | None = None, df: Any = None, loc: Any = None, scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, df=df, loc=loc, scale=scale)
+
+    @staticmethod
+    def draw(noise: Tensor, df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        normal = torch.randn(noise.shape, dtype=noise.dtype, device=noise.device)
+        return loc + scale * normal * torch.rsqrt(chi2_draw(noise, df) / df)
+
+    @staticmethod
+    def log_density(x: Tensor, df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        y, half = (x - loc) / scale, 0.5 * (df + 1.0)
+        log_beta = torch.lgamma(0.5 * df) + 0.5 * math.log(math.pi) - torch.lgamma(half)
+        return -half * torch.log1p(y * y / df) - log_beta - 0.5 * df.log() - scale.log()
+
+    @staticmethod
+    def mean_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        return torch.where(df > 1.0, loc, math.nan).expand(torch.broadcast_shapes(df.shape, loc.shape, scale.shape))
+
+    @staticmethod
+    def variance_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        finite = scale * scale * df / torch.where(df > 2.0, df - 2.0, 1.0)
+        found = torch.where(df > 2.0, finite, torch.where(df > 1.0, math.inf, math.nan))
+        return found.expand(torch.broadcast_shapes(found.shape, loc.shape))
+
+    @staticmethod
+    def entropy_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        half = 0.5 * (df + 1.0)
+        log_beta = torch.lgamma(0.5 * df) + 0.5 * math.log(math.pi) - torch.lgamma(half)
+        found = scale.log() + half * (torch.digamma(half) - torch.digamma(0.5 * df)) + 0.5 * df.log() + log_beta
+        return found.expand(torch.broadcast_shapes(found.shape, loc.shape))
 
 
 class VonMises(TorchFamily):

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
+from pixyz import linalg
 from pixyz.distributions.base import Distribution, sum_over
 from pixyz.distributions.families import LOG_SQRT_2PI
 from pixyz.distributions.noise import normal_noise
 from pixyz.distributions.torch_family import TorchFamily
 from pixyz.distributions.views import View
 from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan.looks import Domain
 from pixyz.types import PixyzError, VarSpec
 
 
@@ -35,6 +37,7 @@ class Dirichlet(TorchFamily):
     noise_shape = ("concentration",)
     torch_family = td.Dirichlet
     event_dims = 1
+    domain = Domain(0.0, 1.0, 1.0, advice="give probability vectors")
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -80,7 +83,7 @@ class MultivariateNormal(TorchFamily):
 
     @staticmethod
     def derive_scale_tril_from_covariance_matrix(covariance_matrix: Tensor) -> Tensor:
-        return torch.linalg.cholesky(covariance_matrix)
+        return linalg.cholesky(covariance_matrix)
 
     @staticmethod
     def derive_covariance_matrix_from_scale_tril(scale_tril: Tensor) -> Tensor:
@@ -136,14 +139,42 @@ class LowRankMultivariateNormal(TorchFamily):
         return loc.expand(torch.broadcast_shapes(loc.shape, cov_factor.shape[:-1], cov_diag.shape))
 
     @staticmethod
+    def draw(noise: Tensor, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
+        rank = torch.randn((*noise.shape[:-1], cov_factor.shape[-1]), dtype=noise.dtype, device=noise.device)
+        own = torch.randn(noise.shape, dtype=noise.dtype, device=noise.device)
+        return loc + (cov_factor @ rank.unsqueeze(-1)).squeeze(-1) + cov_diag.sqrt() * own
+
+    @staticmethod
+    def mean_of(full_loc: Tensor) -> Tensor:
+        return full_loc
+
+    @staticmethod
+    def variance_of(full_loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
+        return (cov_factor.square().sum(-1) + cov_diag).expand_as(full_loc)
+
+    @staticmethod
+    def entropy_of(cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
+        size, tril = cov_factor.shape[-2], capacitance(cov_factor, cov_diag)
+        return size * (0.5 + LOG_SQRT_2PI) + 0.5 * log_determinant(cov_diag, tril)
+
+    @staticmethod
     def log_density(x: Tensor, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
         gap, scaled = x - loc, cov_factor.mT / cov_diag.unsqueeze(-2)
-        core = torch.eye(cov_factor.shape[-1], dtype=x.dtype, device=x.device) + scaled @ cov_factor
-        tril = torch.linalg.cholesky(core)
+        tril = capacitance(cov_factor, cov_diag)
         part = torch.linalg.solve_triangular(tril, scaled @ gap.unsqueeze(-1), upper=False).squeeze(-1)
         distance = (gap * gap / cov_diag).sum(-1) - (part * part).sum(-1)
-        log_det = cov_diag.log().sum(-1) + 2.0 * tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * (distance + log_det) - x.shape[-1] * LOG_SQRT_2PI
+        return -0.5 * (distance + log_determinant(cov_diag, tril)) - x.shape[-1] * LOG_SQRT_2PI
+
+
+def capacitance(cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
+    """The Cholesky factor ``[..., R, R]`` of :math:`I + W^T D^{-1} W`."""
+    core = cov_factor.mT / cov_diag.unsqueeze(-2) @ cov_factor
+    return linalg.cholesky(core + torch.eye(core.shape[-1], dtype=core.dtype, device=core.device))
+
+
+def log_determinant(cov_diag: Tensor, tril: Tensor) -> Tensor:
+    """Of :math:`WW^T + D`, from the diagonal of D and :func:`capacitance`."""
+    return cov_diag.log().sum(-1) + 2.0 * tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
 class Independent(View):

@@ -6,6 +6,7 @@ A one-hot sample takes one uniform number a categorical (cumulative sum and comp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from pixyz.distributions.families import one_of
 from pixyz.distributions.noise import class_noise
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.plan import Builder, Scope
+from pixyz.plan.looks import WEIGHTS, Domain
 from pixyz.types import PixyzError, VarSpec
 
 
@@ -38,7 +40,8 @@ class Categorical(ParametricDistribution):
     noise_shape = ("probs",)
     noise = staticmethod(class_noise)
     event_dims = 1
-    bounds = (0.0, 1.0)
+    domain = Domain(0.0, 1.0, 1.0, advice="give one-hot vectors (class numbers n: one_hot(n, classes))")
+    constraints: ClassVar[Mapping[str, Domain]] = {"probs": WEIGHTS}
     pathwise = False
 
     def __init__(
@@ -118,6 +121,7 @@ class GroupedOneHot(Categorical):
             raise PixyzError(f"unimix must lie in [0, 1), got {unimix}")
         ParametricDistribution.__init__(self, var, cond_var, name, (groups * classes,), logits=logits)
         self.groups, self.classes = groups, classes
+        self.domain = replace(Categorical.domain, group=classes)  # type: ignore[misc]
         self.unimix, self.straight_through = unimix, straight_through
 
     @property
@@ -170,6 +174,7 @@ class TwoHot(ParametricDistribution):
 
     params_keys = ("logits",)
     event_dims = 1
+    own_width = True
     pathwise = False
     bins: Tensor
 

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from pixyz.distributions.base import Params, apply, sum_over
 from pixyz.distributions.network import call_network
-from pixyz.distributions.params import arguments, repeat_rows
+from pixyz.distributions.params import arguments, look_at, repeat_rows
 from pixyz.distributions.torch_formula import read_old_family
 from pixyz.distributions.torch_object import TorchObject
-from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.leads import OpenDensity
-from pixyz.plan.options import debugging
+from pixyz.plan.looks import CONSTRAINTS, Domain, Parameters, Scored
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
 OF_NOISE = "minus_log_density_of_noise"
@@ -66,8 +66,12 @@ class ParametricDistribution(TorchObject):
     """How many trailing dimensions one density is over (1 for a one-hot vector)."""
     matrices: ClassVar[tuple[str, ...]] = ()
     """Parameters with one dimension more than a sample."""
-    bounds: ClassVar[tuple[float, float] | None] = None
-    """Where values must lie although the formula takes any (soft bits and classes); looked at under ``pixyz.debug()``."""
+    domain: ClassVar[Domain | None] = None
+    """Where values must lie although the formula takes any (soft bits, classes, counts); see :mod:`pixyz.plan.looks`."""
+    constraints: ClassVar[Mapping[str, Domain]] = CONSTRAINTS
+    """Where parameters must lie."""
+    own_width: ClassVar[bool] = False
+    """Whether a sample has another last dimension than its parameters, of size 1."""
     pathwise: ClassVar[bool] = True
     """Whether ``draw`` is differentiable in the parameters."""
 
@@ -170,7 +174,17 @@ class ParametricDistribution(TorchObject):
             else:
                 raw[key] = self._constant(builder, key, learned=network is self)
         self._check(set(raw))
-        return Params(builder, raw, self._derive)
+        params = Params(builder, raw, self._derive)
+        params.look = self._look_at_params(raw)
+        return params
+
+    def _look_at_params(self, raw: Mapping[str, Slot]) -> tuple[Parameters, tuple[Slot, ...]]:
+        keys = [k for k in raw if k in self.params_keys or k in self.alternatives.values()]
+        known = self.family().__module__.partition(".")[0] == "pixyz" or hasattr(self, "distribution_torch_class")
+        domains = tuple(self.constraints.get(k) if known else None for k in keys)
+        matrices = tuple(k in self.matrices for k in keys)
+        look = Parameters(self.prob_text, self.distribution_name, tuple(keys), domains, matrices)
+        return look, tuple(raw[k] for k in keys)
 
     def _constant(self, builder: Builder, key: str, learned: bool) -> Slot:
         slot = builder.attribute(self, key, f"{key} of {self.prob_text}")
@@ -229,10 +243,9 @@ class ParametricDistribution(TorchObject):
         if noise is not None:
             slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
         else:
-            if self.bounds is not None and debugging():
-                x = builder.point(rules.Within(*self.bounds, f"{self.var[0]!r} in {label}"), x, label=x.label or self.var[0])
             formula, reads, minus = self.density_of(params)
             slot = self.score(builder, formula, reads, params, x, x, label, feature_dims)
+            self.look_at_value(builder, slot, x, params, scope.outer_name(self.var[0]), sum_features)
         slot = sum_over(builder, slot, sum_features, feature_dims, label)
         return builder.point(operator.neg, slot, label=label) if minus else slot
 
@@ -259,6 +272,15 @@ class ParametricDistribution(TorchObject):
                 matrices = [i for i, key in enumerate(reads) if key in self.matrices]
                 formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
         return builder.point(formula, *slots, label=label)
+
+    def look_at_value(
+        self, builder: Builder, slot: Slot, x: Slot, params: Params, variable: str, summed: bool
+    ) -> None:
+        """Look at the value ``x`` and the parameters before the log-density ``slot`` is computed from them."""
+        look_at(builder, slot, params)
+        look, given = params.look or self._look_at_params({k: params[k] for k in params})
+        grid = not summed and not self.event_dims
+        builder.look(slot, Scored(variable, look, self.own_width, grid, self.domain), x, *given)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""

@@ -10,6 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from pixyz.plan import Builder, Slot
+from pixyz.plan.looks import Parameters
+
+Look = tuple[Parameters, tuple[Slot, ...]]
 
 
 class Params(Mapping[str, Slot]):
@@ -18,6 +21,8 @@ class Params(Mapping[str, Slot]):
     def __init__(self, builder: Builder, raw: Mapping[str, Slot], derive: Callable[[Params, str], Slot | None]) -> None:
         self.builder, self._raw, self._derive = builder, dict(raw), derive
         self._base: Params | None = None
+        self.look: Look | None = None
+        """What looks at given parameters before they are used, and their slots."""
         self.hidden: dict[str, Slot] = {}
         """Values that formulas read and that are no parameters of the family."""
 
@@ -49,13 +54,14 @@ class Params(Mapping[str, Slot]):
     def expanded(self, like: Slot) -> Params:
         """The same parameters, given to every row of ``like``."""
         copy = Params(self.builder, {k: self.builder.expand(self[k], like, like.axes) for k in self}, self._derive)
+        copy.look = self.look
         copy.hidden = {k: self.builder.expand(v, like, like.axes) if v.batch == "full" else v for k, v in self.hidden.items()}
         return copy
 
     def detached(self) -> Params:
         """The same parameters without gradient."""
         copy = Params(self.builder, {}, self._derive)
-        copy._base = self
+        copy._base, copy.look = self, self.look
         return copy
 
 
@@ -73,7 +79,16 @@ def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
 def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Slot], label: str, **more: Slot) -> Slot:
     """Write ``formula`` with the parameters that its argument names ask for."""
     slots = [more[n] if n in more else params[n] for n in arguments(formula)]
-    return builder.point(formula, *slots, label=label)
+    found = builder.point(formula, *slots, label=label)
+    look_at(builder, found, params)
+    return found
+
+
+def look_at(builder: Builder, reader: Slot, params: Mapping[str, Slot]) -> None:
+    """Look at the given parameters before ``reader`` is computed from them."""
+    if isinstance(params, Params) and params.look is not None:
+        look, slots = params.look
+        builder.look(reader, look, *slots)
 
 
 def repeat_rows(x: Tensor, n: int) -> Tensor:

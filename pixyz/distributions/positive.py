@@ -17,7 +17,7 @@ from torch import distributions as td
 from pixyz.distributions.families import LOG_SQRT_2PI
 from pixyz.distributions.location_scale import cauchy_noise
 from pixyz.distributions.noise import normal_noise
-from pixyz.distributions.torch_family import TorchFamily, exponential_noise
+from pixyz.distributions.torch_family import TorchFamily, chi2_draw, exponential_noise
 from pixyz.types import VarSpec
 
 POSITIVE = (0.0, math.inf)
@@ -89,6 +89,28 @@ class Chi2(TorchFamily):
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, df=df)
 
+    @staticmethod
+    def draw(noise: Tensor, df: Tensor) -> Tensor:
+        return chi2_draw(noise, df)
+
+    @staticmethod
+    def log_density(x: Tensor, df: Tensor) -> Tensor:
+        half = 0.5 * df
+        return torch.special.xlogy(half - 1.0, x) - 0.5 * x - half * math.log(2.0) - torch.lgamma(half)
+
+    @staticmethod
+    def mean_of(df: Tensor) -> Tensor:
+        return df
+
+    @staticmethod
+    def variance_of(df: Tensor) -> Tensor:
+        return 2.0 * df
+
+    @staticmethod
+    def entropy_of(df: Tensor) -> Tensor:
+        half = 0.5 * df
+        return half + math.log(2.0) + torch.lgamma(half) + (1.0 - half) * torch.digamma(half)
+
 
 class Exponential(TorchFamily):
     r"""The exponential distribution, :math:`p(x) = \lambda e^{-\lambda x}`; parameter ``rate`` (:math:`\lambda`).
@@ -146,6 +168,18 @@ class HalfNormal(TorchFamily):
         gap = x / scale
         return math.log(2.0) - LOG_SQRT_2PI - 0.5 * gap * gap - scale.log()
 
+    @staticmethod
+    def mean_of(scale: Tensor) -> Tensor:
+        return scale * math.sqrt(2.0 / math.pi)
+
+    @staticmethod
+    def variance_of(scale: Tensor) -> Tensor:
+        return scale * scale * (1.0 - 2.0 / math.pi)
+
+    @staticmethod
+    def entropy_of(scale: Tensor) -> Tensor:
+        return scale.log() + (0.5 + LOG_SQRT_2PI - math.log(2.0))
+
 
 class HalfCauchy(TorchFamily):
     r"""The distribution of :math:`|x|,\ x \sim \mathrm{Cauchy}(0, \gamma)`; parameter ``scale``; it has no mean.
@@ -174,6 +208,18 @@ class HalfCauchy(TorchFamily):
     def log_density(x: Tensor, scale: Tensor) -> Tensor:
         gap = x / scale
         return math.log(2.0 / math.pi) - scale.log() - torch.log1p(gap * gap)
+
+    @staticmethod
+    def mean_of(scale: Tensor) -> Tensor:
+        return torch.full_like(scale, math.inf)
+
+    @staticmethod
+    def variance_of(scale: Tensor) -> Tensor:
+        return torch.full_like(scale, math.inf)
+
+    @staticmethod
+    def entropy_of(scale: Tensor) -> Tensor:
+        return scale.log() + math.log(2.0 * math.pi)
 
 
 class Pareto(TorchFamily):

@@ -4,8 +4,9 @@ A network that was moved out of a loop sees the rows of all steps at once, ``[T*
 of its results follows from the same row of its arguments, and if the network keeps nothing from one call to the next.
 When a plan runs for the first time, each such network is tried on its real arguments: a few rows alone must give the same
 rows, and its buffers must be what they were.  If not, the plan is built again with the network in its loop, and a note
-says why.  Later runs try nothing, so what is seen is the mode (training or not) of the first run; what a network keeps in
-plain Python attributes is not seen, nor is a hook or a part that comes later: call ``touch()`` on the loss then.
+says why.  A single row proves nothing: a network that has seen one is tried again until two come.  Later runs try nothing,
+so what is seen is the mode (training or not) of the first run; what a network keeps in plain Python attributes is not seen,
+nor is a hook or a part that comes later: call ``touch()`` on the loss then.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Probe:
     ) -> None:
         self.subject, self.module, self._call, self._bare = subject, module, checked, bare
         self._parts, self._rows = parts, rows
-        self._tried = False
+        self.tried = False
+        """Whether it was tried; until then ``checked`` stays in the plan's text."""
 
     def checked(self, *values: Any, **named: Any) -> Any:
         """The call's result, after the trial.
@@ -58,7 +60,7 @@ class Probe:
         Raises:
             Relower: the network must stay in its loop.
         """
-        if self._tried or torch.compiler.is_compiling():
+        if self.tried or torch.compiler.is_compiling():
             return self._call(*values, **named)
         before = [(m, n, b, b.clone()) for p in self._parts for m in p.modules() for n, b in m._buffers.items() if b is not None]
         found = self._call(*values, **named)
@@ -68,7 +70,7 @@ class Probe:
             self._restore(before)
             _REASONS[self.subject] = why
             raise Relower
-        self._tried = True
+        self.tried = count_rows([*values, *named.values()], self._rows) > 1
         return found
 
     def _mixed(self, found: Any, values: tuple[Any, ...], named: dict[str, Any]) -> str:

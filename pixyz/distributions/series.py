@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan.looks import Flag
 from pixyz.types import PixyzError
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
         return Series(Axis("time", r.steps), {}, {}, steps=r.steps)
     axis, slots = read_as_series(builder, found)
     mask, first = (None if n is None else builder.point(rules.as_flag, slots[n], label=n) for n in (mask_var, r.reset_var))
+    for flag in (mask, first):
+        if flag is not None:
+            builder.look(flag, Flag(scope.outer_name(flag.step.label)), *flag.step.args)
     values = {n: s for n, s in slots.items() if n in r.series_var}
     lags = {n: slots[s] for n, (s, _) in r.lags.items()}
     if mask is not None:

@@ -31,6 +31,13 @@ def open_uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.rand(tuple(shape), dtype=like.dtype, device=like.device).clamp_(info.tiny, 1.0 - info.eps / 2)
 
 
+def chi2_draw(noise: Tensor, df: Tensor) -> Tensor:
+    """A draw of the chi-squared distribution in the shape of ``noise``; pathwise, and never 0."""
+    drawn = 2.0 * torch._standard_gamma(0.5 * df.expand(noise.shape))
+    drawn.detach().clamp_(min=torch.finfo(drawn.dtype).tiny)
+    return drawn
+
+
 class TorchFamily(ParametricDistribution):
     """A family with a counterpart in torch.distributions.
 
@@ -68,6 +75,7 @@ class TorchFamily(ParametricDistribution):
         safe = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
         formula = self.formula("log_density")
         slot = self.score(builder, formula, arguments(formula), params, safe, x, label, feature_dims)
+        self.look_at_value(builder, slot, x, params, scope.outer_name(self.var[0]), sum_features)
         slot = builder.point(zero_outside, slot, inside, label=label)
         return sum_over(builder, slot, sum_features, feature_dims, label)
 

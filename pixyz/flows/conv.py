@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixyz import linalg
 from pixyz.flows.flow import Condition, Flow, pixels, rows
 
 
@@ -51,7 +52,7 @@ class ChannelConv(Flow):
         r"""The matrix (or its inverse) as ``[C, C]``, and :math:`H W \log |\det W|`, for images like ``x``."""
         count = pixels(x)
         if not self.decomposed:
-            matrix = torch.linalg.inv(self.weight.double()).to(self.weight.dtype) if inverse else self.weight
+            matrix = linalg.inverse(self.weight.double()).to(self.weight.dtype) if inverse else self.weight
             return matrix, torch.linalg.slogdet(self.weight)[1] * count
         eye = torch.eye(self.l.shape[0], dtype=self.l.dtype, device=self.l.device)
         lower = self.l.tril(-1) + eye

@@ -64,12 +64,14 @@ class AffineCoupling(Flow):
         if self.mask_type == "checkerboard":
             if x.ndim != 4:
                 raise ShapeError(f"a checkerboard mask is for images [B, C, H, W], got {list(x.shape)}; use 'channel_wise'")
-            mask = torch.from_numpy(checkerboard_mask(x.shape[2], x.shape[3], self.inverse_mask))
-            return mask.to(x.device, x.dtype).view(1, 1, *x.shape[2:])
+            board = x.new_zeros(x.shape[2], x.shape[3] | 1)  # in rows of an odd length every other cell is a checkerboard
+            board.view(-1)[int(self.inverse_mask) :: 2].fill_(1.0)
+            return board[None, None, :, : x.shape[3]]
         if x.ndim < 2:
             raise ShapeError(f"a coupling layer takes [B, D] or [B, C, H, W], got {list(x.shape)}")
-        mask = torch.from_numpy(channel_wise_mask(x.shape[1], self.inverse_mask))
-        return mask.to(x.device, x.dtype).view(1, -1, *[1] * (x.ndim - 2))
+        mask, half = x.new_zeros(1, x.shape[1], *[1] * (x.ndim - 2)), x.shape[1] // 2
+        (mask[:, half:] if self.inverse_mask else mask[:, :half]).fill_(1.0)
+        return mask
 
     def get_parameters(self, x: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         """Log-scale and translation from the part that is kept."""

@@ -134,6 +134,7 @@ class ActNorm2d(Flow):
         self.logs = nn.Parameter(torch.zeros(1, in_features, 1, 1))
         self.scale = float(scale)
         self.register_buffer("inited", torch.tensor(False))
+        self._seen: tuple[Tensor | None, int] = (None, 0)
 
     def initialize_parameters(self, x: Tensor) -> None:
         """Set bias and log-scale from the batch ``x``."""
@@ -146,9 +147,20 @@ class ActNorm2d(Flow):
 
     def forward_and_logdet(self, x: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         self._check(x)
-        if self.training and not self.inited:
+        if self.training and not self._is_inited():
             self.initialize_parameters(x)
         return (x + self.bias) * torch.exp(self.logs), rows(self.logs.sum() * pixels(x), x)
+
+    def _is_inited(self) -> bool:
+        """Whether it has happened; the buffer is read again where it is another, or was written to: a device is waited for."""
+        if torch.compiler.is_compiling():
+            return bool(self.inited)
+        now = (self.inited, self.inited._version)
+        if now[0] is self._seen[0] and now[1] == self._seen[1]:
+            return True
+        found = bool(self.inited)
+        self._seen = now if found else (None, 0)
+        return found
 
     def inverse_and_logdet(self, z: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         self._check(z)

@@ -20,11 +20,12 @@ from pixyz.distributions.discrete import OneHotCategoricalStraightThrough
 from pixyz.distributions.families import Bernoulli, BoundedNormal, Normal, TanhNormal
 from pixyz.distributions.one_hot import Categorical, GroupedOneHot
 from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.distributions.params import Params, arguments
+from pixyz.distributions.params import Params, arguments, look_at
 from pixyz.distributions.product import MultiplyDistribution
 from pixyz.distributions.relaxed import RelaxedBernoulli, RelaxedCategorical
 from pixyz.expression import Loss
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan.looks import Divergence
 from pixyz.types import PixyzError, VariableError
 
 if TYPE_CHECKING:
@@ -150,7 +151,19 @@ def lower_kl(
         elif "log_scale" in p and "log_scale" in q:
             formula, names = kl_normal_by_logarithms, arguments(kl_normal_by_logarithms)
     args = [(p if n.startswith("p_") else q)[n[2:]] for n in names]
-    return sum_over(builder, builder.point(formula, *args, label=label), True, dims, label)
+    slot = builder.point(formula, *args, label=label)
+    for params in (p, q):
+        look_at(builder, slot, params)
+    if p.look is not None and q.look is not None:
+        builder.look(slot, Divergence(label, p.look[0], q.look[0], _impossible(formula, q)), *p.look[1], *q.look[1])
+    return sum_over(builder, slot, True, dims, label)
+
+
+def _impossible(formula: Formula, q: Params) -> tuple[float, ...]:
+    """The constant probabilities of ``q`` at which the divergence may be infinite."""
+    if "probs" not in q or q["probs"].step.kind == "net":  # a network's may round to them
+        return ()
+    return {kl_bernoulli: (0.0, 1.0), kl_categorical: (0.0,)}.get(formula, ())
 
 
 def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distribution]] | None:

@@ -130,6 +130,12 @@ class Builder:
         self._in_bodies(step)
         return step.outs
 
+    @staticmethod
+    def look(slot: Slot, look: Callable[..., None], *args: Slot) -> None:
+        """Look at ``args`` before ``slot`` is computed, when a plan runs on new shapes (see :mod:`pixyz.plan.looks`)."""
+        if (look, args) not in slot.step.looks:
+            slot.step.looks.append((look, args))
+
     def detach(self, arg: Slot) -> Slot:
         """Stop the gradient; always a visible step."""
         slot = self.point(rules.detach, arg, label=f"sg({arg.label or arg.step.label})")

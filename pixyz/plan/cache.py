@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from pixyz.plan.leads import Layout, Unled, arrange, axes_of, learned_ranks, wid
 from pixyz.plan.options import Options, debugging
 from pixyz.plan.program import Plan, Relead, Relower
 from pixyz.plan.random import random_states, restore_random_states
-from pixyz.plan.structure import Clock, newest_change
+from pixyz.plan.structure import Clock, Structured, newest_change, reading
 from pixyz.types import PixyzError
 
 
@@ -24,6 +25,7 @@ from pixyz.types import PixyzError
 def watched(plan: Plan, values: Mapping[str, Any], layout: Layout) -> Iterator[None]:
     """Run a plan with checks; it ends as soon as a density sees a value with more dimensions than ``layout`` knows of."""
     plan.trust(False)
+    plan.looks = False
     for density in plan.open_densities():
         if density.variable in values:
             density.given = values[density.variable].ndim - layout.get(density.variable, 0)
@@ -32,6 +34,7 @@ def watched(plan: Plan, values: Mapping[str, Any], layout: Layout) -> Iterator[N
     finally:
         for density in plan.open_densities():
             density.given = None
+        plan.looks = True
         plan.trust(plan.proven)
 
 
@@ -52,6 +55,8 @@ class Kept:
         """Plans by key that ran, and that serve whatever optional inputs are there."""
         self.plain: dict[Any, set[tuple[int, ...]]] = {}
         self.learned: dict[Any, dict[str, int]] = {}
+        self.read: list[weakref.ref[Structured]] = []
+        """Objects outside the library of which something was read while the plans were written."""
 
     def known(self, key: Any, given: Mapping[str, Any]) -> Plan | None:
         """The plan for ``key`` whose decisions on optional inputs match ``given``."""
@@ -88,7 +93,8 @@ class PlanCache:
 
     def refresh(self, modules: Iterable[nn.Module]) -> bool:
         """Drop the plans if one of ``modules`` was changed since they were built; whether they were dropped."""
-        now, changed = Clock.now, newest_change(modules) > self.seen
+        read = [one for ref in self._kept.read if (one := ref()) is not None]
+        now, changed = Clock.now, newest_change([*modules, *read]) > self.seen
         if changed:
             self._kept = Kept(self._kept.options)
         self.seen = now
@@ -107,7 +113,9 @@ class PlanCache:
             if (plan := kept.known(key, given)) is not None:  # another thread was faster
                 return plan
             builder = Builder(frozenset(given), kept.options, leads)
-            plan = Plan(builder, build(builder), owner(), kept.options)
+            with reading() as read:
+                plan = Plan(builder, build(builder), owner(), kept.options)
+            kept.read += map(weakref.ref, read)
             plan.plain = kept.plain.setdefault(key, set())
             kept.plans.setdefault(key, []).append(plan)
             if len(kept.plans) > MOST_KEYS:
@@ -166,9 +174,9 @@ class PlanCache:
             try:
                 found = dict(zip(plan.outputs, plan.run(values), strict=True))
                 if not plan.proven:
-                    plan.proven = True
+                    plan.proven = not plan.on_trial
                     plan.trust()
-                    if not plan.decisions and not debugging():
+                    if plan.proven and not plan.decisions and not debugging():
                         kept.quick[key] = plan
                 return found
             except Relead:

@@ -29,6 +29,7 @@ class Emitter(NoiseText):
         self.networks: dict[str, Any] = {}
         """Networks by their names in the text, and what else is called with checks at first."""
         self._functions: list[str] = []
+        self._looking: list[str] = []
         self.outputs = list(outputs)
         self.root = Frame(None, None, ())
         self.parameters: list[str] = []
@@ -44,14 +45,17 @@ class Emitter(NoiseText):
 
     # ---------------------------------------------------------------- the function
 
-    def source(self, name: str = "plan") -> str:
-        """The text of the function."""
+    def sources(self) -> tuple[str, str]:
+        """The text of the function ``plan``, and that of ``look``, which does the same and looks at what it reads."""
         self._items(self.plan.items, self.root)
         results = [self._shaped(slot, self.root) for slot in self.outputs]
-        text = [*self._functions, f"def {name}({', '.join(self.parameters)}):"]
-        text += render(self.root.lines, 1)
-        text.append(f"    return ({''.join(r + ', ' for r in results)})")
-        return "\n".join(text) + "\n"
+
+        def text(name: str, looks: bool) -> list[str]:
+            head, end = f"def {name}({', '.join(self.parameters)}):", f"    return ({listed(results)})"
+            return [head, *render(self.root.lines, 1, looks), end]
+
+        plan = [*self._functions, *text("plan", looks=self.checked)]
+        return "\n".join(plan) + "\n", "\n".join([*self._looking, *text("look", looks=True)]) + "\n"
 
     def _items(self, items: Sequence[Step | Block], frame: Frame) -> None:
         steps = [] if self.checked or self.options.max_rows else [i for i in items if isinstance(i, Step)]
@@ -87,8 +91,9 @@ class Emitter(NoiseText):
         results = [self._flat(slot, inner) for slot in wanted]
         name = self._fn(loop := RowLoop())
         self.rows[name] = loop
-        self._functions += [f"def {name}_of({', '.join(parameters)}):", *render(inner.lines, 1)]
-        self._functions += [f"    return ({listed(results)})", ""]
+        for functions, end, looks in ((self._functions, "of", False), (self._looking, "look", True)):
+            functions += [f"def {name}_{end}({', '.join(parameters)}):", *render(inner.lines, 1, looks)]
+            functions += [f"    return ({listed(results)})", ""]
         for slot in wanted:
             frame.memo[slot, 0] = self._name("v", slot.label or slot.step.label)
         outs = listed(frame.memo[slot, 0] for slot in wanted)
@@ -247,6 +252,9 @@ class Emitter(NoiseText):
             self._mean_of_sums(step, step.fn, frame)
             return
         args, keep = self._agree(step.args, frame.axes(step.outs[0]), frame)
+        self._write_looks(step, frame)
+        if step.fn in rules.BROADCAST:
+            self._look_together(step, args, keep, frame)
         formula = step.fn.total if (only_total := self._only_total(step)) else step.fn  # type: ignore[union-attr]
         if isinstance(formula, OpenDensity):
             self.networks[self._fn(formula)] = formula
@@ -280,6 +288,12 @@ class Emitter(NoiseText):
         self._define(step, frame, mean.text(self._fn(mean), [t for t, _ in found], [n for _, n in found]), 0)
 
     def _emit_net(self, step: Step, frame: Frame) -> None:
+        args = self._call_network(step, frame)
+        if sum(a.batch == "full" for a in step.args) > 1:
+            self._look_at_rows(step, args, frame)
+
+    def _call_network(self, step: Step, frame: Frame) -> list[str]:
+        """Write the call; the names of its arguments."""
         axes = frame.axes(step.outs[0])
         like = next((a for a in step.args if a.batch == "full"), None)
         args = []
@@ -301,10 +315,10 @@ class Emitter(NoiseText):
         if in_slabs:
             given = ", ".join([name, repr(rows), str(self.options.max_rows), *args])
             self._define(step, frame, f"{self._fn(slabs.in_slabs)}({given})", 0)
-            return
+            return args
         if not named or keywords is None:
             self._define(step, frame, f"{name}({', '.join(args)})", 0)
-            return
+            return args
         call = f"{name}({', '.join(f'{k}={a}' for k, a in zip(keywords, args, strict=True))})"
         if len(step.outs) > 1:
             found = self._name("r")
@@ -313,6 +327,7 @@ class Emitter(NoiseText):
         else:
             call += f"[{network.wanted[0]!r}]"
         self._define(step, frame, call, 0, packed=False)
+        return args
 
     @staticmethod
     def _on_series(step: Step, frame: Frame) -> bool:

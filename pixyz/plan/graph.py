@@ -111,6 +111,7 @@ class Step:
     loop: Loop | None = None  # for carry and shift
     multiple: bool = False  # fn returns a tuple of len(outs)
     extra: Any = None
+    looks: list[tuple[Callable[..., None], tuple[Slot, ...]]] = field(default_factory=list)  # see pixyz.plan.looks
 
 
 @dataclass(eq=False)

@@ -19,6 +19,7 @@ import torch
 from pixyz.plan import rules
 from pixyz.plan.fission import Schedule
 from pixyz.plan.graph import Axis, Slot, Step
+from pixyz.plan.looks import Rows, Together
 from pixyz.plan.text import Frame, Line
 
 
@@ -38,6 +39,7 @@ class Layouts:
         self._count = 0
         self._names: set[str] = set()
         self._lengths: dict[Axis, str] = {}
+        self._looked: set[tuple[Callable[..., None], tuple[Slot, ...]]] = set()
 
     # ---------------------------------------------------------------- layouts
 
@@ -135,6 +137,46 @@ class Layouts:
         if axis.size is not None:
             return str(axis.size)
         return self._lengths[axis]
+
+    # ---------------------------------------------------------------- looks
+
+    def _write_looks(self, step: Step, frame: Frame) -> None:
+        """The lines that look at values before ``step``, each once; none in a loop that is compiled."""
+        for look, slots in [] if frame.chunked else step.looks:
+            if (look, slots) not in self._looked:
+                self._looked.add((look, slots))
+                pairs = ", ".join(self._there(slot, frame) for slot in slots)
+                self._write_look(look, pairs, step, frame)
+
+    def _write_look(self, look: Callable[..., None], pairs: str, step: Step, frame: Frame) -> None:
+        if not frame.chunked:
+            frame.lines.append(Line(f"{self._fn(look)}({pairs})", step in self.plan.grad, look=True))
+
+    def _look_together(self, step: Step, args: Sequence[str], keep: int, frame: Frame) -> None:
+        """Look whether the arguments of plain arithmetic would broadcast against each other."""
+        pairs = [(slot, name) for slot, name in zip(step.args, args, strict=True) if slot.batch == "full"]
+        if len(pairs) > 1:
+            names = tuple(slot.label or slot.step.label for slot, _ in pairs)
+            constants = any(isinstance(slot.step.fn, rules.Attribute) for slot, _ in pairs)
+            look = Together(step.label, names, strict=not constants)
+            self._write_look(look, ", ".join(f"({name}, {keep})" for _, name in pairs), step, frame)
+
+    def _look_at_rows(self, step: Step, args: Sequence[str], frame: Frame) -> None:
+        """Look whether the rows of a network's arguments were taken for features of each other."""
+        look = Rows(step.fn, step.label, tuple(a.label or a.step.label for a in step.args))  # type: ignore[arg-type]
+        found = ", ".join(frame.memo[slot, 0] for slot in step.outs)
+        self._write_look(look, f"({found},), {', '.join(args)}", step, frame)
+
+    @staticmethod
+    def _there(slot: Slot, frame: Frame) -> str:
+        """The name of a value in whatever layout it is there, with its leading dimensions; None if nothing else needs it."""
+        at: Frame | None = frame
+        while at is not None:
+            for (known, keep), name in at.memo.items():
+                if known is slot:
+                    return f"({name}, {keep})"
+            at = at.parent
+        return "(None, 0)"
 
     # ---------------------------------------------------------------- names and lines
 

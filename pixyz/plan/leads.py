@@ -86,6 +86,8 @@ def arrange(inputs: Sequence[str], values: Mapping[str, Any], ranks: Mapping[str
     layout = {n: values[n].ndim - 1 - ranks[n] for n in inputs if n in ranks and values[n].ndim > ranks[n] + 1}
     if not layout:
         return layout
+    for name, e in layout.items():
+        _refuse_turned(name, e, inputs, values, layout)
     longest = max(layout, key=lambda n: layout[n])
     sizes = tuple(values[longest].shape[: layout[longest]])
     batch = max(values[n].shape[e] for n, e in layout.items())
@@ -99,6 +101,21 @@ def arrange(inputs: Sequence[str], values: Mapping[str, Any], ranks: Mapping[str
                 layout[name] = e
                 break
     return layout
+
+
+def _refuse_turned(name: str, e: int, inputs: Sequence[str], values: Mapping[str, Any], layout: Layout) -> None:
+    """Refuse ``[B, 1]`` where ``[B]`` is meant: as one row of B samples it would meet each of the B rows of the others."""
+    shape = values[name].shape
+    if shape[e] != 1 or shape[e - 1] == 1:
+        return
+    for other in inputs:
+        rows = getattr(values[other], "shape", ())
+        if other not in layout and rows and rows[0] == shape[e - 1] and rows[: e + 1] != shape[: e + 1]:
+            raise ShapeError(
+                f"{name!r} has the shape {list(shape)}, with one dimension more than its density knows, and {other!r} has "
+                f"{list(rows)}; give {name!r} as {list(shape[:e] + shape[e + 1 :])}, or with all rows, "
+                f"{[*shape[:e], rows[0], *shape[e + 1 :]]}, if its first dimension counts samples"
+            )
 
 
 def widen(layout: Layout, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:

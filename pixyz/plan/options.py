@@ -52,12 +52,13 @@ _debug: ContextVar[bool] = ContextVar("pixyz_debug", default=False)
 def debug(enabled: bool = True) -> Iterator[None]:
     """Check every value that a plan computes; slow.
 
-    Within the context a value that is not finite raises a ``PixyzError`` that names the step it came from, and so does a value
-    outside of the support of a density that takes any (bits and classes, which may be soft).
+    Within the context a value that is not finite raises a ``PixyzError`` that names the step it came from.  What is looked at
+    when a plan runs on new shapes (that nothing broadcasts by accident, that scales are positive, that bits and classes,
+    which may be soft, lie in the support) is looked at in each run.
 
     >>> import torch, pixyz
     >>> from pixyz.distributions import Normal
-    >>> p = Normal(var="x", loc=0.0, scale=torch.tensor([-1.0]), name="p")
+    >>> p = Normal(var="x", loc=0.0, scale=torch.tensor([0.0]), name="p")
     >>> with pixyz.debug():
     ...     p.log_prob().eval({"x": torch.zeros(2, 1)})
     Traceback (most recent call last):

@@ -17,6 +17,7 @@ from pixyz.plan.fission import Block, Schedule, schedule
 from pixyz.plan.graph import Slot, Step
 from pixyz.plan.leads import OpenDensity
 from pixyz.plan.options import Options, debugging
+from pixyz.plan.rows import RowLoop
 from pixyz.types import VariableError
 
 _number = itertools.count()
@@ -48,15 +49,22 @@ class Plan:
         emitter = Emitter(
             [builder.inputs[n] for n in self.inputs], self._slots, self._schedule, options, checked=debugging()
         )
-        self.source = emitter.source()
+        self.source, looking = emitter.sources()
         self.filename = f"<pixyz plan {next(_number)}>"
         namespace = emitter.namespace
-        exec(compile(self.source, self.filename, "exec"), namespace)
-        linecache.cache[self.filename] = (len(self.source), None, self.source.splitlines(True), self.filename)
-        weakref.finalize(self, linecache.cache.pop, self.filename, None)
+        for text, filename in ((self.source, self.filename), (looking, f"{self.filename}, looking")):
+            exec(compile(text, filename, "exec"), namespace)
+            linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+            weakref.finalize(self, linecache.cache.pop, filename, None)
         self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
         self._written = self._fast = self.function
+        self._look: Callable[..., tuple[Any, ...]] = namespace["look"]
         self._rows = self._fast_rows = {loop: namespace[f"{name}_of"] for name, loop in emitter.rows.items()}
+        self._look_rows = {loop: namespace[f"{name}_look"] for name, loop in emitter.rows.items()}
+        self.looks = True
+        """Whether shapes that are new are looked at; not while the cache finds out which inputs have leading dimensions."""
+        self._shapes: list[Any] | None = None
+        self._kinds: set[tuple[Any, ...]] = set()
         if options is not None and options.whole:
             if sum(map(_loops, self._schedule.items)) > len(emitter.loops):  # it would be written out step by step
                 self.notes.append("only loops are compiled: a loop that is not stands between")
@@ -87,28 +95,61 @@ class Plan:
         for i, most in self.watch:
             if getattr(args[i], "ndim", 0) > most and tuple([getattr(a, "ndim", 0) for a in args]) not in self.plain:
                 raise Relead(self)
+        shapes = [getattr(a, "shape", None) for a in args]
+        if shapes == self._shapes or torch.compiler.is_compiling():
+            return self._call(self.function, args)
+        return self._run_new(args, shapes)
+
+    def _run_new(self, args: list[Any], shapes: list[Any]) -> tuple[Any, ...]:
+        """Run on shapes that are not those of the last run: a kind of shapes that is new is looked at."""
+        kind = tuple([s if s is None else tuple([n == 1 for n in s]) for s in shapes])
+        if kind not in self._kinds:
+            if not self.looks:
+                return self._call(self.function, args)
+            self._set_rows(self._look_rows)
+            try:
+                found = self._call(self._look, args)
+            finally:
+                self._set_rows(self._fast_rows if self._trusted else self._rows)
+            self._kinds.add(kind)
+        else:
+            found = self._call(self.function, args)
+        self._shapes = shapes
+        return found
+
+    def _call(self, function: Callable[..., tuple[Any, ...]], args: list[Any]) -> tuple[Any, ...]:
         try:
-            return self.function(*args)
+            return function(*args)
         except (KeyError, TypeError, IndexError) as error:
             if not self._trusted or not self._networks or not self._raised_here(error):
                 raise
             self.trust(False)
-        return self.function(*args)  # a network returned something else than before: an error that says what
+        return self._written(*args)  # a network returned something else than before: an error that says what
 
     def _raised_here(self, error: BaseException) -> bool:
         """Whether the plan's own text failed, not what it calls."""
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        return trace is not None and trace.tb_frame.f_code.co_filename == self.filename
+        return trace is not None and trace.tb_frame.f_code.co_filename.startswith(self.filename)
 
     def trust(self, trusted: bool = True) -> None:
         """Call networks directly (and compiled, if that was asked for), or check at each call that they return what is read."""
+        trusted = trusted and not self.on_trial
         if trusted != self._trusted:
             self._trusted, self.function = trusted, self._fast if trusted else self._written
             self._namespace.update({k: n.module if trusted else n.checked for k, n in self._networks.items()})
-            for loop, function in (self._fast_rows if trusted else self._rows).items():
-                loop.function = function
+            self._set_rows(self._fast_rows if trusted else self._rows)
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether a network that left its loop has only seen one row, which does not tell whether it mixes rows."""
+        return not all(getattr(n, "tried", True) for n in self._networks.values())
+
+    @staticmethod
+    def _set_rows(functions: Mapping[RowLoop, Callable[..., tuple[Any, ...]]]) -> None:
+        for loop, function in functions.items():
+            loop.function = function
 
     def open_densities(self) -> list[OpenDensity]:
         """The densities whose parameters tell how many feature dimensions their variable has."""

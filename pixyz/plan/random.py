@@ -12,15 +12,19 @@ from pixyz.types import PixyzError
 
 
 def random_states() -> list[torch.Tensor]:
-    """The states of torch's random generators that are in use."""
+    """The states of torch's random generators that are in use: the CPU's, then those of its GPUs."""
     states = [torch.get_rng_state()]
-    return states + torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else states
+    if torch.cuda.is_initialized():
+        return states + torch.cuda.get_rng_state_all()
+    return [*states, torch.mps.get_rng_state()] if torch.backends.mps.is_available() else states
 
 
 def restore_random_states(states: Sequence[torch.Tensor]) -> None:
     """Undo draws since :func:`random_states`."""
     torch.set_rng_state(states[0])
-    if len(states) > 1:
+    if len(states) > 1 and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states[1])
+    elif len(states) > 1:
         torch.cuda.set_rng_state_all(states[1:])
 
 

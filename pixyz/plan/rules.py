@@ -221,25 +221,6 @@ def check_finite(x: Any, name: str) -> None:
         raise PixyzError(f"{name} is not finite ({bad} of {x.numel()} values); look at what it is computed from")
 
 
-@dataclass(frozen=True)
-class Within:
-    """Raise unless all values lie between two bounds (debug mode)."""
-
-    low: float
-    high: float
-    name: str
-    __name__ = "within"
-
-    def __call__(self, x: Tensor) -> Tensor:
-        outside = (x < self.low) | (x > self.high)
-        if outside.any():
-            raise PixyzError(
-                f"{self.name} must lie between {self.low:g} and {self.high:g}, got {x[outside].flatten()[0].item():g} and "
-                f"{int(outside.sum()) - 1} more outside; scale the data"
-            )
-        return x
-
-
 def shift_back(start: Tensor, x: Tensor) -> Tensor:
     """The series that is one step ahead of ``x``: x[1], ..., x[T-1], start (for reverse loops)."""
     return torch.cat([x[1:], start.unsqueeze(0)])
@@ -434,3 +415,7 @@ def _extreme(pair: Any, bound: Any, a: Any, b: Any) -> Any:
     if isinstance(b, Tensor):
         return bound(b, a)
     return (min if pair is torch.minimum else max)(a, b)
+
+
+BROADCAST = frozenset({operator.add, operator.sub, operator.mul, operator.truediv, smaller, larger})
+"""Arithmetic that works element by element."""

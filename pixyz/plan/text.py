@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pixyz.plan.chunk import Noise
 from pixyz.plan.fission import Block
@@ -21,6 +21,8 @@ class Line:
     comment: str = ""
     probe: str = ""
     """Written instead of ``text`` where a step is run for the shapes of its noise."""
+    look: bool = False
+    """Written only where a plan runs on new shapes."""
 
 
 @dataclass(eq=False)
@@ -61,11 +63,13 @@ def assigned(lines: Sequence[Line]) -> set[str]:
     return found
 
 
-def render(lines: Sequence[Line], depth: int) -> list[str]:
+def render(lines: Sequence[Line], depth: int, looks: bool = False) -> list[str]:
     text: list[str] = []
     pad = "    " * depth
     quiet = False
     for line in lines:
+        if line.look and not looks:
+            continue
         if line.grad:
             quiet = False
         elif not quiet:
@@ -75,12 +79,11 @@ def render(lines: Sequence[Line], depth: int) -> list[str]:
         safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in line.comment)
         text.append(f"{here}{line.text}" + (f"  # {safe}" if safe else ""))
         if line.body is not None:
-            text += render_plain(line.body, depth + 1 + int(not line.grad)) if not line.grad else render(
-                line.body, depth + 1
-            )
+            inside = render if line.grad else render_plain
+            text += inside(line.body, depth + 1 + int(not line.grad), looks)
     return text
 
 
-def render_plain(lines: Sequence[Line], depth: int) -> list[str]:
+def render_plain(lines: Sequence[Line], depth: int, looks: bool = False) -> list[str]:
     """A loop that is under no_grad as a whole."""
-    return render([Line(x.text, True, x.body, x.comment) for x in lines], depth)
+    return render([replace(x, grad=True) for x in lines], depth, looks)

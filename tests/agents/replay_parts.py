@@ -1,6 +1,11 @@
 """Rows that say who they are, buffers of them, and what a sample of them must be."""
 
 import json
+import os
+import signal
+import time
+import traceback
+import warnings
 
 import numpy as np
 
@@ -86,3 +91,42 @@ def walk(buffer, seed, steps):
             buffer.update(sample["index"], {"deter": sample["deter"] + 0.5})
             found.append(sample)
     return found
+
+
+def held(buffer):
+    """All that a replay holds: each row of each stream by its number, which rows there are, and the sampler's state."""
+    rings, found = buffer._rings, []
+    for stream, (first, end) in enumerate(zip(rings.oldest, rings.written)):
+        number = np.arange(first, end)
+        found.append({k: v.tobytes() for k, v in rings.read(np.full(len(number), stream), number).items()})
+    return found, rings.oldest.tolist(), rings.written.tolist(), {k: v for k, v in buffer.state().items() if k != "mark"}
+
+
+def forked(work, delay=None):
+    """Do something in a child process that is killed after so many seconds, if it is not done by then; whether it was killed.
+
+    Any error or warning in the child fails.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            warnings.simplefilter("error")
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    until = time.monotonic() + (delay or 0.0)
+    ended, status = 0, 0
+    while delay is not None and not ended and time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        time.sleep(0.001)
+    if not ended:
+        if delay is not None:
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    ended = os.waitstatus_to_exitcode(status)
+    assert ended in ((0,) if delay is None else (0, -signal.SIGKILL)), "the child failed, see its traceback"
+    return ended != 0

@@ -1,14 +1,16 @@
 """The command: a run from beginning to end, a stop, bad input."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
-import agents.train
 from agents.cli import main
+from agents.dreamer.v3 import DreamerV3
 from agents.logger import read_metrics
 
 TINY = [
@@ -46,16 +48,13 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
 
 
 def test_interrupted_and_resumed(run, capsys, monkeypatch):
-    act = agents.train.DreamerV3.act
-    calls = []
+    learn = DreamerV3.learn
 
-    def stop(self, *args, **kwargs):
-        calls.append(1)
-        if len(calls) == 200:
-            raise KeyboardInterrupt
-        return act(self, *args, **kwargs)
+    def stop(self, batch):
+        os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, batch)  # the update is finished first
 
-    monkeypatch.setattr(agents.train.DreamerV3, "act", stop)
+    monkeypatch.setattr(DreamerV3, "learn", stop)
     assert main(["train", *TINY, "--run", str(run)]) == 130
     assert f"pixyz resume {run}" in capsys.readouterr().err
     monkeypatch.undo()
@@ -66,9 +65,12 @@ def test_interrupted_and_resumed(run, capsys, monkeypatch):
     assert "cannot change" in capsys.readouterr().err
     assert main(["resume", str(run), "steps=600"]) == 0
     assert read_metrics(run / "metrics.jsonl")[-1]["step"] == 600
+    assert main(["resume", str(run), "steps=550"]) == 2
+    assert "has made 600 steps already" in capsys.readouterr().err
 
 
-def test_a_bad_observation_stops_with_one_line_and_a_checkpoint(run, capsys, monkeypatch):
+@pytest.mark.parametrize("bad", [1, 1000])
+def test_a_bad_observation_costs_an_episode_and_many_end_the_run(bad, run, capsys, monkeypatch):
     from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
     step = PendulumEnv.step
@@ -77,12 +79,15 @@ def test_a_bad_observation_stops_with_one_line_and_a_checkpoint(run, capsys, mon
     def broken(self, action):
         calls.append(1)
         obs, *rest = step(self, action)
-        return (obs * np.nan if len(calls) == 700 else obs, *rest)
+        return (obs * np.nan if 700 <= len(calls) < 700 + bad else obs, *rest)
 
     monkeypatch.setattr(PendulumEnv, "step", broken)
-    assert main(["train", *TINY, "--run", str(run)]) == 2
-    last = capsys.readouterr().err.strip().split("\n")[-1]
-    assert last.startswith("pixyz: ") and "nan" in last.lower()
+    with pytest.warns(UserWarning, match="failed at step .* and was made anew"):
+        assert main(["train", *TINY, "--run", str(run)]) == (0 if bad == 1 else 2)
+    if bad > 1:
+        last = capsys.readouterr().err.strip().split("\n")[-1]
+        assert last.startswith("pixyz: ") and "nan" in last.lower()
+    assert "Traceback" in (run / "failures.txt").read_text()
     assert list((run / "checkpoints").glob("checkpoint-*"))
 
 

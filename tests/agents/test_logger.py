@@ -3,6 +3,7 @@
 import builtins
 import errno
 import json
+import os
 import sys
 import types
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from replay_parts import forked
 
 from agents.errors import UsageError
 from agents.logger import Logger, read_metrics
@@ -227,3 +229,92 @@ def test_a_missing_wandb_and_a_wrong_mode_are_named(tmp_path, monkeypatch):
         WandbTracker("p", {}, tmp_path)
     with pytest.raises(UsageError, match="online, offline, disabled"):
         WandbTracker("p", {}, tmp_path, "on")
+
+
+# ---------------------------------------------------------------- exact resume
+
+
+def test_a_resumed_log_is_the_checkpoints(tmp_path):
+    """Lines of the checkpoint's own step that came after it are dropped, and those before it are kept, byte for byte."""
+    logger = Logger(tmp_path)
+    assert logger.state() == {"lines": 0, "bytes": 0}
+    for step, name in ((1, "a"), (5, "b"), (5, "c")):
+        logger.log(step, {name: 1})
+    state = json.loads(json.dumps(logger.state()))
+    before = logger.path.read_bytes()
+    assert state == {"lines": 3, "bytes": len(before)}
+    logger.log(5, {"d": 1})
+    logger.log(9, {"e": 1})
+    with logger.path.open("a") as file:
+        file.write('{"step": 10, "to')  # killed here
+    resumed = Logger(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resumed.load_state(state)
+    assert resumed.path.read_bytes() == before and resumed.state() == state
+    resumed.log(6, {"f": 1})
+    assert [x["step"] for x in read_metrics(resumed.path)] == [1, 5, 5, 6] and resumed.state()["lines"] == 4
+    resumed.load_state(state)  # in the same process too
+    assert resumed.path.read_bytes() == before
+    resumed.load_state({"lines": 0, "bytes": 0})
+    assert resumed.path.read_bytes() == b""
+
+
+def test_a_log_that_goes_on_counts_what_was_there(tmp_path):
+    Logger(tmp_path).log(1, {"a": 1})
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"torn')
+    logger = Logger(tmp_path)
+    logger.log(2, {"a": 2})
+    assert logger.state() == {"lines": 2, "bytes": logger.path.stat().st_size}
+    logger.truncate_after(1)
+    assert logger.state()["lines"] == 1
+    logger.log(3, {"a": 3})
+    assert logger.state() == {"lines": 2, "bytes": logger.path.stat().st_size}
+
+
+@pytest.mark.parametrize("how", ["missing", "shortened", "torn", "changed", "a folder"])
+def test_a_log_that_is_not_the_checkpoints_is_one_line(tmp_path, how):
+    logger = Logger(tmp_path)
+    for step in range(4):
+        logger.log(step, {"a": step})
+    state, data = logger.state(), logger.path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    logger.log(4, {"a": 4})
+    logger.path.unlink()
+    if how == "a folder":
+        logger.path.mkdir()
+    elif how != "missing":
+        text = {"shortened": lines[0], "torn": b"".join(lines[:2]) + lines[2][:5], "changed": data.replace(b'"a": 2', b'"a": 22')}
+        logger.path.write_bytes(text[how])
+    resumed = Logger(tmp_path)
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl") as caught:  # noqa: PT031 (one in all)
+        resumed.load_state(state)
+        resumed.log(9, {"a": 9})
+    assert len(caught) == 1 and "\n" not in str(caught[0].message)
+    if how != "a folder":
+        kept = {"missing": [], "shortened": [0], "torn": [0, 1], "changed": [0, 1, 2, 3]}[how]
+        assert [x["step"] for x in read_metrics(resumed.path)] == [*kept, 9]
+
+
+def test_lines_of_a_killed_process_are_there(tmp_path):
+    """Each line is written at once: what a state counted is there after a SIGKILL."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    read, write = os.pipe()
+
+    def work():
+        logger = Logger(tmp_path)
+        for step in range(10**6):
+            logger.log(step // 3, {"a": step})
+            if step % 50 == 20:
+                os.write(write, json.dumps(logger.state()).encode() + b"\n")
+
+    assert forked(work, 0.3)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        state = json.loads(pipe.read().split(b"\n")[-2])
+    logger = Logger(tmp_path)
+    logger.load_state(state)
+    rows = read_metrics(logger.path)
+    assert [x["a"] for x in rows] == list(range(state["lines"])) and len(rows) > 20

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from agents.checkpoint import load_checkpoint, unflatten_state
+from agents.checkpoint import load_checkpoint
 from agents.cli import main
 from agents.config import load_config
-from agents.logger import Logger, read_metrics
-from agents.pretrain import KINDS, Pretrainer
+from agents.pretrain import KINDS, Pretrainer, start_from
 from agents.pretrain.report import evaluate
 from agents.pretrain.trainer import best_weights
 from agents.replay import ReplayBuffer
 from agents.replay.episodes import is_replay, read_replay
+from agents.run import Trainer
 from agents.rundir import open_run
+from agents.settings import RunSettings
 from worldmodels.data import Episodes, make_episode, write_npz
 
 SMALL = {
@@ -47,60 +48,37 @@ def settings(kind, *more):
     return load_config(KINDS[kind], f"pretrain/{kind}", [*SMALL[kind], *SHORT, *more])
 
 
-def trainer(kind, directory, *more, data=None):
-    directory.mkdir(exist_ok=True)
-    return Pretrainer(settings(kind, *more), data or turning(), directory, Logger(directory))
+def trainer(kind, directory, *more, data=None, resume=False):
+    made = Pretrainer(settings(kind, *more), data or turning())
+    return made.resume(directory) if resume else made.begin(directory)
 
 
 def same(a, b):
     return all(torch.equal(v, b.model.state_dict()[k]) for k, v in a.model.state_dict().items())
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_killed_and_resumed_is_a_straight_run(kind, tmp_path):
-    straight = trainer(kind, tmp_path / "straight")
-    straight.run()
-    assert straight.progress.updates == 12 and np.isfinite(straight.progress.best)
-    stopped = trainer(kind, tmp_path / "killed")
-    while stopped.progress.updates < 6:  # the loop until its first checkpoint, and what a SIGKILL leaves
-        stopped.update()
-        if stopped.progress.updates % 4 == 0:
-            stopped._validate(0.0)
-    stopped.save()
-    stopped.update()
-    again = trainer(kind, tmp_path / "killed")
-    again.load()
-    assert again.progress.updates == 6
-    again.run()
-    assert same(straight, again)
-    left, right = (best_weights(t.directory) for t in (straight, again))
-    assert all(torch.equal(left[k], right[k]) for k in left)
-    a, b = ([x["valid_bound"] for x in read_metrics(t.directory / "metrics.jsonl")] for t in (straight, again))
-    assert a == b and len(a) == 3
-
-
 def test_other_data_is_refused_at_resume(tmp_path):
-    first = trainer("vrnn", tmp_path / "run")
-    first.update()
-    first.save()
+    with trainer("vrnn", tmp_path / "run") as first:
+        first.run.save()
     with pytest.raises(ValueError, match="is not the data that"):
-        trainer("vrnn", tmp_path / "run", data=turning(seed=1)).load()
+        trainer("vrnn", tmp_path / "run", data=turning(seed=1), resume=True)
 
 
 def test_training_ends_when_validation_stays(tmp_path):
-    run = trainer("vrnn", tmp_path / "run", "updates=1000", "patience=2", "lr=1e-12")
-    run.run()
-    assert run.progress.updates < 1000 and run.progress.waited == 2
-    assert run.progress.best_update == run.progress.updates - 2 * 4
+    with trainer("vrnn", tmp_path / "run", "updates=1000", "patience=2", "lr=1e-12") as run:
+        at = run.train().progress.updates
+        assert at < 1000 and run.schedule.waited(run.run.progress) == 2
+        assert run.best[0] == at - 2 * 4
 
 
 def test_a_number_that_is_not_finite_leaves_the_weights(tmp_path):
-    run = trainer("vrnn", tmp_path / "run")
-    before = {k: v.clone() for k, v in run.model.state_dict().items()}
-    run.windows.draw = lambda: {"observation": torch.full((8, 4, 3), torch.nan), "mask": torch.ones(8, 4)}
-    with pytest.raises(FloatingPointError, match="update 0"):
-        run.update()
-    assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
+    with trainer("vrnn", tmp_path / "run") as run:
+        before = {k: v.clone() for k, v in run.model.state_dict().items()}
+        bad = {"observation": torch.full((8, 4, 3), torch.nan), "is_first": torch.zeros(8, 4, dtype=torch.bool)}
+        with pytest.raises(FloatingPointError, match="not finite in the batch: observation"):
+            run.learner.learn(bad)
+        assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
+        assert run.learner.made == 0
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -118,7 +96,7 @@ def test_predictions_are_in_the_units_and_keys_of_the_log(kind, tmp_path):
 def test_the_rssm_learns_and_reads_actions(tmp_path):
     run = trainer("rssm", tmp_path / "run", "updates=300", "eval_every=100", "length=16", "lr=3e-3", "checkpoint_every=1000",
                   data=turning(6))
-    run.run()
+    run.train()
     run.load_best()
     rmse = evaluate(run.model, run.data, run.settings)["rmse"]
     assert rmse["rssm"]["all"][2] < 0.6 * min(rmse["persist"]["all"][2], rmse["mean"]["all"][2])
@@ -147,12 +125,13 @@ def test_the_command_from_a_folder_to_a_report_and_an_agent(tmp_path, capsys):
     assert main(["resume", str(run), "seen=9"]) == 2 and "cannot change" in capsys.readouterr().err
 
     agent_run = tmp_path / "agent"
-    assert main(["train", "dreamer_v3/pendulum", "steps=200", "prefill=400", "eval_every=0", "eval_episodes=1",
+    assert main(["train", "dreamer_v3/pendulum", "steps=440", "prefill=400", "eval_every=0", "eval_episodes=1",
                  "env.time_limit=100", "agent.batch=4", "agent.length=8", "--from", str(run), "--run", str(agent_run)]) == 0
     config, _ = open_run(agent_run)
     assert config["agent"]["model"]["deter"] == 16 and config["start"] == str(run)
-    found = load_checkpoint(agent_run / "checkpoints")  # no update was made: the weights are those of the log
-    weights = unflatten_state(found.tensors, found.state["nested"])["agent"]
+    with Trainer(load_config(RunSettings, config)) as begun:
+        start_from(begun.agent, run)
+        weights = begun.agent.state()["weights"]
     for key, value in best_weights(run).items():
         if key.startswith("model."):
             assert torch.equal(weights[key], value), key
@@ -185,7 +164,7 @@ def test_bad_data_is_refused_before_a_folder_is_made(tmp_path, capsys):
 def test_a_replay_is_a_data_set(tmp_path):
     flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), bool))
     spec = {"x": ((2,), "f4"), "action": ((1,), "f4"), "reward": ((), "f4"), **flags, "deter": ((3,), "f4")}
-    with ReplayBuffer(spec, 40, 2, directory=tmp_path / "replay") as buffer:
+    with ReplayBuffer(spec, 40, 2, directory=tmp_path / "replay", stored=["deter"]) as buffer:
         for t in range(33):  # rings of 20 rows: episodes of 10 rows, the first row of the oldest is gone
             row = {k: np.zeros((2, *s), d) for k, (s, d) in spec.items()}
             row["x"][:] = t

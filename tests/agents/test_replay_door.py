@@ -7,6 +7,7 @@ from replay_parts import EPISODE, SPEC, check, fill, make, rows, snapshot, uncha
 
 from agents.replay import ReplayBuffer, ReplayError, RowSpec
 from agents.replay.ring import Rings
+from agents.replay.store import Store
 
 # ---------------------------------------------------------------- the door
 
@@ -74,7 +75,7 @@ def test_a_row_after_the_end_must_be_a_first_one():
 
 def test_an_interrupted_write_is_no_row():
     spec = RowSpec(SPEC)
-    rings = Rings(spec, 1, 5)
+    rings = Rings(Store(spec, 1, 5))
     for n in range(5):
         rings.append(np.array([0]), rows([0], [n]))
 

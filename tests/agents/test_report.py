@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.display import Display
 from agents.errors import UsageError
-from agents.progress import Progress
 from agents.report import comparison, draw_curve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,13 +78,13 @@ class Terminal(io.StringIO):
 
 def clock(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("agents.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("agents.display.time.monotonic", lambda: now[0])
     return now
 
 
 def test_lines_where_there_is_no_terminal(monkeypatch):
     now, stream = clock(monkeypatch), io.StringIO()
-    with Progress(1000, "task", stream) as progress:
+    with Display(1000, "task", stream) as progress:
         for second in range(31):
             now[0] = float(second)
             progress.update(10 * second, 5 * second, None if second < 5 else -12.345, {"rec": 0.5, "other": 1.0})
@@ -103,7 +103,7 @@ def test_a_bar_in_a_terminal_and_lines_without_rich(rich, monkeypatch):
         monkeypatch.setenv(name, value)
     if not rich:
         missing(monkeypatch, "rich")
-    with Progress(100, "task [1]", stream) as progress:
+    with Display(100, "task [1]", stream) as progress:
         progress.update(40, 2, 1.0, {"rec": 0.5})
         progress.message("saved in [/tmp/x] [bold]")
         progress.update(100, 5, 2.0, {"rec": 0.25})
@@ -115,14 +115,14 @@ def test_a_bar_in_a_terminal_and_lines_without_rich(rich, monkeypatch):
 def test_a_dumb_terminal_gets_lines(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     stream = Terminal()
-    with Progress(100, "task", stream) as progress:
+    with Display(100, "task", stream) as progress:
         progress.update(40, 2, 1.0, {})
     assert stream.getvalue() == "task: 40/100 steps, 2 updates, return 1.0\n"
 
 
 def test_a_terminal_that_is_gone_does_not_stop_the_run():
     stream = io.StringIO()
-    with Progress(10, "task", stream, every=0.0) as progress:
+    with Display(10, "task", stream, every=0.0) as progress:
         stream.close()
         progress.update(1, 0, None, {})
         progress.message("text")

@@ -1,8 +1,12 @@
 """The folder of a run says what was asked for and where it came from, and is never written over."""
 
+import errno
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from replay_parts import forked
 
 import agents.rundir as rundir
 from agents.config import load_config
 from agents.errors import RunError
-from agents.rundir import create_run, open_run
+from agents.rundir import count_start, create_run, lock, open_run
 
 
 @dataclass(frozen=True)
@@ -124,3 +129,108 @@ def test_nothing_is_imported_to_know_its_version(tmp_path):
         "assert o['versions']['python'] and not {'torch', 'gymnasium', 'mujoco', 'dm_control', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).resolve().parents[2], check=True)
+
+
+# ---------------------------------------------------------------- one process at a time
+
+
+def second(path):
+    """What another process is told."""
+    with pytest.raises(RunError, match=r"is in use by process \d+ on .*; wait until it ends, or stop it") as error, lock(path):
+        pass
+    assert f"process {os.getppid()} on" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_second_process_is_refused_until_the_first_ends(tmp_path):
+    with lock(tmp_path):
+        forked(lambda: second_elsewhere(tmp_path))
+        forked(lambda: second_elsewhere(tmp_path))  # being refused has not let go of it
+    with lock(tmp_path):
+        pass
+
+    def hold():
+        with lock(tmp_path):
+            os.write(write, b"held")
+            time.sleep(60)
+
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        hold()
+    assert os.read(read, 4) == b"held"
+    with pytest.raises(RunError, match=f"in use by process {child} on"), lock(tmp_path):
+        pass
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with lock(tmp_path):  # died with its process
+        pass
+
+
+def second_elsewhere(path):
+    """As a process that was not forked with the lock in its memory."""
+    rundir._HELD.clear()
+    second(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_worker_does_not_hold_the_lock(tmp_path):
+    """A worker that outlives its killed parent: the run can be resumed."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with lock(tmp_path):
+            worker = os.fork()
+            if worker == 0:
+                time.sleep(60)
+            os.write(write, f"{worker:9d}".encode())
+            time.sleep(60)
+    worker = int(os.read(read, 9))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    try:
+        os.kill(worker, 0)
+        with lock(tmp_path):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_the_same_process_is_refused_too(tmp_path):
+    with lock(tmp_path), pytest.raises(RunError, match="in use by this process"), lock(tmp_path / ".." / tmp_path.name):
+        pass
+    with pytest.raises(ZeroDivisionError), lock(tmp_path):
+        raise ZeroDivisionError
+    with lock(tmp_path):
+        pass
+    with pytest.raises(RunError, match="cannot write the run folder"), lock(tmp_path / "nowhere"):
+        pass
+
+
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch):
+    def none(file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(rundir, "_lock_file", none)
+    ran = False
+    with pytest.warns(UserWarning, match="cannot be locked"), lock(tmp_path):
+        ran = True
+    assert ran
+
+
+def test_starts_are_counted(tmp_path):
+    assert [count_start(tmp_path) for _ in range(3)] == [1, 2, 3]
+    with (tmp_path / "starts").open("a") as file:
+        file.write("4 20")  # torn
+    assert [count_start(tmp_path) for _ in range(2)] == [5, 6]
+    (tmp_path / "starts").write_text("90 x\n")
+    assert count_start(tmp_path) == 91
+    with pytest.raises(RunError, match="cannot count the start"):
+        count_start(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_start_is_counted_though_the_process_is_killed(tmp_path):
+    for _ in range(5):
+        forked(lambda: (count_start(tmp_path), os.kill(os.getpid(), signal.SIGKILL)), 60.0)
+    assert count_start(tmp_path) == 6

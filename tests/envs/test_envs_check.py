@@ -68,6 +68,45 @@ class OldReset(Good):
         return super().reset(seed=seed)[0]
 
 
+class Saved(Good):
+    """Offers its state."""
+
+    def save_state(self):
+        return {"t": self.t, "generator": self.np_random.bit_generator.state, "path": [np.zeros(2)]}
+
+    def load_state(self, state):
+        self.t = state["t"]
+        self.np_random.bit_generator.state = state["generator"]
+
+
+class Forgetful(Saved):
+    def load_state(self, state):
+        self.np_random.bit_generator.state = state["generator"]
+
+
+class Drifting(Saved):
+    def load_state(self, state):
+        self.t = state["t"]
+
+
+class Shared(Saved):
+    def reset(self, *, seed=None, options=None):
+        self.path = np.zeros(1)
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.path += 1
+        return super().step(action)
+
+    def save_state(self):
+        return {**super().save_state(), "path": self.path}
+
+
+class Pickled(Saved):
+    def save_state(self):
+        return {**super().save_state(), "generator": self.np_random}
+
+
 class BareBox(Good):
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
@@ -83,6 +122,7 @@ def test_what_make_returns_keeps_the_contract(env_id: str) -> None:
 
 def test_a_good_environment_passes() -> None:
     envs.check_env(Good())
+    envs.check_env(Saved())
 
 
 @pytest.mark.parametrize(
@@ -95,6 +135,14 @@ def test_a_good_environment_passes() -> None:
         (OldStep, envs.ContractError, "step: expected"),
         (IntegerFlag, envs.ObservationError, "'truncated'.*bool"),
         (OldReset, envs.ContractError, "reset: expected"),
+        (Forgetful, envs.ContractError, "'terminated': .*from one saved state.*generators too"),
+        (Drifting, envs.ContractError, "'x': .*from one saved state"),
+        (Shared, envs.ContractError, "save_state: expected a copy"),
+        (
+            Pickled,
+            envs.ContractError,
+            "save_state: expected plain data.*generator: expected numbers.*got Generator",
+        ),
         (BareBox, envs.ContractError, "observation_space.*envs.adapt"),
         (WideActions, envs.ContractError, "action_space.*envs.adapt"),
     ],

@@ -26,7 +26,7 @@ class Walk(gymnasium.Env):
     def step(self, action):
         self.t, self.x = self.t + 1, self.x + float(action[0])
         over, odd = self.t >= self.length, self.episode % 2 == 1
-        return np.array([self.x, self.t]), self.x, over and odd, over and not odd, {"frames": 2}
+        return np.array([self.x, self.t]), self.x, over and odd, over and not odd, {"frames": 7}
 
 
 class NaN(Walk):
@@ -80,24 +80,32 @@ def test_same_step_gives_the_same_rows_but_for_a_null_step_at_each_later_reset()
         for key in ("reward", "is_first", "is_last", "is_terminal"):
             assert np.array_equal(ours[key], theirs[key]), key
         assert np.array_equal(ours["observation"][:, 0], theirs["observation"][:, 0])
-        assert np.array_equal(theirs["frames"], [2] if later_reset else ours["frames"])
+        assert np.array_equal(theirs["frames"], [1] if later_reset else ours["frames"])
         later = ours["observation"][0, 0] > 150
-        assert theirs["observation"][0, 1] == ours["observation"][0, 1] + later, "one null step into the episode"
+        assert theirs["observation"][0, 1] == ours["observation"][0, 1] + later, (
+            "one null step into the episode"
+        )
     assert own.pop_episodes() == adapted.pop_episodes()
 
 
 def test_same_step_with_episodes_of_one_step() -> None:
-    adapted = envs.from_gymnasium_vector(SyncVectorEnv([lambda: Walk(1)], autoreset_mode=AutoresetMode.SAME_STEP))
+    adapted = envs.from_gymnasium_vector(
+        SyncVectorEnv([lambda: Walk(1)], autoreset_mode=AutoresetMode.SAME_STEP)
+    )
     rows = collect(adapted, 4, 1)
     assert [bool(row["is_first"][0]) for row in rows] == [True, False, True, False, True]
     assert [bool(row["is_last"][0]) for row in rows] == [False, True, False, True, False]
-    assert rows[2]["observation"].tolist() == [[300.0, 0.0]], "the null step ended episode 2: this is the start of 3"
+    assert rows[2]["observation"].tolist() == [[300.0, 0.0]], (
+        "the null step ended episode 2: this is the start of 3"
+    )
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 @pytest.mark.parametrize("where", ["observation", "reward"])
 def test_nan_names_environment_and_key(mode: AutoresetMode, where: str) -> None:
-    vector = envs.from_gymnasium_vector(SyncVectorEnv([lambda: Walk(9), lambda: NaN(where)], autoreset_mode=mode))
+    vector = envs.from_gymnasium_vector(
+        SyncVectorEnv([lambda: Walk(9), lambda: NaN(where)], autoreset_mode=mode)
+    )
     vector.reset()
     vector.step(np.zeros((2, 1)))
     with pytest.raises(envs.ObservationError, match=f"environment 1, key '{where}'.*nan"):
@@ -136,3 +144,64 @@ def test_dict_observations_and_seeds() -> None:
     assert all(np.array_equal(a[key], b[key]) for a, b in zip(one, two, strict=True) for key in a)
     assert all(np.array_equal(a[key], b[key]) for a, b in zip(one[:5], ours, strict=True) for key in a)
     assert [bool(row["is_last"].all()) for row in one] == [False] * 4 + [True] + [False] * 2
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1"])
+def test_a_vector_that_is_one_environment(env_id: str) -> None:
+    def rows(seed: int) -> list[dict[str, np.ndarray]]:
+        raw = gymnasium.make_vec(env_id, 3, vectorization_mode="vector_entry_point")
+        with envs.from_gymnasium_vector(raw, seed=seed) as vector:
+            return [vector.reset()] + [vector.step(np.zeros(3, int)) for _ in range(20)]
+
+    one, two, other = rows(1), rows(1), rows(2)
+    assert all(np.array_equal(a[key], b[key]) for a, b in zip(one, two, strict=True) for key in a)
+    assert not np.array_equal(one[0]["observation"], other[0]["observation"])
+    last, first = (np.stack([row[key] for row in one]) for key in ("is_last", "is_first"))
+    assert last.any() and np.array_equal(last[:-1], first[1:])
+
+
+class Batched(gymnasium.vector.VectorEnv):
+    """SAME_STEP, with final_obs as one dict of arrays: x counts to 2."""
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    num_envs = 2
+    single_observation_space = spaces.Dict(x=spaces.Box(0, 9, (1,)))
+    single_action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        assert seed is None or isinstance(seed, int)
+        self.x = np.array([[0.0], [1.0]], np.float32)
+        return {"x": self.x.copy()}, {}
+
+    def step(self, action):
+        self.x = self.x + 1
+        over = self.x[:, 0] >= 3
+        final, self.x = self.x.copy(), np.where(over[:, None], 0.0, self.x).astype(np.float32)
+        info = {"final_obs": {"x": final}, "_final_obs": over} if over.any() else {}
+        return {"x": self.x.copy()}, np.ones(2), over, np.zeros(2, bool), info
+
+
+def test_final_observations_as_one_dict_of_arrays() -> None:
+    vector = envs.from_gymnasium_vector(Batched(), seed=0)
+    rows = [vector.reset()] + [vector.step(np.zeros((2, 1))) for _ in range(4)]
+    assert [row["x"][:, 0].tolist() for row in rows] == [[0, 1], [1, 2], [2, 3], [3, 1], [1, 2]]
+    assert [row["is_last"].tolist() for row in rows][2:4] == [[False, True], [True, False]]
+
+
+def test_its_state_starts_all_anew_with_other_seeds() -> None:
+    def fresh() -> envs.GymnasiumVector:
+        return envs.from_gymnasium_vector(SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 2), seed=0)
+
+    vector = fresh()
+    with pytest.raises(envs.EnvError, match=r"reset\(\) first"):
+        vector.state()
+    first = vector.reset()
+    state = vector.state()
+    again = [fresh().load_state(state, attempt) for attempt in (1, 2)]
+    firsts = [row["observation"].tobytes() for row in (first, *again)]
+    assert len(set(firsts)) == 3 and again[0]["is_first"].all()
+    other = fresh()
+    other.load_state(state)
+    assert not other.exact and other.restarted == (0, 1)
+    with pytest.raises(envs.EnvError, match="state of 2 environments, got that of 3"):
+        other.load_state({**state, "num_envs": 3})

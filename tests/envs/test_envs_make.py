@@ -7,6 +7,8 @@ from gymnasium import spaces
 
 import envs
 
+SMALL = spaces.Box(0, 1, (1,))
+
 
 class Recorder(gymnasium.Env):
     """Keeps the actions it got; rewards 1, 2, 3, ...; terminates after `length` steps."""
@@ -57,16 +59,19 @@ def test_seeds_repeat(env_id: str) -> None:
 
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "dm_control/cartpole-swingup-v0"])
 def test_action_repeat_equals_repeating_by_hand(env_id: str) -> None:
-    fast, slow = envs.make(env_id, action_repeat=4, seed=1, time_limit=10), envs.make(env_id, seed=1, time_limit=10)
+    fast, slow = (
+        envs.make(env_id, action_repeat=4, seed=1, time_limit=10),
+        envs.make(env_id, seed=1, time_limit=10),
+    )
     fast.reset(), slow.reset()
     for expected_frames in (4, 4, 2):  # the limit of 10 counts environment steps
         action = np.array([0.3], np.float32)
         one, reward, terminated, truncated, info = fast.step(action)
         total = 0.0
-        for _ in range(info["frames"]):
+        for _ in range(info["envs.frames"]):
             two, inner, *flags, _ = slow.step(action)
             total += inner
-        assert info["frames"] == expected_frames
+        assert info["envs.frames"] == expected_frames
         assert reward == pytest.approx(total, rel=1e-12)
         assert [terminated, truncated] == flags
         assert all(np.array_equal(one[key], two[key]) for key in one)
@@ -79,7 +84,7 @@ def test_repeat_stops_at_the_end_and_a_further_step_is_refused() -> None:
         env.step(np.zeros(2))
     env.reset()
     _, reward, terminated, truncated, info = env.step(np.zeros(2))
-    assert (reward, terminated, truncated, info["frames"]) == (6.0, True, False, 3)
+    assert (reward, terminated, truncated, info["envs.frames"]) == (6.0, True, False, 3)
     with pytest.raises(envs.EnvError, match="reset"):
         env.step(np.zeros(2))
 
@@ -137,7 +142,7 @@ def test_a_longer_time_limit_replaces_the_task_s_own(env_id: str) -> None:
     flags = [env.step([0.0])[2:] for _ in range(13)]
     assert [truncated for _, truncated, _ in flags] == [False] * 12 + [True]
     assert not any(terminated for terminated, _, _ in flags)
-    assert flags[-1][2]["frames"] == 50
+    assert flags[-1][2]["envs.frames"] == 50
 
 
 @pytest.mark.parametrize(
@@ -145,6 +150,9 @@ def test_a_longer_time_limit_replaces_the_task_s_own(env_id: str) -> None:
     [
         ("Pendulm-v1", "Pendulum-v1"),
         ("Pendulum-v7", "Pendulum-v1"),
+        ("Pendulum", "Pendulum-v1"),
+        ("", "module:Id"),
+        (":", "module:Id"),
         ("HalfCheetah-v3", "HalfCheetah-v5"),
         ("cartpole-swingup", "dm_control/cartpole-swingup"),
         ("dm_control/cartpol-swingup", "dm_control/cartpole-swingup"),
@@ -162,6 +170,49 @@ def test_an_unknown_id_names_the_nearest(env_id: str, nearest: str) -> None:
     assert repr(env_id) in str(caught.value) and nearest in str(caught.value)
 
 
+OWN = """
+import gymnasium, numpy as np
+from gymnasium import spaces
+
+class Point(gymnasium.Env):
+    observation_space = spaces.Box(-9, 9, (1,))
+    action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    def __init__(self, start=0.0):
+        self.start = start
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.array([self.start], np.float32), {}
+
+    def step(self, action):
+        return np.array([self.start], np.float32), 0.0, False, False, {}
+
+gymnasium.register("Point-v0", entry_point=Point, max_episode_steps=7)
+"""
+
+
+def test_an_environment_of_one_s_own(tmp_path, monkeypatch) -> None:
+    (tmp_path / "my_points.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    by_id, by_class = (
+        envs.make("my_points:Point-v0", start=2.0),
+        envs.make("my_points:Point", start=3.0, time_limit=5),
+    )
+    assert by_id.reset()[0]["observation"] == 2.0 and by_class.reset()[0]["observation"] == 3.0
+    assert (by_id.time_limit, by_class.time_limit, envs.make("my_points:Point").time_limit) == (7, 5, None)
+    for wrong in ("my_points:Pont-v0", "my_points:Pont", "my_points:np", "my_points:"):
+        with pytest.raises(envs.UnknownEnv, match="importing my_points registers, or a class in it"):
+            envs.make(wrong)
+    with pytest.raises(envs.UnknownEnv, match=r"my_other.*start in the folder where it lies"):
+        envs.make("my_other:Point")
+    with pytest.raises(envs.UnknownEnv, match=r"module:Id.*module:Class.*current folder"):
+        envs.make("Poindexter/Point-v0")
+    for env_id in ("my_points:Point", "my_points:Point-v0", "Pendulum-v1", "dm_control/cartpole-swingup"):
+        with pytest.raises(envs.EnvError, match=r"expected options that it takes, got .'strat': 1."):
+            envs.make(env_id, strat=1)
+
+
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "2"])
 def test_bad_options(value: object) -> None:
     with pytest.raises(envs.EnvError, match=r"action_repeat.*at least 1"):
@@ -174,11 +225,15 @@ def test_bad_options(value: object) -> None:
 @pytest.mark.parametrize(
     ("attribute", "space", "told"),
     [
-        ("action_space", spaces.Box(-np.inf, 1, (2,)), "finite bounds"),
-        ("action_space", spaces.MultiBinary(3), "Box of floats or a Discrete"),
-        ("observation_space", spaces.Discrete(3), "FlattenObservation"),
-        ("observation_space", spaces.Dict(a=spaces.Dict(b=spaces.Box(0, 1, (1,)))), "'a'"),
-        ("observation_space", spaces.Dict(is_first=spaces.Box(0, 1, (1,))), "reserved"),
+        ("action_space", spaces.Box(-np.inf, 1, (2,)), "bounds within 1e"),
+        ("action_space", spaces.Box(-3e38, 3e38, (2,)), "bounds within 1e"),
+        ("action_space", spaces.Box(-np.finfo(np.float64).max, 1.0, (2,), np.float64), "bounds within 1e"),
+        ("action_space", spaces.MultiBinary(13), "at most 4096 combinations.*8192"),
+        ("action_space", spaces.Text(3), "Box of floats, a Discrete"),
+        ("observation_space", spaces.Text(3), "'observation'.*TransformObservation"),
+        ("observation_space", spaces.Discrete(5000), "'observation'.*at most 4096 classes"),
+        ("observation_space", spaces.Dict({"a.b": SMALL, "a_b": SMALL}), "'a.b' and 'a_b'.*'a_b' for both"),
+        ("observation_space", spaces.Dict(a_b=SMALL, a=spaces.Dict(b=SMALL)), "'a_b' for both"),
         ("observation_space", spaces.Dict(), "empty"),
     ],
 )

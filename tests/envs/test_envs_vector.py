@@ -58,7 +58,10 @@ def test_rows_of_two_episodes() -> None:
     vector = envs.VectorEnv([lambda: Counter(3), lambda: Counter(2)], seed=0)
     rows = [vector.reset()] + [vector.step(zeros(2)) for _ in range(7)]
     table = {
-        key: [[float(x) for x in row[key].T.reshape(-1)] if key == "count" else row[key].tolist() for row in rows]
+        key: [
+            [float(x) for x in row[key].T.reshape(-1)] if key == "count" else row[key].tolist()
+            for row in rows
+        ]
         for key in rows[0]
     }
     assert [row[0] for row in table["count"]] == [1, 1, 1, 1, 2, 2, 2, 2]  # episode of environment 0
@@ -94,7 +97,9 @@ def test_rows_are_fresh_memory() -> None:
             value[...] = 0
     rows = [vector.step(zeros(1)), vector.step(zeros(1)), vector.step(zeros(1))]
     assert kept[1]["count"].tolist() == [[1, 1]]
-    assert [bool(row["is_first"][0]) for row in rows] == [False, False, True], "writing into rows changes no state"
+    assert [bool(row["is_first"][0]) for row in rows] == [False, False, True], (
+        "writing into rows changes no state"
+    )
 
 
 def test_the_action_at_a_reset_is_ignored_even_if_it_is_nan() -> None:
@@ -112,7 +117,10 @@ def test_finished_episodes() -> None:
     vector.reset()
     for _ in range(4):
         vector.step(zeros(2))
-    expected = [envs.Episode(env=1, ret=23.0, length=2, frames=2), envs.Episode(env=0, ret=65.0, length=3, frames=5)]
+    expected = [
+        envs.Episode(env=1, ret=23.0, length=2, frames=2),
+        envs.Episode(env=0, ret=65.0, length=3, frames=5),
+    ]
     assert vector.pop_episodes() == expected
     assert vector.pop_episodes() == []
     vector.reset()
@@ -152,9 +160,10 @@ def nan_observation(obs, *rest):
 
 
 BAD = {
-    "nan observation": (nan_observation, "'count'.*finite values, got nan at index .1."),
-    "inf observation": (lambda obs, *rest: ({"count": [np.inf, 0.0]}, *rest), "'count'.*finite values, got inf"),
-    "shape": (lambda obs, *rest: ({"count": np.zeros(3)}, *rest), r"'count'.*expected shape \(2,\), got \(3,\)"),
+    "shape": (
+        lambda obs, *rest: ({"count": np.zeros(3)}, *rest),
+        r"'count'.*expected shape \(2,\), got \(3,\)",
+    ),
     "dtype": (
         lambda obs, *rest: ({"count": np.zeros(2, object)}, *rest),
         "'count'.*expected dtype float32, got object",
@@ -164,8 +173,6 @@ BAD = {
     "missing key": (lambda obs, *rest: ({}, *rest), "missing .'count'."),
     "extra key": (lambda obs, *rest: ({**obs, "more": 0}, *rest), "extra .'more'."),
     "no dict": (lambda obs, *rest: (obs["count"], *rest), "'count'.*got ndarray"),
-    "nan reward": (lambda obs, r, *rest: (obs, float("nan"), *rest), "'reward'.*finite value, got nan"),
-    "inf reward": (lambda obs, r, *rest: (obs, np.float64(np.inf), *rest), "'reward'.*got inf"),
     "reward array": (lambda obs, r, *rest: (obs, np.zeros(2), *rest), "'reward'.*one number"),
     "reward None": (lambda obs, r, *rest: (obs, None, *rest), "'reward'.*one number"),
     "flag": (lambda obs, r, t, u: (obs, r, 0.5, u), "'terminated'.*bool"),
@@ -186,16 +193,115 @@ def test_bad_data_names_environment_and_key(kind: str) -> None:
     assert vector.reset()["is_first"].all(), "reset starts again"
 
 
-def test_an_environment_s_own_error_names_it() -> None:
-    def fail(*_):
-        raise KeyError("motor")
+DIVERGED = {
+    "nan observation": (nan_observation, "'count'.*finite values, got nan at index .1."),
+    "inf observation": (
+        lambda obs, *rest: ({"count": [np.inf, 0.0]}, *rest),
+        "'count'.*finite values, got inf",
+    ),
+    "nan reward": (lambda obs, r, *rest: (obs, float("nan"), *rest), "'reward'.*finite value, got nan"),
+    "inf reward": (lambda obs, r, *rest: (obs, np.float64(np.inf), *rest), "'reward'.*got inf"),
+    "its own error": (None, "step: raised KeyError: 'motor'"),
+}
 
-    vector = envs.VectorEnv([lambda: Counter(9), lambda: Broken(fail)])
+
+def fail(*_):
+    raise KeyError("motor")
+
+
+@pytest.mark.parametrize("kind", DIVERGED)
+def test_a_failure_costs_its_own_episode_and_three_end_it(kind: str) -> None:
+    spoil, told = DIVERGED[kind]
+    made: list[Broken] = []
+
+    def factory() -> Broken:
+        made.append(Broken(spoil or fail))
+        return made[-1]
+
+    vector = envs.VectorEnv([lambda: Counter(9), factory, lambda: Counter(9)], seed=0)
+    rows = [vector.reset()] + [vector.step(zeros(3)) for _ in range(6)]
+    for other in (0, 2):
+        assert [row["count"][other, 1] for row in rows] == [0, 1, 2, 3, 4, 5, 6], "the others lose no step"
+    assert [row["count"][1, 1] for row in rows] == [0, 1, 2, 0, 1, 2, 0]
+    assert [bool(row["is_first"][1]) for row in rows] == [True, False, False, True, False, False, True]
+    assert not any(row["is_last"].any() for row in rows)
+    assert [env.closed for env in made] == [True, True, False]
+    seeds = [seed for env in made for seed in env.seeds]
+    assert len(set(seeds)) == 3 and None not in seeds
+    failures = vector.pop_failures()
+    assert [failure[:2] for failure in failures] == [(1, 1), (1, 2)] and vector.pop_failures() == []
+    assert "Traceback" in failures[0].text and "environment 1, step: " in failures[0].text
+    vector.step(zeros(3)), vector.step(zeros(3))
+    with pytest.raises(envs.EnvFailure, match=f"environment 1, .*{told}.*failure 3") as caught:
+        vector.step(zeros(3))
+    assert "Traceback" in caught.value.trace and caught.value.env == 1 and caught.value.__cause__ is not None
+    with pytest.raises(envs.EnvError, match="reset"):
+        vector.step(zeros(3))
+    assert vector.reset(seed=5)["is_first"].all()
+    assert made[-1].seeds == [envs.derive_seeds(5, 2)[1]], "reset starts again"
+
+
+def test_a_finished_episode_wipes_out_the_strikes() -> None:
+    count = 0
+
+    class Sometimes(Counter):
+        def step(self, action):
+            nonlocal count
+            count += 1
+            if count % 7 in (2, 4):
+                raise RuntimeError("diverged")
+            return super().step(action)
+
+    vector = envs.VectorEnv([lambda: Sometimes(2)], seed=0)
     vector.reset()
-    vector.step(zeros(2)), vector.step(zeros(2))
-    with pytest.raises(envs.EnvFailure, match="environment 1, step: raised KeyError: 'motor'") as caught:
-        vector.step(zeros(2))
+    for _ in range(60):
+        vector.step(zeros(1))
+    assert len(vector.pop_failures()) > 9 and len(vector.pop_episodes()) > 9
+
+
+def test_one_strike_and_errors_in_reset_and_make() -> None:
+    class NoReset(Counter):
+        def reset(self, *, seed=None, options=None):
+            raise OSError("no arm")
+
+    vector = envs.VectorEnv([lambda: Broken(fail)], strikes=1)
+    vector.reset(), vector.step(zeros(1)), vector.step(zeros(1))
+    with pytest.raises(
+        envs.EnvFailure, match="environment 0, step: raised KeyError: 'motor'; its failure 1 "
+    ) as caught:
+        vector.step(zeros(1))
     assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(envs.EnvFailure, match="environment 0, reset: raised OSError: no arm; its failure 3 "):
+        envs.VectorEnv([NoReset]).reset()
+    with pytest.raises(envs.EnvFailure, match=r"environment 0, make: raised TypeError") as caught:
+        envs.VectorEnv([lambda: Counter(wrong=1)])
+    assert "wrong" in caught.value.trace
+    for option in ({"strikes": 0}, {"workers": -1}, {"step_timeout": 0}, {"step_timeout": "2"}):
+        with pytest.raises(envs.EnvError, match=next(iter(option))):
+            envs.VectorEnv([Counter], **option)
+
+
+def test_a_diverged_simulation_of_dm_control_costs_its_episode() -> None:
+    vector = envs.make_vector("dm_control/cartpole-swingup", 2, seed=0)
+    vector.reset()
+    physics = vector._pool._hosts[1]._holder._env.unwrapped._env.physics
+    vector.step(zeros(2))
+    physics.data.qvel[:] = 1e20
+    rows = vector.step(zeros(2))
+    assert rows["is_first"].tolist() == [False, True]
+    [failure] = vector.pop_failures()
+    assert "PhysicsError" in failure.text
+
+
+def test_observations_far_out_of_their_bounds_are_counted() -> None:
+    class Wide(Counter):
+        observation_space = spaces.Dict(count=spaces.Box(0, np.array([np.inf, 2.0], np.float32), (2,)))
+
+    vector = envs.VectorEnv([lambda: Wide(5), lambda: Counter(5)][:1] * 2)
+    vector.reset()
+    for _ in range(5):
+        vector.step(zeros(2))
+    assert vector.out_of_bounds == {"count": 6}, "t = 3, 4 and 5 of two environments"
 
 
 @pytest.mark.parametrize(

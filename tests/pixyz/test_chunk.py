@@ -285,13 +285,18 @@ def test_debug_names_the_step_that_is_not_finite() -> None:
 
 
 @pytest.mark.parametrize("p", [Bernoulli("x", probs=torch.full((2,), 0.5)), Categorical("x", probs=torch.tensor([0.5, 0.5]))])
-def test_debug_refuses_values_outside_of_the_support(p) -> None:
+def test_first_runs_and_debug_refuse_values_outside_of_the_support(p) -> None:
     wrong, soft = {"x": torch.tensor([[1.0, 7.0]])}, {"x": torch.tensor([[0.25, 0.75]])}
-    assert p.log_prob().eval(wrong).isfinite().all()
-    with pixyz.debug():
-        p.log_prob().eval(soft)
-        with pytest.raises(PixyzError, match=r"'x' in log .* must lie between 0 and 1, got 7"):
-            p.log_prob().eval(wrong)
+    loss = p.log_prob()
+    for debugging in (False, True):
+        with pixyz.debug(debugging):
+            for _ in range(2):
+                with pytest.raises(PixyzError, match=r"'x' in log .* must lie between 0 and 1, got 7"):
+                    loss.eval(wrong)
+            loss.eval(soft)
+    assert loss.eval(wrong).isfinite().all()  # later runs look at nothing
+    with pixyz.debug(), pytest.raises(PixyzError, match="must lie"):
+        loss.eval(wrong)
 
 
 def test_threads_may_evaluate_one_loss() -> None:

@@ -194,3 +194,19 @@ def test_categorical_expectations_by_enumeration() -> None:
     torch.manual_seed(0)
     mean = E(p, Parameter("k"), sample_shape=[20_000]).eval({})
     torch.testing.assert_close(mean, torch.tensor([[0.2, 0.5, 0.3]]), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("draws", [[1], [7], [2, 3]])
+def test_a_sum_over_the_batch_is_the_mean_over_draws(draws: list[int]) -> None:
+    """``E[f.sum()] = E[f].sum()``: the draws of an expectation are averaged, whatever is done to the batch inside."""
+    rows = torch.linspace(-1.0, 1.0, B).unsqueeze(-1)
+    q = Normal("z", "x", loc="x", scale=1e-6, features_shape=[1], name="q")
+    square = Normal("z", loc=0.0, scale=1.0, features_shape=[1])
+    wanted = torch.distributions.Normal(0.0, 1.0).log_prob(rows).sum()
+    x = {"x": rows}
+    inside = E(q, LogProb(square).sum(), draws)
+    for loss in (inside, E(q, LogProb(square), draws).sum(), E(q, inside, [3])):
+        torch.testing.assert_close(loss.eval(x), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(E(q, LogProb(square).mean(), draws).eval(x), wanted / B, atol=1e-4, rtol=1e-4)
+    both = E(q, LogProb(square).sum() - 2 * LogProb(square).mean(), draws)
+    torch.testing.assert_close(both.eval(x), wanted - 2 * wanted / B, atol=1e-4, rtol=1e-4)

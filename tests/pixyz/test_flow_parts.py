@@ -27,6 +27,7 @@ from pixyz.flows import (
     Squeeze,
     Unsqueeze,
 )
+from pixyz.flows.coupling import channel_wise_mask, checkerboard_mask
 from pixyz.layers import ResNet, ScaleTranslateConv, ScaleTranslateResNet, WNConv2d
 from pixyz.types import PixyzError, ShapeError
 
@@ -275,3 +276,17 @@ def test_resnet_copies_after_use_and_does_not_change_its_input():
 def test_scale_is_bounded(net):
     log_s, t = net(1e4 * torch.randn(2, 1, 4, 4))
     assert log_s.shape == t.shape == (2, 1, 4, 4) and log_s.abs().max() <= 1
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_masks_of_couplings_are_those_of_their_functions(inverse):
+    for height, width in ((2, 3), (4, 4), (5, 2), (1, 1)):
+        flow = AffineCoupling(3, "checkerboard", scale_translate_net=lambda x: (x, x), inverse_mask=inverse)
+        mask = flow.build_mask(torch.ones(1, 3, height, width))
+        assert mask.shape == (1, 1, height, width)
+        assert torch.equal(mask[0, 0], torch.from_numpy(checkerboard_mask(height, width, inverse)))
+    for channels in (2, 5):
+        flow = AffineCoupling(channels, scale_translate_net=lambda x: (x, x), inverse_mask=inverse)
+        mask = flow.build_mask(torch.ones(1, channels, 2, 2, dtype=torch.float64))
+        assert mask.shape == (1, channels, 1, 1) and mask.dtype == torch.float64
+        assert torch.equal(mask.flatten().float(), torch.from_numpy(channel_wise_mask(channels, inverse)))

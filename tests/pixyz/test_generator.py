@@ -13,6 +13,7 @@ from pixyz.distributions import Categorical, Deterministic, MixtureModel, Normal
 from pixyz.flows import PlanarFlow
 from pixyz.losses import E, IterativeLoss, LogProb
 from pixyz.models import Model
+from pixyz.plan.random import random_states, restore_random_states
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -113,3 +114,21 @@ def test_what_is_no_generator_of_this_device_is_refused() -> None:
         p.sample({"z": z}, generator=0)  # type: ignore[arg-type]
     with pytest.raises(PixyzError, match=r"draws on cpu, the computation is on \['meta'\]"):
         p.to("meta").log_prob().eval({"z": z.to("meta"), "x": z.to("meta")}, generator=seeded(0))
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_the_states_of_all_generators_are_put_back(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's generator is stood in for by one of the CPU."""
+    gpu = torch.Generator().manual_seed(3)
+    if kind == "cuda":
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [gpu.get_state()])
+        monkeypatch.setattr(torch.cuda, "set_rng_state_all", lambda states: gpu.set_state(states[0]))
+    else:
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+        monkeypatch.setattr(torch.mps, "get_rng_state", gpu.get_state)
+        monkeypatch.setattr(torch.mps, "set_rng_state", gpu.set_state)
+    states = random_states()
+    first = torch.rand(3), torch.rand(3, generator=gpu)
+    restore_random_states(states)
+    assert all(map(torch.equal, first, (torch.rand(3), torch.rand(3, generator=gpu))))

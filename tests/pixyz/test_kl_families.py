@@ -12,6 +12,7 @@ from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.losses import E, KullbackLeibler, LogProb
 from pixyz.losses.divergences import _FORMULAS
 from pixyz.losses.torch_divergences import PAIRS, SAME
+from pixyz.types import PixyzError
 
 B, D, K = 3, 2, 3
 draw = torch.Generator().manual_seed(0)
@@ -116,3 +117,16 @@ def test_every_registered_pair_is_tested() -> None:
     hot = {pd.Normal, pd.TanhNormal, pd.BoundedNormal, pd.Bernoulli, pd.Categorical, pd.GroupedOneHot}  # test_kl
     left = set(_FORMULAS) - set(TORCH) - set(RELAXED)
     assert left == {(f, f) for f in hot}
+
+
+def test_divergences_of_binomials_with_other_numbers_of_trials() -> None:
+    few, many = ({"n": torch.full((1, 2), float(n)), "logits": torch.zeros(1, 2)} for n in (4, 5))
+    p, q = (pd.Binomial(var="x", cond_var=[f"n_{k}", f"l_{k}"], name=k, total_count=f"n_{k}", logits=f"l_{k}") for k in "pq")
+
+    def value(a: Params, b: Params) -> Tensor:
+        given = {f"{k[0]}_{side}": v for side, of in (("p", a), ("q", b)) for k, v in of.items()}
+        return KullbackLeibler(p, q).eval(given)
+
+    assert torch.equal(value(many, few), torch.tensor([math.inf])) and torch.equal(value(few, few), torch.zeros(1))
+    with pytest.raises(PixyzError, match="more trials; use analytical=False"):
+        value(few, many)

@@ -335,3 +335,29 @@ def test_an_empty_batch() -> None:
     p = Normal("x", loc=torch.zeros(3), scale=1.0)
     assert p.get_log_prob({"x": torch.zeros(7, 0, 3)}).shape == (7, 0)
     assert p.get_log_prob({"x": torch.zeros(0, 3)}).shape == (0,)
+
+
+class Shift(Normal):
+    """``x = m + sum(c)``: a condition ``[B, C]``."""
+
+    def __init__(self) -> None:
+        super().__init__("x", ["m", "c"], features_shape=[2])
+
+    def forward(self, m: Tensor, c: Tensor) -> dict[str, Tensor]:
+        assert c.ndim == 2
+        return {"loc": m + c.sum(-1, keepdim=True), "scale": torch.ones_like(m)}
+
+
+@pytest.mark.parametrize(("draws", "rows", "width"), [
+    (3, 3, 3), (3, 3, 1), (3, 3, 5), (5, 3, 3), (3, 5, 3), (3, 5, 5), (3, 1, 3), (1, 3, 3), (3, 1, 1), (5, 3, 5),
+])
+def test_a_condition_whose_sizes_look_like_leading_dimensions(draws: int, rows: int, width: int) -> None:
+    """``c [B, C]`` is a batch of rows although ``[K, B]`` has the same sizes; ``c [K, B, C]`` has a row for each draw."""
+    p, normal = Shift(), torch.distributions.Normal
+    x, m, c = torch.randn(draws, rows, 2), torch.randn(rows, 2), torch.randn(rows, width)
+    wanted = normal(m + c.sum(-1, keepdim=True), 1.0).log_prob(x).sum(-1)
+    torch.testing.assert_close(p.get_log_prob({"x": x, "m": m, "c": c}), wanted)
+    torch.testing.assert_close(LogProb(p).eval({"x": x, "m": m, "c": c}), wanted)
+    each = torch.randn(draws, rows, width)
+    wanted = normal(m + each.sum(-1, keepdim=True), 1.0).log_prob(x).sum(-1)
+    torch.testing.assert_close(p.get_log_prob({"x": x, "m": m, "c": each}), wanted)

@@ -29,6 +29,8 @@ from pixyz.distributions import (
     TwoHot,
 )
 from pixyz.losses import ELBO, CrossEntropy, E, Entropy, IterativeLoss, KullbackLeibler, LogProb, Loss, MinLoss, Parameter
+from pixyz.plan import Plan
+from pixyz.plan.cache import MOST_KEYS
 
 
 class Logits(Deterministic):
@@ -334,3 +336,17 @@ def test_threads_with_copies_and_with_one_loss() -> None:
     for i in range(0, 60, 20):
         for value in found[i : i + 20] + wanted[i : i + 20]:
             torch.testing.assert_close(value, found[i])
+
+
+def test_what_was_dropped_is_dropped_everywhere() -> None:
+    """A cache that gets ever new keys holds the newest, and nothing of the others."""
+    loss = LogProb(prior())
+    first: list[weakref.ref[Plan]] = []
+    for n in range(2, MOST_KEYS + 20):  # a number of draws is a key
+        assert loss.eval({"z": torch.zeros(n, 3, Z)}).shape == (n, 3)
+        first = first or [weakref.ref(plan) for key, plan in loss._plans.quick.items() if "2" in repr(key)]
+    gc.collect()
+    kept = loss._plans._kept
+    assert len(kept.plans) <= MOST_KEYS and set(kept.plain) <= set(kept.plans)
+    assert set(kept.quick) <= {key for key, _ in kept.plans}
+    assert first and all(ref() is None for ref in first)

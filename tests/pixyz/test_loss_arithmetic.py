@@ -23,7 +23,7 @@ from pixyz.losses import (
     Parameter,
     ValueLoss,
 )
-from pixyz.types import PixyzError, VariableError
+from pixyz.types import PixyzError, ShapeError, VariableError
 
 NAMES = ("a", "b", "c")
 Expression = tuple[Loss | float, Callable[[dict[str, Tensor]], Tensor | float]]
@@ -204,7 +204,8 @@ def test_a_batch_may_be_a_parameter_and_a_condition() -> None:
         weighted = run(loss, {"y": y, "w": torch.arange(2000.0)})
         torch.testing.assert_close(weighted, torch.arange(2000.0) * run(E(q, LogProb(q), sample_shape=many), {"y": y}))
     assert (Parameter("w").mean() + Parameter("v").sum()).eval({"w": torch.arange(3.0), "v": 2}).item() == 3.0
-    assert (Parameter("y") * LogProb(q)).mean().eval({"y": y, "z": y}).shape == ()
+    with pytest.raises(ShapeError, match=r"y \[2000, 1\], log p\(z\|y\) \[2000\]"):
+        (Parameter("y") * LogProb(q)).mean().eval({"y": y, "z": y})
 
 
 def test_fixed_variables(parts: Parts) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import linecache
+from typing import Any
 
 import pytest
 import torch
@@ -207,3 +208,34 @@ def test_the_mean_of_sums_of_batches_that_do_not_fit_is_refused():
     q = Normal("y", loc=1.0, scale=2.0, features_shape=[3], name="q")
     with pytest.raises(ShapeError, match=r"different sizes, \[3, 5\]"):
         (LogProb(p) - LogProb(q)).mean().eval({"x": torch.zeros(5, 3), "y": torch.zeros(3, 3)})
+
+
+class _Shared(torch.autograd.Function):
+    """The identity, with a gradient that is divided by the number of rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:  # type: ignore[override]
+        return g / len(g)
+
+
+class Averaged(Net):
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {"loc": _Shared.apply(self.net(given[self.cond_var[0]]))}
+
+
+def test_check_compares_gradients_where_values_agree() -> None:
+    torch.manual_seed(0)
+    x = {"x": torch.randn(5, 4, D)}
+    for head, right in ((Net("x", "h"), True), (Averaged("x", "h"), False)):
+        loss = IterativeLoss(
+            -E(Centred(False), LogProb(head)), series_var=["x"], update_value={"h": "h_prev"}, init={"h_prev": 0}
+        )
+        if right:
+            loss.check(x)
+            continue
+        with pytest.raises(PixyzError, match=r"the split loop is not the plain one: the gradient of .*net\.\w+ differs by"):
+            loss.check(x)

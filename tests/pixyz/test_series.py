@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal as N
 
-from pixyz.distributions import Gate, Normal, Scan
+from pixyz.distributions import Deterministic, Gate, Normal, Scan
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Parameter
 from pixyz.types import PixyzError, VariableError
 
@@ -255,3 +255,33 @@ def test_a_gate_takes_the_new_value_where_it_is_open(shape: tuple[int, ...]) -> 
     torch.testing.assert_close(slope.flatten(), (given["new"] - given["old"]).sum(1))
     flag = Gate("z", "new", "old", "g").sample({**given, "g": g.detach() > 0.5})["z"]
     torch.testing.assert_close(flag, torch.where((g > 0.5).reshape(B, 1), given["new"], given["old"]))
+
+
+class Walk(Deterministic):
+    """``h = h_prev + eps``."""
+
+    def __init__(self) -> None:
+        super().__init__("h", ["h_prev", "eps"], features_shape=[D])
+
+    def forward(self, h_prev: Tensor, eps: Tensor) -> dict[str, Tensor]:
+        return {"h": h_prev + eps}
+
+
+@pytest.mark.parametrize("fission", [True, False])
+@pytest.mark.parametrize("kind", ["scan", "loss", "start"])
+def test_noise_of_constant_parameters_is_drawn_at_each_step(kind: str, fission: bool) -> None:
+    """A walk whose noise reads no condition: its steps are independent, and no straight line."""
+    step = Walk() * Normal("eps", loc=0.0, scale=1.0, features_shape=[D])
+    options = {"update_value": {"h": "h_prev"}, "fission": fission}
+    many = 1000
+    if kind == "scan":
+        scan = Scan(step, series_var="u", init={"h_prev": 0}, **options)
+        h = scan.sample({"u": torch.zeros(many, 1, 1)})["h"]
+    elif kind == "start":
+        h = Scan(step, steps=many, **options).sample({"h_prev": torch.zeros(1, D)})["h"]
+    else:
+        loss = IterativeLoss(E(step, Parameter("h")), series_var="u", init={"h_prev": 0}, returns="h", **options)
+        h = loss.eval({"u": torch.zeros(many, 1, 1)}, return_dict=True)[1]["h"]
+    steps = h.diff(dim=0)[:, 0]
+    torch.testing.assert_close(steps.std(0), torch.ones(D), atol=0.1, rtol=0.0)
+    assert (steps[1:] * steps[:-1]).mean(0).abs().max() < 0.12

@@ -88,11 +88,11 @@ class Bits(Bernoulli):
 def test_calls_have_at_most_so_many_rows_and_a_loop_keeps_what_it_must() -> None:
     p, pinned = Bits(norm=False), Bits(norm=True)
     for bits, sizes in ((p, [4, 4, 4, 3]), (pinned, [B] * T)):
-        loss = model(bits).in_slabs(4)
-        run(loss)
+        loss, x = model(bits).in_slabs(4), {"x": series(1, T, B, D).sigmoid()}
+        loss.eval(x)
         bits.sizes.clear()
         with torch.no_grad():
-            assert loss.eval({"x": series(1, T, B, D).sigmoid()}).isfinite()
+            assert loss.eval(x).isfinite()
         assert bits.sizes == sizes
 
 
@@ -115,6 +115,37 @@ def test_less_is_held() -> None:
     whole = scaling.peak_bytes(step)
     loss.in_slabs(100)
     assert scaling.peak_bytes(step) < 0.4 * whole
+
+
+def test_of_what_is_between_nothing_is_kept_for_the_backward_pass() -> None:
+    """What autograd saves outside of the slabs: arguments and results of networks, but none of their activations."""
+    width, rows = 64, 40
+
+    class Deep(Learned):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = [nn.Linear(2 * D, width), *(m for _ in range(5) for m in (nn.Tanh(), nn.Linear(width, width)))]
+            self.net = nn.Sequential(*layers, nn.Linear(width, D)).double()  # type: ignore[assignment]
+
+    loss, x = model(Deep()), {"x": series(1, rows, B, D)}
+    loss.eval(x)
+
+    def saved() -> int:
+        """Elements of tensors ``[rows, ..., width]`` that are kept."""
+        found: list[int] = []
+
+        def keep(t: Tensor) -> Tensor:
+            found.append(t.numel() if t.shape[-1:] == (width,) and not isinstance(t, nn.Parameter) else 0)
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            loss.eval(x)
+        return sum(found)
+
+    whole = saved()
+    assert whole >= 5 * rows * B * width
+    loss.in_slabs(10).eval(x)
+    assert saved() < 0.05 * whole
 
 
 def test_arguments_without_rows_are_given_to_every_slab() -> None:

@@ -1,14 +1,17 @@
 """Plans follow the structure of their objective: dropped when it changes, kept when only values do."""
 
 import copy
+import operator
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from pixyz.distributions import Normal
-from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb
-from pixyz.plan.structure import Clock
+from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan.structure import Clock, reading
 
 
 class Net(Normal):
@@ -110,3 +113,145 @@ def test_a_copy_has_plans_of_its_own():
     twin = copy.deepcopy(loss)
     twin.q = prior(2.0)
     assert not torch.allclose(twin.eval(X), loss.eval(X))
+
+
+class Scaled(Loss):
+    """A loss of one's own, whose rule reads settings."""
+
+    offset = 0.0
+
+    def __init__(self, f: Loss, w: object) -> None:
+        super().__init__()
+        self.f, self.w, self._power, self.written = f, w, 1, 0
+
+    @property
+    def power(self) -> int:
+        return self._power
+
+    @power.setter
+    def power(self, value: int) -> None:
+        self._power = value
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        w, power, offset, train = torch.as_tensor(self.w), self.power, self.offset, self.training
+        self.written += 1
+        return builder.point(lambda x: w * x**power + offset + 100.0 * (not train), self.f.lower(builder, scope))
+
+
+class Tempered(Normal):
+    """A distribution of one's own, whose density reads a setting."""
+
+    def __init__(self, w: float) -> None:
+        super().__init__("z", loc=0.0, scale=1.0, features_shape=[2])
+        self.w = w
+
+    def log_prob_from(self, builder, scope, params, **options):
+        w = self.w
+        slot = super().log_prob_from(builder, scope, params, **options)
+        return builder.point(lambda x: w * x, slot)
+
+
+class Total(Loss):
+    """The sum of losses in a list, which are no submodules."""
+
+    def __init__(self, *losses: Loss) -> None:
+        super().__init__()
+        self.losses = list(losses)
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        first, *rest = [loss.lower(builder, scope) for loss in self.losses]
+        for slot in rest:
+            first = builder.point(operator.add, first, slot)
+        return first
+
+
+class Held(Total):
+    """The same in a list of modules."""
+
+    def __init__(self, *losses: Loss) -> None:
+        super().__init__()
+        self.losses = nn.ModuleList(losses)  # type: ignore[assignment]
+
+
+Z = {"z": torch.ones(3, 2)}
+
+
+@pytest.mark.parametrize("around", [
+    lambda loss: loss, lambda loss: (2 * loss + 1).mean(), lambda loss: Total(loss, LogProb(prior())),
+    lambda loss: Held(loss, LogProb(prior())), lambda loss: Total(Total(loss)).detach(),
+    lambda loss: E(prior().replace_var(z="u"), loss), lambda loss: IterativeLoss(loss, series_var="z"),
+    lambda loss: Total(IterativeLoss(Held(loss), series_var="z")),
+])
+@pytest.mark.parametrize("kind", ["loss", "distribution"])
+def test_a_setting_of_a_class_of_ones_own_counts(kind, around):
+    owner = Scaled(LogProb(prior()), 2.0) if kind == "loss" else Tempered(2.0)
+    loss = around(owner if kind == "loss" else LogProb(owner))
+    x = {"z": torch.ones(4, 3, 2)} if any(isinstance(m, IterativeLoss) for m in parts_of(loss)) else Z
+    loss.eval(x)
+    before = Clock.now
+    loss.eval(x)
+    owner.w = 2.0
+    assert Clock.now == before and len(loss._plans) == 1  # nothing changed
+    for w in (5.0, 0.5, 2, True):
+        owner.w = w
+        fresh = around(Scaled(LogProb(prior()), w)) if kind == "loss" else around(LogProb(Tempered(w)))
+        torch.testing.assert_close(loss.eval(x), fresh.eval(x))
+
+
+def parts_of(loss):
+    """All losses in it, those in lists too."""
+    yield loss
+    for child in [*loss.children(), *getattr(loss, "losses", [])]:
+        yield from parts_of(child)
+
+
+def test_direct_calls_of_a_distribution_of_ones_own_follow():
+    p = Tempered(2.0)
+    q = p.replace_var(z="y")
+    once = prior().get_log_prob(Z)
+    for w in (2.0, 3.0):
+        p.w = w
+        torch.testing.assert_close(p.get_log_prob(Z), w * once)
+        torch.testing.assert_close(q.get_log_prob({"y": Z["z"]}), w * once)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("w", torch.tensor(7.0)), ("w", np.array([3, 4, 5], np.float32)), ("power", 2), ("_power", 3), ("offset", 4.0), ("f", None),
+    ("training", False),
+])
+def test_whatever_was_read_counts(name, value):
+    def make():
+        return Scaled(LogProb(prior()), torch.tensor(2.0))
+
+    value = LogProb(prior(3.0)) if name == "f" else value
+    loss, fresh = make(), make()
+    old = loss.eval(Z)
+    setattr(loss, name, value)
+    setattr(fresh, name, value)
+    torch.testing.assert_close(loss.eval(Z), fresh.eval(Z))
+    assert not torch.allclose(loss.eval(Z), old)
+    assert loss.written == 2  # it was lowered anew once; what a rule writes does not count
+    copied = copy.deepcopy(loss)
+    copied.w = torch.tensor(1.0)
+    assert not torch.allclose(copied.eval(Z), loss.eval(Z))
+
+
+def test_reads_cost_nothing_but_while_a_plan_is_written():
+    loss = Scaled(LogProb(prior()), 2.0)
+    loss.eval(Z)
+    for kind in (Scaled, Tempered, Net):
+        assert kind.__getattribute__ is object.__getattribute__
+    with reading():
+        assert Scaled.__getattribute__ is not object.__getattribute__
+    assert Scaled.__getattribute__ is object.__getattribute__
+
+
+def test_a_counter_that_only_a_network_touches_makes_no_plan_stale():
+    q = Net()
+    loss = KullbackLeibler(q, prior())
+    for _ in range(3):
+        loss.eval(X)
+    assert q.calls == 3 and len(loss._plans) == 1
+    plan = loss.plan
+    loss.eval(X)
+    assert loss.plan is plan

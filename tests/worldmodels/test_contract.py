@@ -6,60 +6,18 @@ Draws are made still where two computations are to be compared exactly: base noi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import pytest
 import torch
+from model_parts import MODELS, A, B, D, T, data, every, make, ragged, rows, same
 from torch import Tensor
 
-from pixyz.distributions import Bernoulli, GroupedOneHot, Normal
 from pixyz.types import PixyzError
-from worldmodels.dmm import DMM, DMMConfig
 from worldmodels.estimators import bounds, estimate
-from worldmodels.hrssm import HRSSM, HRSSMConfig
-from worldmodels.mrssm import MRSSM, MRSSMConfig
-from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
 from worldmodels.particles import particle_filter
-from worldmodels.rssm import RSSM, RSSMConfig
-from worldmodels.slac import SLAC, SLACConfig
-from worldmodels.state_space import StateSpaceModel
-from worldmodels.td_vae import TDVAE, TDVAEConfig
 from worldmodels.types import LatentDynamics, SequenceModel, Smoother
-from worldmodels.vrnn import VRNN, VRNNConfig
 
-T, B, D, A = 6, 4, 3, 2
-
-
-def dmm(reads: str, observation: str = "bernoulli", flows: int = 0) -> Callable[[bool], StateSpaceModel]:
-    config = DMMConfig(3, 5, 4, 6, reads, observation, dropout=0.0, flows=flows, flow_hidden=5)  # type: ignore[arg-type]
-    return lambda fission: DMM(D, config, fission)
-
-
-def rssm(latent: str, vectors: str = "symlog", predicts: str = "value") -> Callable[[bool], StateSpaceModel]:
-    config = RSSMConfig(
-        latent, deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1, vectors=vectors,  # type: ignore[arg-type]
-        predicts=predicts,  # type: ignore[arg-type]
-    )
-    return lambda fission: RSSM({"x": (D,)}, A, config, fission)
-
-
-MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
-    "dmm": dmm("right"),
-    "dmm_filter": dmm("left"),
-    "dmm_flows": dmm("left", "gaussian", 2),
-    "dmm_both": dmm("both", "gaussian"),
-    "vrnn": lambda fission: VRNN(D, VRNNConfig(3, 5, 8), fission),
-    "td_vae": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4), fission),
-    "td_vae_jumpy": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4, ((1, 2), (2, 4)), (0.8, 0.2), pairs=1), fission),
-    "slac": lambda fission: SLAC(D, A, SLACConfig(3, 4, 8, 5), fission),
-    "hrssm": lambda fission: HRSSM(D, HRSSMConfig(2, 3, 4, 5, 4, length=2.0), fission),
-    "mrssm": lambda fission: MRSSM({"x": D, "y": 2}, A, MRSSMConfig(4, 3, 6), fission),
-    "newtonian": lambda fission: NewtonianVAE(D, A, NewtonianVAEConfig(6, 4, 0.5), fission),
-    "rssm_gaussian": rssm("gaussian"),
-    "rssm_categorical": rssm("categorical"),
-    "rssm_normal_vectors": rssm("gaussian", vectors="gaussian"),
-    "rssm_changes": rssm("gaussian", vectors="gaussian", predicts="change"),
-}
+STRAIGHT_THROUGH = ("rssm_categorical", "hrssm", "hrssm_acts")
 TEXTS = {
     "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} "
     r"\left(\mathbb{E}_{q(z|z_{q prev},h)} \left[- \log p(x|z) \right] + "
@@ -77,67 +35,14 @@ TEXTS = {
     r"p_{B}(z_{2}|b_{2}) - \log p_{T}(z_{2}|z_{1},\delta) \right] + D_{KL} \left[q(z_{1}|z_{2},b_{1},b_{2},\delta)||"
     r"p_{B}(z_{1}|b_{1}) \right]\right) - \log p(x_{2}|z_{2}) \right] \right] \right]",
 }
-every = pytest.mark.parametrize("name", MODELS)
-
-
-def make(name: str, fission: bool = True) -> StateSpaceModel:
-    torch.manual_seed(0)
-    model = MODELS[name](fission).double().eval()
-    with torch.no_grad():  # layers that start at zero shall matter
-        for p in model.parameters():
-            p.add_(0.1 * torch.randn_like(p))
-    return model
-
-
-def data(steps: int = T, batch: int = B) -> dict[str, Tensor]:
-    """What every model reads; frames are bits, so that all densities take them."""
-    g = torch.Generator().manual_seed(1)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=g, dtype=torch.float64)
-
-    x = (draw(steps, batch, D) > 0).double()
-    return {
-        "x": x, "I": x, "y": draw(steps, batch, 2), "action": torch.tanh(draw(steps, batch, A)),
-        "x_given": torch.ones(steps, batch), "y_given": (draw(steps, batch) > 0),
-        "reward": draw(steps, batch, 1), "cont": torch.ones(steps, batch, 1, dtype=torch.float64),
-        "is_first": torch.zeros(steps, batch, dtype=torch.bool),
-    }
-
-
-def ragged(lengths: tuple[int, ...] = (6, 3, 5, 2)) -> dict[str, Tensor]:
-    return {**data(), "mask": (torch.arange(T)[:, None] < torch.tensor(lengths)).double()}
-
-
-def rows(batch: dict[str, Tensor], start: int, stop: int) -> dict[str, Tensor]:
-    return {k: v[start:stop] for k, v in batch.items()}
-
-
-@pytest.fixture
-def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Base noise is 0.3 everywhere."""
-
-    def constant(shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return torch.full(tuple(shape), 0.3, dtype=like.dtype)
-
-    monkeypatch.setattr(Normal, "noise", staticmethod(constant))
-    monkeypatch.setattr(Bernoulli, "noise", staticmethod(constant))
-    monkeypatch.setattr(
-        GroupedOneHot, "noise", staticmethod(lambda shape, like: constant((*shape[:-1], 1), like))
-    )
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
-    assert set(a) == set(b)
-    for k in a:
-        torch.testing.assert_close(a[k], b[k], rtol=1e-9, atol=1e-10)
 
 
 @every
 def test_it_is_a_sequence_model(name: str) -> None:
     model = make(name)
     assert isinstance(model, SequenceModel) and (isinstance(model, Smoother) or not model.smooths)
-    assert isinstance(model, LatentDynamics) == isinstance(model, RSSM)
+    assert isinstance(model, LatentDynamics)  # whether a policy can act in it: model.acts, test_imagination.py
+    assert set(model.initial(B)) == set(model.state_names) and set(model.feature_names) <= set(model.state_names)
     if name in TEXTS:
         assert model.objective.loss_text == TEXTS[name]
     assert len(list(model.named_parameters(remove_duplicate=False))) == len(list(model.parameters()))  # held once
@@ -243,7 +148,7 @@ def test_masked_frames_change_nothing(name: str) -> None:
         assert a is None or (torch.isfinite(a).all() and torch.equal(a, b))
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if n not in ("rssm_categorical", "hrssm")])  # straight-through
+@pytest.mark.parametrize("name", [n for n in MODELS if n not in STRAIGHT_THROUGH])
 def test_gradients_are_those_of_the_bound(name: str) -> None:
     """Along a random direction, against a central difference, on the same draws."""
     model, x = make(name), ragged()

@@ -346,7 +346,7 @@ ODD = ["mask", "beta", "keys", "type", "forward", "values", "joint.position", "o
 def test_names_become_names_of_variables():
     found = [variable(n) for n in ODD]
     assert len(set(found)) == len(ODD) - 1 and [variable(n) for n in found] == found
-    assert dict(zip(ODD, found))["joint.position"] == "joint_position" and dict(zip(ODD, found))["mask"] == "mask_obs"
+    assert dict(zip(ODD, found))["joint.position"] == "joint_position" and dict(zip(ODD, found))["mask"] == "mask_"
     nn.ModuleDict({n: nn.Identity() for n in found})
 
 

@@ -15,7 +15,7 @@ T, B = 12, 5
 def build() -> tuple[HRSSM, Scan]:
     torch.manual_seed(0)
     model = HRSSM(3, HRSSMConfig(2, 3, 4, 5, 4, length=3.0)).double()
-    return model, Scan(model.__dict__["_inference"], **model.recurrence)
+    return model, Scan(model.step, **model.recurrence)
 
 
 def test_the_abstraction_is_held_within_a_segment_and_drawn_at_its_beginning() -> None:

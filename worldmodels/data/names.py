@@ -1,13 +1,17 @@
-"""Names of observations: one rule for all readers.
+"""Names of observations: one rule for all readers, which is that of environments (``envs/names.py``).
 
 A name of a file becomes the name of a variable.  All but letters, digits and ``_`` becomes ``_``
-(``joint.position`` -> ``joint_position``); a name that models or torch have for themselves gets the ending ``_obs``
-(``mask`` -> ``mask_obs``): those of :data:`TAKEN`, those that end as in :data:`ENDINGS`, and the attributes of torch's
-dictionaries of modules (``keys``, ``values``, ``type``, ``forward``, ...), which hold a network for each observation.
+(``joint.position`` -> ``joint_position``), and it starts with a letter (``0`` -> ``observation_0``).  A name that
+somebody has for themselves gets ``_`` at its end (``mask`` -> ``mask_``): those of :data:`TAKEN`, those that end as
+in :data:`ENDINGS`, words of Python, and the attributes of torch's dictionaries of modules (``keys``, ``type``,
+``forward``, ...), which hold a network for each observation.  So the model of a log and the agent of an environment
+call one observation the same; environments only have some words more, which are those of agents and replays
+(``envs.names.AGENTS``, ``frames``): a log may well hold a ``v``.
 """
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterable
 
@@ -18,9 +22,9 @@ from worldmodels.data.errors import DataError
 FLAGS = ("is_first", "is_last", "is_terminal")
 NOT_OBSERVED = ("action", "reward", *FLAGS)
 """The keys of an episode that are no observations."""
-TAKEN = (*NOT_OBSERVED, "mask", "beta", "deter", "stoch", "embed", "cont")
+TAKEN = (*NOT_OBSERVED, "mask", "beta", "deter", "stoch", "embed", "cont", "now", "before", "self")
 """What batches and models hold beside observations."""
-ENDINGS = ("_prev", "_rec", "_log_scale")
+ENDINGS = ("_prev", "_next", "_rec", "_log_scale")
 """Models make such names from those of the observations."""
 ATTRIBUTES = frozenset(dir(nn.ModuleDict())) | frozenset(dir(nn.ParameterDict()))
 
@@ -37,11 +41,13 @@ def taken(name: str) -> bool:
 def variable(name: str) -> str:
     """The name of a variable; one that is such a name stays.
 
-    >>> [variable(n) for n in ("joint.position", "mask", "keys", "position")]
-    ['joint_position', 'mask_obs', 'keys_obs', 'position']
+    >>> [variable(n) for n in ("joint.position", "mask", "keys", "0", "position")]
+    ['joint_position', 'mask_', 'keys_', 'observation_0', 'position']
     """
-    key = re.sub(r"\W", "_", name, flags=re.ASCII) or "_"
-    return f"{key}_obs" if taken(key) else key
+    key = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not key[:1].isalpha():
+        key = f"observation{'' if key.startswith('_') else '_'}{key}" if key else "observation"
+    return f"{key}_" if taken(key) or keyword.iskeyword(key) else key
 
 
 def variables(names: Iterable[str], where: str) -> dict[str, str]:
@@ -51,7 +57,7 @@ def variables(names: Iterable[str], where: str) -> dict[str, str]:
         DataError: two names become one.
 
     >>> variables(["arm.position", "type"], "log")
-    {'arm.position': 'arm_position', 'type': 'type_obs'}
+    {'arm.position': 'arm_position', 'type': 'type_'}
     """
     found: dict[str, str] = {}
     for name in names:

@@ -11,10 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.dreamer.heads import ActionSpec
-
 Rows = dict[str, NDArray[Any]]
 FLAGS = ("is_first", "is_last", "is_terminal")
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """What an action is: ``size`` numbers in [-1, 1], or one of ``size`` choices (one-hot).
+
+    >>> ActionSpec(4, discrete=True).size
+    4
+    """
+
+    size: int
+    discrete: bool = False
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,11 @@ class Interface:
         shapes: observation key -> ``[D]`` or ``[H, W, C]``.
         dtypes: observation key -> numpy type.
         action: what an action is.
+
+    >>> from envs import make_vector
+    >>> interface = Interface.of(make_vector("Pendulum-v1", 1))
+    >>> interface.shapes, interface.action
+    ({'observation': (3,)}, ActionSpec(size=1, discrete=False))
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -33,28 +48,37 @@ class Interface:
 
     @staticmethod
     def of(envs: Any) -> Interface:
-        """From the spaces of a vector of environments."""
-        spaces = envs.single_observation_space.spaces
+        """From a vector of environments."""
+        return Interface.from_spaces(envs.single_observation_space, envs.single_action_space)
+
+    @staticmethod
+    def from_spaces(observation: Any, action: Any) -> Interface:
+        """From the spaces of the contract (:mod:`envs.spaces`): a Dict of Box, and a Box or a Discrete."""
+        spaces = observation.spaces
         shapes = {k: s.shape if len(s.shape) == 3 else (int(np.prod(s.shape)),) for k, s in spaces.items()}
         dtypes = {k: np.dtype(np.uint8 if s.dtype == np.uint8 else np.float32) for k, s in spaces.items()}
-        space = envs.single_action_space
-        discrete = hasattr(space, "n")
-        return Interface(shapes, dtypes, ActionSpec(int(space.n) if discrete else int(np.prod(space.shape)), discrete))
+        discrete = hasattr(action, "n")
+        size = int(action.n) if discrete else int(np.prod(action.shape))
+        return Interface(shapes, dtypes, ActionSpec(size, discrete))
 
     def observation(self, rows: Mapping[str, NDArray[Any]]) -> Rows:
         """The observation keys of rows, ``[N, *shape]``."""
         return {k: rows[k].reshape(len(rows[k]), *s).astype(self.dtypes[k], copy=False) for k, s in self.shapes.items()}
 
     def tensors(self, rows: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
-        """Observations and ``is_first`` for :meth:`agents.types.Agent.act`."""
+        """Observations and ``is_first`` for :meth:`agents.agent.Actor.act`."""
         found = {**self.observation(rows), "is_first": rows["is_first"]}
         return {k: torch.from_numpy(v).to(device) for k, v in found.items()}
 
     def to_env(self, action: NDArray[Any], envs: Any) -> NDArray[Any]:
-        """What an environment takes, from an agent's ``[N, A]``."""
+        """What a vector of environments takes, from an agent's ``[N, A]``."""
+        return self.native(action, envs.single_action_space)
+
+    def native(self, action: NDArray[Any], space: Any) -> NDArray[Any]:
+        """Actions ``[N, *shape]`` of a space of the contract, from an agent's ``[N, A]``."""
         if self.action.discrete:
-            return np.asarray(action.argmax(-1)) + int(getattr(envs.single_action_space, "start", 0))
-        return action.reshape(len(action), *envs.single_action_space.shape)
+            return np.asarray(action.argmax(-1)) + int(getattr(space, "start", 0))
+        return action.reshape(len(action), *space.shape)
 
     def random(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Random actions ``[N, A]``: uniform."""
@@ -63,7 +87,7 @@ class Interface:
         return rng.uniform(-1.0, 1.0, (count, self.action.size)).astype(np.float32)
 
     def spec(self, stored: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], Any]]:
-        """Keys, shapes and types of what a replay stores; ``stored`` is what the agent adds."""
+        """Keys, shapes and types of what a replay stores; ``stored`` is what the actor adds."""
         found: dict[str, tuple[tuple[int, ...], Any]] = {k: (s, self.dtypes[k]) for k, s in self.shapes.items()}
         found |= {"action": ((self.action.size,), np.float32), "reward": ((), np.float32)}
         return found | dict.fromkeys(FLAGS, ((), np.bool_)) | {k: (s, np.float32) for k, s in stored.items()}

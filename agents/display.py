@@ -14,7 +14,7 @@ SHOWN = ("rec", "rew", "dyn", "policy", "value")
 WINDOW = 60.0  # seconds that speeds are taken over
 
 
-class Progress:
+class Display:
     """Steps, updates, return, losses, speeds and time left. A terminal that is gone never stops the run.
 
     Args:

@@ -1,0 +1,82 @@
+"""Acting in a world model's latent state: what V1, V2, V3 and PlaNet share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.agent import State
+from agents.guard import NotFinite
+from agents.spaces import ActionSpec
+from pixyz.distributions import Distribution, Mean
+
+
+class LatentActor:
+    r"""Filters observations into a latent state and draws an action from it.
+
+    .. math:: s_t \sim q(s_t | s_{t-1}, a_{t-1}, x_t), \quad a_t \sim \pi(a_t | s_t)
+
+    Args:
+        model: a world model that reads actions: ``step``, ``keys``, ``initial``.
+        policy: a distribution of ``action`` given the model's state.
+        action: what an action is.
+        precision: gives the context that the networks are called in.
+
+    >>> from agents.dreamer.heads import build_policy
+    >>> from worldmodels import RSSM, RSSMConfig
+    >>> model = RSSM({"x": (3,)}, 1, RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8))
+    >>> actor = LatentActor(model, build_policy(ActionSpec(1), model.config.features, 8, 1, 0.01), ActionSpec(1))
+    >>> first = {"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}
+    >>> actor.act(first, actor.initial(2))[0].shape
+    torch.Size([2, 1])
+    """
+
+    def __init__(self, model: Any, policy: Distribution, action: ActionSpec, precision: Any = nullcontext) -> None:
+        self.model, self.action, self.precision = model, action, precision
+        # kept as products, so that their plans are kept
+        self.exploring: Distribution = model.step * policy
+        self.greedy: Distribution = model.step * Mean(policy, "action")
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The latent state: name -> shape."""
+        return {k: tuple(v.shape[1:]) for k, v in self.model.initial(1).items()}
+
+    def initial(self, rows: int) -> State:
+        """The model's first state, and ``action``, the action before it: zeros."""
+        like = next(self.model.parameters())
+        return {**self.model.initial(rows), "action": like.new_zeros(rows, self.action.size)}
+
+    @torch.no_grad()
+    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+        """See :meth:`agents.agent.Actor.act`.
+
+        Raises:
+            NotFinite: an observation or the action is not finite; the state is the caller's as it was.
+        """
+        first = obs["is_first"].bool().unsqueeze(-1)
+        given = {f"{k}_prev": v.masked_fill(first, 0) for k, v in state.items()}  # a product would keep a NaN
+        seen = {k: obs[k] for k in self.model.keys}
+        with self.precision():
+            drawn = (self.exploring if explore else self.greedy).sample({**given, **seen}, return_all=False)
+        action = drawn["action"]
+        floats = [x for x in (*seen.values(), action) if x.is_floating_point()]
+        if not math.isfinite(sum(x.sum() for x in floats)):
+            bad = [k for k, v in {**seen, "action": action}.items() if not bool(torch.isfinite(v).all())]
+            if bad:
+                raise NotFinite(f"act: expected finite numbers, got others in {', '.join(bad)}; nothing was done")
+        if self.action.discrete:
+            action = nn.functional.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
+        else:
+            action = action.clamp(-1.0, 1.0)
+        return action, {**{k: drawn[k] for k in state if k != "action"}, "action": action}
+
+    @staticmethod
+    def acted(state: State, action: Tensor) -> State:
+        """The state if another action was done."""
+        return {**state, "action": action.to(state["action"])}

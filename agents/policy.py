@@ -1,0 +1,144 @@
+"""A trained agent that acts on observations as the environment gives them; a pretrained world model.
+
+    policy = load("runs/my_run")
+    action = policy.act(observation)        # the environment's own units, in and out
+    policy.reset()                          # before the next episode
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.agent import Actor
+from agents.build import build
+from agents.config import load_config
+from agents.errors import RunError
+from agents.pretrain.models import PretrainModel
+from agents.pretrain.models import build as build_model
+from agents.pretrain.settings import KINDS
+from agents.pretrain.trainer import best_weights
+from agents.process import check_device
+from agents.run import read_part
+from agents.rundir import open_run, read_interface
+from agents.settings import RunSettings
+from agents.spaces import Interface
+from envs import ActionGuard, ObservationGuard
+from envs.plain import space_from_plain
+
+
+class Policy:
+    """One actor for one environment; it keeps its memory between calls.
+
+    Args:
+        actor: acts.
+        observations: checks and converts what the environment gives.
+        actions: converts to what the environment takes.
+        explore: draw actions as in training; else the best ones.
+
+    >>> from agents.spaces import ActionSpec
+    >>> from agents.build import build, default_config
+    >>> from gymnasium import spaces
+    >>> see, do = ObservationGuard(spaces.Box(-1.0, 1.0, (3,))), ActionGuard(spaces.Box(-2.0, 2.0, (1,)))
+    >>> from worldmodels import RSSMConfig
+    >>> from agents.dreamer.config import DreamerV3Config
+    >>> config = DreamerV3Config(RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8)
+    >>> policy = Policy(build(config, Interface({"observation": (3,)}, {}, ActionSpec(1))), see, do)
+    >>> policy.act([0.0, 1.0, 0.0]).shape
+    (1,)
+    """
+
+    def __init__(
+        self, actor: Actor, observations: ObservationGuard, actions: ActionGuard, *, explore: bool = False
+    ) -> None:
+        self.actor, self.explore = actor, explore
+        self._observations, self._actions = observations, actions
+        self.interface = Interface.from_spaces(observations.space, actions.space)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget: an episode begins."""
+        self._state = self.actor.initial(1)
+        self._first = True
+
+    def act(self, observation: Any) -> Any:
+        """The action after an observation, in the environment's units: an array, or an int.
+
+        Raises:
+            ObservationError: keys, shapes or types are not those that the environment declares, or a number is not
+                finite; the policy's memory is as before.
+        """
+        seen = {k: v[None] for k, v in self._observations.one(observation).items()}
+        rows = {**seen, "is_first": np.array([self._first])}
+        given = self.interface.tensors(rows, self.actor.device)
+        action, self._state = self.actor.act(given, self._state, explore=self.explore)
+        self._first = False
+        chosen = action.float().cpu().numpy()
+        return self._actions.one(self.interface.native(chosen, self._actions.space)[0])
+
+    def acted(self, action: Any) -> None:
+        """Say that another action was done than the last one that :meth:`act` gave, in the agent's units ``[A]``."""
+        done = torch.as_tensor(np.asarray(action, np.float32)).reshape(1, -1)
+        self._state = self.actor.acted(self._state, done.to(self.actor.device))
+
+
+def load(run: str | Path, *, device: str | None = None, explore: bool = False) -> Policy:
+    """The agent of a training run, from its newest sound checkpoint. No environment is made.
+
+    Args:
+        run: the run's folder.
+        device: where it computes; as in training if None.
+        explore: draw actions as in training; else the best ones.
+
+    Raises:
+        RunError, CheckpointError: it is no training run, or has no sound checkpoint.
+    """
+    directory = Path(run)
+    settings = _settings(directory)
+    see, do = guards(directory)
+    agent: Any = build(settings.agent, Interface.from_spaces(see.space, do.space))
+    agent.load_state(read_part(directory, "agent")[1])
+    where = settings.device if device is None else device
+    check_device(where)
+    if isinstance(agent, torch.nn.Module):
+        agent.to(where).eval()
+    return Policy(agent, see, do, explore=explore)
+
+
+def guards(directory: Path) -> tuple[ObservationGuard, ActionGuard]:
+    """What the environment of a training run declares, as checks and conversions."""
+    found = read_interface(directory)
+    if "observation" not in found:
+        raise RunError(f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model")
+    return ObservationGuard(space_from_plain(found["observation"])), ActionGuard(space_from_plain(found["action"]))
+
+
+def load_model(run: str | Path, *, device: str = "cpu") -> PretrainModel:
+    """The world model of a run of ``pixyz pretrain``, with the weights of its best validation bound.
+
+    ``model.forecast(seen, action, steps)`` predicts in the log's units; ``model.model`` is the model of series itself.
+
+    Raises:
+        RunError, CheckpointError: it is no such run, or no validation was made.
+    """
+    directory = Path(run)
+    config, _ = open_run(directory)
+    if config.get("kind") not in KINDS:
+        raise RunError(f"{directory}: expected a run of `pixyz pretrain`, got a training run; take load")
+    check_device(device)
+    settings = load_config(KINDS[config["kind"]], config)
+    found = read_interface(directory)
+    shapes = {k: tuple(s) for k, s in found["shapes"].items()}
+    model = build_model(settings, shapes, int(found["action_size"]))
+    model.load_state_dict(best_weights(directory))
+    return model.to(device).eval()
+
+
+def _settings(directory: Path) -> RunSettings:
+    config, _ = open_run(directory)
+    if "kind" in config:
+        raise RunError(f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model")
+    return load_config(RunSettings, config)

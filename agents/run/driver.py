@@ -1,0 +1,160 @@
+"""Environments and an actor: rows for a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from agents.agent import Actor, Nested
+from agents.replay.loader import to_arrays
+from agents.spaces import FLAGS, Interface, Rows
+from envs import EnvError
+
+
+class Store(Protocol):
+    """Where rows go: a replay, or a channel to one.
+
+    >>> from agents.replay import ReplayBuffer
+    >>> all(hasattr(ReplayBuffer, name) for name in ("add", "mark_abandoned"))
+    True
+    """
+
+    def add(self, rows: Mapping[str, Any]) -> None:
+        """One row of each environment, key -> ``[N, ...]``."""
+        ...
+
+    def mark_abandoned(self, streams: Any = None) -> None:
+        """The last row of these environments ended its episode: it was cut short."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What a step did: environment steps, actions, finished episodes, environments that failed and began anew.
+
+    >>> Moved(frames=2, actions=1, episodes=[]).failures
+    []
+    """
+
+    frames: int
+    actions: int
+    episodes: list[Any]
+    failures: list[Any] = field(default_factory=list)
+
+
+class Driver:
+    """Steps environments under an actor and stores what happened.
+
+    A row holds the observation, what was done after it (the action that the environment says it took, where it says so:
+    a robot's safety layer may change it), and reward and flags that arrived with it. An environment that begins anew
+    without an end (it failed, or could not be restored) has its episode marked as cut short.
+
+    Args:
+        envs: a vector of environments (:class:`envs.Vector`).
+        actor: acts.
+        store: takes the rows.
+        seed: of random actions, and of environments that must begin anew after a stop.
+
+    >>> from agents.replay import ReplayBuffer
+    >>> from envs import make_vector
+    >>> envs = make_vector("Pendulum-v1", 2, seed=0)
+    >>> driver = Driver(envs, None, ReplayBuffer(Interface.of(envs).spec({}), 20, 2))
+    >>> driver.step(random=True).frames
+    2
+    """
+
+    def __init__(self, envs: Any, actor: Actor | None, store: Store, seed: int = 0) -> None:
+        self.envs, self.actor, self.store = envs, actor, store
+        self.interface = Interface.of(envs)
+        self.count: int = envs.num_envs
+        self._seed = seed
+        self._rng = np.random.default_rng([seed, 1])
+        self._rows: Rows | None = None
+        self._memory = {} if actor is None else actor.initial(self.count)
+        self._restarted: tuple[int, ...] = ()
+
+    def step(self, *, random: bool = False) -> Moved:
+        """One action of each environment.
+
+        Args:
+            random: uniform actions; the actor sees the observations and is told what was done.
+
+        Raises:
+            EnvError: an environment broke its contract; nothing was stored.
+        """
+        if self._rows is None:
+            self._rows = self.envs.reset()
+        rows, memory = self._rows, self._memory
+        chosen, kept = None, {}
+        if self.actor is not None:
+            obs = self.interface.tensors(rows, self.actor.device)
+            action, memory = self.actor.act(obs, memory, explore=True)
+            kept = to_arrays({"action": action, **{k: memory[k] for k in self.actor.stored}}, lead=1)
+            chosen = kept.pop("action")
+        if random or chosen is None:
+            chosen = self.interface.random(self.count, self._rng)
+            memory = self._told(memory, chosen)
+        following = dict(self.envs.step(self.interface.to_env(chosen, self.envs)))
+        if "action" in following:
+            chosen = np.asarray(following.pop("action"), np.float32)
+            memory = self._told(memory, chosen)
+        flags = {k: rows[k] for k in FLAGS}
+        seen = self.interface.observation(rows)
+        self.store.add({**seen, "action": chosen, "reward": rows["reward"], **flags, **kept})
+        self._rows, self._memory = following, memory
+        self._cut(following["is_first"] & ~rows["is_last"])
+        failures = self.envs.pop_failures() if hasattr(self.envs, "pop_failures") else []
+        return Moved(int(following["frames"].sum()), self.count, self.envs.pop_episodes(), failures)
+
+    def _told(self, memory: dict[str, torch.Tensor], action: np.ndarray) -> dict[str, torch.Tensor]:
+        if self.actor is None:
+            return memory
+        return self.actor.acted(memory, torch.from_numpy(action).to(self.actor.device))
+
+    def _cut(self, which: np.ndarray) -> None:
+        if which.any():
+            self.store.mark_abandoned(np.flatnonzero(which).tolist())
+
+    # ---------------------------------------------------------------- saving
+
+    @property
+    def restarted(self) -> tuple[int, ...]:
+        """The environments that the last :meth:`load_state` could not put back, and that began a new episode."""
+        return self._restarted
+
+    def state(self) -> Nested:
+        """The environments, where they can say it, the actor's memory, the newest rows and random actions' generator."""
+        begun, envs = self._rows is not None, None
+        if begun and hasattr(self.envs, "state"):
+            with suppress(EnvError):  # after an error of theirs nothing runs that could be saved
+                envs = self.envs.state()
+        return {
+            "envs": envs, "memory": self._memory, "rng": self._rng.bit_generator.state,
+            "begun": begun, "last": None if self._rows is None else self._rows["is_last"],
+        }
+
+    def load_state(self, state: Nested, attempt: int = 1) -> None:
+        """Be as it was; environments that could not be saved begin a new episode.
+
+        Args:
+            attempt: how often the run was started, so that new episodes get seeds that no part of it has used.
+        """
+        self._rng.bit_generator.state = state["rng"]
+        memory = state["memory"]
+        self._memory = memory if self.actor is None else {k: v.to(self.actor.device) for k, v in memory.items()}
+        if not state["begun"]:
+            return
+        if state["envs"] is not None:
+            self._rows = self.envs.load_state(state["envs"], attempt)
+            self._restarted = tuple(self.envs.restarted)
+        else:
+            self._restarted = tuple(range(self.count))
+            fresh = np.random.SeedSequence([self._seed, 7, attempt]).generate_state(1)[0]
+            self._rows = self.envs.reset(seed=int(fresh))
+        assert self._rows is not None
+        self._cut(self._rows["is_first"] & ~np.asarray(state["last"], np.bool_))

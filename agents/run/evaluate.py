@@ -1,0 +1,91 @@
+"""Episodes under a policy that does not learn, with seeds of their own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from agents.agent import Actor
+from agents.run.signals import Stop
+from agents.settings import EnvSettings
+from agents.spaces import Interface, Rows
+from envs import make_vector
+from pixyz.plan.random import random_states, restore_random_states
+
+EVAL_SEED = 10_000
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Runs episodes, side by side, of an environment that nobody learns from.
+
+    The caller's random numbers are left as they were.
+
+    Args:
+        settings: the environment.
+        episodes: how many.
+        seed: of environments and draws.
+        limit: actions after which an episode that has not ended counts with the return that it has.
+
+    >>> judge = Judge(EnvSettings("Pendulum-v1", time_limit=20), episodes=2, seed=0)
+    >>> len(judge.random())
+    2
+    """
+
+    settings: EnvSettings
+    episodes: int
+    seed: int
+    limit: int = 30_000
+
+    def actor(self, actor: Actor, stop: Stop | None = None, *, explore: bool = False) -> list[float] | None:
+        """Returns of an actor's best actions, or of those that it explores with; None if asked to stop."""
+        state = actor.initial(self.episodes)
+
+        def act(interface: Interface, rows: Rows) -> np.ndarray:
+            nonlocal state
+            action, state = actor.act(interface.tensors(rows, actor.device), state, explore=explore)
+            return action.cpu().float().numpy()
+
+        before = random_states()
+        torch.manual_seed(self.seed)
+        try:
+            return self.run(act, stop)
+        finally:
+            restore_random_states(before)
+
+    def random(self, stop: Stop | None = None) -> list[float] | None:
+        """Returns of uniformly random actions; None if asked to stop."""
+        rng = np.random.default_rng(self.seed)
+        return self.run(lambda interface, rows: interface.random(self.episodes, rng), stop)
+
+    def run(self, act: Callable[[Interface, Rows], np.ndarray], stop: Stop | None = None) -> list[float] | None:
+        """Returns of the first episode of each environment; None if asked to stop."""
+        e = self.settings
+        envs = make_vector(
+            e.id, self.episodes, seed=EVAL_SEED + self.seed, action_repeat=e.action_repeat, time_limit=e.time_limit,
+            **e.options,
+        )
+        interface, returns = Interface.of(envs), np.zeros(self.episodes)
+        running = np.ones(self.episodes, np.bool_)
+        try:
+            rows = envs.reset()
+            for _ in range(self.limit):
+                rows = envs.step(interface.to_env(act(interface, rows), envs))
+                returns += np.where(running, rows["reward"].astype(np.float64), 0.0)
+                running &= ~(rows["is_last"] | rows["is_first"])  # first: it failed, and began anew
+                if not running.any():
+                    break
+                if stop is not None and stop.asked:
+                    return None
+            else:
+                warnings.warn(
+                    f"{e.id}: {running.sum()} of {self.episodes} episodes had not ended after {self.limit} actions; they count "
+                    "with the return so far. Give env.time_limit, or another eval_limit", stacklevel=2,
+                )
+        finally:
+            envs.close()
+        return [float(r) for r in returns]

@@ -1,0 +1,77 @@
+"""What agents made of torch modules share: where they are, saving, one guarded update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.agent import Nested, State
+from agents.guard import backward
+
+
+class TorchAgent(nn.Module):
+    """Abstract: an agent of networks and optimizers. A final class adds ``window``, ``initial``, ``act`` and ``learn``.
+
+    Parameters, buffers and every attribute that is a ``torch.optim.Optimizer`` are what :meth:`state` saves.
+
+    >>> from agents.dreamer.v3 import DreamerV3
+    >>> issubclass(DreamerV3, TorchAgent)
+    True
+    """
+
+    @property
+    def stored(self) -> Mapping[str, tuple[int, ...]]:
+        """Nothing, unless a final class says otherwise."""
+        return {}
+
+    @property
+    def device(self) -> torch.device:
+        """That of the first parameter."""
+        return next(self.parameters()).device
+
+    @property
+    def acting(self) -> nn.Module:
+        """All weights, unless a final class names those that it acts with."""
+        return self
+
+    def acted(self, state: State, action: Tensor) -> State:
+        """``action`` in its place, if the state remembers the last action."""
+        return {**state, "action": action.to(state["action"])} if "action" in state else state
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By the name of the attribute."""
+        return {k: v for k, v in vars(self).items() if isinstance(v, torch.optim.Optimizer)}
+
+    def state(self) -> Nested:
+        """Weights, running estimates and optimizers."""
+        return {"weights": self.state_dict(), **{k: v.state_dict() for k, v in self.optimizers.items()}}
+
+    def load_state(self, state: Nested) -> None:
+        """Be as it was."""
+        self.load_state_dict(state["weights"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])
+
+    def minimise(
+        self, loss: Tensor, optimizer: Any, metrics: Mapping[str, Tensor], given: Mapping[str, Tensor],
+        undo: Sequence[tuple[Tensor, Tensor]] = (), clip: float = 0.0,
+    ) -> dict[str, float]:
+        """Gradient and step, or :class:`agents.guard.NotFinite` and nothing; see :func:`agents.guard.backward`.
+
+        Args:
+            given: the batch.
+            clip: the largest norm of all gradients together; 0: they are not clipped here.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        found = backward(loss, metrics, parameters, undo, given)
+        if clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, clip, found.norm)
+        if getattr(optimizer, "takes_norms", False):
+            optimizer.step(norms=found.norms)
+        else:
+            optimizer.step()
+        return found.metrics

@@ -1,0 +1,196 @@
+"""Small faults in ``pixyz``, for ``mutations.py``: those of a reading by hand, and others of their kinds."""
+
+from __future__ import annotations
+
+from mutations import Fault
+
+BUILDER = "pixyz/plan/builder.py"
+RULES = "pixyz/plan/rules.py"
+LOSS = "pixyz/expression/loss.py"
+DIVERGENCES = "pixyz/losses/divergences.py"
+ONE_HOT = "pixyz/distributions/one_hot.py"
+FISSION = "pixyz/plan/fission.py"
+
+
+def seen_by(*names: str) -> tuple[str, ...]:
+    """Files of tests in ``tests/pixyz``."""
+    return tuple(f"tests/pixyz/test_{name}.py" for name in names)
+
+
+FAULTS = [
+    Fault(
+        "P1", "a time loop that runs backward is shifted forward", FISSION,
+        old="rules.shift_back if loop.reverse else rules.shift_in",
+        new="rules.shift_in",
+        tests=seen_by("series", "random_steps"),
+    ),
+    Fault(
+        "P2", "what is drawn is drawn once where two terms have one formula", BUILDER,
+        old='step = self._step("noise", fn, tuple(refs), label=label)',
+        new='step = self._shared("noise", fn, tuple(refs), label, None, None)',
+        tests=seen_by("expectations", "own_draw"),
+    ),
+    Fault(
+        "P3", "a mean over valid frames divides by all frames", RULES,
+        old="return total.sum() / valid.sum().clamp(min=1)",
+        new="return total.sum() / valid.numel()",
+        tests=seen_by("masked_frames", "series"),
+    ),
+    Fault(
+        "P4", "noise of constant parameters within a loop is one draw for all steps", BUILDER,
+        old=(
+            "set(particles))\n"
+            "        self._in_bodies(step)"
+        ),
+        new="set(particles))",
+        tests=seen_by("series"),
+    ),
+    Fault(
+        "P5", "check() compares values and no gradients", "pixyz/plan/compare.py",
+        old=(
+            '        shown |= {f"the gradient of {n}": g for (n, _), g in zip(named, grads, '
+            "strict=False) if g is not None}\n"
+        ),
+        new="",
+        tests=seen_by("lowering", "structure"),
+    ),
+    Fault(
+        "P6", "plans that were dropped stay in the quick table", "pixyz/plan/cache.py",
+        old="                kept.quick.pop(oldest[0], None)\n",
+        new="",
+        tests=seen_by("lifetime"),
+    ),
+    Fault(
+        "P7", "a stopped gradient passes", RULES,
+        old="return x.detach()",
+        new="return x",
+        tests=seen_by("golden", "random_objectives"),
+    ),
+    Fault(
+        "P8", "a masked frame takes the new value", RULES,
+        old="return torch.where(lift(mask, new), new, old)",
+        new="return torch.where(lift(mask, new), new, new)",
+        tests=seen_by("series", "series_laws", "masked_frames"),
+    ),
+    Fault(
+        "P9", "slabs keep all activations", "pixyz/plan/slabs.py",
+        old="if torch.is_grad_enabled():",
+        new="if False:",
+        tests=seen_by("slabs"),
+    ),
+    Fault(
+        "P11", "a condition whose batch looks like features is taken for one with leading dimensions",
+        "pixyz/plan/leads.py",
+        old="feature_or_row = len(shape) > e + 1 or shape[0] not in (1, batch)",
+        new="feature_or_row = True",
+        tests=seen_by("leading_dims"),
+    ),
+    Fault(
+        "P12", "a two-hot number goes to the upper bin", ONE_HOT,
+        old="return torch.lerp(low, high, weight)",
+        new="return torch.lerp(high, low, weight)",
+        tests=seen_by("two_hot"),
+    ),
+    Fault(
+        "P13", "no gradient through a grouped one-hot draw", ONE_HOT,
+        old="sample = sample + (probs - probs.detach())",
+        new="sample = sample + (probs - probs)",
+        tests=seen_by("family_details", "families"),
+    ),
+    Fault(
+        "P14", "the uniform share is not normalised", ONE_HOT,
+        old="probs * (1.0 - self.unimix) + self.unimix / self.classes",
+        new="probs * (1.0 - self.unimix) + self.unimix",
+        tests=seen_by("families", "family_details", "kl_families"),
+    ),
+    Fault(
+        "P15", "a product of signs keeps one", BUILDER,
+        old="return self.point(operator.mul, self.constant(-value.value), rest)",
+        new="return self.point(operator.mul, self.constant(value.value), rest)",
+        tests=seen_by("loss_arithmetic", "lowering", "lowering_laws"),
+    ),
+    Fault(
+        "P16", "the numbers of a generator that was given are drawn once more", "pixyz/plan/random.py",
+        old="        generator.set_state(own.get_state())\n",
+        new="",
+        tests=seen_by("generator"),
+    ),
+    Fault(
+        "P17", "a lag without a start reads one step too far", RULES,
+        old="return (torch.cat([lift(start.to(x.dtype), x[0]).expand_as(x[0]).unsqueeze(0), x[:-1]]),)",
+        new="return (torch.cat([lift(start.to(x.dtype), x[0]).expand_as(x[0]).unsqueeze(0), x[1:]]),)",
+        tests=seen_by("series", "random_steps"),
+    ),
+    Fault(
+        "P18", "a flow's inverse has the determinant of its forward", "pixyz/flows/coupling.py",
+        old="torch.exp(-log_s), -log_s.flatten(1).sum(1)",
+        new="torch.exp(-log_s), log_s.flatten(1).sum(1)",
+        tests=seen_by("flows"),
+    ),
+    Fault(
+        "P19", "what a reset begins with is added to", RULES,
+        old="return torch.where(_over(first, value), init, value)",
+        new="return torch.where(_over(first, value), value, init)",
+        tests=seen_by("series", "random_steps"),
+    ),
+    Fault(
+        "L1", "the KL of normals is that of the swapped ones", DIVERGENCES,
+        old=(
+            "ratio, gap = p_scale / q_scale, (p_loc - q_loc) / q_scale\n"
+            "    return 0.5 * (ratio * ratio + gap * gap - 1.0) - ratio.log()"
+        ),
+        new=(
+            "ratio, gap = q_scale / p_scale, (p_loc - q_loc) / p_scale\n"
+            "    return 0.5 * (ratio * ratio + gap * gap - 1.0) - ratio.log()"
+        ),
+        tests=seen_by("kl", "kl_families"),
+    ),
+    Fault(
+        "L2", "the KL to a standard normal has half of the location", DIVERGENCES,
+        old="p_scale * p_scale + p_loc * p_loc - 1.0",
+        new="p_scale * p_scale + 0.5 * p_loc * p_loc - 1.0",
+        tests=seen_by("kl"),
+    ),
+    Fault(
+        "L3", "a sum over valid frames counts all of them", RULES,
+        old="x = torch.where(lift(mask, x), x, 0.0)",
+        new="x = torch.where(lift(mask, x), x, x)",
+        tests=seen_by("masked_frames", "series"),
+    ),
+    Fault(
+        "L4", "a sum under an expectation of K draws is K times too large", LOSS,
+        old="inner.keep = scope.keep | set(particles)",
+        new="inner.keep = scope.keep",
+        tests=seen_by("expectations"),
+    ),
+    Fault(
+        "L5", "the entropy of a normal without its half", "pixyz/distributions/families.py",
+        old="return 0.5 + LOG_SQRT_2PI + log_scale",
+        new="return LOG_SQRT_2PI + log_scale",
+        tests=seen_by("families", "losses", "family_details"),
+    ),
+    Fault(
+        "L6", "the sampled KL is that of the swapped ones", DIVERGENCES,
+        old="builder.point(operator.sub, log_p, log_q",
+        new="builder.point(operator.sub, log_q, log_p",
+        tests=seen_by("kl", "losses"),
+    ),
+    Fault(
+        "L7", "a quotient is one of the swapped terms", LOSS,
+        old="formula = staticmethod(operator.truediv)",
+        new="formula = staticmethod(lambda a, b: b / a)",
+        tests=seen_by("loss_arithmetic", "losses"),
+    ),
+    Fault(
+        "L8", "the KL of choices is weighed by q", DIVERGENCES,
+        old="return (p_probs * (p_log_probs - q_log_probs)).sum(-1)",
+        new="return (q_log_probs.exp() * (p_log_probs - q_log_probs)).sum(-1)",
+        tests=seen_by("kl_families", "kl"),
+    ),
+    Fault(
+        "L9", "draws of an expectation let no gradient through", LOSS,
+        old="self.p.lower_sample(builder, scope, reparam=self.reparam,",
+        new="self.p.lower_sample(builder, scope, reparam=False,",
+        tests=seen_by("expectations", "losses", "golden"),
+    ),
+]

@@ -1,0 +1,99 @@
+"""The process that holds environments for a vector elsewhere. Started by `envs.process`; loads no torch.
+
+    from the parent   {"recipes": [[id, options], ...]}, once; then [serial, [[place, request], ...]]
+    to the parent     [serial, place, kind, value, said, trace, name], for each request, when it is done
+
+It ends when its parent does, also while an environment hangs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from envs.host import Holder, Recipe, Reply
+from envs.wire import WireError, decode, encode
+
+_PR_SET_PDEATHSIG = 1
+_EVERY = 0.5  # seconds between two looks at who the parent is
+
+
+def main(descriptor: int, parent: int, with_thread: bool) -> None:
+    """Answer requests until the parent closes its end.
+
+    `with_thread`: the thread that started this process lives as long as the parent, so that the kernel may
+    be asked to end this process with it.
+    """
+    for name in (
+        "SIGINT",
+        "SIGTERM",
+        "SIGHUP",
+    ):  # sent to the whole group; the parent decides, and saves first
+        signal.signal(getattr(signal, name), _ignore)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    _end_with(parent, with_thread)
+    connection = socket.socket(fileno=descriptor)
+    opening = _receive(connection)
+    holders = [Holder(Recipe(env_id, options)) for env_id, options in opening["recipes"]] if opening else []
+    while (message := _receive(connection)) is not None:
+        serial, requests = message
+        for place, request in requests:
+            _send(connection, [serial, place], holders[place].answer(tuple(request)))
+    for holder in holders:
+        holder.close()
+    os._exit(0)  # threads of environments are not waited for
+
+
+def _ignore(*_: Any) -> None:
+    """Unlike SIG_IGN, not passed on to processes that an environment starts."""
+
+
+def _end_with(parent: int, with_thread: bool) -> None:
+    if with_thread and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _receive(connection: socket.socket) -> Any:
+    """The next message; None when the parent has closed its end."""
+    head = _exactly(connection, 8)
+    body = None if head is None else _exactly(connection, int.from_bytes(head, "little"))
+    return None if body is None else decode(body)
+
+
+def _exactly(connection: socket.socket, count: int) -> bytearray | None:
+    buffer = bytearray(count)
+    view, at = memoryview(buffer), 0
+    while at < count:
+        got = connection.recv_into(view[at:])
+        if got == 0:
+            return None
+        at += got
+    return buffer
+
+
+def _send(connection: socket.socket, head: list[Any], reply: Reply) -> None:
+    try:
+        body = encode([*head, *reply[:5]])
+    except WireError as error:
+        body = encode(
+            [*head, "broken", None, f"expected plain data from the environment: {error}", "", "EnvError"]
+        )
+    try:
+        connection.sendall(len(body).to_bytes(8, "little") + body)
+    except OSError:  # the parent is gone
+        os._exit(1)

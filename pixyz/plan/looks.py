@@ -1,0 +1,342 @@
+"""What a plan looks at when it runs on inputs of new shapes: nothing broadcasts by accident, values are possible ones.
+
+A step may have *looks* (:meth:`pixyz.plan.builder.Builder.look`): functions of values that are there when it
+runs.  They stand in a second text of the plan, which runs in the place of the first where the inputs have other
+numbers of dimensions, or a size of 1 in other places, than in any run before; so later runs pay nothing.  Under
+:func:`pixyz.debug` they run each time.
+
+A value comes as a pair: the tensor, and how many leading dimensions (time, particles) it has.  What is behind
+them is the batch dimension and the features: ``x [T, B, D]`` with one leading dimension has the tail ``(B, D)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixyz.plan.random import random_states, restore_random_states
+from pixyz.types import PixyzError, ShapeError
+
+Seen = tuple[Any, int]
+"""A value and how many leading dimensions it has; None where nothing but the look needs it."""
+Tail = tuple[int, ...]
+
+
+def tail(seen: Seen) -> Tail:
+    """The batch dimension and the features of a value; nothing for a number."""
+    value, lead = seen
+    return tuple(value.shape[lead:]) if isinstance(value, Tensor) else ()
+
+
+def fits(tails: Sequence[Tail]) -> bool:
+    """Whether values may be combined element by element: one of them has the features of the result.
+
+    Those with fewer dimensions than others have no batch dimension of their own, and stand for features.
+
+    >>> fits([(4, 3), (4, 1), (3,)]), fits([(4,), (4, 1)])
+    (True, False)
+    """
+    rank = max(map(len, tails), default=0)
+    wide = [t[1:] for t in tails if len(t) == rank]
+    features = tuple(max(sizes, key=lambda n: n != 1) for sizes in zip(*wide, strict=True))
+    if wide and features not in wide:
+        return False
+    return all(covers(features, t) for t in tails if len(t) < rank)
+
+
+def covers(features: Tail, other: Tail) -> bool:
+    """Whether ``other`` broadcasts to ``features``, of which it has no more dimensions."""
+    return all(n in (1, m) for n, m in zip(reversed(other), reversed(features), strict=False))
+
+
+def listed(names: Sequence[str], tails: Sequence[Tail]) -> str:
+    """Names with shapes, for messages."""
+    return ", ".join(f"{n} {list(t)}" for n, t in zip(names, tails, strict=True)) + " (batch, then features)"
+
+
+def true(flag: Tensor) -> bool:
+    """A flag of one element; False where it cannot be known (fake tensors, transformed functions)."""
+    try:
+        return bool(flag)
+    except Exception:
+        return False
+
+
+# ---------------------------------------------------------------- where values lie
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where values must lie.
+
+    Args:
+        low, high: the bounds, both included.
+        total: of the last dimension, or of ``group`` values of it at a time.
+        whole: whole numbers only.
+        nonzero: not all of the last dimension are 0.
+        advice: what to do about values outside.
+
+    >>> Domain(0.0, 1.0).misfit(torch.tensor([0.5, 2.0]))
+    'must lie between 0 and 1, got 2 and 0 more outside'
+    """
+
+    low: float = -float("inf")
+    high: float = float("inf")
+    total: float | None = None
+    group: int | None = None
+    whole: bool = False
+    nonzero: bool = False
+    advice: str = ""
+
+    def misfit(self, x: Tensor) -> str:
+        """What is wrong with ``x``, rounding aside; an empty string if nothing is. NaN is not looked at."""
+        x = x.detach()
+        slack = torch.finfo(x.dtype).eps ** 0.5 if x.is_floating_point() else 0.0
+        below = x < self.low - (slack if self.high < float("inf") else 0.0)
+        outside = below | (x > self.high + slack)
+        if true(outside.any()):
+            bounded = self.high < float("inf")
+            where = f"lie between {self.low:g} and {self.high:g}" if bounded else f"be at least {self.low:g}"
+            return self._say(where, x, outside, "outside")
+        if self.whole and true((broken := (x - x.round()).abs() > slack).any()):
+            return self._say("be whole numbers", x, broken, "that are none")
+        if self.nonzero and x.ndim and true((x == 0).all(-1).any()):
+            return f"must not be 0 for all classes{self._advice()}"
+        if self.total is not None and x.ndim:
+            sums = (x if self.group is None else x.unflatten(-1, (-1, self.group))).sum(-1)
+            if true((wrong := (sums - self.total).abs() > 10 * slack).any()):
+                return self._say(f"sum to {self.total:g} along the last dimension", sums, wrong, "that do not")
+        return ""
+
+    def _say(self, must: str, x: Tensor, where: Tensor, that: str) -> str:
+        found = x[where].flatten()
+        return f"must {must}, got {found[0].item():g} and {len(found) - 1} more {that}{self._advice()}"
+
+    def _advice(self) -> str:
+        return f"; {self.advice}" if self.advice else ""
+
+
+POSITIVE = Domain(0.0, advice="a network may return softplus(x) or exp(x)")
+BITS = Domain(0.0, 1.0, advice="give 'logits' where the network has no sigmoid")
+WEIGHTS = Domain(0.0, nonzero=True, advice="give 'logits' where the network has no softmax")
+_POSITIVE = (
+    "scale", "rate", "df", "concentration", "concentration0", "concentration1", "alpha", "cov_diag", "scale_tril",
+    "covariance_matrix",
+)
+CONSTRAINTS = {**dict.fromkeys(_POSITIVE, POSITIVE), "probs": BITS, "total_count": Domain(0.0)}
+"""Where parameters must lie, by their names; of a matrix its diagonal.  0 is let through, as what rounds to it is."""
+
+
+# ---------------------------------------------------------------- looks
+
+
+@dataclass(frozen=True)
+class Together:
+    """The arguments of a formula that works element by element.
+
+    Args:
+        what: what they are, for the message.
+        names: theirs.
+        strict: each has a batch dimension of its own (or is one number).
+    """
+
+    what: str
+    names: tuple[str, ...]
+    strict: bool = False
+    __name__ = "look_together"
+
+    def __call__(self, *seen: Seen) -> None:
+        tails = [tail(s) for s in seen]
+        rank = max(map(len, tails), default=0)
+        if not fits(tails) or (self.strict and any(len(t) < rank and set(t) - {1} for t in tails)):
+            raise ShapeError(
+                f"{self.what}: {listed(self.names, tails)} would broadcast against each other; give them "
+                "the same number of dimensions, as by x.unsqueeze(-1) or x.squeeze(-1)"
+            )
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a distribution: they belong together, and lie where they must.
+
+    Args:
+        of: the distribution.
+        family: its family.
+        names: of the parameters.
+        domains: where they must lie, in the order of ``names``; None for anywhere.
+        matrices: those with a further dimension.
+    """
+
+    of: str
+    family: str
+    names: tuple[str, ...]
+    domains: tuple[Domain | None, ...]
+    matrices: tuple[bool, ...]
+    __name__ = "look_parameters"
+
+    def __call__(self, *seen: Seen) -> None:
+        names, tails = self.shapes(seen)
+        if not fits(tails):
+            raise ShapeError(
+                f"{self.of}: the parameters {listed(names, tails)} would broadcast against each other; give them "
+                "the same number of dimensions"
+            )
+        found = {n: s[0] for n, s in zip(self.names, seen, strict=True) if isinstance(s[0], Tensor)}
+        for name, domain, matrix in zip(self.names, self.domains, self.matrices, strict=True):
+            if domain is None or name not in found:
+                continue
+            if wrong := domain.misfit(found[name].diagonal(dim1=-2, dim2=-1) if matrix else found[name]):
+                raise PixyzError(f"{self.of}: {'the diagonal of ' * matrix}{name!r} of {self.family} {wrong}")
+        if {"low", "high"} <= found.keys() and true((found["low"] > found["high"]).any()):
+            raise PixyzError(f"{self.of}: 'low' of {self.family} must be below 'high'; exchange them")
+
+    def shapes(self, seen: Sequence[Seen]) -> tuple[list[str], list[Tail]]:
+        """The names and tails of those that are there, matrices without their further dimension."""
+        parts = zip(self.names, seen, self.matrices, strict=True)
+        there = [(n, tail(s)[:-1] if matrix else tail(s)) for n, s, matrix in parts if s[0] is not None]
+        return [n for n, _ in there], [t for _, t in there]
+
+    def value(self, name: str, seen: Sequence[Seen]) -> Any:
+        """A parameter by its name; None if it is not there."""
+        return next((s[0] for n, s in zip(self.names, seen, strict=True) if n == name), None)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Two distributions of one variable, by formula: their parameters belong together.
+
+    Args:
+        what: for the message.
+        p, q: what looks at their parameters.
+        impossible: the probabilities of ``q`` that make it infinite, unless ``p`` has the same.
+    """
+
+    what: str
+    p: Parameters
+    q: Parameters
+    impossible: tuple[float, ...] = ()
+    __name__ = "look_divergence"
+
+    def __call__(self, *seen: Seen) -> None:
+        of_p, of_q = seen[: len(self.p.names)], seen[len(self.p.names) :]
+        names, tails = [], []
+        for look, part in ((self.p, of_p), (self.q, of_q)):
+            own, shapes = look.shapes(part)
+            names += [f"{n} of {look.of}" for n in own]
+            tails += shapes
+        if not fits(tails):
+            raise ShapeError(
+                f"{self.what}: {listed(names, tails)} would broadcast against each other; "
+                "give both distributions samples of one shape"
+            )
+        p, q = self.p.value("probs", of_p), self.q.value("probs", of_q)
+        for value in self.impossible if isinstance(q, Tensor) else ():
+            never = q == value if p is None else (q == value) & (p != value)
+            if true(never.any()):
+                raise PixyzError(
+                    f"{self.what} is infinite: 'probs' of {self.q.of} is {value:g} where that of {self.p.of} is "
+                    f"not; give {self.q.of} probabilities between 0 and 1 there"
+                )
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A value under a density: it has the features of the parameters, and lies in the support.
+
+    Args:
+        variable: of the value.
+        params: what looks at the parameters.
+        own_width: the last dimension of a value is 1, that of parameters is not compared.
+        grid: features are neither summed nor scored together, and may broadcast where dimensions are as many.
+        domain: where the value must lie; None where the formula says so itself.
+    """
+
+    variable: str
+    params: Parameters
+    own_width: bool = False
+    grid: bool = False
+    domain: Domain | None = None
+    __name__ = "look_scored"
+
+    def __call__(self, x: Seen, *seen: Seen) -> None:
+        if not isinstance(x[0], Tensor):
+            return
+        own, of = tail(x), self.params.of
+        names, tails = self.params.shapes(seen)
+        if not all(self._under(own, t) for t in tails):
+            raise ShapeError(
+                f"{self.variable!r} has the shape {list(own)}, but the parameters of {of} are "
+                f"{listed(names, tails)}; give {self.variable!r} the shape of a sample"
+            )
+        if self.domain is not None and (wrong := self.domain.misfit(x[0])):
+            raise PixyzError(f"{self.variable!r} in log {of} {wrong}")
+
+    def _under(self, own: Tail, other: Tail) -> bool:
+        if not own:  # one number
+            return True
+        if len(own) < len(other):  # one sample without a batch dimension, as far as nothing is summed
+            return self.grid and covers(other, own)
+        if self.own_width and own[-1:] != (1,):
+            return False
+        if self.own_width:
+            own, other = own[:-1], other[:-1]
+        alike = len(own) == len(other)
+        return (self.grid and alike) or covers(own[alike:], other[alike:])
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a network, or a function of the user's, makes of rows: no result has one feature a row.
+
+    Where it looks so, it is called again on all rows but one.
+
+    Args:
+        network: called with the arguments in order.
+        what: it is, for the message.
+        names: of the arguments.
+    """
+
+    network: Callable[..., Sequence[Tensor]]
+    what: str
+    names: tuple[str, ...]
+    __name__ = "look_rows"
+
+    def __call__(self, found: Sequence[Any], *args: Any) -> None:
+        tails = [tail((x, 0)) for x in args]
+        rows = max((t[0] for t in tails if t), default=0)
+        square = [i for i, x in enumerate(found) if tail((x, 0))[:1] == tail((x, 0))[1:][-1:] == (rows,)]
+        if rows < 2 or not square or fits(tails):
+            return
+        states = random_states()
+        try:
+            with torch.no_grad():
+                cut = [x[1:] if t[:1] == (rows,) else x for x, t in zip(args, tails, strict=True)]
+                fewer = self.network(*cut)
+        except Exception:  # made for batches of one size
+            return
+        finally:
+            restore_random_states(states)
+        if any(fewer[i].shape[-1] == rows - 1 for i in square):
+            raise ShapeError(
+                f"{self.what}: the arguments {listed(self.names, tails)} broadcast against each other inside it, a "
+                f"result is {list(found[square[0]].shape)}; give them the same number of dimensions"
+            )
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A mask or a reset: one for each frame."""
+
+    name: str
+    __name__ = "look_flag"
+
+    def __call__(self, x: Seen) -> None:
+        if len(own := tail(x)) > 1:
+            raise ShapeError(
+                f"the flags {self.name!r} have the further dimensions {list(own[1:])}; give one for each frame, "
+                "[T, B], as by x.squeeze(-1)"
+            )

@@ -1,0 +1,237 @@
+"""The loop, with a scripted environment and a scripted agent: what is stored, learned, written back, counted, evaluated."""
+
+import numpy as np
+import pytest
+import torch
+from scripted import Corridor, Counting, CountingConfig, Plain
+
+from agents.agent import Agent
+from agents.check import check_agent
+from agents.cli import main
+from agents.config import load_config
+from agents.logger import read_metrics
+from agents.replay import ReplayBuffer
+from agents.run import Driver, Judge, Learner, Online, Progress, Run, Stop, train
+from agents.run.parts import Generators
+from agents.settings import EnvSettings, RunSettings
+from agents.spaces import ActionSpec, Interface
+from envs import VectorEnv, adapt
+
+
+def parts(count=3, repeat=2, length=4, capacity=300, **options):
+    envs = VectorEnv([lambda i=i: adapt(Corridor(length, 100 * i), action_repeat=repeat) for i in range(count)], seed=0)
+    agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig(**options))
+    interface = Interface.of(envs)
+    replay = ReplayBuffer(interface.spec(agent.stored), capacity, count, seed=0)
+    return envs, agent, replay, Driver(envs, agent, replay, seed=0)
+
+
+def rows_of(replay, stream, until):
+    index = np.stack([np.full(until, stream), np.arange(until)], -1)
+    return replay._rings.read(np.array([stream]), index[:, None, 1])
+
+
+def test_what_is_stored():
+    """Observation and action of one time beside each other, reward and flags with what they arrived with."""
+    _, _, replay, driver = parts(count=1, repeat=1, length=2)
+    for _ in range(7):
+        driver.step()
+    found = {k: v[:, 0] for k, v in rows_of(replay, 0, 7).items()}
+    # an episode: first row, one in between, last row, whose action nobody takes
+    assert found["observation"][:, :2].tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2], [2, 0]]
+    assert found["observation"][:, 2].tolist() == [0, 0.5, 0.5, 0, 0.5, 0.5, 0]  # the action that led there
+    assert found["action"][:, 0].tolist() == [0.5] * 7
+    assert found["reward"].tolist() == [0, 0.5, 0.5, 0, 0.5, 0.5, 0]
+    assert found["is_first"].tolist() == [True, False, False, True, False, False, True]
+    assert found["is_last"].tolist() == [False, False, True, False, False, True, False]
+    assert found["is_terminal"].tolist() == [False, False, True, False, False, False, False]  # the second is cut short
+    assert found["count"][:, 0].tolist() == [1, 2, 3, 1, 2, 3, 1]  # the memory after the row's observation
+
+
+def test_counts_at_action_repeat_2_with_3_environments():
+    _, agent, replay, driver = parts()
+    schedule = Online(steps=60, prefill=24, per_action=0.5)
+    progress = train(agent, driver, replay, schedule).progress
+    # a call is 3 actions and 6 frames, but none where it begins an episode (4 frames: every third call), so after calls
+    # 1, 2, ...: 6, 12, 12, 18, 24, 24, 30, 36, 36, 42, 48, 48, 54, 60 frames; from the 5th on each makes 1.5 updates due
+    assert (progress.steps, progress.actions, replay.written) == (60, 14 * 3, 14 * 3)
+    assert progress.updates == agent.updates == 15 and progress.credit == 0.0
+    assert [r for _, r in progress.returns[-3:]] == pytest.approx([2.0] * 3)  # 4 frames of 0.5, the repeats summed
+
+
+def test_random_actions_are_told_to_the_agent():
+    _, agent, replay, driver = parts(count=2, repeat=1)
+    driver.step(random=True)
+    done = rows_of(replay, 0, 1)["action"][0, 0], rows_of(replay, 1, 1)["action"][0, 0]
+    assert np.array_equal(agent.told[0].numpy(), np.stack(done)) and not np.allclose(done, 0.5)
+    assert torch.equal(driver.state()["memory"]["action"], agent.told[0])
+    driver.step()
+    assert len(agent.told) == 1 and driver.state()["memory"]["action"].tolist() == [[0.5], [0.5]]
+
+
+def test_what_was_sent_is_stored():
+    """An environment may say what it did in place of the action, as a robot's safety layer does."""
+    envs, agent, replay, driver = parts(count=1, repeat=1)
+    step = envs.step
+    envs.step = lambda action: {**step(action), "action": np.array([[0.125]], np.float32)}
+    driver.step()
+    assert rows_of(replay, 0, 1)["action"].item() == 0.125 and agent.told[-1].item() == 0.125
+
+
+def test_when_it_learns_and_what_is_written_back_where():
+    _, agent, replay, driver = parts(count=1, repeat=1, length=50, batch=1)
+    progress = Progress()
+    learner = Learner(agent, replay, progress)
+    for made in range(1, 6):
+        driver.step()
+        assert learner.ready == (made >= 4)  # three rows, and one before them
+    learner.update()
+    batch = agent.batches[0]
+    assert batch["observation"].shape == (4, 1, 3) and batch["count"].shape == (4, 1, 1)
+    first = int(batch["observation"][0, 0, 1])
+    stored = rows_of(replay, 0, 5)["count"][:, 0, 0].tolist()
+    expected = [float(i + 1) for i in range(5)]
+    expected[first + 1 : first + 4] = [100.0] * 3  # not the row before the sequence
+    assert stored == expected and progress.updates == 1
+
+
+def test_the_best_action_is_evaluated_and_the_other_one_explores():
+    agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig())
+    judge = Judge(EnvSettings("Corridor-v0", action_repeat=2), episodes=2, seed=0)
+    assert judge.actor(agent) == pytest.approx([-1.0, -1.0])  # 4 frames of -0.25
+    assert judge.actor(agent, explore=True) == pytest.approx([2.0, 2.0])
+
+
+def test_an_evaluation_takes_the_first_episode_of_each_environment(monkeypatch):
+    lengths = iter([9, 2, 9, 2])
+    monkeypatch.setattr(Corridor, "__init__", lambda self, init=Corridor.__init__: init(self, next(lengths)))
+    agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig())
+    assert Judge(EnvSettings("Corridor-v0"), 2, 0).actor(agent) == pytest.approx([-0.25 * 9, -0.25 * 2])
+
+
+def test_an_evaluation_does_not_train_on_its_seeds_nor_move_the_generators():
+    seeds = []
+
+    class Seeing(Counting):
+        def act(self, obs, state, *, explore=False):
+            torch.rand(3)
+            return super().act(obs, state, explore=explore)
+
+    reset = Corridor.reset
+
+    def note(self, *, seed=None, options=None):
+        seeds.append(seed)
+        return reset(self, seed=seed, options=options)
+
+    agent = Seeing({}, ActionSpec(1), CountingConfig())
+    Corridor.reset = note
+    try:
+        VectorEnv([Corridor] * 2, seed=3).reset()
+        before = Generators().state()
+        Judge(EnvSettings("Corridor-v0"), 2, 3).actor(agent)
+    finally:
+        Corridor.reset = reset
+    assert len({s for s in seeds if s is not None}) == 4
+    assert all(torch.equal(a, b) for a, b in zip(before["torch"], Generators().state()["torch"], strict=True))
+
+
+def test_an_episode_that_never_ends_is_cut():
+    agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig())
+    with pytest.warns(UserWarning, match="2 of 2 episodes had not ended after 3 actions"):
+        assert Judge(EnvSettings("Corridor-v0"), 2, 0, limit=3).actor(agent) == pytest.approx([-0.75, -0.75])
+
+
+def test_a_stop_is_heard_between_steps():
+    _, agent, replay, driver = parts()
+    run = Run({})
+    seen = []
+
+    def watch(run, metrics):
+        seen.append(run.progress.updates)
+        run.stop.ask("SIGTERM")
+
+    train(agent, driver, replay, Online(steps=600, prefill=6, per_action=2.0), run=run, watch=watch)
+    assert seen == [1] and run.stop.code == 143 and run.progress.credit >= 1  # what was due is still due
+
+
+def test_the_order_of_things():
+    """Updates that are due come before an evaluation, and that before a checkpoint."""
+    plan, p = Online(steps=10, prefill=2, per_action=1.0, evaluate=4, save=4), Progress(steps=4, credit=1.0)
+    assert plan.next(p, saved=0, ready=True) == "update"
+    assert plan.next(p, saved=0, ready=False) == "evaluate"
+    p.credit, p.judged = 0.5, 4
+    assert plan.next(p, saved=0, ready=True) == "save"
+    assert plan.next(p, saved=4, ready=True) == "act"
+    p.steps = 10
+    assert plan.next(p, saved=8, ready=True) == "evaluate"
+    p.judged = 10
+    assert plan.next(p, saved=10, ready=True) == "done"
+
+
+def test_an_environment_that_begins_anew_has_its_episode_cut_short():
+    envs, _, replay, driver = parts(count=2, repeat=1, length=9)
+    for _ in range(3):
+        driver.step()
+    step = envs.step
+
+    def fails(action):  # environment 1 was replaced: a first row after one that was not last
+        rows = step(action)
+        rows["is_first"][1], rows["observation"][1, 1] = True, 0
+        return rows
+
+    envs.step = fails
+    driver.step()
+    envs.step = step
+    driver.step()
+    assert rows_of(replay, 0, 5)["is_last"][:, 0].tolist() == [False] * 5
+    assert rows_of(replay, 1, 5)["is_last"][:, 0].tolist() == [False, False, False, True, False]
+    assert rows_of(replay, 1, 5)["is_terminal"].sum() == 0  # the value is bootstrapped there
+    assert rows_of(replay, 1, 5)["is_first"][:, 0].tolist() == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("make", [Counting, Plain])
+def test_agents_of_a_test_file_keep_the_contract(make):
+    agent = make({"observation": (3,)}, ActionSpec(1), make.Config())
+    assert isinstance(agent, Agent)
+    if make is Plain:
+        check_agent(agent, Interface.of(VectorEnv([Corridor])))
+
+
+@pytest.mark.parametrize("kind", ["scripted:Plain", "scripted:Counting"])
+def test_an_agent_of_ones_own_by_the_command(kind, tmp_path, capsys):
+    run = tmp_path / "run"
+    config = tmp_path / "own.yaml"
+    config.write_text(f"agent: {{kind: '{kind}'}}\nenv: {{id: Corridor-v0, num_envs: 2}}\n")
+    small = ["steps=200", "prefill=20", "train_ratio=4", "eval_every=100", "eval_episodes=2", "log_every=5"]
+    assert main(["train", str(config), *small, "--run", str(run)]) == 0
+    assert "learned policy" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--episodes", "2"]) == 0
+    assert main(["resume", str(run), "steps=300"]) == 0
+    lines = read_metrics(run / "metrics.jsonl")
+    assert lines[-1]["step"] == 300 and {x["kind"] for x in lines} == {"train", "eval", "episode"}
+    assert load_config(RunSettings, str(run / "config.yaml")).agent.kind == kind
+
+
+@pytest.mark.parametrize(("kind", "message"), [
+    ("dreamer_v4", "nearest: dreamer_v3"),
+    ("nowhere:Agent", "cannot import nowhere"),
+    ("scripted:Nobody", "has no Nobody"),
+    ("scripted:Corridor", "expected a class with Config"),
+])
+def test_an_unknown_agent_is_one_line(kind, message, capsys):
+    assert main(["train", "dreamer_v3/pendulum", f"agent.kind={kind}"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_signals_are_given_back():
+    import signal
+
+    before = signal.getsignal(signal.SIGTERM)
+    with Stop() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.asked == "SIGTERM" and stop.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    with Stop():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)

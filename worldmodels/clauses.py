@@ -1,0 +1,325 @@
+"""The clauses of the contract of models of series, one function each; :func:`worldmodels.check_model` runs them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixyz.distributions import Deterministic
+from pixyz.expression import Loss
+from pixyz.types import PixyzError
+from worldmodels.types import LatentDynamics, Smoother, State
+
+HORIZON = 4
+Series = Mapping[str, Tensor]
+
+
+class ModelError(PixyzError):
+    """A model breaks a clause of the contract; the message says which, what was expected, and what to look at.
+
+    >>> raise ModelError("resets: ...")
+    Traceback (most recent call last):
+        ...
+    worldmodels.clauses.ModelError: resets: ...
+    """
+
+
+class Checked:
+    """A model, a batch, and how to compare."""
+
+    def __init__(self, model: Any, batch: dict[str, Tensor]) -> None:
+        self.model, self.batch = model, batch
+        missing = [k for k in model.keys if k not in batch]
+        if missing:
+            raise PixyzError(f"the batch was expected to hold {model.keys}, got {sorted(batch)}; add {missing}")
+        self.steps, self.rows = batch[model.keys[0]].shape[:2]
+        if self.steps < 4 or self.rows < 2:
+            raise PixyzError(f"the batch was expected to have 4 frames of 2 sequences or more, got {self.steps} of {self.rows}")
+        self.like = next(model.parameters())
+        lengths = [self.steps, self.steps // 2, self.steps - 1, 2]
+        self.lengths = [lengths[i % 4] for i in range(self.rows)]
+        frame = torch.arange(self.steps, device=self.like.device).unsqueeze(1)
+        self.mask = (frame < torch.tensor(self.lengths, device=self.like.device)).to(self.like.dtype)
+
+    @property
+    def name(self) -> str:
+        return type(self.model).__name__
+
+    def part(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Some frames; what comes before them is left out."""
+        return {k: v[start:stop] for k, v in self.batch.items() if k != "action_prev"}
+
+    def seeded(self, loss: Loss, batch: Series) -> Tensor:
+        torch.manual_seed(1)
+        found: Tensor = loss.eval(dict(batch))
+        return found
+
+    def same(self, law: str, found: Series, wanted: Series, advice: str) -> None:
+        """Two states are equal up to rounding."""
+        if set(found) != set(wanted):
+            raise ModelError(f"{law}: expected the variables {sorted(wanted)}, got {sorted(found)}; {advice}")
+        exact = self.like.dtype == torch.float64
+        for k, value in wanted.items():
+            rtol, atol = (1e-7, 1e-9) if exact else (1e-3, 1e-4)
+            if found[k].shape != value.shape or not torch.allclose(found[k], value, rtol, atol, equal_nan=True):
+                gap = "" if found[k].shape != value.shape else f", off by {(found[k] - value).abs().max().item():.3g}"
+                raise ModelError(
+                    f"{law}: {k!r} of {self.name} was expected to be the same both ways, "
+                    f"{list(value.shape)}, got {list(found[k].shape)}{gap}; {advice}"
+                )
+
+
+def face(protocol: type) -> list[str]:
+    return sorted(n for n in {**protocol.__annotations__, **vars(protocol)} if not n.startswith("_"))
+
+
+def name_of(law: Callable[[Checked], None]) -> str:
+    return (law.__doc__ or "").split(":")[0]
+
+
+def _face_law(c: Checked) -> None:
+    """its face: the protocols that it says it has."""
+    m = c.model
+    for protocol, wanted in ((Smoother, m.smooths), (LatentDynamics, m.acts)):
+        if wanted and not isinstance(m, protocol):
+            lacking = [n for n in face(protocol) if not hasattr(m, n)]
+            raise ModelError(
+                f"its face: {c.name} says it is a {protocol.__name__} and lacks {lacking}; define them, or "
+                "say it is not"
+            )
+    if m.acts and "action" not in c.batch:
+        raise ModelError(f"its face: {c.name} acts, so that batches hold 'action'; got {sorted(c.batch)}")
+
+
+def _shape_law(c: Checked) -> None:
+    """shapes: of states, observations and expressions, with type and device."""
+    m, lead = c.model, (c.steps, c.rows)
+    action = c.batch["action"] if m.acts else None
+    first = m.initial(c.rows)
+    states = m.filter(c.batch)
+    if set(states) != set(first):
+        raise ModelError(
+            f"shapes: a state of {c.name} begins as {sorted(first)} and is filtered as {sorted(states)}; "
+            "name the same"
+        )
+    found = {
+        "initial": (first, (c.rows,)), "filter": (states, lead), "reconstruct": (m.reconstruct(c.batch), lead),
+        "sample": (m.sample(first, c.steps, action), lead),
+    }
+    for method, (values, wanted) in found.items():
+        for k, v in values.items():
+            if tuple(v.shape[: len(wanted)]) != wanted:
+                raise ModelError(
+                    f"shapes: {method}() of {c.name} was expected to give {k!r} as {[*wanted, '...']}, "
+                    f"got {list(v.shape)}; series are time-major"
+                )
+            if v.dtype != c.like.dtype or v.device != c.like.device:
+                raise ModelError(
+                    f"shapes: {method}() of {c.name} was expected to give {k!r} as {c.like.dtype} on "
+                    f"{c.like.device}, got "
+                    f"{v.dtype} on {v.device}; make tensors like the weights (new_zeros, zeros_like)"
+                )
+    for k in m.keys:
+        if found["reconstruct"][0][k].shape != c.batch[k].shape or found["sample"][0][k].shape[2:] != c.batch[k].shape[2:]:
+            raise ModelError(f"shapes: {c.name} draws {k!r} in another shape than {list(c.batch[k].shape)}, the observation's")
+    for name, wanted in (("objective", ()), ("bound", (c.rows,)), ("log_weight", (c.rows,))):
+        value = getattr(m, name).eval(c.batch)
+        if tuple(value.shape) != wanted:
+            raise ModelError(
+                f"shapes: {name} of {c.name} was expected to be {list(wanted)}, got {list(value.shape)}; see "
+                "its reduction"
+            )
+
+
+def _learning_law(c: Checked) -> None:
+    """learning: the loss is finite, every weight gets a gradient."""
+    m = c.model
+    named = {k: p for k, p in m.named_parameters() if p.requires_grad}
+    value, bound = m.objective.eval(c.batch), m.bound.eval(c.batch)
+    if not torch.isfinite(value) or not torch.isfinite(bound).all():
+        raise ModelError(
+            f"learning: the objective of {c.name} was expected to be finite, got {value.item()}, bound "
+            f"{bound.tolist()}"
+        )
+    reached: set[str] = set()
+    for loss in (value, bound.sum()):
+        grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+        for k, g in zip(named, grads, strict=True):
+            if g is not None:
+                reached.add(k)
+                if not torch.isfinite(g).all():
+                    raise ModelError(f"learning: the gradient of {k!r} of {c.name} is not finite, on finite data")
+    if lost := [k for k in named if k not in reached]:
+        raise ModelError(f"learning: no gradient reaches {lost} of {c.name}; use these weights, or requires_grad_(False)")
+
+
+def _seed_law(c: Checked) -> None:
+    """one seed: one result, of a copy too."""
+    value, again = c.seeded(c.model.objective, c.batch), c.seeded(c.model.objective, c.batch)
+    if not torch.equal(value, again):
+        raise ModelError(
+            f"one seed: the objective of {c.name} is {value.item()}, then {again.item()}; it keeps state, or "
+            "draws elsewhere"
+        )
+    twin = copy.deepcopy(c.model)
+    if not torch.equal(c.seeded(twin.objective, c.batch), value):
+        raise ModelError(f"one seed: a copy of {c.name} has another result; what decides it lies outside of the model")
+    with torch.no_grad():
+        for p in twin.parameters():
+            p.add_(0.5)
+    if not torch.equal(c.seeded(c.model.objective, c.batch), value) or torch.equal(c.seeded(twin.objective, c.batch), value):
+        raise ModelError(f"one seed: the objective of a copy of {c.name} reads the weights of the first; hold them as submodules")
+
+
+def _saved_law(c: Checked) -> None:
+    """saved: a state dict holds every weight once and restores the result."""
+    m = c.model
+    seen: dict[int, str] = {}
+    for k, p in m.named_parameters(remove_duplicate=False):
+        if id(p) in seen:
+            raise ModelError(f"saved: {c.name} holds one weight twice, as {seen[id(p)]!r} and {k!r}; register it once")
+        seen[id(p)] = k
+    if loose := [k for k, p in m.objective.named_parameters() if id(p) not in seen]:
+        raise ModelError(
+            f"saved: the objective of {c.name} has weights that the model does not hold, {loose}: keep their "
+            "networks as "
+            "attributes or in an nn.ModuleList"
+        )
+    twin = copy.deepcopy(m)
+    with torch.no_grad():
+        for p in twin.parameters():
+            p.add_(0.5)
+    twin.load_state_dict(m.state_dict())
+    if not torch.equal(c.seeded(twin.objective, c.batch), c.seeded(m.objective, c.batch)):
+        raise ModelError(f"saved: loading the state dict of {c.name} does not restore its objective; register all that it reads")
+
+
+def _chopped_law(c: Checked) -> None:
+    """chopped: filtering in two parts is filtering the whole."""
+    cut, m = c.steps // 2, c.model
+    whole, head = m.filter(c.batch, mean=True), m.filter(c.part(0, cut), mean=True)
+    rest = c.part(cut, c.steps)
+    if m.acts:
+        rest["action_prev"] = c.batch["action"][cut - 1]
+    tail = m.filter(rest, _at(head, -1), mean=True)
+    joined = {k: torch.cat([head[k], tail[k]]) for k in head}
+    c.same("chopped", joined, whole, "all that a step reads of the past belongs to the state")
+
+
+def _step_law(c: Checked) -> None:
+    """step by step: observing frame by frame is filtering."""
+    m = c.model
+    whole, state = m.filter(c.batch, mean=True), m.initial(c.rows)
+    for t in range(c.steps):
+        step = {k: v[t] for k, v in c.batch.items() if k not in ("action", "action_prev")}
+        if m.acts:
+            before = torch.zeros_like(c.batch["action"][0])
+            step["action_prev"] = c.batch["action"][t - 1] if t else c.batch.get("action_prev", before)
+        state = m.observe(state, step, mean=True)
+        c.same("step by step", state, _at(whole, t), f"at frame {t}; observe() is one frame of filter()")
+
+
+def _masked_law(c: Checked) -> None:
+    """masked: frames that are masked change nothing."""
+    m, found = c.model, []
+    clean = {**c.batch, "mask": c.mask}
+    dirty = {k: v.clone() for k, v in clean.items()}
+    for k, v in dirty.items():
+        if k not in ("mask", "action_prev", *getattr(m, "flags", ())):
+            v[c.mask == 0] = float("nan") if v.is_floating_point() else 1
+    weights = [p for p in m.parameters() if p.requires_grad]
+    for batch in (clean, dirty):
+        value = c.seeded(m.objective, batch)
+        grads = torch.autograd.grad(value, weights, allow_unused=True)
+        states = m.filter(batch, mean=True)
+        named = {f"gradient {i}": g for i, g in enumerate(grads) if g is not None}
+        found.append({"objective": value, "bound": c.seeded(m.bound, batch), **named, **states})
+    c.same("masked", found[1], found[0], "a masked frame held NaN: read frames through the mask, before the networks")
+
+
+def _ragged_law(c: Checked) -> None:
+    """ragged: a ragged batch is its sequences one by one."""
+    m = c.model
+    batch = {**c.batch, "mask": c.mask}
+    nats, states = m.bound.eval(batch, sample_mean=True), m.filter(batch, mean=True)
+    for i, length in enumerate(c.lengths):
+        one = {k: v[:length, i : i + 1] for k, v in c.batch.items() if k != "action_prev"}
+        alone = {"bound": m.bound.eval(one, sample_mean=True), **_at(m.filter(one, mean=True), -1)}
+        here = {"bound": nats[i : i + 1], **{k: v[-1, i : i + 1] for k, v in states.items()}}
+        c.same("ragged", here, alone, f"sequence {i} of {length} frames; what is masked adds nothing, and states are held there")
+
+
+def _reset_law(c: Checked) -> None:
+    """resets: a frame that begins an episode sees nothing before it."""
+    name = getattr(c.model, "recurrence", {}).get("reset_var")
+    if name is None or not c.model.causal:
+        return
+    cut = c.steps // 2
+    flag = torch.zeros(c.steps, c.rows, dtype=torch.bool, device=c.like.device)
+    flag[0], flag[cut] = True, True
+    found = c.model.filter({**c.batch, name: flag}, mean=True)
+    alone = c.model.filter({**c.part(cut, c.steps), name: flag[cut:]}, mean=True)
+    c.same("resets", {k: v[cut:] for k, v in found.items()}, alone, f"{name!r} was set; give every carried variable an init")
+
+
+def _prediction_law(c: Checked) -> None:
+    """prediction: a sampled path is a loop of predict."""
+    m = c.model
+    state = _at(m.filter(c.batch, mean=True), -1)
+    action = c.batch["action"] if m.acts else None
+    path = m.sample(state, c.steps, action, mean=True)
+    for t in range(c.steps):
+        state = m.predict(state, None if action is None else {"action_prev": action[t]}, mean=True)
+        here = {k: v for k, v in state.items() if k in path}
+        c.same("prediction", {k: path[k][t] for k in here}, here, f"at step {t}; predict() is one step of sample()")
+
+
+class _Policy(Deterministic):
+    """Actions from what heads read."""
+
+    def __init__(self, model: Any, size: int) -> None:
+        super().__init__("action", list(model.state_names), name="a", features_shape=[size])
+        self.size, self.read = size, model.features
+
+    def forward(self, **state: Tensor) -> dict[str, Tensor]:
+        features = self.read(state)
+        return {"action": torch.tanh(features.mean(-1, keepdim=True) * torch.ones_like(features[..., :1]).expand(-1, self.size))}
+
+
+def _imagination_law(c: Checked) -> None:
+    """imagination: an imagined path is a loop of predict."""
+    m = c.model
+    if not m.acts:
+        return
+    start = {k: v.detach() for k, v in _at(m.filter(c.batch, mean=True), -1).items()}
+    policy = _Policy(m, c.batch["action"].shape[-1])
+    for kind in (policy, lambda state: policy.forward(**state)["action"]):
+        torch.manual_seed(2)
+        path, state = m.imagine(start, kind, HORIZON), start
+        if kind is not policy:
+            torch.manual_seed(2)
+        for t in range(HORIZON):
+            action = policy.forward(**state)["action"]
+            taken = {"action": path["action"][t]}
+            c.same("imagination", taken, {"action": action}, "actions are the policy's in the state before")
+            after = _at({k: v for k, v in path.items() if k != "action"}, t)
+            if kind is not policy:
+                state = m.predict(state, {"action_prev": action})
+                c.same("imagination", after, state, "imagine() is a loop of predict(), draw for draw")
+            state = after
+        if m.features(path).shape[:2] != (HORIZON, c.rows):
+            raise ModelError(f"imagination: features() of {c.name} was expected as {[HORIZON, c.rows, '...']} of a path")
+
+
+def _at(states: Series, t: int) -> State:
+    return {k: v[t] for k, v in states.items()}
+
+
+LAWS: tuple[Callable[[Checked], None], ...] = (
+    _face_law, _shape_law, _learning_law, _seed_law, _saved_law, _chopped_law, _step_law, _masked_law, _ragged_law,
+    _reset_law, _prediction_law, _imagination_law,
+)
