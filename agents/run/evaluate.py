@@ -67,7 +67,7 @@ class Judge:
         e = self.settings
         envs = make_vector(
             e.id, self.episodes, seed=EVAL_SEED + self.seed, action_repeat=e.action_repeat, time_limit=e.time_limit,
-            **e.options,
+            workers=min(e.workers, self.episodes), **e.options,
         )
         interface, returns = Interface.of(envs), np.zeros(self.episodes)
         running = np.ones(self.episodes, np.bool_)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +165,7 @@ class Trainer:
         assert self._parts is not None, "call begin(directory) or resume(directory) first"
         replay, driver, run = self._parts
         s = self.settings
-        judge = Judge(replace(s.env, workers=0), s.eval_episodes, s.seed, s.eval_limit)
+        judge = Judge(s.env, s.eval_episodes, s.seed, s.eval_limit)
         with run.working() as stop:
             if not run.progress.random:
                 found = judge.random(stop)
