@@ -96,7 +96,7 @@ FAULTS = [
         "A10", "the episode that was running is not closed at a resume", DRIVER,
         old='self._cut(self._rows["is_first"] & ~np.asarray(state["last"], np.bool_))',
         new="pass",
-        tests=("tests/agents",),
+        tests=seen_by("what_is_read"),
     ),
     Fault(
         "A11", "an evaluation counts more than the first episode of each environment (short ones win)",
@@ -127,7 +127,7 @@ FAULTS = [
         "A15", "the optimizer's state is not restored at a resume", "agents/torch_agent.py",
         old="            optimizer.load_state_dict(state[name])\n",
         new="            pass\n",
-        tests=("tests/agents",),
+        tests=seen_by("what_is_read"),
     ),
     Fault(
         "A16", "lambda-returns read the value of the state they begin in", RETURNS,
@@ -199,14 +199,14 @@ FAULTS = [
         "R1", "open-loop forecasts read actions that are not scaled", "agents/pretrain/models.py",
         old="return (action / self.action_scale).repeat_interleave",
         new="return action.repeat_interleave",
-        tests=("tests/agents",),
+        tests=seen_by("what_is_read"),
     ),
     Fault(
         "R2", "the report is made with the last weights, not with the best",
         "agents/pretrain/command.py",
         old="    trainer.load_best()\n",
         new="",
-        tests=("tests/agents",),
+        tests=seen_by("what_is_read"),
     ),
     Fault(
         "A28", "a reset keeps numbers that are not finite", LATENT,

@@ -65,8 +65,8 @@ FAULTS = [
     ),
     Fault(
         "E9", "an ended environment steps on and is not reset", VECTOR,
-        old='("reset", None) if over else ("step", own)',
-        new='("step", own)',
+        old='("reset", None) if ended[i] else ("step", action)',
+        new='("step", action)',
         tests=seen_by("envs_vector"),
     ),
 ]

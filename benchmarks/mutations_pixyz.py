@@ -43,7 +43,7 @@ FAULTS = [
             "        self._in_bodies(step)"
         ),
         new="set(particles))",
-        tests=("tests/pixyz",),
+        tests=seen_by("series"),
     ),
     Fault(
         "P5", "check() compares values and no gradients", "pixyz/plan/compare.py",
@@ -52,38 +52,38 @@ FAULTS = [
             "strict=False) if g is not None}\n"
         ),
         new="",
-        tests=("tests/pixyz",),
+        tests=seen_by("lowering", "structure"),
     ),
     Fault(
         "P6", "plans that were dropped stay in the quick table", "pixyz/plan/cache.py",
         old="                kept.quick.pop(oldest[0], None)\n",
         new="",
-        tests=("tests/pixyz",),
+        tests=seen_by("lifetime"),
     ),
     Fault(
         "P7", "a stopped gradient passes", RULES,
         old="return x.detach()",
         new="return x",
-        tests=seen_by("loss_arithmetic", "losses", "loss_laws"),
+        tests=seen_by("golden", "random_objectives"),
     ),
     Fault(
         "P8", "a masked frame takes the new value", RULES,
         old="return torch.where(lift(mask, new), new, old)",
         new="return torch.where(lift(mask, new), new, new)",
-        tests=seen_by("masked_frames"),
+        tests=seen_by("series", "series_laws", "masked_frames"),
     ),
     Fault(
         "P9", "slabs keep all activations", "pixyz/plan/slabs.py",
         old="if torch.is_grad_enabled():",
         new="if False:",
-        tests=("tests/pixyz",),
+        tests=seen_by("slabs"),
     ),
     Fault(
         "P11", "a condition whose batch looks like features is taken for one with leading dimensions",
         "pixyz/plan/leads.py",
         old="feature_or_row = len(shape) > e + 1 or shape[0] not in (1, batch)",
         new="feature_or_row = True",
-        tests=("tests/pixyz",),
+        tests=seen_by("leading_dims"),
     ),
     Fault(
         "P12", "a two-hot number goes to the upper bin", ONE_HOT,
@@ -161,7 +161,7 @@ FAULTS = [
         "L4", "a sum under an expectation of K draws is K times too large", LOSS,
         old="inner.keep = scope.keep | set(particles)",
         new="inner.keep = scope.keep",
-        tests=("tests/pixyz",),
+        tests=seen_by("expectations"),
     ),
     Fault(
         "L5", "the entropy of a normal without its half", "pixyz/distributions/families.py",

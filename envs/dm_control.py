@@ -25,6 +25,7 @@ from envs.state import load_attributes, load_generator, save_attributes, save_ge
 
 PREFIX = "dm_control/"
 _CHOOSE = "set MUJOCO_GL=egl (or glfw, osmesa) before Python starts"
+_NO_LIMIT = 1e10  # what dm_control writes for an actuator without limits
 _ID = re.compile(r"dm_control/(?P<domain>\w+)-(?P<task>\w+?)(-v0)?")
 
 
@@ -63,6 +64,8 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
     Observations are 1-d float32 arrays under dm_control's names (scalars have shape (1,)), or, with
     `pixels`, {"image": uint8 [H, W, 3]}. An episode that ends is terminated when dm_control's discount is
     0, else truncated.
+
+    An actuator without limits (lqr has them) takes actions in [-1, 1] as they are.
 
     Args:
         domain, task: as in suite.load.
@@ -110,12 +113,10 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         self._count = 0
         self._built = {key: value.copy() for key, value in model_arrays(self._env.physics.model.ptr).items()}
         action = self._env.action_spec()
-        self.action_space = spaces.Box(
-            np.broadcast_to(action.minimum, action.shape).astype(np.float64),
-            np.broadcast_to(action.maximum, action.shape).astype(np.float64),
-            action.shape,
-            np.float64,
-        )
+        low, high = (np.broadcast_to(b, action.shape).astype(np.float64) for b in (action.minimum, action.maximum))
+        free = (np.abs(low) >= _NO_LIMIT) | (np.abs(high) >= _NO_LIMIT)
+        low, high = np.where(free, -1.0, low), np.where(free, 1.0, high)
+        self.action_space = spaces.Box(low, high, action.shape, np.float64)
         boxes: dict[str, spaces.Space[Any]]
         if pixels:
             boxes = {"image": spaces.Box(0, 255, (*size, 3), np.uint8)}

@@ -27,8 +27,11 @@ class _Entry(NamedTuple):
     """One observation: how it is declared, how it leaves the guard, bounds that it should not pass."""
 
     leaf: Leaf
+    raw_shape: tuple[int, ...]
+    raw_dtype: np.dtype[Any]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    floats: bool
     low: NDArray[np.float32] | None
     high: NDArray[np.float32] | None
 
@@ -75,7 +78,7 @@ class ObservationGuard:
             for key in entry.leaf.path:
                 value = value[key]
             array = found[entry.leaf.name] = self._convert(value, entry, lead, env)
-            if entry.dtype.kind != "f":
+            if not entry.floats:
                 continue
             fine = np.isfinite(array) if entry.low is None else (array >= entry.low) & (array <= entry.high)
             if not fine.all():
@@ -125,38 +128,44 @@ class ObservationGuard:
             )
             raise ObservationError(message, env=env) from error
         special = leaf.turn is not None or leaf.sizes is not None
-        if raw.shape != (*lead, *leaf.shape) and (special or raw.shape != (*lead, *entry.shape)):
+        raw_shape, shape = entry.raw_shape, entry.shape
+        if lead:
+            raw_shape, shape = (*lead, *raw_shape), (*lead, *shape)
+        if raw.shape != raw_shape and (special or raw.shape != shape):
             raise ObservationError(
-                f"key {leaf.name!r}: expected shape {(*lead, *leaf.shape)}, got {raw.shape}; "
+                f"key {leaf.name!r}: expected shape {raw_shape}, got {raw.shape}; "
                 "make observation_space and the observation agree",
                 env=env,
             )
-        if raw.dtype != leaf.dtype and not np.can_cast(raw.dtype, leaf.dtype, "same_kind"):
+        if raw.dtype != entry.raw_dtype and not np.can_cast(raw.dtype, entry.raw_dtype, "same_kind"):
             raise ObservationError(
-                f"key {leaf.name!r}: expected dtype {leaf.dtype}, got {raw.dtype}; "
+                f"key {leaf.name!r}: expected dtype {entry.raw_dtype}, got {raw.dtype}; "
                 "cast it in the environment, where its meaning is known",
                 env=env,
             )
+        if not special:
+            array = np.array(raw, dtype=entry.dtype)
+            return array if array.shape == shape else array.reshape(shape)
         if leaf.sizes is not None:
             return _one_hot(raw, leaf, lead, env)
         if leaf.pixels:
             raw = _bytes(raw, leaf, bool(lead), env)
-        if leaf.turn is not None:
-            order = (*range(len(lead)), *(axis + len(lead) for axis in leaf.turn))
-            return np.array(raw.transpose(order), entry.dtype, order="C").reshape((*lead, *entry.shape))
-        return np.array(raw, dtype=entry.dtype).reshape((*lead, *entry.shape))
+        order = (*range(len(lead)), *(axis + len(lead) for axis in leaf.turn or ()))
+        return np.array(raw.transpose(order), entry.dtype, order="C").reshape(shape)
 
 
 def _entry(leaf: Leaf) -> _Entry:
-    shape, dtype = leaf.box.shape, np.dtype(leaf.box.dtype)
-    low, high = leaf.box.low, leaf.box.high
-    if dtype.kind != "f" or leaf.sizes is not None or not (np.isfinite(low) | np.isfinite(high)).any():
-        return _Entry(leaf, shape, dtype, None, None)
-    with np.errstate(over="ignore", invalid="ignore"):
-        margin = np.where(np.isfinite(high) & np.isfinite(low), _FAR * (high - low), _FAR)
-        return _Entry(
-            leaf, shape, dtype, *(np.clip(b, -_LARGEST, _LARGEST) for b in (low - margin, high + margin))
-        )
+    dtype = np.dtype(leaf.box.dtype)
+    floats = dtype.kind == "f" and leaf.sizes is None
+    low: Any = None
+    high: Any = None
+    if floats and (np.isfinite(leaf.box.low) | np.isfinite(leaf.box.high)).any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            width = leaf.box.high - leaf.box.low
+            margin = np.where(np.isfinite(width), _FAR * width, _FAR)
+            low = np.clip(leaf.box.low - margin, -_LARGEST, _LARGEST)
+            high = np.clip(leaf.box.high + margin, -_LARGEST, _LARGEST)
+    return _Entry(leaf, leaf.shape, leaf.dtype, leaf.box.shape, dtype, floats, low, high)
 
 
 def _listed(keys: Any) -> list[str]:

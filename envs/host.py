@@ -1,7 +1,7 @@
 """Environments that answer requests, in this process or in another.
 
-A host holds some of the environments of a vector. `begin` gives it requests, `finish` takes the answers, one
-environment after the other:
+A host holds some of the environments of a vector. `begin` tells it the requests to come, so that another
+process may go to work; `finish` takes the answers, one environment after the other:
 
     ("make", seed)    close the environment there is and make it (anew)   ->  a description of its spaces
     ("reset", seed)   start an episode                                    ->  a row
@@ -72,7 +72,7 @@ class Host(Protocol):
     envs: tuple[int, ...]
 
     def begin(self, requests: dict[int, Request]) -> None: ...
-    def finish(self, env: int) -> Reply: ...
+    def finish(self, env: int, request: Request) -> Reply: ...
     def restart(self) -> None: ...
     def hang_up(self) -> None: ...
     def close(self, deadline: float) -> None: ...
@@ -84,15 +84,13 @@ class Local:
     def __init__(self, env: int, source: Source) -> None:
         self.envs: tuple[int, ...] = (env,)
         self._holder = Holder(source)
-        self._request: Request = ()
 
     def begin(self, requests: dict[int, Request]) -> None:
-        """Note the request."""
-        self._request = requests[self.envs[0]]
+        """Nothing to do: this process does one thing after the other."""
 
-    def finish(self, env: int) -> Reply:
+    def finish(self, env: int, request: Request) -> Reply:
         """Carry it out."""
-        return self._holder.answer(self._request)
+        return self._holder.answer(request)
 
     def restart(self) -> None:
         """Nothing to do: this process is never lost."""
@@ -111,11 +109,14 @@ class Holder:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._env: Adapted | None = None
+        self._ways: dict[str, Callable[..., Any]] = {
+            "make": self._make, "reset": self._reset, "step": self._step, "save": self._save, "load": self._load,
+        }  # fmt: skip
 
     def answer(self, request: Request) -> Reply:
         """Carry out one request."""
         try:
-            return Reply("ok", getattr(self, f"_{request[0]}")(*request[1:]))
+            return Reply("ok", self._ways[request[0]](*request[1:]))
         except NotFinite as error:
             return _reply("failed", error)
         except EnvError as error:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from envs.errors import EnvError, UnknownEnv
+from envs.errors import EnvError, MissingExtra, UnknownEnv
 from envs.extras import load, missing_extra, simulators
 from envs.options import check_count
 
@@ -97,14 +97,15 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
         limit = {} if time_limit is None else {"max_episode_steps": time_limit}
         return gymnasium.make(env_id, disable_env_checker=True, **kwargs, **limit)
     except gymnasium.error.DependencyNotInstalled as error:
-        missing = "mujoco" if "mujoco" in str(error).lower() else str(error)
-        raise missing_extra(f"environment {env_id!r}", missing) from error
+        if "mujoco" in str(error).lower():
+            raise missing_extra(f"environment {env_id!r}", "mujoco") from error
+        raise MissingExtra(f"environment {env_id!r} needs what is not installed: {error}") from error
     except gymnasium.error.UnregisteredEnv as error:
         raise _unregistered(env_id, module, name, list(gymnasium.registry)) from error
     except gymnasium.error.DeprecatedEnv as error:
         raise _unknown(env_id, list(gymnasium.registry)) from error
     except gymnasium.error.Error as error:
-        if "alformed" not in str(error):
+        if not any(said in str(error) for said in ("alformed", "No registered env")):
             raise
         raise _unregistered(env_id, module, name, list(gymnasium.registry)) from error
     except ModuleNotFoundError as error:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,7 +15,6 @@ from envs.process import Process
 from envs.rows import Failure, derive_seeds, renewed_seed
 
 _CLOSING = 3.0  # seconds that workers have to close their environments
-_NOTHING = Row({}, 0.0, False, False, False, 0, ())
 
 
 @dataclass
@@ -52,6 +49,7 @@ class Pool:
         self._strikes = strikes
         self._hosts: list[Host] = []
         self._closed = False
+        self._apart = workers > 0
         try:
             self._fill(sources, workers, step_timeout)
             self._host = {i: host for host in self._hosts for i in host.envs}
@@ -94,11 +92,14 @@ class Pool:
     def ask(self, requests: dict[int, Request]) -> dict[int, Reply]:
         """The replies to requests, as they are."""
         self._check_open()
+        self._send(requests)
+        return {i: self._host[i].finish(i, request) for i, request in requests.items()}
+
+    def _send(self, requests: dict[int, Request]) -> None:
         for host in self._hosts:
             own = {i: requests[i] for i in host.envs if i in requests}
             if own:
                 host.begin(own)
-        return {i: self._host[i].finish(i) for i in requests}
 
     def _check_open(self) -> None:
         if self._closed:
@@ -108,36 +109,32 @@ class Pool:
         """The environments that share a process with environment i, itself too."""
         return self._host[i].envs
 
-    def collect(self, requests: Sequence[Request | None]) -> list[Row]:
-        """One row an environment, for requests to reset or step; an empty one where there is no request.
+    def collect(self, requests: dict[int, Request]) -> dict[int, Row]:
+        """The rows that requests to reset or step lead to.
 
         Environments that fail are made anew, so that their rows are first ones. Raises EnvFailure when one
         has failed too often, and what an environment that broke the contract raised.
         """
         self._check_open()
         seats = self.seats
-        for host in self._hosts:
-            own = {i: request for i in host.envs if (request := requests[i]) is not None and seats[i].made}
-            if own:
-                host.begin(own)
+        if self._apart:
+            self._send({i: request for i, request in requests.items() if seats[i].made})
         rows: dict[int, Row] = {}
-        waiting = deque(i for i, request in enumerate(requests) if request is not None)
-        while waiting:
-            i = waiting[0]
-            request = requests[i] or ()
-            if seats[i].made:
-                row = self._row(i, self._host[i].finish(i), request[0])
-            else:
-                row = self._begin(i, request)
-            if row is not None:
-                rows[i] = row
-                waiting.popleft()
-                continue
-            for j in self.neighbours(i):  # their process may have been lost with i
-                if not seats[j].made and j in rows and not rows[j].is_last:
-                    del rows[j]
-                    waiting.append(j)
-        return [rows.get(i, _NOTHING) for i in range(len(seats))]
+        waiting = list(requests)
+        for i in waiting:
+            row = None
+            while row is None:
+                if seats[i].made:
+                    row = self._row(i, self._host[i].finish(i, requests[i]), requests[i][0])
+                else:
+                    row = self._begin(i, requests[i])
+                if row is None:
+                    for j in self.neighbours(i):  # their process may have been lost with i
+                        if not seats[j].made and j in rows and not rows[j].is_last:
+                            del rows[j]
+                            waiting.append(j)
+            rows[i] = row
+        return rows
 
     def _row(self, i: int, reply: Reply, call: str) -> Row | None:
         """The row in a reply; None when the environment failed and must be made anew."""

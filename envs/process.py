@@ -74,8 +74,8 @@ class Process:
         places = [[self.envs.index(env), request] for env, request in requests.items()]
         self._send(_framed([self._serial, places]))
 
-    def finish(self, env: int) -> Reply:
-        """Wait for the answer of one environment; "lost" when the process hangs or has died."""
+    def finish(self, env: int, request: Request) -> Reply:
+        """Wait for the answer to a request that was begun; "lost" when the process hangs or has died."""
         while env not in self._replies:
             if self._lost is None:
                 self._read()

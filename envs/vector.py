@@ -86,7 +86,7 @@ class VectorEnv:
             self._pool.base = seed
         seeds = derive_seeds(seed, self.num_envs)
         self._rows = None
-        return self._stack(self._pool.collect([("reset", own) for own in seeds]))
+        return self._stack(self._pool.collect({i: ("reset", own) for i, own in enumerate(seeds)}))
 
     def step(self, action: Any) -> Rows:
         """Take one action an environment and return one row each.
@@ -107,13 +107,12 @@ class VectorEnv:
         """
         if self._rows is None:
             raise EnvError("step: expected a call of reset() first; also after an error of an environment")
-        ended = np.array([row.is_last for row in self._rows])
-        actions = self._actions.batch(action, ~ended)
+        ended = [row.is_last for row in self._rows]
+        actions = self._actions.batch(action, ~np.array(ended))
         self._rows = None
+        own = enumerate(actions)
         return self._stack(
-            self._pool.collect(
-                [("reset", None) if over else ("step", own) for over, own in zip(ended, actions, strict=True)]
-            )
+            self._pool.collect({i: ("reset", None) if ended[i] else ("step", action) for i, action in own})
         )
 
     def pop_episodes(self) -> list[Episode]:
@@ -182,11 +181,9 @@ class VectorEnv:
         self.exact = not self.restarted
         for i in self.restarted:
             pool.seats[i].line, pool.seats[i].strikes = check_count("attempt", attempt, least=0), 0
-        again = [("reset", pool.renew(i)) if i in self.restarted else None for i in range(self.num_envs)]
-        for i, row in enumerate(pool.collect(again)):
-            if i in self.restarted:
-                self._count(i, row)
-                rows[i] = row
+        for i, row in pool.collect({i: ("reset", pool.renew(i)) for i in self.restarted}).items():
+            self._count(i, row)
+            rows[i] = row
         self._rows = rows
         return self._stacked(rows)
 
@@ -206,7 +203,8 @@ class VectorEnv:
 
     # ---------------------------------------------------------------- rows
 
-    def _stack(self, rows: list[Row]) -> Rows:
+    def _stack(self, found: dict[int, Row]) -> Rows:
+        rows = [found[i] for i in range(self.num_envs)]
         for i, row in enumerate(rows):
             self._count(i, row)
         self._rows = rows

@@ -78,9 +78,27 @@ def names(var: VarSpec | None, what: str = "var") -> list[str]:
     return found
 
 
+def sample_counts(sample_shape: Sequence[int] | int) -> tuple[int, ...]:
+    """How many samples of an expectation: the numbers above 1; nothing, 1 and ``(1,)`` mean one.
+
+    Raises:
+        PixyzError: a number below 1.
+
+    >>> sample_counts(5), sample_counts((1, 3)), sample_counts(())
+    ((5,), (3,), ())
+    """
+    shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(int(n) for n in sample_shape)
+    if any(n < 1 for n in shape):
+        raise PixyzError(f"sample_shape must be positive numbers, got {shape}")
+    return tuple(n for n in shape if n > 1)
+
+
 def as_tensor_dict(x: Any, input_var: Sequence[str], owner: str) -> dict[str, Any]:
     """A dict of variables from a mapping, a tensor (the first input variable) or a list (all of them, in order)."""
     if type(x) is dict or isinstance(x, Mapping):
+        arrays = [name for name, value in x.items() if type(value).__name__ == "ndarray"]
+        if arrays:
+            raise VariableError(f"{owner}: {arrays} are numpy arrays; give tensors of the weights' type, torch.as_tensor(x)")
         return dict(x)
     if isinstance(x, (list, tuple)):
         if len(x) != len(input_var):

@@ -122,8 +122,12 @@ class FrozenSampleDict:
         return isinstance(other, FrozenSampleDict) and self._identities() == other._identities()
 
 
-def lru_cache_for_sample_dict() -> Callable[[F], F]:
-    """A decorator that changes nothing: a plan computes shared parameters once, and no result outlives an evaluation."""
+def lru_cache_for_sample_dict(maxsize: int | None = 0) -> Callable[[F], F]:
+    """A decorator that changes nothing: a plan computes shared parameters once, and no result outlives an evaluation.
+
+    Args:
+        maxsize: of no account.
+    """
 
     def same(function: F) -> F:
         return function

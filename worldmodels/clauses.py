@@ -88,7 +88,8 @@ def _face_law(c: Checked) -> None:
         if wanted and not isinstance(m, protocol):
             lacking = [n for n in face(protocol) if not hasattr(m, n)]
             raise ModelError(
-                f"its face: {c.name} says it is a {protocol.__name__} and lacks {lacking}; define them, or say it is not"
+                f"its face: {c.name} says it is a {protocol.__name__} and lacks {lacking}; define them, or "
+                "say it is not"
             )
     if m.acts and "action" not in c.batch:
         raise ModelError(f"its face: {c.name} acts, so that batches hold 'action'; got {sorted(c.batch)}")
@@ -102,7 +103,8 @@ def _shape_law(c: Checked) -> None:
     states = m.filter(c.batch)
     if set(states) != set(first):
         raise ModelError(
-            f"shapes: a state of {c.name} begins as {sorted(first)} and is filtered as {sorted(states)}; name the same"
+            f"shapes: a state of {c.name} begins as {sorted(first)} and is filtered as {sorted(states)}; "
+            "name the same"
         )
     found = {
         "initial": (first, (c.rows,)), "filter": (states, lead), "reconstruct": (m.reconstruct(c.batch), lead),
@@ -117,7 +119,8 @@ def _shape_law(c: Checked) -> None:
                 )
             if v.dtype != c.like.dtype or v.device != c.like.device:
                 raise ModelError(
-                    f"shapes: {method}() of {c.name} was expected to give {k!r} as {c.like.dtype} on {c.like.device}, got "
+                    f"shapes: {method}() of {c.name} was expected to give {k!r} as {c.like.dtype} on "
+                    f"{c.like.device}, got "
                     f"{v.dtype} on {v.device}; make tensors like the weights (new_zeros, zeros_like)"
                 )
     for k in m.keys:
@@ -127,7 +130,8 @@ def _shape_law(c: Checked) -> None:
         value = getattr(m, name).eval(c.batch)
         if tuple(value.shape) != wanted:
             raise ModelError(
-                f"shapes: {name} of {c.name} was expected to be {list(wanted)}, got {list(value.shape)}; see its reduction"
+                f"shapes: {name} of {c.name} was expected to be {list(wanted)}, got {list(value.shape)}; see "
+                "its reduction"
             )
 
 
@@ -138,7 +142,8 @@ def _learning_law(c: Checked) -> None:
     value, bound = m.objective.eval(c.batch), m.bound.eval(c.batch)
     if not torch.isfinite(value) or not torch.isfinite(bound).all():
         raise ModelError(
-            f"learning: the objective of {c.name} was expected to be finite, got {value.item()}, bound {bound.tolist()}"
+            f"learning: the objective of {c.name} was expected to be finite, got {value.item()}, bound "
+            f"{bound.tolist()}"
         )
     reached: set[str] = set()
     for loss in (value, bound.sum()):
@@ -157,7 +162,8 @@ def _seed_law(c: Checked) -> None:
     value, again = c.seeded(c.model.objective, c.batch), c.seeded(c.model.objective, c.batch)
     if not torch.equal(value, again):
         raise ModelError(
-            f"one seed: the objective of {c.name} is {value.item()}, then {again.item()}; it keeps state, or draws elsewhere"
+            f"one seed: the objective of {c.name} is {value.item()}, then {again.item()}; it keeps state, or "
+            "draws elsewhere"
         )
     twin = copy.deepcopy(c.model)
     if not torch.equal(c.seeded(twin.objective, c.batch), value):
@@ -179,7 +185,8 @@ def _saved_law(c: Checked) -> None:
         seen[id(p)] = k
     if loose := [k for k, p in m.objective.named_parameters() if id(p) not in seen]:
         raise ModelError(
-            f"saved: the objective of {c.name} has weights that the model does not hold, {loose}: keep their networks as "
+            f"saved: the objective of {c.name} has weights that the model does not hold, {loose}: keep their "
+            "networks as "
             "attributes or in an nn.ModuleList"
         )
     twin = copy.deepcopy(m)

@@ -26,7 +26,8 @@ REC = "_rec"
 class Pieces:
     """The distributions of a model as it was declared.
 
-    No submodules (a dataclass is none): their networks are registered by the model, and a state dict holds them once.
+    No submodules (a dataclass is none): their networks are registered by the model, and a state dict holds
+    them once.
     """
 
     inference: Distribution
@@ -45,6 +46,15 @@ class Expressions:
     bound: Loss
     log_weight: Loss
     step_weight: Loss | None
+
+
+@dataclass(frozen=True)
+class Dreamt:
+    """The last dream and what it was made for."""
+
+    policy: Distribution
+    settings: tuple[int, int, bool]
+    scan: Scan
 
 
 class Declared(nn.Module):
@@ -78,11 +88,12 @@ class Declared(nn.Module):
             inference: one step that draws the state, given the observations (or their context).
             generation: one step that draws state and observations, without data.
             emission: the density of the observations given the state.
-            carry, init, reset_var, fission: as in :class:`pixyz.distributions.Scan`; what is carried under ``z_prev`` is
-                ``z`` in a state.
+            carry, init, reset_var, fission: as in :class:`pixyz.distributions.Scan`; what is carried under
+                ``z_prev`` is ``z`` in a state.
             context: the network over whole sequences that inference reads, if there is one.
             also: variables of the state that inference draws and does not carry.
-            flags: further series that inference reads, 1 everywhere where :meth:`filter` and the like are not given them.
+            flags: further series that inference reads, 1 everywhere where :meth:`filter` and the like are not
+                given them.
             shapes: the shape of one frame of a series, by name: observations, ``action``, rewards.
             features: the variables of the state that :meth:`features` joins; those in ``carry`` if None.
             targets: further series that only the objective's step reads.
@@ -107,7 +118,7 @@ class Declared(nn.Module):
         self._bound = [*bound, *self.own.reads]
         known = {k: tuple(v) for k, v in (shapes or {}).items()}
         rows = {"action_prev": known["action"]} if "action" in known else {}
-        looked_at = dict.fromkeys([*self.keys, *self.own.reads], None) | known
+        looked_at = {**dict.fromkeys(self.keys), **self.own.shapes, **known}
         looked_at |= dict.fromkeys([*self.flags, "mask", *([reset_var] if reset_var else [])], FLAG)
         self.door = Door(self.keys[0], looked_at, rows)
         rec = emission.replace_var(**{k: k + REC for k in self.keys})
@@ -116,7 +127,7 @@ class Declared(nn.Module):
         transition = transition_of(generation, set(self.drawn.values()))
         self.pieces = Pieces(inference, generation, transition, Scan(inference, **over), Scan(inference * rec, **over), context)
         self._samplers: dict[int | None, Scan] = {}
-        self._dreamt: tuple[Any, Scan] | None = None
+        self._dreamt: Dreamt | None = None
 
     def _adopt(self, terms: Terms | None, bound: Sequence[str], closed: bool) -> OwnTerms:
         """The own terms; their networks become submodules, each once."""
@@ -162,12 +173,18 @@ class Declared(nn.Module):
     def step_weight(self) -> Loss:
         """The part of the log-weight that each frame adds, ``[T, B]``, for :func:`worldmodels.particles.particle_filter`.
 
-        It reads the context as a series where the model has one, and returns what is carried on after the last frame.
+        It reads the context as a series where the model has one, and returns what is carried on after the
+        last frame.
         """
         found = self.expressions.step_weight
         if found is None:
             raise PixyzError(f"the weight of {type(self).__name__} has no part for each frame that reads the state before it")
         return found
+
+    @property
+    def has_step_weight(self) -> bool:
+        """Whether :attr:`step_weight` is there."""
+        return self.expressions.step_weight is not None
 
     @property
     def step(self) -> Distribution:
@@ -181,8 +198,9 @@ class Declared(nn.Module):
     def dream(self, policy: Distribution, horizon: int, grad: bool = False) -> Scan:
         """Imagination: policy and transition for ``horizon`` steps from a state, without data.
 
-        For each ``NAME`` of the state it draws ``NAME_next`` and, once, ``action_prev``, the action taken before it; it reads
-        the states before as ``NAME_prev``, and binds all states, the first included, as ``NAME_all``, ``[H + 1, ...]``.
+        For each ``NAME`` of the state it draws ``NAME_next`` and, once, ``action_prev``, the action taken
+        before it; it reads the states before as ``NAME_prev``, and binds all states, the first included, as
+        ``NAME_all``, ``[H + 1, ...]``.
 
         Args:
             policy: a distribution of ``action`` given variables of the state.

@@ -78,15 +78,19 @@ class DMMConfig:
         check_ranges(self)
 
 
+ACTION = ["action_prev"]
+"""What is read besides where there are actions."""
+
+
 class GatedTransition(Normal):
     r"""``p(z_t|z_{t-1})``, :math:`\mathcal N((1-g) \odot W z + g \odot h(z),\ \mathrm{softplus}(W' \mathrm{relu}(h)))`.
 
     :math:`g = \sigma(\mathrm{MLP}(z))`; ``W`` starts as the identity, so that the mean starts near a linear one.
     """
 
-    def __init__(self, latent: int, hidden: int, min_scale: float = 0.0) -> None:
-        super().__init__("z", ["z_prev"], "p", features_shape=[latent])
-        self.first = nn.Linear(latent, 2 * hidden)
+    def __init__(self, latent: int, hidden: int, min_scale: float = 0.0, action_size: int = 0) -> None:
+        super().__init__("z", ["z_prev", *ACTION[:action_size]], "p", features_shape=[latent])
+        self.first = nn.Linear(latent + action_size, 2 * hidden)
         self.gate, self.proposed = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
         self.linear, self.scale = nn.Linear(latent, latent), nn.Linear(latent, latent)
         self.min_scale = min_scale
@@ -94,8 +98,8 @@ class GatedTransition(Normal):
             self.linear.weight.copy_(torch.eye(latent))
             self.linear.bias.zero_()
 
-    def forward(self, z_prev: Tensor) -> dict[str, Tensor]:
-        gate, hidden = F.relu(self.first(z_prev)).chunk(2, -1)
+    def forward(self, z_prev: Tensor, **action: Tensor) -> dict[str, Tensor]:
+        gate, hidden = F.relu(self.first(torch.cat([z_prev, *action.values()], -1) if action else z_prev)).chunk(2, -1)
         gate, proposed = torch.sigmoid(self.gate(gate)), self.proposed(hidden)
         loc = torch.lerp(self.linear(z_prev), proposed, gate)
         return {"loc": loc, "scale": F.softplus(self.scale(F.relu(proposed))) + self.min_scale}
@@ -108,14 +112,16 @@ class Combiner(Normal):
     """
 
     def __init__(
-        self, latent: int, hidden: int, networks: int = 1, min_scale: float = 0.0, var: str = "z", name: str = "q"
+        self, latent: int, hidden: int, networks: int = 1, min_scale: float = 0.0, var: str = "z", name: str = "q",
+        action_size: int = 0,
     ) -> None:
-        super().__init__(var, ["z_q_prev", "h"], name, features_shape=[latent])
-        self.inner, self.outer = nn.Linear(latent, hidden), nn.Linear(hidden, 2 * latent)
+        super().__init__(var, ["z_q_prev", "h", *ACTION[:action_size]], name, features_shape=[latent])
+        self.inner, self.outer = nn.Linear(latent + action_size, hidden), nn.Linear(hidden, 2 * latent)
         self.share, self.min_scale = 1.0 / (1 + networks), min_scale
 
-    def forward(self, z_q_prev: Tensor, h: Tensor) -> dict[str, Tensor]:
-        both = self.share * (torch.tanh(self.inner(z_q_prev)) + h)
+    def forward(self, z_q_prev: Tensor, h: Tensor, **action: Tensor) -> dict[str, Tensor]:
+        past = torch.cat([z_q_prev, *action.values()], -1) if action else z_q_prev
+        both = self.share * (torch.tanh(self.inner(past)) + h)
         loc, scale = self.outer(both).chunk(2, -1)
         return {"loc": loc, "scale": F.softplus(scale) + self.min_scale}
 
@@ -132,6 +138,8 @@ class DMM(StateSpaceModel):
         config: sizes.
         fission: split the time loop; False is the reference in tests.
         terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
+        action_size: the size of actions, which transition and combiner then read (batches hold ``action``); 0 if there are
+            none.
 
     >>> model = DMM(3, DMMConfig(latent=2, transition=4, emission=4, rnn=4))
     >>> batch = {"x": torch.zeros(5, 2, 3), "mask": torch.ones(5, 2)}
@@ -140,19 +148,25 @@ class DMM(StateSpaceModel):
     """
 
     def __init__(
-        self, size: int, config: DMMConfig | None = None, fission: bool = True, terms: Terms | None = None
+        self, size: int, config: DMMConfig | None = None, fission: bool = True, terms: Terms | None = None,
+        action_size: int = 0,
     ) -> None:
         super().__init__()
         config = c = config or DMMConfig()
-        if size < 1 or c.flows < 0:
-            raise PixyzError(f"a frame has at least one feature, and flows is a count, got size={size} and flows={c.flows}")
-        self.config, self.size = config, size
+        if size < 1 or c.flows < 0 or action_size < 0:
+            raise PixyzError(
+                "a frame has at least one feature, flows and action_size are counts, got "
+                f"size={size}, flows={c.flows}, action_size={action_size}"
+            )
+        self.config, self.size, self.action_size, self.acts = config, size, action_size, action_size > 0
         self.causal, self.smooths = c.reads == "left", c.reads != "left"
         self.context = Context(size, c.rnn, c.reads, c.dropout)
-        self.prior = GatedTransition(c.latent, c.transition, c.min_scale)
-        self.posterior: Distribution = Combiner(c.latent, c.rnn, len(self.context.cells), c.min_scale)
+        self.prior = GatedTransition(c.latent, c.transition, c.min_scale, action_size)
+        self.posterior: Distribution = Combiner(
+            c.latent, c.rnn, len(self.context.cells), c.min_scale, action_size=action_size
+        )
         if c.flows:
-            base = Combiner(c.latent, c.rnn, len(self.context.cells), c.min_scale, "z_base", "q_base")
+            base = Combiner(c.latent, c.rnn, len(self.context.cells), c.min_scale, "z_base", "q_base", action_size)
             steps = [f for _ in range(c.flows) for f in (InverseAutoregressive(c.latent, c.flow_hidden), Reverse(c.latent))]
             self.posterior = TransformedDistribution(base, FlowList(steps), "z", name="q")
         layers = [c.latent, c.emission, c.emission, size]
@@ -161,7 +175,8 @@ class DMM(StateSpaceModel):
         self._declare(
             keys=["x"], inference=self.posterior, generation=self.prior * self.emission, emission=self.emission,
             carry={"z": ["z_prev", "z_q_prev"]}, init={"z_prev": self.z_0, "z_q_prev": self.z_q_0}, context=self.context,
-            also=["h"] if self.causal else [], fission=fission, shapes={"x": [size]}, terms=terms,
+            also=["h"] if self.causal else [], fission=fission, terms=terms,
+            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})},
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
         kl: Loss = E(q, LogProb(q) - LogProb(p_z)) if c.flows else KullbackLeibler(q, p_z)

@@ -1,8 +1,8 @@
 """Doors: the shapes of a model's series, looked at where they come in.
 
-A flag (``mask``, ``is_first``) is one number a frame, ``[T, B]``; a reward or a vector of one feature is ``[T, B, 1]``.  The
-other form of each is taken as meant, ``[T, B, 1]`` for a flag and ``[T, B]`` for one feature; any other shape is refused, since
-it would be broadcast to a number that means nothing.
+A flag (``mask``, ``is_first``) is one number a frame, ``[T, B]``; a reward or a vector of one feature is
+``[T, B, 1]``.  The other form of each is taken as meant, ``[T, B, 1]`` for a flag and ``[T, B]`` for one
+feature; any other shape is refused, since it would be broadcast to a number that means nothing.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ class Door:
         first = batch.get(self.lead)
         if not isinstance(first, Tensor):
             return batch  # what evaluates it says what is missing
-        ahead = first.shape[:2]
+        ahead = tuple(first.shape[:2])
         changed = self._look(batch, self.series, ahead, first)
-        changed.update(self._look(batch, self.rows, ahead[1:], first))
+        if self.rows:
+            changed.update(self._look(batch, self.rows, ahead[1:], first))
         return {**batch, **changed} if changed else batch
 
     def frame(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -62,21 +63,27 @@ class Door:
         first = step.get(self.lead)
         if not isinstance(first, Tensor):
             return step
-        changed = self._look(step, {**self.series, **self.rows}, first.shape[:1], first)
+        changed = self._look(step, {**self.series, **self.rows}, tuple(first.shape[:1]), first)
         return {**step, **changed} if changed else step
 
     def _look(
-        self, batch: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None], ahead: torch.Size, first: Tensor
+        self,
+        batch: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...] | None],
+        ahead: tuple[int, ...],
+        first: Tensor,
     ) -> dict[str, Tensor]:
         """The series that are in another form, in theirs."""
-        changed = {}
+        changed: dict[str, Tensor] = {}
         count = len(ahead)
         for name, features in shapes.items():
             value = batch.get(name)
-            if not isinstance(value, Tensor):
+            if value is None or not isinstance(value, Tensor):
+                continue
+            if features is not None and value.shape == ahead + features:
                 continue
             lead, rest = value.shape[:count], value.shape[count:]
-            if lead == ahead and (features is None or rest == features):
+            if lead == ahead and features is None:
                 continue
             if lead == ahead and features == FLAG and rest == (1,):
                 changed[name] = value.squeeze(-1)
@@ -87,7 +94,12 @@ class Door:
         return changed
 
     def _refusal(
-        self, name: str, value: Tensor, features: tuple[int, ...] | None, ahead: torch.Size, first: Tensor
+        self,
+        name: str,
+        value: Tensor,
+        features: tuple[int, ...] | None,
+        ahead: tuple[int, ...],
+        first: Tensor,
     ) -> str:
         more = ["..."] if features is None else [str(n) for n in features]
         axes = ", ".join([*["T", "B"][-len(ahead) :], *more])
@@ -101,8 +113,8 @@ class Door:
 class ModelLoss(Loss):
     """An expression :math:`L` of a model whose series are looked at (:class:`Door`) before it is evaluated.
 
-    Sums and products with it are looked at, too.  Values are as those of ``inner``: one number, ``[B]`` or ``[T, B]``
-    (the evidence bounds of Suzuki et al. 2023, section 4.2).
+    Sums and products with it are looked at, too.  Values are as those of ``inner``: one number, ``[B]`` or
+    ``[T, B]`` (the evidence bounds of Suzuki et al. 2023, section 4.2).
 
     Args:
         inner: the expression.
@@ -132,8 +144,13 @@ class ModelLoss(Loss):
         return self.inner.lower(builder, scope)
 
     def eval(  # type: ignore[override]
-        self, x_dict: Any = None, return_dict: bool = False, return_all: bool = True,
-        *, generator: torch.Generator | None = None, **kwargs: Any,
+        self,
+        x_dict: Any = None,
+        return_dict: bool = False,
+        return_all: bool = True,
+        *,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
     ) -> Any:
         """The value; see :meth:`pixyz.losses.Loss.eval`."""
         if x_dict is not None and not isinstance(x_dict, Mapping):
@@ -144,8 +161,10 @@ class ModelLoss(Loss):
         for name, reader in self.readers.items():
             if name not in x_dict:
                 raise VariableError(
-                    f"the term {reader!r} reads {name!r}, which no step of the model holds and the batch lacks: "
-                    f"add {name!r} of [T, B, ...] to the batch, or read one of the model's; given are {sorted(x_dict)}"
+                    f"the term {reader!r} reads {name!r}, which no step of the model holds and the batch "
+                    "lacks: "
+                    f"add {name!r} of [T, B, ...] to the batch, or read one of the model's; given are "
+                    f"{sorted(x_dict)}"
                 )
         return super().eval(x_dict, return_dict, return_all, generator=generator, **kwargs)
 

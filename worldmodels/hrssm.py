@@ -145,6 +145,7 @@ class HRSSM(StateSpaceModel):
         config: sizes.
         fission: split the time loop; False is the reference in tests.
         terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
+        action_size: the size of actions, which both recurrent cells then read (batches hold ``action``); 0 if there are none.
 
     >>> model = HRSSM(3, HRSSMConfig(2, 2, 4, 4, 4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
@@ -155,17 +156,23 @@ class HRSSM(StateSpaceModel):
     smooths = True
 
     def __init__(
-        self, size: int, config: HRSSMConfig | None = None, fission: bool = True, terms: Terms | None = None
+        self, size: int, config: HRSSMConfig | None = None, fission: bool = True, terms: Terms | None = None,
+        action_size: int = 0,
     ) -> None:
         super().__init__()
         config = c = config or HRSSMConfig()
-        if size < 1 or c.length <= 1:
-            raise PixyzError(f"a frame has at least one feature and a segment more than one frame, got {size}, {c.length}")
-        self.config, self.size = config, size
+        if size < 1 or c.length <= 1 or action_size < 0:
+            raise PixyzError(
+                "a frame has at least one feature and a segment more than one frame, got "
+                f"{size}, {c.length} (and action_size={action_size})"
+            )
+        self.config, self.size, self.action_size, self.acts = config, size, action_size, action_size > 0
+        action = ["action_prev"] if self.acts else []
         self.context, self.encoder, self.opening = Context(size, c.rnn, "both", var="g"), Features(size, c), Opening()
         self.boundary_q, self.boundary_p = Boundary("g", "q", c.rnn, c), Boundary("s_prev", "p", c.stoch, c)
-        self.abstract_cell = Cell("c_new", ["z_prev"], "c_prev", c.abstract, c.deter)
-        self.state_cell = Cell("h_next", ["s_prev", "z"], "h_prev", c.stoch + c.abstract, c.deter)
+        self.abstract_cell = Cell("c_new", ["z_prev", *action], "c_prev", c.abstract + action_size, c.deter)
+        inputs = c.stoch + c.abstract + action_size
+        self.state_cell = Cell("h_next", ["s_prev", "z", *action], "h_prev", inputs, c.deter)
         self.begin = Begin(c)
         gates = [
             Gate("c", "c_new", "c_prev", "m", features_shape=[c.deter]),
@@ -189,7 +196,8 @@ class HRSSM(StateSpaceModel):
             generation=self.boundary_p * frame * self.abstract_p * self.state_p * self.emission,
             carry={"z": "z_prev", "c": "c_prev", "h": "h_prev", "s": "s_prev", "n": "n_prev"},
             init={"z_prev": 0, "c_prev": 0, "h_prev": 0, "s_prev": 0, "n_prev": 0}, fission=fission,
-            shapes={"x": [size]}, features=["z", "c", "h", "s"], terms=terms,
+            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})}, features=["z", "c", "h", "s"],
+            terms=terms,
         )
         m, later = Parameter("m"), Parameter("later")
 

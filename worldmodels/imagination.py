@@ -33,11 +33,15 @@ def transition_of(generation: Distribution, state: Collection[str]) -> Distribut
         if id(factor) in needed:
             total = factor if total is None else total * factor
     if total is None:
-        raise PixyzError(f"a step of generation draws none of the state {sorted(state)}: {generation.prob_text}")
+        raise PixyzError(
+            f"a step of generation draws none of the state {sorted(state)}: {generation.prob_text}"
+        )
     return total
 
 
-def dream(transition: Distribution, policy: Distribution, horizon: int, drawn: Mapping[str, str], grad: bool) -> Scan:
+def dream(
+    transition: Distribution, policy: Distribution, horizon: int, drawn: Mapping[str, str], grad: bool
+) -> Scan:
     """Policy and transition for ``horizon`` steps from a state; see :meth:`worldmodels.StateSpaceModel.dream`.
 
     Args:
@@ -59,6 +63,10 @@ def dream(transition: Distribution, policy: Distribution, horizon: int, drawn: M
     for k, v in states.items():
         update.setdefault(ahead[v], []).append(k + PREV)
     return Scan(
-        step, steps=horizon, update_value=update, start={k + PREV: k for k in states},
-        path={k + PATH: k + PREV for k in states}, grad=grad,
+        step,
+        steps=horizon,
+        update_value=update,
+        start={k + PREV: k for k in states},
+        path={k + PATH: k + PREV for k in states},
+        grad=grad,
     )

@@ -15,6 +15,7 @@ from pixyz.distributions import Distribution
 from pixyz.expression import E, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
+from worldmodels.doors import ModelLoss
 from worldmodels.rssm import RSSM
 
 
@@ -58,4 +59,4 @@ def overshooting(model: RSSM, depth: int, weights: Sequence[float] | None = None
         E(path, total), series_var=["deter", "stoch", "embed", "action"], lags=lags, reset_var="is_first", reduction="frame",
         fission=model.recurrence["fission"],
     )
-    return E(model.scan(), over_time) / depth
+    return ModelLoss(E(model.scan(), over_time) / depth, model.door)

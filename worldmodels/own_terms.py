@@ -29,7 +29,8 @@ class FrameNumber:
     def __call__(self, value: Tensor, leading: int) -> Tensor:
         if getattr(value, "ndim", 0) > leading:  # a number has no dimensions
             raise ShapeError(
-                f"the term {self.name!r} was expected to be one number a frame and sequence, got {list(value.shape)}; "
+                f"the term {self.name!r} was expected to be one number a frame and sequence, got "
+                f"{list(value.shape)}; "
                 "sum its features"
             )
         return value
@@ -51,7 +52,9 @@ class FrameTerm(Loss):
         return self.inner.symbol()
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.features(self.check_frames, self.inner.lower(builder, scope), label=self.check_frames.name)
+        return builder.features(
+            self.check_frames, self.inner.lower(builder, scope), label=self.check_frames.name
+        )
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class OwnTerms:
 
     Args:
         losses: name -> the term, weighted.
-        readers: the series that they read and the model does not, and which term does: they are expected in the batch.
+        readers: the series that they read and the model does not, and which term does: they are expected in
+            the batch.
 
     >>> OwnTerms().losses
     {}
@@ -68,6 +72,21 @@ class OwnTerms:
 
     losses: Mapping[str, Loss] = field(default_factory=dict)
     readers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """The shape of one frame of these series, where a density of them declares it."""
+        found: dict[str, tuple[int, ...] | None] = dict.fromkeys(self.readers)
+        for loss in self.losses.values():
+            for part in loss.modules():
+                if (
+                    isinstance(part, Distribution)
+                    and len(part.var) == 1
+                    and part.var[0] in found
+                    and part.features_shape
+                ):
+                    found[part.var[0]] = tuple(part.features_shape)
+        return found
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -83,7 +102,9 @@ class OwnTerms:
         names = {*taken, *(node.term for node in walk(cost) if isinstance(node, Named))}
         for name, loss in self.losses.items():
             if name in names:
-                raise VariableError(f"a term may not be called {name!r}: the model has one of that name among {sorted(names)}")
+                raise VariableError(
+                    f"a term may not be called {name!r}: the model has one of that name among {sorted(names)}"
+                )
             cost = cost + FrameTerm(name, loss).named(name)
         return cost
 
@@ -102,7 +123,10 @@ def own_terms(terms: Mapping[str, Loss], bound: Collection[str], closed: bool) -
     readers: dict[str, str] = {}
     for name, loss in terms.items():
         if not isinstance(loss, Loss):
-            raise PixyzError(f"the term {name!r} was expected to be a loss, such as -LogProb(head), got {type(loss).__name__}")
+            raise PixyzError(
+                f"the term {name!r} was expected to be a loss, such as -LogProb(head), got "
+                f"{type(loss).__name__}"
+            )
         weights = {m.variable for m in loss.modules() if isinstance(m, Parameter)}
         more = [v for v in loss.input_var if v not in bound and v not in weights]
         if more and closed:
@@ -126,7 +150,9 @@ def networks_of(part: nn.Module, held: set[int]) -> list[nn.Module]:
     if any(id(m) in held for m in inside):
         if not loose:
             return [found for child in part.children() for found in networks_of(child, held)]
-        raise PixyzError(f"{type(part).__name__} holds weights and parts of the model: put its weights into a distribution")
+        raise PixyzError(
+            f"{type(part).__name__} holds weights and parts of the model: put its weights into a distribution"
+        )
     held.update(map(id, inside))
     weights: Sequence[Tensor] = [*part.parameters(), *part.buffers()]
     return [part] if weights or not isinstance(part, Expression) else []

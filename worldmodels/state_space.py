@@ -1,7 +1,8 @@
 """StateSpaceModel: what models of series have in common, from the pieces that each of them declares.
 
-A model declares three distributions: what one step of inference draws, what one step of generation draws, and the density
-of the observations.  Filtering, smoothing, prediction, imagination, sampling and reconstruction are scans of them.
+A model declares three distributions: what one step of inference draws, what one step of generation draws, and
+the density of the observations.  Filtering, smoothing, prediction, imagination, sampling and reconstruction
+are scans of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from pixyz.distributions import Distribution, Scan
 from pixyz.types import PixyzError, ShapeError, VariableError
-from worldmodels.declared import REC, Declared, plain
+from worldmodels.declared import REC, Declared, Dreamt, plain
 from worldmodels.imagination import NEXT
 from worldmodels.types import Policy, State
 
@@ -22,17 +23,20 @@ class StateSpaceModel(Declared):
     r"""Abstract: a model of series over states that are carried from frame to frame.
 
     .. math::
-        p(x_{1:T}, z_{1:T}) = \prod_t p(x_t|z_t)\, p(z_t|z_{t-1}), \quad q(z_{1:T}|x_{1:T}) = \prod_t q(z_t|z_{t-1}, x)
+        p(x_{1:T}, z_{1:T}) = \prod_t p(x_t|z_t)\, p(z_t|z_{t-1}), \quad
+        q(z_{1:T}|x_{1:T}) = \prod_t q(z_t|z_{t-1}, x)
 
-    A subclass calls :meth:`_declare` and :meth:`_express` once its distributions exist.  Series are time-major;
-    ``mask [T, B]`` marks valid frames and may be left out where all are.  Flags may come as ``[T, B, 1]``, one feature as
-    ``[T, B]``; any other shape than the declared one is refused (:mod:`worldmodels.doors`).
+    A subclass calls :meth:`_declare` and :meth:`_express` once its distributions exist.  Series are
+    time-major; ``mask [T, B]`` marks valid frames and may be left out where all are.  Flags may come
+    as ``[T, B, 1]``, one feature as ``[T, B]``; any other shape than the declared one is refused
+    (:mod:`worldmodels.doors`).
 
-    **Own terms.**  ``terms`` of a model's constructor are further losses of a step, by name, or a function of the model that
-    makes them of its distributions.  They are read under the draw of the model's own filter (it filters once), added with
-    the weights that they are given, and returned under their names, as the model's own are.  Their networks become
-    parts of the model.  What they read of a step: what the model draws and carries, and any series ``[T, B, ...]`` that is then
-    expected in the batch; a :class:`pixyz.losses.Parameter` in them is a weight, not a series.
+    **Own terms.**  ``terms`` of a model's constructor are further losses of a step, by name, or a function of
+    the model that makes them of its distributions.  They are read under the draw of the model's own filter
+    (it filters once), added with the weights that they are given, and returned under their names, as the
+    model's own are.  Their networks become parts of the model.  What they read of a step: what the model
+    draws and carries, and any series ``[T, B, ...]`` that is then expected in the batch; a
+    :class:`pixyz.losses.Parameter` in them is a weight, not a series.
 
     >>> from pixyz.distributions import Normal
     >>> from pixyz.losses import LogProb
@@ -60,8 +64,8 @@ class StateSpaceModel(Declared):
         """The state at each frame given the frames up to it, ``[T, B, ...]``; held where a frame is masked.
 
         Args:
-            batch: observations (and actions, ``mask``, ``is_first``), ``[T, B, ...]``; ``action_prev`` is the action
-                before the first of them.
+            batch: observations (and actions, ``mask``, ``is_first``), ``[T, B, ...]``; ``action_prev`` is the
+                action before the first of them.
             state: the state before the first frame; :meth:`initial` if None.
             mean: means instead of draws.
         """
@@ -114,15 +118,17 @@ class StateSpaceModel(Declared):
             state: where it begins, ``[B, ...]``.
             policy: a distribution of ``action`` given variables of the state, or a function of the state.
             horizon: how many steps.
-            chunk: compile this many steps together (a distribution only; see :meth:`pixyz.losses.Loss.compile`).
+            chunk: compile this many steps together (a distribution only; see
+                :meth:`pixyz.losses.Loss.compile`).
 
         Raises:
             PixyzError: the model reads no actions.
         """
         if isinstance(policy, Distribution):
             found = self._dream(policy, horizon, chunk).sample(state, reparam=True, return_all=False)
+            held = {k: v.expand(horizon, *v.shape) for k, v in state.items() if k in self.drawn}  # what no step draws
             ahead = {k: v + NEXT for k, v in self.drawn.items() if v + NEXT in found}
-            return {**{k: found[v] for k, v in ahead.items()}, "action": found["action_prev"]}
+            return {**held, **{k: found[v] for k, v in ahead.items()}, "action": found["action_prev"]}
         if not self.acts:
             raise PixyzError(f"{type(self).__name__} reads no actions: no policy acts in it; sample(state, steps) predicts")
         if chunk:
@@ -216,10 +222,11 @@ class StateSpaceModel(Declared):
 
     def _dream(self, policy: Distribution, horizon: int, chunk: int) -> Scan:
         """The dream of these settings; the last one is kept, with its plan."""
-        key = (id(policy), horizon, chunk, torch.is_grad_enabled())  # the dream holds the policy: no other has its id
-        if self._dreamt is None or self._dreamt[0] != key:
-            self._dreamt = key, self.dream(policy, horizon, grad=torch.is_grad_enabled()).compile(chunk)
-        return self._dreamt[1]
+        kept, settings = self._dreamt, (horizon, chunk, torch.is_grad_enabled())
+        if kept is None or kept.policy is not policy or kept.settings != settings:
+            scan = self.dream(policy, horizon, grad=torch.is_grad_enabled()).compile(chunk)
+            self._dreamt = kept = Dreamt(policy, settings, scan)
+        return kept.scan
 
     def _filter_context(self, batch: Mapping[str, Tensor], state: State) -> dict[str, Tensor]:
         """What a context reads up to each frame: of the forward network, or of each frame alone."""

@@ -24,7 +24,7 @@ Policy = Callable[[State], Tensor]
 class SequenceModel(Protocol):
     """A model of series ``[T, B, ...]``; ``mask [T, B]`` marks valid frames where a batch is ragged.
 
-    Three properties say which clauses of the contract a model takes on (``tests/worldmodels/test_contract.py``).
+    Three properties say which clauses of the contract a model takes on (:func:`worldmodels.check_model`).
 
     >>> from worldmodels import DMM, DMMConfig
     >>> isinstance(DMM(3, DMMConfig(latent=2, transition=4, emission=4, rnn=4)), SequenceModel)
@@ -98,17 +98,23 @@ class Smoother(SequenceModel, Protocol):
 
 @runtime_checkable
 class LatentDynamics(SequenceModel, Protocol):
-    """A model of series that an agent can act and imagine in.
+    """A model of series that an agent can act and imagine in, where it ``acts``.
 
     >>> from worldmodels import RSSM
-    >>> isinstance(RSSM({"x": (4,)}, action_size=2), LatentDynamics)
-    True
+    >>> model = RSSM({"x": (4,)}, action_size=2)
+    >>> isinstance(model, LatentDynamics), model.acts, model.state_names
+    (True, True, ('deter', 'stoch'))
     """
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The variables of a state."""
+        ...
 
     def features(self, state: State) -> Tensor:
         """What heads read, ``[..., F]``."""
         ...
 
     def imagine(self, state: State, policy: Policy, horizon: int) -> State:
-        """States and actions of ``horizon`` steps, ``[H, B, ...]``."""
+        """States of ``horizon`` steps and the action before each, ``[H, B, ...]``; a loop of ``predict``."""
         ...

@@ -59,6 +59,10 @@ class VRNNConfig:
         check_ranges(self)
 
 
+ACTION = ["action_prev"]
+"""What is read besides where there are actions."""
+
+
 class Features(Deterministic):
     """``phi(x_t)``, what inference and recurrence read of a frame."""
 
@@ -73,13 +77,13 @@ class Features(Deterministic):
 class Recurrence(Deterministic):
     """``h_t = f(x_t, z_t, h_{t-1})``: a GRU."""
 
-    def __init__(self, latent: int, hidden: int, rnn: int) -> None:
-        super().__init__("h", ["e", "z", "h_prev"], name="f", features_shape=[rnn])
+    def __init__(self, latent: int, hidden: int, rnn: int, action_size: int = 0) -> None:
+        super().__init__("h", ["e", "z", "h_prev", *ACTION[:action_size]], name="f", features_shape=[rnn])
         self.features = relu_network([latent, hidden], last=True)
-        self.cell = nn.GRUCell(2 * hidden, rnn)
+        self.cell = nn.GRUCell(2 * hidden + action_size, rnn)
 
-    def forward(self, e: Tensor, z: Tensor, h_prev: Tensor) -> dict[str, Tensor]:
-        return {"h": self.cell(torch.cat([e, self.features(z)], -1), h_prev)}
+    def forward(self, e: Tensor, z: Tensor, h_prev: Tensor, **action: Tensor) -> dict[str, Tensor]:
+        return {"h": self.cell(torch.cat([e, self.features(z), *action.values()], -1), h_prev)}
 
 
 class VRNN(StateSpaceModel):
@@ -90,6 +94,8 @@ class VRNN(StateSpaceModel):
         config: sizes.
         fission: split the time loop; False is the reference in tests.
         terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
+        action_size: the size of actions, which latents and recurrence then read (batches hold ``action`` and ``is_first``);
+            0 if there are none.
 
     >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
@@ -97,24 +103,28 @@ class VRNN(StateSpaceModel):
     """
 
     def __init__(
-        self, size: int, config: VRNNConfig | None = None, fission: bool = True, terms: Terms | None = None
+        self, size: int, config: VRNNConfig | None = None, fission: bool = True, terms: Terms | None = None,
+        action_size: int = 0,
     ) -> None:
         super().__init__()
         config = c = config or VRNNConfig()
-        if size < 1:
-            raise PixyzError(f"a frame has at least one feature, got size={size}")
-        self.config, self.size = config, size
+        if size < 1 or action_size < 0:
+            raise PixyzError(f"a frame has at least one feature, got size={size}, action_size={action_size}")
+        self.config, self.size, self.action_size = config, size, action_size
+        self.acts, past = action_size > 0, ["h_prev", *ACTION[:action_size]]
         self.encoder = Features(size, c.hidden)
-        self.prior = Gaussian("z", ["h_prev"], "p", [c.rnn, c.hidden, c.latent], c.min_scale)
-        self.posterior = Gaussian("z", ["e", "h_prev"], "q", [c.hidden + c.rnn, c.hidden, c.latent], c.min_scale)
+        self.prior = Gaussian("z", past, "p", [c.rnn + action_size, c.hidden, c.latent], c.min_scale)
+        layers = [c.hidden + c.rnn + action_size, c.hidden, c.latent]
+        self.posterior = Gaussian("z", ["e", *past], "q", layers, c.min_scale)
         layers = [c.latent + c.rnn, c.hidden, c.hidden, size]
         self.emission = emission_of(c.observation, "x", ["z", "h_prev"], layers, c.min_scale)
-        self.dynamics = Recurrence(c.latent, c.hidden, c.rnn)
+        self.dynamics = Recurrence(c.latent, c.hidden, c.rnn, action_size)
         inference = self.encoder * self.posterior * self.dynamics
         self._declare(
             keys=["x"], inference=inference, generation=self.prior * self.emission * self.encoder * self.dynamics,
             emission=self.emission, carry={"h": "h_prev"}, init={"h_prev": 0}, fission=fission,
-            shapes={"x": [size]}, terms=terms,
+            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})}, terms=terms,
+            reset_var="is_first" if self.acts else None,
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
 

@@ -86,8 +86,8 @@ class ReplayBuffer:
         """One row of each stream (or of the named ones), key -> ``[N, ...]``; all or nothing is written.
 
         Raises:
-            ReplayError: unknown or missing keys, a wrong shape or type, numbers that are not finite, or a row that goes
-                on after ``is_last``.
+            ReplayError: unknown or missing keys, a wrong shape or type, numbers that are not finite, a row that goes on
+                after ``is_last``, or a disk that is full (now and then rows go to the disk).
         """
         rings, which = self._rings, self._which(streams)
         values = self.spec.check(rows, (len(which),), lambda at: f"stream {which[at[0]]}")

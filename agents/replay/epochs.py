@@ -31,7 +31,7 @@ Sums = NDArray[np.uint32]
 Blocks = NDArray[np.uint8]  # [blocks, bytes]
 
 NAME = re.compile(r"epoch-(\d{9})\.(sums|undo)")
-HEAD = Struct("<4sIQII")  # mark, number of the key, blocks, CRC-32 of numbers and checksums, CRC-32 of the head before it
+HEAD = Struct("<4sIQII")  # mark, number of the key, blocks, CRC-32 of their numbers, CRC-32 of the head before it
 MARK = b"undo"
 CHUNK = 1 << 24  # bytes of a journal that are held in memory at once
 
@@ -121,7 +121,7 @@ class Journal:
 
     def append(self, key: int, numbers: Ints, blocks: Blocks) -> None:
         """Add blocks ``[N, bytes]`` of a key by their numbers ``[N]``."""
-        table = numbers.astype("<i8").tobytes() + checksums(blocks).astype("<u4").tobytes()
+        table = numbers.astype("<i8").tobytes()
         start = HEAD.pack(MARK, key, len(numbers), zlib.crc32(table), 0)
         head = HEAD.pack(MARK, key, len(numbers), zlib.crc32(table), zlib.crc32(start))
         with open_raw(self.path) as file:
@@ -143,7 +143,7 @@ def sync_path(path: Path) -> None:
 
 
 def read_journal(path: Path, sizes: list[int]) -> Iterator[tuple[int, Ints, Blocks]]:
-    """Keys, numbers and blocks of an ``undo`` file, in pieces; ends where the file is torn.
+    """Keys, numbers and blocks of an ``undo`` file, in pieces; ends where the file is torn. Blocks may be torn themselves.
 
     Args:
         sizes: bytes of a block of each key.
@@ -153,19 +153,16 @@ def read_journal(path: Path, sizes: list[int]) -> Iterator[tuple[int, Ints, Bloc
             mark, key, count, table_sum, head_sum = HEAD.unpack(head)
             if mark != MARK or zlib.crc32(HEAD.pack(mark, key, count, table_sum, 0)) != head_sum or key >= len(sizes):
                 return
-            table = file.read(12 * count)
-            if zlib.crc32(table) != table_sum or len(table) != 12 * count:
+            table = file.read(8 * count)
+            if zlib.crc32(table) != table_sum or len(table) != 8 * count:
                 return
-            numbers = np.frombuffer(table, "<i8", count).astype(np.int64)
-            wanted, size = np.frombuffer(table, "<u4", count, 8 * count), sizes[key]
+            numbers, size = np.frombuffer(table, "<i8").astype(np.int64), sizes[key]
             step = max(1, CHUNK // size)
             for first in range(0, count, step):
                 part = numbers[first : first + step]
                 data = np.frombuffer(file.read(len(part) * size), np.uint8)
                 whole = len(data) // size
-                blocks = data[: whole * size].reshape(whole, size)
-                sound = checksums(blocks) == wanted[first : first + whole]
-                yield key, part[:whole][sound], blocks[sound]
+                yield key, part[:whole], data[: whole * size].reshape(whole, size)
 
 
 def write_all(file: FileIO, data: bytes | memoryview) -> None:

@@ -38,6 +38,7 @@ from agents.replay.epochs import (
 from agents.replay.errors import ReplayError
 from agents.replay.layout import layouts, make_folder, open_meta
 from agents.replay.rows import RowSpec
+from agents.replay.space import map_privately
 from agents.replay.store import Store
 
 RETAINED = 4  # epochs: three states, and what closing adds
@@ -84,18 +85,20 @@ class Folder(Store):
         self._epoch: Epoch
         self._top: Ints  # slots that were ever written, [streams]
         self._changes = _Changes(np.zeros(streams * rows, np.bool_))
-        self._sums: dict[str, Sums] = {}  # of what the files hold
+        # what the files hold, and where that has to be found out anew
+        self._sums: dict[str, Sums] = {k: np.zeros(x.count, np.uint32) for k, x in self._layouts.items()}
+        self._stale = {k: np.ones(x.count, np.bool_) for k, x in self._layouts.items()}
         self._unsynced: set[str] = set()
         self._journal: Journal | None = None
         self._journaled: dict[str, NDArray[np.bool_]] = {}  # blocks of this epoch that need no copy any more
-        super().__init__(spec, streams, rows)
+        with self._failing_in_one_line("opened"):
+            super().__init__(spec, streams, rows)
         epoch, note = self._newest()
         self._put_back(epoch, note)
 
     def _map(self) -> None:
-        self._memory = {
-            k: np.asarray(np.memmap(x.path, np.uint8, "c", shape=(x.count, x.size))) for k, x in self._layouts.items()
-        }
+        files = self._layouts.items()
+        self._memory = {k: map_privately(x.path, x.count * x.size).reshape(x.count, x.size) for k, x in files}
         total = self.streams * self.rows
         for key, (shape, dtype) in self.spec.keys.items():
             if key in self._layouts:
@@ -109,7 +112,9 @@ class Folder(Store):
     def touch(self, at: Ints, keys: Iterable[str] | None = None) -> None:
         """Rows ``at`` will now be overwritten, of all keys or of some."""
         if self._changes.size > self._limit:
-            self._write_files()
+            self._changes.size = sum(x.row * int(self._changes.rows(k).sum()) for k, x in self._layouts.items())
+            if self._changes.size > self._limit // 2:  # else much was written twice
+                self._write_files()
         changes = self._changes
         if keys is None:
             changes.everywhere[at] = True
@@ -134,6 +139,7 @@ class Folder(Store):
             with self._failing_in_one_line():
                 for key in self._unsynced:
                     sync_path(self._layouts[key].path)
+                self._find_sums(self._top)
                 sums = {k: v.copy() for k, v in self._sums.items()}
                 new = Epoch(old.number + 1, self.counters.copy(), self._top.copy(), sums)
                 self._epoch = replace(new, digest=write_epoch(self.directory, new))
@@ -172,7 +178,7 @@ class Folder(Store):
 
     def _write_blocks(self, key: str, numbers: Ints) -> None:
         layout, memory = self._layouts[key], self._memory[key]
-        self._sums[key][numbers] = checksums(memory[numbers])
+        self._stale[key][numbers] = True
         with open_raw(layout.path) as file:
             for first, end in _runs(numbers):
                 file.seek(first * layout.size)
@@ -199,6 +205,15 @@ class Folder(Store):
             self._journal.append(list(self._layouts).index(key), part, old)
             self._journaled[key][part] = True
 
+    def _find_sums(self, top: Ints) -> None:
+        """Find out the checksums of stale blocks, where a row ever lay."""
+        for key, layout in self._layouts.items():
+            stale = self._stale[key] & layout.holds(top, self.rows)
+            numbers = np.flatnonzero(stale)
+            for part in np.array_split(numbers, 1 + len(numbers) * layout.size // CHUNK):
+                self._sums[key][part] = checksums(self._memory[key][part])
+            self._stale[key][stale] = False
+
     # ---------------------------------------------------------------- going back
 
     def go_back(self, mark: Any, written: Ints) -> bool:
@@ -221,8 +236,8 @@ class Folder(Store):
         differ = np.flatnonzero(epoch.counters[2] != written)
         if len(differ):
             i = int(differ[0])
-            raise ReplayError(f"stream {i}: expected {int(epoch.counters[2][i])} rows in the state, got {int(written[i])}; "
-                              "the state is damaged, take an older one")
+            expected, got = int(epoch.counters[2][i]), int(written[i])
+            raise ReplayError(f"stream {i}: expected {expected} rows in the state, got {got}; take an older state")
         self._put_back(epoch)
         return True
 
@@ -263,21 +278,14 @@ class Folder(Store):
                     for block, data in zip(chosen.tolist(), blocks[wanted]):
                         file.seek(block * self._layouts[key].size)
                         write_all(file, data.data)
-            if self._sums:
-                self._sums[key][chosen] = sums[wanted]
+            self._sums[key][chosen], self._stale[key][chosen] = sums[wanted], False
 
     def _leave_out_damage(self, note: str) -> None:
         """Raise the floor of each stream above its newest row that is not what was written."""
-        held = {k: x.holds(self._epoch.top, self.rows) for k, x in self._layouts.items()}
-        if not self._sums:
-            self._sums = {k: np.zeros(x.count, np.uint32) for k, x in self._layouts.items()}
-            for key, blocks in held.items():
-                numbers = np.flatnonzero(blocks)
-                for part in np.array_split(numbers, 1 + len(numbers) * self._layouts[key].size // CHUNK):
-                    self._sums[key][part] = checksums(self._memory[key][part])
+        self._find_sums(self._epoch.top)
         bad, files = np.zeros(self.streams * self.rows, np.bool_), []
         for key, layout in self._layouts.items():
-            wrong = held[key] & (self._sums[key] != self._epoch.sums[key])
+            wrong = layout.holds(self._epoch.top, self.rows) & (self._sums[key] != self._epoch.sums[key])
             if wrong.any():
                 files.append(layout.path.name)
                 bad |= layout.rows_of(wrong)
@@ -316,13 +324,13 @@ class Folder(Store):
         return read_epoch(self.directory, number, {k: x.count for k, x in self._layouts.items()}, self.streams)
 
     @contextmanager
-    def _failing_in_one_line(self) -> Iterator[None]:
+    def _failing_in_one_line(self, what: str = "written") -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise ReplayError(
-                f"{self.directory}: the replay cannot be written: {error.strerror or error}; "
-                "what was saved before is as it was, make space and go on from there"
+                f"{self.directory}: the replay cannot be {what}: {error.strerror or error}; "
+                "what was saved before is as it was, see to the disk and go on from there"
             ) from error
 
 

@@ -94,8 +94,8 @@ def open_meta(directory: Path, spec: RowSpec, streams: int, rows: int, files: Ma
     """
     try:
         found = read_meta(directory)
-    except FileNotFoundError:
-        there = [p.name for p in directory.iterdir()] if directory.exists() else []
+    except (FileNotFoundError, NotADirectoryError):
+        there = [p.name for p in directory.iterdir()] if directory.is_dir() else []
         if there and MAKING not in there:
             raise ReplayError(
                 f"{directory}: expected {META} of a replay, got {len(there)} files without it, such as {min(there)}; "

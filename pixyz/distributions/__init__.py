@@ -1,15 +1,17 @@
 """Distributions over named variables: networks inside, ``p * q`` for the joint.
 
 One idea a module: ``base`` (what every distribution answers), ``parametric`` (a network gives parameters), ``families``
-and ``one_hot`` (the densities on the hot path), ``location_scale``, ``positive``, ``interval``, ``discrete``, ``multivariate``,
-``relaxed`` (the others, by kind, on ``torch_family``), ``custom``, ``deterministic``, ``product`` and ``graph`` (joints),
-``mixture``, ``experts``, ``marginal``, ``views`` (renamed, detached, frozen), ``scan`` (distributions over series),
-``transformed`` (a prior through a flow).  Scripts for pixyz 0.3.3: ``torch_object`` (``set_dist``), ``torch_formula`` (a
-family with a torch class), ``overrides`` (a class that overrides ``sample`` or ``get_log_prob``).
+and ``one_hot`` (the densities on the hot path), ``location_scale``, ``positive``, ``interval``, ``truncated``, ``discrete``,
+``multivariate``, ``relaxed`` (the others, by kind, on ``torch_family``; ``special`` has their functions), ``custom``,
+``deterministic``, ``product`` and ``graph`` (joints), ``mixture``, ``experts``, ``marginal`` with ``states``, ``views``
+(renamed, detached, frozen), ``scan`` (distributions over series), ``transformed`` (a prior through a flow), ``check`` and
+``declaration`` (whether a family is what it says).  Scripts for pixyz 0.3.3: ``torch_object`` (``set_dist``),
+``torch_formula`` (a family with a torch class), ``overrides`` (a class that overrides ``sample`` or ``get_log_prob``).
 """
 
 from pixyz import compat
 from pixyz.distributions.base import Distribution
+from pixyz.distributions.check import check_family
 from pixyz.distributions.custom import CustomProb
 from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Gate, Mean, SeriesFunction
 from pixyz.distributions.discrete import (
@@ -23,7 +25,7 @@ from pixyz.distributions.discrete import (
 )
 from pixyz.distributions.experts import ElementWiseProductOfNormal, ProductOfNormal
 from pixyz.distributions.families import Bernoulli, BoundedNormal, Normal, TanhNormal
-from pixyz.distributions.interval import Beta, ContinuousBernoulli, Kumaraswamy, TruncatedNormal, Uniform
+from pixyz.distributions.interval import Beta, ContinuousBernoulli, Kumaraswamy, Uniform
 from pixyz.distributions.location_scale import Cauchy, Gumbel, Laplace, LogNormal, StudentT, VonMises
 from pixyz.distributions.marginal import MarginalizeVarDistribution
 from pixyz.distributions.mixture import MixtureModel, MixtureOfNormal
@@ -43,7 +45,9 @@ from pixyz.distributions.positive import (
 from pixyz.distributions.product import MultiplyDistribution
 from pixyz.distributions.relaxed import ConcreteBernoulli, ConcreteCategorical, RelaxedBernoulli, RelaxedCategorical
 from pixyz.distributions.scan import Scan
+from pixyz.distributions.states import all_states
 from pixyz.distributions.transformed import InverseTransformedDistribution, TransformedDistribution, ZukoDistribution
+from pixyz.distributions.truncated import TruncatedNormal
 from pixyz.distributions.views import DetachedDistribution, FrozenDistribution, ReplaceVarDistribution
 
 __all__ = [
@@ -56,7 +60,7 @@ __all__ = [
     "MultivariateNormal", "NegativeBinomial", "Normal", "OneHotCategoricalStraightThrough", "ParametricDistribution",
     "Pareto", "Poisson", "ProductOfNormal", "RelaxedBernoulli", "RelaxedCategorical", "ReplaceVarDistribution", "Scan",
     "SeriesFunction", "StudentT", "TanhNormal", "TransformedDistribution", "TruncatedNormal", "TwoHot", "Uniform",
-    "VonMises", "Weibull", "ZukoDistribution",
+    "VonMises", "Weibull", "ZukoDistribution", "all_states", "check_family",
 ]
 
 compat.serve(__name__)

@@ -7,6 +7,7 @@ Nothing of a call is kept on the object, so any distribution can be copied and p
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,6 +49,8 @@ class Distribution(Structured):
         VariableError: a name is in both ``var`` and ``cond_var``, or may not be used.
     """
 
+    _returns_numbers: bool = False
+    """Whether its network was seen to return Python numbers or arrays."""
     composite: ClassVar[bool] = False
     """Whether ``detach`` and ``frozen`` are made of its parts (it has no parameters of its own)."""
 
@@ -265,10 +268,13 @@ class Distribution(Structured):
         Args:
             x_dict: the values.
             sum_features: sum over feature dimensions.
-            feature_dims: which dimensions, counted as in ``[B, ...]``; all behind the batch if None.
+            feature_dims: which dimensions, counted as in ``[B, ...]``; all behind the batch if None.  With 0 among them
+                the first dimension is summed too, whatever it is.
             generator: where an estimate (a marginal's, by a proposal) is drawn from.
         """
         dims = None if feature_dims is None else tuple(feature_dims)
+        if sum_features and dims is not None and 0 in dims:  # as in 0.3.3, where dimensions count as given
+            return self.get_log_prob(x_dict, sum_features=False, generator=generator).sum(dims)
 
         def build(builder: Builder) -> dict[str, Slot]:
             lower = overrides.library_lowering(self, "lower_log_prob")
@@ -301,12 +307,17 @@ class Distribution(Structured):
 
         return self._run(("entropy", sum_features, dims), self._values(x_dict), build)["entropy"]
 
+    def states(self) -> Tensor | None:
+        """All values of its variable, ``[S, *features_shape]``, which a marginal sums over; None if it is not finite."""
+        return None
+
     def formula(self, name: str) -> Callable[..., Any]:
         """A formula of the family, by name."""
-        found = getattr(self.atom, name, None)
-        if found is None:
+        cls: type[Distribution] = type(self.atom)
+        if getattr(cls, name, None) is None:
             raise NotImplementedError(f"{self.distribution_name or type(self).__name__} has no {name.removesuffix('_of')}")
-        return found  # type: ignore[no-any-return]
+        found = inspect.getattr_static(cls, name)  # the class's: an object's attribute may be called so
+        return found.__get__(self.atom, cls) if hasattr(found, "__get__") else found  # type: ignore[no-any-return]
 
     def log_prob(self, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> LogProb:
         """The log-density as an expression."""
@@ -346,10 +357,10 @@ class Distribution(Structured):
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         if generator is not None:
-            with drawing_from(generator, [*self.parameters(), *values.values()]):
+            with drawing_from(generator, [*nn.Module.parameters(self), *values.values()]):
                 return self._run(key, values, build)
         if self._plans.seen != Clock.now:
-            self._plans.refresh(self.modules())
+            self._plans.refresh(nn.Module.modules(self))
 
         def build_direct(builder: Builder) -> Mapping[str, Slot]:
             builder.direct = True

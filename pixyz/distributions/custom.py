@@ -76,7 +76,7 @@ class CustomProb(Distribution):
 
     def _has_weights(self) -> bool:
         f = self.log_prob_function
-        return isinstance(f, nn.Module) and any(True for _ in f.parameters())
+        return isinstance(f, nn.Module) and any(True for _ in nn.Module.parameters(f))
 
 
 def modules_of(function: Callable[..., Any]) -> list[nn.Module]:

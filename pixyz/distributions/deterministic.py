@@ -38,7 +38,7 @@ class Deterministic(Distribution):
         self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] | None = None
     ) -> None:
         super().__init__(var, cond_var, name, features_shape)
-        self.returns: dict[str, str] = {}
+        self._returns: dict[str, str] = {}
 
     @property
     def distribution_name(self) -> str:

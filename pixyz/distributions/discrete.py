@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from pixyz.distributions.families import Bernoulli, one_of
 from pixyz.distributions.one_hot import Categorical, one_hot_sample
+from pixyz.distributions.special import log_binomial, log_poisson
 from pixyz.distributions.torch_family import OddsFamily, TorchFamily, exponential_noise, shape_only
 from pixyz.plan.looks import Domain
 from pixyz.types import PixyzError, VarSpec
@@ -38,6 +39,7 @@ class FactorizedBernoulli(Bernoulli):
 
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    normalized: ClassVar[bool] = False
     minus_log_density = None  # type: ignore[assignment]
 
     @staticmethod
@@ -105,8 +107,13 @@ class Multinomial(Categorical):
 
     @staticmethod
     def log_density(x: Tensor, log_probs: Tensor) -> Tensor:
-        coefficient = torch.lgamma(x.sum(-1) + 1.0) - torch.lgamma(x + 1.0).sum(-1)
-        return coefficient + (x * log_probs).sum(-1)
+        n = x.sum(-1, keepdim=True)
+        some = n.clamp(min=1.0)
+        each = log_poisson(x, some * log_probs.exp(), some.log() + log_probs).sum(-1)
+        return torch.where(n > 0, each.unsqueeze(-1) - log_poisson(some, some), 0.0).squeeze(-1)
+
+    def states(self) -> Tensor | None:
+        return None
 
     def mean_of(self, probs: Tensor) -> Tensor:  # type: ignore[override]
         return self.total_count * probs
@@ -137,6 +144,10 @@ class Poisson(TorchFamily):
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, rate=rate)
 
+    @staticmethod
+    def log_density(x: Tensor, rate: Tensor) -> Tensor:
+        return log_poisson(x, rate)
+
 
 class Binomial(OddsFamily):
     r"""The binomial distribution, :math:`p(x) = \binom{n}{x} p^x (1-p)^{n-x}`; ``total_count`` (n), ``probs`` or ``logits``.
@@ -162,9 +173,9 @@ class Binomial(OddsFamily):
     @staticmethod
     def log_density(x: Tensor, total_count: Tensor, logits: Tensor) -> Tensor:
         inside = (x >= 0) & (x <= total_count)
-        x = torch.where(inside, x, 0.0)
-        ways = torch.lgamma(total_count + 1.0) - torch.lgamma(x + 1.0) - torch.lgamma(total_count - x + 1.0)
-        return torch.where(inside, ways + x * logits - total_count * F.softplus(logits), -math.inf)
+        x, n = torch.where(inside & (total_count > 0), x, 0.0), torch.where(total_count > 0, total_count, 1.0)
+        found = log_binomial(x, n - x, *odds(logits))
+        return torch.where(inside, torch.where(total_count > 0, found, 0.0), -math.inf)
 
 
 class NegativeBinomial(OddsFamily):
@@ -189,6 +200,10 @@ class NegativeBinomial(OddsFamily):
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, total_count=total_count, probs=probs, logits=logits)
+
+    @staticmethod
+    def log_density(x: Tensor, total_count: Tensor, logits: Tensor) -> Tensor:
+        return log_binomial(x, total_count, *odds(logits)) - torch.log1p(x / total_count)
 
 
 class Geometric(OddsFamily):
@@ -221,3 +236,8 @@ class Geometric(OddsFamily):
     @staticmethod
     def log_density(x: Tensor, logits: Tensor) -> Tensor:
         return logits - (x + 1.0) * F.softplus(logits)
+
+
+def odds(logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The probability, its complement, and the logarithms of both."""
+    return torch.sigmoid(logits), torch.sigmoid(-logits), F.logsigmoid(logits), F.logsigmoid(-logits)

@@ -178,7 +178,7 @@ class StandardNormal:
         return {"loc": self._loc, "scale": self._scale}
 
     def _loc(self) -> Tensor:
-        like = next(iter([*self.module.parameters(), *self.module.buffers()]), torch.empty(0))
+        like = next(iter([*nn.Module.parameters(self.module), *nn.Module.buffers(self.module)]), torch.empty(0))
         return torch.zeros((1, *self.shape), dtype=like.dtype, device=like.device)
 
     def _scale(self) -> Tensor:

@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixyz.distributions.constant import LOG_SQRT_2PI, MinusLogNormal, constant
 from pixyz.distributions.noise import normal_noise, uniform_noise
 from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.special import erfcx
+from pixyz.distributions.states import all_states
 from pixyz.plan import Slot, rules
 from pixyz.plan.looks import Domain
 from pixyz.types import PixyzError, VarSpec
@@ -168,6 +170,7 @@ class TanhNormal(Normal):
     """
 
     params_keys = ("loc", "scale")
+    exact_mean: ClassVar[bool] = False
 
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -175,11 +178,22 @@ class TanhNormal(Normal):
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
-        edge = 1.0 - torch.finfo(x.dtype).eps
-        u = torch.atanh(x.clamp(-edge, edge))
-        # log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u))
-        inside = Normal.log_density(u, loc, scale, log_scale) - 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
-        return torch.where(x.abs() > 1.0, -math.inf, inside)
+        eps = torch.finfo(x.dtype).eps
+        u = torch.atanh(x.clamp(eps / 2 - 1.0, 1.0 - eps / 2))
+        size = x.detach().abs()
+        rounded = eps / 2 * size / ((1.0 - size) * (1.0 + size)).clamp(min=eps / 2)  # what rounding x hides of u
+        share = rounded.square() / (rounded.square() + 3.0 * scale.detach().square())  # all, if it hides the whole density
+        near = u + share * (loc - u).clamp(-rounded, rounded)
+        unseen = 0.5 * torch.where((loc - u).detach().abs() < rounded, share, 0.0)  # of half a mean square of the noise
+        within = Normal.log_density(near, loc, scale, log_scale) + tanh_slope(near) - unseen
+        saturated = _saturated(x, loc, scale, scale.log() if log_scale is None else log_scale)
+        return torch.where(size < 1.0, within, torch.where(size > 1.0, -math.inf, saturated))
+
+    @staticmethod
+    def minus_log_density_of_noise(  # type: ignore[override]
+        noise: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor
+    ) -> Tensor:
+        return Normal.minus_log_density_of_noise(noise, log_scale) - tanh_slope(Normal.draw(noise, loc, scale))
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
@@ -191,6 +205,21 @@ class TanhNormal(Normal):
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
         base = torch.distributions.Normal(**scaled(params))  # type: ignore[arg-type]
         return torch.distributions.TransformedDistribution(base, [torch.distributions.TanhTransform()])
+
+
+def tanh_slope(u: Tensor) -> Tensor:
+    r"""Minus the logarithm of the derivative of tanh, :math:`-\log(1 - \tanh^2 u) = 2 (u + \mathrm{softplus}(-2u) - \log 2)`."""
+    return 2.0 * (u + F.softplus(-2.0 * u) - math.log(2.0))
+
+
+def _saturated(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
+    """The log-density where rounding has made -1 or 1 of ``tanh(u)``: its mean over all ``u`` of which that is true."""
+    side = x.detach().sign()
+    mean = side * loc
+    edge = (0.5 * math.log(8.0 / torch.finfo(x.dtype).eps) - mean) / scale
+    hazard = math.sqrt(2.0 / math.pi) / erfcx(edge.clamp(min=-8.0) * math.sqrt(0.5))
+    square = 1.0 + edge.clamp(min=-8.0) * hazard
+    return -0.5 * square - log_scale - LOG_SQRT_2PI + 2.0 * (mean + scale * hazard - math.log(2.0))
 
 
 def minus_log_bernoulli_total(x: Tensor, logits: Tensor) -> tuple[Tensor, int]:
@@ -216,7 +245,7 @@ class Bernoulli(ParametricDistribution):
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("probs",)
     noise = staticmethod(uniform_noise)
-    domain = Domain(0.0, 1.0, advice="scale the data (pixels of 0 to 255: x / 255)")
+    domain: ClassVar[Domain | None] = Domain(0.0, 1.0, advice="scale the data (pixels of 0 to 255: x / 255)")
     pathwise = False
 
     def __init__(
@@ -232,8 +261,8 @@ class Bernoulli(ParametricDistribution):
 
     @staticmethod
     def derive_logits_from_probs(probs: Tensor) -> Tensor:
-        eps = torch.finfo(probs.dtype).eps
-        clamped = probs.clamp(eps, 1.0 - eps)
+        info = torch.finfo(probs.dtype)
+        clamped = probs.clamp(info.tiny, 1.0 - info.eps)
         return clamped.log() - torch.log1p(-clamped)
 
     @staticmethod
@@ -261,9 +290,19 @@ class Bernoulli(ParametricDistribution):
     def variance_of(probs: Tensor) -> Tensor:
         return probs * (1.0 - probs)
 
+    def states(self) -> Tensor | None:
+        if not self.features_shape and type(self).forward is not nn.Module.forward:
+            raise unknown_shape(self, "...")
+        return all_states(torch.tensor([0.0, 1.0]), self.features_shape)
+
     @staticmethod
     def entropy_of(logits: Tensor, probs: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, probs, reduction="none")
+
+
+def unknown_shape(p: ParametricDistribution, shape: str) -> PixyzError:
+    """The error of a finite variable whose values are not known before a network has run."""
+    return PixyzError(f"to sum over {p.var[0]!r} its shape must be known; declare features_shape=[{shape}]")
 
 
 def one_of(first: Any, second: Any, names: str = "probs or logits") -> None:

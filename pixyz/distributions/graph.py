@@ -5,12 +5,12 @@ networkx is imported when the graph itself is first asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pixyz import latex
-from pixyz.types import VariableError
+from pixyz.types import PixyzError, VariableError
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -86,6 +86,15 @@ class DistGraph:
         if var_name not in self._owner:
             raise VariableError(f"no factor draws {var_name!r}; drawn are {self.var}")
         return self._owner[var_name]
+
+    def set_option(self, option_dict: Mapping[str, Any], var: Sequence[str] = ()) -> None:
+        """0.3.3's options of factors: here they are arguments.
+
+        Raises:
+            PixyzError: always; it says which call to write.
+        """
+        given = ", ".join(f"{k}={v!r}" for k, v in option_dict.items())
+        raise PixyzError(f"a graph holds no options; give them to the call: p.sample(x, {given}) or p.get_log_prob(x, {given})")
 
     # ---------------------------------------------------------------- order
 

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from pixyz.distributions.families import LOG_SQRT_2PI, one_of
+from pixyz.distributions.families import one_of
 from pixyz.distributions.noise import uniform_noise
-from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.distributions.torch_family import OddsFamily, TorchFamily, exponential_noise, open_uniform_noise
+from pixyz.distributions.special import LARGE, log_binomial, log_gamma_draw, power_log, power_log1m
+from pixyz.distributions.torch_family import OddsFamily, TorchFamily, exponential_noise
 from pixyz.types import VarSpec
 
 UNIT = (0.0, 1.0)
+SMALL = 0.5
+"""Logits below which a continuous Bernoulli is a polynomial of them."""
 
 
 class Uniform(TorchFamily):
@@ -72,8 +74,20 @@ class Beta(TorchFamily):
 
     @staticmethod
     def log_density(x: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
-        total = torch.lgamma(concentration1 + concentration0) - torch.lgamma(concentration1) - torch.lgamma(concentration0)
-        return torch.special.xlogy(concentration1 - 1.0, x) + torch.special.xlog1py(concentration0 - 1.0, -x) + total
+        a, b = concentration1, concentration0
+        large = torch.maximum(a, b) >= LARGE + 1.0
+        few_a, few_b = torch.where(large, 1.0, a), torch.where(large, 1.0, b)
+        direct = power_log(few_a - 1.0, x) + power_log1m(few_b - 1.0, x)
+        direct = direct + torch.lgamma(few_a + few_b) - torch.lgamma(few_a) - torch.lgamma(few_b)
+        k, l = torch.where(large, a - 1.0, LARGE), torch.where(large, b - 1.0, LARGE)
+        y = torch.where(large, x, 0.5)
+        return torch.where(large, log_binomial(k, l, y, 1.0 - y) + (k + l + 1.0).log(), direct)
+
+    @staticmethod
+    def draw(noise: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
+        a, b = concentration1.expand(noise.shape), concentration0.expand(noise.shape)
+        info = torch.finfo(noise.dtype)
+        return torch.sigmoid(log_gamma_draw(a) - log_gamma_draw(b)).clamp(info.tiny, 1.0 - info.eps / 2)
 
 
 class Kumaraswamy(TorchFamily):
@@ -99,12 +113,19 @@ class Kumaraswamy(TorchFamily):
 
     @staticmethod
     def draw(noise: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
-        return (-torch.expm1(-noise / concentration0)).pow(1.0 / concentration1)
+        info = torch.finfo(noise.dtype)
+        return (-torch.expm1(-noise / concentration0)).pow(1.0 / concentration1).clamp(info.tiny, 1.0 - info.eps / 2)
 
     @staticmethod
     def log_density(x: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
         a, b = concentration1, concentration0
-        return a.log() + b.log() + torch.special.xlogy(a - 1.0, x) + torch.special.xlog1py(b - 1.0, -x.pow(a))
+        rest = -torch.expm1(a * x.clamp(min=torch.finfo(x.dtype).tiny).log())
+        return a.log() + b.log() + power_log(a - 1.0, x) + power_log(b - 1.0, rest)
+
+    @staticmethod
+    def minus_log_density_of_noise(noise: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
+        a, b = concentration1, concentration0
+        return (b - 1.0) * noise / b - (1.0 - 1.0 / a) * torch.log(-torch.expm1(-noise / b)) - a.log() - b.log()
 
 
 class ContinuousBernoulli(OddsFamily):
@@ -112,8 +133,8 @@ class ContinuousBernoulli(OddsFamily):
 
     For grey values, where a Bernoulli is no density (Loaiza-Ganem and Cunningham 2019); ``probs`` or ``logits``.
 
-    >>> ContinuousBernoulli(var="x", probs=0.5).get_log_prob({"x": torch.tensor([0.3])})
-    tensor([0.])
+    >>> ContinuousBernoulli(var="x", logits=2.).get_log_prob({"x": torch.tensor([0.5])})
+    tensor([-0.1614])
     """
 
     params_keys = ("probs",)
@@ -121,6 +142,7 @@ class ContinuousBernoulli(OddsFamily):
     torch_family = td.ContinuousBernoulli
     torch_keys = ("logits",)
     support = UNIT
+    noise = staticmethod(uniform_noise)
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -129,88 +151,44 @@ class ContinuousBernoulli(OddsFamily):
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
 
-
-class TruncatedNormal(ParametricDistribution):
-    r"""The normal distribution held between two bounds,
-    :math:`p(x) = \mathcal{N}(x; \mu, \sigma^2) / (\Phi(\beta) - \Phi(\alpha))` for :math:`a \le x \le b`, with
-    :math:`\alpha = (a-\mu)/\sigma,\ \beta = (b-\mu)/\sigma`.
-
-    Parameters ``loc``, ``scale`` (of the normal), ``low``, ``high``.  Sampled by the inverse cdf, in the tail where it is
-    exact, so gradients are pathwise in all four.
-
-    >>> p = TruncatedNormal(var="x", loc=0., scale=1., low=-1., high=1.)
-    >>> p.get_log_prob({"x": torch.tensor([0., 2.])})
-    tensor([-0.5372,    -inf])
-    """
-
-    params_keys = ("loc", "scale", "low", "high")
-    noise_shape = ("loc", "scale", "low", "high")
-    noise = staticmethod(open_uniform_noise)
-
-    def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, loc: Any = None, scale: Any = None, low: Any = None, high: Any = None,
-    ) -> None:
-        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale, low=low, high=high)
+    @staticmethod
+    def derive_log_height(logits: Tensor) -> Tensor:
+        r""":math:`\log C` at the middle, :math:`\log \frac{h}{\sinh h}` with :math:`h = |l| / 2`."""
+        small = logits.abs() < SMALL
+        h = 0.5 * torch.where(small, SMALL, logits).abs()
+        y = torch.where(small, 0.5 * logits, 0.0).square()
+        series = -y * (1 / 6 - y * (1 / 180 - y * (1 / 2835 - y / 37800)))
+        return torch.where(small, series, (2.0 * h).log() - h - torch.log(-torch.expm1(-2.0 * h)))
 
     @staticmethod
-    def derive_alpha(loc: Tensor, scale: Tensor, low: Tensor) -> Tensor:
-        return (low - loc) / scale
+    def draw(noise: Tensor, logits: Tensor) -> Tensor:
+        small = logits.abs() < torch.finfo(noise.dtype).eps ** 0.5
+        size = torch.where(small, 1.0, logits).abs()
+        steep = -torch.log1p(noise * torch.expm1(-size)) / size
+        steep = torch.where(logits > 0, 1.0 - steep, steep)
+        u = torch.where(logits > 0, 1.0 - noise, noise)
+        return torch.where(small, u + 0.5 * logits * u * (1.0 - u), steep)
 
     @staticmethod
-    def derive_beta(loc: Tensor, scale: Tensor, high: Tensor) -> Tensor:
-        return (high - loc) / scale
+    def log_density(x: Tensor, logits: Tensor, log_height: Tensor) -> Tensor:
+        return log_height + logits * (x - 0.5)
 
     @staticmethod
-    def derive_log_mass(alpha: Tensor, beta: Tensor) -> Tensor:
-        near, far = nearer_tail(alpha, beta)
-        log_far, log_near = torch.special.log_ndtr(far), torch.special.log_ndtr(near)
-        return log_far + torch.log(-torch.expm1(log_near - log_far))
+    def mean_of(logits: Tensor) -> Tensor:
+        small = logits.abs() < SMALL
+        l = torch.where(small, SMALL, logits)
+        y = torch.where(small, logits, 0.0)
+        series = y * (1 / 12 - y * y * (1 / 720 - y * y * (1 / 30240 - y * y / 1209600)))
+        return 0.5 + torch.where(small, series, 0.5 / torch.tanh(0.5 * l) - 1.0 / l)
 
     @staticmethod
-    def draw(
-        noise: Tensor, loc: Tensor, scale: Tensor, low: Tensor, high: Tensor, alpha: Tensor, beta: Tensor
-    ) -> Tensor:
-        near, far = nearer_tail(alpha, beta)
-        edge = normal_cdf(near)
-        u = torch.special.ndtri(edge + noise * (normal_cdf(far) - edge))
-        x = loc + scale * torch.where(alpha + beta > 0, -u, u)
-        return torch.minimum(torch.maximum(x, low), high)
+    def variance_of(logits: Tensor) -> Tensor:
+        small = logits.abs() < SMALL
+        l = torch.where(small, SMALL, logits).abs()
+        y = torch.where(small, logits, 0.0).square()
+        series = 1 / 12 - y * (1 / 240 - y * (1 / 6048 - y * (1 / 172800 - y / 5322240)))
+        return torch.where(small, series, 1.0 / (l * l) - torch.exp(-l) / torch.expm1(-l).square())
 
     @staticmethod
-    def log_density(
-        x: Tensor, loc: Tensor, scale: Tensor, low: Tensor, high: Tensor, log_mass: Tensor
-    ) -> Tensor:
-        gap = (x - loc) / scale
-        inside = -0.5 * gap * gap - LOG_SQRT_2PI - scale.log() - log_mass
-        return torch.where((x >= low) & (x <= high), inside, -math.inf)
-
-    @staticmethod
-    def mean_of(loc: Tensor, scale: Tensor, alpha: Tensor, beta: Tensor, log_mass: Tensor) -> Tensor:
-        return loc + scale * (relative_height(alpha, log_mass) - relative_height(beta, log_mass))
-
-    @staticmethod
-    def variance_of(scale: Tensor, alpha: Tensor, beta: Tensor, log_mass: Tensor) -> Tensor:
-        at_low, at_high = relative_height(alpha, log_mass), relative_height(beta, log_mass)
-        return scale.square() * (1.0 + alpha * at_low - beta * at_high - (at_low - at_high).square())
-
-    @staticmethod
-    def entropy_of(scale: Tensor, alpha: Tensor, beta: Tensor, log_mass: Tensor) -> Tensor:
-        at_low, at_high = relative_height(alpha, log_mass), relative_height(beta, log_mass)
-        return 0.5 + LOG_SQRT_2PI + scale.log() + log_mass + 0.5 * (alpha * at_low - beta * at_high)
-
-
-def normal_cdf(x: Tensor) -> Tensor:
-    """The standard normal cdf with full precision in the lower tail (``torch.special.ndtr`` rounds it to 0)."""
-    return 0.5 * torch.special.erfc(-x * math.sqrt(0.5))
-
-
-def nearer_tail(alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-    """The interval, mirrored where it lies above 0: the lower tail of the normal cdf keeps its relative precision."""
-    above = alpha + beta > 0
-    return torch.where(above, -beta, alpha), torch.where(above, -alpha, beta)
-
-
-def relative_height(edge: Tensor, log_mass: Tensor) -> Tensor:
-    """The standard normal density at ``edge`` over the mass of the interval."""
-    return torch.exp(-0.5 * edge * edge - LOG_SQRT_2PI - log_mass)
+    def entropy_of(logits: Tensor, log_height: Tensor) -> Tensor:
+        return -logits * (ContinuousBernoulli.mean_of(logits) - 0.5) - log_height

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from torch import distributions as td
 
 from pixyz.distributions.families import LOG_SQRT_2PI, Normal
 from pixyz.distributions.noise import normal_noise
-from pixyz.distributions.torch_family import TorchFamily, chi2_draw, exponential_noise
+from pixyz.distributions.special import LOG_2PI, log1p_square, log_gamma_draw, log_gamma_half, log_i0e
+from pixyz.distributions.torch_family import TorchFamily, exponential_noise
 from pixyz.types import VarSpec
 
 
@@ -81,8 +82,7 @@ class Cauchy(LocationScale):
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        gap = (x - loc) / scale
-        return -torch.log1p(gap * gap) - scale.log() - math.log(math.pi)
+        return -log1p_square((x - loc) / scale) - scale.log() - math.log(math.pi)
 
 
 class Gumbel(LocationScale):
@@ -100,7 +100,8 @@ class Gumbel(LocationScale):
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         y = (x - loc) / scale
-        return -y - torch.exp(-y) - scale.log()
+        most = math.log(torch.finfo(x.dtype).max) - 1.0
+        return -y - torch.exp((-y).clamp(max=most)) - scale.log()
 
 
 class LogNormal(LocationScale):
@@ -117,7 +118,8 @@ class LogNormal(LocationScale):
 
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        return Normal.draw(noise, loc, scale).exp()
+        info = torch.finfo(noise.dtype)
+        return Normal.draw(noise, loc, scale).exp().clamp(info.tiny, info.max)
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -138,6 +140,7 @@ class StudentT(TorchFamily):
     params_keys = ("df", "loc", "scale")
     noise_shape = ("df", "loc", "scale")
     torch_family = td.StudentT
+    noise = staticmethod(normal_noise)
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -147,14 +150,15 @@ class StudentT(TorchFamily):
 
     @staticmethod
     def draw(noise: Tensor, df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        normal = torch.randn(noise.shape, dtype=noise.dtype, device=noise.device)
-        return loc + scale * normal * torch.rsqrt(chi2_draw(noise, df) / df)
+        half = (0.5 * df).expand(noise.shape)
+        most = math.log(torch.finfo(noise.dtype).max) - 8.0
+        spread = torch.exp((0.5 * (half.log() - log_gamma_draw(half))).clamp(max=most))
+        return loc + scale * (noise * spread)
 
     @staticmethod
     def log_density(x: Tensor, df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        y, half = (x - loc) / scale, 0.5 * (df + 1.0)
-        log_beta = torch.lgamma(0.5 * df) + 0.5 * math.log(math.pi) - torch.lgamma(half)
-        return -half * torch.log1p(y * y / df) - log_beta - 0.5 * df.log() - scale.log()
+        tail = 0.5 * (df + 1.0) * log1p_square((x - loc) / (scale * df.sqrt()))
+        return log_gamma_half(0.5 * df) - LOG_SQRT_2PI - scale.log() - tail
 
     @staticmethod
     def mean_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -186,6 +190,7 @@ class VonMises(TorchFamily):
 
     params_keys = ("loc", "concentration")
     noise_shape = ("loc", "concentration")
+    period: ClassVar[float | None] = 2.0 * math.pi
     torch_family = td.VonMises
 
     def __init__(
@@ -193,3 +198,8 @@ class VonMises(TorchFamily):
         features_shape: Sequence[int] | None = None, loc: Any = None, concentration: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, concentration=concentration)
+
+    @staticmethod
+    def log_density(x: Tensor, loc: Tensor, concentration: Tensor) -> Tensor:
+        half = torch.sin(0.5 * (x - loc))  # cos(x - loc) - 1 = -2 sin^2
+        return -2.0 * concentration * half * half - log_i0e(concentration) - LOG_2PI

@@ -5,23 +5,18 @@ A finite variable is summed out exactly; another one is integrated by importance
 
 from __future__ import annotations
 
-import itertools
 import math
 import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from pixyz import latex
 from pixyz.distributions.base import Distribution
-from pixyz.distributions.discrete import Multinomial
-from pixyz.distributions.families import Bernoulli
-from pixyz.distributions.one_hot import Categorical, GroupedOneHot
 from pixyz.distributions.params import Params
 from pixyz.distributions.path import on_path
-from pixyz.distributions.relaxed import ConcreteBernoulli, ConcreteCategorical
+from pixyz.distributions.states import States
 from pixyz.distributions.views import View
 from pixyz.expression import LogProb
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
@@ -30,14 +25,12 @@ from pixyz.types import PixyzError, VariableError, VarSpec, names
 if TYPE_CHECKING:
     import sympy
 
-MOST_STATES = 1 << 16
-
 
 class MarginalizeVarDistribution(View):
     r"""The marginal of a joint, :math:`p(x) = \int p(x, z)\,dz`: some variables are drawn and stay inside.
 
     Its bound variables live in a scope of their own, so they never meet another variable of the same name.  The
-    log-density is exact where the bound variables are finite (Bernoulli, Categorical, with a known ``features_shape``):
+    log-density is exact where the bound variables are finite (``states()``: Bernoulli, Categorical, ... of known shape):
     the joint is evaluated at all values in one vectorised call and summed.  The others need a ``proposal``; the estimate
     is that of importance weighted autoencoders, :math:`\log \frac1K \sum_k p(x, z_k) / q(z_k|x)` (Burda et al. 2016,
     eq. 8), whose expectation is a lower bound of :math:`\log p(x)` that rises with K.
@@ -52,6 +45,7 @@ class MarginalizeVarDistribution(View):
         VariableError: an unknown variable, nothing would be left, or the proposal draws other variables.
         NotImplementedError: the log-density of an integral is asked for without a proposal.
 
+    >>> import torch
     >>> from pixyz.distributions import Categorical, Normal
     >>> z = Categorical(var="z", probs=torch.tensor([0.5, 0.5]))
     >>> p = Normal(var="x", cond_var="z", loc="z", scale=1.) * z
@@ -194,15 +188,17 @@ class MarginalizeVarDistribution(View):
 
     def _states(self, variable: str) -> States:
         owner = next(f for f in self.p.factors() if variable in f.var)
-        values = states(owner)
+        try:
+            values = type(owner.atom).states(owner.atom)  # a user's attribute may be called so
+        except PixyzError as error:
+            raise PixyzError(f"{owner.prob_text}: {error}") from None
         if values is None:
             raise NotImplementedError(
                 f"the log-density of {self.prob_joint_factorized_and_text} is an integral over {variable!r}, drawn by "
                 f"{owner.prob_text} ({owner.distribution_name}); estimate it by log_prob(proposal=q, sample_shape=[K]), or "
                 "bound it with ELBO(p, q)"
             )
-        values.joint = self.p
-        return values
+        return States(values, self.p)
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         raise NotImplementedError(f"the marginal {self.prob_text} has no parameters")
@@ -217,55 +213,3 @@ class MarginalLogProb(LogProb):
     def symbol(self) -> sympy.Expr:
         assert isinstance(self.p, MarginalizeVarDistribution)
         return latex.leaf(self.p.log_prob_text)
-
-
-class States:
-    """All values of a finite variable as a tensor ``[S, *features]``, of the type and on the device of a joint's weights."""
-
-    def __init__(self, kind: str, shape: Sequence[int], groups: int, classes: int) -> None:
-        self.kind, self.shape, self.groups, self.classes = kind, tuple(shape), groups, classes
-        self.joint: Distribution | None = None
-        self._made: Tensor | None = None
-
-    def __len__(self) -> int:
-        return int(self.classes**self.groups)
-
-    def __call__(self) -> Tensor:
-        like = torch.empty(0)
-        if self.joint is not None:
-            weights = (w for w in itertools.chain(self.joint.parameters(), self.joint.buffers()) if w.is_floating_point())
-            like = next(weights, like)
-        if self._made is None or self._made.dtype != like.dtype or self._made.device != like.device:
-            values = torch.eye(self.classes) if self.kind == "one-hot" else torch.tensor([[0.0], [1.0]])
-            rows = [torch.stack(row) for row in itertools.product(values, repeat=self.groups)]
-            self._made = torch.stack(rows).reshape(len(rows), *self.shape).to(like)
-        return self._made
-
-
-def states(p: Distribution) -> States | None:
-    """All values of the variable of ``p``; None if it is not finite.
-
-    Raises:
-        PixyzError: the number of classes is not known before a network has run, or there are too many values.
-    """
-    atom = p.atom
-    if not isinstance(atom, (Bernoulli, Categorical)) or isinstance(atom, (Multinomial, ConcreteBernoulli, ConcreteCategorical)):
-        return None
-    shape = atom.features_shape
-    if isinstance(atom, Categorical):
-        if not shape:
-            raise PixyzError(f"{p.prob_text}: to sum over {p.var[0]!r} its shape must be known; declare features_shape=[classes]")
-        classes = atom.classes if isinstance(atom, GroupedOneHot) else shape[-1]
-        found = States("one-hot", shape, math.prod(shape) // classes, classes)
-    else:
-        if not shape and type(atom).forward is not torch.nn.Module.forward:
-            raise PixyzError(f"{p.prob_text}: to sum over {p.var[0]!r} its shape must be known; declare features_shape=[...]")
-        found = States("bits", shape, math.prod(shape), 2)
-    if found.groups * math.log(found.classes) > math.log(MOST_STATES):
-        raise PixyzError(
-            f"{p.prob_text} has {found.classes}^{found.groups} values, too many to sum over; "
-            "estimate by log_prob(proposal=q, sample_shape=[K])"
-        )
-    return found
-
-

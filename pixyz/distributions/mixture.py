@@ -115,7 +115,8 @@ class MixtureModel(Mixture):
 
     Args:
         distributions: the components, all of the same variable; they may be conditional.
-        prior: a categorical distribution of the hidden variable with as many classes.
+        prior: a categorical distribution of the hidden variable with as many classes.  Where it has the name of what the
+            components draw (both may have the default name), the hidden variable is called ``z``, ``k`` or ``component``.
         name: the letter in formulas.
 
     Raises:
@@ -138,15 +139,18 @@ class MixtureModel(Mixture):
         known = prior.atom.features_shape
         if known and tuple(known) != (len(distributions),):
             raise PixyzError(f"a mixture of {len(distributions)} components needs a prior of as many classes, got {list(known)}")
-        if prior.var[0] in (*self.var, *(c for d in distributions for c in d.cond_var)):
-            raise VariableError(f"the hidden variable {prior.var[0]!r} is also a variable of the components; rename one")
+        taken = {*self.var, *self.cond_var}
+        if prior.var[0] in taken - set(self.var):
+            raise VariableError(f"the hidden variable {prior.var[0]!r} is also a condition of the components; rename one")
+        free = (name for name in (prior.var[0], "z", "k", "component") if name not in taken)
+        self._hidden = next(free, "hidden_component")
         self.distributions = nn.ModuleList(distributions)
         self.prior = prior
 
     @property
     def hidden_var(self) -> list[str]:
         """The variable that says which component."""
-        return self.prior.var
+        return [self._hidden]
 
     @property
     def distribution_name(self) -> str:
@@ -169,7 +173,7 @@ class MixtureModel(Mixture):
 
     @property
     def has_reparam(self) -> bool:
-        fixed = not self.prior.cond_var and not any(True for _ in self.prior.parameters())
+        fixed = not self.prior.cond_var and not any(True for _ in nn.Module.parameters(self.prior))
         return fixed and all(part.has_reparam for part in self.components())
 
     def components(self) -> list[Distribution]:
@@ -350,7 +354,8 @@ class OneHots:
         self.count, self.module = count, module
 
     def __call__(self) -> Tensor:
-        like = next((w for w in [*self.module.parameters(), *self.module.buffers()] if w.is_floating_point()), torch.empty(0))
+        held = [*nn.Module.parameters(self.module), *nn.Module.buffers(self.module)]
+        like = next((w for w in held if w.is_floating_point()), torch.empty(0))
         return torch.eye(self.count, dtype=like.dtype, device=like.device)
 
 

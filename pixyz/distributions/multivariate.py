@@ -16,6 +16,7 @@ from pixyz import linalg
 from pixyz.distributions.base import Distribution, sum_over
 from pixyz.distributions.families import LOG_SQRT_2PI
 from pixyz.distributions.noise import normal_noise
+from pixyz.distributions.special import LARGE, log_gamma_draw, log_poisson, power_log
 from pixyz.distributions.torch_family import TorchFamily
 from pixyz.distributions.views import View
 from pixyz.plan import Axis, Builder, Scope, Slot
@@ -44,6 +45,26 @@ class Dirichlet(TorchFamily):
         features_shape: Sequence[int] | None = None, concentration: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration=concentration)
+
+    @staticmethod
+    def draw(noise: Tensor, concentration: Tensor) -> Tensor:
+        found = torch.softmax(log_gamma_draw(concentration.expand(noise.shape)), -1)
+        return found.clamp(min=torch.finfo(noise.dtype).tiny)
+
+    @staticmethod
+    def log_density(x: Tensor, concentration: Tensor) -> Tensor:
+        total = concentration.sum(-1, keepdim=True)
+        classes = concentration.shape[-1]
+        n = total - classes
+        large = (n >= LARGE) & (concentration.amax(-1, keepdim=True) >= LARGE + 1.0)
+        few, many = torch.where(large, 1.0, concentration), torch.where(large, concentration, LARGE)
+        direct = power_log(few - 1.0, x) - torch.lgamma(few)
+        n = torch.where(large, n, LARGE)
+        share = log_poisson(many - 1.0, n * torch.where(large, x, 1.0 / classes)) + n * torch.where(large, x, 0.0)
+        rising = (n + torch.arange(1, classes, dtype=x.dtype, device=x.device)).log().sum(-1)
+        last = rising - (log_poisson(n, n) + n).squeeze(-1)
+        found = torch.where(large, share, direct).sum(-1)
+        return found + torch.where(large.squeeze(-1), last, torch.lgamma(torch.where(large, 1.0, total)).squeeze(-1))
 
 
 class MultivariateNormal(TorchFamily):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from pixyz.distributions.probe import Probe, reason
@@ -54,14 +57,21 @@ class NetworkCall:
     def checked(self, **values: Any) -> Mapping[str, Tensor]:
         """What the network returns; an error that says what it should return, if it does not."""
         found = self.module(**values)
-        try:
-            right = len(found) == len(self.wanted) and all(k in found for k in self.wanted)
-        except TypeError:
-            right = False
-        if not right:
+        if not isinstance(found, Mapping) or len(found) != len(self.wanted) or any(k not in found for k in self.wanted):
             raise self._mismatch(found)
+        if not all(isinstance(v, Tensor) for v in found.values()):
+            raise self._numbers(found)
         self._note_rows(found, values)
-        return found  # type: ignore[no-any-return]
+        return found
+
+    def _numbers(self, found: Mapping[str, Any]) -> Exception:
+        """Build the plan again with numbers and arrays turned into tensors; an error if it is something else."""
+        wrong = {k: type(v).__name__ for k, v in found.items() if not isinstance(v, (Tensor, numbers.Number, np.ndarray))}
+        if wrong or self.owner._returns_numbers:
+            kinds = ", ".join(f"{k!r}: {kind}" for k, kind in wrong.items())
+            return PixyzError(f"forward of {self.owner.prob_text} must return tensors or numbers, got {{{kinds}}}")
+        self.owner._returns_numbers = True
+        return Relower()
 
     def _note_rows(self, found: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Remember which results have no batch dimension (a learned scale ``[D]``, a number), and how many it would have."""
@@ -69,13 +79,13 @@ class NetworkCall:
         rows = next((v.shape[0] for v in values.values() if isinstance(v, Tensor) and v.ndim), None)
         if rows is None or not shapes or self.spread is None:
             return
-        matrix = {k: int(k in self.owner.matrices) for k in shapes}
+        matrix = {k: int(k in type(self.owner).matrices) for k in shapes}
         widest = max(len(s) - matrix[k] for k, s in shapes.items())
         if all(not s or s[0] not in (1, rows) for s in shapes.values()):
             widest += 1  # none has one
         news = {k: widest + matrix[k] for k, s in shapes.items() if len(s) < widest + matrix[k] or (s[0] == 1 and rows != 1)}
         if news.keys() - self.spread:
-            self.owner.without_rows.update(news)
+            self.owner._without_rows.update(news)
             raise Relower
 
     def probe(self, rows: Sequence[bool], named: bool) -> Probe:
@@ -99,15 +109,15 @@ class NetworkCall:
     def _mismatch(self, found: Any) -> Exception:
         optional = {*getattr(self.owner, "optional", ())} - {*getattr(self.owner, "_given", ())}
         if isinstance(found, Mapping) and (more := optional & set(found)) != optional & set(self.wanted):
-            self.owner.returns_also = tuple(sorted(more))
+            self.owner._returns_also = tuple(sorted(more))
             return Relower()
         pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}
         if isinstance(found, Mapping) and len(found) == len(self.wanted):
             swap = {k: k if k in found else pairs.get(k, k) for k in self.wanted}
             if all(k in found for k in swap.values()):
                 for key, actual in swap.items():
-                    self.owner.returns[self.alternatives and _shown(key, self.alternatives)] = actual
-                _SEEN[type(self.owner)] = dict(self.owner.returns)
+                    self.owner._returns[self.alternatives and _shown(key, self.alternatives)] = actual
+                _SEEN[type(self.owner)] = dict(self.owner._returns)
                 return Relower()
         keys = sorted(found) if isinstance(found, Mapping) else type(found).__name__
         shown = sorted(_shown(k, self.alternatives) for k in self.wanted)
@@ -134,23 +144,55 @@ def call_network(
     alternatives: Mapping[str, str] | None = None,
 ) -> dict[str, Slot]:
     """Write the step that calls ``module`` with the conditioning variables of ``owner``."""
-    known = owner.returns or _SEEN.get(type(owner), owner.returns)
+    if owner._returns_numbers:
+        module = Tensors(module, owner)
+    known = owner._returns or _SEEN.get(type(owner), owner._returns)
     keys = [known.get(k, k) for k in wanted]
     call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {})
     args = [scope.lookup(v) for v in owner.cond_var]
-    slots = list(builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned_reason(owner)))
+    pinned = pinned_reason(owner)
+    if any(a.axes and a.batch == "none" for a in args):
+        pinned = "the number of the step"  # it has no rows: one number for all of them
+    slots = list(builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned))
     if not args:
         for slot in slots:
             slot.batch = "one"
-    if not slots[0].axes or not hasattr(owner, "without_rows"):
+    if not slots[0].axes or not hasattr(owner, "_without_rows"):
         return dict(zip(keys, slots, strict=True))
-    slots[0].step.fn.spread = frozenset(owner.without_rows)  # type: ignore[union-attr]
+    slots[0].step.fn.spread = frozenset(owner._without_rows)  # type: ignore[union-attr]
     for i, key in enumerate(keys):
         like = next((a for a in args if a.batch == slots[i].batch and a.axes == slots[i].axes), None)
-        if key in owner.without_rows and like is not None:
-            spread = Spread(owner.without_rows[key])
+        if key in owner._without_rows and like is not None:
+            spread = Spread(owner._without_rows[key])
             slots[i] = builder.net(spread, [slots[i], like], [key], f"{key} of each row", key=None)[0]
     return dict(zip(keys, slots, strict=True))
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Calls a network that returns numbers or arrays, ``{"loc": x, "scale": 0.01}``: they become tensors that broadcast."""
+
+    module: Any
+    owner: Any
+
+    def __call__(self, **values: Any) -> Any:
+        found = self.module(**values)
+        if not isinstance(found, Mapping):
+            return found
+        given = [v for v in (*found.values(), *values.values()) if isinstance(v, Tensor)]
+        like = next((v for v in given if v.is_floating_point()), given[0] if given else torch.zeros(()))
+        dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+        shape: tuple[int, ...] = ()
+        if not any(isinstance(v, Tensor) for v in found.values()):  # numbers alone: one density a row
+            shape = (len(like) if like.ndim else 1, *self.owner.features_shape)
+
+        def tensor(value: Any) -> Any:
+            if not isinstance(value, (numbers.Number, np.ndarray)):
+                return value
+            made = torch.as_tensor(value, dtype=dtype, device=like.device)
+            return made.expand(shape) if shape and not made.ndim else made
+
+        return {k: tensor(v) for k, v in found.items()}
 
 
 @dataclass(frozen=True)
@@ -171,7 +213,7 @@ def pinned_reason(module: nn.Module) -> str:
     A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once a step.  What this does
     not see, :mod:`pixyz.distributions.probe` may.
     """
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             return "batch normalisation"
         if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats:

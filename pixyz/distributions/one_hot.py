@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from pixyz.distributions.base import Params
-from pixyz.distributions.families import one_of
+from pixyz.distributions.families import one_of, unknown_shape
 from pixyz.distributions.noise import class_noise
 from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.states import all_states
 from pixyz.plan import Builder, Scope
 from pixyz.plan.looks import WEIGHTS, Domain
 from pixyz.types import PixyzError, VarSpec
@@ -85,6 +86,11 @@ class Categorical(ParametricDistribution):
     def variance_of(probs: Tensor) -> Tensor:
         return probs * (1.0 - probs)
 
+    def states(self) -> Tensor | None:
+        if not self.features_shape:
+            raise unknown_shape(self, "classes")
+        return all_states(torch.eye(self.features_shape[-1]), self.features_shape)
+
     @staticmethod
     def entropy_of(log_probs: Tensor, probs: Tensor) -> Tensor:
         return -(log_probs * probs).sum(-1)
@@ -121,12 +127,17 @@ class GroupedOneHot(Categorical):
             raise PixyzError(f"unimix must lie in [0, 1), got {unimix}")
         ParametricDistribution.__init__(self, var, cond_var, name, (groups * classes,), logits=logits)
         self.groups, self.classes = groups, classes
-        self.domain = replace(Categorical.domain, group=classes)  # type: ignore[misc]
         self.unimix, self.straight_through = unimix, straight_through
 
     @property
     def has_reparam(self) -> bool:
         return self.straight_through
+
+    def states(self) -> Tensor | None:
+        return all_states(torch.eye(self.classes), self.features_shape)
+
+    def value_domain(self) -> Domain | None:
+        return replace(Categorical.domain, group=self.classes)
 
     def derive_probs(self, logits: Tensor) -> Tensor:
         probs = softmax_last(logits.unflatten(-1, (self.groups, self.classes)))
@@ -175,6 +186,7 @@ class TwoHot(ParametricDistribution):
     params_keys = ("logits",)
     event_dims = 1
     own_width = True
+    normalized: ClassVar[bool] = False
     pathwise = False
     bins: Tensor
 

@@ -9,6 +9,7 @@ method reaches what the library does, see :func:`library_lowering`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -106,19 +107,26 @@ def lower_by_log_prob(
 
 
 def lower_by_params(self: ParametricDistribution, builder: Builder, scope: Scope) -> Params:
-    """A step that calls ``self.get_params``."""
-
-    def call(*values: Any) -> tuple[Tensor, ...]:
-        found = self.get_params(dict(zip(self.cond_var, values)))
-        return tuple([found[k] for k in self.params_keys])
-
-    slots = builder.opaque(call, [scope.lookup(v) for v in self.cond_var], self.params_keys, f"parameters of {self.prob_text}")
+    """A step that calls ``self.get_params``, once for all that read the parameters."""
+    given, label = [scope.lookup(v) for v in self.cond_var], f"parameters of {self.prob_text}"
+    slots = list(builder.net(ParamsCall(self), given, self.params_keys, label, key=None, pinned="foreign code"))
     if not self.cond_var:
         for slot in slots:
             slot.batch = "one"
         if builder.batch_n is not None:
             slots = [builder.point(repeat_rows, s, builder.batch_n, label=s.label, batch="full") for s in slots]
     return Params(builder, dict(zip(self.params_keys, slots, strict=True)), self._derive)
+
+
+@dataclass(frozen=True)
+class ParamsCall:
+    """Calls ``get_params`` of a distribution."""
+
+    owner: ParametricDistribution
+
+    def __call__(self, *values: Any) -> tuple[Tensor, ...]:
+        found = self.owner.get_params(dict(zip(self.owner.cond_var, values)))
+        return tuple([found[k] for k in self.owner.params_keys])
 
 
 _LOWERING: dict[str, Callable[..., Any]] = {

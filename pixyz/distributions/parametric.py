@@ -8,6 +8,8 @@ A family is a class with a few formulas on tensors.  The argument names of a for
     minus_log_density_of_noise(noise, ...)   optional: the negative of a draw's in terms of the noise it was made of
     mean_of, variance_of, entropy_of(loc, scale)
     derive_NAME(...)                 a further parameter, computed once and shared (log-probabilities from logits)
+
+A finite family says its values in ``states()``.  :func:`pixyz.distributions.check_family` tries all of it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.distributions.base import Params, apply, sum_over
+from pixyz.distributions.declaration import check_declaration, scores_noise
 from pixyz.distributions.network import call_network
 from pixyz.distributions.params import arguments, look_at, repeat_rows
 from pixyz.distributions.torch_formula import read_old_family
@@ -72,13 +75,24 @@ class ParametricDistribution(TorchObject):
     """Where parameters must lie."""
     own_width: ClassVar[bool] = False
     """Whether a sample has another last dimension than its parameters, of size 1."""
+    relaxes: ClassVar[bool] = False
+    """Whether draws are soft values of the discrete variable that density, entropy and mean are of."""
+    normalized: ClassVar[bool] = True
+    """Whether the density sums to 1; False for a score that is called a log-density."""
+    exact_mean: ClassVar[bool] = True
+    """Whether ``mean_of`` is the mean; False where that has no formula and another value stands for it."""
+    period: ClassVar[float | None] = None
+    """What may be added to a value without a change (an angle's full turn)."""
     pathwise: ClassVar[bool] = True
     """Whether ``draw`` is differentiable in the parameters."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__module__.partition(".")[0] != "pixyz" and "distribution_torch_class" in vars(cls):
+        if cls.__module__.partition(".")[0] == "pixyz":
+            return
+        if "distribution_torch_class" in vars(cls):
             read_old_family(cls)
+        check_declaration(cls)
 
     def __init__(
         self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
@@ -89,9 +103,9 @@ class ParametricDistribution(TorchObject):
             raise VariableError(f"{type(self).__name__} is a density of one variable, got {self._var}")
         self._bound: dict[str, str] = {}
         self._given: list[str] = []
-        self.returns: dict[str, str] = {}
-        self.returns_also: tuple[str, ...] = ()
-        self.without_rows: dict[str, int] = {}
+        self._returns: dict[str, str] = {}
+        self._returns_also: tuple[str, ...] = ()
+        self._without_rows: dict[str, int] = {}
         """Parameters that the network returns without a batch dimension, and how many dimensions they would have with it."""
         given = {key: value for key, value in params.items() if value is not None}
         if not self._features_shape:
@@ -163,14 +177,17 @@ class ParametricDistribution(TorchObject):
         raw: dict[str, Slot] = {}
         if type(self).forward is not nn.Module.forward:
             wanted = [k for k in self.params_keys if k not in self._given]
-            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(self.returns_also)
+            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(self._returns_also)
             raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
             if builder.batch_n is not None and not self._cond_var:
                 n = builder.batch_n
                 raw = {k: builder.point(repeat_rows, s, n, label=k, batch="full") for k, s in raw.items()}
         for key in self._given:
             if key in self._bound:
-                raw[key] = scope.lookup(self._bound[key])
+                raw[key] = slot = scope.lookup(self._bound[key])
+                if slot.axes and slot.batch == "none":
+                    by = f"{self._bound[key]!r}, the number of the step, which has no rows"
+                    raise PixyzError(f"{self.prob_text}: {key} is {by}; define forward and return {key} from it")
             else:
                 raw[key] = self._constant(builder, key, learned=network is self)
         self._check(set(raw))
@@ -180,9 +197,10 @@ class ParametricDistribution(TorchObject):
 
     def _look_at_params(self, raw: Mapping[str, Slot]) -> tuple[Parameters, tuple[Slot, ...]]:
         keys = [k for k in raw if k in self.params_keys or k in self.alternatives.values()]
-        known = self.family().__module__.partition(".")[0] == "pixyz" or hasattr(self, "distribution_torch_class")
-        domains = tuple(self.constraints.get(k) if known else None for k in keys)
-        matrices = tuple(k in self.matrices for k in keys)
+        family = self.family()  # a user's class may have attributes of the same names
+        known = family.__module__.partition(".")[0] == "pixyz" or hasattr(family, "distribution_torch_class")
+        domains = tuple(family.constraints.get(k) if known else None for k in keys)
+        matrices = tuple(k in family.matrices for k in keys)
         look = Parameters(self.prob_text, self.distribution_name, tuple(keys), domains, matrices)
         return look, tuple(raw[k] for k in keys)
 
@@ -251,7 +269,7 @@ class ParametricDistribution(TorchObject):
 
     def density_of(self, params: Mapping[str, Slot]) -> tuple[Callable[..., Any], Sequence[str], bool]:
         """The formula of the log-density with these parameters, what it reads, and whether it is the negative."""
-        minus = getattr(self, "minus_log_density", None) is not None
+        minus = getattr(type(self), "minus_log_density", None) is not None
         formula = self.formula("minus_log_density" if minus else "log_density")
         return formula, arguments(formula), minus
 
@@ -269,9 +287,13 @@ class ParametricDistribution(TorchObject):
             if self.feature_rank is not None:
                 builder.ranks[source.label] = self.feature_rank
             elif self._cond_var:
-                matrices = [i for i, key in enumerate(reads) if key in self.matrices]
+                matrices = [i for i, key in enumerate(reads) if key in type(self).matrices]
                 formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
         return builder.point(formula, *slots, label=label)
+
+    def value_domain(self) -> Domain | None:
+        """Where a value must lie although the formula takes any."""
+        return self.family().domain
 
     def look_at_value(
         self, builder: Builder, slot: Slot, x: Slot, params: Params, variable: str, summed: bool
@@ -279,14 +301,13 @@ class ParametricDistribution(TorchObject):
         """Look at the value ``x`` and the parameters before the log-density ``slot`` is computed from them."""
         look_at(builder, slot, params)
         look, given = params.look or self._look_at_params({k: params[k] for k in params})
-        grid = not summed and not self.event_dims
-        builder.look(slot, Scored(variable, look, self.own_width, grid, self.domain), x, *given)
+        family = self.family()
+        grid = not summed and not family.event_dims
+        builder.look(slot, Scored(variable, look, family.own_width, grid, self.value_domain()), x, *given)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the family has a formula."""
-        owner = next((c for c in type(self).__mro__ if "log_density" in vars(c)), None)
-        draws = next((c for c in type(self).__mro__ if "draw" in vars(c)), None)
-        if owner is None or owner is not draws or OF_NOISE not in vars(owner):
+        if not scores_noise(type(self)):
             return None  # a subclass that changes one of the formulas changes all of them
         draw = self.formula("draw")
         if x.step.kind != "point" or x.step.fn != draw:
@@ -300,7 +321,7 @@ class ParametricDistribution(TorchObject):
 
     def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
         """The entropy from parameters, features not summed; None if there is no formula."""
-        if getattr(self, "entropy_of", None) is None:
+        if getattr(type(self), "entropy_of", None) is None:
             return None
         return apply(builder, self.formula("entropy_of"), params, f"H[{self.prob_text}]")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pixyz.plan import Builder, Slot
 from pixyz.plan.looks import Parameters
+from pixyz.types import PixyzError
 
 Look = tuple[Parameters, tuple[Slot, ...]]
 
@@ -78,7 +79,11 @@ def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
 
 def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Slot], label: str, **more: Slot) -> Slot:
     """Write ``formula`` with the parameters that its argument names ask for."""
-    slots = [more[n] if n in more else params[n] for n in arguments(formula)]
+    try:
+        slots = [more[n] if n in more else params[n] for n in arguments(formula)]
+    except KeyError as missing:
+        known = sorted({*params, *more})
+        raise PixyzError(f"{label}: its formula reads {missing}, which is no parameter of the family; it has {known}") from None
     found = builder.point(formula, *slots, label=label)
     look_at(builder, found, params)
     return found

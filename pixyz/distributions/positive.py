@@ -17,6 +17,7 @@ from torch import distributions as td
 from pixyz.distributions.families import LOG_SQRT_2PI
 from pixyz.distributions.location_scale import cauchy_noise
 from pixyz.distributions.noise import normal_noise
+from pixyz.distributions.special import LARGE, log1p_square, log_gamma, log_poisson, power_log
 from pixyz.distributions.torch_family import TorchFamily, chi2_draw, exponential_noise
 from pixyz.types import VarSpec
 
@@ -44,6 +45,10 @@ class Gamma(TorchFamily):
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration=concentration, rate=rate)
 
+    @staticmethod
+    def log_density(x: Tensor, concentration: Tensor, rate: Tensor) -> Tensor:
+        return log_gamma(x, concentration, rate)
+
 
 class InverseGamma(TorchFamily):
     r"""The distribution of :math:`1/g,\ g \sim \mathrm{Gamma}(\alpha, \beta)`; ``concentration``, ``rate``.
@@ -67,8 +72,13 @@ class InverseGamma(TorchFamily):
 
     @staticmethod
     def log_density(x: Tensor, concentration: Tensor, rate: Tensor) -> Tensor:
-        x = x.clamp(min=torch.finfo(x.dtype).tiny)
-        return concentration * rate.log() - torch.lgamma(concentration) - (concentration + 1) * x.log() - rate / x
+        info = torch.finfo(x.dtype)
+        x = torch.maximum(x, rate.detach() * (16.0 / info.max)).clamp(min=info.tiny)  # rate / x is finite
+        large = concentration >= LARGE + 1.0
+        few, many = torch.where(large, 1.0, concentration), torch.where(large, concentration - 1.0, LARGE)
+        turned = rate / x
+        direct = few * rate.log() - torch.lgamma(few) - (few + 1.0) * x.log() - turned
+        return torch.where(large, log_poisson(many, turned) + rate.log() - 2.0 * x.log(), direct)
 
 
 class Chi2(TorchFamily):
@@ -95,8 +105,7 @@ class Chi2(TorchFamily):
 
     @staticmethod
     def log_density(x: Tensor, df: Tensor) -> Tensor:
-        half = 0.5 * df
-        return torch.special.xlogy(half - 1.0, x) - 0.5 * x - half * math.log(2.0) - torch.lgamma(half)
+        return log_gamma(x, 0.5 * df, torch.full_like(df, 0.5))
 
     @staticmethod
     def mean_of(df: Tensor) -> Tensor:
@@ -206,8 +215,7 @@ class HalfCauchy(TorchFamily):
 
     @staticmethod
     def log_density(x: Tensor, scale: Tensor) -> Tensor:
-        gap = x / scale
-        return math.log(2.0 / math.pi) - scale.log() - torch.log1p(gap * gap)
+        return math.log(2.0 / math.pi) - scale.log() - log1p_square(x / scale)
 
     @staticmethod
     def mean_of(scale: Tensor) -> Tensor:
@@ -242,13 +250,14 @@ class Pareto(TorchFamily):
 
     @staticmethod
     def draw(noise: Tensor, scale: Tensor, alpha: Tensor) -> Tensor:
-        return scale * torch.exp(noise / alpha)
+        return (scale * torch.exp(noise / alpha)).clamp(max=torch.finfo(noise.dtype).max)
 
     @staticmethod
     def log_density(x: Tensor, scale: Tensor, alpha: Tensor) -> Tensor:
         inside = x >= scale
-        log = torch.where(inside, x, scale).log()
-        return torch.where(inside, alpha.log() + alpha * scale.log() - (alpha + 1.0) * log, -math.inf)
+        x = torch.where(inside, x, scale)
+        above = (x - scale) / scale  # all digits of a value near the scale
+        return torch.where(inside, alpha.log() - alpha * torch.log1p(above) - x.log(), -math.inf)
 
 
 class Weibull(TorchFamily):
@@ -274,9 +283,14 @@ class Weibull(TorchFamily):
 
     @staticmethod
     def draw(noise: Tensor, scale: Tensor, concentration: Tensor) -> Tensor:
-        return scale * noise.pow(1.0 / concentration)
+        info = torch.finfo(noise.dtype)
+        return (scale * noise.pow(1.0 / concentration)).clamp(info.tiny, info.max)
 
     @staticmethod
     def log_density(x: Tensor, scale: Tensor, concentration: Tensor) -> Tensor:
-        y = x / scale
-        return concentration.log() - scale.log() + torch.special.xlogy(concentration - 1.0, y) - y.pow(concentration)
+        gap = (x - scale) / scale
+        near = gap.abs() < 0.5
+        y = torch.where(near, 1.0, x / scale)
+        power = torch.exp(concentration * torch.log1p(torch.where(near, gap, 0.0)))  # all digits of a value near the scale
+        first = (concentration - 1.0) * torch.log1p(torch.where(near, gap, 0.0)) + power_log(concentration - 1.0, y)
+        return concentration.log() - scale.log() + first - torch.where(near, power, y.pow(concentration))

@@ -62,7 +62,8 @@ class Probe:
         """
         if self.tried or torch.compiler.is_compiling():
             return self._call(*values, **named)
-        before = [(m, n, b, b.clone()) for p in self._parts for m in p.modules() for n, b in m._buffers.items() if b is not None]
+        parts = [m for p in self._parts for m in nn.Module.modules(p)]
+        before = [(m, n, b, b.clone()) for m in parts for n, b in m._buffers.items() if b is not None]
         found = self._call(*values, **named)
         changed = any(m._buffers.get(n) is not b or not _equal(b, old) for m, n, b, old in before)
         why = "its buffers change when it is called" if changed else self._mixed(found, values, named)

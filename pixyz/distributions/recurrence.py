@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.path import unshadowed
-from pixyz.distributions.series import read_series
+from pixyz.distributions.series import read_series, step_numbers
 from pixyz.plan import Axis, Builder, Loop, Scope, Slot, rules
 from pixyz.plan.graph import order_axes
 from pixyz.plan.structure import Structured
@@ -130,13 +130,13 @@ def open_step(
         if name in r.init:
             moved = _filled_lag(r, builder, scope, name, source, shift, moved, first, axis)
         series[name] = moved
-    for name in r.timestep_var:
-        series[name] = raw.clock(builder)
     if slices is not None:
         made = slices(builder, scope)
         axis = next(a for s in made.values() for a in s.axes if a.kind == "time")
         series.update(made)
         like = like or next(iter(made.values()))
+    for name in r.timestep_var:
+        series[name] = raw.clock(builder) if axis is raw.axis else step_numbers(builder, axis)
     if like is None and any(c in r.init for c in r.carried):
         like = next((s for s in map(scope.lookup, reads) if s.batch == "full"), None)
     shapes = {v: f.features_shape for f in factors for v in f.var if len(f.features_shape)}

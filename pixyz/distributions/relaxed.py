@@ -22,6 +22,7 @@ from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.distributions.params import Params
 from pixyz.distributions.torch_family import open_uniform_noise
 from pixyz.plan import Builder, Scope, rules
+from pixyz.plan.looks import Domain
 from pixyz.types import PixyzError, VariableError, VarSpec
 
 
@@ -41,7 +42,7 @@ def logistic_noise(shape: Sequence[int], like: Tensor) -> Tensor:
 class RelaxedBernoulli(Bernoulli):
     r"""A Bernoulli with relaxed samples, :math:`x = \mathrm{sigmoid}((l + \epsilon)/T)`, :math:`\epsilon` logistic.
 
-    Density, entropy and KL are the Bernoulli's; ``probs`` or ``logits``.  ``sample_mean`` has no formula.
+    Density, entropy, mean and KL are the Bernoulli's; ``probs`` or ``logits``.
 
     Args:
         temperature: T; write to ``p.temperature`` to anneal it.  Or the name of a conditioning variable; a network may
@@ -59,7 +60,7 @@ class RelaxedBernoulli(Bernoulli):
     optional = ("temperature",)
     noise = staticmethod(logistic_noise)
     pathwise = True
-    mean_of = None  # type: ignore[assignment]
+    relaxes: ClassVar[bool] = True
     variance_of = None  # type: ignore[assignment]
     temperature: Tensor
 
@@ -95,21 +96,50 @@ class ConcreteBernoulli(RelaxedBernoulli):
 
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    relaxes: ClassVar[bool] = False
+    domain: ClassVar[Domain | None] = None  # the density is 0 outside of (0, 1)
     minus_log_density = None  # type: ignore[assignment]
+    mean_of = None  # type: ignore[assignment]
     entropy_of = None  # type: ignore[assignment]
+
+    def states(self) -> Tensor | None:
+        return None
 
     @staticmethod
     def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
         info = torch.finfo(x.dtype)
         y = torch.logit(x.clamp(info.tiny, 1.0 - info.eps))
         gap = logits - heat * y
-        return heat.log() + gap - 2.0 * F.softplus(gap) + F.softplus(y) + F.softplus(-y)
+        within = heat.log() + gap - 2.0 * F.softplus(gap) + F.softplus(y) + F.softplus(-y)
+        upper, lower = x >= 1.0 - info.eps, x <= info.tiny
+        above = upper.to(x.dtype)
+        side, edge = 2.0 * above - 1.0, -math.log(info.tiny) + (math.log(info.tiny) - math.log(info.eps)) * above
+        found = torch.where(upper | lower, _beyond(edge, side * logits, heat), within)
+        return torch.where((x < 0.0) | (x > 1.0), -math.inf, found)
+
+    draw = staticmethod(RelaxedBernoulli.draw)
+
+    @staticmethod
+    def minus_log_density_of_noise(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
+        size = ((logits + noise) / heat).abs()
+        return noise + 2.0 * F.softplus(-noise) - heat.log() - size - 2.0 * F.softplus(-size)
+
+
+def _beyond(edge: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
+    """The mean log-density of all values whose logit is above ``edge``, where draws are cut off."""
+    start = heat * edge - logits
+    log_rest = F.logsigmoid(-start)
+    rest = log_rest.exp().clamp(min=torch.finfo(start.dtype).tiny)
+    few = start > 15.0  # the tail of an exponential distribution
+    share = torch.where(few, -1.0, torch.sigmoid(start) * F.logsigmoid(start) / torch.where(few, 1.0, rest))
+    excess = torch.where(few, 1.0, F.softplus(-start) / torch.where(few, 1.0, rest))
+    return heat.log() + log_rest - 2.0 - share + edge + excess / heat
 
 
 class RelaxedCategorical(Categorical):
     r"""A categorical with relaxed samples, :math:`x = \mathrm{softmax}((l + g)/T)`, g Gumbel.
 
-    Density, entropy and KL are the one-hot categorical's (at a soft ``x``: linear in ``x``); ``probs`` or ``logits``,
+    Density, entropy, mean and KL are the one-hot categorical's (at a soft ``x``: linear in ``x``); ``probs`` or ``logits``,
     ``[..., K]``.
 
     Args:
@@ -128,7 +158,7 @@ class RelaxedCategorical(Categorical):
     optional = ("temperature",)
     noise = staticmethod(gumbel_noise)
     pathwise = True
-    mean_of = None  # type: ignore[assignment]
+    relaxes: ClassVar[bool] = True
     variance_of = None  # type: ignore[assignment]
     temperature: Tensor
 
@@ -164,13 +194,26 @@ class ConcreteCategorical(RelaxedCategorical):
 
     params_keys = ("probs",)
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
+    relaxes: ClassVar[bool] = False
+    mean_of = None  # type: ignore[assignment]
     entropy_of = None  # type: ignore[assignment]
+
+    def states(self) -> Tensor | None:
+        return None
 
     @staticmethod
     def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
         log_x, classes = x.clamp(min=torch.finfo(x.dtype).tiny).log(), x.shape[-1]
         terms = logits - (heat + 1.0) * log_x + heat.log() * ((classes - 1) / classes)
         return math.lgamma(classes) + terms.sum(-1) - classes * torch.logsumexp(logits - heat * log_x, -1)
+
+    draw = staticmethod(RelaxedCategorical.draw)
+
+    @staticmethod
+    def minus_log_density_of_noise(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
+        log_x, classes = torch.log_softmax((logits + noise) / heat, -1), logits.shape[-1]
+        terms = logits - (heat + 1.0) * log_x + heat.log() * ((classes - 1) / classes)
+        return classes * torch.logsumexp(logits - heat * log_x, -1) - math.lgamma(classes) - terms.sum(-1)
 
 
 def keep(p: ParametricDistribution, temperature: Any) -> None:

@@ -11,7 +11,7 @@ from pixyz.distributions.path import Path, on_path
 from pixyz.distributions.product import Drawn
 from pixyz.distributions.recurrence import Recurrence, as_series, close_step, open_step
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
-from pixyz.types import VariableError, VarSpec
+from pixyz.types import PixyzError, VariableError, VarSpec
 
 
 class Scan(Distribution):
@@ -29,6 +29,7 @@ class Scan(Distribution):
             :class:`pixyz.distributions.recurrence.Recurrence`.
         path: ``{"h_all": "h_prev"}``: a name for all values of a carried variable in the order of time, start included (the
             first one; the last one if ``reverse``), ``[T + 1, ...]``; what a reset puts in their place is not among them.
+        max_iter: another name of ``steps``, as in :class:`pixyz.losses.IterativeLoss`.
         grad: False draws without any gradient (REINFORCE; the same as ``.detach()``).
 
     >>> import torch
@@ -50,8 +51,11 @@ class Scan(Distribution):
         steps: int | None = None, init: Mapping[str, Any] | None = None, start: Mapping[str, str] | None = None,
         reset_var: str | None = None, mask_var: str | None = None, lags: Mapping[str, tuple[str, int]] | None = None,
         timestep_var: VarSpec = (), reverse: bool = False, path: Mapping[str, str] | None = None, grad: bool = True,
-        fission: bool = True,
+        fission: bool = True, max_iter: int | None = None,
     ) -> None:
+        if max_iter is not None and steps not in (None, max_iter):
+            raise PixyzError(f"steps and max_iter are one number, got {steps} and {max_iter}; give one of them")
+        steps = max_iter if steps is None else steps
         recurrence = Recurrence(
             series_var, update_value, steps, init, start, reset_var, mask_var, lags, timestep_var, reverse, fission
         )

@@ -34,7 +34,6 @@ class Series:
         mask, first: the flags.
         valid: where every shift without ``init`` reads a valid frame of the same sequence; None if there is no such shift.
         begin, end: ``[B]``, whether a sequence begins in a frame that shifts leave out before (behind) the loop.
-        steps: their number, if it is fixed.
     """
 
     axis: Axis
@@ -45,16 +44,20 @@ class Series:
     valid: Slot | None = None
     begin: Slot | None = None
     end: Slot | None = None
-    steps: int | None = None
 
     def clock(self, builder: Builder) -> Slot:
         """The number of each step, ``[T]``."""
         like = next(iter(self.series.values()), None)
         if like is None:
-            return builder.series(_Count(self.steps or 0), [], [("t", self.axis)], self.axis, "t", key=id(self.axis))[0]
+            return step_numbers(builder, self.axis)
         slot = builder.series(_Count(None), [like], [("t", self.axis)], self.axis, "t", key=id(self.axis))[0]
         slot.axes, slot.batch = (self.axis,), "none"
         return slot
+
+
+def step_numbers(builder: Builder, axis: Axis) -> Slot:
+    """The number of each step, ``[T]``, along an axis of known length."""
+    return builder.series(_Count(axis.size or 0), [], [("t", axis)], axis, "t", key=id(axis))[0]
 
 
 class _Count:
@@ -76,7 +79,7 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
     if not found:
         if r.steps is None:
             raise PixyzError("a recurrence without series needs the number of its steps")
-        return Series(Axis("time", r.steps), {}, {}, steps=r.steps)
+        return Series(Axis("time", r.steps), {}, {})
     axis, slots = read_as_series(builder, found)
     mask, first = (None if n is None else builder.point(rules.as_flag, slots[n], label=n) for n in (mask_var, r.reset_var))
     for flag in (mask, first):
@@ -87,7 +90,7 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
     if mask is not None:
         values = {n: builder.point(rules.blank if n in flags else fill, mask, s, label=n) for n, s in values.items()}
         lags = {n: builder.point(rules.blank if n in r.init else fill, mask, s, label=n) for n, s in lags.items()}
-    read = Series(axis, values, lags, mask, first, steps=r.steps)
+    read = Series(axis, values, lags, mask, first)
     free = {n: k for n, (_, k) in r.lags.items() if n not in r.init}
     low, high = max([0, *(-k for k in free.values())]), max([0, *free.values()])
     if low or high:

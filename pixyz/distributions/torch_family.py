@@ -66,11 +66,10 @@ class TorchFamily(ParametricDistribution):
     def log_prob_from(
         self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
     ) -> Slot:
-        limits = self.limits
-        if limits is None:
+        limits, x = type(self).limits, scope.lookup(self.var[0])
+        if limits is None or self._noise_of(x, params) is not None:  # a draw lies in the support
             return super().log_prob_from(builder, scope, params, sum_features=sum_features, feature_dims=feature_dims)
         label = f"log {self.prob_text}"
-        x = scope.lookup(self.var[0])
         inside = builder.point(limits, x, label=f"support of {self.prob_text}")
         safe = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
         formula = self.formula("log_density")

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixyz import latex
 from pixyz.distributions.base import BATCH, Distribution
@@ -208,7 +208,7 @@ class FlowDistribution(Distribution):
             logdet = known[3]
         else:
             (z, logdet), sign = self._step(builder, x, y, draw=False), _plus
-            if not any(isinstance(f, Flatten) for f in self.flow.modules()):
+            if not any(isinstance(f, Flatten) for f in nn.Module.modules(self.flow)):
                 builder.stands_for[z] = builder.stands_for.get(x, x)
         inner = scope.child({self.hidden_var[0]: z})
         inner.path = {}

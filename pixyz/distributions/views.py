@@ -231,7 +231,7 @@ class ConstantWeights:
         self._seen: tuple[Any, ...] = ()
 
     def __call__(self, **values: Tensor) -> Any:
-        seen = (*[m.training for m in self.module.modules()], *[p.data_ptr() for p in self.module.parameters()])
+        seen = (*[m.training for m in nn.Module.modules(self.module)], *[p.data_ptr() for p in nn.Module.parameters(self.module)])
         if self._twin is None or seen != self._seen:
             self._twin, self._seen = constant_copy(self.module, {}), seen
         return self._twin(**values)

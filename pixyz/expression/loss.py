@@ -17,7 +17,7 @@ from pixyz import latex
 from pixyz.expression.node import Expression
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.plan.masks import valid_rows
-from pixyz.types import PixyzError
+from pixyz.types import PixyzError, sample_counts
 
 if TYPE_CHECKING:
     import sympy
@@ -87,7 +87,7 @@ class Loss(Expression):
         """The value held between ``min`` and ``max`` (free nats: ``KL(q, p).clamp(min=1.)``)."""
         return Clamp(self, min, max)
 
-    def expectation(self, p: Any, sample_shape: Sequence[int] = (), reparam: bool = True) -> Loss:
+    def expectation(self, p: Any, sample_shape: Sequence[int] | int = (1,), reparam: bool = True) -> Loss:
         """The expectation of this expression under ``p``."""
         return Expectation(p, self, sample_shape=sample_shape, reparam=reparam)
 
@@ -129,7 +129,7 @@ def walk(loss: nn.Module) -> Iterator[Loss]:
     """``loss`` and all expressions in it, as written."""
     if isinstance(loss, Loss):
         yield loss
-    for child in loss.children():
+    for child in nn.Module.children(loss):
         if isinstance(child, Loss):
             yield from walk(child)
 
@@ -422,10 +422,7 @@ class Expectation(Loss):
         super().__init__()
         self.p = p.as_product() if hasattr(p, "as_product") else p
         self.f = as_loss(f)
-        shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(int(n) for n in sample_shape)
-        if any(n < 1 for n in shape):
-            raise PixyzError(f"sample_shape must be positive numbers, got {shape}")
-        self.sample_shape = tuple(n for n in shape if n > 1)
+        self.sample_shape = sample_counts(sample_shape)
         self.reparam = reparam
 
     def symbol(self) -> sympy.Expr:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixyz import latex
 from pixyz.plan import Builder, Plan, PlanCache, Scope, Slot
@@ -55,6 +55,8 @@ class Expression(Structured):
 
     def __init__(self, input_var: Sequence[str] | str | None = None) -> None:
         super().__init__()
+        if input_var is not None and not isinstance(input_var, str):
+            input_var = list(dict.fromkeys(input_var))  # two parts of a loss may read one variable
         self._input_var = None if input_var is None else names(input_var, "input_var")
         self._plans = PlanCache()
         self._parameter_names: list[str] | None = None
@@ -88,7 +90,7 @@ class Expression(Structured):
         if self._input_var is not None:
             return list(self._input_var)
         if type(self).lower is Expression.lower:
-            parts = [child for child in self.children() if isinstance(child, Expression)]
+            parts = [child for child in nn.Module.children(self) if isinstance(child, Expression)]
             return list(dict.fromkeys(v for part in parts for v in part.input_var))
         return [n for n in self.plan.inputs if not n.startswith("@")]
 
@@ -100,7 +102,7 @@ class Expression(Structured):
     @property
     def plan(self) -> Plan:
         """The plan that ``eval`` runs when only required variables are given. ``print(loss.plan)`` shows it."""
-        if self._plans.seen != Clock.now and self._plans.refresh(self.modules()):
+        if self._plans.seen != Clock.now and self._plans.refresh(nn.Module.modules(self)):
             self._parameter_names = None
         return self._plans.get((False, frozenset()), {}, self._build(False, frozenset()), lambda: type(self).__name__)
 
@@ -136,9 +138,9 @@ class Expression(Structured):
             VariableError: a variable is missing.
         """
         if generator is not None:
-            with drawing_from(generator, [*self.parameters(), *self._values(x_dict, kwargs).values()]):
+            with drawing_from(generator, [*nn.Module.parameters(self), *self._values(x_dict, kwargs).values()]):
                 return self.eval(x_dict, return_dict, return_all, **kwargs)
-        if self._plans.seen != Clock.now and self._plans.refresh(self.modules()):
+        if self._plans.seen != Clock.now and self._plans.refresh(nn.Module.modules(self)):
             self._parameter_names = None
         quick = self._plans.quick.get(_PLAIN)
         if quick is not None and type(x_dict) is dict and not (return_dict or kwargs or self._parameter_names or debugging()):
@@ -147,13 +149,16 @@ class Expression(Structured):
                 return value if isinstance(value, Tensor) else torch.tensor(float(value))
             except Relower:
                 pass
+            except (AttributeError, TypeError):
+                self._values(x_dict, {})  # says so where a value is no tensor
+                raise
         sample_mean = bool(kwargs) and bool(kwargs.pop("sample_mean", False))
         values = self._values(x_dict, kwargs)
         if type(self).forward is not Expression.forward and type(self).lower is Expression.lower:
             value, found = self(values)
             return (value, {**values, **found} if return_all else found) if return_dict else value
         if self._parameter_names is None:
-            self._parameter_names = [m.variable for m in self.modules() if isinstance(m, Expression) and m.variable]
+            self._parameter_names = [m.variable for m in nn.Module.modules(self) if isinstance(m, Expression) and m.variable]
         rows = _NO_ROWS
         if self._parameter_names:
             rows = frozenset([n for n in self._parameter_names if isinstance(values.get(n), Tensor) and values[n].ndim])
@@ -228,9 +233,9 @@ class Expression(Structured):
         for loss, changes in ((twin, {}), (plain, {"fission": False})):  # slabs would be computed again with the modules' weights
             loss._plans.set_options(chunk=0, whole=False, max_rows=0, **changes)
         values = self._values(x_dict, kwargs)
-        names = list(dict(self.named_parameters()))
+        names = list(dict(nn.Module.named_parameters(self)))
         # both run with one set of weights, in two copies of the networks' state
-        state: dict[str, Tensor] = dict(zip(names, twin.parameters(), strict=True))
+        state: dict[str, Tensor] = dict(zip(names, nn.Module.parameters(twin), strict=True))
         compare(
             lambda: torch.func.functional_call(twin, state, (values,))[0],
             lambda: torch.func.functional_call(plain, state, (values,))[0],

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 from pixyz import latex
@@ -54,7 +54,7 @@ class AdversarialLoss(SampledDivergence):
         if not set(discriminator.input_var) & set(p.var):
             raise PixyzError(f"the discriminator {discriminator.prob_text} reads none of the variables {p.var} that are compared")
         self.d = discriminator
-        self.d_optimizer = make_optimizer(optimizer, discriminator.parameters(), optimizer_params)
+        self.d_optimizer = make_optimizer(optimizer, nn.Module.parameters(discriminator), optimizer_params)
 
     # ---------------------------------------------------------------- the two objectives
 
@@ -317,7 +317,7 @@ class AdversarialWassersteinDistance(AdversarialJensenShannon):
     def loss_train(self, train_x_dict: Any = None, **kwargs: Any) -> Tensor:
         loss = super().loss_train(train_x_dict, **kwargs)
         with torch.no_grad():
-            for weight in self.d.parameters():
+            for weight in nn.Module.parameters(self.d):
                 weight.clamp_(-self.clip_value, self.clip_value)
         return loss
 

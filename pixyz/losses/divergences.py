@@ -26,7 +26,7 @@ from pixyz.distributions.relaxed import RelaxedBernoulli, RelaxedCategorical
 from pixyz.expression import Loss
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.plan.looks import Divergence
-from pixyz.types import PixyzError, VariableError
+from pixyz.types import PixyzError, VariableError, sample_counts
 
 if TYPE_CHECKING:
     import sympy
@@ -79,7 +79,7 @@ class KullbackLeibler(Loss):
 
     def __init__(
         self, p: Distribution, q: Distribution, dim: int | None = None, analytical: bool = True,
-        sample_shape: Sequence[int] = (1,),
+        sample_shape: Sequence[int] | int = (1,),
     ) -> None:
         super().__init__()
         if set(p.var) != set(q.var):
@@ -88,7 +88,7 @@ class KullbackLeibler(Loss):
                 "rename one with replace_var"
             )
         self.p, self.q, self.dim, self.analytical = p, q, dim, analytical
-        self.sample_shape = tuple(int(n) for n in sample_shape if n > 1)
+        self.sample_shape = sample_counts(sample_shape)
 
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"D_{{KL}} \left[{self.p.prob_text}||{self.q.prob_text} \right]")

@@ -12,13 +12,13 @@ from pixyz import latex
 from pixyz.distributions.base import Distribution
 from pixyz.expression import Expectation, LogProb, Loss
 from pixyz.plan import Axis, Builder, Scope, Slot
-from pixyz.types import PixyzError
+from pixyz.types import sample_counts
 
 if TYPE_CHECKING:
     import sympy
 
 
-def ELBO(p: Distribution, q: Distribution, sample_shape: Sequence[int] = (1,)) -> Loss:
+def ELBO(p: Distribution, q: Distribution, sample_shape: Sequence[int] | int = (1,)) -> Loss:
     r""":math:`\mathbb{E}_{q(z|x)}[\log p(x,z) - \log q(z|x)]`, a bound of :math:`\log p(x)`.
 
     Args:
@@ -51,10 +51,7 @@ class IWAE(Loss):
     def __init__(self, p: Distribution, q: Distribution, sample_shape: Sequence[int] | int = (50,)) -> None:
         super().__init__()
         self.p, self.q = p, q
-        shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(int(n) for n in sample_shape)
-        if any(n < 1 for n in shape):
-            raise PixyzError(f"sample_shape must be positive numbers, got {shape}")
-        self.sample_shape = tuple(n for n in shape if n > 1)
+        self.sample_shape = sample_counts(sample_shape)
         self.weight = LogProb(p) - LogProb(q)
 
     def symbol(self) -> sympy.Expr:

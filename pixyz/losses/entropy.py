@@ -11,6 +11,7 @@ from pixyz.distributions.base import Distribution, sum_over
 from pixyz.expression import Expectation, LogProb, Loss, NegLoss
 from pixyz.losses.divergences import KullbackLeibler
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.types import sample_counts
 
 if TYPE_CHECKING:
     import sympy
@@ -29,10 +30,10 @@ class Entropy(Loss):
     tensor([2.8379])
     """
 
-    def __init__(self, p: Distribution, analytical: bool = True, sample_shape: Sequence[int] = (1,)) -> None:
+    def __init__(self, p: Distribution, analytical: bool = True, sample_shape: Sequence[int] | int = (1,)) -> None:
         super().__init__()
         self.p, self.analytical = p, analytical
-        self.sample_shape = tuple(int(n) for n in sample_shape if n > 1)
+        self.sample_shape = sample_counts(sample_shape)
         self.sampled = NegLoss(Expectation(p, LogProb(p), sample_shape=sample_shape))
 
     def symbol(self) -> sympy.Expr:
@@ -73,7 +74,7 @@ class CrossEntropy(Loss):
     """
 
     def __init__(
-        self, p: Distribution, q: Distribution, analytical: bool = False, sample_shape: Sequence[int] = (1,)
+        self, p: Distribution, q: Distribution, analytical: bool = False, sample_shape: Sequence[int] | int = (1,)
     ) -> None:
         super().__init__()
         self.p, self.q = p, q
@@ -108,5 +109,5 @@ class AnalyticalEntropy(Entropy):
 class StochasticReconstructionLoss(Loss):
     """Was removed from pixyz before 0.3: write ``-decoder.log_prob().expectation(encoder)``."""
 
-    def __init__(self, encoder: Distribution, decoder: Distribution, sample_shape: Sequence[int] = (1,)) -> None:
+    def __init__(self, encoder: Distribution, decoder: Distribution, sample_shape: Sequence[int] | int = (1,)) -> None:
         raise NotImplementedError("StochasticReconstructionLoss is no more: write -decoder.log_prob().expectation(encoder)")

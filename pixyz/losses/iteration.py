@@ -44,6 +44,7 @@ class IterativeLoss(Loss):
         last_step: a further objective at the last step, added to ``step_loss`` there. Both read the series, what is
             carried into the step and what the path draws in it, at the first (last) valid frame that the loop visits in each
             sequence; other expectations in them draw for themselves, and a reset does not make a step the first one.
+        steps: another name of ``max_iter``, as in :class:`pixyz.distributions.Scan`.
         returns: drawn variables that are also returned as series ``[T, B, ...]``; the final carried values come
             under their carried names, ready to be the start of the next chunk.
 
@@ -69,9 +70,12 @@ class IterativeLoss(Loss):
         init: Mapping[str, Any] | None = None, start: Mapping[str, str] | None = None,
         lags: Mapping[str, tuple[str, int]] | None = None, reverse: bool = False, reduction: str | None = "sum",
         terms: Mapping[str, LossLike] | None = None, returns: VarSpec = (), fission: bool = True,
-        first_step: LossLike | None = None, last_step: LossLike | None = None,
+        first_step: LossLike | None = None, last_step: LossLike | None = None, steps: int | None = None,
     ) -> None:
         super().__init__()
+        if steps is not None and max_iter not in (None, steps):
+            raise PixyzError(f"max_iter and steps are one number, got {max_iter} and {steps}; give one of them")
+        max_iter = steps if max_iter is None else max_iter
         if max_iter is not None and (not isinstance(max_iter, int) or max_iter < 1):
             raise PixyzError(f"max_iter must be a positive whole number or None, got {max_iter!r}")
         if reduction not in ("sum", "frame", None):
@@ -81,7 +85,7 @@ class IterativeLoss(Loss):
         sliced = slice_step is not None and len(series_var) > 0  # then the slices have the length of the series
         self.recurrence = Recurrence(
             series_var, update_value, None if sliced else max_iter, init, start, reset_var, mask_var,
-            lags, () if slice_step is not None else timestep_var, reverse, fission,
+            lags, timestep_var, reverse, fission,
         )
         self._max_iter, self._sliced_length, self.reduction = max_iter, sliced, reduction
         self.returns = [returns] if isinstance(returns, str) else list(returns)

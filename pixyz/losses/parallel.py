@@ -116,7 +116,7 @@ class _Call(nn.Module):
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {**dict(nn.Module.named_parameters(module)), **dict(nn.Module.named_buffers(module))}
 
 
 def _gather(dicts: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pixyz.expression import Expectation, LogProb, Loss, LossLike, as_loss
 
 
 def REINFORCE(
-    p: Distribution, f: LossLike, b: LossLike = 0, sample_shape: Sequence[int] = (1,), reparam: bool = False
+    p: Distribution, f: LossLike, b: LossLike = 0, sample_shape: Sequence[int] | int = (1,), reparam: bool = False
 ) -> Loss:
     r"""A surrogate whose gradient is that of :math:`\mathbb{E}_{p(x)}[f(x)]`, for any ``p`` (Williams 1992, theorem 1).
 

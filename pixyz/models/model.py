@@ -63,7 +63,7 @@ class Model:
         self.loss_cls: Loss
         self.test_loss_cls: Loss
         self.set_loss(loss, test_loss)
-        parameters = list({id(p): p for p in [*self.distributions.parameters(), *_trained(loss)]}.values())
+        parameters = list({id(p): p for p in [*nn.Module.parameters(self.distributions), *_trained(loss)]}.values())
         if not parameters:
             raise PixyzError(f"nothing to train in {loss.loss_text}: give distributions that have parameters")
         self.optimizer = make_optimizer(optimizer, parameters, optimizer_params)
@@ -191,7 +191,7 @@ class Model:
         self.distributions.load_state_dict(found["distributions"])
 
     def _optimizers(self) -> dict[str, optim.Optimizer]:
-        critics = [m for m in self.loss_cls.modules() if isinstance(m, AdversarialLoss)]
+        critics = [m for m in nn.Module.modules(self.loss_cls) if isinstance(m, AdversarialLoss)]
         return {"optimizer": self.optimizer, **{f"critic_{i}": m.d_optimizer for i, m in enumerate(critics)}}
 
     def _plain_parts(self) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class Model:
     def _weights(self) -> dict[str, Tensor]:
         named = [*self.distributions.state_dict(keep_vars=True).items()]
         named += [(f"loss.{i}", p) for i, p in enumerate(self.parameters)]
-        for i, m in enumerate(m for m in self.loss_cls.modules() if isinstance(m, AdversarialLoss)):
+        for i, m in enumerate(m for m in nn.Module.modules(self.loss_cls) if isinstance(m, AdversarialLoss)):
             named += [(f"critic.{i}.{k}", v) for k, v in m.d.state_dict(keep_vars=True).items()]
         first = {id(tensor): name for name, tensor in reversed(named)}  # shared weights are kept once
         return {name: tensor.detach() for name, tensor in named if first[id(tensor)] == name}
@@ -218,5 +218,5 @@ class Model:
 
 def _trained(loss: Loss) -> list[nn.Parameter]:
     """Parameters of the objective itself (a learned initial state), not of distributions it names."""
-    held = {id(p) for m in loss.modules() if isinstance(m, Distribution) for p in m.parameters()}
-    return [p for p in loss.parameters() if id(p) not in held]
+    held = {id(p) for m in nn.Module.modules(loss) if isinstance(m, Distribution) for p in nn.Module.parameters(m)}
+    return [p for p in nn.Module.parameters(loss) if id(p) not in held]

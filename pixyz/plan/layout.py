@@ -158,7 +158,7 @@ class Layouts:
         if len(pairs) > 1:
             names = tuple(slot.label or slot.step.label for slot, _ in pairs)
             constants = any(isinstance(slot.step.fn, rules.Attribute) for slot, _ in pairs)
-            look = Together(f"{step.label} of {' and '.join(names)}", names, strict=not constants)
+            look = Together(step.label, names, strict=not constants)
             self._write_look(look, ", ".join(f"({name}, {keep})" for _, name in pairs), step, frame)
 
     def _look_at_rows(self, step: Step, args: Sequence[str], frame: Frame) -> None:

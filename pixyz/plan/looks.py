@@ -123,9 +123,12 @@ class Domain:
 POSITIVE = Domain(0.0, advice="a network may return softplus(x) or exp(x)")
 BITS = Domain(0.0, 1.0, advice="give 'logits' where the network has no sigmoid")
 WEIGHTS = Domain(0.0, nonzero=True, advice="give 'logits' where the network has no softmax")
-_POSITIVE = ("scale", "rate", "df", "concentration", "concentration0", "concentration1", "alpha", "cov_diag")
+_POSITIVE = (
+    "scale", "rate", "df", "concentration", "concentration0", "concentration1", "alpha", "cov_diag", "scale_tril",
+    "covariance_matrix",
+)
 CONSTRAINTS = {**dict.fromkeys(_POSITIVE, POSITIVE), "probs": BITS, "total_count": Domain(0.0)}
-"""Where parameters must lie, by their names.  0 is let through, as what rounds to it is."""
+"""Where parameters must lie, by their names; of a matrix its diagonal.  0 is let through, as what rounds to it is."""
 
 
 # ---------------------------------------------------------------- looks
@@ -183,9 +186,11 @@ class Parameters:
                 "the same number of dimensions"
             )
         found = {n: s[0] for n, s in zip(self.names, seen, strict=True) if isinstance(s[0], Tensor)}
-        for name, domain in zip(self.names, self.domains, strict=True):
-            if domain is not None and name in found and (wrong := domain.misfit(found[name])):
-                raise PixyzError(f"{self.of}: {name!r} of {self.family} {wrong}")
+        for name, domain, matrix in zip(self.names, self.domains, self.matrices, strict=True):
+            if domain is None or name not in found:
+                continue
+            if wrong := domain.misfit(found[name].diagonal(dim1=-2, dim2=-1) if matrix else found[name]):
+                raise PixyzError(f"{self.of}: {'the diagonal of ' * matrix}{name!r} of {self.family} {wrong}")
         if {"low", "high"} <= found.keys() and true((found["low"] > found["high"]).any()):
             raise PixyzError(f"{self.of}: 'low' of {self.family} must be below 'high'; exchange them")
 

@@ -63,7 +63,7 @@ class Plan:
         self._look_rows = {loop: namespace[f"{name}_look"] for name, loop in emitter.rows.items()}
         self.looks = True
         """Whether shapes that are new are looked at; not while the cache finds out which inputs have leading dimensions."""
-        self._shapes: list[Any] = []
+        self._shapes: list[Any] | None = None
         self._kinds: set[tuple[Any, ...]] = set()
         if options is not None and options.whole:
             if sum(map(_loops, self._schedule.items)) > len(emitter.loops):  # it would be written out step by step
@@ -96,22 +96,24 @@ class Plan:
             if getattr(args[i], "ndim", 0) > most and tuple([getattr(a, "ndim", 0) for a in args]) not in self.plain:
                 raise Relead(self)
         shapes = [getattr(a, "shape", None) for a in args]
-        if shapes != self._shapes or not self._kinds:
-            return self._run_new(args, shapes)
-        return self._call(self.function, args)
+        if shapes == self._shapes or torch.compiler.is_compiling():
+            return self._call(self.function, args)
+        return self._run_new(args, shapes)
 
     def _run_new(self, args: list[Any], shapes: list[Any]) -> tuple[Any, ...]:
         """Run on shapes that are not those of the last run: a kind of shapes that is new is looked at."""
         kind = tuple([s if s is None else tuple([n == 1 for n in s]) for s in shapes])
-        if kind in self._kinds or not self.looks:
-            found = self._call(self.function, args)
-        else:
+        if kind not in self._kinds:
+            if not self.looks:
+                return self._call(self.function, args)
             self._set_rows(self._look_rows)
             try:
                 found = self._call(self._look, args)
             finally:
                 self._set_rows(self._fast_rows if self._trusted else self._rows)
             self._kinds.add(kind)
+        else:
+            found = self._call(self.function, args)
         self._shapes = shapes
         return found
 

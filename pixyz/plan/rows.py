@@ -80,7 +80,7 @@ def group_rows(
 
 def _frozen(network: Any) -> bool:
     parts = [m for m in (getattr(network, "module", None), getattr(network, "owner", None)) if isinstance(m, nn.Module)]
-    return bool(parts) and not any(p.requires_grad for m in parts for p in m.parameters())
+    return bool(parts) and not any(p.requires_grad for m in parts for p in nn.Module.parameters(m))
 
 
 class RowLoop:

@@ -1,6 +1,7 @@
 """What a power loss or a bad disk makes of a replay's folder: no wrong row is accepted, and nothing is unreadable."""
 
 import json
+import mmap
 import re
 import shutil
 import warnings
@@ -258,3 +259,30 @@ def test_stored_keys_must_be_in_the_spec(tmp_path):
     with pytest.raises(ReplayError, match=r"expected stored keys among .*, got \['stoch'\]"):
         make(directory=tmp_path / "replay", stored=["deter", "stoch"])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way_and_one_that_cannot_be_read_are_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "replay"):
+        with pytest.raises(ReplayError, match="cannot be made"):
+            make(directory=path)
+    assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+    make(directory=tmp_path / "replay").close()
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    with pytest.raises(ReplayError, match="cannot be opened: Permission denied"):
+        make(directory=tmp_path / "replay")
+
+
+def test_after_a_damaged_last_row_a_stream_goes_on(tmp_path):
+    """Its ``is_last`` is not to be trusted."""
+    buffer = fill(make(directory=tmp_path), 10)
+    buffer.close()
+    (tmp_path / "is_last.bin").write_bytes(b"\1" * (tmp_path / "is_last.bin").stat().st_size)
+    with pytest.warns(UserWarning, match="30 of 30 rows"):
+        buffer = make(directory=tmp_path)
+    fill(buffer, 1)
+    assert len(buffer) == 3

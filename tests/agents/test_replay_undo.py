@@ -13,10 +13,12 @@ from replay_parts import SPEC, equal, fill, forked, held, make, walk
 
 from agents.checkpoint import load_checkpoint, save_checkpoint
 from agents.replay import ReplayBuffer, ReplayError
+from agents.replay import folder as folder_module
 from agents.replay.episodes import read_replay
 from agents.replay.folder import Folder
 from agents.replay.ring import Rings
 from agents.replay.rows import RowSpec
+from agents.replay.space import NO_RESERVE, map_privately
 
 
 def kill(buffer):
@@ -211,6 +213,19 @@ def test_space_is_taken_when_a_replay_is_made(tmp_path):
     assert all(p.stat().st_blocks * 512 >= p.stat().st_size > 0 for p in tmp_path.glob("*.bin"))
 
 
+@pytest.mark.skipif(not NO_RESERVE, reason="this system is not asked for memory in advance")
+def test_files_larger_than_the_memory_are_mapped(tmp_path):
+    size = 8 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with (tmp_path / "large").open("wb") as file:
+        try:
+            file.truncate(size)
+        except OSError:
+            pytest.skip("the file system has no files of this size")
+    mapped = map_privately(tmp_path / "large", size)
+    mapped[5] = 3
+    assert mapped[:7].tolist() == [0, 0, 0, 0, 0, 3, 0] and (tmp_path / "large").open("rb").read(7) == bytes(7)
+
+
 def test_a_disk_that_fills_loses_nothing(tmp_path, monkeypatch):
     """Saving fails with one line; the buffer goes on, the states before are there, and later it is saved."""
     buffer = make(directory=tmp_path, seed=2)
@@ -265,3 +280,59 @@ def test_a_real_disk_that_is_too_small(tmp_path):
         fill(buffer, 5).close()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+# ---------------------------------------------------------------- several blocks a key
+
+
+def test_each_journal_holds_what_changed_in_its_own_time(tmp_path):
+    """Rows that change between different states lie in different journals; all of them are put back."""
+    buffer = ReplayBuffer({**SPEC, "deter": ((1024,), np.float32)}, 40, directory=tmp_path)  # a row is a block
+
+    def write(row, value):
+        buffer.update(np.array([[[0, row]]]), {"deter": np.full((1, 1, 1024), value, np.float32)})
+
+    for n in range(40):
+        buffer.add({k: np.full((1, *s), n if k == "deter" else 0, d) for k, (s, d) in buffer.spec.keys.items()})
+    states = [saved(buffer)]
+    for i in range(1, 4):
+        write(10 * i, 100.0)
+        write(5, 100.0 + i)
+        states.append(saved(buffer))
+    write(1, 7.0)
+    for back in (2, 1):
+        buffer.load_state(states[back][0])
+        assert held(buffer) == states[back][1]
+        kill(buffer)
+        buffer = ReplayBuffer({**SPEC, "deter": ((1024,), np.float32)}, 40, directory=tmp_path)
+        assert held(buffer)[:3] == states[back][1][:3]  # what was gone back from is gone
+    buffer.load_state(states[1][0])
+    write(2, 8.0)
+    newest = saved(buffer)
+    kill(buffer)
+    buffer = ReplayBuffer({**SPEC, "deter": ((1024,), np.float32)}, 40, directory=tmp_path)
+    assert held(buffer)[:3] == newest[1][:3]
+    with pytest.raises(ReplayError, match=r"of the state"):
+        buffer.load_state(states[2][0])
+    buffer.load_state(states[0][0])
+    assert held(buffer) == states[0][1]
+
+
+def test_files_change_after_their_journal_lies_on_the_disk(tmp_path, monkeypatch):
+    buffer = fill(make(directory=tmp_path), 30)
+    buffer.state()
+    fill(buffer, 5)
+    events = []
+
+    def watched(name):
+        whole = getattr(folder_module, name)
+        monkeypatch.setattr(folder_module, name, lambda *a: (events.append((name, a[0])), whole(*a))[1])
+
+    for name in ("sync_path", "write_all", "write_epoch", "_remove"):
+        watched(name)
+    buffer.state()
+    kinds = [name if name != "sync_path" else f"sync {path.suffix}" for name, path in events]
+    assert [k for i, k in enumerate(kinds) if i == 0 or kinds[i - 1] != k] == [
+        "sync .undo", "write_all", "sync .bin", "write_epoch", "_remove"
+    ]
+    assert {path.stem for name, path in events if name == "sync_path"} >= set(SPEC)

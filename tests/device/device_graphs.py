@@ -95,7 +95,7 @@ def mixture_of_networks() -> Made:
 @other
 def element_wise_product() -> Made:
     q = pd.ElementWiseProductOfNormal(pd.Normal(var="z", cond_var="x", loc="x", scale=1.0, name="q"), name="q")
-    return density(q, {"x": bits(B, X), "z": wave(B, 1)})
+    return density(q, {"x": bits(B, X), "z": wave(B, X)})
 
 
 @other
@@ -235,7 +235,7 @@ def test_what_is_an_error_on_the_cpu_is_nan_there() -> None:
     with torch.no_grad():
         flow.weight.fill_(1.0)
     wide = pd.MultivariateNormal(var="x", cond_var="c", loc=torch.zeros(2), covariance_matrix="c")
-    given = {"x": torch.zeros(1, 2), "c": -torch.eye(2)[None]}
+    given = {"x": torch.zeros(1, 2), "c": torch.tensor([[[1.0, 2.0], [2.0, 1.0]]])}  # not positive definite
     for call in (lambda: flow.inverse(wave(1, 2)), lambda: wide.get_log_prob(given)):
         with pytest.raises(torch.linalg.LinAlgError):
             call()

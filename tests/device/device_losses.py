@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from pixyz.models.model import Model
 
 FINITE = "_local_scalar_dense at pixyz/models/model.py"
-FIRST = "_local_scalar_dense at pixyz/distributions/constant.py"  # a new plan looks at constants
+FIRST = {  # a new plan looks at constants, and at parameters on shapes that are new to it
+    "_local_scalar_dense at pixyz/distributions/constant.py": 0, "_local_scalar_dense at pixyz/plan/looks.py": 0,
+}
 FRESH = ("joint", "joint_of_three", "figure_4", "posterior_of_a_mixture")  # they are multiplied anew at each call
-READS = {n: {FINITE: 3} for n in CASES if n.startswith("model")} | {n: {FIRST: 0} for n in FRESH}  # of three steps
+READS = {n: {FINITE: 3} for n in CASES if n.startswith("model")} | dict.fromkeys(FRESH, FIRST)  # of three steps
 ROOTS = {"_local_scalar_dense at pixyz/flows/planar.py": 0, "equal at pixyz/flows/planar.py": 0}  # its inverse, step by step
 
 

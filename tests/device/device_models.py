@@ -60,7 +60,7 @@ def test_models(name: str, question: str) -> None:
     compare(lambda: (make(name), ragged()), ASK[question])
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n](True).__dict__["_step_weight"] is not None])
+@pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n](True).expressions.step_weight is not None])
 def test_particle_filters(name: str) -> None:
     read = {"_local_scalar_dense at worldmodels/particles.py": T}  # at each frame: are particles resampled?
     compare(lambda: (make(name), ragged()), lambda m: lambda v: vars(particle_filter(m, v, 3)), read)
@@ -79,7 +79,7 @@ def test_overshooting() -> None:
     compare(lambda: (make("rssm_gaussian"), ragged()), question)
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if hasattr(MODELS[n](True), "imagine")])
+@pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n](True).acts])
 def test_imagination(name: str) -> None:
     """Under a function of the state."""
     compare(lambda: (make(name), ragged()), lambda m: lambda v: m.imagine(m.initial(B), lambda state: v["action"][0], 3))

@@ -51,6 +51,13 @@ def test_a_discount_of_zero_terminates() -> None:
     assert [env.step(np.zeros(1))[2:4] for _ in range(3)] == [(False, False), (False, False), (True, False)]
 
 
+def test_actuators_without_limits_take_actions_as_they_are() -> None:
+    env = envs.make("dm_control/lqr-lqr_2_1", seed=0)
+    env.reset()
+    env.step([0.25])
+    assert env.unwrapped._env.physics.control() == [0.25]
+
+
 def test_scalars_and_matrices_become_one_dimensional() -> None:
     env = envs.make("dm_control/stacker-stack_2", seed=0)
     observation, _ = env.reset()

@@ -150,6 +150,9 @@ def test_a_longer_time_limit_replaces_the_task_s_own(env_id: str) -> None:
     [
         ("Pendulm-v1", "Pendulum-v1"),
         ("Pendulum-v7", "Pendulum-v1"),
+        ("Pendulum", "Pendulum-v1"),
+        ("", "module:Id"),
+        (":", "module:Id"),
         ("HalfCheetah-v3", "HalfCheetah-v5"),
         ("cartpole-swingup", "dm_control/cartpole-swingup"),
         ("dm_control/cartpol-swingup", "dm_control/cartpole-swingup"),

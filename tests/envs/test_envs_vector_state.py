@@ -178,7 +178,7 @@ def test_a_failure_after_loading_is_that_of_the_straight_run() -> None:
 
 
 def test_a_model_that_was_drawn_when_it_was_made_anew_is_made_so_again() -> None:
-    straight, resumed = (envs.make_vector("dm_control/swimmer-swimmer6", 2, seed=0) for _ in range(2))
+    straight, resumed = (envs.make_vector("dm_control/lqr-lqr_2_1", 2, seed=0) for _ in range(2))
     straight.reset()
     rounds = actions(straight, 20, 0)
     straight._pool._hosts[0]._holder._env.unwrapped._env.physics.data.qvel[:] = np.nan

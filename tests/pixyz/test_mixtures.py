@@ -208,7 +208,7 @@ def test_gradients_of_a_mixture() -> None:
         (lambda n, z: MixtureModel([n("x"), n("x")], z(3)), PixyzError, r"2.*\[3\]"),
         (lambda n, z: MixtureModel([n("x"), n("x")], n("z")), PixyzError, "Categorical"),
         (lambda n, z: MixtureModel([], z(2)), PixyzError, "component"),
-        (lambda n, z: MixtureModel([n("z"), n("z")], z(2)), VariableError, "hidden"),
+        (lambda n, z: MixtureModel([Normal(var="x", cond_var="z", loc="z", scale=1.0)] * 2, z(2)), VariableError, "hidden"),
         (lambda n, z: MixtureOfNormal([n("x"), Laplace(var="x", loc=0.0, scale=1.0)]), PixyzError, "Laplace"),
         (lambda n, z: MixtureOfNormal([n("x"), n("x")], [0.5]), PixyzError, "2 positive"),
         (lambda n, z: ProductOfNormal([]), PixyzError, "expert"),

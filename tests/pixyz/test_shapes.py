@@ -294,3 +294,11 @@ def test_known_shapes_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -
     loss.eval({"x": torch.randn(1, 2), "m": torch.randn(1, 2)})
     assert len(seen) == 2
     assert "look" not in loss.plan.source
+
+
+def test_what_turns_out_to_have_no_leading_dimensions_is_looked_at() -> None:
+    p = mean("x", "m")
+    for _ in range(2):
+        with pytest.raises(ShapeError, match=r"'x' has the shape \[4, 4, 1\]"):
+            p.get_log_prob({"x": torch.zeros(4, 4, 1), "m": FLAT})
+    assert p.get_log_prob({"x": torch.zeros(5, B), "m": FLAT}).shape == (5,)

@@ -54,7 +54,8 @@ def test_a_value_outside_of_the_support(make: Callable[[], Distribution], value:
     """Its density is 0, or it is refused: when a plan runs first, and in debug mode; all ways to a density agree."""
     for read in (lambda p, x: p.get_log_prob(x), lambda p, x: LogProb(p).eval(x), lambda p, x: LogProb(p).mean().eval(x)):
         p, x = make(), {"x": torch.tensor([value], dtype=torch.float32)}
-        if getattr(p, "domain", None) is None or not p.domain.misfit(x["x"]):
+        domain = p.value_domain()
+        if domain is None or not domain.misfit(x["x"]):
             assert bool((read(p, x) == -torch.inf).all())
             continue
         for debugging in (False, True):
@@ -98,6 +99,14 @@ def test_soft_classes_and_groups() -> None:
     for wrong in ([1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]):
         with pytest.raises(PixyzError, match=r"'s' in log .* must sum to 1"):
             GroupedOneHot(2, 3, "s", logits=torch.zeros(6)).get_log_prob({"s": torch.tensor([wrong]).float()})
+
+
+def test_attributes_of_a_users_class_may_be_called_so() -> None:
+    class Own(Bernoulli):
+        domain, constraints, own_width, matrices = "images", None, 3, 2  # type: ignore[assignment]
+
+    with pytest.raises(PixyzError, match="'x' in log"):
+        Own("x", probs=HALF).get_log_prob({"x": 9 * torch.ones(1, 3)})
 
 
 def test_masked_frames_may_hold_anything() -> None:
@@ -155,6 +164,7 @@ NEGATIVE: dict[str, dict[str, object]] = {
     "NegativeBinomial": {"total_count": 1.0, "probs": 1.5}, "Dirichlet": {"concentration": torch.tensor([1.0, -1.0])},
     "Categorical": {"probs": torch.tensor([1.5, -0.5])}, "RelaxedCategorical": {"probs": torch.tensor([1.5, -0.5])},
     "OneHotCategoricalStraightThrough": {"probs": torch.zeros(3)},
+    "MultivariateNormal": {"loc": torch.zeros(2), "scale_tril": -torch.eye(2)},
     "LowRankMultivariateNormal": {"loc": torch.zeros(2), "cov_factor": torch.ones(2, 1), "cov_diag": -torch.ones(2)},
 }
 
@@ -163,7 +173,7 @@ NEGATIVE: dict[str, dict[str, object]] = {
 def test_parameters_of_every_family(name: str) -> None:
     params = NEGATIVE[name]
     family = getattr(pd, name)
-    with pytest.raises(PixyzError, match=rf"p\(x\): '\w+' of {name} must"):
+    with pytest.raises(PixyzError, match=rf"p\(x\): (the diagonal of )?'\w+' of {name} must"):
         family(var="x", **params).sample(batch_n=2)
     bound = family(var="x", cond_var=list(params), **{k: k for k in params})
     given = {k: torch.as_tensor(v).expand(2, *torch.as_tensor(v).shape) for k, v in params.items()}

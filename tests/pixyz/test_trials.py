@@ -52,8 +52,6 @@ def test_rows_that_mix_are_found_whatever_came_first(first, prepare) -> None:
     loss, plain = prepare(objective(f)), objective(f, fission=False)
     for shape in first:
         torch.testing.assert_close(loss.eval(data(*shape)), plain.eval(data(*shape)))
-        if shape == (1, 1):
-            assert loss._plans.quick == {}
     for shape in ((4, 3), (1, 1), (5, 2)):
         torch.testing.assert_close(loss.eval(data(*shape)), plain.eval(data(*shape)))
     assert any("its rows depend on one another" in note for note in loss.plan.notes)
@@ -81,18 +79,18 @@ def test_the_draws_are_those_of_a_plan_that_was_never_wrong() -> None:
 
     class Noisy(Normal):
         def __init__(self) -> None:
-            super().__init__("z", "s")
+            super().__init__("x", "u")
 
-        def forward(self, s: Tensor) -> dict[str, Tensor]:
-            return {"loc": s, "scale": torch.ones_like(s)}
+        def forward(self, u: Tensor) -> dict[str, Tensor]:
+            return {"loc": u, "scale": torch.ones_like(u)}
 
     f = Contrast()
     late, plain = (
-        IterativeLoss(E(f * Noisy(), Parameter("z")), series_var="x", fission=fission) for fission in (True, False)
+        IterativeLoss(E(f * Noisy(), Parameter("s")), series_var="u", fission=fission) for fission in (True, False)
     )
-    late.eval(data(1, 1))
+    late.eval({"u": data(1, 1)["x"]})
     found = []
     for loss in (late, plain):
         torch.manual_seed(3)
-        found.append(loss.eval(data(4, 3)))
+        found.append(loss.eval({"u": data(4, 3)["x"]}))
     torch.testing.assert_close(*found)

@@ -26,9 +26,10 @@ def dmm(reads: str, observation: str = "bernoulli", flows: int = 0) -> Callable[
     return lambda fission: DMM(D, config, fission)
 
 
-def rssm(latent: str, vectors: str = "symlog") -> Callable[[bool], StateSpaceModel]:
+def rssm(latent: str, vectors: str = "symlog", predicts: str = "value") -> Callable[[bool], StateSpaceModel]:
     config = RSSMConfig(
         latent, deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1, vectors=vectors,  # type: ignore[arg-type]
+        predicts=predicts,  # type: ignore[arg-type]
     )
     return lambda fission: RSSM({"x": (D,)}, A, config, fission)
 
@@ -39,6 +40,9 @@ MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "dmm_flows": dmm("left", "gaussian", 2),
     "dmm_both": dmm("both", "gaussian"),
     "vrnn": lambda fission: VRNN(D, VRNNConfig(3, 5, 8), fission),
+    "dmm_acts": lambda fission: DMM(D, DMMConfig(3, 5, 4, 6, "left", "gaussian", 0.0), fission, action_size=A),
+    "vrnn_acts": lambda fission: VRNN(D, VRNNConfig(3, 5, 8), fission, action_size=A),
+    "hrssm_acts": lambda fission: HRSSM(D, HRSSMConfig(2, 3, 4, 5, 4, length=2.0), fission, action_size=A),
     "td_vae": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4), fission),
     "td_vae_jumpy": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4, ((1, 2), (2, 4)), (0.8, 0.2), pairs=1), fission),
     "slac": lambda fission: SLAC(D, A, SLACConfig(3, 4, 8, 5), fission),
@@ -48,6 +52,7 @@ MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "rssm_gaussian": rssm("gaussian"),
     "rssm_categorical": rssm("categorical"),
     "rssm_normal_vectors": rssm("gaussian", vectors="gaussian"),
+    "rssm_changes": rssm("gaussian", vectors="gaussian", predicts="change"),
 }
 every = pytest.mark.parametrize("name", MODELS)
 

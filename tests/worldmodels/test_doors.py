@@ -12,6 +12,7 @@ from pixyz.types import PixyzError, ShapeError
 from worldmodels.decoder import Reconstruction
 from worldmodels.doors import ModelLoss
 from worldmodels.mrssm import MRSSM, MRSSMConfig
+from worldmodels.overshooting import overshooting
 from worldmodels.particles import particle_filter
 from worldmodels.rssm import RSSM, ContinueHead, RSSMConfig, ScalarHead
 from worldmodels.slac import SLAC, SLACConfig
@@ -51,7 +52,9 @@ def test_other_shapes_are_refused_with_both(name: str) -> None:
     key = model.keys[0]
     wrong = {"mask": x["mask"].t(), key: x[key][..., :2]}
     if model.acts:
-        wrong |= {"action": x["action"][:, :1], "is_first": x["is_first"][0]}
+        wrong["action"] = x["action"][:, :1]
+    if model.recurrence["reset_var"]:
+        wrong["is_first"] = x["is_first"][0]
     if "reward" in model.objective.input_var:
         wrong |= {"reward": x["reward"].expand(T, B, 2), "cont": x["cont"][:, :1]}
     for k, value in wrong.items():
@@ -84,6 +87,17 @@ def test_sums_with_an_objective_look_too() -> None:
     with pytest.raises(ShapeError, match="mask"):
         a.eval({"x": x["x"]}, mask=odd["mask"])
     particle_filter(model, {**x, "mask": x["mask"].unsqueeze(-1)}, 2)
+
+
+def test_overshooting_looks_too() -> None:
+    model, x = make("rssm_gaussian"), ragged()
+    for loss in (overshooting(model, 2), model.objective + overshooting(model, 2)):
+        torch.manual_seed(0)
+        value = loss.eval(x)
+        torch.manual_seed(0)
+        assert torch.equal(loss.eval(other_forms(x)), value)
+        with pytest.raises(ShapeError, match="mask"):
+            loss.eval({**x, "mask": x["mask"].t()})
 
 
 def test_a_vector_of_one_feature_may_come_without_it() -> None:

@@ -1,7 +1,8 @@
 """Formulas of networks and densities against numpy in float64, written from the papers and the published recipes.
 
-DreamerV3: Hafner et al. 2023 (block GRU, symlog, two-hot, free nats, unimix).  DMM: Krishnan et al. 2017 (eq. 7-9, combiner).
-Nothing here is computed by the code that it looks at: weights are read, and every formula is written again.
+DreamerV3: Hafner et al. 2023 (block GRU, symlog, two-hot, free nats, unimix).  DMM: Krishnan et al. 2017 (eq.
+7-9, combiner). Nothing here is computed by the code that it looks at: weights are read, and every formula is
+written again.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from worldmodels.hrssm import HRSSM, HRSSMConfig
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
 from worldmodels.own_terms import Terms
-from worldmodels.rssm import RSSM, RSSMConfig
+from worldmodels.rssm import RSSM, RSSMConfig, ScalarHead
 from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.td_vae import TDVAE, TDVAEConfig
@@ -211,3 +211,14 @@ def test_a_term_may_draw() -> None:
     model, x = build("rssm", {"size": 0.1 * E(Scores(), Parameter("score"))}), batch()
     _, found = model.objective.eval(x, return_dict=True)
     torch.testing.assert_close(found["size"], 0.1 * found["deter"].square().sum(-1))
+
+
+def test_a_series_of_a_term_has_the_shape_that_its_density_declares() -> None:
+    model, x = build("slac", {"rew": -LogProb(ScalarHead("reward", "p_r", 7, 6, 1, 11, cond_var=["z1", "z2"]))}), batch()
+    found = []
+    for reward in (x["reward"], x["reward"].squeeze(-1)):
+        torch.manual_seed(0)
+        found.append(model.objective.eval({**x, "reward": reward}))
+    assert torch.equal(*found)
+    with pytest.raises(ShapeError, match=r"'reward' of the shape \[T, B, 1\] = \[6, 4, 1\]"):
+        model.objective.eval({**x, "reward": x["reward"].expand(T, B, 2)})
