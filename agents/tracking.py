@@ -8,6 +8,7 @@ import secrets
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -121,14 +122,10 @@ def check_tracker(settings: RunSettings) -> None:
 
 
 def _summary_writer() -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError:
-            raise UsageError("tracker tensorboard: expected the package tensorboard; pip install tensorboard") from None
-    return SummaryWriter
+    for module in ("torch.utils.tensorboard", "tensorboardX"):
+        with suppress(ImportError):
+            return import_module(module).SummaryWriter
+    raise UsageError("tracker tensorboard: expected the package tensorboard; pip install tensorboard")
 
 
 def _run_id(directory: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,8 @@ def write_video(path: Path, frames: Sequence[Frame], fps: float) -> None:
             pictures = [Image.fromarray(frame) for frame in frames]
             pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0)
             return
-        from imageio import v2
-
-        with v2.get_writer(path, fps=fps) as writer:
+        writers: Any = import_module("imageio.v2")
+        with writers.get_writer(path, fps=fps) as writer:
             for frame in frames:
                 writer.append_data(frame)
     except OSError as error:
@@ -138,7 +138,6 @@ def _drawn(settings: EnvSettings, draw: Any) -> Any:
 
 def _fps(env: Any, repeat: int) -> float:
     """Pictures a second of the environment's own time, at most 50."""
-    inner = getattr(env.unwrapped, "_env", None)
-    interval = inner.control_timestep() if hasattr(inner, "control_timestep") else None
-    each = 1 / interval if interval else float(env.metadata.get("render_fps") or 30)
+    inner: Any = getattr(env.unwrapped, "_env", None)  # of dm_control
+    each = 1 / inner.control_timestep() if hasattr(inner, "control_timestep") else float(env.metadata.get("render_fps") or 30)
     return float(min(max(each / repeat, 1.0), MOST_FPS))

@@ -83,10 +83,9 @@ def test_a_gif_of_an_episode(robot_run, capsys):
 
 def test_an_mp4_is_written_by_imageio(robot_run, monkeypatch):
     written = []
-    writer = types.SimpleNamespace(append_data=written.append, __enter__=lambda s: s, __exit__=lambda s, *e: None)
+    writer = types.SimpleNamespace(append_data=written.append)
     closed = type("Writer", (), {"__enter__": lambda s: writer, "__exit__": lambda s, *e: None})
-    fake = types.SimpleNamespace(v2=types.SimpleNamespace(get_writer=lambda path, fps: closed()))
-    monkeypatch.setitem(sys.modules, "imageio", fake)
+    monkeypatch.setitem(sys.modules, "imageio.v2", types.SimpleNamespace(get_writer=lambda path, fps: closed()))
     monkeypatch.setattr("agents.video.find_spec", lambda name: True)
     assert main(["evaluate", str(robot_run), "--episodes", "1", "--video", "episode.mp4"]) == 0
     assert len(written) == 26 and written[3].shape == (32, 48, 3) and written[3][0, 0, 0] == 6
