@@ -9,11 +9,13 @@ that a person can apply:
     {"arm": {"left": ...}}            arm_left                   nested spaces are joined by an underscore
     0, _x                             observation_0, ...         a name starts with a letter
     reward, is_first, action, ...     reward_, ...               the rows of a vector environment have them
-    mask, beta, deter, index, ...     mask_, ...                 models and replays have them
+    mask, beta, deter, index, ...     mask_, ...                 models, agents and replays have them
     q_prev, q_next                    q_prev_, q_next_           models name the steps around one so
+    q_rec, q_log_scale                q_rec_, q_log_scale_       and what they predict of one
     keys, type, forward, self, ...    keys_, ...                 networks and Python have them
 
-Two observations that would get one name are refused.
+Two observations that would get one name are refused. Recordings are named by the same rules
+(``worldmodels/data/names.py``; a test compares the two), but for the words of agents and replays.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ from typing import Any
 from envs.errors import SpaceError
 
 ROWS = frozenset({"reward", "is_first", "is_last", "is_terminal", "frames", "action"})
-MODELS = frozenset(
+MODELS = frozenset({"before", "beta", "cont", "deter", "embed", "mask", "now", "self", "stoch"})
+AGENTS = frozenset(
     [
-        "adv", "beta", "boot", "c", "cont", "counters", "deter", "deter_all", "embed", "f", "index",
-        "mask", "ret", "ret_seen", "self", "stoch", "stoch_all", "v", "v_slow", "v_slow_seen", "w",
-        "w_pi", "w_seen",
+        "adv", "boot", "c", "counters", "deter_all", "f", "index", "ret", "ret_seen", "stoch_all", "v",
+        "v_slow", "v_slow_seen", "w", "w_pi", "w_seen",
     ]
 )  # fmt: skip
+ENDINGS = ("_prev", "_next", "_rec", "_log_scale")
 NETWORKS = frozenset(
     [
         "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children",
@@ -47,7 +50,7 @@ NETWORKS = frozenset(
         "to", "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad",
     ]
 )  # fmt: skip
-RESERVED = ROWS | MODELS | NETWORKS
+RESERVED = ROWS | MODELS | AGENTS | NETWORKS
 
 
 def safe_name(declared: Iterable[Any]) -> str:
@@ -60,7 +63,7 @@ def safe_name(declared: Iterable[Any]) -> str:
     name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in joined)
     if not name[:1].isalpha():
         name = f"observation{'' if name.startswith('_') else '_'}{name}" if name else "observation"
-    reserved = name in RESERVED or keyword.iskeyword(name) or name.endswith(("_prev", "_next"))
+    reserved = name in RESERVED or keyword.iskeyword(name) or name.endswith(ENDINGS)
     return f"{name}_" if reserved else name
 
 

@@ -6,11 +6,12 @@
     imagination    a policy and a transition, as one scan
     dmm, vrnn, td_vae, slac, hrssm, mrssm, newtonian_vae, rssm    one model a file, printed as its paper's equation
     overshooting   predictions of several steps against the filter's states
-    estimators     the bound of k samples, the importance-sampled likelihood, per frame
+    estimators     bounds, the importance-sampled likelihood, per frame; in pieces that fit into memory (pieces)
     particles      particle filters (FIVO)
     annealing      schedules of a weight
     context        what a recurrent network reads in whole, ragged sequences
     decoder        the density of a dict of observations
+    change         the same, for vectors predicted as changes of the last frames
     emission       densities of a vector
     check          check_model: the contract of models of series, for models of your own too
     networks       dense, block-dense, recurrent and convolutional layers
@@ -22,7 +23,7 @@ from worldmodels.clauses import ModelError
 from worldmodels.context import Context
 from worldmodels.decoder import Reconstruction, symexp, symlog
 from worldmodels.dmm import DMM, DMMConfig
-from worldmodels.estimators import Estimate, estimate, frames
+from worldmodels.estimators import Estimate, bounds, estimate, frames
 from worldmodels.hrssm import HRSSM, HRSSMConfig
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
@@ -39,5 +40,5 @@ __all__ = [
     "DMM", "HRSSM", "MRSSM", "RSSM", "SLAC", "TDVAE", "VRNN", "Annealing", "Context", "DMMConfig", "Estimate", "Filtered",
     "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "ModelError", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
     "Reconstruction", "SLACConfig", "SequenceModel", "Smoother", "State", "StateSpaceModel", "TDVAEConfig", "VRNNConfig",
-    "check_model", "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
+    "bounds", "check_model", "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
 ]

@@ -182,6 +182,11 @@ class Declared(nn.Module):
         return found
 
     @property
+    def has_step_weight(self) -> bool:
+        """Whether :attr:`step_weight` is there."""
+        return self.expressions.step_weight is not None
+
+    @property
     def step(self) -> Distribution:
         """One step of filtering, from ``NAME_prev``, ``action_prev`` and the observations (or their context)."""
         return self.pieces.inference

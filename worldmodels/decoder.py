@@ -63,7 +63,7 @@ class Reconstruction(Distribution):
         units, layers: the MLP of the vectors.
         depth: channels of the convolutions.
         vectors: see :class:`worldmodels.RSSMConfig`.
-        cond_var: the variables of the state, ``size`` features together.
+        cond_var: the variables of the state, ``size`` features together; and what else a subclass's ``forward`` reads.
 
     >>> p = Reconstruction({"x": (4,)}, size=8, units=16, layers=1, depth=8)
     >>> p.sample({"deter": torch.zeros(2, 5), "stoch": torch.zeros(2, 3)})["x"].shape

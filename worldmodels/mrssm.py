@@ -30,7 +30,7 @@ from worldmodels.own_terms import Terms
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
-RESERVED = ("h", "s", "action", "is_first", "mask", "beta")
+RESERVED = ("h", "s")
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,7 @@ class MRSSM(StateSpaceModel):
         config = c = config or MRSSMConfig()
         if not shapes or min(shapes.values()) < 1 or action_size < 1:
             raise PixyzError(f"modalities and actions have at least one feature, got {dict(shapes)} and {action_size}")
-        check_keys(shapes)
-        if taken := [k for k in shapes if k in RESERVED or k.endswith(("_prev", "_given", "_feature", "_clean"))]:
-            raise PixyzError(f"modalities may not be called {taken}: {RESERVED} and *_prev, *_given are the model's own")
+        check_keys(shapes, "modalities", RESERVED, ("_given", "_feature", "_clean"))
         self.config, self.shapes, self.action_size = config, dict(shapes), action_size
         self.encoders = nn.ModuleList([Encoder(k, size, c) for k, size in shapes.items()])
         self.dynamics = Dynamics(action_size, c)

@@ -6,29 +6,39 @@ Every layer is linear -> RMS norm -> SiLU.  Weights start as truncated normals o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixyz.types import ShapeError, VariableError
+from worldmodels.data.names import taken, variable
 from worldmodels.normalization import RMSNorm
 
 MULTIPLIERS = (2, 3, 4, 4)
 """Channels of the four convolutions, in units of ``depth``."""
 
 
-def check_keys(keys: Iterable[str]) -> None:
-    """Refuse names of observations that cannot name a network.
+def check_keys(
+    keys: Collection[str], what: str = "observations", more: Collection[str] = (), endings: tuple[str, ...] = ()
+) -> None:
+    """Refuse names of observations that a model cannot take (:mod:`worldmodels.data.names`).
+
+    Args:
+        keys: the names.
+        what: what the error calls them.
+        more, endings: further names and endings that the model has for itself.
 
     Raises:
-        VariableError: a name with a dot, or one that torch's containers use themselves (``keys``, ``type``).
+        VariableError: there are none; or one is a model's own name, or cannot name a network (a dot, ``keys``, ``type``).
     """
-    for key in keys:
-        if not key or "." in key or hasattr(nn.ModuleDict, key):
-            other = key.replace(".", "_") if "." in key else f"{key}_obs"
-            raise VariableError(f"an observation may not be called {key!r}, torch cannot name a network so: call it {other!r}")
+    if not keys:
+        raise VariableError(f"{what} are missing: a model needs at least one")
+    wrong = {k: variable(k) if taken(k) else f"{k}_" for k in keys if taken(k) or k in more or (endings and k.endswith(endings))}
+    if wrong:
+        raise VariableError(f"{what} may not be called {list(wrong)}, which models or torch have for themselves; "
+                            f"call them {list(wrong.values())}")
 
 
 def init_weight(weight: Tensor, fan_in: int, outscale: float = 1.0) -> None:

@@ -5,6 +5,7 @@
     TrainingMean    the mean of the training data
     Ridge           ridge regression from the last five observations and the actions in between, one for each horizon
     open_loop       root mean square errors against the horizon, per key
+    moments, changes, roughness   units of observations and of their changes; whether a model should predict changes
 
 Batches are time-major, ``[T, B, ...]``; ``action[t]`` follows the observation ``t``.
 """
@@ -129,16 +130,44 @@ class Ridge:
 
 
 def moments(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
-    """Mean and standard deviation of each feature of the observations, ``[D]`` each; 1 where there is no spread."""
+    """Mean and standard deviation of each feature of the observations, ``[D]`` each.
+
+    The deviation is 1 where there is no spread: none above 1e-6, nor above what float32 cannot tell from the mean.
+    """
     found = {}
     for key in data.observations:
-        total = sum(torch.from_numpy(e[key]).double().sum(0) for e in data)
-        square = sum(torch.from_numpy(e[key]).double().square().sum(0) for e in data)
-        assert isinstance(total, Tensor) and isinstance(square, Tensor)
-        loc = total / data.steps
-        scale = (square / data.steps - loc.square()).clamp(min=0).sqrt()
-        found[key] = (loc.float(), torch.where(scale > 1e-6, scale, torch.ones_like(scale)).float())
+        series = [torch.from_numpy(e[key]) for e in data]
+        loc = torch.stack([x.double().sum(0) for x in series]).sum(0) / data.steps
+        # a second pass: E[x^2] - E[x]^2 loses all digits where the mean is large
+        square = torch.stack([(x.double() - loc).square().sum(0) for x in series]).sum(0) / data.steps
+        scale, least = square.sqrt(), loc.abs() * torch.finfo(torch.float32).eps
+        found[key] = (loc.float(), torch.where(scale > least.clamp(min=1e-6), scale, torch.ones_like(scale)).float())
     return found
+
+
+def changes(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
+    r"""How each feature of the vectors goes on, ``[D]`` each, in standard units: ``g`` and ``c`` of :mod:`worldmodels.change`.
+
+    :math:`x_{t+1} - x_t = g (x_t - x_{t-1}) + c\epsilon`, by least squares, with ``g`` kept in [0, 1]; ``c`` is 1 where
+    nothing is left.  Where ``c`` is far below 1, a model should predict changes.
+    """
+    found = {}
+    for key, (_, unit) in moments(data.select([k for k, s in data.shapes.items() if len(s) == 1])).items():
+        steps = [(torch.from_numpy(e[key]).double() / unit).diff(dim=0) for e in data]
+        last, after = (torch.cat([s[i : len(s) - 1 + i] for s in steps]) for i in (0, 1))
+        gain = ((last * after).sum(0) / last.square().sum(0).clamp(min=1e-30)).clamp(0, 1)
+        left = (after - gain * last).square().mean(0).sqrt() if len(after) else torch.ones_like(gain)
+        found[key] = (gain.float(), torch.where(left > 1e-6, left, torch.ones_like(left)).float())
+    return found
+
+
+def roughness(data: Episodes) -> float:
+    """How much of a usual deviation is left of vectors one step ahead on a line: the root mean square of :func:`changes`' ``c``.
+
+    Below about 0.1 (a log that is sampled fast) a model should predict changes: ``RSSMConfig(predicts="change")``.
+    """
+    left = [scale for _, scale in changes(data).values()]
+    return torch.cat(left).square().mean().sqrt().item() if left else 1.0
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pixyz.types import PixyzError
+from worldmodels.pieces import Progress, is_series, repeated, size_of
 from worldmodels.state_space import StateSpaceModel
 
 
@@ -52,7 +53,8 @@ def systematic(weights: Tensor) -> Tensor:
 
 
 def particle_filter(
-    model: StateSpaceModel, batch: Mapping[str, Tensor], particles: int, threshold: float = 0.5
+    model: StateSpaceModel, batch: Mapping[str, Tensor], particles: int, threshold: float = 0.5,
+    progress: Progress | None = None,
 ) -> Filtered:
     """Run a particle filter with the model's posterior as the proposal.
 
@@ -65,6 +67,7 @@ def particle_filter(
         particles: how many for each sequence.
         threshold: resample where the effective number falls below this share of them; 0 never does (importance
             sampling of whole sequences), 1 after each frame.
+        progress: called with the frames that are done, and all of them.
 
     Raises:
         PixyzError: fewer than 1 particle, or a threshold outside [0, 1].
@@ -72,15 +75,15 @@ def particle_filter(
     if particles < 1 or not 0.0 <= threshold <= 1.0:
         raise PixyzError(f"a particle filter needs particles >= 1 and a threshold in [0, 1], got {particles}, {threshold}")
     batch = model.door(batch)
-    whole = {**batch, **model.read_context(batch)}
-    steps, rows = whole[model.keys[0]].shape[:2]
-    series = {k: v.repeat_interleave(particles, 1) for k, v in whole.items() if k != "action_prev"}
-    carried: dict[str, Tensor] = {k: v.repeat_interleave(particles, 0) for k, v in batch.items() if k == "action_prev"}
+    series = {k: v for k, v in {**batch, **model.read_context(batch)}.items() if is_series(k)}
+    steps, rows = size_of(series)
+    carried = repeated({k: v for k, v in batch.items() if not is_series(k)}, particles)
     logs: Tensor | None = None
     total: Tensor | None = None
     effective, resampled = [], []
     for t in range(steps):
-        value, found = model.step_weight.eval({**{k: v[t : t + 1] for k, v in series.items()}, **carried}, return_dict=True)
+        frame = repeated({k: v[t : t + 1] for k, v in series.items()}, particles)  # one at a time, for memory
+        value, found = model.step_weight.eval({**frame, **carried}, return_dict=True)
         gained = value[0].unflatten(0, (rows, particles))
         logs = gained if logs is None else logs + gained
         state = {name: found[name] for name in model.carried}
@@ -99,7 +102,9 @@ def particle_filter(
             logs = torch.where(chosen, 0.0, logs)
         carried = state
         if model.acts:
-            carried = {**state, "action_prev": series["action"][t]}
+            carried = {**state, "action_prev": frame["action"][0]}
+        if progress is not None:
+            progress(t + 1, steps)
     assert logs is not None
     last = torch.logsumexp(logs, 1) - math.log(particles)
     return Filtered(last if total is None else total + last, torch.stack(effective), torch.stack(resampled))

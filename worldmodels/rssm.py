@@ -13,6 +13,7 @@ expression over them: what prints is what trains.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,16 +26,13 @@ from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedO
 from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
+from worldmodels.change import Before, ChangeReconstruction, Now, moved
 from worldmodels.decoder import STATE, Reconstruction, Vectors, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore, check_keys
 from worldmodels.own_terms import Terms
 from worldmodels.scaling import Scaling, scalings
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
-
-RESERVED = (
-    "deter", "stoch", "embed", "action", "reward", "cont", "is_first", "is_last", "is_terminal", "mask", "beta",
-)
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,9 @@ class RSSMConfig:
         core: a GRU of ``blocks`` blocks, or a plain one.
         vectors: how vectors are seen and predicted: ``"symlog"`` (DreamerV3: squared errors after symlog) or
             ``"gaussian"`` (in the units of :meth:`RSSM.standardize`, with a learned standard deviation a feature).
+        predicts: what the decoder predicts of vectors, given ``vectors="gaussian"``: their ``"value"``, or their ``"change"``
+            from the last two frames on (:mod:`worldmodels.change`), for logs that are sampled fast. The state then holds
+            ``now`` and ``before``, too.
         free_nats: each KL below this many nats a frame costs nothing.
         dyn_scale, rep_scale: weights of the two KL terms.
         unimix: the share of the uniform distribution in a categorical latent.
@@ -59,6 +60,7 @@ class RSSMConfig:
     latent: Literal["categorical", "gaussian"] = "categorical"
     core: Literal["block_gru", "gru"] = "block_gru"
     vectors: Vectors = "symlog"
+    predicts: Literal["value", "change"] = "value"
     deter: int = 512
     hidden: int = 64
     groups: int = 32
@@ -98,14 +100,19 @@ def join(*parts: Tensor) -> Tensor:
 class Encoder(Deterministic):
     """``e = enc(x)``: vectors through symlog or a scaling and an MLP, images (``[H, W, C]``, uint8 or in [0, 1]) through
     convolutions.
+
+    Where changes are predicted it reads how far vectors moved since the last frame, too; ``steps`` has the units of that.
     """
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]], config: RSSMConfig) -> None:
-        super().__init__("embed", list(shapes), name="enc")
+    def __init__(
+        self, shapes: Mapping[str, Sequence[int]], config: RSSMConfig, steps: nn.ModuleDict | None = None
+    ) -> None:
+        super().__init__("embed", [*shapes, *(["now_prev"] if steps is not None else [])], name="enc")
+        self.__dict__["steps"] = steps  # held by the decoder
         self.images = [k for k, s in shapes.items() if len(s) == 3]
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
-        size = sum(shapes[k][0] for k in self.vectors)
-        self.mlp = MLP(size, config.units, config.encoder_layers) if self.vectors else None
+        size = self.size = sum(shapes[k][0] for k in self.vectors)
+        self.mlp = MLP(size * (1 if steps is None else 2), config.units, config.encoder_layers) if self.vectors else None
         self.scaling = scalings(shapes) if config.vectors == "gaussian" else None
         self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(shapes[k]), config.depth) for k in self.images})
         self.out = (config.units if self.vectors else 0) + sum(c.out for c in self.cnn.values())  # type: ignore[misc]
@@ -120,7 +127,8 @@ class Encoder(Deterministic):
     def _units(self, obs: Mapping[str, Tensor]) -> Tensor:
         if self.scaling is None:
             return symlog(join(*[obs[k] for k in self.vectors]))
-        return join(*[self.scaling[k](obs[k]) for k in self.vectors])
+        units, steps = join(*[self.scaling[k](obs[k]) for k in self.vectors]), self.__dict__["steps"]
+        return units if steps is None else join(units, moved(units, obs["now_prev"], steps))
 
 
 class Dynamics(Deterministic):
@@ -215,9 +223,6 @@ class RSSM(StateSpaceModel):
     ) -> None:
         super().__init__()
         config = config or RSSMConfig()
-        taken = [k for k in shapes if k in RESERVED or k.endswith("_prev")]
-        if taken or not shapes:
-            raise PixyzError(f"observation keys must be given and differ from {RESERVED} and *_prev, got {list(shapes)}")
         check_keys(shapes)
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if odd:
@@ -225,18 +230,27 @@ class RSSM(StateSpaceModel):
         self.config, self.keys, self.action_size = config, list(shapes), action_size
         latent = CategoricalLatent if config.latent == "categorical" else GaussianLatent
         size, c = config.features, config
-        self.encoder = Encoder(shapes, c)
+        steps = scalings(shapes) if c.predicts == "change" else None
+        self.encoder = Encoder(shapes, c, steps)
         self.dynamics = Dynamics(action_size, c)
         self.posterior = latent(["deter", "embed"], "q", c.deter + self.encoder.out, c.posterior_layers, c)
         self.prior = latent(["deter"], "p", c.deter, c.prior_layers, c)
-        self.decoder = Reconstruction(shapes, size, c.units, c.decoder_layers, c.depth, c.vectors)
+        self.decoder: Reconstruction
+        memory: list[Distribution] = []
+        if steps is None:
+            self.decoder = Reconstruction(shapes, size, c.units, c.decoder_layers, c.depth, c.vectors)
+        else:
+            if self.encoder.scaling is None or not self.encoder.vectors:
+                raise PixyzError('predicts="change" needs vectors among the observations, and vectors="gaussian"')
+            self.decoder = ChangeReconstruction(shapes, size, c.units, c.decoder_layers, c.depth, steps)
+            memory = [Now(self.encoder.scaling), Before(self.encoder.size + 1)]
         self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
         self.cont = ContinueHead(size, c.units, c.continue_layers)
-        self.carry = {"deter": "deter_prev", "stoch": "stoch_prev"}
+        self.carry = {v: f"{v}_prev" for v in (*STATE, *(m.var[0] for m in memory))}
         self._declare(
-            keys=self.keys, inference=self.encoder * self.dynamics * self.posterior,
-            generation=self.dynamics * self.prior * self.decoder, emission=self.decoder, carry=self.carry,
-            init={"deter_prev": 0, "stoch_prev": 0}, reset_var="is_first", fission=fission,
+            keys=self.keys, inference=math.prod(memory, start=self.encoder * self.dynamics * self.posterior),
+            generation=math.prod(memory, start=self.dynamics * self.prior * self.decoder), emission=self.decoder,
+            carry=self.carry, init=dict.fromkeys(self.carry.values(), 0), features=STATE, reset_var="is_first", fission=fission,
             shapes={**shapes, "action": [action_size], "reward": [1], "cont": [1]}, targets=["reward", "cont"], terms=terms,
         )
         self.filter_options = {**self.recurrence, "series_var": [*self.keys, "reward", "cont", *self.own.reads]}
@@ -249,7 +263,7 @@ class RSSM(StateSpaceModel):
             ),
             IterativeLoss(E(self.step, KullbackLeibler(q, p) - heads), **self.filter_options),
             IterativeLoss(weight, **self.filter_options),
-            IterativeLoss(weight, reduction=None, returns=["deter", "stoch"], **self.filter_options),
+            IterativeLoss(weight, reduction=None, returns=list(self.carry), **self.filter_options),
         )
 
     # ---------------------------------------------------------------- expressions
@@ -282,18 +296,30 @@ class RSSM(StateSpaceModel):
 
     # ---------------------------------------------------------------- units
 
-    def standardize(self, units: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    def standardize(
+        self, units: Mapping[str, tuple[Tensor, Tensor]], changes: Mapping[str, tuple[Tensor, Tensor]] | None = None
+    ) -> None:
         """Take mean and standard deviation ``[D]`` of each vector; they are saved with the weights.
 
+        Args:
+            units: of :func:`worldmodels.open_loop.moments`.
+            changes: of :func:`worldmodels.open_loop.changes`, where changes are predicted.
+
         Raises:
-            PixyzError: the model reads vectors by symlog, or keys differ.
+            PixyzError: the model reads vectors by symlog, keys differ, or changes are given and not predicted.
         """
         if self.encoder.scaling is None:
             raise PixyzError('an RSSM with vectors="symlog" has no units; build it with RSSMConfig(vectors="gaussian")')
-        if set(units) != set(self.encoder.vectors):
-            raise PixyzError(f"standardize expected the vectors {self.encoder.vectors}, got {sorted(units)}")
-        for part in (self.encoder.scaling, self.decoder.scaling):
-            for key, (loc, scale) in units.items():
+        parts: list[tuple[nn.ModuleDict | None, Mapping[str, tuple[Tensor, Tensor]]]]
+        parts = [(self.encoder.scaling, units), (self.decoder.scaling, units)]
+        if changes is not None:
+            if not isinstance(self.decoder, ChangeReconstruction):
+                raise PixyzError('this RSSM predicts values; build it with RSSMConfig(predicts="change")')
+            parts.append((self.decoder.steps, changes))
+        for part, given in parts:
+            if set(given) != set(self.encoder.vectors):
+                raise PixyzError(f"standardize expected the vectors {self.encoder.vectors}, got {sorted(given)}")
+            for key, (loc, scale) in given.items():
                 scaling = part[key]  # type: ignore[index]
                 assert isinstance(scaling, Scaling)
                 scaling.set(loc, scale)
@@ -301,9 +327,11 @@ class RSSM(StateSpaceModel):
     # ---------------------------------------------------------------- states
 
     def initial(self, batch: int) -> State:
-        """Zeros: ``deter [B, D]``, ``stoch [B, S]``."""
+        """Zeros: ``deter [B, D]``, ``stoch [B, S]``; also ``now`` and ``before`` where changes are predicted."""
         like = next(self.parameters())
-        return {"deter": like.new_zeros(batch, self.config.deter), "stoch": like.new_zeros(batch, self.config.stoch)}
+        sizes = {"deter": self.config.deter, "stoch": self.config.stoch}
+        sizes |= {v: self.encoder.size + 1 for v in ("now", "before")}
+        return {v: like.new_zeros(batch, sizes[v]) for v in self.carry}
 
     def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:
         """The state after an observation; ``step`` holds the observation keys, ``action_prev`` and maybe ``is_first``."""
@@ -313,4 +341,4 @@ class RSSM(StateSpaceModel):
             first = step["is_first"].bool().unsqueeze(-1)
             given = {k: v.masked_fill(first, 0.0) for k, v in given.items()}
         drawn = self.step.sample({**given, **{k: step[k] for k in self.keys}}, return_all=False, sample_mean=mean)
-        return {"deter": drawn["deter"], "stoch": drawn["stoch"]}
+        return {v: drawn[v] for v in self.carry}

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from agents.agent import Actor
+from agents.run.parts import seeded
 from agents.run.signals import Stop
 from agents.settings import EnvSettings
 from agents.spaces import Interface, Rows
 from envs import make_vector
-from pixyz.plan.random import random_states, restore_random_states
 
 EVAL_SEED = 10_000
 
@@ -50,12 +49,8 @@ class Judge:
             action, state = actor.act(interface.tensors(rows, actor.device), state, explore=explore)
             return action.cpu().float().numpy()
 
-        before = random_states()
-        torch.manual_seed(self.seed)
-        try:
+        with seeded(self.seed):
             return self.run(act, stop)
-        finally:
-            restore_random_states(before)
 
     def random(self, stop: Stop | None = None) -> list[float] | None:
         """Returns of uniformly random actions; None if asked to stop."""
@@ -67,7 +62,7 @@ class Judge:
         e = self.settings
         envs = make_vector(
             e.id, self.episodes, seed=EVAL_SEED + self.seed, action_repeat=e.action_repeat, time_limit=e.time_limit,
-            **e.options,
+            workers=min(e.workers, self.episodes), **e.options,
         )
         interface, returns = Interface.of(envs), np.zeros(self.episodes)
         running = np.ones(self.episodes, np.bool_)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -44,13 +46,38 @@ class Generators:
     def load_state(self, state: Nested) -> None:
         """Be as they were. CUDA generators that were not in use then are left alone."""
         states = state["torch"]
-        if len(states) > 1 and not torch.cuda.is_initialized():
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
+        if len(states) - 1 not in (0, gpus):
+            warnings.warn(
+                f"random generators of {len(states) - 1} GPUs were saved and {gpus} are here: theirs begin anew, and the run is "
+                "no longer exactly the one without the stop", stacklevel=2,
+            )
+            states = states[:1]
+        if len(states) > 1 and torch.cuda.is_available():
             torch.cuda.init()
         restore_random_states(states)
         name, keys, at, has, cached = state["numpy"]
         np.random.set_state((name, np.asarray(keys, np.uint32), at, has, cached))  # noqa: NPY002
         version, numbers, following = state["python"]
         random.setstate((version, tuple(numbers), following))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within the context torch draws from this seed on; after it as if nothing had been drawn.
+
+    >>> before = torch.get_rng_state()
+    >>> with seeded(3):
+    ...     drawn = torch.rand(2)
+    >>> torch.equal(torch.get_rng_state(), before)
+    True
+    """
+    before = random_states()
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        restore_random_states(before)
 
 
 class Means:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +165,7 @@ class Trainer:
         assert self._parts is not None, "call begin(directory) or resume(directory) first"
         replay, driver, run = self._parts
         s = self.settings
-        judge = Judge(replace(s.env, workers=0), s.eval_episodes, s.seed, s.eval_limit)
+        judge = Judge(s.env, s.eval_episodes, s.seed, s.eval_limit)
         with run.working() as stop:
             if not run.progress.random:
                 found = judge.random(stop)
@@ -184,7 +183,17 @@ class Trainer:
             train(
                 self.agent, driver, replay, self.schedule, run=run, evaluate=evaluate, watch=self.watch, log_every=s.log_every,
             )
+            if stop.asked is None:
+                self._tell_bounds(run)
         return run
+
+    def _tell_bounds(self, run: Run) -> None:
+        """Say how often observations lay far outside of the bounds that the environment declares."""
+        counts = {k: n for k, n in getattr(self.envs, "out_of_bounds", {}).items() if n}
+        if counts:
+            run.write({f"out_of_bounds/{k}": n for k, n in counts.items()}, "bounds")
+            said = ", ".join(f"{k} in {n} rows" for k, n in counts.items())
+            warnings.warn(f"{self.settings.env.id}: outside of the bounds that it declares: {said}", stacklevel=2)
 
 
 def _declared(settings: RunSettings) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The loop, with a scripted environment and a scripted agent: what is stored, learned, written back, counted, evaluated."""
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -235,3 +236,50 @@ def test_signals_are_given_back():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_loops_name_no_agent():
+    """What an agent is called, and what its state is called, is nowhere in the loops."""
+    from pathlib import Path
+
+    import agents.run
+    from agents.build import KINDS
+
+    words = {*KINDS, "dreamer", "rssm", "deter", "stoch", "latent"}
+    for file in [*Path(agents.run.__file__).parent.glob("*.py"), Path(agents.run.__file__).parent.parent / "agent.py"]:
+        code = "\n".join(line for line in file.read_text().lower().splitlines() if ">>>" not in line and "..." not in line)
+        assert not [w for w in words if w in code], file.name
+
+
+def test_observations_outside_of_their_bounds_are_told(tmp_path, monkeypatch):
+    from agents.run import Trainer
+
+    narrow = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
+    init = Corridor.__init__
+
+    def narrowed(self, length=4, offset=0):
+        init(self, length, offset)
+        self.observation_space = narrow
+
+    monkeypatch.setattr(Corridor, "__init__", narrowed)
+    small = ["agent.kind=scripted:Plain", "env.id=Corridor-v0", "steps=40", "prefill=10", "train_ratio=4", "eval_episodes=1"]
+    settings = load_config(RunSettings, {}, small)
+    with Trainer(settings).begin(tmp_path / "run") as trainer, pytest.warns(UserWarning, match="outside of the bounds"):
+        trainer.train()
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["out_of_bounds/observation"] > 0
+
+
+def test_a_second_process_on_a_run_is_one_line(tmp_path, capsys):
+    from agents.rundir import lock
+
+    run = tmp_path / "run"
+    config = tmp_path / "own.yaml"
+    config.write_text("agent: {kind: 'scripted:Plain'}\nenv: {id: Corridor-v0}\n")
+    assert main(["train", str(config), "steps=60", "prefill=10", "train_ratio=4", "eval_every=0", "--run", str(run)]) == 0
+    before = (run / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+    with lock(run):
+        assert main(["resume", str(run), "steps=90"]) == 2
+    text = capsys.readouterr().err.strip()
+    assert "is in use by" in text and "\n" not in text
+    assert (run / "metrics.jsonl").read_bytes() == before

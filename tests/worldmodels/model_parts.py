@@ -26,9 +26,10 @@ def dmm(reads: str, observation: str = "bernoulli", flows: int = 0) -> Callable[
     return lambda fission: DMM(D, config, fission)
 
 
-def rssm(latent: str, vectors: str = "symlog") -> Callable[[bool], StateSpaceModel]:
+def rssm(latent: str, vectors: str = "symlog", predicts: str = "value") -> Callable[[bool], StateSpaceModel]:
     config = RSSMConfig(
         latent, deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1, vectors=vectors,  # type: ignore[arg-type]
+        predicts=predicts,  # type: ignore[arg-type]
     )
     return lambda fission: RSSM({"x": (D,)}, A, config, fission)
 
@@ -51,6 +52,7 @@ MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "rssm_gaussian": rssm("gaussian"),
     "rssm_categorical": rssm("categorical"),
     "rssm_normal_vectors": rssm("gaussian", vectors="gaussian"),
+    "rssm_changes": rssm("gaussian", vectors="gaussian", predicts="change"),
 }
 every = pytest.mark.parametrize("name", MODELS)
 

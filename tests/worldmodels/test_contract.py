@@ -13,7 +13,8 @@ from model_parts import MODELS, A, B, D, T, data, every, make, ragged, rows, sam
 from torch import Tensor
 
 from pixyz.types import PixyzError
-from worldmodels.estimators import estimate
+from worldmodels.estimators import bounds, estimate
+from worldmodels.particles import particle_filter
 from worldmodels.types import LatentDynamics, SequenceModel, Smoother
 
 STRAIGHT_THROUGH = ("rssm_categorical", "hrssm", "hrssm_acts")
@@ -202,3 +203,41 @@ def test_samples_and_reconstructions_have_the_observations_shape(name: str) -> N
     assert drawn[model.keys[0]].shape == (7, B, D) and all(v.shape[:2] == (7, B) for v in drawn.values())
     with pytest.raises(PixyzError):
         model.filter({})
+
+
+class Told(list[tuple[int, int]]):
+    """What a progress callback is told."""
+
+    def __call__(self, done: int, todo: int) -> None:
+        self.append((done, todo))
+
+
+@every
+def test_estimates_in_pieces_are_those_of_the_whole(name: str, still: None) -> None:
+    model, x = make(name), ragged()
+    whole = estimate(model.log_weight, x, 4, width=100).log_weights
+    assert torch.equal(whole, estimate(model.log_weight, x, 4, width=100).log_weights) and whole[0].unique().numel() == B
+    for given in (model, model.log_weight):
+        for width, memory in ((100, 1e9), (3, 1e9), (100, 1.0), (5, 2e4), (100, 1e5), (1, 1.0)):
+            told = Told()
+            found = estimate(given, x, 4, width, memory, told)
+            torch.testing.assert_close(found.log_weights, whole, rtol=1e-9, atol=1e-9)
+            assert told == sorted(set(told)) and told[-1] == (4 * 16, 4 * 16)
+    value = model.bound.eval(x)
+    for memory in (1e9, 1e5, 1.0):
+        told = Told()
+        found_bounds = bounds(model.bound, x, memory, told)
+        torch.testing.assert_close(found_bounds, value.detach(), rtol=1e-9, atol=1e-9)
+        assert told[-1] == (B, B) and (len(told) == B or memory > 1.0)
+
+
+@pytest.mark.parametrize("name", ["rssm_gaussian", "rssm_changes"])
+def test_one_particle_after_a_given_action_is_the_weight(name: str, still: None) -> None:
+    model, x = make(name), data()
+    x["action_prev"] = torch.full((B, A), 0.7, dtype=torch.float64)
+    with torch.no_grad():
+        found = particle_filter(model, x, 1).log_likelihood
+        torch.testing.assert_close(found, model.log_weight.eval(x))
+        assert not torch.allclose(found, particle_filter(model, data(), 1).log_likelihood)
+    for memory in (1e9, 1.0):
+        torch.testing.assert_close(estimate(model, x, 2, memory=memory).log_weights[1], found)

@@ -58,7 +58,7 @@ def test_a_part_begins_anew_and_ends_only_where_the_recording_did(data):
     (dict(observations={}), "expected observations, got none"),
     (dict(observations={"reward": [1.0, 2.0]}), "may not be called"),
     (dict(observations={"x": [1.0, 2.0], "y": [1.0]}), "one length"),
-    (dict(observations={"x": np.zeros((0, 2))}), "one length"),
+    (dict(observations={"x": np.zeros((0, 2))}), "expected rows, got none"),
     (dict(observations={"x": [[1.0], [1.0, 2.0]]}), "key x: expected an array of numbers"),
     (dict(observations={"x": ["a", "b"]}), "key x: expected an array of numbers"),
     (dict(observations={"x": 3.0}), "key x: expected an array of numbers, one a row"),

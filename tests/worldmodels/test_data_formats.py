@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from recordings import LOSS, recording, same
 
 from worldmodels.data import (
     Columns,
@@ -37,36 +38,6 @@ FORMATS = {
 }
 
 
-LOSS = 2.0  # grey levels of 255, on average, that a video may lose
-
-
-def recording(seed=0, image=True, discrete=False):
-    """Three ragged episodes; the second ends in a terminal state."""
-    draw = np.random.default_rng(seed)
-    found = []
-    for i, steps in enumerate([6, 3, 9]):
-        seen = {"state": draw.normal(size=(steps, 4)), "touch": draw.normal(size=steps)}
-        if image:
-            rows, columns = np.mgrid[:32, :48]
-            waves = [128 + 100 * np.sin((rows + 2 * columns) / 9 + t / 3 + i) for t in range(steps)]
-            seen["camera"] = np.stack([np.stack([w, 255 - w, w / 2], -1) for w in waves]).astype(np.uint8)
-        action = draw.integers(0, 3, steps - 1) if discrete else draw.normal(size=(steps - 1, 2))
-        reward, actions = draw.normal(size=steps - 1), 3 if discrete else None
-        found.append(make_episode(f"e{i}", seen, action, reward, terminal=i == 1, actions=actions))
-    return Episodes(found, rate=20.0, source="made")
-
-
-def same(found, data, tolerance=0):
-    """Keys, types and values are equal; images within ``tolerance`` grey levels on average."""
-    assert found.schema == data.schema and len(found) == len(data)
-    for a, b in zip(found, data):
-        for key in data.schema:
-            if tolerance and a[key].dtype == np.uint8:
-                assert np.abs(a[key].astype(float) - b[key]).mean() < tolerance
-            else:
-                np.testing.assert_array_equal(a[key], b[key], err_msg=f"{a.name} {key}")
-
-
 @pytest.mark.parametrize("discrete", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_written_is_read(name, discrete, tmp_path):
@@ -84,14 +55,6 @@ def test_parts_stay_parts(name, tmp_path):
     parts = Episodes([data[0].part(1, 4), data[2].part(4, 9)])
     write(parts, tmp_path / "log")
     same(read(tmp_path / "log"), parts)
-
-
-def test_a_store_is_not_read_into_memory(tmp_path):
-    write_store(recording(), tmp_path / "log")
-    data = read_store(tmp_path / "log")
-    assert isinstance(data[1]["camera"], np.memmap) and data.rate == 20.0 and [e.name for e in data] == ["e0", "e1", "e2"]
-    with pytest.raises(ValueError, match="read-only"):
-        data[0]["state"][0] = 0
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -205,18 +168,6 @@ def test_npz_of_other_programs(tmp_path):
 def test_npz_that_does_not_fit_is_named(arrays, text, tmp_path):
     with pytest.raises(DataError, match=rf"000\.npz.*{text}"):
         read_npz(npz(tmp_path / "a", **arrays))
-
-
-def test_a_store_with_a_missing_key_or_of_another_version_is_named(tmp_path):
-    write_store(recording(image=False), tmp_path / "log")
-    index = json.loads((tmp_path / "log" / "episodes.json").read_text())
-    for change, text in [
-        ({"format": 9}, "its format is 9, this version reads 1"), ({"keys": ["state", "is_first"]}, "lacks the keys"),
-        ({"episodes": [["e0", 5]]}, "expected 5 rows in each file"), ({"keys": [*index["keys"], "q"]}, "q.npy"),
-    ]:
-        (tmp_path / "log" / "episodes.json").write_text(json.dumps({**index, **change}))
-        with pytest.raises(DataError, match=text):
-            read_store(tmp_path / "log")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -357,6 +308,12 @@ def test_images_are_scaled_while_they_are_read(tmp_path):
         read_episodes(tmp_path / "npz", image_size=(16, 12))
 
 
+def place_in(row, start):
+    """Say that an episode's frames lie in the first video, from ``start`` seconds on."""
+    name = "videos/observation.images.camera"
+    row |= {f"{name}/file_index": 0, f"{name}/from_timestamp": start, f"{name}/to_timestamp": start + row["length"] / 20}
+
+
 def test_lerobot_video_of_several_episodes(tmp_path):
     """An episode's frames begin at from_timestamp."""
     whole = recording().select(["camera"])
@@ -368,12 +325,22 @@ def test_lerobot_video_of_several_episodes(tmp_path):
     file = tmp_path / "log/meta/episodes/chunk-000/file-000.parquet"
     table = pq.read_table(file).to_pylist()
     for row, start in zip(table, [0, 6, 9]):
-        row |= {"videos/observation.images.camera/file_index": 0, "videos/observation.images.camera/from_timestamp": start / 20}
+        place_in(row, start / 20)
     pq.write_table(pa.Table.from_pylist(table[::-1]), file)
     same(read_lerobot(tmp_path / "log"), whole, LOSS)
-    table[2]["videos/observation.images.camera/from_timestamp"] = 10 / 20
+    for start, text in [
+        (10 / 20, r"episode 2, key camera, step 8: .*file-000\.mp4 has no such frame \(1 of 9"),
+        (8 / 20, r"key camera: the frames of episode 2 begin at 0.4 s, within those of episode 1, which end at 0.45 s"),
+        (9.01 / 20, r"episode 2, key camera, step 0: .* has a frame at 0.45 s, the row is of 0.4505 s"),
+    ]:
+        place_in(table[2], start)
+        pq.write_table(pa.Table.from_pylist(table), file)
+        with pytest.raises(DataError, match=text):
+            read_lerobot(tmp_path / "log")
+    place_in(table[2], 9 / 20)
+    table[2] |= {"videos/observation.images.camera/to_timestamp": 17 / 20}
     pq.write_table(pa.Table.from_pylist(table), file)
-    with pytest.raises(DataError, match=r"episode 2, key camera, step 8: .*file-000\.mp4 has no such frame \(1 of 9"):
+    with pytest.raises(DataError, match=r"episode 2, key camera: its video lies from 0.45 to 0.85 s, but its 9 frames"):
         read_lerobot(tmp_path / "log")
 
 

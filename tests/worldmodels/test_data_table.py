@@ -61,7 +61,11 @@ def test_an_unknown_action_and_a_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"observation": {}}', '{"observations": {"x": "q1"}}', '{"observations": {}}',
-                                  '{"observations": {"x": ["a"]}, "action": ["a", "b"], "choices": ["l", "r"]}'])
+                                  '{"observations": {"x": ["a"]}, "action": ["a", "b"], "choices": ["l", "r"]}',
+                                  '{"observations": {"x": [1]}}', '{"observations": {"x": ["a"]}, "rate": "50"}',
+                                  '{"observations": {"x": ["a"]}, "rate": 0}', '{"observations": {"x": ["a"]}, "delimiter": ""}',
+                                  '{"observations": {"x": ["a"]}, "reward": 3}', '{"observations": ["a"]}',
+                                  '{"observations": {"x": ["a"]}, "gap": "5"}', "[" * 100_000])
 def test_a_bad_map_is_named(text, tmp_path):
     (tmp_path / "columns.json").write_text(text)
     with pytest.raises(DataError, match=r"columns\.json: expected a column map"):

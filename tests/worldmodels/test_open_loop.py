@@ -1,10 +1,12 @@
 """Open loop: the baselines are what their formulas say, actions are aligned, errors are counted in units."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from worldmodels.data import DataError, Episodes, make_episode, split, windows
+from worldmodels.data import DataError, Episodes, make_episode, split, windows, write_lerobot
 from worldmodels.open_loop import PersistLast, Ridge, TrainingMean, moments, open_loop
 
 A = np.array([[0.9, 0.2], [-0.2, 0.9]])
@@ -86,6 +88,24 @@ def test_moments_are_numpys_and_a_constant_feature_has_scale_one():
     loc, scale = moments(data)["x"]
     np.testing.assert_allclose(loc, x.mean(0), rtol=1e-5)
     np.testing.assert_allclose(scale, [x[:, 0].std(), 1.0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", [5000.0, -5000.1, 1e5, 0.1])
+def test_a_constant_feature_far_from_zero_has_no_spread(level):
+    draw = np.random.default_rng(0)
+    x = np.stack([np.full(999, level), level + np.where(np.arange(999) % 2, 0.0, np.spacing(np.float32(abs(level)))),
+                  level + 0.01 * abs(level) * draw.normal(size=999)], 1).astype(np.float32)
+    data = Episodes([make_episode("a", {"x": x[:300]}), make_episode("b", {"x": x[300:]})], 10.0)
+    loc, scale = moments(data)["x"]
+    np.testing.assert_allclose(scale, [1.0, 1.0, x[:, 2].astype(float).std()], rtol=1e-5)
+    np.testing.assert_allclose(loc, x.astype(float).mean(0), rtol=1e-6)
+
+
+def test_statistics_that_are_written_for_lerobot_far_from_zero(tmp_path):
+    x = np.stack([np.full(999, 5000.1), 5000.1 + 0.001 * np.arange(999)], 1).astype(np.float32)
+    write_lerobot(Episodes([make_episode("a", {"x": x})], 10.0), tmp_path / "log")
+    found = json.loads((tmp_path / "log/meta/stats.json").read_text())["observation.x"]["std"]
+    np.testing.assert_allclose(found, [0, x[:, 1].astype(float).std()], rtol=1e-6, atol=1e-9)
 
 
 def test_a_horizon_that_no_episode_has():

@@ -6,8 +6,10 @@
     sampling    batches [T, B, ...]: random windows, padded ragged episodes
     store       the memory-mapped form
     npz, minari, lerobot, table   folders of .npz files; Minari's HDF5; LeRobot's parquet and videos; CSV with a column map
-    read        any of these, checked
-    folders, frames               what readers and writers share
+    read        any of these, checked: a form is a row of a table
+    folders, frames, parquet      what readers and writers share
+    names, actions                how observations are called; when whole numbers are classes
+    d4rl        the names of D4RL's arrays
     download    files of public data sets: a cache, checksums, licences
     digits, music, robots         MNIST, polyphonic music, a wall follower and an arm
     generated   oscillators, bouncing balls, moving digits
@@ -25,7 +27,7 @@ from worldmodels.data.log import make_episode
 from worldmodels.data.minari import read_minari, write_minari
 from worldmodels.data.music import polyphonic
 from worldmodels.data.npz import read_npz, write_npz
-from worldmodels.data.read import read_episodes
+from worldmodels.data.read import READERS, Reader, read_episodes
 from worldmodels.data.robots import sarcos, wall_following
 from worldmodels.data.sampling import Windows, pad, windows
 from worldmodels.data.split import Split, split
@@ -34,8 +36,8 @@ from worldmodels.data.table import Columns, read_csv
 from worldmodels.data.table_write import write_csv
 
 __all__ = [
-    "Balls", "Columns", "DataError", "Episode", "Episodes", "Problem", "Source", "Split", "Windows", "bouncing_balls",
-    "cache_folder", "checked", "fetch", "make_episode", "mnist", "mnist_rows", "moving_mnist", "oscillators", "pad",
-    "polyphonic", "problems", "read_csv", "read_episodes", "read_lerobot", "read_minari", "read_npz", "read_store", "sarcos",
-    "split", "wall_following", "windows", "write_csv", "write_lerobot", "write_minari", "write_npz", "write_store",
+    "READERS", "Balls", "Columns", "DataError", "Episode", "Episodes", "Problem", "Reader", "Source", "Split", "Windows",
+    "bouncing_balls", "cache_folder", "checked", "fetch", "make_episode", "mnist", "mnist_rows", "moving_mnist", "oscillators",
+    "pad", "polyphonic", "problems", "read_csv", "read_episodes", "read_lerobot", "read_minari", "read_npz", "read_store",
+    "sarcos", "split", "wall_following", "windows", "write_csv", "write_lerobot", "write_minari", "write_npz", "write_store",
 ]

@@ -2,21 +2,23 @@
 
     problems(data)   all of them
     checked(data)    the same data if there is none; refuses, or drops the episodes that have one
+    gathered(...)    for readers: episodes without a row, which no episode can be, refused or dropped
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
-from worldmodels.data.errors import DataError
+from worldmodels.data.errors import DataError, EmptyEpisode, say
 
 SHOWN = 8
+OnBad = Literal["refuse", "drop"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def problems(data: Episodes, largest: float = 1e6) -> list[Problem]:
     return [p for episode in data for p in _of(episode, largest)]
 
 
-def checked(data: Episodes, on_bad: Literal["refuse", "drop"] = "refuse", shortest: int = 2, largest: float = 1e6) -> Episodes:
+def checked(data: Episodes, on_bad: OnBad = "refuse", shortest: int = 2, largest: float = 1e6) -> Episodes:
     """``data`` without problems.
 
     Args:
@@ -88,8 +90,25 @@ number, got nan; mend the log, or leave such episodes out with on_bad="drop"
     if on_bad == "refuse" or not kept:
         rest = 'mend the log, or leave such episodes out with on_bad="drop"' if kept or on_bad == "refuse" else "none is left"
         raise DataError(f"{text}; {rest}")
-    warnings.warn(f"{text}; left out", stacklevel=2)
+    say(f"{text}; left out")
     return Episodes(kept, data.rate, data.source)
+
+
+def gathered(makers: Iterable[Callable[[], T]], on_bad: OnBad) -> list[T]:
+    """What readers make of each file or episode; with ``on_bad="drop"`` those without a row are left out, with a warning.
+
+    Raises:
+        DataError: what a maker raises.
+    """
+    found: list[T] = []
+    for make in makers:
+        try:
+            found.append(make())
+        except EmptyEpisode as error:
+            if on_bad != "drop":
+                raise EmptyEpisode(f'{error}; leave such episodes out with on_bad="drop"') from None
+            say(f"{error}; left out")
+    return found
 
 
 def _of(episode: Episode, largest: float) -> Iterator[Problem]:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldmodels.data.errors import DataError
+from worldmodels.data.names import FLAGS as FLAGS
+from worldmodels.data.names import NOT_OBSERVED as NOT_OBSERVED
+from worldmodels.data.names import chosen
 
 Array = NDArray[Any]
-FLAGS = ("is_first", "is_last", "is_terminal")
-NOT_OBSERVED = ("action", "reward", *FLAGS)
-"""The keys that are no observations."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,7 @@ class Episodes(Sequence[Episode]):
         Raises:
             DataError: an unknown key.
         """
-        unknown = [k for k in keys if k not in self.observations]
-        if unknown or not keys:
-            raise DataError(f"{self.source}: expected some of the observations {self.observations}, got {list(keys)}")
+        keys = chosen(keys, self.observations, self.source) or []
         kept = [k for k in self.schema if k in keys or k in NOT_OBSERVED]
         return Episodes([replace(e, series={k: e[k] for k in kept}) for e in self], self.rate, self.source)
 

@@ -1,11 +1,13 @@
-"""What readers and writers of folders share: a folder is written whole or not at all, and never over another."""
+"""What readers and writers of folders share.
+
+A folder is written whole or not at all, and never over another.  Nothing outside of a folder is read.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -71,20 +73,27 @@ def need(package: str, what: str) -> Any:
         raise DataError(f"{what} needs the package {package.split('.')[0]}: pip install 'pixyz-worldmodels[data]'") from None
 
 
-def variables(names: Iterable[str], where: str) -> dict[str, str]:
-    """Names of a file -> names of variables: all but letters, digits and ``_`` becomes ``_``.
+def inside(file: Path, folder: Path) -> Path:
+    """``file``, which is in ``folder`` itself: no link, no path leads out of it, and it is no pipe or device.
 
     Raises:
-        DataError: two names become one.
-
-    >>> variables(["arm.position", "arm/velocity"], "log")
-    {'arm.position': 'arm_position', 'arm/velocity': 'arm_velocity'}
+        DataError: it is not.
     """
-    found: dict[str, str] = {}
-    for name in names:
-        key = re.sub(r"\W", "_", name, flags=re.ASCII)
-        twin = next((n for n, k in found.items() if k == key), None)
-        if twin is not None:
-            raise DataError(f"{where}: {twin!r} and {name!r} would both be called {key!r}; rename one")
-        found[name] = key
-    return found
+    with reading(f"{file}: expected a file in {folder}"):
+        found, root = file.resolve(), folder.resolve()
+        if not found.is_relative_to(root):
+            raise DataError(f"{file}: leads to {found}, out of the folder {folder}, and is not read; put the file itself there")
+        if found.exists() and not found.is_file():
+            raise DataError(f"{file}: expected a regular file")
+    return file
+
+
+def files_of(folder: Path, *endings: str) -> list[Path]:
+    """The files of a folder with one of these endings, in lower case (``".csv"``), however they write it; by name.
+
+    Raises:
+        DataError: one leads out of the folder.
+    """
+    if not folder.is_dir():
+        return []
+    return [inside(file, folder) for file in sorted(folder.iterdir()) if file.suffix.lower() in endings]

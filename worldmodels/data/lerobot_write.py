@@ -12,7 +12,8 @@ import numpy as np
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import fresh_folder, need
-from worldmodels.data.frames import FORMATS, write_video
+from worldmodels.data.frames import VIDEOS as FILMED
+from worldmodels.data.frames import write_video
 from worldmodels.data.lerobot import INDICES, INFO, META
 
 CHUNK = "chunk-{chunk_index:03d}/file-{file_index:03d}"
@@ -89,7 +90,7 @@ def _features(data: Episodes, rate: float) -> tuple[dict[str, str], dict[str, Fe
     for key in data.observations:
         shape, dtype = data.schema[key]
         if len(shape) == 3:
-            if dtype != np.uint8 or shape[-1] not in FORMATS:
+            if dtype != np.uint8 or shape[-1] not in FILMED:
                 raise DataError(f"{data.source}, key {key}: a video needs images [T, H, W, 1 or 3] of type uint8, "
                                 f"got {['T', *shape]} of {dtype}")
             names[key] = f"observation.images.{key}"
@@ -163,13 +164,14 @@ def _stats(data: Episodes, key: str) -> dict[str, Any]:
     shape, dtype = data.schema[key]
     size, scale = (shape[-1] if shape else 1), (255.0 if dtype == np.uint8 else 1.0)
     low, high, total, squares = np.full(size, np.inf), np.full(size, -np.inf), np.zeros(size), np.zeros(size)
+    count = data.steps * int(np.prod(shape)) // size if shape else data.steps
     for e in data:
         values = np.asarray(e[key], np.float64).reshape(-1, size) / scale
-        low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
-        total, squares = total + values.sum(0), squares + np.square(values).sum(0)
-    count = data.steps * int(np.prod(shape)) // size if shape else data.steps
+        low, high, total = np.minimum(low, values.min(0)), np.maximum(high, values.max(0)), total + values.sum(0)
     mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+    for e in data:  # a second pass: E[x^2] - E[x]^2 loses all digits where the mean is large
+        squares += np.square(np.asarray(e[key], np.float64).reshape(-1, size) / scale - mean).sum(0)
+    deviation = np.sqrt(squares / count)
     form = (size, 1, 1) if len(shape) == 3 else (size,)
     found = {k: v.reshape(form).tolist() for k, v in (("min", low), ("max", high), ("mean", mean), ("std", deviation))}
     return found | {"count": [data.steps]}

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from worldmodels.data.episodes import FLAGS, NOT_OBSERVED, Array, Episode
-from worldmodels.data.errors import DataError
+from worldmodels.data.actions import classes_of, one_hot
+from worldmodels.data.episodes import FLAGS, Array, Episode
+from worldmodels.data.errors import DataError, EmptyEpisode
+from worldmodels.data.names import variable
 
 
 def make_episode(
@@ -20,27 +22,31 @@ def make_episode(
     Args:
         name: for messages.
         observations: key -> ``[T, ...]``; numbers become float32 ``[T, D]`` (a number a row ``[T, 1]``), uint8 images
-            ``[T, H, W, C]`` stay.
+            ``[T, H, W, C]`` stay, grey ones ``[T, H, W]`` get a channel.
         action: ``[T, A]``, after each observation; ``T - 1`` of them, where none followed the last observation, are
-            filled up with zeros; whole numbers ``[T]`` are discrete and become one-hot.
+            filled up with zeros; whole numbers ``[T]`` become one-hot where they are classes.
         reward: ``[T]``, arrived with each observation, or ``[T - 1]``, from the second on; zeros if None.
         terminal: whether the last row is a terminal state.
-        actions: how many discrete actions there are; one more than the largest if None.
+        actions: how many classes whole numbers are; 0 if they are numbers; if None, they are classes where they are
+            0 to at most 31 (with a warning that says so), else numbers.
         last: whether the episode ended with the last row (and is no part of a longer one).
 
     Raises:
-        DataError: lengths or shapes that do not fit together.
+        DataError: lengths or shapes that do not fit together, no row, or a name that is none for a variable
+            (:mod:`worldmodels.data.names`).
     """
     if not observations:
         raise DataError(f"episode {name}: expected observations, got none")
-    clash = [k for k in observations if k in NOT_OBSERVED or k.endswith("_prev")]
+    clash = {k: variable(k) for k in observations if variable(k) != k}
     if clash:
-        raise DataError(f"episode {name}: observations may not be called {clash}; rename them")
+        raise DataError(f"episode {name}: observations may not be called {list(clash)}; call them {list(clash.values())}")
     series = {k: _observation(name, k, v) for k, v in observations.items()}
     lengths = {k: len(v) for k, v in series.items()}
     steps = next(iter(lengths.values()))
-    if set(lengths.values()) != {steps} or steps == 0:
-        raise DataError(f"episode {name}: expected one length above 0 for all observations, got {lengths}")
+    if set(lengths.values()) != {steps}:
+        raise DataError(f"episode {name}: expected one length for all observations, got {lengths}")
+    if steps == 0:
+        raise EmptyEpisode(f"episode {name}: expected rows, got none")
     if action is not None:
         series["action"] = _fill(name, "action", _action(name, action, actions), steps, at_end=True)
     given = np.zeros(steps, np.float32) if reward is None else _numbers(name, "reward", reward)
@@ -74,6 +80,8 @@ def _numbers(name: str, key: str, value: Any) -> Array:
 
 def _observation(name: str, key: str, value: Any) -> Array:
     found = _array(name, key, value)
+    if found.ndim == 3 and found.dtype == np.uint8:
+        found = found[..., None]
     if found.ndim == 4 and found.dtype == np.uint8:
         return found
     found = _numbers(name, key, found)
@@ -86,12 +94,14 @@ def _observation(name: str, key: str, value: Any) -> Array:
 
 def _action(name: str, value: Any, actions: int | None) -> Array:
     found = _array(name, "action", value)
-    if found.ndim == 1 and found.dtype.kind in "iu":
-        size = actions or int(found.max(initial=0)) + 1
+    size = actions
+    if found.ndim == 1 and found.dtype.kind in "iu" and size is None:
+        size = classes_of([found], f"episode {name}")
+    if found.ndim == 1 and found.dtype.kind in "iu" and size:
         if len(found) and (found.min() < 0 or found.max() >= size):
             step = int(np.flatnonzero((found < 0) | (found >= size))[0])
             raise DataError(f"episode {name}, step {step}, key action: expected 0 to {size - 1}, got {found[step]}")
-        return np.eye(size, dtype=np.float32)[found]
+        return one_hot(found, size)
     found = _numbers(name, "action", found)
     if found.ndim == 1:
         return found[:, None]

@@ -2,7 +2,8 @@
 
 A folder holds ``data/main_data.hdf5`` with groups ``episode_N`` (``observations`` of ``T + 1`` rows; ``actions``, ``rewards``,
 ``terminations``, ``truncations`` of ``T``) and ``data/metadata.json`` with the spaces.  The reward of step ``t`` becomes
-that of row ``t + 1``, with which it arrived.
+that of row ``t + 1``, with which it arrived.  Files that point to others (external links and storage, virtual data sets) are
+refused.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from worldmodels.data.actions import classes_of, one_hot
+from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import Array, Episode, Episodes
-from worldmodels.data.errors import DataError
-from worldmodels.data.folders import fresh_folder, need, reading, variables
+from worldmodels.data.errors import DataError, EmptyEpisode
+from worldmodels.data.folders import fresh_folder, inside, need, reading
 from worldmodels.data.frames import decode_images
 from worldmodels.data.log import make_episode
+from worldmodels.data.names import chosen, variables
 
 FILE, ABOUT, VERSION = "main_data.hdf5", "metadata.json", "0.5.4"
+DEEPEST = 20
 STEPS = ("actions", "rewards", "terminations", "truncations")
 Space = dict[str, Any]
 
@@ -31,7 +37,7 @@ def minari_folder(folder: str | Path) -> Path | None:
     return next((f for f in (Path(folder) / "data", Path(folder)) if (f / FILE).exists()), None)
 
 
-def read_minari(folder: str | Path, keys: Sequence[str] | None = None) -> Episodes:
+def read_minari(folder: str | Path, keys: Sequence[str] | None = None, on_bad: OnBad = "refuse") -> Episodes:
     """A Minari data set in HDF5.
 
     Observations of nested dicts are called by their path, joined by ``_``; a bare Box is called ``"observation"``.  Discrete
@@ -40,32 +46,58 @@ def read_minari(folder: str | Path, keys: Sequence[str] | None = None) -> Episod
     Args:
         folder: the data set's folder, or its ``data``.
         keys: the observations to read; all if None.
+        on_bad: ``"drop"`` leaves out episodes without a row.
 
     Raises:
-        DataError: the folder is damaged, or has what is not read (spaces of text, tuples, several discrete ones; Arrow files).
+        DataError: the folder is damaged, points to files outside of it, or has what is not read (spaces of text,
+            tuples, several discrete ones; Arrow files).
     """
     h5py = need("h5py", "reading Minari's files")
     place = minari_folder(folder)
     if place is None:
         raise DataError(f"{folder}: expected data/{FILE} and data/{ABOUT}, Minari's HDF5 files, found no {FILE}")
     with reading(f"{place / ABOUT}: expected Minari's metadata"):
-        about: dict[str, Any] = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+        about: dict[str, Any] = json.loads(inside(place / ABOUT, Path(folder)).read_text(encoding="utf-8"))
         seen, acted = (json.loads(about[k]) if k in about else None for k in ("observation_space", "action_space"))
         total = int(about.get("total_episodes", -1))
-    with reading(f"{place / FILE}: expected Minari's episodes"), h5py.File(place / FILE, "r") as file:
+    with reading(f"{place / FILE}: expected Minari's episodes"), h5py.File(
+        inside(place / FILE, Path(folder)), "r"
+    ) as file:
+        _held(file, str(place / FILE))
         groups = {int(m[1]): name for name in file if (m := re.fullmatch(r"episode_(\d+)", name))}
         if total not in (-1, len(groups)) or not groups:
             raise DataError(f"{place / FILE}: expected {total} episodes as {ABOUT} says, found {len(groups)}")
-        acted = acted or _actions([file[name]["actions"] for name in groups.values()])
-        episodes = [_episode(str(place / FILE), file[groups[i]], seen, acted, keys) for i in sorted(groups)]
+        acted = acted or _actions([file[name]["actions"] for name in groups.values()], str(place / FILE))
+        makers = (partial(_episode, str(place / FILE), file[groups[i]], seen, acted, keys) for i in sorted(groups))
+        episodes = gathered(makers, on_bad)
     return Episodes(episodes, about.get("rate"), str(folder))
 
 
-def _actions(nodes: Sequence[Any]) -> Space | None:
+def _held(file: Any, where: str) -> None:
+    """Refuse a file that points to others, or to parts of itself in a circle."""
+    h5py = need("h5py", "reading Minari's files")
+    groups = [file]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise DataError(f"{where}: {group.name}/{name} is a link to another place, and is not read; copy its data there")
+            node = group[name]
+            if isinstance(node, h5py.Group):
+                if node.name.count("/") > DEEPEST:
+                    raise DataError(f"{where}: {node.name[:40]}... holds groups of more than {DEEPEST} levels")
+                groups.append(node)
+            elif isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
+                raise DataError(f"{where}: the data of {node.name} are in other files, and are not read; copy them there")
+
+
+def _actions(nodes: Sequence[Any], where: str) -> Space | None:
     """The space of discrete actions where the metadata gives none."""
     if not all(hasattr(n, "dtype") and n.ndim == 1 and n.dtype.kind in "iu" for n in nodes):
         return None
-    return {"type": "Discrete", "n": 1 + max(int(np.max(n[()], initial=0)) for n in nodes)}
+    count = classes_of([n[()] for n in nodes], where)
+    return None if count is None else {"type": "Discrete", "n": count}
 
 
 def _episode(file: str, group: Any, seen: Space | None, acted: Space | None, keys: Sequence[str] | None) -> Episode:
@@ -76,14 +108,15 @@ def _episode(file: str, group: Any, seen: Space | None, acted: Space | None, key
         raise DataError(f"{where}: lacks {missing}; it has {sorted(group)}")
     leaves = dict(_leaves(group["observations"], seen, ""))
     names = variables(leaves, where)
-    if keys is not None and (unknown := [k for k in keys if k not in names.values()]):
-        raise DataError(f"{where}: no observations {unknown}; it has {sorted(names.values())}")
-    wanted = {names[path]: leaf for path, leaf in leaves.items() if keys is None or names[path] in keys}
+    asked = chosen(keys, names.values(), where)
+    wanted = {names[path]: leaf for path, leaf in leaves.items() if asked is None or names[path] in asked}
     found = {key: _values(*leaf, f"{where}, key {key}") for key, leaf in wanted.items()}
     if not hasattr(group["actions"], "dtype"):
         raise DataError(f"{where}: expected actions of a Box or Discrete space, got a dict or tuple of them")
     action = _values(group["actions"], acted, f"{where}, key actions")
     lengths = {**{k: len(v) - 1 for k, v in found.items()}, **{k: len(group[k]) for k in STEPS}}
+    if set(lengths.values()) <= {0, -1} and lengths["actions"] == 0 and -1 in lengths.values():
+        raise EmptyEpisode(f"{where}: expected rows, got none")
     if len(set(lengths.values())) != 1:
         raise DataError(f"{where}: expected one number of steps (and one observation more), got {lengths}")
     ends = np.asarray(group["terminations"], bool) | np.asarray(group["truncations"], bool)
@@ -91,7 +124,8 @@ def _episode(file: str, group: Any, seen: Space | None, acted: Space | None, key
         raise DataError(f"{where}, step {int(np.flatnonzero(ends)[0])}: ends before its last step; split it there")
     terminal = bool(len(ends) and group["terminations"][-1])
     steps = len(ends)
-    return make_episode(name, found, action.reshape(steps, -1), group["rewards"][()], terminal, last=bool(steps and ends[-1]))
+    action = action.reshape(steps, int(np.prod(action.shape[1:])))
+    return make_episode(name, found, action, group["rewards"][()], terminal, last=bool(steps and ends[-1]))
 
 
 def _leaves(node: Any, space: Space | None, path: str) -> Iterator[tuple[str, tuple[Any, Space | None]]]:
@@ -116,7 +150,7 @@ def _values(node: Any, space: Space | None, where: str) -> Array:
         wrong = np.flatnonzero((given < 0) | (given >= size))
         if len(wrong):
             raise DataError(f"{where}, step {wrong[0]}: expected 0 to {size - 1}, got {given[wrong[0]]}")
-        return np.eye(size, dtype=np.float32)[given.reshape(-1)]
+        return one_hot(given.reshape(-1), size)
     if kind not in ("Box", "MultiBinary"):
         raise DataError(f"{where}: a {kind} space is not read; leave it out by keys=, or convert it")
     shape = tuple(space.get("shape") or ()) if kind == "Box" else tuple(node.shape[1:])

@@ -1,25 +1,32 @@
-"""Folders of ``.npz`` files, one an episode: the form that Dreamer's programs write.
+"""Folders of ``.npz`` files, one an episode: the form that Dreamer's programs write, and D4RL's.
 
 Keys: the observations, and ``action``, ``reward``, ``is_first``, ``is_last``, ``is_terminal`` (or ``terminated`` and
 ``truncated``, or ``discount``), which may be missing.  Rows are as in :mod:`worldmodels.data.episodes`; ``action``,
 ``reward``, ``terminated``, ``truncated`` and ``discount`` may have one row less than the observations: they are then those
-of the steps between them.
+of the steps between them.  D4RL's names (:mod:`worldmodels.data.d4rl`) are understood.  Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from worldmodels.data import d4rl
+from worldmodels.data.actions import classes_of
+from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
 from worldmodels.data.errors import DataError
-from worldmodels.data.folders import fresh_folder, reading
+from worldmodels.data.folders import files_of, fresh_folder, reading
 from worldmodels.data.log import make_episode
+from worldmodels.data.names import chosen, variables
 
 ENDS = ("terminated", "truncated", "discount")
+OTHERS = ("action", "reward", *FLAGS, *ENDS)
 
 
 def write_npz(data: Episodes, folder: str | Path) -> Path:
@@ -37,32 +44,54 @@ def write_npz(data: Episodes, folder: str | Path) -> Path:
     return Path(folder)
 
 
-def read_npz(folder: str | Path, rate: float | None = None) -> Episodes:
+def read_npz(
+    folder: str | Path, rate: float | None = None, keys: Sequence[str] | None = None,
+    on_bad: OnBad = "refuse", actions: int | None = None,
+) -> Episodes:
     """All ``.npz`` files of a folder, by name, as episodes; one that ends or starts again inside is cut there.
 
-    Discrete actions (whole numbers ``[T]``) become one-hot, as many as the largest of all files asks for.
+    Args:
+        rate: rows a second.
+        keys: the observations to read; all if None. What else is in the files may be anything.
+        on_bad: ``"drop"`` leaves out episodes without a row.
+        actions: how many classes whole numbers ``[T]`` are, 0 if they are numbers; as in
+            :func:`~worldmodels.data.make_episode` if None, over all files.
 
     Raises:
         DataError: there is no such file, or one cannot be read.
     """
-    files = sorted(Path(folder).glob("*.npz"))
+    files = files_of(Path(folder), ".npz")
     if not files:
         raise DataError(f"{folder}: expected .npz files, one an episode, found none")
-    found = [(file, _arrays(file)) for file in files]
-    discrete = [v["action"] for _, v in found if "action" in v and v["action"].ndim == 1 and v["action"].dtype.kind in "iu"]
-    actions = max((int(a.max(initial=0)) + 1 for a in discrete), default=None)
-    return Episodes([e for file, values in found for e in _episodes(file, values, actions)], rate, str(folder))
+    found = [(file, _arrays(file, keys)) for file in files]
+    if actions is None:
+        actions = classes_of([v["action"] for _, v in found if "action" in v], str(folder)) or 0
+    episodes = gathered((partial(_episodes, file, values, actions) for file, values in found), on_bad)
+    return Episodes([e for pieces in episodes for e in pieces], rate, str(folder))
 
 
-def _arrays(file: Path) -> dict[str, Array]:
+def _arrays(file: Path, keys: Sequence[str] | None) -> dict[str, Array]:
+    """The series of a file, by our names."""
     with reading(f"{file}: expected arrays of one episode"), np.load(file, allow_pickle=False) as found:
-        return {k: found[k] for k in found.files}
-
-
-def _episodes(file: Path, values: dict[str, Array], actions: int | None) -> list[Episode]:
-    keys = [k for k in values if k not in ("action", "reward", *FLAGS, *ENDS)]
-    if not keys:
+        steps = d4rl.is_d4rl(found.files)
+        others = d4rl.OTHERS if steps else OTHERS
+        names = variables((d4rl.observation(k) if steps else k for k in found.files if not _left(k, others)), str(file))
+        there = {names[d4rl.observation(k) if steps else k]: k for k in found.files if not _left(k, others)}
+        wanted = chosen(keys, there, str(file))
+        values = {k: found[name] for k, name in there.items() if wanted is None or k in wanted}
+        values |= {k: found[k] for k in others if k in found.files}
+    if not there:
         raise DataError(f"{file}: expected observations beside {sorted(values)}, found none")
+    return d4rl.rows(file, values) if steps else values
+
+
+def _left(name: str, others: Sequence[str]) -> bool:
+    """Whether it is no observation."""
+    return name in others or (others is d4rl.OTHERS and name.startswith(d4rl.ABOUT))
+
+
+def _episodes(file: Path, values: Mapping[str, Array], actions: int | None) -> list[Episode]:
+    keys = [k for k in values if k not in OTHERS]
     whole = make_episode(file.name, {k: values[k] for k in keys}, values.get("action"), values.get("reward"), actions=actions)
     flags = {k: _flag(file, k, values[k], len(whole)) for k in (*FLAGS, *ENDS) if k in values}
     none = np.zeros(len(whole), bool)

@@ -1,19 +1,33 @@
-"""CSV files with a column map: which columns make an observation, which the action."""
+"""CSV files with a column map: which columns make an observation, which the action.
+
+Files are UTF-8, UTF-16 with its mark, or else Latin-1 (with a warning).  Numbers may be ``True`` and ``False``.  An episode
+ends where the map's ``episode`` changes, after a row whose ``terminal`` is 1, and where the ``time`` jumps.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
+from math import inf
 from pathlib import Path
 
 import numpy as np
 
+from worldmodels.data.actions import FEW, one_hot
+from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import Array, Episode, Episodes
-from worldmodels.data.errors import DataError
+from worldmodels.data.errors import DataError, EmptyEpisode, say
+from worldmodels.data.folders import files_of, reading
 from worldmodels.data.log import make_episode
+from worldmodels.data.names import chosen, variables
+
+TIMES = ("timestamp", "time", "stamp")
 
 
 @dataclass(frozen=True)
@@ -23,13 +37,17 @@ class Columns:
     Args:
         observations: key -> its columns, in order.
         action: the columns of an action, or one column of names, which become one-hot in the order of ``choices``.
-        choices: the names of discrete actions; in alphabetical order if none are given.
+        choices: the names of discrete actions; if none are given, and no value of the column is a number, they are taken
+            from the files in alphabetical order (at most 32; with a warning).
         reward: a column.
         episode: a column whose value changes where an episode ends; each file is one episode if None.
         terminal: a column that is 1 in the last row of an episode that ended in a terminal state.
         header: names of the columns, for files without a header line.
         rate: rows a second.
         delimiter: what stands between two values.
+        time: a column of times, in any unit; if None, one called ``timestamp``, ``time`` or ``stamp`` where it holds numbers;
+            ``""`` reads none.
+        gap: an episode ends where the time goes back, or on by more than ``gap`` of its usual steps (with a warning).
 
     >>> Columns({"position": ["x", "y"]}, action=["u"], rate=20.0).observations
     {'position': ['x', 'y']}
@@ -44,12 +62,24 @@ class Columns:
     header: Sequence[str] = field(default_factory=tuple)
     rate: float | None = None
     delimiter: str = ","
+    time: str | None = None
+    gap: float = 5.0
 
     def __post_init__(self) -> None:
         lists = {**self.observations, "action": self.action, "choices": self.choices, "header": self.header}
         wrong = [k for k, v in lists.items() if isinstance(v, str)]
         if wrong or not self.observations:
             raise DataError(f"a column map needs observations, and lists of names; got {wrong or 'no observation'}")
+        single = [c for c in (self.reward, self.episode, self.terminal, self.time) if c]
+        names = [*(c for v in lists.values() for c in v), *single]
+        if odd := [c for c in names if not isinstance(c, str)]:
+            raise DataError(f"a column map's names are texts, got {odd[0]!r} of type {type(odd[0]).__name__}")
+        if self.rate is not None and not (isinstance(self.rate, (int, float)) and 0 < self.rate < inf):
+            raise DataError(f"a column map's rate is a number of rows a second above 0, got {self.rate!r}")
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
+            raise DataError(f"a column map's delimiter is one character, got {self.delimiter!r}")
+        if not (isinstance(self.gap, (int, float)) and self.gap > 1):
+            raise DataError(f"a column map's gap is a number of steps above 1, got {self.gap!r}")
         if self.choices and len(self.action) != 1:
             raise DataError(f"choices are the names in one column of actions, got the columns {list(self.action)}")
 
@@ -61,34 +91,65 @@ class Columns:
             DataError: no such file, or no such map.
         """
         try:
-            return cls(**json.loads(Path(file).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            return cls(**json.loads(Path(file).read_text(encoding="utf-8-sig")))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError, DataError) as error:
             raise DataError(f"{file}: expected a column map {list(cls.__dataclass_fields__)}: {error}") from None
 
     def used(self) -> list[str]:
-        """The names of all columns that are read."""
-        more = [c for c in (self.reward, self.episode, self.terminal) if c is not None]
+        """The names of all columns that have to be there."""
+        more = [c for c in (self.reward, self.episode, self.terminal, self.time) if c]
         return [*(c for names in self.observations.values() for c in names), *self.action, *more]
 
+    def select(self, keys: Sequence[str] | None, where: str) -> Columns:
+        """The same with these observations only, by names of variables.
 
-def read_csv(source: str | Path, columns: Columns) -> Episodes:
+        Raises:
+            DataError: an unknown key, or two that would have one name.
+        """
+        names = variables(self.observations, where)
+        wanted = chosen(keys, names.values(), where)
+        kept = {names[k]: v for k, v in self.observations.items() if wanted is None or names[k] in wanted}
+        return replace(self, observations=kept)
+
+
+def read_csv(
+    source: str | Path, columns: Columns, keys: Sequence[str] | None = None, on_bad: OnBad = "refuse"
+) -> Episodes:
     """A CSV file, or all ``.csv`` files of a folder by name.
+
+    Args:
+        source: the file or folder.
+        columns: what the columns mean.
+        keys: the observations to read; all if None. The columns of the others are not looked at.
+        on_bad: ``"drop"`` leaves out files without a row.
 
     Raises:
         DataError: no file, an unknown column or one that is there twice, a row that is too short, a value that is no number
             (names file and line).
     """
     source = Path(source)
-    files = sorted(source.glob("*.csv")) if source.is_dir() else [source]
+    files = files_of(source, ".csv") if source.is_dir() else [source]
     if not files or not files[0].is_file():
         raise DataError(f"{source}: expected a CSV file, or a folder with .csv files")
-    tables = [_table(file, columns) for file in files]
-    choices = list(columns.choices)
-    if len(columns.action) == 1 and not choices:
-        names = sorted({value for t in tables for value in t.values[columns.action[0]]})
-        choices = [] if all(map(_is_number, names)) else names
+    columns = columns.select(keys, str(source))
+    tables = gathered((partial(_table, file, columns) for file in files), on_bad)
+    choices = list(columns.choices) or _choices(tables, columns, str(source))
     episodes = [e for table in tables for e in _episodes(table, columns, choices)]
     return Episodes(episodes, columns.rate, str(source))
+
+
+def _choices(tables: Sequence[_Table], columns: Columns, where: str) -> list[str]:
+    """The names in one column of actions that has no number; none where it has."""
+    if len(columns.action) != 1:
+        return []
+    names = {value for t in tables for value in t.values[columns.action[0]]}
+    if any(_number(v) is not None for v in names) or "" in names:
+        return []
+    if len(names) > FEW:
+        raise DataError(f"{where}, column {columns.action[0]}: expected numbers, or names of at most {FEW} actions, got "
+                        f"{len(names)} texts such as {min(names)!r}; more have to be declared by choices")
+    say(f"{where}, column {columns.action[0]}: taken as {len(names)} actions {sorted(names)} (one-hot); declare them by choices")
+    return sorted(names)
 
 
 @dataclass(frozen=True)
@@ -102,12 +163,12 @@ class _Table:
     def numbers(self, names: Sequence[str]) -> Array:
         found = np.empty((len(self.lines), len(names)), np.float64)
         for j, name in enumerate(names):
-            try:
-                found[:, j] = [float(v) for v in self.values[name]]
-            except ValueError:
-                i = next(i for i, v in enumerate(self.values[name]) if not _is_number(v))
+            numbers = [_number(v) for v in self.values[name]]
+            if None in numbers:
+                i = numbers.index(None)
                 raise DataError(f"{self.file}, line {self.lines[i]}, column {name}: expected a number, "
-                                f"got {self.values[name][i]!r}") from None
+                                f"got {self.values[name][i]!r}")
+            found[:, j] = numbers
         return found
 
     def choices(self, name: str, choices: Sequence[str]) -> Array:
@@ -115,18 +176,15 @@ class _Table:
         for line, value in zip(self.lines, self.values[name]):
             if value not in index:
                 raise DataError(f"{self.file}, line {line}, column {name}: expected an action of {list(choices)}, got {value!r}")
-        return np.eye(len(choices), dtype=np.float32)[[index[v] for v in self.values[name]]]
+        return one_hot(np.array([index[v] for v in self.values[name]]), len(choices))
 
 
 def _table(file: Path, columns: Columns) -> _Table:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as opened:
-            reader = csv.reader(opened, delimiter=columns.delimiter)
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: expected a CSV file: {error}") from None
+    with reading(f"{file}: expected a CSV file"):
+        reader = csv.reader(io.StringIO(_text(file), newline=""), delimiter=columns.delimiter)
+        rows = [(reader.line_num, row) for row in reader if row]
     if len(rows) < (1 if columns.header else 2):
-        raise DataError(f"{file}: expected a header line and rows, got {len(rows)} lines")
+        raise EmptyEpisode(f"{file}: expected a header line and rows, got {len(rows)} lines")
     names = list(columns.header) or [c.strip() for c in rows.pop(0)[1]]
     twice = sorted({n for n in names if names.count(n) > 1 and n in columns.used()})
     if twice:
@@ -138,7 +196,8 @@ def _table(file: Path, columns: Columns) -> _Table:
     for line, row in rows:
         if len(row) != len(names):
             raise DataError(f"{file}, line {line}: expected {len(names)} values, got {len(row)}")
-    used = {n: [row[i].strip() for _, row in rows] for i, n in enumerate(names) if n in columns.used()}
+    read = [*columns.used(), *(n for n in names if columns.time is None and n.lower() in TIMES)]
+    used = {n: [row[i].strip() for _, row in rows] for i, n in enumerate(names) if n in read}
     return _Table(file, [line for line, _ in rows], used)
 
 
@@ -152,20 +211,59 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
     reward = table.numbers([columns.reward])[:, 0] if columns.reward else None
     terminal = table.numbers([columns.terminal])[:, 0] if columns.terminal else None
     marks = table.values[columns.episode] if columns.episode else []
-    cuts = [i for i in range(1, len(marks)) if marks[i] != marks[i - 1]]
+    named = {i for i in range(1, len(marks)) if marks[i] != marks[i - 1]}
+    ended = set() if terminal is None else {int(i) + 1 for i in np.flatnonzero(terminal[:-1])}
+    jumps = _jumps(table, columns, named)
+    if more := ended - named:
+        say(f"{table.file}: {columns.terminal} ends {len(more)} episodes inside, the first in line {table.lines[min(more) - 1]}; "
+            f"cut there")
+    cuts = sorted(named | ended | jumps)
     found = []
-    for start, stop in zip([0, *cuts], [*cuts, len(table.lines)]):
+    for i, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(table.lines)])):
         name = f"{table.file.name}:{marks[start]}" if marks else table.file.name
         found.append(make_episode(
-            name, {k: v[start:stop] for k, v in observations.items()}, None if action is None else action[start:stop],
-            None if reward is None else reward[start:stop], bool(terminal is not None and terminal[stop - 1]),
+            f"{name}#{i}" if cuts and len(cuts) != len(named) else name, {k: v[start:stop] for k, v in observations.items()},
+            None if action is None else action[start:stop], None if reward is None else reward[start:stop],
+            bool(terminal is not None and terminal[stop - 1]),
         ))
     return found
 
 
-def _is_number(text: str) -> bool:
+def _jumps(table: _Table, columns: Columns, known: set[int]) -> set[int]:
+    """The rows before which the time jumps."""
+    there = [n for n in table.values if n == columns.time or (columns.time is None and n.lower() in TIMES)]
+    if not there or len(table.lines) < 3:
+        return set()
+    if columns.time is None and not all(_number(v) is not None for v in table.values[there[0]]):
+        return set()  # a date, or what else is called so; nobody said that it counts
+    steps = np.diff(table.numbers(there[:1])[:, 0])
+    forward = steps[steps > 0]
+    usual = float(np.median(steps)) if np.median(steps) > 0 else float(np.median(forward)) if len(forward) else 0.0
+    jumps = {int(i) + 1 for i in np.flatnonzero((steps < 0) | ~(steps <= columns.gap * usual))} - known
+    if jumps:
+        i = min(jumps)
+        say(f"{table.file}: {there[0]} jumps {len(jumps)} times, the first in line {table.lines[i]} by {steps[i - 1]:g} where "
+            f"{usual:g} is usual; cut there (Columns(time=, gap=))")
+    return jumps
+
+
+def _number(text: str) -> float | None:
+    """A number; True and False are 1 and 0."""
     try:
-        float(text)
+        return None if "_" in text else float(text)
     except ValueError:
-        return False
-    return True
+        return {"true": 1.0, "false": 0.0}.get(text.lower())
+
+
+def _text(file: Path) -> str:
+    """What a file says, in whichever encoding."""
+    content = file.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    if b"\0" in content:
+        raise ValueError("it holds zero bytes: it is no text, or UTF-16 without its mark; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        say(f"{file}: is not UTF-8, and read as Latin-1")
+        return content.decode("latin-1")

@@ -1,0 +1,113 @@
+"""Pieces of a batch of sequences: what estimators evaluate at once, so that a long song fits into memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from pixyz.types import PixyzError
+
+Batch = Mapping[str, Tensor]
+"""Named series ``[T, B, ...]``; ``mask [T, B]`` where they are ragged; names that end in ``_prev`` are rows ``[B, ...]``."""
+Progress = Callable[[int, int], None]
+"""Is told how much is done, of how much."""
+MEMORY = 1e9
+"""Bytes, about, that an estimator's intermediate values may take."""
+
+
+def is_series(name: str) -> bool:
+    """Whether a variable has an axis of time; what is carried into the first frame has none."""
+    return not name.endswith("_prev")
+
+
+def size_of(batch: Batch) -> tuple[int, int]:
+    """Frames and sequences.
+
+    Raises:
+        PixyzError: there is no series.
+    """
+    series = next((v for k, v in batch.items() if is_series(k)), None)
+    if series is None:
+        raise PixyzError(f"expected series [T, B, ...], got {sorted(batch)}")
+    return series.shape[0], series.shape[1]
+
+
+def rows(batch: Batch, start: int, stop: int) -> dict[str, Tensor]:
+    """Some sequences of a batch, without the padding that only the others need."""
+    part = {k: v[:, start:stop] if is_series(k) else v[start:stop] for k, v in batch.items()}
+    if "mask" in part:
+        valid = (part["mask"] != 0).any(1).nonzero()
+        steps = int(valid.max()) + 1 if len(valid) else 1
+        part = {k: v[:steps] if is_series(k) else v for k, v in part.items()}
+    return part
+
+
+def times(batch: Batch, start: int, stop: int) -> dict[str, Tensor]:
+    """Some frames of a batch; what is carried into the first frame belongs to the first piece."""
+    return {k: v[start:stop] if is_series(k) else v for k, v in batch.items() if is_series(k) or not start}
+
+
+def repeated(batch: Batch, many: int) -> dict[str, Tensor]:
+    """Each sequence ``many`` times, side by side."""
+    return {k: v.repeat_interleave(many, int(is_series(k))) for k, v in batch.items()}
+
+
+def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Starts and stops of pieces of ``size``."""
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
+
+
+def check_memory(memory: float) -> None:
+    """Raises a :class:`PixyzError` where ``memory`` is no number of bytes."""
+    if not memory > 0:
+        raise PixyzError(f"expected memory as a number of bytes above 0, got {memory}")
+
+
+class _Live(TorchDispatchMode):
+    """The most bytes of new tensors that are there together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.held: dict[int, int] = {}  # where a storage is -> how many tensors hold it
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {x.untyped_storage().data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        for x in (x for x in tree_leaves(out) if isinstance(x, Tensor)):
+            place, size = x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()
+            if place in self.held:
+                self.held[place] += 1
+            elif place not in given:
+                self.held[place] = 1
+                self.now += size
+            else:  # a view of what was there before
+                continue
+            weakref.finalize(x, self._gone, place, size)
+        self.most = max(self.most, self.now)
+        return out
+
+    def _gone(self, place: int, size: int) -> None:
+        self.held[place] -= 1
+        if not self.held[place]:
+            del self.held[place]
+            self.now -= size
+
+
+def bytes_a_frame(run: Callable[[dict[str, Tensor]], object], batch: Batch) -> float:
+    """Bytes that a run needs for each row and frame, on a few of them; the random generators are put back."""
+    few = times(rows(batch, 0, 1), 0, 8)
+    devices = sorted({v.get_device() for v in few.values() if v.is_cuda})
+    with torch.random.fork_rng(devices):
+        run(repeated(few, 2))  # the plan is built, which takes memory once
+        with _Live() as live:
+            run(repeated(few, 2))
+    steps, _ = size_of(few)
+    return max(1.0, live.most / (2 * steps))
