@@ -106,6 +106,7 @@ def _resume(given: argparse.Namespace) -> int:
     if fixed:
         raise UsageError(f"a run goes on with what it began with; {fixed[0]!r} cannot change, only {', '.join(changeable)}")
     if "kind" in config:
+        config.setdefault("predicts", "value")  # of a run from before there was a choice
         logged = load_config(KINDS.get(config["kind"], KINDS["rssm"]), config, given.overrides)
         prepare_process(logged.threads)
         return command.run(logged, command.open_data(logged), given.run, resume=True)

@@ -13,6 +13,11 @@ from worldmodels.rssm import RSSMConfig
 from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
 
+LEAST_SEEN = 5
+"""Rows that the report reads at least."""
+NORMAL = {"rssm": "vectors", "dmm": "observation", "vrnn": "observation", "tdvae": "observation"}
+"""Kind -> the setting of its model that says what density vectors have."""
+
 
 @dataclass(frozen=True)
 class PretrainSettings:
@@ -43,6 +48,9 @@ class PretrainSettings:
         seen, horizon: rows that are read, and rows that are predicted, in the open-loop report.
         stride: rows between the starts of the report's windows.
         draws: samples that a prediction is the mean of.
+        predicts: what is predicted of vectors, their ``value`` or their ``change`` from the last two rows on
+            (:mod:`worldmodels.change`); ``auto``: what suits the training part, see
+            :func:`agents.pretrain.choice.chosen`. A run's config holds what was chosen.
 
     >>> from agents.pretrain.settings import DMMSettings
     >>> settings = DMMSettings(updates=100)
@@ -78,13 +86,14 @@ class PretrainSettings:
     horizon: int = 50
     stride: int = 1
     draws: int = 16
+    predicts: Literal["auto", "value", "change"] = "auto"
 
     def __post_init__(self) -> None:
         own = type(self).__dataclass_fields__["kind"].default
         if self.kind != own:
             raise ValueError(f"kind {self.kind!r} is not that of these settings, {own!r}; take another config")
         least = {"updates": 1, "batch": 1, "length": 2, "eval_every": 1, "patience": 0, "checkpoint_every": 1,
-                 "seen": 5, "horizon": 1, "stride": 1, "draws": 1, "seed": 0, "warmup": 0, "anneal": 0, "threads": 0,
+                 "seen": LEAST_SEEN, "horizon": 1, "stride": 1, "draws": 1, "seed": 0, "warmup": 0, "anneal": 0, "threads": 0,
                  "checkpoint_minutes": 0}
         for name, low in least.items():
             if getattr(self, name) < low:
@@ -94,7 +103,16 @@ class PretrainSettings:
                              f"{self.final_lr}, {self.weight_decay}")
         if not (self.valid > 0 and self.test > 0 and self.valid + self.test < 1):
             raise ValueError(f"valid and test must be above 0 and together below 1, got {self.valid} and {self.test}")
+        if self.predicts == "change" and not self.has_normal:
+            raise ValueError(
+                f"predicts=change needs normal densities; give model.{NORMAL[self.kind]}=gaussian, or predicts=value"
+            )
         check_device(self.device)
+
+    @property
+    def has_normal(self) -> bool:
+        """Whether the model has normal densities of vectors: such a one can predict changes."""
+        return getattr(getattr(self, "model", None), NORMAL[self.kind], None) == "gaussian"
 
 
 @dataclass(frozen=True)
@@ -103,6 +121,11 @@ class RSSMSettings(PretrainSettings):
 
     kind: str = "rssm"
     model: RSSMConfig = field(default_factory=RSSMConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.predicts == "value" and self.model.predicts == "change":
+            raise ValueError("predicts=value and model.predicts=change differ; give predicts alone")
 
 
 @dataclass(frozen=True)
