@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -91,19 +92,26 @@ class PretrainModel(nn.Module):
 
 
 class RSSMModel(PretrainModel):
-    """An RSSM of a log; actions are divided by their largest size in it, where that is above 1.
+    """An RSSM of a log; actions are divided by a scale: one that is given, or their largest size in the log, at least 1.
 
     Args:
         model: the RSSM.
         action_size: of the log's actions; 0 if there are none (the model then reads one that is always 0).
+        scale: one number or ``action_size`` of them; found in the log if empty.
+
+    Raises:
+        UsageError: another number of scales; an action of the log above the scale that is given.
     """
 
     action_scale: Tensor
 
-    def __init__(self, model: RSSM, action_size: int) -> None:
+    def __init__(self, model: RSSM, action_size: int, scale: Sequence[float] = ()) -> None:
         super().__init__(model)
-        self.action_size = action_size
-        self.register_buffer("action_scale", torch.ones(max(1, action_size)))
+        self.action_size, self.scale_given = action_size, bool(scale)
+        count = max(1, action_size)
+        if len(scale) not in (0, 1, count):
+            raise UsageError(f"action_scale: expected one number or {count}, as the log has actions, got {len(scale)}")
+        self.register_buffer("action_scale", torch.ones(count) * torch.tensor(list(scale) or [1.0]))
 
     def fit_units(self, train: Episodes) -> None:
         """Take the units from the training part."""
@@ -113,7 +121,18 @@ class RSSMModel(PretrainModel):
             self.model.standardize(moments(vectors), changes(vectors) if self.model.config.predicts == "change" else None)
         if self.action_size:
             largest = torch.stack([torch.from_numpy(e["action"]).abs().amax(0) for e in train]).amax(0)
+            if self.scale_given:
+                if (largest > self.action_scale * (1 + 1e-3)).any():
+                    raise UsageError(f"action_scale {self.action_scale.tolist()}: the log's actions reach {largest.tolist()}, "
+                                     "more than an agent's, which lie in [-1, 1] of it; give the environment's bound")
+                return
             self.action_scale.copy_(largest.clamp(min=1.0))
+            if (largest > 1 + 1e-3).any():
+                warnings.warn(
+                    f"the log's actions reach {[round(x, 4) for x in largest.tolist()]}, an agent's lie in [-1, 1]: if one shall "
+                    "start from this model (pixyz train --from), give the environment's bound, such as action_scale=[2.0]",
+                    stacklevel=3,
+                )
 
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
         """Observations, scaled actions, reward ``[T, B, 1]``, continuation ``[T, B, 1]``."""
@@ -203,7 +222,7 @@ class VectorModel(PretrainModel):
 
 def _rssm(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> RSSMModel:
     assert isinstance(settings, RSSMSettings)
-    return RSSMModel(RSSM(shapes, max(1, action_size), settings.model), action_size)
+    return RSSMModel(RSSM(shapes, max(1, action_size), settings.model), action_size, settings.action_scale)
 
 
 def _vectors(model: Callable[[int, Any], StateSpaceModel]) -> Builder:

@@ -244,7 +244,7 @@ def _figure() -> tuple[Any, Any]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("report: expected the package matplotlib; pip install pixyz-worldmodels[plots]") from None
+        raise UsageError("report: expected the package matplotlib; pip install matplotlib") from None
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot

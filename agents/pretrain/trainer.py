@@ -24,7 +24,7 @@ from agents.pretrain.settings import LEAST_SEEN, PretrainSettings
 from agents.run import Offline, Run, Stop, train
 from agents.run.parts import Generators
 from agents.run.train import Watch
-from agents.rundir import count_start, create_run, lock, open_run, write_interface
+from agents.rundir import count_start, created, lock, open_run, write_interface
 from pixyz.plan.random import random_states, restore_random_states
 from worldmodels.data import DataError, Episode, Episodes, Split, pad, split
 
@@ -44,7 +44,9 @@ class Pretrainer:
     >>> from agents.pretrain.settings import VRNNSettings
     >>> from worldmodels.data import make_episode
     >>> data = Episodes([make_episode("run", {"x": numpy.sin(numpy.arange(200.0))[:, None]})])
-    >>> settings = VRNNSettings(updates=1, batch=2, length=8, seen=5, horizon=4)
+    >>> from worldmodels.vrnn import VRNNConfig
+    >>> model = VRNNConfig(observation="gaussian")
+    >>> settings = VRNNSettings(model=model, updates=1, batch=2, length=8, seen=5, horizon=4)
     >>> with tempfile.TemporaryDirectory() as folder, Pretrainer(settings, data).begin(Path(folder) / "run") as run:
     ...     run.train().progress.updates
     1
@@ -79,8 +81,8 @@ class Pretrainer:
         Raises:
             RunError: the folder is there and not empty.
         """
-        create_run(directory, self.settings, seed=self.settings.seed)
-        self._open(directory)
+        with created(directory, self.settings, seed=self.settings.seed):
+            self._open(directory)
         return self
 
     def resume(self, directory: Path) -> Pretrainer:
