@@ -21,6 +21,7 @@ from torch import Tensor
 from agents.errors import UsageError
 from agents.pretrain.models import PretrainModel
 from agents.pretrain.settings import PretrainSettings
+from agents.run.parts import seeded
 from worldmodels.data import Episode, Episodes, Split, pad, windows
 from worldmodels.open_loop import Forecaster, PersistLast, Ridge, TrainingMean, moments, open_loop, roughness
 
@@ -63,8 +64,8 @@ def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> d
         left_out["ridge"] = f"no training or validation episode has {s.horizon + Ridge.LAGS} rows"
     else:
         contenders["ridge"] = Ridge(train, valid, s.horizon)
-    torch.manual_seed(s.seed)
-    rmse = {name: {k: v.tolist() for k, v in open_loop(f, parts, s.seen, units).items()} for name, f in contenders.items()}
+    with seeded(s.seed):
+        rmse = {name: {k: v.tolist() for k, v in open_loop(f, parts, s.seen, units).items()} for name, f in contenders.items()}
     return {"seen": s.seen, "horizon": s.horizon, "windows": len(parts), "draws": s.draws, "rate": data.test.rate, "rmse": rmse,
             "left_out": left_out, "predicts": s.predicts, "roughness": roughness(train)}
 
