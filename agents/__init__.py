@@ -8,6 +8,7 @@
     run/        the loops, made of parts: driver, learner, schedule, run; from settings: Trainer
     pretrain/   the same loop over windows of a log
     policy      load: a trained agent that acts on observations as the environment gives them
+    runs        start and resume: a run from beginning to end, with display and report
     cli         the ``pixyz`` command
 """
 
@@ -16,6 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from agents.shadow import check_neighbours
+
 if TYPE_CHECKING:
     from agents.agent import Actor, Agent, Learned, Learns, Saves, Window
     from agents.check import check_agent
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from agents.guard import NotFinite
     from agents.policy import Policy, load, load_model
     from agents.run import Driver, Judge, Learner, Offline, Online, Run, Trainer, train
+    from agents.runs import resume, start
     from agents.settings import EnvSettings, RunSettings
 
 _HOMES = {
@@ -30,13 +34,16 @@ _HOMES = {
     "check_agent": "check", "load_config": "config", "NotFinite": "guard",
     "Policy": "policy", "load": "policy", "load_model": "policy",
     "Driver": "run", "Judge": "run", "Learner": "run", "Offline": "run", "Online": "run", "Run": "run", "Trainer": "run",
-    "train": "run", "EnvSettings": "settings", "RunSettings": "settings",
+    "train": "run", "resume": "runs", "start": "runs", "EnvSettings": "settings", "RunSettings": "settings",
 }
 
 __all__ = [
     "Actor", "Agent", "Driver", "EnvSettings", "Judge", "Learned", "Learner", "Learns", "NotFinite", "Offline", "Online",
-    "Policy", "Run", "RunSettings", "Saves", "Trainer", "Window", "check_agent", "load", "load_config", "load_model", "train",
+    "Policy", "Run", "RunSettings", "Saves", "Trainer", "Window", "check_agent", "load", "load_config", "load_model", "resume",
+    "start", "train",
 ]
+
+check_neighbours()
 
 
 def __getattr__(name: str) -> Any:

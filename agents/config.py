@@ -10,10 +10,9 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
@@ -22,7 +21,9 @@ import yaml
 from agents.errors import ConfigError
 
 T = TypeVar("T")
-PACKAGE = "configs"
+_INSTALLED = Path(__file__).resolve().parent / "configs"
+CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "configs"
+"""The settings that ship: inside of an installed ``agents``, beside it where the library runs from its sources."""
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")  # 1e-4 is a number in YAML 1.2, text in PyYAML's 1.1
 
 
@@ -33,7 +34,7 @@ def load_config(cls: type[T], source: str | Path | Mapping[str, Any], overrides:
         cls: a frozen dataclass of bool, int, float, str, None, Literal, tuple, dict and further dataclasses.
         source: a name such as ``dreamer_v3/pendulum``, the path of a YAML file, or a dict. A file may say ``base: NAME``,
             or the path of a file seen from its own folder, which is applied first.
-        overrides: ``a.b=value``; the value is YAML.
+        overrides: ``a.b=value``; the value is YAML, but for a field whose metadata says ``as_is``, such as a path.
 
     Raises:
         ConfigError: one line: an unknown key with the nearest one, a wrong type, a missing file.
@@ -44,7 +45,8 @@ def load_config(cls: type[T], source: str | Path | Mapping[str, Any], overrides:
         path = key.strip().split(".")
         if not equals or not all(path):
             raise _error(f"override {text!r}: expected key=value, such as seed=1 or agent.lr=1e-4")
-        _set(values, path, parse_yaml(value, key), key)
+        as_is = len(path) == 1 and path[0] in _texts(cls)
+        _set(values, path, value if as_is else parse_yaml(value, key), key)
     built: T = _build(cls, values, "")
     return built
 
@@ -62,15 +64,7 @@ def to_yaml(config: Any) -> str:
 
 def config_names() -> list[str]:
     """The names that ship with the library."""
-
-    def visit(folder: Any, prefix: str) -> Iterator[str]:
-        for item in folder.iterdir():
-            if item.is_dir() and not item.name.startswith("_"):
-                yield from visit(item, f"{prefix}{item.name}/")
-            elif item.name.endswith(".yaml"):
-                yield prefix + item.name.removesuffix(".yaml")
-
-    return sorted(visit(resources.files(PACKAGE), ""))
+    return sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -81,6 +75,8 @@ def parse_yaml(text: str, where: str) -> Any:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise _error(f"{where}{line}: expected YAML: {problem or error}") from None
+    except (ValueError, OverflowError, RecursionError) as error:  # 2024-13-01, a number of thousands of digits, [[[[...
+        raise _error(f"{where}: expected YAML: {error}") from None
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
@@ -101,6 +97,11 @@ for _kind in (_Loader, _Dumper):  # the dumper too, so that the text "1e-4" is q
     _kind.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
 
 
+def _texts(cls: type[Any]) -> set[str]:
+    """The fields whose values are text as it is given: a path may look like a date, a number or a remark."""
+    return {f.name for f in fields(cls) if f.metadata.get("as_is")}
+
+
 def _read(source: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
     """The values of a name or a file, its base's below its own."""
     name, text, folder = _find(source, folder)
@@ -118,7 +119,7 @@ def _find(source: str, folder: Path) -> tuple[str, str, Path]:
     """Full name, text, and the folder that paths in it are seen from."""
     names = config_names()
     if source in names:
-        return source, resources.files(PACKAGE).joinpath(*f"{source}.yaml".split("/")).read_text(encoding="utf-8"), Path()
+        return source, (CONFIGS / f"{source}.yaml").read_text(encoding="utf-8"), Path()
     try:
         path = (folder / Path(source).expanduser()).resolve()
         if path.is_file():
@@ -212,12 +213,19 @@ def _scalar(value: Any, hint: Any, path: str) -> Any:
     if hint not in (bool, int, float, str, dict):
         raise TypeError(f"{path}: expected a field of bool, int, float, str, tuple[...], dict[...] or Literal, got {_name(hint)}")
     if hint is float and (isinstance(value, (int, float)) or (isinstance(value, str) and EXPONENT.match(value))):
-        if not isinstance(value, bool) and not math.isnan(value := float(value)):
+        if not isinstance(value, bool) and not math.isnan(value := _float(value)):
             return value
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     whole = hint is int and isinstance(value, float) and value.is_integer()
     raise _wrong(path, _name(hint), value, f"; write {int(value)}" if whole else "")
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.inf if value > 0 else -math.inf
 
 
 def _error(text: str) -> ConfigError:
@@ -229,7 +237,10 @@ def _wrong(path: str, expected: str, value: Any, advice: str = "") -> ConfigErro
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write a whole number of thousands of digits
+        text = "a number of thousands of digits"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 

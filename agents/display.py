@@ -1,21 +1,23 @@
-"""What a person sees while a run goes on: a live bar in a terminal, a line now and then elsewhere."""
+"""What a person sees while a run goes on: a live line with a bar in a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 SHOWN = ("rec", "rew", "dyn", "policy", "value")
 WINDOW = 60.0  # seconds that speeds are taken over
+BAR = 12
 
 
 class Display:
-    """Steps, updates, return, losses, speeds and time left. A terminal that is gone never stops the run.
+    """Progress, steps of the total and time left first, then return, losses and speeds. A terminal that is gone never
+    stops the run.
 
     Args:
         total: environment steps of the run.
@@ -23,6 +25,10 @@ class Display:
         stream: where text goes, the standard error if None; a bar is drawn if it is a terminal and rich is installed.
         every: seconds between lines.
         unit: what ``total`` counts; ``"updates"`` for a run without an environment, which has no returns.
+
+    >>> with Display(1000, "Pendulum-v1", sys.stdout) as display:
+    ...     display.update(250, 40, -900.0, {"rec": 0.5})
+    Pendulum-v1: 25 %, 250/1,000 steps, - left, return -900.0, rec 0.5, 40 updates
     """
 
     def __init__(
@@ -32,8 +38,7 @@ class Display:
         self.stream = stream or sys.stderr
         self._seen: deque[tuple[float, int, int]] = deque()
         self._shown = float("-inf")
-        self._bar: Any = None
-        self._task: Any = None
+        self._live: Any = None
 
     def __enter__(self) -> Self:
         with suppress(ImportError):
@@ -43,62 +48,85 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._bar is not None:
+        if self._live is not None:
             with suppress(OSError, ValueError):
-                self._bar.stop()
+                self._live.stop()
 
     def update(self, steps: int, updates: int, ret: float | None, losses: Mapping[str, float]) -> None:
         """Show how far it is: environment steps, updates, a return of late (None: none yet), losses by name."""
         now = time.monotonic()
-        wait = 0.25 if self._bar is not None else self.every
+        wait = 0.25 if self._live is not None else self.every
         if now - self._shown < wait and steps < self.total:
             return
         self._shown = now
         self._seen.append((now, steps, updates))
         while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW:
             self._seen.popleft()
-        text = self._text(ret, losses)
-        if self._bar is None:
-            self.message(f"{self.title}: {steps:,}/{self.total:,} {self.unit}, {text}")
+        parts = self._parts(ret, losses)
+        if self._live is None:
+            self.message(f"{self.title}: {', '.join(parts)}")
         else:
-            self._bar.update(self._task, completed=steps, text=text)
+            self._draw(steps, parts)
 
     def message(self, text: str) -> None:
         """Say something, above the bar if there is one."""
         with suppress(OSError, ValueError):  # a closed pipe or file
-            if self._bar is None:
+            if self._live is None:
                 print(text, file=self.stream, flush=True)
             else:
-                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _start(self) -> None:
         if not self.stream.isatty():
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bar
+        from rich.live import Live
 
         console = Console(file=self.stream)
         if console.is_dumb_terminal:
             return
-        said = [TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[text]")]
-        self._bar = Bar(said[0], BarColumn(bar_width=20), MofNCompleteColumn(), said[1], console=console, refresh_per_second=4)
-        self._task = self._bar.add_task(self.title, total=self.total, text="")
-        self._bar.start()
+        self._live = Live(console=console, refresh_per_second=4)
+        self._live.start()
+        self.message(self.title)
 
-    def _text(self, ret: float | None, losses: Mapping[str, float]) -> str:
+    def _draw(self, steps: int, parts: Sequence[str]) -> None:
+        from rich.text import Text
+
+        done = min(BAR, BAR * steps // self.total)
+        bar = Text.assemble(("━" * done, "bar.complete"), ("─" * (BAR - done), "bar.back"), no_wrap=True, overflow="crop")
+        self._live.update(bar.append(" " + fit(parts, self._live.console.width - BAR - 1)))
+
+    def _parts(self, ret: float | None, losses: Mapping[str, float]) -> list[str]:
+        """What is shown, the most important first."""
         (began, first, first_updates), (now, steps, updates) = self._seen[0], self._seen[-1]
         past = max(now - began, 1e-9)
-        names = [k for k in SHOWN if k in losses] or list(losses)[: len(SHOWN)]
+        speed = (steps - first) / past
+        left = _duration(max(self.total - steps, 0) / speed) if speed > 0 else "-"
         acting = self.unit != "updates"
-        parts = [f"{updates:,} updates", f"return {'-' if ret is None else f'{ret:.1f}'}"] if acting else []
+        parts = [f"{100 * min(steps, self.total) // self.total} %", f"{steps:,}/{self.total:,} {self.unit}", f"{left} left"]
+        parts += [f"return {'-' if ret is None else f'{ret:.1f}'}"] if acting else []
+        names = [k for k in SHOWN if k in losses] or list(losses)[: len(SHOWN)]
         parts += [f"{k} {losses[k]:.3g}" for k in names]
-        if steps > first:
-            speed = (steps - first) / past
+        parts += [f"{updates:,} updates"] if acting else []
+        if speed > 0:
             parts += [f"{speed:.3g} steps/s"] if acting else []
             parts += [f"{(updates - first_updates) / past:.3g} updates/s"]
-            parts += [f"{_duration(max(self.total - steps, 0) / speed)} left"]
-        return ", ".join(parts)
+        return parts
+
+
+def fit(parts: Sequence[str], width: int) -> str:
+    """As many of the first parts as a line has room for; a part is shown whole or not.
+
+    >>> fit(["50 %", "5/10 steps", "rec 0.5"], 20)
+    '50 %, 5/10 steps'
+    """
+    text = ""
+    for part in parts:
+        longer = f"{text}, {part}" if text else part
+        if len(longer) > width:
+            break
+        text = longer
+    return text
 
 
 def _duration(seconds: float) -> str:

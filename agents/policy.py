@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from agents.pretrain.models import PretrainModel
 from agents.pretrain.models import build as build_model
 from agents.pretrain.settings import KINDS
 from agents.pretrain.trainer import best_weights
-from agents.process import check_device
 from agents.run import read_part
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
@@ -97,15 +97,32 @@ def load(run: str | Path, *, device: str | None = None, explore: bool = False) -
         RunError, CheckpointError: it is no training run, or has no sound checkpoint.
     """
     directory = Path(run)
-    settings = _settings(directory)
+    settings = read_settings(directory, device)
     see, do = guards(directory)
     agent: Any = build(settings.agent, Interface.from_spaces(see.space, do.space))
     agent.load_state(read_part(directory, "agent")[1])
-    where = settings.device if device is None else device
-    check_device(where)
     if isinstance(agent, torch.nn.Module):
-        agent.to(where).eval()
+        agent.to(settings.device).eval()
     return Policy(agent, see, do, explore=explore)
+
+
+def read_settings(directory: Path, device: str | None = None) -> RunSettings:
+    """The settings of a training run, on a machine that need not have the device and the cores that it was trained with.
+
+    Args:
+        directory: of the run.
+        device: in place of the one that it was trained on.
+
+    Raises:
+        RunError, ConfigError: it is no training run, or the device is not there.
+    """
+    config, _ = open_run(directory)
+    if "kind" in config:
+        raise RunError(f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model")
+    most = 4 * (os.cpu_count() or 1)
+    threads = config.get("threads")
+    fewer = {"threads": most} if isinstance(threads, int) and threads > most else {}
+    return load_config(RunSettings, {**config, **fewer, **({} if device is None else {"device": device})})
 
 
 def guards(directory: Path) -> tuple[ObservationGuard, ActionGuard]:
@@ -128,17 +145,9 @@ def load_model(run: str | Path, *, device: str = "cpu") -> PretrainModel:
     config, _ = open_run(directory)
     if config.get("kind") not in KINDS:
         raise RunError(f"{directory}: expected a run of `pixyz pretrain`, got a training run; take load")
-    check_device(device)
-    settings = load_config(KINDS[config["kind"]], config)
+    settings = load_config(KINDS[config["kind"]], {**config, "device": device, "threads": 0})
     found = read_interface(directory)
     shapes = {k: tuple(s) for k, s in found["shapes"].items()}
     model = build_model(settings, shapes, int(found["action_size"]))
     model.load_state_dict(best_weights(directory))
     return model.to(device).eval()
-
-
-def _settings(directory: Path) -> RunSettings:
-    config, _ = open_run(directory)
-    if "kind" in config:
-        raise RunError(f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model")
-    return load_config(RunSettings, config)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from agents.errors import UsageError
+from agents.statistics import INTERVAL, summarize
 
 
 def draw_curve(
-    path: Path, *, train: Sequence[tuple[int, float]], evaluations: Sequence[tuple[int, float, float]],
-    random: float | None, title: str,
+    path: Path, *, train: Sequence[tuple[int, float]], evaluations: Sequence[tuple[int, Sequence[float]]],
+    random: Sequence[float], title: str,
 ) -> None:
     """Write a picture of returns over environment steps.
 
     Args:
         path: of the picture; the ending says the format, such as .png.
         train: step and return of each training episode.
-        evaluations: step, mean and standard deviation of each evaluation.
-        random: the mean return of a random policy.
+        evaluations: step and returns of each evaluation; drawn as their mean and its 95 % bootstrap interval.
+        random: returns of a random policy; its mean is drawn.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -30,7 +31,7 @@ def draw_curve(
         from matplotlib.figure import Figure
         from matplotlib.ticker import StrMethodFormatter
     except ImportError:
-        raise UsageError("curve: expected the package matplotlib; pip install pixyz-worldmodels[plots]") from None
+        raise UsageError("curve: expected the package matplotlib; pip install matplotlib") from None
     figure = Figure(figsize=(7.0, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -38,13 +39,16 @@ def draw_curve(
         steps, returns = np.asarray(train, float).T
         axes.plot(steps, returns, "o", color="0.5", alpha=0.45, markersize=3, markeredgewidth=0, label="training")
     if evaluations:
-        at, mean, spread = np.asarray(evaluations, float).T
-        axes.fill_between(at, mean - spread, mean + spread, color="C0", alpha=0.2, linewidth=0)
+        found = [summarize(returns) for _, returns in evaluations]
+        at, mean = [step for step, _ in evaluations], [s.mean for s in found]
+        low, high = [s.low for s in found], [s.high for s in found]
+        axes.fill_between(at, low, high, color="C0", alpha=0.2, linewidth=0)
         if len(at) == 1:  # a band has no width there
-            axes.vlines(at, mean - spread, mean + spread, color="C0", alpha=0.4)
-        axes.plot(at, mean, "o-", color="C0", markersize=4, linewidth=1.8, label="evaluation (mean, deviation)")
-    if random is not None:
-        axes.axhline(random, color="C3", linestyle="--", linewidth=1.2, label=f"random policy ({random:,.1f})")
+            axes.vlines(at, low, high, color="C0", alpha=0.4)
+        axes.plot(at, mean, "o-", color="C0", markersize=4, linewidth=1.8, label=f"evaluation: mean, {INTERVAL}")
+    if random:
+        mean_random = float(np.mean(random))
+        axes.axhline(mean_random, color="C3", linestyle="--", linewidth=1.2, label=f"random policy: mean ({mean_random:,.1f})")
     axes.set_xlabel("environment steps (repeated actions counted)")
     axes.set_ylabel("episode return")
     axes.set_title(title, parse_math=False)
@@ -58,19 +62,23 @@ def draw_curve(
     figure.savefig(path, dpi=130)
 
 
-def comparison(learned: Sequence[float], random: Sequence[float]) -> str:
-    """Mean and standard error of the returns of two policies, as a small table.
+def comparison(policies: Mapping[str, Sequence[float]]) -> str:
+    """A table of the returns of policies: mean, its 95 % bootstrap interval, interquartile mean, episodes.
 
     Example:
-        >>> print(comparison([8.0, 10.0], [1.0]))
-                           return  episodes
-        learned policy  9.0 ± 1.0         2
-        random policy     1.0 ± -         1
+        >>> print(comparison({"learned policy": [8.0, 10.0], "random policy": [1.0], "sampled policy": []}))
+                        mean return  95 % bootstrap interval  interquartile mean  episodes
+        learned policy          9.0              8.0 to 10.0                 9.0         2
+        random policy           1.0                        -                 1.0         1
+        sampled policy            -                        -                   -         0
     """
-    lines = [("", "return", "episodes")]
-    for name, returns in (("learned policy", learned), ("random policy", random)):
-        mean = f"{np.mean(returns):.1f}" if len(returns) else "-"
-        error = f"{np.std(returns, ddof=1) / len(returns) ** 0.5:.1f}" if len(returns) > 1 else "-"
-        lines.append((name, f"{mean} ± {error}", str(len(returns))))
-    width = max(len(row[1]) for row in lines) + 2
-    return "\n".join(f"{name:14}{value:>{width}}{count:>10}" for name, value, count in lines)
+    lines = [("", "mean return", INTERVAL, "interquartile mean", "episodes")]
+    for name, returns in policies.items():
+        if not returns:
+            lines.append((name, "-", "-", "-", "0"))
+            continue
+        s = summarize(returns)
+        interval = f"{s.low:.1f} to {s.high:.1f}" if s.count > 1 else "-"
+        lines.append((name, f"{s.mean:.1f}", interval, f"{s.middle:.1f}", str(s.count)))
+    widths = [max(len(line[i]) for line in lines) for i in range(5)]
+    return "\n".join("  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))]) for line in lines)

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import warnings
@@ -57,6 +58,30 @@ def create_run(path: Path, config: Any, *, seed: int) -> Path:
     except OSError as error:
         raise RunError(f"cannot write the run folder {path}: {error.strerror or error}; choose another with --run") from None
     return path
+
+
+@contextmanager
+def created(path: Path, config: Any, *, seed: int) -> Iterator[None]:
+    """As :func:`create_run`; an error within the context takes away what was made, so that it blocks no second try.
+
+    >>> import tempfile
+    >>> from agents.settings import EnvSettings
+    >>> with tempfile.TemporaryDirectory() as folder, suppress(OSError), created(Path(folder) / "a/b", EnvSettings(), seed=0):
+    ...     raise OSError("no space left")
+    >>> (Path(folder) / "a").exists()
+    False
+    """
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    create_run(path, config, seed=seed)
+    try:
+        yield
+    except BaseException:
+        for item in path.iterdir():  # it was empty or not there
+            shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(missing_ok=True)
+        with suppress(OSError):  # a parent that another run has come into
+            for folder in new:
+                folder.rmdir()
+        raise
 
 
 def open_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from agents.build import config_class, default_config
-from agents.process import check_device
+from agents.process import check_device, check_threads
+from worldmodels.ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,22 @@ class EnvSettings:
         options: for the environment's constructor.
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 4096]": "num_envs",
+        "[1, 10000]": "action_repeat",
+        "[1, 1e9]": "time_limit",
+        "[0, 1024]": "workers",
+    }
+
     id: str = "Pendulum-v1"
     num_envs: int = 1
     action_repeat: int = 1
     time_limit: int | None = None
     workers: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -47,9 +58,21 @@ class RunSettings:
         checkpoint_minutes: minutes between checkpoints, beside those; 0: none.
         log_every: updates a line of the log.
         threads: of torch; 0 leaves them alone.
-        tracker: a further log, or none.
+        tracker: a further log: wandb, tensorboard, or none.
         start: the pretraining run whose world model the agent started from.
     """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "[0, 4294967295]": "seed",
+        "[0, 1e9]": "threads",
+        "[1, 1e12]": "steps log_every",
+        "[0, 1e12]": "prefill eval_every checkpoint_every",
+        "(0, 1e6]": "train_ratio",
+        "[1, 1e10]": "capacity",
+        "[1, 1024]": "eval_episodes",
+        "[1, 1e9]": "eval_limit",
+        "[0, 1e6]": "checkpoint_minutes",
+    }
 
     agent: Any = field(default_factory=default_config, metadata={"kinds": config_class})
     env: EnvSettings = field(default_factory=EnvSettings)
@@ -66,20 +89,13 @@ class RunSettings:
     checkpoint_every: int = 10_000
     checkpoint_minutes: float = 10.0
     log_every: int = 100
-    tracker: Literal["none", "wandb"] = "none"
+    tracker: Literal["none", "wandb", "tensorboard"] = "none"
     start: str | None = None
 
     def __post_init__(self) -> None:
-        least = {
-            "steps": 1, "prefill": 0, "capacity": 1, "eval_every": 0, "eval_episodes": 1, "eval_limit": 1, "seed": 0,
-            "checkpoint_every": 0, "checkpoint_minutes": 0, "log_every": 1, "threads": 0,
-        }
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        check_ranges(self)
+        check_threads(self.threads)
         check_device(self.device)
-        if not 0 < self.train_ratio < float("inf"):
-            raise ValueError(f"train_ratio must be positive and finite, got {self.train_ratio}")
         if self.prefill >= self.steps:
             raise ValueError(f"prefill {self.prefill} leaves nothing of {self.steps} steps to learn in; lower it, or raise steps")
 

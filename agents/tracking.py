@@ -1,48 +1,67 @@
-"""Weights & Biases as a tracker, loaded when it is asked for."""
+"""Further places for a run's numbers, loaded when they are asked for: Weights & Biases, TensorBoard."""
 
 from __future__ import annotations
 
+import netrc
+import os
+import secrets
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from agents.config import to_dict
 from agents.errors import UsageError
 from agents.logger import Tracker
 from agents.settings import RunSettings
 
-MODES = ("online", "offline", "disabled")
+PACKAGES = {"none": (), "wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX")}
+"""A tracker -> the packages of which it needs one."""
+MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")
+RUN_ID = "wandb_id"
 
 
 class WandbTracker:
-    """Sends numbers to wandb, or keeps them in the run's folder (``mode="offline"``; ``wandb sync`` sends them later).
+    """Sends numbers to wandb. Its environment variables count: WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY, WANDB_DIR,
+    WANDB_NAME, WANDB_RUN_ID and the others that wandb reads.
 
-    A run that wandb cannot start is warned of and goes on without; numbers that it refuses are the logger's matter.
+    Where they say nothing: the project is ``pixyz``; name and files are those of the run's folder; the run is offline if
+    no key is configured (``wandb sync`` sends it later). Its id is kept in the folder, so that a resumed run goes on in
+    wandb too. A run that wandb cannot start is warned of and goes on without; numbers that it refuses are the logger's
+    matter.
 
     Args:
-        project: name of the project.
         config: the settings, shown beside the curves.
-        directory: the run's folder, whose name is the run's; wandb writes into ``directory/wandb``.
-        mode: online, offline or disabled.
+        directory: the run's folder.
 
     Raises:
-        UsageError: wandb is not installed, or the mode is none of these.
+        UsageError: wandb is not installed, or WANDB_MODE is none of its modes.
     """
 
-    def __init__(self, project: str, config: Mapping[str, Any], directory: Path, mode: str = "offline") -> None:
-        if mode not in MODES:
-            raise UsageError(f"tracker mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    def __init__(self, config: Mapping[str, Any], directory: Path) -> None:
+        mode = os.environ.get("WANDB_MODE")
+        if mode is not None and mode not in MODES:
+            raise UsageError(f"WANDB_MODE: expected one of {', '.join(MODES)}, got {mode!r}")
         try:
             from wandb import init  # not `import wandb`: a folder wandb/ of earlier runs would pass for the package
         except ImportError:
-            raise UsageError("tracker wandb: expected the package wandb; pip install pixyz-worldmodels[tracking]") from None
+            raise UsageError("tracker wandb: expected the package wandb; pip install wandb") from None
+        ours: dict[str, tuple[str, Any]] = {
+            "project": ("WANDB_PROJECT", "pixyz"), "dir": ("WANDB_DIR", str(directory)),
+            "name": ("WANDB_NAME", directory.resolve().name), "resume": ("WANDB_RESUME", "allow"),
+        }
+        options = {name: value for name, (variable, value) in ours.items() if variable not in os.environ}
         self._run: Any = None
         try:
-            self._run = init(
-                project=project, config=dict(config), dir=str(directory), name=directory.resolve().name, mode=mode  # type: ignore[arg-type]
-            )
+            if "WANDB_RUN_ID" not in os.environ:
+                options["id"] = _run_id(directory)
+            if mode is None and not _has_key():
+                options["mode"] = "offline"
+            self._run = init(config=dict(config), **options)
         except Exception as error:
             warnings.warn(f"wandb did not start ({error}); training goes on without it", stacklevel=2)
         with suppress(Exception):  # curves over environment steps; only a preference of the display
@@ -59,6 +78,69 @@ class WandbTracker:
             self._run.finish()
 
 
+class TensorBoardTracker:
+    """Writes numbers into ``tensorboard`` of the run's folder: ``tensorboard --logdir runs`` shows them.
+
+    Args:
+        directory: the run's folder.
+
+    Raises:
+        UsageError: neither tensorboard nor tensorboardX is installed.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        writer = _summary_writer()
+        self._writer: Any = None
+        try:
+            self._writer = writer(str(directory / "tensorboard"))
+        except Exception as error:
+            warnings.warn(f"TensorBoard's writer did not start ({error}); training goes on without it", stacklevel=2)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write the numbers of environment step ``step``."""
+        for name, value in metrics.items() if self._writer is not None else ():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()
+
+
 def tracker(settings: RunSettings, directory: Path) -> Tracker | None:
     """The tracker that a run's settings ask for, if any."""
-    return None if settings.tracker == "none" else WandbTracker("pixyz", to_dict(settings), directory)
+    if settings.tracker == "wandb":
+        return WandbTracker(to_dict(settings), directory)
+    return TensorBoardTracker(directory) if settings.tracker == "tensorboard" else None
+
+
+def check_tracker(settings: RunSettings) -> None:
+    """Refuse a tracker whose package is missing, before anything is written."""
+    packages = PACKAGES[settings.tracker]
+    if packages and not any(find_spec(package) for package in packages):
+        raise UsageError(f"tracker {settings.tracker}: expected the package {packages[0]}; pip install {packages[0]}")
+
+
+def _summary_writer() -> Any:
+    for module in ("torch.utils.tensorboard", "tensorboardX"):
+        with suppress(ImportError):
+            return import_module(module).SummaryWriter
+    raise UsageError("tracker tensorboard: expected the package tensorboard; pip install tensorboard")
+
+
+def _run_id(directory: Path) -> str:
+    """The id of the run in wandb, the same at each start of it."""
+    path = directory / RUN_ID
+    if not path.exists():
+        path.write_text(secrets.token_hex(4), encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _has_key() -> bool:
+    """Whether wandb would find a key: in its variable, or in the file that `wandb login` writes."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    with suppress(OSError, netrc.NetrcParseError, KeyError):
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    return False

@@ -26,8 +26,9 @@ def simulators(wanted_by: str) -> Iterator[None]:
 
 def missing_extra(wanted_by: str, module: str) -> MissingExtra:
     """The error that says which package `wanted_by` needs and what to type."""
+    package = {"dm_control": "dm-control", "dm_env": "dm-control"}.get(module, module)
     return MissingExtra(
-        f'{wanted_by} needs the package {module!r}, which is not installed; run: pip install "pixyz-worldmodels[sim]"'
+        f"{wanted_by} needs the package {module!r}, which is not installed; run: pip install {package}"
     )
 
 

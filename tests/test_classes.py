@@ -18,7 +18,7 @@ PACKAGES = [
     "pixyz.utils",
     "worldmodels", "worldmodels.data", "agents.replay", "agents.pretrain", "agents.dreamer", "envs",
 ]
-FOLDERS = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "docs", "tests", "configs")
+FOLDERS = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "docs", "tests")
 LONGEST = 450
 
 

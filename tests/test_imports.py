@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("pixyz", "worldmodels", "agents", "envs", "configs", "benchmarks", "tests")
+PACKAGES = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "tests")
 LAYERS = [
     "pixyz.types", "pixyz.latex", "pixyz.plan", "pixyz.expression", "pixyz.layers", "pixyz.flows", "pixyz.distributions",
     "pixyz.losses", "pixyz.models",
 ]
 ALLOWED = {
     "pixyz": {"pixyz"}, "worldmodels": {"pixyz", "worldmodels"}, "agents": {"pixyz", "worldmodels", "agents", "envs"},
-    "envs": {"envs"}, "configs": set(),
+    "envs": {"envs"},
 }
 # a property or operator of the base class that returns an object built from it
 LAZY = {("pixyz/distributions/base.py", n) for n in ("graph", "marginal", "product", "views")}

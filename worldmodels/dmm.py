@@ -16,6 +16,7 @@ an expectation over that draw.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from pixyz.types import PixyzError
 from worldmodels.context import Context, Reads
 from worldmodels.emission import Observation, emission_of
 from worldmodels.own_terms import Terms
+from worldmodels.ranges import check_ranges
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -54,6 +56,13 @@ class DMMConfig:
     torch.Size([5, 2])
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "latent transition emission rnn flow_hidden",
+        "[0, 64]": "flows",
+        "[0, 1)": "dropout",
+        "(0, 1e3]": "min_scale",
+    }
+
     latent: int = 100
     transition: int = 200
     emission: int = 100
@@ -64,6 +73,9 @@ class DMMConfig:
     min_scale: float = 1e-3
     flows: int = 0
     flow_hidden: int = 100
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 ACTION = ["action_prev"]

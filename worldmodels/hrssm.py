@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ from pixyz.types import PixyzError
 from worldmodels.context import Context
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.own_terms import Terms
+from worldmodels.ranges import check_ranges
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -55,6 +57,12 @@ class HRSSMConfig:
     torch.Size([5, 3])
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "abstract stoch deter hidden rnn",
+        "(1, 1e6]": "length",
+        "(0, 1e3]": "min_scale",
+    }
+
     abstract: int = 8
     stoch: int = 8
     deter: int = 64
@@ -63,6 +71,9 @@ class HRSSMConfig:
     length: float = 8.0
     observation: Observation = "gaussian"
     min_scale: float = 1e-2
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class Features(Deterministic):

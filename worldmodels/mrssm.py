@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.networks import check_keys
 from worldmodels.own_terms import Terms
+from worldmodels.ranges import check_ranges
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -55,11 +57,19 @@ class MRSSMConfig:
     {'h': torch.Size([5, 4]), 's': torch.Size([5, 2])}
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "deter stoch hidden",
+        "(0, 1e3]": "min_scale",
+    }
+
     deter: int = 128
     stoch: int = 32
     hidden: int = 128
     observation: Observation = "gaussian"
     min_scale: float = 1e-2
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class Encoder(Deterministic):

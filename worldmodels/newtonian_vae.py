@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.own_terms import Terms
+from worldmodels.ranges import check_ranges
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -49,11 +51,20 @@ class NewtonianVAEConfig:
     ['n', 'v', 'x']
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "hidden dynamics",
+        "(0, 1e6]": "interval",
+        "(0, 1e3]": "min_scale",
+    }
+
     hidden: int = 128
     dynamics: int = 16
     interval: float = 0.1
     observation: Observation = "gaussian"
     min_scale: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class Count(Deterministic):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from worldmodels.change import Before, ChangeReconstruction, Now, moved
 from worldmodels.decoder import STATE, Reconstruction, Vectors, symlog
 from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore, check_keys
 from worldmodels.own_terms import Terms
+from worldmodels.ranges import check_ranges
 from worldmodels.scaling import Scaling, scalings
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
@@ -57,6 +58,16 @@ class RSSMConfig:
     torch.Size([5, 11])
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "deter hidden groups units depth",
+        "[2, 65536]": "classes bins",
+        "[1, 1024]": "blocks",
+        "[1, 64]": "encoder_layers decoder_layers prior_layers posterior_layers reward_layers continue_layers",
+        "[0, 1e6]": "free_nats dyn_scale rep_scale",
+        "[0, 1)": "unimix",
+        "(0, 1e3]": "min_scale",
+    }
+
     latent: Literal["categorical", "gaussian"] = "categorical"
     core: Literal["block_gru", "gru"] = "block_gru"
     vectors: Vectors = "symlog"
@@ -80,6 +91,11 @@ class RSSMConfig:
     rep_scale: float = 0.1
     unimix: float = 0.01
     min_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.core == "block_gru" and self.deter % self.blocks:
+            raise PixyzError(f"deter must be a multiple of blocks, got {self.deter} and {self.blocks}; change one, or core=gru")
 
     @property
     def stoch(self) -> int:
@@ -295,6 +311,11 @@ class RSSM(StateSpaceModel):
         return Scan(self.step, **self.filter_options)
 
     # ---------------------------------------------------------------- units
+
+    @property
+    def steps(self) -> nn.ModuleDict | None:
+        """The units of changes, which filtering reads too; None where values are predicted."""
+        return self.decoder.steps if isinstance(self.decoder, ChangeReconstruction) else None
 
     def standardize(
         self, units: Mapping[str, tuple[Tensor, Tensor]], changes: Mapping[str, tuple[Tensor, Tensor]] | None = None

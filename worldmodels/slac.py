@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Observation, emission_of, relu_network
 from worldmodels.own_terms import Terms
+from worldmodels.ranges import check_ranges
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -47,12 +49,20 @@ class SLACConfig:
     ['n', 'z1', 'z2']
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "latent1 latent2 hidden features",
+        "(0, 1e3]": "min_scale",
+    }
+
     latent1: int = 32
     latent2: int = 256
     hidden: int = 256
     features: int = 256
     observation: Observation = "gaussian"
     min_scale: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class Features(Deterministic):

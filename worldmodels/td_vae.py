@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from pixyz.types import PixyzError
 from worldmodels.context import Context
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.own_terms import Terms
+from worldmodels.ranges import check_ranges
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -51,6 +53,12 @@ class TDVAEConfig:
     torch.Size([5, 4])
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "latent rnn hidden",
+        "[0, 32768]": "pairs",
+        "(0, 1e3]": "min_scale",
+    }
+
     latent: int = 16
     rnn: int = 50
     hidden: int = 50
@@ -59,6 +67,9 @@ class TDVAEConfig:
     observation: Observation = "gaussian"
     pairs: int = 0
     min_scale: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class Rotation(Normal):
@@ -107,6 +118,8 @@ class Jump(SeriesFunction):
         )
         if not jumps or any(low < 1 or high < low for low, high in jumps) or len(shares or jumps) != len(jumps):
             raise PixyzError(f"jumps are ranges (first, last) of 1 frame or more, each with a share, got {jumps}, {shares}")
+        if shares is not None and (not all(0 <= share < float("inf") for share in shares) or not sum(shares) > 0):
+            raise PixyzError(f"shares are positive numbers, or 0 for a range that is not taken, got {tuple(shares)}")
         self.jumps, self.shares = list(jumps), None if shares is None else list(shares)
 
     def forward(

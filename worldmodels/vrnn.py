@@ -13,6 +13,7 @@ r"""VRNN: the variational recurrent neural network, Chung et al. 2015.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.own_terms import Terms
+from worldmodels.ranges import check_ranges
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
 
@@ -42,11 +44,19 @@ class VRNNConfig:
     torch.Size([5, 4])
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "latent rnn hidden",
+        "(0, 1e3]": "min_scale",
+    }
+
     latent: int = 64
     rnn: int = 100
     hidden: int = 100
     observation: Observation = "bernoulli"
     min_scale: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 ACTION = ["action_prev"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pixyz.plan import Options
+from worldmodels.ranges import check_ranges
 from worldmodels.rssm import RSSMConfig
 
 
@@ -39,6 +40,21 @@ class DreamerV3Config:
     (0.996996996996997, 512)
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "units batch",
+        "[1, 64]": "actor_layers critic_layers",
+        "[2, 65536]": "bins length",
+        "[1, 10000]": "horizon",
+        "(1, 1e9]": "discount_horizon",
+        "[0, 1]": "lam",
+        "[0, 1)": "unimix beta1 beta2",
+        "(0, 1]": "slow_rate return_rate lr eps",
+        "[0, 1e6]": "entropy slow_regularizer replay_value clip",
+        "(0, 1e9]": "return_limit",
+        "[0, 1e9]": "warmup halving max_rows",
+        "[0, 65536]": "chunk",
+    }
+
     model: RSSMConfig = field(default_factory=RSSMConfig)
     units: int = 64
     actor_layers: int = 3
@@ -71,16 +87,10 @@ class DreamerV3Config:
     kind: str = "dreamer_v3"
 
     def __post_init__(self) -> None:
-        for name in ("batch", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_ranges(self)
         Options(chunk=self.chunk, max_rows=self.max_rows)  # raises where they are wrong
         if self.whole and not self.chunk:
             raise ValueError("whole compiles what is around compiled loops, so it needs a chunk, such as 8")
-        if self.length < 2:
-            raise ValueError(f"length must be at least 2 (a return needs a next step), got {self.length}")
-        if self.discount_horizon <= 1:
-            raise ValueError(f"discount_horizon counts steps and must exceed 1, got {self.discount_horizon}")
 
     @property
     def discount(self) -> float:

@@ -5,13 +5,19 @@ defaults of the command.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
-from agents.process import check_device
+from agents.process import check_device, check_threads
 from worldmodels.dmm import DMMConfig
+from worldmodels.ranges import check_ranges
 from worldmodels.rssm import RSSMConfig
 from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
+
+LEAST_SEEN = 5
+"""Rows that the report reads at least."""
+NORMAL = {"rssm": "vectors", "dmm": "observation", "vrnn": "observation", "tdvae": "observation"}
+"""Kind -> the setting of its model that says what density vectors have."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ class PretrainSettings:
         seen, horizon: rows that are read, and rows that are predicted, in the open-loop report.
         stride: rows between the starts of the report's windows.
         draws: samples that a prediction is the mean of.
+        predicts: what is predicted of vectors, their ``value`` or their ``change`` from the last two rows on
+            (:mod:`worldmodels.change`); ``auto``: what suits the training part, see
+            :func:`agents.pretrain.choice.chosen`. A run's config holds what was chosen.
 
     >>> from agents.pretrain.settings import DMMSettings
     >>> settings = DMMSettings(updates=100)
@@ -50,8 +59,24 @@ class PretrainSettings:
     ('dmm', 100, 'time')
     """
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "(0, 1)": "valid test",
+        "[0, 4294967295]": "seed",
+        "[0, 1e9]": "threads",
+        "[1, 1e12]": "updates eval_every checkpoint_every",
+        "[0, 1e12]": "warmup anneal patience",
+        "[1, 65536]": "batch draws",
+        "[2, 65536]": "length",
+        "(0, 1]": "lr final_lr",
+        "[0, 1]": "weight_decay",
+        "(0, 1e9]": "clip",
+        "[0, 1e6]": "checkpoint_minutes",
+        f"[{LEAST_SEEN}, 1e9]": "seen",
+        "[1, 1e9]": "horizon stride",
+    }
+
     kind: str = "rssm"
-    data: str = ""
+    data: str = field(default="", metadata={"as_is": True})
     format: Literal["auto", "npz", "store", "csv", "minari", "lerobot", "replay"] = "auto"
     keys: tuple[str, ...] = ()
     on_bad: Literal["refuse", "drop"] = "refuse"
@@ -78,31 +103,48 @@ class PretrainSettings:
     horizon: int = 50
     stride: int = 1
     draws: int = 16
+    predicts: Literal["auto", "value", "change"] = "auto"
 
     def __post_init__(self) -> None:
         own = type(self).__dataclass_fields__["kind"].default
         if self.kind != own:
             raise ValueError(f"kind {self.kind!r} is not that of these settings, {own!r}; take another config")
-        least = {"updates": 1, "batch": 1, "length": 2, "eval_every": 1, "patience": 0, "checkpoint_every": 1,
-                 "seen": 5, "horizon": 1, "stride": 1, "draws": 1, "seed": 0, "warmup": 0, "anneal": 0, "threads": 0,
-                 "checkpoint_minutes": 0}
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if self.lr <= 0 or self.clip <= 0 or not 0 < self.final_lr <= 1 or self.weight_decay < 0:
-            raise ValueError(f"expected lr > 0, clip > 0, 0 < final_lr <= 1, weight_decay >= 0, got {self.lr}, {self.clip}, "
-                             f"{self.final_lr}, {self.weight_decay}")
-        if not (self.valid > 0 and self.test > 0 and self.valid + self.test < 1):
-            raise ValueError(f"valid and test must be above 0 and together below 1, got {self.valid} and {self.test}")
+        check_ranges(self)
+        check_threads(self.threads)
+        if not self.valid + self.test < 1:
+            raise ValueError(f"valid and test must together be below 1, got {self.valid} and {self.test}")
+        if self.predicts == "change" and not self.has_normal:
+            raise ValueError(
+                f"predicts=change needs normal densities; give model.{NORMAL[self.kind]}=gaussian, or predicts=value"
+            )
         check_device(self.device)
+
+    @property
+    def has_normal(self) -> bool:
+        """Whether the model has normal densities of vectors: such a one can predict changes."""
+        return getattr(getattr(self, "model", None), NORMAL[self.kind], None) == "gaussian"
 
 
 @dataclass(frozen=True)
 class RSSMSettings(PretrainSettings):
-    """An RSSM; it reads the actions of the log."""
+    """An RSSM; it reads the actions of the log.
+
+    Args:
+        action_scale: what the log's actions are divided by, one number or one for each: the action that an agent calls 1,
+            such as the bound of the environment. The largest of the log (at least 1) if empty; an agent can then start from
+            the model only if the log's actions lie in [-1, 1].
+    """
 
     kind: str = "rssm"
     model: RSSMConfig = field(default_factory=RSSMConfig)
+    action_scale: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(0 < scale < float("inf") for scale in self.action_scale):
+            raise ValueError(f"action_scale must be above 0 and finite, got {self.action_scale}")
+        if self.predicts == "value" and self.model.predicts == "change":
+            raise ValueError("predicts=value and model.predicts=change differ; give predicts alone")
 
 
 @dataclass(frozen=True)

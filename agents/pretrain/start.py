@@ -34,7 +34,7 @@ def start_from(agent: Any, run: Path) -> None:
     """Give the agent the weights of the best validation bound of a run of ``pixyz pretrain rssm``.
 
     The observations must have the keys and shapes of the log, and the log's actions must be the agent's: of the same size
-    and in [-1, 1] (one-hot for discrete ones).
+    and in [-1, 1], or pretrained with the ``action_scale`` that brings them there (one-hot for discrete ones).
 
     Raises:
         RunError: keys, shapes or action sizes differ, the log's actions had another scale, or the agent has no ``model``
@@ -43,9 +43,10 @@ def start_from(agent: Any, run: Path) -> None:
     if not isinstance(getattr(agent, "model", None), RSSM):
         raise RunError(f"{run}: expected an agent whose `model` is an RSSM, got {type(agent).__name__}; it cannot start from it")
     found = best_weights(run)
-    scale = found.get("action_scale")
-    if scale is not None and bool((scale > 1.0 + 1e-3).any()):
-        raise RunError(f"{run}: the log's actions reach {scale.tolist()}, an agent's lie in [-1, 1]; scale them in the log first")
+    scale, given = found.get("action_scale"), open_run(run)[0].get("action_scale")
+    if scale is not None and not given and bool((scale > 1.0 + 1e-3).any()):
+        raise RunError(f"{run}: the log's actions reach {scale.tolist()}, an agent's lie in [-1, 1]; pretrain with the "
+                       "environment's bound as action_scale")
     weights = {k.removeprefix(PREFIX): v for k, v in found.items() if k.startswith(PREFIX)}
     own = agent.model.state_dict()
     differ = [k for k in {**own, **weights} if k not in own or k not in weights or own[k].shape != weights[k].shape]

@@ -17,13 +17,14 @@ from agents.agent import Saves
 from agents.checkpoint import flatten_state, load_checkpoint, save_checkpoint, unflatten_state
 from agents.errors import CheckpointError, RunError, UsageError
 from agents.logger import Logger
+from agents.pretrain.choice import chosen
 from agents.pretrain.learner import LogLearner, LogWindows, on_device, without_mask
 from agents.pretrain.models import build
-from agents.pretrain.settings import PretrainSettings
+from agents.pretrain.settings import LEAST_SEEN, PretrainSettings
 from agents.run import Offline, Run, Stop, train
 from agents.run.parts import Generators
 from agents.run.train import Watch
-from agents.rundir import count_start, create_run, lock, open_run, write_interface
+from agents.rundir import count_start, created, lock, open_run, write_interface
 from pixyz.plan.random import random_states, restore_random_states
 from worldmodels.data import DataError, Episode, Episodes, Split, pad, split
 
@@ -43,23 +44,23 @@ class Pretrainer:
     >>> from agents.pretrain.settings import VRNNSettings
     >>> from worldmodels.data import make_episode
     >>> data = Episodes([make_episode("run", {"x": numpy.sin(numpy.arange(200.0))[:, None]})])
-    >>> settings = VRNNSettings(updates=1, batch=2, length=8, seen=5, horizon=4)
+    >>> from worldmodels.vrnn import VRNNConfig
+    >>> model = VRNNConfig(observation="gaussian")
+    >>> settings = VRNNSettings(model=model, updates=1, batch=2, length=8, seen=5, horizon=4)
     >>> with tempfile.TemporaryDirectory() as folder, Pretrainer(settings, data).begin(Path(folder) / "run") as run:
     ...     run.train().progress.updates
     1
     """
 
     def __init__(self, settings: PretrainSettings, data: Episodes, watch: Watch | None = None) -> None:
-        s = self.settings = settings
+        s = settings
         self.watch, self.device = watch, torch.device(s.device)
         data = data.select(s.keys) if s.keys else data
         self.fingerprint = fingerprint(data)
         self.data: Split = split(data, s.split, s.valid, s.test, s.seed)
-        longest = max(map(len, self.data.test))
-        if longest < s.seen + s.horizon:  # now, and not after the training
-            raise DataError(f"{data.source}: the open-loop report reads {s.seen} rows and predicts {s.horizon}, and the longest "
-                            f"test episode has {longest}; choose seen and horizon below that, a larger test share, or "
-                            "split=episode, which tests whole episodes")
+        _check_report(s, data, self.data)
+        s, self.choice = chosen(s, self.data.train)
+        self.settings = s
         Generators.seed(s.seed)
         self._shapes = data.shapes, data.action_size
         self.model = build(s, *self._shapes)
@@ -80,8 +81,8 @@ class Pretrainer:
         Raises:
             RunError: the folder is there and not empty.
         """
-        create_run(directory, self.settings, seed=self.settings.seed)
-        self._open(directory)
+        with created(directory, self.settings, seed=self.settings.seed):
+            self._open(directory)
         return self
 
     def resume(self, directory: Path) -> Pretrainer:
@@ -217,6 +218,23 @@ def fingerprint(data: Episodes) -> str:
         for series in episode.series.values():
             digest.update(np.ascontiguousarray(series[[0, -1]]).tobytes())
     return digest.hexdigest()
+
+
+def _check_report(s: PretrainSettings, data: Episodes, parts: Split) -> None:
+    """Refuse a test part that is too short for the report: now, and not after the training."""
+    longest, need = max(map(len, parts.test)), s.seen + s.horizon
+    if longest >= need:
+        return
+    cures = []
+    if s.split == "time" and len(data) >= 3:
+        whole = max(map(len, split(data, "episode", s.valid, s.test, s.seed).test))
+        cures += [f"split=episode, which tests whole episodes (the longest has {whole} rows)"] if whole >= need else []
+    if longest > LEAST_SEEN:
+        seen = max(LEAST_SEEN, longest // 2)
+        cures.append(f"shorter ones, such as seen={seen} horizon={longest - seen}")
+    cures.append("a larger test share" if s.split == "time" else "longer episodes")
+    raise DataError(f"{data.source}: the open-loop report reads {s.seen} rows and predicts {s.horizon}, and the longest test "
+                    f"episode has {longest}; choose {', or '.join(cures)}")
 
 
 def _pieces(data: Episodes, length: int) -> list[Episode]:

@@ -20,10 +20,10 @@ from agents.run.run import Run
 from agents.run.schedule import Online
 from agents.run.signals import Stop
 from agents.run.train import Watch, train
-from agents.rundir import count_start, create_run, lock, open_run, write_interface
+from agents.rundir import count_start, created, lock, open_run, write_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface
-from agents.tracking import tracker
+from agents.tracking import check_tracker, tracker
 from envs import make, make_vector
 from envs.plain import space_to_plain
 
@@ -50,6 +50,7 @@ class Trainer:
     def __init__(self, settings: RunSettings, watch: Watch | None = None) -> None:
         self.settings, self.watch = settings, watch
         s, e = settings, settings.env
+        check_tracker(s)
         Generators.seed(s.seed)
         self.envs = make_vector(
             e.id, e.num_envs, seed=s.seed, action_repeat=e.action_repeat, time_limit=e.time_limit, workers=e.workers,
@@ -92,10 +93,10 @@ class Trainer:
         """Make the run's folder; returns itself.
 
         Raises:
-            RunError: the folder is there and not empty.
+            RunError, ReplayError: the folder is there and not empty, or has no room for the replay; nothing is left in it.
         """
-        create_run(directory, self.settings, seed=self.settings.seed)
-        self._open(directory)
+        with created(directory, self.settings, seed=self.settings.seed):
+            self._open(directory)
         return self
 
     def resume(self, directory: Path) -> Trainer:
@@ -118,10 +119,17 @@ class Trainer:
         return self
 
     def _open(self, directory: Path) -> int:
-        s = self.settings
-        self._lock = lock(directory)
-        self._lock.__enter__()
-        attempt = count_start(directory)
+        taken = lock(directory)
+        taken.__enter__()
+        self._lock = taken
+        try:
+            return self._fill(directory)
+        except BaseException:
+            self.close()
+            raise
+
+    def _fill(self, directory: Path) -> int:
+        s, attempt = self.settings, count_start(directory)
         write_interface(directory, self._declared)
         stored = self.agent.stored
         replay = ReplayBuffer(

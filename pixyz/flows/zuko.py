@@ -62,7 +62,7 @@ def make_zuko_flow(name: str, **settings: Any) -> Any:
         flows = import_module("zuko.flows")
         torch.distributions.Distribution._validate_args = checks
     except ImportError:
-        raise PixyzError("flows of zuko need the package zuko; install it by: pip install 'pixyz-worldmodels[flows]'") from None
+        raise PixyzError("flows of zuko need the package zuko; install it by: pip install zuko") from None
     made = getattr(flows, name, None)
     if made is None:
         known = sorted(n for n, kind in vars(flows).items() if isinstance(kind, type) and flows.Flow in kind.__mro__[1:])

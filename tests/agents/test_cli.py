@@ -119,9 +119,9 @@ def test_an_existing_folder_is_not_touched(run, capsys):
 
 
 def test_a_missing_extra_is_told_before_anything_is_written(run, capsys, monkeypatch):
-    monkeypatch.setattr("agents.cli.find_spec", lambda name: None if name == "matplotlib" else True)
+    monkeypatch.setattr("agents.process.find_spec", lambda name: None if name == "matplotlib" else True)
     assert main(["train", *TINY, "--run", str(run)]) == 2
-    assert "pixyz-worldmodels[plots]" in capsys.readouterr().err and not run.exists()
+    assert "pip install matplotlib" in capsys.readouterr().err and not run.exists()
 
 
 def test_show(capsys):

@@ -1,11 +1,8 @@
 """A log that never stops a run."""
 
-import builtins
 import errno
 import json
 import os
-import sys
-import types
 import warnings
 from pathlib import Path
 
@@ -14,9 +11,7 @@ import pytest
 import torch
 from replay_parts import forked
 
-from agents.errors import UsageError
 from agents.logger import Logger, read_metrics
-from agents.tracking import WandbTracker
 
 
 def test_lines_and_numbers_that_are_not_finite(tmp_path):
@@ -170,65 +165,6 @@ def test_a_tracker_that_failed_is_not_asked_again(tmp_path):
         logger.log(2, {"a": 2})
         logger.close()
     assert tracker.calls == 1 and len(caught) == 1 and len(read_metrics(logger.path)) == 2
-
-
-def test_wandb_is_asked_for_offline_and_missing_it_is_explained(tmp_path, monkeypatch):
-    calls = []
-
-    class Run:
-        def log(self, metrics):
-            calls.append(metrics)
-
-        def finish(self):
-            calls.append("finished")
-
-    def init(**options):
-        calls.append(options)
-        return Run()
-
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
-    tracker = WandbTracker("project", {"a": 1}, tmp_path)
-    logger = Logger(tmp_path, tracker=tracker)
-    logger.log(7, {"loss": 0.5})
-    logger.close()
-    assert calls[0]["mode"] == "offline" and calls[0]["config"] == {"a": 1}
-    assert calls[1:] == [{"train/loss": 0.5, "step": 7}, "finished"]
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UsageError, match="tracking"):
-        WandbTracker("project", {}, tmp_path)
-
-
-def test_a_wandb_that_does_not_start_only_warns(tmp_path, monkeypatch):
-    def init(**given):
-        raise RuntimeError("not logged in")
-
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
-    with pytest.warns(UserWarning, match=r"not logged in.*goes on"):
-        tracker = WandbTracker("p", {}, tmp_path, "online")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        logger = Logger(tmp_path, tracker=tracker)
-        logger.log(1, {"a": 1})
-        logger.close()
-
-
-def test_a_missing_wandb_and_a_wrong_mode_are_named(tmp_path, monkeypatch):
-    whole = builtins.__import__
-
-    def missing(name, *args, **kwargs):
-        if name == "wandb":
-            raise ModuleNotFoundError(name)
-        return whole(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(UsageError, match=r"pip install pixyz-worldmodels\[tracking\]"):
-        WandbTracker("p", {}, tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setitem(sys.modules, "wandb", types.ModuleType("wandb"))  # a folder of that name, without init
-    with pytest.raises(UsageError, match="tracking"):
-        WandbTracker("p", {}, tmp_path)
-    with pytest.raises(UsageError, match="online, offline, disabled"):
-        WandbTracker("p", {}, tmp_path, "on")
 
 
 # ---------------------------------------------------------------- exact resume

@@ -200,7 +200,7 @@ def test_a_missing_package_is_named(name, package, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setitem(sys.modules, package, None)
     for call in (lambda: FORMATS[name][1](tmp_path / "log"), lambda: FORMATS[name][0](recording(), tmp_path / "new")):
-        with pytest.raises(DataError, match=rf"needs the package {package}: pip install 'pixyz-worldmodels\[data\]'"):
+        with pytest.raises(DataError, match=f"needs the package {package}, which is not installed: pip install {package}"):
             call()
     assert not (tmp_path / "new").exists()
 

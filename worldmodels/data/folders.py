@@ -70,7 +70,8 @@ def need(package: str, what: str) -> Any:
     try:
         return import_module(package)
     except ImportError:
-        raise DataError(f"{what} needs the package {package.split('.')[0]}: pip install 'pixyz-worldmodels[data]'") from None
+        name = package.partition(".")[0]
+        raise DataError(f"{what} needs the package {name}, which is not installed: pip install {name}") from None
 
 
 def inside(file: Path, folder: Path) -> Path:

@@ -1,0 +1,143 @@
+"""A video of an episode: mp4 by imageio and ffmpeg, gif by Pillow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.agent import Actor
+from agents.errors import UsageError
+from agents.settings import EnvSettings
+from agents.spaces import Interface
+from envs import EnvError, make
+from pixyz.plan.random import random_states, restore_random_states
+
+Frame = NDArray[np.uint8]
+PACKAGES = {".mp4": ("imageio", "imageio_ffmpeg"), ".gif": ("PIL",)}
+INSTALLED_BY = {"imageio": "imageio", "imageio_ffmpeg": "imageio-ffmpeg", "PIL": "pillow"}
+SIZE = (240, 320)
+MOST_FPS = 50
+
+
+def check_video(path: Path) -> None:
+    """Refuse a file that could not be written at the end.
+
+    Raises:
+        UsageError: another ending than .mp4 or .gif, a package that is missing, a folder that is not there.
+    """
+    packages = PACKAGES.get(path.suffix.lower())
+    if packages is None:
+        raise UsageError(f"--video: expected a name that ends in .mp4 or .gif, got {str(path)!r}")
+    for package in packages:
+        if find_spec(package) is None:
+            other = "; .gif needs Pillow only" if path.suffix.lower() == ".mp4" else ""
+            raise UsageError(f"--video: {path.suffix} needs {INSTALLED_BY[package]}: pip install {INSTALLED_BY[package]}{other}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"--video: expected a file in a folder that is there, got {path}")
+
+
+def prepare_rendering(env_id: str) -> None:
+    """Choose EGL for MuJoCo where there is no screen and nothing was chosen; before the first environment is made."""
+    screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
+    if not screen:
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        if not env_id.startswith("dm_control/"):
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+
+def record(settings: EnvSettings, actor: Actor, seed: int, limit: int) -> tuple[list[Frame], float, float]:
+    """Pictures ``[H, W, 3]`` of one episode of an actor's best actions, pictures a second, and the return.
+
+    The caller's random numbers are left as they were.
+
+    Raises:
+        UsageError: the environment cannot be drawn here; says what it needs.
+    """
+    asked: dict[str, Any] = {"render_mode": "rgb_array"}
+    if settings.id.startswith("dm_control/"):  # its own pictures are of the size of its observations, if it gives some
+        asked = {} if settings.options.get("pixels") else {"size": SIZE}
+    before = random_states()
+    torch.manual_seed(seed)
+    env: Any = None
+    try:
+        env = _drawn(
+            settings, lambda: make(
+                settings.id, action_repeat=settings.action_repeat, time_limit=settings.time_limit, seed=seed,
+                **{**settings.options, **asked},
+            ),
+        )
+        interface = Interface.from_spaces(env.observation_space, env.action_space)
+        state, total, first = actor.initial(1), 0.0, True
+        observation, _ = env.reset()
+        frames = [_frame(settings, env)]
+        for _ in range(limit):
+            rows = {**{k: np.asarray(v)[None] for k, v in observation.items()}, "is_first": np.array([first])}
+            action, state = actor.act(interface.tensors(rows, actor.device), state)
+            native = interface.native(action.cpu().float().numpy(), env.action_space)[0]
+            observation, reward, terminated, truncated, _ = env.step(native)
+            total, first = total + float(reward), False
+            frames.append(_frame(settings, env))
+            if terminated or truncated:
+                break
+        return frames, _fps(env, settings.action_repeat), total
+    finally:
+        restore_random_states(before)
+        if env is not None:
+            env.close()
+
+
+def write_video(path: Path, frames: Sequence[Frame], fps: float) -> None:
+    """Write pictures ``[H, W, 3]`` as .mp4 or .gif.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        if path.suffix.lower() == ".gif":
+            from PIL import Image
+
+            pictures = [Image.fromarray(frame) for frame in frames]
+            pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0)
+            return
+        writers: Any = import_module("imageio.v2")
+        with writers.get_writer(path, fps=fps) as writer:
+            for frame in frames:
+                writer.append_data(frame)
+    except OSError as error:
+        raise UsageError(f"--video: cannot write {path}: {error.strerror or error}") from None
+
+
+def _frame(settings: EnvSettings, env: Any) -> Frame:
+    picture = _drawn(settings, env.render)
+    picture = np.asarray(picture[-1] if isinstance(picture, list) and picture else picture)
+    if picture.ndim != 3 or picture.shape[-1] != 3:
+        raise UsageError(f"--video: expected pictures [H, W, 3] from {settings.id}, got {picture.dtype} {list(picture.shape)}")
+    return picture.astype(np.uint8)
+
+
+def _drawn(settings: EnvSettings, draw: Any) -> Any:
+    try:
+        return draw()
+    except Exception as error:  # each simulator and each driver raises its own
+        text = f"{type(error).__name__}: {error}" if not isinstance(error, EnvError) else str(error)
+        classic = "pygame" in text
+        advice = "pip install pygame" if classic else (
+            "MuJoCo draws with MUJOCO_GL=egl (a GPU, or libegl1), osmesa (libosmesa6) or glfw (a screen)"
+        )
+        raise UsageError(f"--video: {settings.id} cannot be drawn here ({text}); {advice}") from None
+
+
+def _fps(env: Any, repeat: int) -> float:
+    """Pictures a second of the environment's own time, at most 50."""
+    inner: Any = getattr(env.unwrapped, "_env", None)  # of dm_control
+    each = 1 / inner.control_timestep() if hasattr(inner, "control_timestep") else float(env.metadata.get("render_fps") or 30)
+    return float(min(max(each / repeat, 1.0), MOST_FPS))

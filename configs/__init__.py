@@ -1,1 +1,0 @@
-"""Presets: YAML files with only the differences from the dataclass defaults."""
