@@ -48,8 +48,8 @@ class WandbTracker:
             raise UsageError(f"WANDB_MODE: expected one of {', '.join(MODES)}, got {mode!r}")
         try:
             from wandb import init  # not `import wandb`: a folder wandb/ of earlier runs would pass for the package
-        except ImportError:
-            raise UsageError("tracker wandb: expected the package wandb; pip install wandb") from None
+        except ImportError as error:
+            raise UsageError(f"tracker wandb: expected the package wandb ({error}); pip install wandb") from None
         ours: dict[str, tuple[str, Any]] = {
             "project": ("WANDB_PROJECT", "pixyz"), "dir": ("WANDB_DIR", str(directory)),
             "name": ("WANDB_NAME", directory.resolve().name), "resume": ("WANDB_RESUME", "allow"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,7 +69,7 @@ def record(settings: EnvSettings, actor: Actor, seed: int, limit: int) -> tuple[
     torch.manual_seed(seed)
     env: Any = None
     try:
-        env = _drawn(
+        env = drawn(
             settings, lambda: make(
                 settings.id, action_repeat=settings.action_repeat, time_limit=settings.time_limit, seed=seed,
                 **{**settings.options, **asked},
@@ -109,22 +109,19 @@ def write_video(path: Path, frames: Sequence[Frame], fps: float) -> None:
             pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0)
             return
         writers: Any = import_module("imageio.v2")
-        with writers.get_writer(path, fps=fps) as writer:
+        with writers.get_writer(path, fps=fps, macro_block_size=2) as writer:
             for frame in frames:
                 writer.append_data(frame)
     except OSError as error:
         raise UsageError(f"--video: cannot write {path}: {error.strerror or error}") from None
 
 
-def _frame(settings: EnvSettings, env: Any) -> Frame:
-    picture = _drawn(settings, env.render)
-    picture = np.asarray(picture[-1] if isinstance(picture, list) and picture else picture)
-    if picture.ndim != 3 or picture.shape[-1] != 3:
-        raise UsageError(f"--video: expected pictures [H, W, 3] from {settings.id}, got {picture.dtype} {list(picture.shape)}")
-    return picture.astype(np.uint8)
+def drawn(settings: EnvSettings, draw: Callable[[], Any]) -> Any:
+    """What ``draw`` gives.
 
-
-def _drawn(settings: EnvSettings, draw: Any) -> Any:
+    Raises:
+        UsageError: it raised; says what pictures of an environment need.
+    """
     try:
         return draw()
     except Exception as error:  # each simulator and each driver raises its own
@@ -134,6 +131,14 @@ def _drawn(settings: EnvSettings, draw: Any) -> Any:
             "MuJoCo draws with MUJOCO_GL=egl (a GPU, or libegl1), osmesa (libosmesa6) or glfw (a screen)"
         )
         raise UsageError(f"--video: {settings.id} cannot be drawn here ({text}); {advice}") from None
+
+
+def _frame(settings: EnvSettings, env: Any) -> Frame:
+    picture = drawn(settings, env.render)
+    picture = np.asarray(picture[-1] if isinstance(picture, list) and picture else picture)
+    if picture.ndim != 3 or picture.shape[-1] != 3:
+        raise UsageError(f"--video: expected pictures [H, W, 3] from {settings.id}, got {picture.dtype} {list(picture.shape)}")
+    return picture.astype(np.uint8)
 
 
 def _fps(env: Any, repeat: int) -> float:

@@ -17,7 +17,7 @@ from agents.report import comparison
 from agents.run import Judge, read_part
 from agents.settings import RunSettings
 from agents.spaces import Interface
-from agents.video import check_video, prepare_rendering, record, write_video
+from agents.video import check_video, drawn, prepare_rendering, record, write_video
 from envs import make_vector
 
 
@@ -42,7 +42,10 @@ def evaluate(given: argparse.Namespace) -> int:
     if given.video:
         check_video(given.video)
         prepare_rendering(settings.env.id)
-    agent: Any = build(settings.agent, read_environment(settings))
+        interface = drawn(settings.env, lambda: read_environment(settings))  # a simulator loads its renderer with itself
+    else:
+        interface = read_environment(settings)
+    agent: Any = build(settings.agent, interface)
     agent.load_state(state)
     if isinstance(agent, torch.nn.Module):
         agent.to(settings.device).eval()

@@ -85,7 +85,7 @@ def test_an_mp4_is_written_by_imageio(robot_run, monkeypatch):
     written = []
     writer = types.SimpleNamespace(append_data=written.append)
     closed = type("Writer", (), {"__enter__": lambda s: writer, "__exit__": lambda s, *e: None})
-    monkeypatch.setitem(sys.modules, "imageio.v2", types.SimpleNamespace(get_writer=lambda path, fps: closed()))
+    monkeypatch.setitem(sys.modules, "imageio.v2", types.SimpleNamespace(get_writer=lambda path, **options: closed()))
     monkeypatch.setattr("agents.video.find_spec", lambda name: True)
     assert main(["evaluate", str(robot_run), "--episodes", "1", "--video", "episode.mp4"]) == 0
     assert len(written) == 26 and written[3].shape == (32, 48, 3) and written[3][0, 0, 0] == 6
