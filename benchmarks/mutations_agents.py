@@ -240,14 +240,8 @@ FAULTS = [
     ),
     Fault(
         "A32", "the stored state is that of the row after", V3,
-        old=(
-            '"deter_prev": batch["deter"][0], "stoch_prev": batch["stoch"][0], "action_prev": '
-            'batch["action"][0]'
-        ),
-        new=(
-            '"deter_prev": batch["deter"][0], "stoch_prev": batch["stoch"][0], "action_prev": '
-            'batch["action"][1]'
-        ),
+        old='start = {f"{k}_prev": batch[k][0] for k in',
+        new='start = {f"{k}_prev": batch[k][int(k == "action")] for k in',
         tests=seen_by("reference_dreamer"),
     ),
     Fault(

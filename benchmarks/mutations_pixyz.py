@@ -7,7 +7,7 @@ from mutations import Fault
 BUILDER = "pixyz/plan/builder.py"
 RULES = "pixyz/plan/rules.py"
 LOSS = "pixyz/expression/loss.py"
-DIVERGENCES = "pixyz/losses/divergences.py"
+DIVERGENCES = "pixyz/distributions/kullback_leibler.py"
 ONE_HOT = "pixyz/distributions/one_hot.py"
 FISSION = "pixyz/plan/fission.py"
 

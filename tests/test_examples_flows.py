@@ -22,7 +22,7 @@ def test_example_runs(name, epochs, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
     results = tmp_path / "results" / "examples.jsonl"
-    found = main(["--data", str(tmp_path), "--epochs", str(epochs), "--seed", "1", "--results", str(results)])
+    found = main(["--data", str(tmp_path), "--epochs", str(epochs), "--seed", "1", "--threads", "1", "--results", str(results)])
     line = json.loads(results.read_text())
     assert line["example"] == name and line["seed"] == 1 and line["images"] == 96 and len(line["curve"]) == epochs
     assert line["test_bits_per_dimension"] == found == line["curve"][-1]["test"]

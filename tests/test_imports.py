@@ -72,7 +72,7 @@ def test_import_pixyz_is_light():
     )
     code = "import sys, torch; before = set(sys.modules);" + code
     seconds = []
-    for _ in range(3):
+    while len(seconds) < 3 and min(seconds, default=1.0) >= 0.5:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
         out = done.stdout.split("\n")
         assert out[1] == "[]"

@@ -6,7 +6,8 @@ r"""Predicting what changes: a frame's vectors as the last ones, a share of thei
 in standard units; :math:`g` and :math:`c` of each feature are the regression of a change on the one before and the deviation
 of what it leaves, on the training data (:func:`worldmodels.open_loop.changes`).  :math:`\mu` is 0 at the start, so that one
 step ahead such a model begins where persistence (or that line) is, however fast the log was sampled.  A first frame has no
-last one: it has a mean and a deviation of its own.
+last one: it has a mean and a deviation of its own.  A second one has no line: instead of :math:`c` it has the deviation of
+whole changes, :math:`c / \sqrt{1 - g^2}`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,15 @@ class Now(Deterministic):
         return {"now": torch.cat([*parts, torch.ones_like(parts[0][..., :1])], -1)}
 
 
+def unforeseen(gain: Tensor, left: Tensor) -> Tensor:
+    """The deviation of a change that no change before it tells of: that of an AR(1) of ``gain`` whose noise is ``left``.
+
+    >>> unforeseen(torch.tensor([0.0, 0.6, 1.0]), torch.tensor([0.1, 0.4, 0.01]))
+    tensor([0.1000, 0.5000, 1.0000])
+    """
+    return torch.maximum(left, (left / (1 - gain.square()).clamp(min=1e-6).sqrt()).clamp(max=1.0))
+
+
 def moved(x: Tensor, now_prev: Tensor, steps: nn.ModuleDict) -> Tensor:
     """How far ``x [..., D]`` is from the frame before, in deviations of changes; 0 where there was none."""
     scale = torch.cat([s.scale for s in steps.values()])  # type: ignore[misc]
@@ -52,8 +62,9 @@ class Changes(nn.Module):
 
     .. math:: y_t = (x_t - x_{t-1} - g\,(x_{t-1} - x_{t-2})) / c
 
-    and :math:`y_0 = x_0` in a first frame: a flow over time, whose log-determinant is the same for every series.  A model of
-    ``y`` that predicts 0 is the line through the last frames.
+    and :math:`y_0 = x_0` in a first frame, :math:`y_1 = (x_1 - x_0) \sqrt{1 - g^2} / c` in a second: a flow over time, whose
+    log-determinant is the same for every series of a length.  A model of ``y`` that predicts 0 is the line through the last
+    frames.
 
     Args:
         size: the number of features.
@@ -63,7 +74,7 @@ class Changes(nn.Module):
     >>> x = torch.tensor([1.0, 1.2, 1.4, 1.4]).reshape(4, 1, 1)
     >>> y = changes(x)
     >>> y.flatten(), changes.inverse(y[2:], x[:2]).flatten()
-    (tensor([ 1.0000,  2.0000,  1.0000, -1.0000]), tensor([1.4000, 1.4000]))
+    (tensor([ 1.0000,  1.7321,  1.0000, -1.0000]), tensor([1.4000, 1.4000]))
     """
 
     def __init__(self, size: int) -> None:
@@ -83,21 +94,28 @@ class Changes(nn.Module):
         second = torch.cat([first[:1], first[:-1]]).unsqueeze(-1)
         step = x - torch.cat([x[:1], x[:-1]])
         before = torch.where(second | first.unsqueeze(-1), 0.0, torch.cat([step[:1], step[:-1]]))
-        return torch.where(first.unsqueeze(-1), x, (step - self.steps.loc * before) / self.steps.scale)
+        scale = torch.where(second, self.unforeseen, self.steps.scale)
+        return torch.where(first.unsqueeze(-1), x, (step - self.steps.loc * before) / scale)
 
     def inverse(self, y: Tensor, last: Tensor) -> Tensor:
         """``x [T, B, D]`` of the frames after ``last``, the one or two before them, ``[1 or 2, B, D]``."""
-        now, step = last[-1], last[-1] - last[0]
+        now, step, scale = last[-1], last[-1] - last[0], self.steps.scale if len(last) > 1 else self.unforeseen
         found = []
         for row in y:
-            step = self.steps.loc * step + self.steps.scale * row
+            step, scale = self.steps.loc * step + scale * row, self.steps.scale
             now = now + step
             found.append(now)
         return torch.stack(found) if found else y
 
-    def log_det(self) -> Tensor:
-        """What a frame's log-density of ``x`` is above that of ``y`` (but for first frames), a number."""
-        return -self.steps.scale.log().sum()
+    @property
+    def unforeseen(self) -> Tensor:
+        """The deviation of a second frame, ``[D]``."""
+        return unforeseen(self.steps.loc, self.steps.scale)
+
+    def log_det(self, frames: Tensor) -> Tensor:
+        """What a series' log-density of ``x`` is above that of ``y``, for series of so many ``frames``."""
+        later = (frames - 2).clamp(min=0) * self.steps.scale.log().sum()
+        return -later - (frames > 1) * self.unforeseen.log().sum()
 
 
 class Before(Deterministic):
@@ -150,8 +168,10 @@ class ChangeReconstruction(Reconstruction):
             stop = start + len(steps.loc)
             now, before = now_prev[..., start:stop], before_prev[..., start:stop]
             start = stop
-            loc = now + steps.loc * before_prev[..., -1:] * (now - before) + steps.scale * self.changes[k](hidden)
-            log_scale = self.change_scale[k] + steps.scale.log()
+            line = before_prev[..., -1:] != 0
+            scale = torch.where(line, steps.scale, unforeseen(steps.loc, steps.scale))
+            loc = now + steps.loc * before_prev[..., -1:] * (now - before) + scale * self.changes[k](hidden)
+            log_scale = self.change_scale[k] + scale.log()
             found[k] = scaling.inverse(torch.where(seen, loc, self.heads[k](hidden)))
             found[f"{k}_log_scale"] = torch.where(seen, log_scale, self.log_scale[k]) + scaling.scale.log()
         return found

@@ -151,8 +151,9 @@ def changes(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
     :math:`x_{t+1} - x_t = g (x_t - x_{t-1}) + c\epsilon`, by least squares, with ``g`` kept in [0, 1]; ``c`` is 1 where
     nothing is left.  Where ``c`` is far below 1, a model should predict changes.
     """
-    found = {}
-    for key, (_, unit) in moments(data.select([k for k, s in data.shapes.items() if len(s) == 1])).items():
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    vectors = [k for k, s in data.shapes.items() if len(s) == 1]
+    for key, (_, unit) in moments(data.select(vectors)).items() if vectors else ():
         steps = [(torch.from_numpy(e[key]).double() / unit).diff(dim=0) for e in data]
         last, after = (torch.cat([s[i : len(s) - 1 + i] for s in steps]) for i in (0, 1))
         gain = ((last * after).sum(0) / last.square().sum(0).clamp(min=1e-30)).clamp(0, 1)

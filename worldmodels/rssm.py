@@ -312,6 +312,11 @@ class RSSM(StateSpaceModel):
 
     # ---------------------------------------------------------------- units
 
+    @property
+    def steps(self) -> nn.ModuleDict | None:
+        """The units of changes, which filtering reads too; None where values are predicted."""
+        return self.decoder.steps if isinstance(self.decoder, ChangeReconstruction) else None
+
     def standardize(
         self, units: Mapping[str, tuple[Tensor, Tensor]], changes: Mapping[str, tuple[Tensor, Tensor]] | None = None
     ) -> None:

@@ -90,7 +90,7 @@ class DreamerV3(TorchAgent):
     def parts(self) -> dict[str, Distribution]:
         """The distributions that it is made of, by what they are for."""
         return {
-            "a step of filtering": self.model.step, "a step of imagination": self.model.dynamics * self.model.prior,
+            "a step of filtering": self.model.step, "a step of imagination": self.model.transition,
             "acting": self.policy,
         }
 
@@ -133,8 +133,10 @@ class DreamerV3(TorchAgent):
 
     @property
     def acting(self) -> nn.Module:
-        """Encoder, dynamics, posterior and policy."""
-        return nn.ModuleList([self.model.encoder, self.model.dynamics, self.model.posterior, self.policy])
+        """Encoder, dynamics, posterior and policy; the units of changes, where the model predicts those."""
+        model = self.model
+        found = nn.ModuleList([model.encoder, model.dynamics, model.posterior, self.policy])
+        return found if model.steps is None else found.append(model.steps)
 
     def initial(self, rows: int) -> State:
         """Zeros: the model's state and ``action``, the action before."""
@@ -164,7 +166,7 @@ class DreamerV3(TorchAgent):
         x = {k: batch[k] for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal", *own)}
         x["reward"] = batch["reward"].unsqueeze(-1)
         if self.config.stored_latents:
-            start = {"deter_prev": batch["deter"][0], "stoch_prev": batch["stoch"][0], "action_prev": batch["action"][0]}
+            start = {f"{k}_prev": batch[k][0] for k in (*self.stored, "action")}
             x = {k: v[1:] for k, v in x.items()} | start
         x["cont"] = (1.0 - x["is_terminal"].to(x["reward"].dtype)).unsqueeze(-1) * self.config.discount
         return x

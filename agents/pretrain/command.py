@@ -42,6 +42,7 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
             display.update(run.at, run.at, None, metrics)
 
         trainer = Pretrainer(settings, data, watch)
+        display.message(str(trainer.choice))
         with trainer.resume(directory) if resume else trainer.begin(directory):
             stop = trainer.train().stop
         if stop.asked:
@@ -49,10 +50,13 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
             return trainer.run
     p, (at, bound) = trainer.run.progress, trainer.best
     trainer.load_best()
-    found = report.write(directory, trainer.model, trainer.data, settings)
+    found = report.write(directory, trainer.model, trainer.data, trainer.settings)
     print(f"validation bound {bound:.3f} nats a frame at update {at} of {p.updates}, "
           f"{p.seconds / 60:.1f} minutes, {p.cpu_seconds / 60:.1f} CPU minutes")
     print(f"open loop on the test part ({found['windows']} windows, {settings.seen} rows read), errors in standard deviations:")
     print(report.table(found))
+    print(trainer.choice)
+    for line in report.worse(found):
+        print(line)
     print(f"pictures: {directory}/open_loop.png, forecast.png, forecast.gif")
     return trainer.run

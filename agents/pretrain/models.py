@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from agents.errors import UsageError
 from agents.pretrain.settings import PretrainSettings, RSSMSettings
 from agents.process import Weighed
+from worldmodels.change import Changes
 from worldmodels.data import Episodes
 from worldmodels.dmm import DMM
-from worldmodels.open_loop import moments
+from worldmodels.open_loop import changes, moments
 from worldmodels.rssm import RSSM
 from worldmodels.scaling import Scaling
 from worldmodels.state_space import StateSpaceModel
@@ -57,8 +58,8 @@ class PretrainModel(nn.Module):
         """The objective's variables from a batch of a log ``[T, B, ...]``."""
 
     @abstractmethod
-    def observations(self, drawn: Batch) -> dict[str, Tensor]:
-        """Observations in the log's units and keys from what the model draws."""
+    def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
+        """Observations in the log's units and keys from what the model draws after the rows ``seen`` of the log."""
 
     def loss(self, batch: Batch, beta: float = 1.0) -> Tensor:
         """What is minimised, a number."""
@@ -80,10 +81,10 @@ class PretrainModel(nn.Module):
         """
         self.eval()
         count = seen["is_first"].shape[1]
-        given = self.prepare({k: v.repeat_interleave(draws, 1) for k, v in seen.items()})
-        state: State = {k: v[-1] for k, v in self.model.filter(given).items()}
+        rows = {k: v.repeat_interleave(draws, 1) for k, v in seen.items()}
+        state: State = {k: v[-1] for k, v in self.model.filter(self.prepare(rows)).items()}
         drawn = self.model.sample(state, steps, self.actions(action, steps, count, draws))
-        found = self.observations({k: drawn[k] for k in self.model.keys})
+        found = self.observations({k: drawn[k] for k in self.model.keys}, rows)
         return {k: v.unflatten(1, (count, draws)).mean(2) for k, v in found.items()}
 
     def actions(self, action: Tensor | None, steps: int, count: int, draws: int) -> Tensor | None:
@@ -117,7 +118,8 @@ class RSSMModel(PretrainModel):
         """Take the units from the training part."""
         assert isinstance(self.model, RSSM)
         if self.model.config.vectors == "gaussian" and self.model.encoder.vectors:
-            self.model.standardize(moments(train.select(self.model.encoder.vectors)))
+            vectors = train.select(self.model.encoder.vectors)
+            self.model.standardize(moments(vectors), changes(vectors) if self.model.config.predicts == "change" else None)
         if self.action_size:
             largest = torch.stack([torch.from_numpy(e["action"]).abs().amax(0) for e in train]).amax(0)
             if self.scale_given:
@@ -146,7 +148,7 @@ class RSSMModel(PretrainModel):
         found["cont"] = (~batch["is_terminal"]).to(found["reward"].dtype).unsqueeze(-1)
         return found
 
-    def observations(self, drawn: Batch) -> dict[str, Tensor]:
+    def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
         """As drawn; images become pixels from 0 to 255."""
         assert isinstance(self.model, RSSM)
         images = self.model.encoder.images
@@ -160,33 +162,62 @@ class RSSMModel(PretrainModel):
 
 
 class VectorModel(PretrainModel):
-    """A model of one vector ``x``: the vectors of a log side by side, in standard units.
+    """A model of one vector ``x``: the vectors of a log side by side, in standard units, or what they change in those.
+
+    Bounds are of the standard units, whichever is modelled.
 
     Args:
         model: of ``x [T, B, D]``.
         sizes: key -> the size of the vector.
+        predicts: the ``value``, or the ``change`` from the last two rows on (:class:`worldmodels.change.Changes`).
     """
 
-    def __init__(self, model: StateSpaceModel, sizes: Mapping[str, int]) -> None:
+    def __init__(self, model: StateSpaceModel, sizes: Mapping[str, int], predicts: str = "value") -> None:
         super().__init__(model)
         self.sizes = dict(sizes)
         self.scaling = Scaling(sum(sizes.values()))
+        self.changes = Changes(sum(sizes.values())) if predicts == "change" else None
 
     def fit_units(self, train: Episodes) -> None:
         """Take the units from the training part."""
-        found = moments(train.select(list(self.sizes)))
-        self.scaling.set(*(torch.cat([found[k][i] for k in self.sizes]) for i in (0, 1)))
+        train = train.select(list(self.sizes))
+        self.scaling.set(*self._joined(moments(train)))
+        if self.changes is not None:
+            self.changes.steps.set(*self._joined(changes(train)))
+
+    def _joined(self, units: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        first, second = (torch.cat([units[k][i] for k in self.sizes]) for i in (0, 1))
+        return first, second
+
+    def units(self, batch: Batch) -> Tensor:
+        """The vectors of a log side by side in standard units, ``[T, B, D]``."""
+        found: Tensor = self.scaling(torch.cat([batch[k] for k in self.sizes], -1))
+        return found
 
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
         """``x`` and ``mask``."""
-        found: dict[str, Tensor] = {"x": self.scaling(torch.cat([batch[k] for k in self.sizes], -1))}
+        x = self.units(batch)
+        found: dict[str, Tensor] = {"x": x if self.changes is None else self.changes(x)}
         if "mask" in batch:
             found["mask"] = batch["mask"]
         return found
 
-    def observations(self, drawn: Batch) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def bound(self, batch: Batch) -> Tensor:
+        """The negative evidence bound of each sequence, ``[B]`` nats."""
+        found = super().bound(batch)
+        if self.changes is None:
+            return found
+        steps, count = batch["is_first"].shape
+        rows = batch["mask"].sum(0) if "mask" in batch else found.new_full((count,), steps)
+        return found - self.changes.log_det(rows)
+
+    def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
         """The vectors by their keys."""
-        parts = self.scaling.inverse(drawn["x"]).split(list(self.sizes.values()), -1)
+        x = drawn["x"]
+        if self.changes is not None:
+            x = self.changes.inverse(x, self.units({k: v[-2:] for k, v in seen.items()}))
+        parts = self.scaling.inverse(x).split(list(self.sizes.values()), -1)
         return dict(zip(self.sizes, parts, strict=True))
 
 
@@ -205,7 +236,7 @@ def _vectors(model: Callable[[int, Any], StateSpaceModel]) -> Builder:
                 f"{settings.kind} models vectors; {images} are images: choose others with keys=[...], or take rssm"
             )
         sizes = {k: s[0] for k, s in shapes.items()}
-        return VectorModel(model(sum(sizes.values()), settings.model), sizes)
+        return VectorModel(model(sum(sizes.values()), settings.model), sizes, settings.predicts)
 
     return build
 

@@ -21,8 +21,9 @@ from torch import Tensor
 from agents.errors import UsageError
 from agents.pretrain.models import PretrainModel
 from agents.pretrain.settings import PretrainSettings
+from agents.run.parts import seeded
 from worldmodels.data import Episode, Episodes, Split, pad, windows
-from worldmodels.open_loop import Forecaster, PersistLast, Ridge, TrainingMean, moments, open_loop
+from worldmodels.open_loop import Forecaster, PersistLast, Ridge, TrainingMean, moments, open_loop, roughness
 
 HORIZONS = (1, 5, 20, 50)
 Series = Mapping[str, NDArray[Any]]
@@ -63,10 +64,10 @@ def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> d
         left_out["ridge"] = f"no training or validation episode has {s.horizon + Ridge.LAGS} rows"
     else:
         contenders["ridge"] = Ridge(train, valid, s.horizon)
-    torch.manual_seed(s.seed)
-    rmse = {name: {k: v.tolist() for k, v in open_loop(f, parts, s.seen, units).items()} for name, f in contenders.items()}
+    with seeded(s.seed):
+        rmse = {name: {k: v.tolist() for k, v in open_loop(f, parts, s.seen, units).items()} for name, f in contenders.items()}
     return {"seen": s.seen, "horizon": s.horizon, "windows": len(parts), "draws": s.draws, "rate": data.test.rate, "rmse": rmse,
-            "left_out": left_out}
+            "left_out": left_out, "predicts": s.predicts, "roughness": roughness(train)}
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -82,6 +83,20 @@ def table(found: Mapping[str, Any]) -> str:
     lines += [f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()]
     lines[1:1] = [f"{name:<12}" + "".join(f"{e['all'][h - 1]:7.3f}" for h in steps)[1:] for name, e in found["rmse"].items()]
     return "\n".join(lines)
+
+
+def worse(found: Mapping[str, Any]) -> list[str]:
+    """A line for each of persist-last and the mean that is better than the model one step ahead.
+
+    >>> worse({"predicts": "value", "rmse": {"rssm": {"all": [0.7]}, "persist": {"all": [0.006]}, "mean": {"all": [1.0]}}})
+    ['one step ahead rssm (0.7) is worse than persist (0.006): try predicts=change, more updates, or another lr']
+    """
+    (model, own), *others = ((name, errors["all"][0]) for name, errors in found["rmse"].items())
+    cure = f"try {'predicts=change, ' if found['predicts'] == 'value' else ''}more updates, or another lr"
+    return [
+        f"one step ahead {model} ({own:.3g}) is worse than {name} ({error:.3g}): {cure}"
+        for name, error in others if name in ("persist", "mean") and own > error
+    ]
 
 
 def write(directory: Path, model: PretrainModel, data: Split, settings: PretrainSettings) -> dict[str, Any]:

@@ -14,6 +14,11 @@ from worldmodels.rssm import RSSMConfig
 from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
 
+LEAST_SEEN = 5
+"""Rows that the report reads at least."""
+NORMAL = {"rssm": "vectors", "dmm": "observation", "vrnn": "observation", "tdvae": "observation"}
+"""Kind -> the setting of its model that says what density vectors have."""
+
 
 @dataclass(frozen=True)
 class PretrainSettings:
@@ -44,6 +49,9 @@ class PretrainSettings:
         seen, horizon: rows that are read, and rows that are predicted, in the open-loop report.
         stride: rows between the starts of the report's windows.
         draws: samples that a prediction is the mean of.
+        predicts: what is predicted of vectors, their ``value`` or their ``change`` from the last two rows on
+            (:mod:`worldmodels.change`); ``auto``: what suits the training part, see
+            :func:`agents.pretrain.choice.chosen`. A run's config holds what was chosen.
 
     >>> from agents.pretrain.settings import DMMSettings
     >>> settings = DMMSettings(updates=100)
@@ -63,7 +71,7 @@ class PretrainSettings:
         "[0, 1]": "weight_decay",
         "(0, 1e9]": "clip",
         "[0, 1e6]": "checkpoint_minutes",
-        "[5, 1e9]": "seen",
+        f"[{LEAST_SEEN}, 1e9]": "seen",
         "[1, 1e9]": "horizon stride",
     }
 
@@ -95,6 +103,7 @@ class PretrainSettings:
     horizon: int = 50
     stride: int = 1
     draws: int = 16
+    predicts: Literal["auto", "value", "change"] = "auto"
 
     def __post_init__(self) -> None:
         own = type(self).__dataclass_fields__["kind"].default
@@ -104,7 +113,16 @@ class PretrainSettings:
         check_threads(self.threads)
         if not self.valid + self.test < 1:
             raise ValueError(f"valid and test must together be below 1, got {self.valid} and {self.test}")
+        if self.predicts == "change" and not self.has_normal:
+            raise ValueError(
+                f"predicts=change needs normal densities; give model.{NORMAL[self.kind]}=gaussian, or predicts=value"
+            )
         check_device(self.device)
+
+    @property
+    def has_normal(self) -> bool:
+        """Whether the model has normal densities of vectors: such a one can predict changes."""
+        return getattr(getattr(self, "model", None), NORMAL[self.kind], None) == "gaussian"
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,8 @@ class RSSMSettings(PretrainSettings):
         super().__post_init__()
         if not all(0 < scale < float("inf") for scale in self.action_scale):
             raise ValueError(f"action_scale must be above 0 and finite, got {self.action_scale}")
+        if self.predicts == "value" and self.model.predicts == "change":
+            raise ValueError("predicts=value and model.predicts=change differ; give predicts alone")
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,20 @@ from torch import Tensor
 
 from agents.agent import Saves
 from agents.checkpoint import flatten_state, load_checkpoint, save_checkpoint, unflatten_state
-from agents.errors import CheckpointError, RunError, UsageError
+from agents.errors import CheckpointError, RunError
 from agents.logger import Logger
+from agents.pretrain.choice import chosen
 from agents.pretrain.learner import LogLearner, LogWindows, on_device, without_mask
 from agents.pretrain.models import build
-from agents.pretrain.settings import PretrainSettings
+from agents.pretrain.settings import LEAST_SEEN, PretrainSettings
 from agents.run import Offline, Run, Stop, train
-from agents.run.parts import Generators
+from agents.run.in_folder import InFolder
+from agents.run.parts import Generators, seeded
 from agents.run.train import Watch
-from agents.rundir import count_start, created, lock, open_run, write_interface
-from pixyz.plan.random import random_states, restore_random_states
 from worldmodels.data import DataError, Episode, Episodes, Split, pad, split
 
 
-class Pretrainer:
+class Pretrainer(InFolder):
     """A model and its data, then a folder, then training.
 
     Args:
@@ -52,16 +52,15 @@ class Pretrainer:
     """
 
     def __init__(self, settings: PretrainSettings, data: Episodes, watch: Watch | None = None) -> None:
-        s = self.settings = settings
+        super().__init__(settings)
+        s = settings
         self.watch, self.device = watch, torch.device(s.device)
         data = data.select(s.keys) if s.keys else data
         self.fingerprint = fingerprint(data)
         self.data: Split = split(data, s.split, s.valid, s.test, s.seed)
-        longest = max(map(len, self.data.test))
-        if longest < s.seen + s.horizon:  # now, and not after the training
-            raise DataError(f"{data.source}: the open-loop report reads {s.seen} rows and predicts {s.horizon}, and the longest "
-                            f"test episode has {longest}; choose seen and horizon below that, a larger test share, or "
-                            "split=episode, which tests whole episodes")
+        _check_report(s, data, self.data)
+        s, self.choice = chosen(s, self.data.train)
+        self.settings = s
         Generators.seed(s.seed)
         self._shapes = data.shapes, data.action_size
         self.model = build(s, *self._shapes)
@@ -71,65 +70,20 @@ class Pretrainer:
         self.source = LogWindows(self.data.train, s.batch, s.length, s.seed)
         self.valid = _pieces(self.data.valid, s.length)
         self.schedule = Offline(s.updates, s.eval_every, s.checkpoint_every, s.patience)
-        self._lock: Any = None
-        self._run: Run | None = None
 
     # ---------------------------------------------------------------- a folder
 
-    def begin(self, directory: Path) -> Pretrainer:
-        """Make the run's folder; returns itself.
-
-        Raises:
-            RunError: the folder is there and not empty.
-        """
-        with created(directory, self.settings, seed=self.settings.seed):
-            self._open(directory)
-        return self
-
-    def resume(self, directory: Path) -> Pretrainer:
-        """Go on in a run's folder; returns itself.
-
-        Raises:
-            RunError, CheckpointError: it is no folder of such a run, in use, damaged, or began with other data.
-        """
-        open_run(directory)
-        self._open(directory)
-        self.run.load()
-        if self.run.progress.updates > self.settings.updates:
-            raise UsageError(f"{directory} has made {self.run.progress.updates} updates already; give updates above that")
-        return self
-
-    def _open(self, directory: Path) -> None:
-        self._lock = lock(directory)
-        self._lock.__enter__()
-        count_start(directory)
-        shapes, action_size = self._shapes
-        write_interface(directory, {"shapes": {k: list(v) for k, v in shapes.items()}, "action_size": action_size})
+    def fill(self, directory: Path) -> Run:
+        """Model, windows and log."""
         same = _Same(self.fingerprint, self.settings.data)
         parts: dict[str, Saves] = {"agent": self.learner, "windows": self.source, "data": same}
-        self._run = Run(
-            parts, directory, Logger(directory), counts="updates", minutes=self.settings.checkpoint_minutes
-        )
+        minutes = self.settings.checkpoint_minutes
+        return Run(parts, directory, Logger(directory), counts="updates", minutes=minutes)
 
-    @property
-    def run(self) -> Run:
-        """Counters, parts, folder."""
-        assert self._run is not None, "call begin(directory) or resume(directory) first"
-        return self._run
-
-    def close(self) -> None:
-        """Close the log and let go of the folder."""
-        if self._run is not None and self._run.log is not None:
-            self._run.log.close()
-        if self._lock is not None:
-            self._lock.__exit__(None, None, None)
-            self._lock = None
-
-    def __enter__(self) -> Pretrainer:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.close()
+    def interface(self) -> dict[str, Any]:
+        """The log's observations and actions."""
+        shapes, action_size = self._shapes
+        return {"shapes": {k: list(v) for k, v in shapes.items()}, "action_size": action_size}
 
     # ---------------------------------------------------------------- work
 
@@ -165,18 +119,14 @@ class Pretrainer:
     def bound(self, parts: Sequence[Episode], stop: Stop | None = None) -> float | None:
         """Nats a frame over windows, one draw each, with the same noise at every call; None if asked to stop."""
         self.model.eval()
-        before = random_states()
-        torch.manual_seed(self.settings.seed + 1)
         nats = frames = 0.0
-        try:
+        with seeded(self.settings.seed + 1):
             for i in range(0, len(parts), 64):
                 if stop is not None and stop.asked:
                     return None
                 batch = on_device(without_mask(pad(parts[i : i + 64])), self.device)
                 nats += self.model.bound(batch).sum().item()
                 frames += sum(map(len, parts[i : i + 64]))
-        finally:
-            restore_random_states(before)
         return nats / frames
 
     def load_best(self) -> None:
@@ -219,6 +169,23 @@ def fingerprint(data: Episodes) -> str:
         for series in episode.series.values():
             digest.update(np.ascontiguousarray(series[[0, -1]]).tobytes())
     return digest.hexdigest()
+
+
+def _check_report(s: PretrainSettings, data: Episodes, parts: Split) -> None:
+    """Refuse a test part that is too short for the report: now, and not after the training."""
+    longest, need = max(map(len, parts.test)), s.seen + s.horizon
+    if longest >= need:
+        return
+    cures = []
+    if s.split == "time" and len(data) >= 3:
+        whole = max(map(len, split(data, "episode", s.valid, s.test, s.seed).test))
+        cures += [f"split=episode, which tests whole episodes (the longest has {whole} rows)"] if whole >= need else []
+    if longest > LEAST_SEEN:
+        seen = max(LEAST_SEEN, longest // 2)
+        cures.append(f"shorter ones, such as seen={seen} horizon={longest - seen}")
+    cures.append("a larger test share" if s.split == "time" else "longer episodes")
+    raise DataError(f"{data.source}: the open-loop report reads {s.seen} rows and predicts {s.horizon}, and the longest test "
+                    f"episode has {longest}; choose {', or '.join(cures)}")
 
 
 def _pieces(data: Episodes, length: int) -> list[Episode]:

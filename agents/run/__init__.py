@@ -7,7 +7,7 @@
     train      the loop over them
     run        parts that are saved together, the folder, the clock, the stop
     evaluate   episodes of a policy that does not learn
-    trainer    all of it from settings
+    trainer    all of it from settings;  in_folder: what it shares with pretraining
 """
 
 from agents.run.driver import Driver, Moved

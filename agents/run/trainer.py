@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
+from agents.agent import Saves
 from agents.build import build
 from agents.errors import UsageError
 from agents.logger import Logger
 from agents.replay import ReplayBuffer
 from agents.run.driver import Driver
 from agents.run.evaluate import Judge
+from agents.run.in_folder import InFolder
 from agents.run.parts import Generators
 from agents.run.run import Run
 from agents.run.schedule import Online
 from agents.run.signals import Stop
 from agents.run.train import Watch, train
-from agents.rundir import count_start, created, lock, open_run, write_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.tracking import check_tracker, tracker
@@ -28,7 +29,7 @@ from envs import make, make_vector
 from envs.plain import space_to_plain
 
 
-class Trainer:
+class Trainer(InFolder):
     """Environments and an agent, then a folder, then training.
 
     Args:
@@ -48,7 +49,8 @@ class Trainer:
     """
 
     def __init__(self, settings: RunSettings, watch: Watch | None = None) -> None:
-        self.settings, self.watch = settings, watch
+        super().__init__(settings)
+        self.watch = watch
         s, e = settings, settings.env
         check_tracker(s)
         Generators.seed(s.seed)
@@ -56,20 +58,19 @@ class Trainer:
             e.id, e.num_envs, seed=s.seed, action_repeat=e.action_repeat, time_limit=e.time_limit, workers=e.workers,
             **e.options,
         )
+        self.closing.callback(self.envs.close)
         try:
-            self.interface = Interface.of(self.envs)
-            self.agent = build(s.agent, self.interface)
+            self.view = Interface.of(self.envs)
+            self.agent = build(s.agent, self.view)
             if isinstance(self.agent, torch.nn.Module):
                 self.agent.to(s.device)
             self._check_sizes()
             self._declared = _declared(s)
         except BaseException:
-            self.envs.close()
+            self.close()
             raise
         w = self.agent.window
         self.schedule = Online(s.steps, s.prefill, s.train_ratio / (w.batch * w.length), s.eval_every, s.checkpoint_every)
-        self._lock: Any = None
-        self._parts: tuple[ReplayBuffer, Driver, Run] | None = None
 
     def _check_sizes(self) -> None:
         s, w = self.settings, self.agent.window
@@ -89,90 +90,41 @@ class Trainer:
 
     # ---------------------------------------------------------------- a folder
 
-    def begin(self, directory: Path) -> Trainer:
-        """Make the run's folder; returns itself.
+    def fill(self, directory: Path) -> Run:
+        """Replay, driver and log."""
+        s, stored = self.settings, self.agent.stored
+        self.replay = ReplayBuffer(
+            self.view.spec(stored), s.capacity, s.env.num_envs, directory=directory / "replay", seed=s.seed,
+            stored=list(stored),
+        )
+        self.closing.callback(self.replay.close)
+        self.driver = Driver(self.envs, self.agent, self.replay, s.seed)
+        parts: dict[str, Saves] = {"agent": self.agent, "replay": self.replay, "driver": self.driver}
+        return Run(parts, directory, Logger(directory, tracker=tracker(s, directory)), minutes=s.checkpoint_minutes)
 
-        Raises:
-            RunError, ReplayError: the folder is there and not empty, or has no room for the replay; nothing is left in it.
-        """
-        with created(directory, self.settings, seed=self.settings.seed):
-            self._open(directory)
-        return self
+    def interface(self) -> dict[str, Any]:
+        """The spaces that the environment declares."""
+        return self._declared
 
-    def resume(self, directory: Path) -> Trainer:
-        """Go on in a run's folder; returns itself.
+    def options(self, attempt: int) -> dict[str, Any]:
+        """Environments that cannot be put back begin anew with seeds that no start has used."""
+        return {"driver": {"attempt": attempt}}
 
-        Raises:
-            RunError, CheckpointError, ReplayError: it is no folder of such a run, in use, or damaged.
-        """
-        open_run(directory)
-        attempt = self._open(directory)
-        self.run.load(driver={"attempt": attempt})
-        if self.run.progress.steps > self.settings.steps:
-            raise UsageError(f"{directory} has made {self.run.progress.steps} steps already; give steps above that")
-        assert self._parts is not None
-        if restarted := self._parts[1].restarted:
+    def resume(self, directory: Path) -> Self:
+        """See :meth:`InFolder.resume`."""
+        super().resume(directory)
+        if restarted := self.driver.restarted:
             warnings.warn(
                 f"{len(restarted)} of {self.envs.num_envs} environments cannot be put back into the middle of an episode: "
                 "they begin a new one, and the run is no longer exactly the one without the stop", stacklevel=2,
             )
         return self
 
-    def _open(self, directory: Path) -> int:
-        taken = lock(directory)
-        taken.__enter__()
-        self._lock = taken
-        try:
-            return self._fill(directory)
-        except BaseException:
-            self.close()
-            raise
-
-    def _fill(self, directory: Path) -> int:
-        s, attempt = self.settings, count_start(directory)
-        write_interface(directory, self._declared)
-        stored = self.agent.stored
-        replay = ReplayBuffer(
-            self.interface.spec(stored), s.capacity, s.env.num_envs, directory=directory / "replay", seed=s.seed,
-            stored=list(stored),
-        )
-        driver = Driver(self.envs, self.agent, replay, s.seed)
-        log = Logger(directory, tracker=tracker(s, directory))
-        run = Run({"agent": self.agent, "replay": replay, "driver": driver}, directory, log, minutes=s.checkpoint_minutes)
-        self._parts = replay, driver, run
-        return attempt
-
-    @property
-    def run(self) -> Run:
-        """Counters, parts, folder."""
-        assert self._parts is not None, "call begin(directory) or resume(directory) first"
-        return self._parts[2]
-
-    def close(self) -> None:
-        """Close environments, replay and log, and let go of the folder."""
-        self.envs.close()
-        if self._parts is not None:
-            replay, _, run = self._parts
-            replay.close()
-            if run.log is not None:
-                run.log.close()
-        if self._lock is not None:
-            self._lock.__exit__(None, None, None)
-            self._lock = None
-
-    def __enter__(self) -> Trainer:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.close()
-
     # ---------------------------------------------------------------- work
 
     def train(self) -> Run:
         """Train until the settings' steps, or until a signal asks to stop."""
-        assert self._parts is not None, "call begin(directory) or resume(directory) first"
-        replay, driver, run = self._parts
-        s = self.settings
+        s, run = self.settings, self.run
         judge = Judge(s.env, s.eval_episodes, s.seed, s.eval_limit)
         with run.working() as stop:
             if not run.progress.random:
@@ -189,7 +141,8 @@ class Trainer:
                 return returns
 
             train(
-                self.agent, driver, replay, self.schedule, run=run, evaluate=evaluate, watch=self.watch, log_every=s.log_every,
+                self.agent, self.driver, self.replay, self.schedule, run=run, evaluate=evaluate, watch=self.watch,
+                log_every=s.log_every,
             )
             if stop.asked is None:
                 self._tell_bounds(run)

@@ -1,12 +1,13 @@
 """Distributions over named variables: networks inside, ``p * q`` for the joint.
 
 One idea a module: ``base`` (what every distribution answers), ``parametric`` (a network gives parameters), ``families``
-and ``one_hot`` (the densities on the hot path), ``location_scale``, ``positive``, ``interval``, ``truncated``, ``discrete``,
-``multivariate``, ``relaxed`` (the others, by kind, on ``torch_family``; ``special`` has their functions), ``custom``,
-``deterministic``, ``product`` and ``graph`` (joints), ``mixture``, ``experts``, ``marginal`` with ``states``, ``views``
-(renamed, detached, frozen), ``scan`` (distributions over series), ``transformed`` (a prior through a flow), ``check`` and
-``declaration`` (whether a family is what it says).  Scripts for pixyz 0.3.3: ``torch_object`` (``set_dist``),
-``torch_formula`` (a family with a torch class), ``overrides`` (a class that overrides ``sample`` or ``get_log_prob``).
+and ``one_hot`` (the densities on the hot path), ``location_scale``, ``positive``, ``interval``, ``truncated``,
+``discrete``, ``multivariate``, ``relaxed`` (the others, by kind, on ``torch_family``; ``special`` has their functions),
+``custom``, ``deterministic``, ``product`` and ``graph`` (joints), ``mixture``, ``experts``, ``marginal`` with ``states``,
+``views`` (renamed, detached, frozen), ``scan`` (distributions over series), ``transformed`` (a prior through a flow),
+``kullback_leibler`` (its formulas; objectives import it from ``pixyz.losses``), ``check`` and ``declaration`` (whether a
+family is what it says). Scripts for pixyz 0.3.3: ``torch_object`` (``set_dist``), ``torch_formula`` (a family with a
+torch class), ``overrides`` (a class that overrides ``sample`` or ``get_log_prob``).
 """
 
 from pixyz import compat

@@ -1,6 +1,7 @@
 """Objectives as symbolic expressions."""
 
 from pixyz import compat
+from pixyz.distributions.kullback_leibler import KullbackLeibler
 from pixyz.expression import (
     ConstantVar,
     E,
@@ -15,7 +16,6 @@ from pixyz.expression import (
 )
 from pixyz.losses import torch_divergences as _torch_divergences  # noqa: F401 (it registers formulas)
 from pixyz.losses.adversarial import AdversarialJensenShannon, AdversarialKullbackLeibler, AdversarialWassersteinDistance
-from pixyz.losses.divergences import KullbackLeibler
 from pixyz.losses.elbo import ELBO, IWAE
 from pixyz.losses.entropy import CrossEntropy, Entropy
 from pixyz.losses.iteration import IterativeLoss

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pixyz import latex
 from pixyz.distributions.base import Distribution, sum_over
+from pixyz.distributions.kullback_leibler import KullbackLeibler
 from pixyz.expression import Expectation, LogProb, Loss, NegLoss
-from pixyz.losses.divergences import KullbackLeibler
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.types import sample_counts
 

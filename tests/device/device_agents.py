@@ -1,6 +1,7 @@
 """Agents on a device that is not the CPU: updates and acting, and which reads of an update wait for it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,6 +81,8 @@ def test_an_update_stays_on_the_device_and_reads_once(kind: str) -> None:
 PRETRAINED = {
     "rssm": RSSMSettings(model=small()), "dmm": DMMSettings(model=DMMConfig(3, 5, 4, 6)),
     "vrnn": VRNNSettings(model=VRNNConfig(3, 5, 8)), "tdvae": TDVAESettings(model=TDVAEConfig(3, 5, 4)),
+    "rssm_changes": RSSMSettings(model=replace(small(), vectors="gaussian", predicts="change"), predicts="change"),
+    "vrnn_changes": VRNNSettings(model=VRNNConfig(3, 5, 8, "gaussian"), predicts="change"),
 }
 
 

@@ -18,9 +18,9 @@ from pixyz.distributions import (
     Normal,
     TanhNormal,
 )
+from pixyz.distributions.kullback_leibler import _FORMULAS, kl_formula
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.losses import ELBO, CrossEntropy, E, Entropy, KullbackLeibler, LogProb
-from pixyz.losses.divergences import _FORMULAS, kl_formula
 from pixyz.types import PixyzError, VariableError
 
 B, D, K = 4, 3, 5

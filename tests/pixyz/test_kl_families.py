@@ -8,15 +8,20 @@ from torch import Tensor
 from torch import distributions as td
 
 from pixyz import distributions as pd
+from pixyz.distributions.kullback_leibler import _FORMULAS
 from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.losses import E, KullbackLeibler, LogProb
-from pixyz.losses.divergences import _FORMULAS
 from pixyz.losses.torch_divergences import PAIRS, SAME
 from pixyz.types import PixyzError
 
 B, D, K = 3, 2, 3
 draw = torch.Generator().manual_seed(0)
 Params = dict[str, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_in_any_order() -> None:
+    draw.manual_seed(0)
 
 
 def normal(*shape: int) -> Tensor:
@@ -42,7 +47,9 @@ def params(family: type, side: str, with_other: type) -> Params:
         pd.Pareto: {"scale": positive(1.0, 2.0) if first else positive(0.02, 0.09), "alpha": positive(4.0, 6.0)},
         pd.Poisson: {"rate": positive()}, pd.Binomial: {"total_count": torch.full((B, D), 4.0).double(), "logits": normal()},
         pd.Dirichlet: {"concentration": 0.5 + normal(B, K).exp()},
-        pd.MultivariateNormal: {"loc": normal(B, K), "scale_tril": normal(B, K, K).tril() / 3 + torch.eye(K).double()},
+        pd.MultivariateNormal: {
+            "loc": normal(B, K), "scale_tril": normal(B, K, K).tril(-1) / 3 + torch.diag_embed(0.5 + normal(B, K).abs()),
+        },
         pd.LowRankMultivariateNormal: {
             "loc": normal(B, K), "cov_factor": normal(B, K, 1), "cov_diag": positive()[:, :1].expand(B, K),
         },

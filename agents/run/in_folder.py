@@ -1,0 +1,101 @@
+"""What training from settings and pretraining from settings share: a folder that is made, locked, filled, and let go of."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from agents.errors import UsageError
+from agents.run.run import Run
+from agents.rundir import count_start, created, lock, open_run, write_interface
+
+
+class InFolder:
+    """Abstract: built from settings without writing anything; then given a folder; closed at the end of a ``with``.
+
+    A final class says what is in the folder (:meth:`fill`), what its environment or log looks like (:meth:`interface`), and
+    how it trains.
+
+    Args:
+        settings: of the run, with ``seed`` and the number that the run counts to.
+
+    >>> from agents.run import Trainer
+    >>> issubclass(Trainer, InFolder)
+    True
+    """
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+        self.closing = ExitStack()
+        self._run: Run | None = None
+
+    @abstractmethod
+    def fill(self, directory: Path) -> Run:
+        """The parts that live in the folder; what must be closed goes into ``closing``."""
+
+    @abstractmethod
+    def interface(self) -> dict[str, Any]:
+        """What a loaded agent or model must know of the environment or the log, as plain data."""
+
+    def options(self, attempt: int) -> dict[str, Any]:
+        """Further arguments of parts' ``load_state``, by their names; ``attempt`` counts the starts of the run."""
+        return {}
+
+    @property
+    def run(self) -> Run:
+        """Counters, parts, folder."""
+        assert self._run is not None, "call begin(directory) or resume(directory) first"
+        return self._run
+
+    def begin(self, directory: Path) -> Self:
+        """Make the run's folder; returns itself.
+
+        Raises:
+            RunError, ReplayError: the folder is there and not empty, or has no room for the replay; nothing is left in it.
+        """
+        with created(directory, self.settings, seed=self.settings.seed):
+            self._open(directory)
+        return self
+
+    def resume(self, directory: Path) -> Self:
+        """Go on in a run's folder; returns itself.
+
+        Raises:
+            RunError, CheckpointError, ReplayError: it is no folder of such a run, in use, damaged, or began with other data.
+        """
+        open_run(directory)
+        attempt = self._open(directory)
+        try:
+            self.run.load(**self.options(attempt))
+            unit = self.run.counts
+            if self.run.at > getattr(self.settings, unit):
+                raise UsageError(f"{directory} has made {self.run.at} {unit} already; give {unit} above that")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _open(self, directory: Path) -> int:
+        try:
+            self.closing.enter_context(lock(directory))
+            attempt = count_start(directory)
+            write_interface(directory, self.interface())
+            self._run = self.fill(directory)
+            if self._run.log is not None:
+                self.closing.callback(self._run.log.close)
+        except BaseException:
+            self.close()
+            raise
+        return attempt
+
+    def close(self) -> None:
+        """Close what was opened, and let go of the folder."""
+        self.closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
