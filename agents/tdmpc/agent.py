@@ -82,12 +82,13 @@ class TDMPC(TorchAgent):
         self.target, self.weights, self.scaled = Target(c.discount), StepWeights(c.rho), ScaledValue(c.scale_rate)
         # no submodule: its distributions are registered above, and the state dict shall hold them once
         self.__dict__["_objective"] = self._write_objective()
-        self.optimizer = torch.optim.Adam(self._groups(), c.lr, foreach=True)
+        self.optimizer = torch.optim.Adam(self._groups(), c.lr, fused=True)
         self.solver = MPPI(
             action, c.horizon, c.candidates, c.rounds, elites=c.elites, temperature=c.temperature, min_std=c.min_std,
             max_std=c.max_std,
         )
         self.scorer = PathScorer(self._imagine, self._rewards, self._value, self._live, c.discount)
+        self.endless = PathScorer(self._imagine, self._rewards, self._value, None, c.discount)
 
     def _groups(self) -> list[dict[str, object]]:
         encoder = list(self.encoder.parameters())
@@ -179,8 +180,9 @@ class TDMPC(TorchAgent):
         proposals = None
         if c.proposals:
             proposals = self._propose(z.repeat(c.proposals, 1), generator).unflatten(1, (c.proposals, len(z)))
+        scorer = self.scorer if bool(self.cont.met) else self.endless
         return self.solver.solve(
-            self.scorer.at({"z": z}), state, first=obs["is_first"].bool(), proposals=proposals, generator=generator,
+            scorer.at({"z": z}), state, first=obs["is_first"].bool(), proposals=proposals, generator=generator,
             seconds=c.seconds or None,
         )
 
@@ -231,6 +233,7 @@ class TDMPC(TorchAgent):
             metrics = self.minimise(loss, self.optimizer, {k: found[k] for k in NAMES}, undo, self.config.clip)
         except NotFinite as error:
             raise NotFinite(f"{error}; not finite in the batch: {', '.join(bad_keys(batch)) or 'nothing'}") from None
+        self.cont.met |= batch["is_terminal"].any()
         self.update_slow()
         return Learned(metrics)
 

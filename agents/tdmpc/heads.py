@@ -59,10 +59,10 @@ class NextLatent(Normal):
 
     def __init__(self, c: TDMPCConfig) -> None:
         super().__init__("e", "z_next", features_shape=[c.latent])
-        self.register_buffer("deviation", torch.tensor(math.sqrt(c.latent / 2.0)), persistent=False)
+        self.deviation = math.sqrt(c.latent / 2.0)
 
     def forward(self, z_next: Tensor) -> dict[str, Tensor]:
-        return {"loc": z_next, "scale": self.deviation.expand_as(z_next)}
+        return {"loc": z_next, "scale": z_next.new_full((), self.deviation).expand_as(z_next)}
 
 
 class SymlogTwoHot(TwoHot):
@@ -106,12 +106,15 @@ class Critics(SymlogTwoHot):
 
 
 class Continue(Bernoulli):
-    """``p_c(c|z')``: whether the episode goes on."""
+    """``p_c(c|z')``: whether the episode goes on. ``met``: a termination was; a planner need not ask before."""
+
+    met: Tensor
 
     def __init__(self, c: TDMPCConfig) -> None:
         super().__init__("cont", "z_next", "p_c", features_shape=[1])
         self.net = Network(c.latent, c.units, 1, 1)
         nn.init.constant_(self.net.last.bias, 3.0)
+        self.register_buffer("met", torch.zeros((), dtype=torch.bool))
 
     def forward(self, z_next: Tensor) -> dict[str, Tensor]:
         return {"logits": self.net(z_next)}
