@@ -14,7 +14,7 @@ from agents.planning.plan import Guess, Solver, Tried
 class CEM(Solver):
     r"""The mean and the deviation of the elites, each as much as another.
 
-    .. math:: \mu \leftarrow \alpha \mu + (1 - \alpha) \bar a_{elites}, \quad \sigma \leftarrow \alpha \sigma + (1 - \alpha) s_{elites}
+    .. math:: \mu \leftarrow \alpha \mu + (1 - \alpha) \bar a, \quad \sigma \leftarrow \alpha \sigma + (1 - \alpha) s_a
 
     Args:
         elites: the best candidates of a round.

@@ -95,12 +95,11 @@ def draw(guess: Guess, count: int, discrete: bool, generator: torch.Generator | 
     """
     steps, rows, size = guess.mean.shape
     mean = guess.mean.unsqueeze(1)
-    like = {"dtype": mean.dtype, "device": mean.device}
     if discrete:
-        level = torch.rand(steps, count, rows, 1, generator=generator, **like)
+        level = torch.rand(steps, count, rows, 1, generator=generator, dtype=mean.dtype, device=mean.device)
         return one_hot_sample(level, mean.expand(steps, count, rows, size))
     if noise is None:
-        noise = torch.randn(steps, count, rows, size, generator=generator, **like)
+        noise = torch.randn(steps, count, rows, size, generator=generator, dtype=mean.dtype, device=mean.device)
     return torch.addcmul(mean, guess.std.unsqueeze(1), noise).clamp_(-1.0, 1.0)
 
 

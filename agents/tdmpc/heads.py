@@ -32,7 +32,7 @@ class Encoder(Deterministic):
         super().__init__("z", list(shapes), name="h", features_shape=[c.latent])
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3})
-        size = sum(shapes[k][0] for k in self.vectors) + sum(int(part.out) for part in self.cnn.values())  # type: ignore[arg-type]
+        size = sum(shapes[k][0] for k in self.vectors) + sum(cnn.out for cnn in self.cnn.values())  # type: ignore[misc]
         self.net = LatentNetwork(size, c.encoder_units, c.encoder_layers, c.latent, c.group)
 
     def forward(self, **obs: Tensor) -> dict[str, Tensor]:
@@ -126,11 +126,11 @@ class ContinuousPolicy(TanhNormal):
     def __init__(self, action: int, c: TDMPCConfig) -> None:
         super().__init__("action", "z", r"\pi", features_shape=[action])
         self.net = Network(c.latent, c.units, c.layers, 2 * action, outscale=0.1)
-        self.low, self.half = c.min_log_std, 0.5 * (c.max_log_std - c.min_log_std)
+        self.least, self.reach = c.min_log_std, 0.5 * (c.max_log_std - c.min_log_std)
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
         loc, raw = self.net(z).chunk(2, -1)
-        return {"loc": loc, "log_scale": self.low + self.half * (torch.tanh(raw) + 1.0)}
+        return {"loc": loc, "log_scale": self.least + self.reach * (torch.tanh(raw) + 1.0)}
 
     # both formulas, so that the density of a draw is that of its noise: atanh(tanh(u)) is u for small u only
     @staticmethod
@@ -142,7 +142,9 @@ class ContinuousPolicy(TanhNormal):
         return TanhNormal.log_density(x, loc, scale, log_scale)
 
     @staticmethod
-    def minus_log_density_of_noise(noise: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:  # type: ignore[override]
+    def minus_log_density_of_noise(  # type: ignore[override]
+        noise: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor
+    ) -> Tensor:
         u = torch.addcmul(loc, scale, noise)
         inside = torch.addcmul(log_scale + LOG_SQRT_2PI, noise, noise, value=0.5)
         return inside + 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))

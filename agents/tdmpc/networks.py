@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,7 +75,7 @@ class Ensemble(nn.Module):
     def __init__(self, members: int, size: int, units: int, layers: int, out: int) -> None:
         super().__init__()
         sizes = [size, *[units] * layers, out]
-        self.weights = nn.ParameterList([nn.Parameter(torch.empty(members, a, b)) for a, b in zip(sizes, sizes[1:])])
+        self.weights = nn.ParameterList([nn.Parameter(torch.empty(members, a, b)) for a, b in pairwise(sizes)])
         self.biases = nn.ParameterList([nn.Parameter(torch.zeros(members, 1, b)) for b in sizes[1:]])
         self.gains = nn.ParameterList([nn.Parameter(torch.ones(members, 1, units)) for _ in range(layers)])
         self.shifts = nn.ParameterList([nn.Parameter(torch.zeros(members, 1, units)) for _ in range(layers)])

@@ -18,7 +18,8 @@ from pixyz.distributions import Deterministic, SeriesFunction
 
 
 class Target(Deterministic):
-    """``y [N, critics, 1]``, for each critic the same, from ``reward [N, 1]``, ``cont [N, 1]`` and the slow critics' means ``q_e [N, critics, 1]``.
+    """``y [N, critics, 1]``, for each critic the same, from ``reward [N, 1]``, ``cont [N, 1]`` and the slow critics' means
+    ``q_e [N, critics, 1]``.
 
     The smallest of two critics, drawn anew at each call where there are more.
     """

@@ -61,7 +61,7 @@ def test_a_plan_of_several_environments_is_each_ones_own(name, monkeypatch):
                 return drawn[-1].clone()
             at[0] += 1
             whole = drawn[at[0] - 1]
-            axis = [i for i, (a, b) in enumerate(zip(whole.shape, shape)) if (a, b) == (ROWS, 1)][0]
+            axis = next(i for i, (a, b) in enumerate(zip(whole.shape, shape)) if (a, b) == (ROWS, 1))
             return whole.narrow(axis, row, 1).clone()
 
         return draw
