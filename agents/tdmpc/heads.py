@@ -88,7 +88,7 @@ class Reward(SymlogTwoHot):
 
     def __init__(self, action: int, c: TDMPCConfig) -> None:
         super().__init__("reward", ["z", "action"], "p_r", c)
-        self.net = Network(c.latent + action, c.units, c.layers, c.bins, outscale=0.0)
+        self.net = Network(c.latent + action, c.units, c.layers, c.bins, zero=True)
 
     def forward(self, z: Tensor, action: Tensor) -> dict[str, Tensor]:
         return {"logits": self.net(z, action)}
@@ -125,7 +125,7 @@ class ContinuousPolicy(TanhNormal):
 
     def __init__(self, action: int, c: TDMPCConfig) -> None:
         super().__init__("action", "z", r"\pi", features_shape=[action])
-        self.net = Network(c.latent, c.units, c.layers, 2 * action, outscale=0.1)
+        self.net = Network(c.latent, c.units, c.layers, 2 * action)
         self.least, self.reach = c.min_log_std, 0.5 * (c.max_log_std - c.min_log_std)
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
@@ -165,7 +165,7 @@ class DiscretePolicy(GroupedOneHot):
 
     def __init__(self, actions: int, c: TDMPCConfig) -> None:
         super().__init__(1, actions, "action", "z", r"\pi", unimix=0.01, straight_through=True)
-        self.net = Network(c.latent, c.units, c.layers, actions, outscale=0.1)
+        self.net = Network(c.latent, c.units, c.layers, actions)
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
         return {"logits": self.net(z)}
