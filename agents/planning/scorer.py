@@ -78,6 +78,5 @@ class PathScorer:
     def _weights(self, steps: int, like: Tensor) -> Tensor:
         key = steps, like.device, like.dtype
         if key not in self._powers:
-            with torch.inference_mode(False):
-                self._powers[key] = self.discount ** torch.arange(steps + 1, device=like.device, dtype=like.dtype)
+            self._powers[key] = self.discount ** torch.arange(steps + 1, device=like.device, dtype=like.dtype)
         return self._powers[key]

@@ -170,9 +170,9 @@ class TDMPC(TorchAgent):
         if not math.isfinite(float(action.sum()) + sum(float(obs[k].sum()) for k in self.keys)):
             bad = [k for k in self.keys if not bool(torch.isfinite(obs[k]).all())]
             raise NotFinite(f"act: expected finite numbers, got others in {', '.join(bad) or 'the plan'}; nothing was done")
-        return action.clone(), {k: v.clone() for k, v in state.items()}
+        return action, state
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def plan(self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None) -> tuple[Plan, State]:
         """The plan after observations ``[B, ...]``, with its candidates, and the state for the next one."""
         c = self.config

@@ -31,7 +31,7 @@ class Target(Deterministic):
     def forward(self, reward: Tensor, cont: Tensor, q_e: Tensor) -> dict[str, Tensor]:
         count = q_e.shape[1]
         if count > 2:
-            q_e = q_e[:, torch.randperm(count)[:2].to(q_e.device)]
+            q_e = q_e[:, torch.randperm(count, device=q_e.device)[:2]]
         y = torch.addcmul(reward, cont, q_e.amin(1), value=self.discount)
         return {"y": y.unsqueeze(1).expand(-1, count, 1)}
 
