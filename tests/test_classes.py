@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = [
     "pixyz.plan", "pixyz.distributions", "pixyz.losses", "pixyz.flows", "pixyz.layers", "pixyz.models", "pixyz.expression",
     "pixyz.utils",
-    "worldmodels", "worldmodels.data", "agents.replay", "agents.pretrain", "agents.dreamer", "envs",
+    "worldmodels", "worldmodels.data", "agents.replay", "agents.pretrain", "agents.dreamer", "agents.planning",
+    "agents.tdmpc", "envs",
 ]
 FOLDERS = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "docs", "tests")
 LONGEST = 450

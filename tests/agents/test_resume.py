@@ -17,6 +17,11 @@ TINY = [
     "steps=400", "prefill=120", "eval_every=150", "eval_episodes=2", "log_every=3", "checkpoint_every=100", "capacity=150",
     "env.time_limit=60", "agent.batch=4", "agent.length=6", "agent.horizon=3", "train_ratio=8",
 ]
+PLANNER = [
+    "steps=400", "prefill=120", "eval_every=150", "eval_episodes=2", "log_every=3", "checkpoint_every=100", "capacity=150",
+    "env.time_limit=60", "env.action_repeat=1", "agent.batch=4", "train_ratio=4", "agent.units=16", "agent.encoder_units=16",
+    "agent.latent=16", "agent.candidates=16", "agent.proposals=2", "agent.elites=4", "agent.rounds=2",
+]
 ENVS = {
     "classic": ["env.id=Pendulum-v1"],
     "dm_control": ["env.id=dm_control/cartpole-swingup-v0", "env.num_envs=2", "env.action_repeat=4", "steps=800", "capacity=300"],
@@ -81,6 +86,16 @@ def test_an_agent(env, kill, tmp_path, straight):
     moments = rng.integers(2, 260, size=3).tolist()
     go_on(make, tmp_path / "run", moments, kill)
     assert differences(straight(env, make), tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("env", list(ENVS))
+def test_an_agent_that_plans(env, tmp_path, straight):
+    def make():
+        return Trainer(load_config(RunSettings, "tdmpc/small", [*PLANNER, *ENVS[env]]))
+
+    moments = np.random.default_rng(len(env)).integers(2, 260, size=2).tolist()
+    go_on(make, tmp_path / "run", moments, env == "classic")
+    assert differences(straight(f"planner, {env}", make), tmp_path / "run") == []
 
 
 @pytest.mark.parametrize("kill", [False, True])

@@ -1,0 +1,243 @@
+"""What solvers share: a plan, its warm start, the rounds of drawing, scoring and fitting.
+
+Candidates are ``[H, N, B, A]``: steps, candidates, environments, numbers of an action. A solver is a value; what it
+remembers between actions is handed in and back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.agent import State
+from agents.spaces import ActionSpec
+from pixyz.distributions.one_hot import one_hot_sample
+
+Score = Callable[[Tensor], Tensor]
+"""The returns ``[N * B]`` of paths of actions ``[H, N * B, A]``; row ``n * B + b`` is candidate ``n`` of environment ``b``."""
+
+
+class Guess(NamedTuple):
+    """From what candidates are drawn: normals ``[H, B, A]``, or the choices' probabilities in ``mean``.
+
+    >>> Guess(torch.zeros(3, 1, 2), torch.ones(3, 1, 2)).mean.shape
+    torch.Size([3, 1, 2])
+    """
+
+    mean: Tensor
+    std: Tensor
+
+
+class Tried(NamedTuple):
+    """Candidates ``[H, N, B, A]`` and their returns ``[N, B]``.
+
+    >>> Tried(torch.zeros(3, 5, 1, 2), torch.zeros(5, 1)).best(2).returns.shape
+    torch.Size([2, 1])
+    """
+
+    actions: Tensor
+    returns: Tensor
+
+    def best(self, count: int) -> Tried:
+        """The ``count`` best ones, best first; those whose return is no number come last."""
+        returns, index = torch.topk(self.returns.nan_to_num(nan=-torch.inf), count, 0)
+        size = (len(self.actions), *index.shape, self.actions.shape[-1])
+        return Tried(self.actions.gather(1, index[None, :, :, None].expand(size)), returns)
+
+    def joined(self, other: Tried | None) -> Tried:
+        """These and others."""
+        if other is None:
+            return self
+        return Tried(torch.cat([self.actions, other.actions], 1), torch.cat([self.returns, other.returns]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a solver found.
+
+    Args:
+        mean, std: of each step's action, ``[H, B, A]``; ``mean`` holds probabilities for choices.
+        rounds: how many were made.
+        tried: the candidates of the last round and their returns; None if there was none.
+        discrete: choices.
+
+    >>> Plan(torch.full((3, 1, 2), 0.5), torch.zeros(3, 1, 2), 0, None, False).best()
+    tensor([[0.5000, 0.5000]])
+    """
+
+    mean: Tensor
+    std: Tensor
+    rounds: int
+    tried: Tried | None
+    discrete: bool
+
+    def best(self) -> Tensor:
+        """The first action, ``[B, A]``: the mean, or the most probable choice."""
+        if not self.discrete:
+            return self.mean[0]
+        return torch.nn.functional.one_hot(self.mean[0].argmax(-1), self.mean.shape[-1]).to(self.mean.dtype)
+
+    def draw(self, generator: torch.Generator | None = None) -> Tensor:
+        """A first action drawn from the solver's distribution, ``[B, A]``."""
+        return draw(Guess(self.mean[:1], self.std[:1]), 1, self.discrete, generator)[0, 0]
+
+
+def draw(guess: Guess, count: int, discrete: bool, generator: torch.Generator | None, noise: Tensor | None = None) -> Tensor:
+    """Candidates ``[H, count, B, A]``; normals are held in [-1, 1].
+
+    Args:
+        noise: of normals, ``[H, count, B, A]``; independent if None.
+    """
+    steps, rows, size = guess.mean.shape
+    mean = guess.mean.unsqueeze(1)
+    if discrete:
+        level = torch.rand(steps, count, rows, 1, generator=generator, dtype=mean.dtype, device=mean.device)
+        return one_hot_sample(level, mean.expand(steps, count, rows, size))
+    if noise is None:
+        noise = torch.randn(steps, count, rows, size, generator=generator, dtype=mean.dtype, device=mean.device)
+    return torch.addcmul(mean, guess.std.unsqueeze(1), noise).clamp_(-1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Abstract: draws candidates, scores them, fits what the next ones are drawn from. A final class says how.
+
+    Args:
+        action: what an action is.
+        horizon: steps of a plan.
+        candidates: of a round, proposals included.
+        rounds: how many.
+        unimix: the share of the uniform distribution in the probabilities of choices.
+
+    Raises:
+        ValueError: a number is below 1.
+
+    >>> from agents.planning import MPPI
+    >>> solver = MPPI(ActionSpec(2), horizon=3, candidates=64, rounds=4, elites=8)
+    >>> plan, state = solver.solve(lambda a: -(a - 0.5).square().sum((0, 2)), solver.init(5))
+    >>> plan.best().shape, {k: v.shape for k, v in state.items()}
+    (torch.Size([5, 2]), {'plan': torch.Size([5, 3, 2])})
+    """
+
+    action: ActionSpec
+    horizon: int = 3
+    candidates: int = 512
+    rounds: int = 6
+    unimix: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "candidates", "rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        elites = getattr(self, "elites", 1)
+        if not 1 <= elites <= self.candidates:
+            raise ValueError(f"elites: expected 1 to {self.candidates}, the number of candidates, got {elites}")
+
+    # ---------------------------------------------------------------- what a final class says
+
+    def begin(self, mean: Tensor) -> Guess:
+        """From what the first round draws, around a warm start ``[H, B, A]``."""
+        raise NotImplementedError
+
+    def fit(self, guess: Guess, tried: Tried) -> Guess:
+        """From what the next round draws."""
+        raise NotImplementedError
+
+    def draw(self, guess: Guess, count: int, at: int, generator: torch.Generator | None) -> Tensor:
+        """``count`` candidates of round ``at``."""
+        return draw(guess, count, self.action.discrete, generator)
+
+    def keep(self, tried: Tried) -> Tried | None:
+        """What of a round is among the next round's candidates, beside the proposals."""
+        return None
+
+    def remember(self, guess: Guess, tried: Tried | None) -> State:
+        """The state after a plan, ``[B, ...]``."""
+        return {"plan": guess.mean.movedim(0, 1).contiguous()}
+
+    def recall(self, state: State) -> Tensor | None:
+        """Candidates of the first round from the last plan's state, ``[H, K, B, A]``."""
+        return None
+
+    # ---------------------------------------------------------------- what all do
+
+    def init(self, rows: int, like: Tensor | None = None) -> State:
+        """The state before the first plan of ``rows`` environments.
+
+        Args:
+            like: gives type and device.
+        """
+        like = torch.zeros(()) if like is None else like
+        return {"plan": like.new_full((rows, self.horizon, self.action.size), self._nothing)}
+
+    @property
+    def _nothing(self) -> float:
+        return 1.0 / self.action.size if self.action.discrete else 0.0
+
+    def cleared(self, state: State, first: Tensor | None) -> State:
+        """The state with the rows where an episode begins as :meth:`init` gives them; NaN in them has no effect."""
+        if first is None:
+            return state
+        fresh = self.init(len(first), next(iter(state.values())))
+        return {k: torch.where(first.reshape(-1, *[1] * (v.ndim - 1)), fresh[k], v) for k, v in state.items()}
+
+    def shifted(self, plan: Tensor) -> Tensor:
+        """A plan ``[H, ..., A]`` from its second step on; nothing is known of the last."""
+        return torch.cat([plan[1:], torch.full_like(plan[:1], self._nothing)])
+
+    def solve(
+        self, score: Score, state: State, *, first: Tensor | None = None, proposals: Tensor | None = None,
+        generator: torch.Generator | None = None, seconds: float | None = None,
+    ) -> tuple[Plan, State]:
+        """Plan for each environment.
+
+        Args:
+            score: the returns of paths.
+            state: of :meth:`init`, or of the last plan: its plan is shifted by one step, for a start.
+            first: ``[B]``, where an episode begins and the last plan does not count.
+            proposals: candidates of a policy's, ``[H, P, B, A]``; they are scored once, and count in each round.
+            generator: of the draws; torch's own if None.
+            seconds: no round begins after so many; a plan without any round is the first proposal. With a budget two equal
+                calls may differ.
+
+        Returns:
+            The plan, and the state for the next one.
+        """
+        begin = time.monotonic()
+        state = self.cleared(state, first)
+        guess = self.begin(self.shifted(state["plan"].movedim(1, 0)))
+        tried, kept, made = None, None, 0
+        fixed = None
+        for made in range(self.rounds + 1):
+            over = seconds is not None and time.monotonic() - begin >= seconds
+            if made == self.rounds or over:
+                break
+            held = 0 if fixed is None else len(fixed.returns)
+            new = [] if made or proposals is None else [proposals]
+            if not made and (recalled := self.recall(state)) is not None:
+                new.append(recalled)
+            more = sum(x.shape[1] for x in new) + held + (0 if kept is None else len(kept.returns))
+            fresh = self.draw(guess, max(1, self.candidates - more), made, generator)
+            found = self._scored(score, torch.cat([*new, fresh], 1) if new else fresh)
+            tried = found.joined(fixed).joined(kept)
+            if not made and proposals is not None:
+                count = proposals.shape[1]
+                fixed = Tried(found.actions[:, :count], found.returns[:count])
+            guess, kept = self.fit(guess, tried), self.keep(tried)
+        if not made and proposals is not None:
+            guess = Guess(proposals[:, 0], torch.zeros_like(proposals[:, 0]))
+        return Plan(guess.mean, guess.std, made, tried, self.action.discrete), self.remember(guess, tried)
+
+    @staticmethod
+    def _scored(score: Score, actions: Tensor) -> Tried:
+        steps, count, rows, size = actions.shape
+        return Tried(actions, score(actions.reshape(steps, count * rows, size)).view(count, rows))
+
+    def _mixed(self, mean: Tensor) -> Tensor:
+        """Probabilities of choices with a share of the uniform ones."""
+        return mean * (1.0 - self.unimix) + self.unimix / self.action.size if self.action.discrete else mean

@@ -1,0 +1,242 @@
+r"""TD-MPC: a latent model without a decoder, a value learned by temporal differences, and a planner on both.
+
+.. math::
+    L = \mathbb{E}\sum_{t} \rho^t \big[-20 \log p(e_{t+1}|z_{t+1}) - 0.1 \log p_r(r_{t+1}|z_t, a_t)
+        - 0.1 \log Q(y_t|z_t, a_t) - 0.1 \log p_c(c_{t+1}|z_{t+1})\big]
+        - \mathbb{E}\sum_t \rho^t \big[Q(\bar z_t, a)/S + \eta H[\pi(a|\bar z_t)]\big]
+
+with ``z_{t+1} = d(z_t, a_t)`` from the first state's latent, and the target ``e`` the next observation's latent without
+gradient (Hansen et al. 2022, 2024). Nothing is computed beside the expression: what :attr:`TDMPC.objective` prints is what
+trains.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from agents.agent import Batch, Learned, State, Window
+from agents.guard import NotFinite
+from agents.planning import MPPI, PathScorer, Plan
+from agents.spaces import ActionSpec
+from agents.tdmpc.config import TDMPCConfig
+from agents.tdmpc.heads import Continue, Critics, Dynamics, Encoder, NextLatent, Reward, build_policy
+from agents.tdmpc.targets import Constant, ScaledValue, StepWeights, Target
+from agents.torch_agent import TorchAgent
+from pixyz.distributions import Distribution, Mean, Scan
+from pixyz.expression import E, LogProb, Loss, Parameter
+from pixyz.losses import Entropy
+from pixyz.types import PixyzError
+from worldmodels.networks import check_keys
+
+NEXT = "_next"
+NAMES = ("consistency", "reward_loss", "value", "cont_loss", "policy")
+RESERVED = ("z", "e", "y", "q", "w", "on", "action", "reward", "cont", "is_first", "is_last", "is_terminal", "mask")
+
+
+class TDMPC(TorchAgent):
+    """The agent; it plans when it explores, too.
+
+    Args:
+        shapes: observation key -> shape of one observation, ``[D]`` or ``[H, W, C]``.
+        action: what an action is.
+        config: sizes, weights and rates.
+        fission: split the time loops; False is the reference in tests.
+
+    Raises:
+        PixyzError: an observation's name is taken, or a shape is neither that of a vector nor of an image.
+
+    >>> config = TDMPCConfig(latent=16, units=16, encoder_units=16, critics=2, candidates=16, proposals=2, elites=4)
+    >>> agent = TDMPC({"x": (3,)}, ActionSpec(1), config)
+    >>> action, state = agent.act({"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2))
+    >>> action.shape, state["plan"].shape
+    (torch.Size([2, 1]), torch.Size([2, 3, 1]))
+    """
+
+    Config = TDMPCConfig
+
+    def __init__(
+        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: TDMPCConfig | None = None,
+        fission: bool = True,
+    ) -> None:
+        super().__init__()
+        self.config = c = config or TDMPCConfig()
+        taken = [k for k in shapes if k in RESERVED or k.endswith(NEXT)]
+        odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
+        if taken or odd or not shapes:
+            raise PixyzError(
+                f"expected observations as vectors [D] or images [H, W, C] with names other than {RESERVED} and *{NEXT}, "
+                f"got {dict(shapes)}"
+            )
+        check_keys(shapes)
+        self.action, self.keys, self.fission = action, list(shapes), fission
+        self.encoder, self.dynamics = Encoder(shapes, c), Dynamics(action.size, c)
+        self.next_latent, self.reward, self.cont = NextLatent(c), Reward(action.size, c), Continue(c)
+        self.critics, self.policy = Critics(action.size, c), build_policy(action, c)
+        self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        self.slow_critics.name = r"Q^{slow}"
+        self.target, self.weights, self.scaled = Target(c.discount), StepWeights(c.rho), ScaledValue(c.scale_rate)
+        # no submodule: its distributions are registered above, and the state dict shall hold them once
+        self.__dict__["_objective"] = self._write_objective()
+        self.optimizer = torch.optim.Adam(self._groups(), c.lr, fused=True)
+        self.solver = MPPI(
+            action, c.horizon, c.candidates, c.rounds, elites=c.elites, temperature=c.temperature, min_std=c.min_std,
+            max_std=c.max_std,
+        )
+        self.scorer = PathScorer(self._imagine, self._rewards, self._value, self._live, c.discount)
+        self.endless = PathScorer(self._imagine, self._rewards, self._value, None, c.discount)
+
+    def _groups(self) -> list[dict[str, object]]:
+        encoder = list(self.encoder.parameters())
+        own = {id(p) for p in encoder}
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
+        return [{"params": encoder, "lr": self.config.lr * self.config.encoder_lr}, {"params": rest}]
+
+    # ---------------------------------------------------------------- the objective
+
+    @property
+    def objective(self) -> Loss:
+        """All losses, one expression; its variables are those of :meth:`prepare`."""
+        found: Loss = self.__dict__["_objective"]
+        return found
+
+    def parts(self) -> dict[str, Distribution]:
+        """The distributions that it is made of, by what they are for."""
+        return {
+            "a state": self.encoder, "a step of the model": self.dynamics * self.reward * self.cont.at(z_next="z_next"),
+            "values": self.critics, "acting": self.policy,
+        }
+
+    @property
+    def ahead(self) -> Scan:
+        """The model along the recorded actions, from the first observation's latent."""
+        return Scan(
+            self.dynamics, [*(k + NEXT for k in self.keys), "action", "reward", "cont", "on"], {"z_next": "z"},
+            start={"z": "z_0"}, path={"z_all": "z"}, fission=self.fission,
+        )
+
+    def _write_objective(self) -> Loss:
+        c = self.config
+        seen = self.encoder.at(z="e", **{k: k + NEXT for k in self.keys}).detach()
+        following = self.policy.at(z="e", action="a_e").detach()
+        bootstrap = Mean(self.slow_critics.at(z="e", action="a_e"), "q_e").detach()
+        targets = self.target.detach() * bootstrap * following * seen * self.weights.detach()
+        model = (
+            c.consistency * (-LogProb(self.next_latent)).named("consistency")
+            + c.reward * (-LogProb(self.reward)).named("reward_loss")
+            + c.value / c.critics * (-LogProb(self.critics)).named("value")
+            + c.cont * (-LogProb(self.cont)).named("cont_loss")
+        )
+        acting = self.policy.at(z="z_bar", action="a_bar")
+        valued = self.scaled * Mean(self.critics.frozen().at(z="z_bar", action="a_bar"), "q_pi")
+        entropy = Entropy(acting) if self.action.discrete else -LogProb(acting)
+        policy = -(Parameter("w_pi") * (Parameter("q") + c.entropy * entropy))
+        behaviour = E(valued * acting * Constant("z_bar", "z_all").detach(), policy.named("policy").mean())
+        return E(self.encoder.at(z="z_0"), E(self.ahead, E(targets, (Parameter("w") * model).mean() + behaviour)))
+
+    # ---------------------------------------------------------------- acting
+
+    @property
+    def window(self) -> Window:
+        """Short sequences: a start and ``horizon`` steps."""
+        return Window(self.config.batch, self.config.horizon + 1)
+
+    @property
+    def acting(self) -> nn.Module:
+        """All but the slow critics."""
+        return nn.ModuleList([self.encoder, self.dynamics, self.reward, self.cont, self.critics, self.policy])
+
+    def initial(self, rows: int) -> State:
+        """The plan that the next one starts from: none."""
+        return self.solver.init(rows, next(self.parameters()).detach())
+
+    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+        """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B, ...]``.
+
+        Args:
+            obs: the observation keys and ``is_first [B]``.
+            state: from :meth:`initial` or the last call.
+            explore: draw from the plan's distribution; else its mean (the most probable choice).
+
+        Raises:
+            NotFinite: an observation is not finite, or no path has a return; the state is the caller's as it was.
+        """
+        plan, state = self.plan(obs, state)
+        action = plan.draw() if explore else plan.best()
+        if not math.isfinite(float(action.sum()) + sum(float(obs[k].sum()) for k in self.keys)):
+            bad = [k for k in self.keys if not bool(torch.isfinite(obs[k]).all())]
+            raise NotFinite(f"act: expected finite numbers, got others in {', '.join(bad) or 'the plan'}; nothing was done")
+        return action, state
+
+    @torch.no_grad()
+    def plan(self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None) -> tuple[Plan, State]:
+        """The plan after observations ``[B, ...]``, with its candidates, and the state for the next one."""
+        c = self.config
+        z = self.encoder(**{k: obs[k] for k in self.keys})["z"]
+        proposals = None
+        if c.proposals:
+            proposals = self._propose(z.repeat(c.proposals, 1), generator).unflatten(1, (c.proposals, len(z)))
+        scorer = self.scorer if bool(self.cont.met) else self.endless
+        return self.solver.solve(
+            scorer.at({"z": z}), state, first=obs["is_first"].bool(), proposals=proposals, generator=generator,
+            seconds=c.seconds or None,
+        )
+
+    def _propose(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        actions = [self.policy.propose(z, generator)]
+        for _ in range(self.config.horizon - 1):
+            z = self.dynamics.net(z, actions[-1])
+            actions.append(self.policy.propose(z, generator))
+        return torch.stack(actions)
+
+    def _imagine(self, state: State, actions: Tensor) -> State:
+        path = [state["z"]]
+        for action in actions:
+            path.append(self.dynamics.net(path[-1], action))
+        return {"z": torch.stack(path)}
+
+    def _rewards(self, path: State, actions: Tensor) -> Tensor:
+        return self.reward.mean(self.reward.net(path["z"][:-1], actions))
+
+    def _live(self, path: State, actions: Tensor) -> Tensor:
+        return torch.sigmoid(self.cont.net(path["z"][1:])).squeeze(-1)
+
+    def _value(self, state: State) -> Tensor:
+        z = state["z"]
+        return self.critics.mean(self.critics.net(z, self.policy.best(z))).mean(-1)
+
+    # ---------------------------------------------------------------- learning
+
+    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective's variables from recorded sequences ``[H + 1, B, ...]``."""
+        x = {k: batch[k][0] for k in self.keys} | {k + NEXT: batch[k][1:] for k in self.keys}
+        reward = batch["reward"][1:].unsqueeze(-1)
+        cont = (1.0 - batch["is_terminal"][1:].to(reward.dtype)).unsqueeze(-1)
+        on = 1.0 - batch["is_first"][1:].to(reward.dtype)
+        return {**x, "action": batch["action"][:-1], "reward": reward, "cont": cont, "on": on}
+
+    def learn(self, batch: Batch) -> Learned:
+        """One update of everything: model, critics, policy.
+
+        Raises:
+            NotFinite: the loss or the gradient is not finite; weights, running estimates and optimizer are as before.
+        """
+        self.train()
+        bounds = self.scaled.scale.bounds
+        undo = [(bounds, bounds.clone())]
+        loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        metrics = self.minimise(
+            loss, self.optimizer, {k: found[k] for k in NAMES}, batch, undo, self.config.clip
+        )
+        self.cont.met |= batch["is_terminal"].any()
+        self.update_slow()
+        return Learned(metrics)
+
+    @torch.no_grad()
+    def update_slow(self) -> None:
+        """Move the slow critics a little towards the critics."""
+        torch._foreach_lerp_(list(self.slow_critics.parameters()), list(self.critics.parameters()), self.config.slow_rate)

@@ -1,0 +1,98 @@
+"""Sizes, weights and rates of TD-MPC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TDMPCConfig:
+    """A planner on a latent model without a decoder, as published for one task (TD-MPC2: Hansen et al. 2024).
+
+    Args:
+        latent, group: the latent state, groups of ``group`` numbers that are positive and add up to 1.
+        units, layers: of dynamics, reward, critics and policy; ``encoder_units`` and ``encoder_layers`` of the encoder.
+        depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`.
+        critics: how many; a target takes the smallest of two of them.
+        bins, limit: of rewards and values: ``bins`` equal steps of the symlog in [-limit, limit].
+        batch: sequences of an update, ``horizon + 1`` rows each.
+        horizon: steps that the model is trained on, and that a plan has.
+        discount: per action.
+        rho: the weight of a step ahead, as a share of the weight of the one before.
+        consistency, reward, value, cont: weights of the model's terms.
+        entropy: weight of the policy's entropy.
+        min_log_std, max_log_std: of the policy.
+        scale_rate: share of the newest range of values in its running estimate.
+        lr, encoder_lr: of Adam; ``encoder_lr`` is a share of ``lr``.
+        clip: the largest norm of the gradient.
+        slow_rate: share of the critics in their moving average, each update.
+        candidates, proposals, rounds, elites, temperature, min_std, max_std: of the plan (:class:`agents.planning.MPPI`);
+            ``proposals`` of the candidates come from the policy.
+        seconds: the time that a plan may take; 0: all rounds are made.
+        kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
+
+    Raises:
+        ValueError: the sizes make no sense.
+
+    >>> TDMPCConfig(latent=64, critics=2).groups
+    8
+    """
+
+    latent: int = 512
+    group: int = 8
+    units: int = 512
+    layers: int = 2
+    encoder_units: int = 256
+    encoder_layers: int = 1
+    depth: int = 8
+    critics: int = 5
+    bins: int = 101
+    limit: float = 10.0
+    batch: int = 256
+    horizon: int = 3
+    discount: float = 0.99
+    rho: float = 0.5
+    consistency: float = 20.0
+    reward: float = 0.1
+    value: float = 0.1
+    cont: float = 0.1
+    entropy: float = 1e-4
+    min_log_std: float = -10.0
+    max_log_std: float = 2.0
+    scale_rate: float = 0.01
+    lr: float = 3e-4
+    encoder_lr: float = 0.3
+    clip: float = 20.0
+    slow_rate: float = 0.01
+    candidates: int = 512
+    proposals: int = 24
+    rounds: int = 6
+    elites: int = 64
+    temperature: float = 0.5
+    min_std: float = 0.05
+    max_std: float = 2.0
+    seconds: float = 0.0
+    kind: str = "tdmpc"
+
+    def __post_init__(self) -> None:
+        for name in ("latent", "group", "units", "layers", "critics", "batch", "horizon", "candidates", "rounds", "elites"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.latent % self.group:
+            raise ValueError(f"latent must be a multiple of group, got {self.latent} and {self.group}")
+        if self.bins < 3 or self.bins % 2 == 0:
+            raise ValueError(f"bins must be odd and at least 3 (a bin at 0), got {self.bins}")
+        if not 0 <= self.proposals < self.candidates:
+            raise ValueError(f"proposals must be 0 to {self.candidates - 1}, below candidates, got {self.proposals}")
+        if self.elites > self.candidates:
+            raise ValueError(f"elites must be at most {self.candidates}, the candidates, got {self.elites}")
+        for name in ("discount", "rho"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
+        if self.seconds < 0:
+            raise ValueError(f"seconds must not be negative, got {self.seconds}")
+
+    @property
+    def groups(self) -> int:
+        """How many groups of numbers that add up to 1."""
+        return self.latent // self.group

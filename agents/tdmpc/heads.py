@@ -1,0 +1,187 @@
+r"""The distributions of TD-MPC (Hansen et al. 2022, 2024).
+
+.. math::
+    z = h(x), \quad z' = d(z, a), \quad e \sim p(e|z'), \quad r \sim p_r(r|z, a), \quad c \sim p_c(c|z'), \quad
+    y \sim Q(y|z, a), \quad a \sim \pi(a|z)
+
+``z [N, D]`` is a latent state, ``a [N, A]`` an action, ``e [N, D]`` the latent state of the next observation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agents.spaces import ActionSpec
+from agents.tdmpc.config import TDMPCConfig
+from agents.tdmpc.networks import Ensemble, LatentNetwork, Network
+from pixyz.distributions import Bernoulli, Deterministic, GroupedOneHot, Normal, TanhNormal, TwoHot
+from pixyz.distributions.constant import LOG_SQRT_2PI
+from worldmodels.decoder import symexp, symlog
+from worldmodels.networks import ConvEncoder
+
+
+class Encoder(Deterministic):
+    """``z = h(x)``: vectors through symlog, images ``[H, W, C]`` through convolutions, then a network."""
+
+    def __init__(self, shapes: Mapping[str, Sequence[int]], c: TDMPCConfig) -> None:
+        super().__init__("z", list(shapes), name="h", features_shape=[c.latent])
+        self.vectors = [k for k, s in shapes.items() if len(s) == 1]
+        self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3})
+        size = sum(shapes[k][0] for k in self.vectors) + sum(cnn.out for cnn in self.cnn.values())  # type: ignore[misc]
+        self.net = LatentNetwork(size, c.encoder_units, c.encoder_layers, c.latent, c.group)
+
+    def forward(self, **obs: Tensor) -> dict[str, Tensor]:
+        parts = [symlog(obs[k]) for k in self.vectors] + [cnn(obs[k]) for k, cnn in self.cnn.items()]
+        return {"z": self.net(*parts)}
+
+
+class Dynamics(Deterministic):
+    """``z' = d(z, a)``."""
+
+    def __init__(self, action: int, c: TDMPCConfig) -> None:
+        super().__init__("z_next", ["z", "action"], name="d", features_shape=[c.latent])
+        self.net = LatentNetwork(c.latent + action, c.units, c.layers, c.latent, c.group)
+
+    def forward(self, z: Tensor, action: Tensor) -> dict[str, Tensor]:
+        return {"z_next": self.net(z, action)}
+
+
+class NextLatent(Normal):
+    """``p(e|z')``: a normal around the predicted latent state, ``[N, D]``.
+
+    Its variance is ``D / 2``, so that minus its logarithm is the mean squared error, and a constant.
+    """
+
+    def __init__(self, c: TDMPCConfig) -> None:
+        super().__init__("e", "z_next", features_shape=[c.latent])
+        self.deviation = math.sqrt(c.latent / 2.0)
+
+    def forward(self, z_next: Tensor) -> dict[str, Tensor]:
+        return {"loc": z_next, "scale": z_next.new_full((), self.deviation).expand_as(z_next)}
+
+
+class SymlogTwoHot(TwoHot):
+    """Numbers of any size, as two-hot weights over equal steps of their symlog; the mean is symexp of the bins' mean."""
+
+    def __init__(self, var: str, cond_var: Sequence[str], name: str, c: TDMPCConfig) -> None:
+        half = torch.linspace(0.0, c.limit, c.bins // 2 + 1)
+        super().__init__(var, list(cond_var), name, bins=torch.cat([-half[1:].flip(0), half]))
+
+    def log_density(self, x: Tensor, log_probs: Tensor) -> Tensor:
+        return super().log_density(symlog(x), log_probs)
+
+    def mean_of(self, probs: Tensor) -> Tensor:
+        return symexp(super().mean_of(probs))
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """The mean from logits ``[..., bins] -> [...]``."""
+        return symexp(torch.softmax(logits, -1) @ self.bins)
+
+
+class Reward(SymlogTwoHot):
+    """``p_r(r|z, a)``."""
+
+    def __init__(self, action: int, c: TDMPCConfig) -> None:
+        super().__init__("reward", ["z", "action"], "p_r", c)
+        self.net = Network(c.latent + action, c.units, c.layers, c.bins, zero=True)
+
+    def forward(self, z: Tensor, action: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(z, action)}
+
+
+class Critics(SymlogTwoHot):
+    """``Q(y|z, a)``: several critics, each of its own number in ``y [N, critics, 1]``; so is their mean."""
+
+    def __init__(self, action: int, c: TDMPCConfig) -> None:
+        super().__init__("y", ["z", "action"], "Q", c)
+        self.net = Ensemble(c.critics, c.latent + action, c.units, c.layers, c.bins)
+
+    def forward(self, z: Tensor, action: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(z, action)}
+
+
+class Continue(Bernoulli):
+    """``p_c(c|z')``: whether the episode goes on. ``met``: a termination was; a planner need not ask before."""
+
+    met: Tensor
+
+    def __init__(self, c: TDMPCConfig) -> None:
+        super().__init__("cont", "z_next", "p_c", features_shape=[1])
+        self.net = Network(c.latent, c.units, 1, 1)
+        nn.init.constant_(self.net.last.bias, 3.0)
+        self.register_buffer("met", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, z_next: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(z_next)}
+
+
+class ContinuousPolicy(TanhNormal):
+    """``pi(a|z)``: a normal through tanh; the deviation's logarithm is held in bounds."""
+
+    def __init__(self, action: int, c: TDMPCConfig) -> None:
+        super().__init__("action", "z", r"\pi", features_shape=[action])
+        self.net = Network(c.latent, c.units, c.layers, 2 * action)
+        self.least, self.reach = c.min_log_std, 0.5 * (c.max_log_std - c.min_log_std)
+
+    def forward(self, z: Tensor) -> dict[str, Tensor]:
+        loc, raw = self.net(z).chunk(2, -1)
+        return {"loc": loc, "log_scale": self.least + self.reach * (torch.tanh(raw) + 1.0)}
+
+    # both formulas, so that the density of a draw is that of its noise: atanh(tanh(u)) is u for small u only
+    @staticmethod
+    def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        return TanhNormal.draw(noise, loc, scale)
+
+    @staticmethod
+    def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
+        return TanhNormal.log_density(x, loc, scale, log_scale)
+
+    @staticmethod
+    def minus_log_density_of_noise(  # type: ignore[override]
+        noise: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor
+    ) -> Tensor:
+        u = torch.addcmul(loc, scale, noise)
+        inside = torch.addcmul(log_scale + LOG_SQRT_2PI, noise, noise, value=0.5)
+        return inside + 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
+
+    def best(self, z: Tensor) -> Tensor:
+        """The action of the mean, ``[N, A]``."""
+        return torch.tanh(self.net(z).chunk(2, -1)[0])
+
+    def propose(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A draw, ``[N, A]``."""
+        found = self.forward(z)
+        noise = torch.randn(found["loc"].shape, generator=generator, dtype=z.dtype, device=z.device)
+        return self.draw(noise, found["loc"], found["log_scale"].exp())
+
+
+class DiscretePolicy(GroupedOneHot):
+    """``pi(a|z)``: a one-hot choice, with a share of the uniform distribution; gradients pass straight through a draw."""
+
+    def __init__(self, actions: int, c: TDMPCConfig) -> None:
+        super().__init__(1, actions, "action", "z", r"\pi", unimix=0.01, straight_through=True)
+        self.net = Network(c.latent, c.units, c.layers, actions)
+
+    def forward(self, z: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(z)}
+
+    def best(self, z: Tensor) -> Tensor:
+        """The most probable choice, ``[N, A]``."""
+        logits = self.net(z)
+        return F.one_hot(logits.argmax(-1), self.classes).to(logits.dtype)
+
+    def propose(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A draw, ``[N, A]``."""
+        logits = self.net(z)
+        noise = torch.rand(*logits.shape[:-1], 1, 1, generator=generator, dtype=z.dtype, device=z.device)
+        return self.draw(noise, self.derive_probs(logits))
+
+
+def build_policy(action: ActionSpec, c: TDMPCConfig) -> ContinuousPolicy | DiscretePolicy:
+    """The policy for an action space."""
+    return DiscretePolicy(action.size, c) if action.discrete else ContinuousPolicy(action.size, c)

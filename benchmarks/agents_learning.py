@@ -1,0 +1,98 @@
+"""Which agent learns how much from how many frames: one setting for all tasks, a JSON line a run in ``results/learning.jsonl``.
+
+    python benchmarks/agents_learning.py tdmpc/small --tasks walker_walk finger_spin --seeds 0 1 2 --frames 100000
+    python benchmarks/agents_learning.py tdmpc/small --read runs/agents/tdmpc-small-walker_walk-seed0
+
+Frames count action repeat.  Evaluations are 10 episodes of the best action (a planner's mean).  ``score`` is the mean of the
+last three evaluations.  A run that was stopped goes on; one that is in the file already is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from learning import RESULTS
+
+from agents.config import config_names
+from agents.logger import read_metrics
+from agents.rundir import open_run
+
+TASKS = (
+    "cartpole_balance", "cartpole_swingup", "reacher_easy", "finger_spin", "pendulum_swingup", "walker_stand", "walker_walk",
+)
+
+
+def environment(task: str) -> str:
+    """``walker_walk`` -> ``dm_control/walker-walk-v0``."""
+    return f"dm_control/{task.replace('_', '-')}-v0"
+
+
+def result(run: Path, name: str) -> dict[str, object]:
+    """The line of a finished run."""
+    config, info = open_run(run)
+    lines = read_metrics(run / "metrics.jsonl")
+    evaluations = [(x["step"], round(x["eval_return"], 1)) for x in lines if "eval_return" in x]
+    last = [x for x in lines if x["kind"] == "train"][-1]
+    agent = config["agent"]
+    return {
+        "benchmark": "agents_learning", "config": name, "kind": agent["kind"], "env": config["env"]["id"], "seed": info["seed"],
+        "score": round(float(np.mean([r for _, r in evaluations[-3:]])), 1), "evaluations": evaluations,
+        "random": round(next(x["random_return"] for x in lines if "random_return" in x), 1),
+        "frames": max(x["step"] for x in lines), "decisions": last["actions"], "updates": last["updates"],
+        "minutes": round(last["seconds"] / 60, 1), "cpu_minutes": round(last["cpu_seconds"] / 60, 1),
+        "action_repeat": config["env"]["action_repeat"], "train_ratio": config["train_ratio"], "batch": agent["batch"],
+        "evaluation": f"{config['eval_episodes']} episodes, best action", "commit": info["commit"], "dirty": info["dirty"],
+        "versions": info["versions"], "cores": info["cores"], "threads": config["threads"],
+    }
+
+
+def known() -> set[tuple[object, ...]]:
+    """Config, environment, seed and frames of the runs in the file."""
+    if not RESULTS.exists():
+        return set()
+    lines = [json.loads(x) for x in RESULTS.read_text(encoding="utf-8").splitlines()]
+    return {(x["config"], x["env"], x["seed"], x["frames"]) for x in lines if x["benchmark"] == "agents_learning"}
+
+
+def record(run: Path, name: str) -> None:
+    """Append the line of a finished run."""
+    line = result(run, name)
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    print({k: line[k] for k in ("env", "seed", "score", "evaluations", "frames", "updates", "cpu_minutes")}, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", choices=config_names())
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--eval-every", type=int, default=10_000)
+    parser.add_argument("--runs", type=Path, default=Path("runs/agents"))
+    parser.add_argument("--read", type=Path, nargs="+", default=[], help="only write the lines of these finished runs")
+    given = parser.parse_args()
+    for run in given.read:
+        record(run, given.config)
+    for seed in () if given.read else given.seeds:
+        for task in given.tasks:
+            if (given.config, environment(task), seed, given.frames) in known():
+                continue
+            run = given.runs / f"{given.config.replace('/', '-')}-{task}-seed{seed}"
+            command = [sys.executable, "-m", "agents.cli"]
+            changes = [f"steps={given.frames}", f"eval_every={given.eval_every}"]
+            if (run / "checkpoints").exists():
+                command += ["resume", str(run), *changes]
+            else:
+                command += ["train", given.config, f"env.id={environment(task)}", f"seed={seed}", *changes, "--run", str(run)]
+            subprocess.run(command, check=True)
+            record(run, given.config)
+
+
+if __name__ == "__main__":
+    main()
