@@ -36,15 +36,18 @@ from agents.dreamer.config import DreamerV3Config
 from agents.pretrain import KINDS, Pretrainer
 from agents.run import Trainer
 from agents.settings import RunSettings
+from agents.tdmpc.config import TDMPCConfig
 
 Case = list[str]
 TRAIN = ["train", "dreamer_v3/pendulum"]
 HUGE = 10**30
 NUMBERS = ("-1", "-1000000", ".inf", "-.inf", ".nan", str(HUGE), "1e300", "-0.5", "9" * 5000)
+AGENTS = {"tdmpc/small": TDMPCConfig}
+"""Configs of other agents, and their settings."""
 ZERO_IS_FINE = (
     "seed threads prefill eval_every checkpoint_every checkpoint_minutes workers chunk max_rows warmup halving entropy clip "
     "slow_regularizer replay_value lam unimix beta1 beta2 free_nats dyn_scale rep_scale patience anneal weight_decay dropout "
-    "flows pairs"
+    "flows pairs proposals seconds consistency reward value cont min_log_std max_log_std"
 )
 NOT_ONE = "classes bins length discount_horizon unimix beta1 beta2 dropout"
 AT_MOST_ONE = "lam unimix slow_rate beta1 beta2 return_rate valid test final_lr dropout lr eps weight_decay"
@@ -58,7 +61,7 @@ class Reached(BaseException):
 
 def numbers(name: str, hint: Any) -> Iterator[str]:
     """Wrong numbers of a field."""
-    yield from NUMBERS
+    yield from (text for text in NUMBERS if "log_std" not in name or text not in ("-1", "-0.5"))
     if name not in ZERO_IS_FINE.split():
         yield "0"
     if name in NOT_ONE.split():
@@ -158,6 +161,7 @@ def own(folder: Path) -> Iterator[Case]:
 def cases(folder: Path) -> list[Case]:
     """All of them."""
     found = [[*TRAIN, text] for text in walk(RunSettings)] + list(own(folder))
+    found += [["train", name, text] for name, agent in AGENTS.items() for text in walk(agent, "agent.")]
     for kind, cls in KINDS.items():
         found += [["pretrain", kind, "--data", str(folder / "logs"), text] for text in walk(cls)]
     return found

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from worldmodels.ranges import check_ranges
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,19 @@ class TDMPCConfig:
     >>> TDMPCConfig(latent=64, critics=2).groups
     8
     """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "latent group units encoder_units depth batch candidates elites",
+        "[1, 64]": "layers encoder_layers critics",
+        "[3, 65535]": "bins",
+        "[1, 10000]": "horizon rounds",
+        "(0, 1e3]": "limit encoder_lr min_std max_std",
+        "(0, 1]": "discount rho scale_rate lr slow_rate",
+        "[0, 1e6]": "consistency reward value cont entropy seconds",
+        "[-100, 100]": "min_log_std max_log_std",
+        "(0, 1e9]": "clip temperature",
+        "[0, 65536]": "proposals",
+    }
 
     latent: int = 512
     group: int = 8
@@ -75,22 +91,18 @@ class TDMPCConfig:
     kind: str = "tdmpc"
 
     def __post_init__(self) -> None:
-        for name in ("latent", "group", "units", "layers", "critics", "batch", "horizon", "candidates", "rounds", "elites"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_ranges(self)
         if self.latent % self.group:
             raise ValueError(f"latent must be a multiple of group, got {self.latent} and {self.group}")
-        if self.bins < 3 or self.bins % 2 == 0:
-            raise ValueError(f"bins must be odd and at least 3 (a bin at 0), got {self.bins}")
-        if not 0 <= self.proposals < self.candidates:
+        if self.bins % 2 == 0:
+            raise ValueError(f"bins must be odd (a bin at 0), got {self.bins}")
+        if self.proposals >= self.candidates:
             raise ValueError(f"proposals must be 0 to {self.candidates - 1}, below candidates, got {self.proposals}")
         if self.elites > self.candidates:
             raise ValueError(f"elites must be at most {self.candidates}, the candidates, got {self.elites}")
-        for name in ("discount", "rho"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
-        if self.seconds < 0:
-            raise ValueError(f"seconds must not be negative, got {self.seconds}")
+        for low, high in (("min_std", "max_std"), ("min_log_std", "max_log_std")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} must be at most {high}, got {getattr(self, low)} and {getattr(self, high)}")
 
     @property
     def groups(self) -> int:

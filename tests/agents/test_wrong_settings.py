@@ -15,6 +15,7 @@ from agents.pretrain import KINDS
 from agents.run import Trainer
 from agents.rundir import created
 from agents.settings import EnvSettings, RunSettings
+from agents.tdmpc.config import TDMPCConfig
 from pixyz.types import PixyzError
 from worldmodels.dmm import DMMConfig
 from worldmodels.hrssm import HRSSMConfig
@@ -27,7 +28,7 @@ from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
 
 MODELS = [DMMConfig, HRSSMConfig, MRSSMConfig, NewtonianVAEConfig, RSSMConfig, SLACConfig, TDVAEConfig, VRNNConfig]
-SETTINGS = [RunSettings, EnvSettings, DreamerV3Config, *KINDS.values(), *MODELS]
+SETTINGS = [RunSettings, EnvSettings, DreamerV3Config, TDMPCConfig, *KINDS.values(), *MODELS]
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_every_number_has_a_range_and_defaults_lie_in_it(cls):
 @pytest.mark.parametrize("cls", SETTINGS, ids=lambda c: c.__name__)
 def test_numbers_outside_are_refused_from_python_too(cls):
     for name, _ in ranges(cls):
-        for value in (-1, float("nan"), float("inf"), -float("inf"), "text", True, 10**5000, [1]):
+        for value in (-1000, float("nan"), float("inf"), -float("inf"), "text", True, 10**5000, [1]):
             with pytest.raises(ValueError, match=f"^{name} must be "):
                 cls(**{name: value})
 
