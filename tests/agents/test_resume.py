@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from resume_parts import STOPPED_BY, differences, interrupted, start
+from resume_parts import differences, interrupted, start
 from test_pretrain import SHORT, SMALL, turning
 
 from agents.config import load_config
@@ -27,6 +27,7 @@ ENVS = {
     "dm_control": ["env.id=dm_control/cartpole-swingup-v0", "env.num_envs=2", "env.action_repeat=4", "steps=800", "capacity=300"],
     "discrete": ["env.id=CartPole-v1", "env.action_repeat=1"],
 }
+COMMAND = ["train", "dreamer_v3/fast", *TINY, *ENVS["classic"], "steps=240", "checkpoint_every=40"]
 
 
 class Stops:
@@ -120,19 +121,25 @@ def test_workers_give_the_same_run(tmp_path, straight):
     assert differences(straight("dm_control", make), tmp_path / "run") == []
 
 
-@pytest.mark.parametrize("signal", list(STOPPED_BY))
-def test_a_process_that_is_signalled(signal, tmp_path):
+@pytest.fixture(scope="module")
+def by_command(tmp_path_factory):
+    """The straight run of the command."""
+    folder = tmp_path_factory.mktemp("command")
+    assert start([*COMMAND, "--run", str(folder / "run")], folder).wait(timeout=120) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize(("signal", "at"), [("SIGINT", [16]), ("SIGTERM", [12]), ("SIGKILL", [12, 20])])
+def test_a_process_that_is_signalled(signal, at, tmp_path, by_command):
     """The command itself, with real signals; many moments and seeds are in benchmarks/resume.py."""
-    arguments = ["train", "dreamer_v3/fast", *TINY, *ENVS["classic"], "steps=240", "checkpoint_every=40"]
-    process = start([*arguments, "--run", str(tmp_path / "straight")], tmp_path)
-    stops = interrupted(arguments, tmp_path / "run", signal, [12, 20])
-    assert process.wait(timeout=120) == 0 and stops >= 1
-    assert differences(tmp_path / "straight", tmp_path / "run") == []
+    assert interrupted(COMMAND, tmp_path / "run", signal, at) >= 1
+    assert differences(by_command, tmp_path / "run") == []
 
 
 def test_a_log_that_is_pretrained_on_by_the_command(tmp_path):
     write_npz(turning(), tmp_path / "logs")
     arguments = ["pretrain", "vrnn", "--data", str(tmp_path / "logs"), *SMALL["vrnn"], *SHORT, "updates=60"]
-    assert start([*arguments, "--run", str(tmp_path / "straight")], tmp_path).wait(timeout=120) == 0
-    assert interrupted(arguments, tmp_path / "run", "SIGTERM", [2, 5]) >= 1
+    straight = start([*arguments, "--run", str(tmp_path / "straight")], tmp_path)
+    assert interrupted(arguments, tmp_path / "run", "SIGTERM", [3]) == 1
+    assert straight.wait(timeout=120) == 0
     assert differences(tmp_path / "straight", tmp_path / "run") == []
