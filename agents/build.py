@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from agents.agent import Agent
 from agents.errors import ConfigError
+from agents.process import Weighed
 from agents.spaces import Interface
 
 KINDS = {
@@ -67,6 +68,11 @@ def default_config() -> Any:
 
 
 def build(config: Any, interface: Interface) -> Agent:
-    """The agent of settings, for what it sees and does."""
-    found: Agent = agent_class(config.kind)(interface.shapes, interface.action, config)
+    """The agent of settings, for what it sees and does.
+
+    Raises:
+        UsageError: its weights are more than half of the memory.
+    """
+    with Weighed():
+        found: Agent = agent_class(config.kind)(interface.shapes, interface.action, config)
     return found

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from agents.errors import UsageError
 
@@ -35,6 +39,48 @@ def check_threads(count: int) -> None:
     most = 4 * (os.cpu_count() or 1)
     if not 0 <= count <= most:
         raise ValueError(f"threads must be at least 0 and at most {most} (four a core of this machine), got {count}")
+
+
+class Weighed(TorchFunctionMode):
+    """Within the context weights that would fill half of this machine's memory are refused before they are made.
+
+    Raises:
+        UsageError: says how much they would take.
+
+    >>> with Weighed(memory=1e6):
+    ...     torch.nn.Linear(1000, 1000)
+    Traceback (most recent call last):
+        ...
+    agents.errors.UsageError: the weights alone would take 0.004 GB or more, of this machine's 0.001; choose smaller sizes
+    """
+
+    def __init__(self, memory: float | None = None) -> None:
+        super().__init__()
+        self.memory, self.taken = physical_memory() if memory is None else memory, 0
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if function is torch.empty:
+            sizes = args[0] if args and isinstance(args[0], (tuple, list)) else args
+            self.taken += 4 * math.prod(sizes)
+            if self.taken > self.memory / 2:
+                raise UsageError(f"the weights alone would take {self.taken / 1e9:.3g} GB or more, of this machine's "
+                                 f"{self.memory / 1e9:.3g}; choose smaller sizes")
+        return function(*args, **(kwargs or {}))
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        super().__exit__(kind, error, traceback)
+        if isinstance(error, (RuntimeError, MemoryError)) and "alloc" in str(error).lower():
+            raise UsageError(f"there is no memory for the weights ({error}); choose smaller sizes") from None
+
+
+def physical_memory() -> float:
+    """Bytes of this machine; infinity where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def check_device(name: str) -> None:

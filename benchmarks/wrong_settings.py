@@ -128,7 +128,7 @@ def own(folder: Path) -> Iterator[Case]:
         "prefill=10000", "prefill=20000", "steps=600", "capacity=10", "capacity=33", "agent.length=60000", "env.num_envs=4000",
         "train_ratio=1e-9", "agent.whole=true", "agent.max_rows=1", "agent.model.blocks=7", "agent.model.deter=129",
         "env.options.nonsense=1", "env.options={g: 1, h: 2}", "env.id=CartPole-v1 env.options.x=1", "start=nowhere",
-        "env.options.render_mode=5", "agent.batch=60000 agent.length=60000", "capacity=10000000000",
+        "env.options.render_mode=5", "agent.batch=60000 agent.length=60000", "capacity=10000000000", "agent.units=65536",
     ):
         yield [*TRAIN, *re.split(r" (?=\w+[.=])", changes)]
     yield from (["train", name] for name in ("", "pendulum", "dreamer_v3/pendulm", "nowhere.yaml", ".", "/", "a\0b"))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from agents.errors import UsageError
 from agents.pretrain.settings import PretrainSettings, RSSMSettings
+from agents.process import Weighed
 from worldmodels.change import Changes
 from worldmodels.data import Episodes
 from worldmodels.dmm import DMM
@@ -253,6 +254,7 @@ def build(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], act
         action_size: of the log's actions; 0 if there are none.
 
     Raises:
-        UsageError: images for a model of vectors.
+        UsageError: images for a model of vectors; weights of more than half of the memory.
     """
-    return BUILDERS[settings.kind](settings, shapes, action_size)
+    with Weighed():
+        return BUILDERS[settings.kind](settings, shapes, action_size)

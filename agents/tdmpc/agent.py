@@ -35,7 +35,10 @@ from worldmodels.networks import check_keys
 
 NEXT = "_next"
 NAMES = ("consistency", "reward_loss", "value", "cont_loss", "policy")
-RESERVED = ("z", "e", "y", "q", "w", "on", "action", "reward", "cont", "is_first", "is_last", "is_terminal", "mask")
+RESERVED = (
+    "z", "z_0", "z_all", "z_bar", "e", "y", "q", "q_e", "q_pi", "w", "w_pi", "on", "action", "a_e", "a_bar", "reward", "cont",
+    "is_first", "is_last", "is_terminal", "mask",
+)
 
 
 class TDMPC(TorchAgent):
@@ -69,8 +72,8 @@ class TDMPC(TorchAgent):
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if taken or odd or not shapes:
             raise PixyzError(
-                f"expected observations as vectors [D] or images [H, W, C] with names other than {RESERVED} and *{NEXT}, "
-                f"got {dict(shapes)}"
+                f"expected observations as vectors [D] or images [H, W, C], none called *{NEXT} or as one of "
+                f"{', '.join(RESERVED)}, got {dict(shapes)}"
             )
         check_keys(shapes)
         self.action, self.keys, self.fission = action, list(shapes), fission

@@ -191,3 +191,9 @@ def test_a_run_that_was_stopped_before_its_first_evaluation(tmp_path, monkeypatc
     monkeypatch.setattr(Judge, "actor", actor)
     assert main(["resume", str(tmp_path / "run")]) == 0
     assert "learned policy" in capsys.readouterr().out and (tmp_path / "run" / "curve.png").exists()
+
+
+def test_a_report_without_an_evaluation(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Judge, "actor", lambda self, agent, stop=None, explore=False: [])
+    agents.start(load_config(RunSettings, "dreamer_v3/pendulum", TINY), tmp_path / "run")
+    assert capsys.readouterr().out.split("\n")[1].split()[2:] == ["-", "-", "-", "0"]

@@ -44,6 +44,7 @@ def test_evaluation_says_what_it_shows(trained, capsys):
     text = capsys.readouterr().out
     assert [line.split("  ")[0] for line in text.split("\n")[2:5]] == ["learned policy", "sampled policy", "random policy"]
     assert INTERVAL in text and "interquartile mean" in text
+    assert text.split("\n")[2].split()[2:] != text.split("\n")[3].split()[2:]  # other actions
     assert main(["evaluate", str(trained), "--episodes", "3", "--seed", "4"]) == 0
     again = capsys.readouterr().out.split("\n")
     assert text.split("\n")[2] == again[2] and "sampled" not in "".join(again)

@@ -44,7 +44,7 @@ def test_world_model(name, value):
 def test_none_is_left_out():
     """A new setting is to be looked up, too."""
     assert set(vars(DreamerV3Config())) == {*AGENT, *OURS, "kind"}
-    assert set(vars(RSSMConfig())) == {*MODEL, "min_scale"}  # min_scale is of Gaussian latents
+    assert set(vars(RSSMConfig())) == {*MODEL, "min_scale", "predicts"}  # of Gaussian latents, and of fast logs
 
 
 def test_discount():

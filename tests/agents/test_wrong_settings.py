@@ -87,6 +87,15 @@ def test_threads_are_few(monkeypatch):
         load_config(RunSettings, {}, ["threads=9"])
 
 
+def test_weights_that_fill_the_memory_are_refused_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(process, "physical_memory", lambda: 4e6)
+    with pytest.raises(ValueError, match=r"the weights alone would take 0.0\d+ GB or more, of this machine's 0.004"):
+        Trainer(load_config(RunSettings, "dreamer_v3/pendulum", ["agent.units=1024"]))
+    Trainer(load_config(RunSettings, "dreamer_v3/pendulum")).close()
+    with pytest.raises(ValueError, match="no memory for the weights"), process.Weighed():
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+
 # ---------------------------------------------------------------- a run that cannot begin
 
 

@@ -74,5 +74,5 @@ def test_gradients_of_all_but_the_boundaries_are_those_of_the_bound() -> None:
     grads = torch.autograd.grad(moved(0.0), parameters, allow_unused=True)
     slope = sum((g * d).sum() for g, d in zip(grads, direction, strict=True) if g is not None)
     torch.testing.assert_close(slope, (moved(1e-7) - moved(-2e-7)) / 2e-7, rtol=1e-6, atol=1e-6)
-    with pytest.raises(PixyzError, match="segment"):
+    with pytest.raises(PixyzError, match="length must be above 1"):
         HRSSM(2, HRSSMConfig(length=1.0))
