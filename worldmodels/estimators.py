@@ -102,7 +102,7 @@ def estimate(
     run = partial(_cut, log_weight) if isinstance(log_weight, StateSpaceModel) and cut else partial(_whole, weight)
     need, (steps, count) = bytes_a_frame(run, batch), size_of(batch)
     most = width if cut else max(1, min(width, int(memory / (need * steps))))  # rows at once
-    todo = int(frames(batch).sum()) * samples
+    todo = 0 if progress is None else int(frames(batch).sum()) * samples
     parts, done = [], 0
     for start, stop in chunks(count, max(1, most // samples)):
         part, drawn, left = rows(batch, start, stop), [], samples
@@ -113,8 +113,8 @@ def estimate(
                 raise PixyzError(f"a log-weight is one number a sequence, [B], got the shape {list(found.shape)}")
             drawn.append(found.unflatten(0, (stop - start, many)).t())
             left -= many
-            done += many * int(frames(part).sum())
             if progress is not None:
+                done += many * int(frames(part).sum())
                 progress(done, todo)
         parts.append(torch.cat(drawn))
     return Estimate(torch.cat(parts, 1), frames(batch))

@@ -76,13 +76,13 @@ class _Live(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.most = 0
-        self.held: dict[int, int] = {}  # where a storage is -> how many tensors hold it
+        self.held: dict[int, int] = {}  # a storage -> how many tensors hold it
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        given = {x.untyped_storage().data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        given = {_storage(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
         for x in (x for x in tree_leaves(out) if isinstance(x, Tensor)):
-            place, size = x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()
+            place, size = _storage(x), x.untyped_storage().nbytes()
             if place in self.held:
                 self.held[place] += 1
             elif place not in given:
@@ -99,6 +99,11 @@ class _Live(TorchDispatchMode):
         if not self.held[place]:
             del self.held[place]
             self.now -= size
+
+
+def _storage(x: Tensor) -> int:
+    """Which storage a tensor has; where its values lie is not always known (fake tensors, backends written in Python)."""
+    return int(x.untyped_storage()._cdata)
 
 
 def bytes_a_frame(run: Callable[[dict[str, Tensor]], object], batch: Batch) -> float:

@@ -10,6 +10,7 @@ from test_contract import MODELS, B, T, make, ragged
 from torch import Tensor
 
 from worldmodels import estimate, overshooting, particle_filter
+from worldmodels.estimators import bounds
 
 Ask = Callable[[dict[str, Tensor]], Any]
 
@@ -66,9 +67,22 @@ def test_particle_filters(name: str) -> None:
     compare(lambda: (make(name), ragged()), lambda m: lambda v: vars(particle_filter(m, v, 3)), read)
 
 
-def test_estimates() -> None:
-    read = {"_local_scalar_dense at worldmodels/estimators.py": 2, "nonzero at worldmodels/estimators.py": 1}
-    compare(lambda: (make("dmm"), ragged()), lambda m: lambda v: vars(estimate(m.log_weight, v, 3)), read)
+READ = {"_local_scalar_dense at worldmodels/pieces.py": 5, "nonzero at worldmodels/pieces.py": 5}
+"""The longest sequence of what is measured, and of each of four parts."""
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_estimates(cut: bool) -> None:
+    def question(m: Any) -> Ask:
+        return lambda v: vars(estimate(m if cut else m.log_weight, v, 3, width=3))
+
+    compare(lambda: (make("dmm_filter"), ragged()), question, READ)
+
+
+def test_bounds() -> None:
+    read = {"_local_scalar_dense at worldmodels/pieces.py": 2, "nonzero at worldmodels/pieces.py": 2,
+            "_to_copy at worldmodels/estimators.py": 1}  # the lengths
+    compare(lambda: (make("dmm"), ragged()), lambda m: lambda v: {"bound": bounds(m.bound, v)}, read)
 
 
 def test_overshooting() -> None:
