@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.overrides = [*given.overrides, *rest]
     try:
         code: int = given.command(given)
+    except KeyboardInterrupt:  # before a run was at work, or for the second time: what was saved stands
+        print("pixyz: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader of our text has gone (pixyz show ... | head)
         sys.stdout = None  # type: ignore[assignment]
         return 0

@@ -39,11 +39,14 @@ def updates(run: Path) -> int:
 
 
 def interrupted(arguments: list[str], run: Path, name: str, at: list[int]) -> int:
-    """Run, send a signal whenever the log has as many lines as ``at`` says, and resume; the number of stops."""
+    """Run, send a signal whenever the log has as many lines as ``at`` says (one more than at its start, at least), and
+    resume; the number of stops.
+    """
     stops, command = 0, [*arguments, "--run", str(run)]
     for lines in at:
+        wanted = max(lines, updates(run) + 1)
         process = start(command, run.parent)
-        while process.poll() is None and updates(run) < lines:
+        while process.poll() is None and updates(run) < wanted:
             time.sleep(0.002)
         if process.poll() is None:
             process.send_signal(getattr(signal, name))
