@@ -45,7 +45,7 @@ def result(run: Path, name: str) -> dict[str, object]:
         "random": round(next(x["random_return"] for x in lines if "random_return" in x), 1),
         "frames": max(x["step"] for x in lines), "decisions": last["actions"], "updates": last["updates"],
         "minutes": round(last["seconds"] / 60, 1), "cpu_minutes": round(last["cpu_seconds"] / 60, 1),
-        "action_repeat": config["env"]["action_repeat"], "train_ratio": config["train_ratio"], "batch": agent["batch"],
+        "action_repeat": config["env"]["action_repeat"], "train_ratio": config["train_ratio"], "agent": agent,
         "evaluation": f"{config['eval_episodes']} episodes, best action", "commit": info["commit"], "dirty": info["dirty"],
         "versions": info["versions"], "cores": info["cores"], "threads": config["threads"],
     }
