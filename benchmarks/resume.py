@@ -4,6 +4,7 @@
                                                            Ctrl+C, SIGTERM and SIGKILL (about an hour on one core)
     python benchmarks/resume.py --seeds 0 --stops 3        less of it
     python benchmarks/resume.py --runs rssm dreamer_v3
+    python benchmarks/resume.py --inside                   stops and kills between two steps of the loop, in this process: minutes
 
 A run is a process of its own and gets real signals, at moments that are drawn for each stop anew: a share of the lines of
 the straight log.  What is compared: parameters, optimizer, running estimates, random generators, environments, the
@@ -17,6 +18,7 @@ import argparse
 import json
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,13 @@ sys.path[:0] = [str(HERE.parent / "tests" / "agents")]
 
 from resume_parts import STOPPED_BY, differences, interrupted, start  # noqa: E402
 from test_pretrain import SHORT, SMALL, turning  # noqa: E402
-from test_resume import TINY  # noqa: E402
+from test_resume import TINY, go_on  # noqa: E402
 
+from agents.config import load_config  # noqa: E402
+from agents.pretrain import KINDS, Pretrainer  # noqa: E402
+from agents.run import Trainer  # noqa: E402
 from agents.rundir import origin  # noqa: E402
+from agents.settings import RunSettings  # noqa: E402
 from worldmodels.data import write_npz  # noqa: E402
 
 RESULTS = HERE / "results" / "resume.jsonl"
@@ -43,13 +49,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--signals", nargs="+", default=list(STOPPED_BY))
     parser.add_argument("--stops", type=int, default=10)
+    parser.add_argument("--inside", action="store_true", help="in this process, without signals")
     parser.add_argument("--dry", action="store_true", help="write no result")
     args = parser.parse_args()
     about = {k: origin()[k] for k in ("commit", "dirty", "versions")}
     for name in args.runs:
         for seed in args.seeds:
             with tempfile.TemporaryDirectory() as scratch:
-                for line in one(name, seed, args.signals, args.stops, Path(scratch)):
+                made = (
+                    inside(name, seed, args.stops, Path(scratch)) if args.inside
+                    else one(name, seed, args.signals, args.stops, Path(scratch))
+                )
+                for line in made:
                     print(json.dumps(line), flush=True)
                     if not args.dry:
                         with RESULTS.open("a", encoding="utf-8") as file:
@@ -73,6 +84,27 @@ def one(name: str, seed: int, signals: list[str], stops: int, folder: Path) -> A
         made = interrupted(arguments, folder / signal, signal, at)
         found = differences(straight, folder / signal)
         yield {"run": name, "seed": seed, "signal": signal, "stops": made, "differences": len(found), "first": found[:3]}
+
+
+def inside(name: str, seed: int, stops: int, folder: Path) -> Any:
+    """A straight run, one that is asked to stop between steps, and one that loses all since its last checkpoint there."""
+    data = turning()
+
+    def make() -> Any:
+        if name == "dreamer_v3":
+            return Trainer(load_config(RunSettings, AGENT[0], [*AGENT[1:], f"seed={seed}"]))
+        more = [*SMALL[name], *SHORT, *LONGER, "checkpoint_every=7", f"seed={seed}"]
+        return Pretrainer(load_config(KINDS[name], f"pretrain/{name}", more), data)
+
+    go_on(make, folder / "straight", [], False)
+    for kill in (False, True):
+        rng = np.random.default_rng([seed, len(name), kill])
+        moments = rng.integers(5, 40, size=stops).tolist()
+        with warnings.catch_warnings(action="ignore"):
+            go_on(make, folder / f"kill{kill}", moments, kill)
+        found = differences(folder / "straight", folder / f"kill{kill}")
+        how = "kill, inside" if kill else "stop, inside"
+        yield {"run": name, "seed": seed, "signal": how, "stops": stops, "differences": len(found), "first": found[:3]}
 
 
 if __name__ == "__main__":
