@@ -56,7 +56,8 @@ def known() -> set[tuple[object, ...]]:
     if not RESULTS.exists():
         return set()
     lines = [json.loads(x) for x in RESULTS.read_text(encoding="utf-8").splitlines()]
-    return {(x["config"], x["env"], x["seed"], x["frames"]) for x in lines if x["benchmark"] == "agents_learning"}
+    own = [x for x in lines if x["benchmark"] == "agents_learning" and "changes" not in x]
+    return {(x["config"], x["env"], x["seed"], x["frames"]) for x in own}
 
 
 def record(run: Path, name: str) -> None:
