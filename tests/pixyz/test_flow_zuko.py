@@ -57,5 +57,5 @@ def test_zuko_errors():
 
 def test_zuko_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "zuko.flows", None)
-    with pytest.raises(PixyzError, match=r"pixyz-worldmodels\[flows\]"):
+    with pytest.raises(PixyzError, match=r"pip install zuko"):
         ZukoFlow("NSF", features=2)
