@@ -65,8 +65,8 @@ class LatentActor:
         with self.precision():
             drawn = (self.exploring if explore else self.greedy).sample({**given, **seen}, return_all=False)
         action = drawn["action"]
-        floats = [x for x in (*seen.values(), action) if x.is_floating_point()]
-        if not math.isfinite(sum(x.sum() for x in floats)):
+        floats = [x.flatten(1) for x in (*seen.values(), action) if x.is_floating_point()]
+        if not math.isfinite(float(torch.cat(floats, -1).sum())):
             bad = [k for k, v in {**seen, "action": action}.items() if not bool(torch.isfinite(v).all())]
             if bad:
                 raise NotFinite(f"act: expected finite numbers, got others in {', '.join(bad)}; nothing was done")

@@ -53,7 +53,7 @@ def measure(config: str, calls: int) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         with Trainer(settings).begin(Path(folder) / "run") as trainer:
             trainer.run.save()
-            agent, interface = trainer.agent, trainer.interface
+            agent, interface = trainer.agent, trainer.view
             rows = trainer.envs.reset()
             given = {k: v[:1] for k, v in interface.tensors(rows, agent.device).items()}
         policy = agents.load(Path(folder) / "run")

@@ -5,7 +5,7 @@ An expression (:mod:`pixyz.expression`) knows a distribution only as a :class:`D
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -93,19 +93,30 @@ def sample_counts(sample_shape: Sequence[int] | int) -> tuple[int, ...]:
     return tuple(n for n in shape if n > 1)
 
 
-def as_tensor_dict(x: Any, input_var: Sequence[str], owner: str) -> dict[str, Any]:
-    """A dict of variables from a mapping, a tensor (the first input variable) or a list (all of them, in order)."""
+def as_tensor_dict(x: Any, input_var: Sequence[str], owner: str | Callable[[], str]) -> dict[str, Any]:
+    """A dict of variables from a mapping, a tensor (the first input variable) or a list (all of them, in order).
+
+    Args:
+        owner: who takes them, for errors; a function where the text takes time.
+    """
     if type(x) is dict or isinstance(x, Mapping):
         arrays = [name for name, value in x.items() if type(value).__name__ == "ndarray"]
-        if arrays:
-            raise VariableError(f"{owner}: {arrays} are numpy arrays; give tensors of the weights' type, torch.as_tensor(x)")
-        return dict(x)
+        if not arrays:
+            return dict(x)
+        what = f"{arrays} are numpy arrays; give tensors of the weights' type, torch.as_tensor(x)"
+        raise VariableError(f"{_text(owner)}: {what}")
     if isinstance(x, (list, tuple)):
         if len(x) != len(input_var):
-            raise VariableError(f"{owner} takes the variables {list(input_var)}, got a list of {len(x)}; give a dict")
+            raise VariableError(
+                f"{_text(owner)} takes the variables {list(input_var)}, got a list of {len(x)}; give a dict"
+            )
         return dict(zip(input_var, x, strict=True))
     if hasattr(x, "shape"):
         if not input_var:
-            raise VariableError(f"{owner} has no input variable, got a tensor; give a dict")
+            raise VariableError(f"{_text(owner)} has no input variable, got a tensor; give a dict")
         return {input_var[0]: x}
-    raise VariableError(f"{owner} expected a dict of variables, a tensor or a list, got {type(x).__name__}")
+    raise VariableError(f"{_text(owner)} expected a dict of variables, a tensor or a list, got {type(x).__name__}")
+
+
+def _text(owner: str | Callable[[], str]) -> str:
+    return owner if isinstance(owner, str) else owner()

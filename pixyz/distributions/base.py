@@ -341,7 +341,9 @@ class Distribution(Structured):
         return True
 
     def _values(self, x_dict: Any, variables: Sequence[str] | None = None) -> dict[str, Any]:
-        return as_tensor_dict({} if x_dict is None else x_dict, variables or self.input_var, self.prob_text)
+        given = {} if x_dict is None else x_dict
+        known = () if isinstance(given, dict) else variables or self.input_var
+        return as_tensor_dict(given, known, lambda: self.prob_text)  # the text takes longer than a small network
 
     def _sample_values(self, x_dict: Any, batch_n: int | None) -> dict[str, Any]:
         values = self._values(x_dict)
