@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,60 +142,102 @@ def draw_errors(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def draw_forecast(path: Path, truth: Series, predicted: Series, s: PretrainSettings) -> None:
-    """Truth, prediction and difference of one window: features over time; every so many frames for images."""
+    """One window: lines over time for the features of vectors, and for images truth, prediction and difference of some frames."""
     figure, axes_of = _figure()
-    figure.set_size_inches(9.0, 2.6 * len(truth) + 0.6)
-    for row, key in enumerate(truth):
-        true, guess = truth[key], predicted[key]
-        for column, (title, image) in enumerate(_panels(true, guess, s).items()):
-            axes = axes_of(len(truth), 3, 3 * row + column + 1)
-            image_of = axes.imshow(image, aspect="auto", interpolation="nearest", **_colors(title, true, s))
-            if true.ndim == 2:
-                axes.axvline(s.seen - 0.5, color="k", linewidth=0.8)
-                axes.set_xlabel("frame (predicted behind the line)")
-                figure.colorbar(image_of, ax=axes, fraction=0.05, pad=0.02)
-            else:
-                axes.set_axis_off()
+    panels = [(k, f) for k in truth for f in (_features(truth[k]) if truth[k].ndim == 2 else [None])]
+    figure.set_size_inches(9.0, 1.5 * sum(1 if f is not None else 2 for _, f in panels) + 0.8)
+    for row, (key, feature) in enumerate(panels):
+        if feature is not None:
+            axes = axes_of(len(panels), 1, row + 1)
+            _draw_lines(axes, truth[key][:, feature], predicted[key][:, feature], s.seen, len(truth[key]))
+            axes.set_ylabel(f"{key}[{feature}]", fontsize="small", parse_math=False)
+            continue
+        for column, (title, image) in enumerate(_panels(truth[key], predicted[key], s).items()):
+            axes = axes_of(len(panels), 3, 3 * row + column + 1)
+            axes.imshow(image, aspect="auto", interpolation="nearest", **_colors(title))
+            axes.set_axis_off()
             axes.set_title(f"{key}: {title}", fontsize="medium", parse_math=False)
+    if any(f is not None for _, f in panels):
+        axes.set_xlabel("frame (predicted behind the line)")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize="small",
+                      frameon=False)
     figure.savefig(path, dpi=110)
 
 
 def draw_video(path: Path, truth: Series, predicted: Series, s: PretrainSettings) -> None:
-    """The same as a moving picture: truth, prediction, difference, frame by frame."""
+    """The same as a moving picture: images frame by frame, or lines that grow."""
     from matplotlib.animation import FuncAnimation, PillowWriter
 
     key = next((k for k, v in truth.items() if v.ndim == 4), next(iter(truth)))
     true, guess = truth[key].astype(np.float32), predicted[key].astype(np.float32)
     figure, axes_of = _figure()
-    figure.set_size_inches(7.5, 2.8)
-    frames = {"truth": true, "prediction": guess, "difference": guess - true}
-    shown = []
-    for i, (title, series) in enumerate(frames.items()):
-        axes = axes_of(1, 3, i + 1)
-        axes.set_title(title, fontsize="medium")
-        if true.ndim == 4:
-            shown.append(axes.imshow(_picture(title, series[0]), **_colors(title, true, s)))
-            axes.set_axis_off()
-        else:
-            low, high = float(min(true.min(), guess.min())), float(max(true.max(), guess.max()))
-            axes.set_ylim((low - high, high - low) if title == "difference" else (low, high))
-            shown.append(axes.bar(range(true.shape[1]), series[0], color="C0" if title != "difference" else "C3"))
-            axes.set_xlabel(f"feature of {key}", parse_math=False)
+    draw_frame = _moving_images(figure, axes_of, true, guess) if true.ndim == 4 else _moving_lines(
+        figure, axes_of, key, true, guess, s.seen
+    )
     text = figure.suptitle("")
 
     def draw(t: int) -> list[Any]:
-        for drawn, (title, series) in zip(shown, frames.items(), strict=True):
-            if true.ndim == 4:
-                drawn.set_data(_picture(title, series[t]))
-            else:
-                for bar, height in zip(drawn, series[t]):
-                    bar.set_height(float(height))
         text.set_text(f"frame {t}: read" if t < s.seen else f"frame {t}: predicted, {t - s.seen + 1} ahead")
-        return [*shown, text]
+        return [*draw_frame(t), text]
 
     first = max(0, s.seen - 10)
     animation = FuncAnimation(figure, draw, frames=range(first, len(true)), blit=False)
     animation.save(path, writer=PillowWriter(fps=8), dpi=70)
+
+
+def _moving_images(figure: Any, axes_of: Any, true: NDArray[Any], guess: NDArray[Any]) -> Callable[[int], list[Any]]:
+    figure.set_size_inches(7.5, 2.8)
+    frames, shown = {"truth": true, "prediction": guess, "difference": guess - true}, []
+    for i, (title, series) in enumerate(frames.items()):
+        axes = axes_of(1, 3, i + 1)
+        axes.set_title(title, fontsize="medium")
+        axes.set_axis_off()
+        shown.append(axes.imshow(_picture(title, series[0]), **_colors(title)))
+
+    def draw(t: int) -> list[Any]:
+        for drawn, (title, series) in zip(shown, frames.items(), strict=True):
+            drawn.set_data(_picture(title, series[t]))
+        return shown
+
+    return draw
+
+
+def _moving_lines(
+    figure: Any, axes_of: Any, key: str, true: NDArray[Any], guess: NDArray[Any], seen: int
+) -> Callable[[int], list[Any]]:
+    features = _features(true, most=4)
+    figure.set_size_inches(7.5, 1.4 * len(features) + 0.8)
+    lines: list[Any] = []
+    for row, feature in enumerate(features):
+        axes = axes_of(len(features), 1, row + 1)
+        lines += _draw_lines(axes, true[:, feature], guess[:, feature], seen, len(true))
+        axes.set_ylabel(f"{key}[{feature}]", fontsize="small", parse_math=False)
+
+    def draw(t: int) -> list[Any]:
+        for row, feature in enumerate(features):
+            lines[2 * row].set_data(range(t + 1), true[: t + 1, feature])
+            lines[2 * row + 1].set_data(range(seen - 1, t + 1), guess[seen - 1 : t + 1, feature])
+        return lines
+
+    return draw
+
+
+def _draw_lines(axes: Any, true: NDArray[Any], guess: NDArray[Any], seen: int, steps: int) -> list[Any]:
+    """Truth, and the prediction from the last frame that was read on."""
+    truth = axes.plot(true, color="0.35", linewidth=1.4, label="truth")
+    predicted = axes.plot(range(seen - 1, steps), guess[seen - 1 :], color="C0", linewidth=1.4, label="prediction")
+    axes.axvline(seen - 0.5, color="k", linewidth=0.8)
+    axes.set_xlim(0, steps - 1)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    return [*truth, *predicted]
+
+
+def _features(true: NDArray[Any], most: int = 8) -> list[int]:
+    """The features of a vector that move most, for its scale, in their order."""
+    steps = np.abs(np.diff(true, axis=0)).mean(0) / (true.std(0) + 1e-9)
+    moving = np.where(true.std(0) > 1e-9, steps, -1.0)
+    return sorted(np.argsort(-moving, kind="stable")[:most].tolist())
 
 
 def _one(model: PretrainModel, part: Episode, s: PretrainSettings) -> tuple[Series, Series]:
@@ -217,8 +259,6 @@ def _units(train: Episodes) -> dict[str, Tensor]:
 def _panels(true: NDArray[Any], guess: NDArray[Any], s: PretrainSettings) -> dict[str, NDArray[Any]]:
     true, guess = true.astype(np.float32), guess.astype(np.float32)
     series = {"truth": true, "prediction": guess, "difference": guess - true}
-    if true.ndim == 2:
-        return {k: v.T for k, v in series.items()}
     chosen = np.linspace(s.seen, len(true) - 1, 4).astype(int)
     return {k: np.concatenate([_picture(k, v[t]) for t in chosen], 1) for k, v in series.items()}
 
@@ -231,13 +271,8 @@ def _picture(title: str, image: NDArray[Any]) -> NDArray[Any]:
     return clipped if image.shape[-1] == 3 else clipped[..., 0]
 
 
-def _colors(title: str, true: NDArray[Any], s: PretrainSettings) -> dict[str, Any]:
-    if true.ndim == 4:
-        return {"cmap": "RdBu", "vmin": -255, "vmax": 255} if title == "difference" else {"cmap": "gray", "vmin": 0, "vmax": 1}
-    low, high = float(true.min()), float(true.max())
-    if title == "difference":
-        return {"cmap": "RdBu", "vmin": low - high, "vmax": high - low}
-    return {"cmap": "viridis", "vmin": low, "vmax": high}
+def _colors(title: str) -> dict[str, Any]:
+    return {"cmap": "RdBu", "vmin": -255, "vmax": 255} if title == "difference" else {"cmap": "gray", "vmin": 0, "vmax": 1}
 
 
 def _figure() -> tuple[Any, Any]:
