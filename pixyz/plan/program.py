@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import linecache
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,20 @@ from pixyz.plan.rows import RowLoop
 from pixyz.types import VariableError
 
 _number = itertools.count()
+_GONE: deque[str] = deque()
+"""Sources of plans that are gone; a collector may run while linecache goes through its entries, so they leave it later."""
+
+
+def forget_sources() -> None:
+    """Take the sources of plans that are gone out of linecache; every new plan does so."""
+    while _GONE:
+        linecache.cache.pop(_GONE.popleft(), None)
+
+
+def _register(filename: str, text: str) -> None:
+    """Show the source in tracebacks."""
+    forget_sources()
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
 
 
 class Plan:
@@ -54,8 +69,8 @@ class Plan:
         namespace = emitter.namespace
         for text, filename in ((self.source, self.filename), (looking, f"{self.filename}, looking")):
             exec(compile(text, filename, "exec"), namespace)
-            linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
-            weakref.finalize(self, linecache.cache.pop, filename, None)
+            _register(filename, text)
+            weakref.finalize(self, _GONE.append, filename)
         self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
         self._written = self._fast = self.function
         self._look: Callable[..., tuple[Any, ...]] = namespace["look"]

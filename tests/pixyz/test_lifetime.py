@@ -31,6 +31,7 @@ from pixyz.distributions import (
 from pixyz.losses import ELBO, CrossEntropy, E, Entropy, IterativeLoss, KullbackLeibler, LogProb, Loss, MinLoss, Parameter
 from pixyz.plan import Plan
 from pixyz.plan.cache import MOST_KEYS
+from pixyz.plan.program import forget_sources
 
 
 class Logits(Deterministic):
@@ -194,10 +195,12 @@ def test_a_used_distribution_can_be_forgotten(name: str) -> None:
     p = DISTRIBUTIONS[name]()
     use(p, name)
     gone = weakref.ref(p)
+    forget_sources()
     before = len(linecache.cache)
     del p
     gc.collect()
     assert gone() is None
+    forget_sources()
     assert len(linecache.cache) < before
 
 
