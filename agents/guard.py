@@ -73,3 +73,19 @@ def backward(
             f"not finite in the batch: {', '.join(bad) or 'nothing'}"
         )
     return Gradient(found, norms, total)
+
+
+def check_acting(seen: Mapping[str, Tensor], action: Tensor) -> None:
+    """Look at observations and the action that was found for them, with one read of the device.
+
+    Raises:
+        NotFinite: naming what is not finite.
+
+    >>> check_acting({"x": torch.zeros(2, 3)}, torch.zeros(2, 1))
+    """
+    floats = [x.flatten(1) for x in (*seen.values(), action) if x.is_floating_point()]
+    if math.isfinite(float(torch.cat(floats, -1).sum())):
+        return
+    bad = [k for k, v in {**seen, "the action": action}.items() if not bool(torch.isfinite(v).all())]
+    if bad:  # else large numbers, whose sum is none
+        raise NotFinite(f"act: expected finite numbers, got others in {', '.join(bad)}; nothing was done")

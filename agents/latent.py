@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.agent import State
-from agents.guard import NotFinite
+from agents.guard import check_acting
 from agents.spaces import ActionSpec
 from pixyz.distributions import Distribution, Mean
 
@@ -65,11 +64,7 @@ class LatentActor:
         with self.precision():
             drawn = (self.exploring if explore else self.greedy).sample({**given, **seen}, return_all=False)
         action = drawn["action"]
-        floats = [x.flatten(1) for x in (*seen.values(), action) if x.is_floating_point()]
-        if not math.isfinite(float(torch.cat(floats, -1).sum())):
-            bad = [k for k, v in {**seen, "action": action}.items() if not bool(torch.isfinite(v).all())]
-            if bad:
-                raise NotFinite(f"act: expected finite numbers, got others in {', '.join(bad)}; nothing was done")
+        check_acting(seen, action)
         if self.action.discrete:
             action = nn.functional.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
         else:

@@ -93,8 +93,8 @@ class LogWindows:
         return True
 
     def sample(self, batch: int, length: int) -> dict[str, Any]:
-        """A batch ``[T, B, ...]``; ``mask`` only where some of it is padding, since a plan without masks is faster."""
-        return without_mask({k: v.numpy() for k, v in self.windows.draw().items()})
+        """A batch ``[T, B, ...]``; ``mask`` only where some of it is padding."""
+        return arrays(self.windows.draw())
 
     def update(self, index: Any, values: Mapping[str, Any]) -> int:
         """A log is not written to."""
@@ -109,12 +109,7 @@ class LogWindows:
         self.windows.load_state(state)
 
 
-def without_mask(batch: dict[str, Any]) -> dict[str, Any]:
-    """The batch without a mask that masks nothing."""
-    return {k: v for k, v in batch.items() if k != "mask"} if bool(batch["mask"].all()) else batch
-
-
-def on_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """The batch there; page-locked on the way to a CUDA device."""
-    pinned = device.type == "cuda"
-    return {k: (v.pin_memory() if pinned else v).to(device, non_blocking=pinned) for k, v in batch.items()}
+def arrays(batch: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A batch of a log as a replay gives it, without a mask that masks nothing: a plan without masks is faster."""
+    found = {k: v.numpy() for k, v in batch.items()}
+    return {k: v for k, v in found.items() if k != "mask"} if bool(found["mask"].all()) else found

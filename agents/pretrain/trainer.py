@@ -18,9 +18,10 @@ from agents.checkpoint import flatten_state, load_checkpoint, save_checkpoint, u
 from agents.errors import CheckpointError, RunError
 from agents.logger import Logger
 from agents.pretrain.choice import chosen
-from agents.pretrain.learner import LogLearner, LogWindows, on_device, without_mask
+from agents.pretrain.learner import LogLearner, LogWindows, arrays
 from agents.pretrain.models import build
 from agents.pretrain.settings import LEAST_SEEN, PretrainSettings
+from agents.replay import to_tensors
 from agents.run import Offline, Run, Stop, train
 from agents.run.in_folder import InFolder
 from agents.run.parts import Generators, seeded
@@ -124,7 +125,7 @@ class Pretrainer(InFolder):
             for i in range(0, len(parts), 64):
                 if stop is not None and stop.asked:
                     return None
-                batch = on_device(without_mask(pad(parts[i : i + 64])), self.device)
+                batch = to_tensors(arrays(pad(parts[i : i + 64])), self.device, pin_memory=True)
                 nats += self.model.bound(batch).sum().item()
                 frames += sum(map(len, parts[i : i + 64]))
         return nats / frames

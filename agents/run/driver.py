@@ -76,7 +76,8 @@ class Driver:
         self._rng = np.random.default_rng([seed, 1])
         self._rows: Rows | None = None
         self._memory = {} if actor is None else actor.initial(self.count)
-        self._restarted: tuple[int, ...] = ()
+        self.restarted: tuple[int, ...] = ()
+        """The environments that the last :meth:`load_state` could not put back, and that began a new episode."""
 
     def step(self, *, random: bool = False) -> Moved:
         """One action of each environment.
@@ -122,11 +123,6 @@ class Driver:
 
     # ---------------------------------------------------------------- saving
 
-    @property
-    def restarted(self) -> tuple[int, ...]:
-        """The environments that the last :meth:`load_state` could not put back, and that began a new episode."""
-        return self._restarted
-
     def state(self) -> Nested:
         """The environments, where they can say it, the actor's memory, the newest rows and random actions' generator."""
         begun, envs = self._rows is not None, None
@@ -151,9 +147,9 @@ class Driver:
             return
         if state["envs"] is not None:
             self._rows = self.envs.load_state(state["envs"], attempt)
-            self._restarted = tuple(self.envs.restarted)
+            self.restarted = tuple(self.envs.restarted)
         else:
-            self._restarted = tuple(range(self.count))
+            self.restarted = tuple(range(self.count))
             fresh = np.random.SeedSequence([self._seed, 7, attempt]).generate_state(1)[0]
             self._rows = self.envs.reset(seed=int(fresh))
         assert self._rows is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,6 +156,6 @@ def read_part(directory: Path, part: str) -> tuple[int, Nested]:
     """What one part saved at the newest sound checkpoint of a run, and its number."""
     found = load_checkpoint(directory / "checkpoints")
     nested = unflatten_state(found.tensors, found.state["nested"])
-    with suppress(KeyError):
-        return found.step, nested[part]
-    raise KeyError(f"{directory}: expected a checkpoint with {part!r}, got {sorted(nested)}")
+    if part not in nested:
+        raise KeyError(f"{directory}: expected a checkpoint with {part!r}, got {sorted(nested)}")
+    return found.step, nested[part]

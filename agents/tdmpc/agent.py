@@ -13,14 +13,13 @@ trains.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from agents.agent import Batch, Learned, State, Window
-from agents.guard import NotFinite
+from agents.guard import check_acting
 from agents.planning import MPPI, PathScorer, Plan
 from agents.spaces import ActionSpec
 from agents.tdmpc.config import TDMPCConfig
@@ -170,9 +169,7 @@ class TDMPC(TorchAgent):
         """
         plan, state = self.plan(obs, state)
         action = plan.draw() if explore else plan.best()
-        if not math.isfinite(float(action.sum()) + sum(float(obs[k].sum()) for k in self.keys)):
-            bad = [k for k in self.keys if not bool(torch.isfinite(obs[k]).all())]
-            raise NotFinite(f"act: expected finite numbers, got others in {', '.join(bad) or 'the plan'}; nothing was done")
+        check_acting({k: obs[k] for k in self.keys}, action)
         return action, state
 
     @torch.no_grad()

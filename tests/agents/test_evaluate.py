@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from own_robot import ROBOT, TINY
+from own_robot import TINY
 
 import agents
 from agents.cli import main
@@ -16,25 +16,6 @@ from agents.run import Judge
 from agents.settings import EnvSettings, RunSettings
 from agents.statistics import INTERVAL
 from agents.video import record
-
-
-@pytest.fixture
-def robot(tmp_path, monkeypatch):
-    """A folder of a user's, with an environment in it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
-    (tmp_path / "my_robot.py").write_text(ROBOT)
-    yield tmp_path
-    sys.modules.pop("my_robot", None)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of the command."""
-    run = tmp_path_factory.mktemp("trained") / "run"
-    assert main(["train", "dreamer_v3/pendulum", *TINY, "--run", str(run)]) == 0
-    return run
-
 
 # ---------------------------------------------------------------- evaluation
 
