@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agents.spaces import ActionSpec
+from agents.squashed import SquashedNormal, bounded_log_scale
 from agents.tdmpc.config import TDMPCConfig
 from agents.tdmpc.networks import Ensemble, LatentNetwork, Network
-from pixyz.distributions import Bernoulli, Deterministic, GroupedOneHot, Normal, TanhNormal, TwoHot
-from pixyz.distributions.constant import LOG_SQRT_2PI
+from pixyz.distributions import Bernoulli, Deterministic, GroupedOneHot, Normal, TwoHot
 from worldmodels.decoder import symexp, symlog
 from worldmodels.networks import ConvEncoder
 
@@ -120,34 +120,17 @@ class Continue(Bernoulli):
         return {"logits": self.net(z_next)}
 
 
-class ContinuousPolicy(TanhNormal):
+class ContinuousPolicy(SquashedNormal):
     """``pi(a|z)``: a normal through tanh; the deviation's logarithm is held in bounds."""
 
     def __init__(self, action: int, c: TDMPCConfig) -> None:
         super().__init__("action", "z", r"\pi", features_shape=[action])
         self.net = Network(c.latent, c.units, c.layers, 2 * action)
-        self.least, self.reach = c.min_log_std, 0.5 * (c.max_log_std - c.min_log_std)
+        self.low, self.high = c.min_log_std, c.max_log_std
 
     def forward(self, z: Tensor) -> dict[str, Tensor]:
         loc, raw = self.net(z).chunk(2, -1)
-        return {"loc": loc, "log_scale": self.least + self.reach * (torch.tanh(raw) + 1.0)}
-
-    # both formulas, so that the density of a draw is that of its noise: atanh(tanh(u)) is u for small u only
-    @staticmethod
-    def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        return TanhNormal.draw(noise, loc, scale)
-
-    @staticmethod
-    def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
-        return TanhNormal.log_density(x, loc, scale, log_scale)
-
-    @staticmethod
-    def minus_log_density_of_noise(  # type: ignore[override]
-        noise: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor
-    ) -> Tensor:
-        u = torch.addcmul(loc, scale, noise)
-        inside = torch.addcmul(log_scale + LOG_SQRT_2PI, noise, noise, value=0.5)
-        return inside + 2.0 * (math.log(2.0) - u - F.softplus(-2.0 * u))
+        return {"loc": loc, "log_scale": bounded_log_scale(raw, self.low, self.high)}
 
     def best(self, z: Tensor) -> Tensor:
         """The action of the mean, ``[N, A]``."""
