@@ -149,8 +149,9 @@ def _rows(
 ) -> dict[str, Tensor]:
     rows: dict[str, Any] = {}
     for key, shape in interface.shapes.items():
-        draw = rng.integers(0, 256, (*lead, *shape)) if interface.dtypes[key] == np.uint8 else rng.normal(size=(*lead, *shape))
-        rows[key] = draw.astype(interface.dtypes[key])
+        size = (*lead, *shape)
+        drawn = rng.random(size) if len(shape) == 3 else rng.normal(size=size)  # images lie in [0, 1]
+        rows[key] = (rng.integers(0, 256, size) if interface.dtypes[key] == np.uint8 else drawn).astype(interface.dtypes[key])
     if not first:
         return to_tensors({**rows, "is_first": np.zeros(lead, np.bool_)}, agent.device)
     rows["action"] = interface.random(int(np.prod(lead)), rng).reshape(*lead, interface.action.size)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from pixyz.distributions.base import Distribution, Params, sum_over
 from pixyz.distributions.network import call_network
 from pixyz.plan import Axis, Builder, Scope, Slot
-from worldmodels.networks import MLP, ConvDecoder, linear
+from pixyz.plan.looks import Read
+from worldmodels.networks import MLP, PIXELS, ConvDecoder, linear
 from worldmodels.scaling import Scaling, scalings
 
 Vectors = Literal["symlog", "gaussian"]
@@ -120,6 +121,8 @@ class Reconstruction(Distribution):
             else:
                 formula = vector_error if key in self.vectors else image_error
                 slot = builder.point(formula, scope.lookup(key), params[key], label=label)
+            if key in self.images:
+                builder.look(slot, Read(key, label, PIXELS), scope.lookup(key))
             slot = sum_over(builder, slot, sum_features, feature_dims, label)
             total = slot if total is None else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
         assert total is not None

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixyz.plan.looks import Domain
 from pixyz.types import ShapeError, VariableError
 from worldmodels.data.names import taken, variable
 from worldmodels.normalization import RMSNorm
@@ -201,6 +203,25 @@ def gated(reset: Tensor, candidate: Tensor, update: Tensor, old: Tensor) -> Tens
 
 
 # -------------------------------------------------------------------------------------------- images
+
+
+@dataclass(frozen=True)
+class Pixels(Domain):
+    """Where images lie: uint8, or floats in [0, 1].
+
+    >>> PIXELS.misfit(torch.tensor([0.0, 255.0]))
+    'must lie between 0 and 1, got 255 and 0 more outside; give pixels of 0 to 255 as uint8, or divided by 255'
+    """
+
+    def misfit(self, x: Tensor) -> str:
+        if x.dtype == torch.uint8:
+            return ""
+        if not x.is_floating_point():
+            return f"must be uint8 or floats in [0, 1], got {x.dtype}{self._advice()}"
+        return super().misfit(x)
+
+
+PIXELS = Pixels(0.0, 1.0, advice="give pixels of 0 to 255 as uint8, or divided by 255")
 
 
 class ImageNorm(nn.Module):

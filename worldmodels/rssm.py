@@ -28,7 +28,7 @@ from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.change import Before, ChangeReconstruction, Now, moved
 from worldmodels.decoder import STATE, Reconstruction, Vectors, symlog
-from worldmodels.networks import MLP, BlockGRU, ConvEncoder, GRUCore, check_keys
+from worldmodels.networks import MLP, PIXELS, BlockGRU, ConvEncoder, GRUCore, check_keys
 from worldmodels.own_terms import Terms
 from worldmodels.ranges import check_ranges
 from worldmodels.scaling import Scaling, scalings
@@ -126,6 +126,7 @@ class Encoder(Deterministic):
         super().__init__("embed", [*shapes, *(["now_prev"] if steps is not None else [])], name="enc")
         self.__dict__["steps"] = steps  # held by the decoder
         self.images = [k for k, s in shapes.items() if len(s) == 3]
+        self.domains = dict.fromkeys(self.images, PIXELS)
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         size = self.size = sum(shapes[k][0] for k in self.vectors)
         self.mlp = MLP(size * (1 if steps is None else 2), config.units, config.encoder_layers) if self.vectors else None

@@ -166,6 +166,7 @@ class TDMPC(TorchAgent):
 
         Raises:
             NotFinite: an observation is not finite, or no path has a return; the state is the caller's as it was.
+            PixyzError: an image is neither uint8 nor in [0, 1].
         """
         plan, state = self.plan(obs, state)
         action = plan.draw() if explore else plan.best()
@@ -176,6 +177,9 @@ class TDMPC(TorchAgent):
     def plan(self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None) -> tuple[Plan, State]:
         """The plan after observations ``[B, ...]``, with its candidates, and the state for the next one."""
         c = self.config
+        for key, domain in self.encoder.domains.items():
+            if wrong := domain.misfit(obs[key]):
+                raise PixyzError(f"{key!r} {wrong}")
         z = self.encoder(**{k: obs[k] for k in self.keys})["z"]
         proposals = None
         if c.proposals:

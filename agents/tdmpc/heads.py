@@ -22,7 +22,7 @@ from agents.tdmpc.config import TDMPCConfig
 from agents.tdmpc.networks import Ensemble, LatentNetwork, Network
 from pixyz.distributions import Bernoulli, Deterministic, GroupedOneHot, Normal, TwoHot
 from worldmodels.decoder import symexp, symlog
-from worldmodels.networks import ConvEncoder
+from worldmodels.networks import PIXELS, ConvEncoder
 
 
 class Encoder(Deterministic):
@@ -32,6 +32,7 @@ class Encoder(Deterministic):
         super().__init__("z", list(shapes), name="h", features_shape=[c.latent])
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3})
+        self.domains = dict.fromkeys(self.cnn, PIXELS)
         size = sum(shapes[k][0] for k in self.vectors) + sum(cnn.out for cnn in self.cnn.values())  # type: ignore[misc]
         self.net = LatentNetwork(size, c.encoder_units, c.encoder_layers, c.latent, c.group)
 

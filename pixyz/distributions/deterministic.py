@@ -12,13 +12,15 @@ from pixyz.distributions.base import Distribution, Params, apply
 from pixyz.distributions.network import NetworkCall, call_network
 from pixyz.distributions.series import blank_filled, read_as_series
 from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan.looks import Domain, Read
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 
 class Deterministic(Distribution):
     """A function: ``forward(**cond_var)`` returns ``{var: value}``; sampling it is computing it.
 
-    Computed once in an evaluation, however many expectations name it.
+    Computed once in an evaluation, however many expectations name it.  :attr:`domains` says where arguments must lie
+    (a :class:`pixyz.plan.looks.Domain` each), which is looked at on the first run on new shapes and in debug mode.
 
     Raises:
         NotImplementedError: its log-density is asked for; it has none.
@@ -39,6 +41,7 @@ class Deterministic(Distribution):
     ) -> None:
         super().__init__(var, cond_var, name, features_shape)
         self._returns: dict[str, str] = {}
+        self.domains: dict[str, Domain] = {}
 
     @property
     def distribution_name(self) -> str:
@@ -49,7 +52,10 @@ class Deterministic(Distribution):
         return False
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        return Params(builder, call_network(self, self, builder, scope, self.var), lambda params, name: None)
+        found = call_network(self, self, builder, scope, self.var)
+        for v, domain in self.domains.items():
+            builder.look(next(iter(found.values())), Read(v, self.prob_text, domain), scope.lookup(v))
+        return Params(builder, found, lambda params, name: None)
 
     def sample_from(
         self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool

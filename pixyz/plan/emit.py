@@ -303,6 +303,7 @@ class Emitter(NoiseText):
             else:
                 aligned = self._aligned(arg, axes, frame, whole=True)
                 args.append(f"{self._fn(rules.expand_rows)}({aligned}, {self._sizes(axes, like or arg, frame)})")
+        self._write_looks(step, frame)
         network: Any = step.fn
         keywords = getattr(network, "keywords", None)
         on_series, rows = self._on_series(step, frame), tuple(a.batch != "none" for a in step.args)

@@ -289,6 +289,20 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Read:
+    """A value that a function or a formula reads: it lies where it must."""
+
+    variable: str
+    of: str
+    domain: Domain
+    __name__ = "look_read"
+
+    def __call__(self, x: Seen) -> None:
+        if isinstance(x[0], Tensor) and (wrong := self.domain.misfit(x[0])):
+            raise PixyzError(f"{self.variable!r} in {self.of} {wrong}")
+
+
+@dataclass(frozen=True)
 class Rows:
     """What a network, or a function of the user's, makes of rows: no result has one feature a row.
 
