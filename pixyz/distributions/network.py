@@ -17,6 +17,7 @@ from pixyz.distributions.probe import Probe, reason
 from pixyz.flows.flow import Flow
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.program import Relower
+from pixyz.plan.recall import call_once
 from pixyz.types import PixyzError
 
 _SEEN: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
@@ -56,7 +57,7 @@ class NetworkCall:
 
     def checked(self, **values: Any) -> Mapping[str, Tensor]:
         """What the network returns; an error that says what it should return, if it does not."""
-        found = self.module(**values)
+        found = self.module(**values) if isinstance(self.module, Tensors) else call_once(self.module, **values)
         if not isinstance(found, Mapping) or len(found) != len(self.wanted) or any(k not in found for k in self.wanted):
             raise self._mismatch(found)
         if not all(isinstance(v, Tensor) for v in found.values()):
@@ -176,7 +177,7 @@ class Tensors:
     owner: Any
 
     def __call__(self, **values: Any) -> Any:
-        found = self.module(**values)
+        found = call_once(self.module, **values)
         if not isinstance(found, Mapping):
             return found
         given = [v for v in (*found.values(), *values.values()) if isinstance(v, Tensor)]

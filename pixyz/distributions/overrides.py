@@ -18,6 +18,7 @@ from pixyz.distributions.params import Params, repeat_rows
 from pixyz.distributions.path import on_path
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
+from pixyz.plan.recall import call_once
 from pixyz.types import PixyzError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class ParamsCall:
     owner: ParametricDistribution
 
     def __call__(self, *values: Any) -> tuple[Tensor, ...]:
-        found = self.owner.get_params(dict(zip(self.owner.cond_var, values)))
+        found = call_once(self.owner.get_params, dict(zip(self.owner.cond_var, values)))
         return tuple([found[k] for k in self.owner.params_keys])
 
 

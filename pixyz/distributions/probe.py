@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pixyz.plan.program import Relower
 from pixyz.plan.random import random_states, restore_random_states
+from pixyz.plan.recall import forget_calls
 from pixyz.plan.slabs import count_rows, cut_rows
 
 MOST_ROWS = 8
@@ -70,6 +71,7 @@ class Probe:
         if why and not reason(self.subject):
             self._restore(before)
             _REASONS[self.subject] = why
+            forget_calls()
             raise Relower
         self.tried = count_rows([*values, *named.values()], self._rows) > 1
         return found

@@ -17,6 +17,7 @@ from pixyz.plan.leads import Layout, Unled, arrange, axes_of, learned_ranks, wid
 from pixyz.plan.options import Options, debugging
 from pixyz.plan.program import Plan, Relead, Relower
 from pixyz.plan.random import random_states, restore_random_states
+from pixyz.plan.recall import Tries, trying
 from pixyz.plan.structure import Clock, Structured, newest_change, reading
 from pixyz.types import PixyzError
 
@@ -128,14 +129,16 @@ class PlanCache:
     def run(self, key: Any, values: Mapping[str, Any], build: Build, owner: Callable[[], str]) -> dict[str, Any]:
         """Run the plan for ``key``: results by name."""
         kept = self._kept
-        try:
-            return self._run(kept, key, values, None, build, owner)
-        except Relead as found:
-            base = found.plan
-        return self._run_led(kept, base, key, values, build, owner)
+        with trying() as tries:
+            try:
+                return self._run(kept, key, values, None, build, owner, tries)
+            except Relead as found:
+                base = found.plan
+            return self._run_led(kept, base, key, values, build, owner, tries)
 
     def _run_led(
-        self, kept: Kept, base: Plan, key: Any, values: Mapping[str, Any], build: Build, owner: Callable[[], str]
+        self, kept: Kept, base: Plan, key: Any, values: Mapping[str, Any], build: Build, owner: Callable[[], str],
+        tries: Tries,
     ) -> dict[str, Any]:
         """Run a plan for inputs with leading dimensions, or find that they have none."""
         signature = tuple([getattr(values[n], "ndim", 0) for n in base.inputs])
@@ -154,23 +157,26 @@ class PlanCache:
             for _ in base.inputs:  # what a density tells of conditions that are led only later is asked again
                 layout, where, given, leads = at(ranks)
                 with watched(self.get(where, given, build, owner, leads, kept), values, layout), contextlib.suppress(Unled):
-                    self._run(kept, where, given, leads, build, owner)
+                    self._run(kept, where, given, leads, build, owner, tries)
                 plan = self.get(where, given, build, owner, leads, kept)
                 before, ranks = ranks, learned_ranks(plan.open_densities(), base.inputs, values, layout)
                 restore_random_states(states)
+                tries.again()
                 if ranks == before:
                     break
             kept.learned[key, signature] = ranks
         _, where, given, leads = at(kept.learned[key, signature])
-        return self._run(kept, where, given, leads, build, owner)
+        return self._run(kept, where, given, leads, build, owner, tries)
 
     def _run(
-        self, kept: Kept, key: Any, values: Mapping[str, Any], leads: Leads | None, build: Build, owner: Callable[[], str]
+        self, kept: Kept, key: Any, values: Mapping[str, Any], leads: Leads | None, build: Build, owner: Callable[[], str],
+        tries: Tries,
     ) -> dict[str, Any]:
         attempts = 0
         while True:
             plan = self.get(key, values, build, owner, leads, kept)
             drawn = None if plan.proven else random_states()
+            tries.first = not plan.proven
             try:
                 found = dict(zip(plan.outputs, plan.run(values), strict=True))
                 if not plan.proven:
@@ -184,6 +190,7 @@ class PlanCache:
             except Relower:  # what the unfinished first run drew is drawn again
                 if drawn is not None:
                     restore_random_states(drawn)
+                tries.again()
                 kept.drop(key)
                 attempts += 1
                 if attempts > 4 * plan.networks:
