@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
+from numpy.typing import NDArray
 
 from envs.errors import EnvError
 from envs.guard import ActionGuard, Observation, ObservationGuard, check_flag, check_reward
@@ -18,6 +20,7 @@ from envs.state import load_layers, restorable, save_layers
 
 Step = tuple[Any, Any, Any, Any, dict[str, Any], int]
 FRAMES = "envs.frames"  # of info: the environment steps made; "frames" is the environment's own
+SENT = "envs.sent"  # of info: the action that was done, in the action space, where it is not always the one asked
 
 
 @runtime_checkable
@@ -39,6 +42,8 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     time_limit: environment steps after which an episode is truncated; None where no layer has a limit.
     restorable: whether `save_state` and `load_state` work (see `envs.Restorable`).
     frames: environment steps made by the last call. outside: its observations far out of bounds.
+    sent: the action [*shape] in [-1, 1] that the environment says it did, by info["envs.sent"]; None where it
+    says nothing. Of repeated actions it is the last.
 
     >>> env = Adapted(gymnasium.make("CartPole-v1"), seed=0)
     >>> observation, info = env.reset()
@@ -60,6 +65,7 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
         self._seed = seed
         self._running = False
         self.frames = 0
+        self.sent: NDArray[np.float32] | None = None
         self.time_limit = _time_limit(env)
         self.restorable = restorable(env)
         self._repeat = env.repeat if isinstance(env, Repeats) else self._repeat_steps
@@ -71,7 +77,7 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
         seed, self._seed = (self._seed if seed is None else seed), None
         raw, info = self.env.reset(seed=seed, options=options)
         observation = self._observations.one(raw)
-        self._running, self.frames = True, 0
+        self._running, self.frames, self.sent = True, 0, None
         return observation, info
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -90,12 +96,14 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
         )
         terminated, truncated = check_flag(terminated, "terminated"), check_flag(truncated, "truncated")
         self._running, self.frames = not (terminated or truncated), frames
+        self.sent = self._actions.unit(info[SENT]) if SENT in info else None
+        said = {FRAMES: frames} if self.sent is None else {FRAMES: frames, SENT: self.sent}
         return (
             self._observations.one(raw),
             check_reward(reward),
             terminated,
             truncated,
-            {**info, FRAMES: frames},
+            {**info, **said},
         )
 
     @property

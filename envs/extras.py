@@ -9,7 +9,7 @@ from typing import Any
 
 from envs.errors import MissingExtra
 
-_SIMULATORS = ("gymnasium", "dm_control", "dm_env", "mujoco")
+_SIMULATORS = ("gymnasium", "dm_control", "dm_env", "mujoco", "yaml")
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def simulators(wanted_by: str) -> Iterator[None]:
 
 def missing_extra(wanted_by: str, module: str) -> MissingExtra:
     """The error that says which package `wanted_by` needs and what to type."""
-    package = {"dm_control": "dm-control", "dm_env": "dm-control"}.get(module, module)
+    package = {"dm_control": "dm-control", "dm_env": "dm-control", "yaml": "pyyaml"}.get(module, module)
     return MissingExtra(
         f"{wanted_by} needs the package {module!r}, which is not installed; run: pip install {package}"
     )

@@ -264,6 +264,8 @@ class ActionGuard:
     >>> guard = ActionGuard(spaces.Box(0.0, 10.0, (1,)))
     >>> guard.one(np.zeros(1)), guard.one(np.array([3.0]))
     (array([5.], dtype=float32), array([10.], dtype=float32))
+    >>> guard.unit(np.array([10.0]))
+    array([1.], dtype=float32)
     """
 
     def __init__(self, target: spaces.Space[Any]) -> None:
@@ -332,6 +334,19 @@ class ActionGuard:
         return np.asarray(
             np.minimum(np.maximum(scaled, self._low), self._high)
         )  # rounding may step over a bound
+
+    def unit(self, action: Any) -> NDArray[np.float32]:
+        """The action [*shape] of the contract that `one` makes `action` of; clipped to [-1, 1].
+
+        Raises ActionError for what is no action of the environment's Box.
+        """
+        array = np.asarray(action)
+        if not isinstance(self.space, spaces.Box) or array.shape != self.space.shape:
+            raise ActionError(f"action that was sent: expected shape {self.space.shape}, got {array.shape}")
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise ActionError(f"action that was sent: expected finite numbers, got {array}")
+        half = np.where(self._half > 0.0, self._half, 1.0)
+        return np.asarray(np.clip((array - self._centre) / half, -1.0, 1.0), np.float32)
 
     def _bad(self, array: NDArray[Any]) -> NDArray[np.bool_]:
         bad = (array < self._first) | (array >= self._end) if self._discrete else ~np.isfinite(array)

@@ -39,7 +39,8 @@ Source = Callable[[], Env[Any, Any]] | str | Recipe
 
 
 class Row(NamedTuple):
-    """What one environment returned, and the observations that were far out of their bounds."""
+    """What one environment returned, the observations that were far out of their bounds, and the action that
+    it says it did."""
 
     observation: dict[str, Any]
     reward: float
@@ -48,6 +49,7 @@ class Row(NamedTuple):
     is_terminal: bool
     frames: int
     outside: tuple[str, ...]
+    sent: Any = None
 
 
 class Reply(NamedTuple):
@@ -149,7 +151,8 @@ class Holder:
     def _step(self, action: Any) -> Row:
         env = self._made()
         observation, reward, terminated, truncated, _ = env.step(action)
-        return Row(observation, reward, False, terminated or truncated, terminated, env.frames, env.outside)
+        over = terminated or truncated
+        return Row(observation, reward, False, over, terminated, env.frames, env.outside, env.sent)
 
     def _save(self) -> Any:
         env = self._made()

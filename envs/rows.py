@@ -9,6 +9,7 @@ A row holds the observation, and the reward and flags that arrive with it:
     is_terminal  False     False   True unless the episode was only cut short (truncated)
     reward       0         r       r        0
     frames       0         k       k        0
+    action       0         a       a        0           what was done, where environments say it (`Adapted.sent`)
 
 A first row after a row that was not a last one says that the episode was abandoned: its environment failed
 and was made anew, or could not be restored.

@@ -97,7 +97,9 @@ class VectorEnv:
 
         Returns:
             The observation keys [N, ...], and reward [N] float32, is_first, is_last, is_terminal [N] bool,
-            frames [N] int64 (environment steps made).
+            frames [N] int64 (environment steps made). Where the environments say what they did
+            (info["envs.sent"]), also action [N, A]: it, and not the one given, led here; 0 in first
+            rows, and left out where all are first ones.
 
         Raises:
             ActionError: before any environment is stepped.
@@ -218,8 +220,9 @@ class VectorEnv:
             self.out_of_bounds[key] += 1
 
     def _stacked(self, rows: list[Row]) -> Rows:
-        observations, rewards, first, last, terminal, frames, _ = zip(*rows, strict=True)
+        observations, rewards, first, last, terminal, frames, _, sent = zip(*rows, strict=True)
         return {
+            **self._sent(sent, first),
             **{
                 key: np.stack([each[key] for each in observations])
                 for key in self.single_observation_space.spaces
@@ -231,15 +234,24 @@ class VectorEnv:
             "frames": np.array(frames, np.int64),
         }
 
+    def _sent(self, sent: tuple[Any, ...], first: tuple[bool, ...]) -> Rows:
+        if all(each is None for each in sent):
+            return {}
+        silent = [i for i, each in enumerate(sent) if each is None and not first[i]]
+        if silent:
+            raise EnvError("step: expected the action that was sent, as others say it, got none", env=silent[0])
+        return {"action": np.stack([self._actions.null if each is None else each for each in sent])}
+
     def _unstacked(self, rows: Mapping[str, NDArray[Any]]) -> list[Row]:
         keys = list(self.single_observation_space.spaces)
-        if {*keys, "reward", "is_first", "is_last", "is_terminal", "frames"} != rows.keys():
+        if {*keys, "reward", "is_first", "is_last", "is_terminal", "frames"} != rows.keys() - {"action"}:
             raise EnvError(f"load_state: expected rows with the observations {keys}, got {sorted(rows)}")
         flags = [rows[key].tolist() for key in ("reward", "is_first", "is_last", "is_terminal", "frames")]
         observations = [{key: np.array(rows[key][i]) for key in keys} for i in range(self.num_envs)]
         parts = zip(observations, *flags, strict=True)
         return [
-            Row(seen, reward, first, last, end, count, ()) for seen, reward, first, last, end, count in parts
+            Row(seen, reward, first, last, end, count, (), rows["action"][i] if "action" in rows else None)
+            for i, (seen, reward, first, last, end, count) in enumerate(parts)
         ]
 
 

@@ -1,0 +1,380 @@
+"""A robot as a gymnasium environment: ticks at a fixed rate, and every command through `Safety`.
+
+    step(action)   person's wishes -> safety -> send -> wait for the next tick -> measure -> the task's reward
+
+A tick's observation is what was measured when the tick began; the action that answers it is sent as soon as
+it is there. `info["envs.sent"]` is the action that was sent, in the action space: it, and not the one that
+was asked, belongs into a replay. `info["envs.robot"]` is the tick's `Record`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.adapted import SENT
+from envs.errors import EnvError
+from envs.robot.clock import Clock, RealClock, Tick, Ticker
+from envs.robot.contract import Robot, check_methods
+from envs.robot.errors import RobotError, RobotStopped
+from envs.robot.features import Features
+from envs.robot.limits import Limits, load_limits
+from envs.robot.person import NONE, Person, Wishes
+from envs.robot.safety import Safety, Verdict
+from envs.robot.task import FreeTask, Judgement, Task
+
+RECORD = "envs.robot"  # of info
+_FIRST = 5.0  # seconds to wait for a first good observation
+_log = logging.getLogger("envs.robot")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a tick was like.
+
+    `time`: the clock's seconds at which it began; `late`: seconds after it was due; `missed`: ticks passed
+    over before it; `age`: seconds since the observation was measured, when the answer to it was sent;
+    `latency`: seconds from the beginning of the last tick to its command; `command`: what was sent last, by
+    name; `causes`: why it was not what was asked; `held`; `intervened`: a person moved the robot; `success`;
+    `stopped`: the cause of a stop.
+
+    >>> Record(time=0.05).held
+    False
+    """
+
+    time: float
+    late: float = 0.0
+    missed: int = 0
+    age: float = 0.0
+    latency: float = 0.0
+    command: Mapping[str, float] | None = None
+    causes: tuple[str, ...] = ()
+    held: bool = False
+    intervened: bool = False
+    success: bool = False
+    stopped: str | None = None
+
+
+class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
+    """A robot that moves within its limits. Nothing moves before `reset`.
+
+    Observations: "observation.state" [D], the numbers that the driver measures, in its order;
+    "observation.target" [A], the command that was sent last; "observation.images.<name>" [H, W, C]; and what
+    the task adds. Actions: changes of the command ("delta", in [-step, step] of each), or commands
+    ("absolute", in [low, high]), in the driver's units; `envs.adapt` makes them [-1, 1].
+
+    An observation that is late or broken is replaced by the last good one, and the robot holds. A stop ends
+    the episode (truncated); after it `reset` raises RobotStopped until `rearm()` is called.
+
+    Args:
+        robot: the driver (`envs.robot.Robot`).
+        limits: a `Limits`, a file, or a dict; there are no limits by default.
+        task: rewards; None: none.
+        control: what an action is.
+        clock: time; None: the machine's.
+        person: keys and interventions; None: nobody.
+        home: whether an episode begins at the limits' `home`; else where the robot is.
+        dry_run: nothing is sent, and nobody stops the robot.
+        on_tick: called with every `Record`.
+
+    >>> from envs.robot import SteppedClock
+    >>> class Arm:
+    ...     pos = 0.0
+    ...     def connect(self): ...
+    ...     def get_observation(self): return {"elbow.pos": self.pos}
+    ...     def send_action(self, action): self.pos = action["elbow.pos"]; return action
+    ...     def stop(self): ...
+    ...     def disconnect(self): ...
+    >>> limits = {"hz": 20, "actions": {"elbow.pos": {"low": -1, "high": 1, "step": 0.1, "rate": 4, "home": 0}}}
+    >>> env = RobotEnv(Arm(), limits, clock=SteppedClock())
+    >>> observation, info = env.reset()
+    >>> observation, reward, terminated, truncated, info = env.step([0.5])
+    >>> info["envs.sent"], info["envs.robot"].causes
+    (array([0.1]), ('step',))
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium's convention)
+
+    def __init__(
+        self,
+        robot: Robot,
+        limits: Limits | str | Path | Mapping[str, Any],
+        *,
+        task: Task | None = None,
+        control: Literal["delta", "absolute"] = "delta",
+        clock: Clock | None = None,
+        person: Person | None = None,
+        home: bool = True,
+        dry_run: bool = False,
+        on_tick: Callable[[Record], None] | None = None,
+    ) -> None:
+        check_methods(robot)
+        if control not in ("delta", "absolute"):
+            raise RobotError(f"control: expected 'delta' or 'absolute', got {control!r}")
+        self.robot, self.limits = robot, load_limits(limits)
+        self.task: Task = task or FreeTask()
+        self.clock: Clock = clock or RealClock()
+        self.safety = Safety(self.limits, getattr(robot, "forward", None))
+        self.dry_run, self.person, self.on_tick = dry_run, person, on_tick
+        self._delta, self._go_home = control == "delta", home
+        self._connected = False
+        self.features = self._features()
+        self.features.need(self.limits.workspace, "limits: workspace")
+        self.names = self.limits.names
+        table = list(self.limits.actions.values())
+        high = np.array([each.step if self._delta else each.high for each in table])
+        low = -high if self._delta else np.array([each.low for each in table])
+        self.action_space = spaces.Box(low, high, high.shape, np.float64)
+        boxes = self.features.boxes(len(self.names)) | dict(self.task.spaces)
+        self.observation_space: spaces.Dict = spaces.Dict(boxes)  # type: ignore[assignment]
+        self._ticker = Ticker(self.limits.hz, self.clock)
+        self._measured: Mapping[str, Any] | None = None
+        self._measured_at = self._began = 0.0
+        self._fault: str | None = None
+        self._count, self._running = 0, False
+
+    @property
+    def time_limit(self) -> int | None:
+        """Ticks after which an episode is truncated."""
+        return self.task.limit
+
+    # ---------------------------------------------------------------- gymnasium
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Go home slowly, and begin an episode. `seed` is for the task: the robot is where it is.
+
+        Raises RobotStopped while a stop is latched, or where one happens on the way; RobotError where
+        no good observation comes, or the robot is outside of its limits.
+        """
+        super().reset(seed=seed)
+        self.safety.check()
+        self._running = False
+        self._connect()
+        self._first()
+        self._approach()
+        assert self._measured is not None
+        self.task.begin(self._measured, self.np_random)
+        self._count, self._running = 0, True
+        return self._seen(), {RECORD: Record(time=self._began)}
+
+    def step(
+        self, action: Any
+    ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+        """One tick. `action` [A] is in the driver's units; one that is not finite, or out of bounds, is not sent."""
+        if not self._running:
+            self.safety.check()
+            raise EnvError("step: expected a running episode, got none; call reset() first, and after every end")
+        decided_at = self.clock.now()
+        wishes = self._wishes()
+        asked = self._asked(action) if wishes.action is None else wishes.action
+        while wishes.pause and not (wishes.stop or wishes.reset or wishes.success or wishes.failure):
+            verdict = self.safety.hold("person", "pause", self.clock.now())
+            if verdict.stop is None:
+                self._tick(verdict, wishes)
+            wishes = self._wishes()
+            asked, decided_at = self.safety.last, self.clock.now()
+        before = self.safety.last
+        now = self.clock.now()
+        if wishes.stop:
+            verdict = self.safety.stop("person", "the stop key", now)
+        elif self._fault is not None:
+            verdict = self.safety.hold("driver", self._fault, now)
+        else:
+            verdict = self.safety.decide(asked, now=now, observed_at=self._measured_at, decided_at=decided_at)
+        record = self._tick(verdict, wishes)
+        self._count += 1
+        return self._ended(record, before, wishes)
+
+    def rearm(self) -> None:
+        """A person has looked at the robot, and it may move again. The next call is `reset`."""
+        self.safety.rearm()
+
+    def stop(self, detail: str = "stop() was called") -> None:
+        """Stop the robot, and latch."""
+        self._stop(self.safety.stop("person", detail, self.clock.now()))
+
+    def close(self) -> None:
+        """Stop the robot and disconnect it."""
+        self._running = False
+        if self._connected:
+            self._quietly("stop")
+            self._quietly("disconnect")
+            self._connected = False
+
+    # ---------------------------------------------------------------- a tick
+
+    def _tick(self, verdict: Verdict, wishes: Wishes = NONE) -> Record:
+        """Send, wait, measure."""
+        before = self.clock.now()
+        latency, age = before - self._began, before - self._measured_at
+        stop = verdict.stop or self._send(verdict)
+        if stop is not None:
+            self._stop(Verdict({}, verdict.causes, stop=stop))
+        tick: Tick = self._ticker.wait()
+        self._began = self.clock.now()
+        self._measure()
+        record = Record(
+            time=self._began, late=tick.late, missed=tick.missed, age=age, latency=latency,
+            command=self.safety.last, causes=verdict.causes, held=verdict.held,
+            intervened=wishes.action is not None, stopped=stop,
+        )  # fmt: skip
+        if self.on_tick is not None:
+            self.on_tick(record)
+        return record
+
+    def _send(self, verdict: Verdict) -> str | None:
+        """The cause of a stop, if sending led to one."""
+        now = self.clock.now()
+        try:
+            sent = verdict.command if self.dry_run else self.robot.send_action(dict(verdict.command))
+        except RobotStopped as error:
+            return self.safety.stop("watchdog", error.cause, now).stop
+        except Exception as error:  # a driver's own
+            return self.safety.hold("driver", f"send_action raised {type(error).__name__}: {error}", now).stop
+        return self.safety.sent(sent, now)
+
+    def _measure(self) -> None:
+        """Take in a new observation; a broken one is named in `_fault`, and the last good one stays."""
+        try:
+            found = self.robot.get_observation()
+            at = getattr(self.robot, "observed_at", None)
+        except RobotStopped as error:
+            self._stop(self.safety.stop("watchdog", error.cause, self.clock.now()))
+            return
+        except Exception as error:  # a driver's own
+            self._fault = f"get_observation raised {type(error).__name__}: {error}"
+            return
+        self._fault = self.features.fault(found)
+        if self._fault is None:
+            self._measured, self._measured_at = found, self.clock.now() if at is None else float(at)
+            self.safety.observe(found)
+
+    def _ended(
+        self, record: Record, before: Mapping[str, float], wishes: Wishes
+    ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
+        assert self._measured is not None
+        last = self.safety.last
+        judged: Judgement = self.task.judge(self._measured, last)
+        success = judged.success or wishes.success
+        terminated = judged.terminated or wishes.success or wishes.failure
+        stopped = self.safety.latched
+        over = self.task.limit is not None and self._count >= self.task.limit
+        truncated = not terminated and (stopped is not None or wishes.reset or over)
+        self._running = not (terminated or truncated or stopped)
+        sent = np.array([last[name] - before[name] if self._delta else last[name] for name in self.names])
+        record = Record(**{**vars(record), "success": success, "stopped": stopped})
+        reward = judged.reward + float(wishes.success)
+        return self._seen(), reward, terminated, truncated, {SENT: sent, RECORD: record}
+
+    # ---------------------------------------------------------------- beginnings
+
+    def _features(self) -> Features:
+        declared = getattr(self.robot, "action_features", None)
+        if declared is not None and set(declared) != set(self.limits.names):
+            raise RobotError(
+                f"limits: actions: expected limits of {sorted(declared)}, which send_action takes, got "
+                f"{sorted(self.limits.names)}"
+            )
+        if getattr(self.robot, "observation_features", None) is None:
+            self._connect()
+        return Features.of(self.robot)
+
+    def _connect(self) -> None:
+        if not self._connected and not getattr(self.robot, "is_connected", False):
+            self.robot.connect()
+        self._connected = True
+
+    def _first(self) -> None:
+        """A good observation, and the pose that commands start from."""
+        self._ticker.start()
+        end = self.clock.now() + _FIRST
+        self._measure()
+        while self._fault is not None and self.clock.now() < end:
+            self._ticker.wait()
+            self._measure()
+        self.safety.check()
+        if self._fault is not None or self._measured is None:
+            raise RobotError(f"reset: expected a good observation within {_FIRST:g} s, got none: {self._fault}")
+        self._began = self.clock.now()
+        if not self.safety.begun:
+            self.safety.begin(self._pose(self._measured), self._began)
+
+    def _pose(self, measured: Mapping[str, Any]) -> dict[str, float]:
+        """The command that the robot is at: what it measures under the same name, else its home."""
+        pose = {}
+        for name, limit in self.limits.actions.items():
+            value = measured.get(name, limit.home)
+            if value is None:
+                raise RobotError(
+                    f"limits: {name}: expected a home, since get_observation returns no number of this name to start from"
+                )
+            pose[name] = float(value)
+        return pose
+
+    def _approach(self) -> None:
+        """Go home slowly; where nobody said where home is, hold for a tick."""
+        home = {name: each.home for name, each in self.limits.actions.items() if each.home is not None and self._go_home}
+        limits, slow = self.limits, self.limits.approach
+        seconds = [
+            abs(self.safety.last[name] - at) / (slow * min(limits.actions[name].step * limits.hz, limits.actions[name].rate))
+            for name, at in home.items()
+        ]
+        end = self.clock.now() + 3.0 * max(seconds, default=0.0) + 1.0
+        self.safety.slowly(slow)
+        try:
+            while True:
+                now = self.clock.now()
+                command = {**self.safety.last, **home}
+                if self._wishes().stop:
+                    verdict = self.safety.stop("person", "the stop key", now)
+                elif self._fault is not None:
+                    verdict = self.safety.hold("driver", self._fault, now)
+                else:
+                    verdict = self.safety.decide(command, now=now, observed_at=self._measured_at, decided_at=now)
+                self._tick(verdict)
+                self.safety.check()
+                if all(abs(self.safety.last[name] - at) < 1e-6 for name, at in home.items()):
+                    return
+                if now > end:
+                    raise RobotError(f"reset: expected to reach home in {end - now:g} s, got to {self.safety.last}")
+        finally:
+            self.safety.slowly(1.0)
+
+    # ---------------------------------------------------------------- parts
+
+    def _wishes(self) -> Wishes:
+        return NONE if self.person is None else self.person.wishes()
+
+    def _asked(self, action: Any) -> dict[str, Any]:
+        """The command that an action means."""
+        values = np.asarray(action, np.float64)
+        if values.shape != self.action_space.shape:
+            raise EnvError(f"step: expected an action of shape {self.action_space.shape}, got {values.shape}")
+        last = self.safety.last
+        return {n: v + last[n] if self._delta else v for n, v in zip(self.names, values.tolist(), strict=True)}
+
+    def _seen(self) -> dict[str, NDArray[Any]]:
+        assert self._measured is not None
+        return {**self.features.arrays(self._measured, self.safety.last.values()), **self.task.seen()}
+
+    def _stop(self, verdict: Verdict) -> None:
+        _log.error("stopped: %s", verdict.stop)
+        if not self.dry_run:
+            self._quietly("stop")
+
+    def _quietly(self, method: str) -> None:
+        """Call a method of the driver; that it raises helps nobody now."""
+        try:
+            getattr(self.robot, method)()
+        except Exception as error:
+            _log.error("%s raised %s: %s", method, type(error).__name__, error)
