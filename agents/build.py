@@ -16,6 +16,7 @@ from agents.spaces import Interface
 
 KINDS = {
     "dreamer_v3": "agents.dreamer.v3:DreamerV3",
+    "sac": "agents.sac.agent:SAC",
     "tdmpc": "agents.tdmpc.agent:TDMPC",
 }
 """Agents that ship; a line each."""

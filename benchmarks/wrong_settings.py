@@ -35,6 +35,7 @@ from agents.cli import main as command
 from agents.dreamer.config import DreamerV3Config
 from agents.pretrain import KINDS, Pretrainer
 from agents.run import Trainer
+from agents.sac.config import SACConfig
 from agents.settings import RunSettings
 from agents.tdmpc.config import TDMPCConfig
 
@@ -42,15 +43,17 @@ Case = list[str]
 TRAIN = ["train", "dreamer_v3/pendulum"]
 HUGE = 10**30
 NUMBERS = ("-1", "-1000000", ".inf", "-.inf", ".nan", str(HUGE), "1e300", "-0.5", "9" * 5000)
-AGENTS = {"tdmpc/small": TDMPCConfig}
+AGENTS = {"sac/small": SACConfig, "tdmpc/small": TDMPCConfig}
 """Configs of other agents, and their settings."""
 ZERO_IS_FINE = (
     "seed threads prefill eval_every checkpoint_every checkpoint_minutes workers chunk max_rows warmup halving entropy clip "
     "slow_regularizer replay_value lam unimix beta1 beta2 free_nats dyn_scale rep_scale patience anneal weight_decay dropout "
-    "flows pairs proposals seconds consistency reward value cont min_log_std max_log_std"
+    "flows pairs proposals seconds consistency reward value cont min_log_std max_log_std "
+    "target_entropy target_share"
 )
+BELOW_ZERO = "min_log_std max_log_std target_entropy"
 NOT_ONE = "classes bins length discount_horizon unimix beta1 beta2 dropout"
-AT_MOST_ONE = "lam unimix slow_rate beta1 beta2 return_rate valid test final_lr dropout lr eps weight_decay"
+AT_MOST_ONE = "lam unimix slow_rate beta1 beta2 return_rate valid test final_lr dropout lr eps weight_decay target_share"
 OWN = ("agent.kind", "data", "start", "kind", "device", "threads", "id")
 """Fields whose wrong values are written out below, or that take any text."""
 
@@ -61,7 +64,7 @@ class Reached(BaseException):
 
 def numbers(name: str, hint: Any) -> Iterator[str]:
     """Wrong numbers of a field."""
-    yield from (text for text in NUMBERS if "log_std" not in name or text not in ("-1", "-0.5"))
+    yield from (text for text in NUMBERS if name not in BELOW_ZERO.split() or text not in ("-1", "-0.5"))
     if name not in ZERO_IS_FINE.split():
         yield "0"
     if name in NOT_ONE.split():

@@ -17,7 +17,7 @@ PACKAGES = [
     "pixyz.plan", "pixyz.distributions", "pixyz.losses", "pixyz.flows", "pixyz.layers", "pixyz.models", "pixyz.expression",
     "pixyz.utils",
     "worldmodels", "worldmodels.data", "agents.replay", "agents.pretrain", "agents.dreamer", "agents.planning",
-    "agents.tdmpc", "envs", "envs.robot",
+    "agents.sac", "agents.tdmpc", "envs", "envs.robot",
 ]
 FOLDERS = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "docs", "tests")
 LONGEST = 450

@@ -14,7 +14,14 @@ from pixyz import compat
 from pixyz.distributions.base import Distribution
 from pixyz.distributions.check import check_family
 from pixyz.distributions.custom import CustomProb
-from pixyz.distributions.deterministic import Deterministic, EmpiricalDistribution, Gate, Mean, SeriesFunction
+from pixyz.distributions.deterministic import (
+    Deterministic,
+    EmpiricalDistribution,
+    Gate,
+    LogDensity,
+    Mean,
+    SeriesFunction,
+)
 from pixyz.distributions.discrete import (
     Binomial,
     FactorizedBernoulli,
@@ -56,8 +63,8 @@ __all__ = [
     "ConcreteCategorical", "ContinuousBernoulli", "CustomProb", "DetachedDistribution", "Deterministic", "Dirichlet",
     "Distribution", "ElementWiseProductOfNormal", "EmpiricalDistribution", "Exponential", "FactorizedBernoulli",
     "FrozenDistribution", "Gamma", "Gate", "Geometric", "GroupedOneHot", "Gumbel", "HalfCauchy", "HalfNormal", "Independent",
-    "InverseGamma", "InverseTransformedDistribution", "Kumaraswamy", "Laplace", "LogNormal", "LowRankMultivariateNormal",
-    "MarginalizeVarDistribution", "Mean", "MixtureModel", "MixtureOfNormal", "Multinomial", "MultiplyDistribution",
+    "InverseGamma", "InverseTransformedDistribution", "Kumaraswamy", "Laplace", "LogDensity", "LogNormal",
+    "LowRankMultivariateNormal", "MarginalizeVarDistribution", "Mean", "MixtureModel", "MixtureOfNormal", "Multinomial", "MultiplyDistribution",
     "MultivariateNormal", "NegativeBinomial", "Normal", "OneHotCategoricalStraightThrough", "ParametricDistribution",
     "Pareto", "Poisson", "ProductOfNormal", "RelaxedBernoulli", "RelaxedCategorical", "ReplaceVarDistribution", "Scan",
     "SeriesFunction", "StudentT", "TanhNormal", "TransformedDistribution", "TruncatedNormal", "TwoHot", "Uniform",

@@ -1,4 +1,4 @@
-"""Distributions that do not draw: a function of variables, a gate, a function of whole series, the data, a mean."""
+"""Distributions that do not draw: a function of variables, a gate, a function of whole series, the data, a mean, a density."""
 
 from __future__ import annotations
 
@@ -221,3 +221,33 @@ class Mean(Distribution):
         return {self._var[0]: params[self._var[0]]}
 
 
+class LogDensity(Distribution):
+    r"""The log-density of another distribution as a variable, ``[N]``: :math:`l = \log p(x|z)`, features summed.
+
+    What reads it may be a network, such as a target of soft values (Haarnoja et al. 2018). A draw is scored by its noise,
+    as in :class:`pixyz.losses.LogProb`.
+
+    >>> from pixyz.distributions import Normal
+    >>> LogDensity(Normal("x", loc=0.0, scale=1.0), "l").sample({"x": torch.zeros(1)})["l"]
+    tensor([-0.9189])
+    """
+
+    def __init__(self, p: Distribution, var: str) -> None:
+        super().__init__(var, [*p.var, *p.cond_var], rf"\log {latex.latex_name(p.name)}")
+        self.p = p
+
+    @property
+    def distribution_name(self) -> str:
+        return "Log-density"
+
+    @property
+    def is_random(self) -> bool:
+        return False
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        return Params(builder, {self._var[0]: self.p.lower_log_prob(builder, scope)}, lambda params, name: None)
+
+    def sample_from(
+        self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
+    ) -> dict[str, Slot]:
+        return {self._var[0]: params[self._var[0]]}

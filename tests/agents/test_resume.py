@@ -17,11 +17,18 @@ TINY = [
     "steps=400", "prefill=120", "eval_every=150", "eval_episodes=2", "log_every=3", "checkpoint_every=100", "capacity=150",
     "env.time_limit=60", "agent.batch=4", "agent.length=6", "agent.horizon=3", "train_ratio=8",
 ]
-PLANNER = [
+SHORT_RUN = [
     "steps=400", "prefill=120", "eval_every=150", "eval_episodes=2", "log_every=3", "checkpoint_every=100", "capacity=150",
-    "env.time_limit=60", "env.action_repeat=1", "agent.batch=4", "train_ratio=4", "agent.units=16", "agent.encoder_units=16",
-    "agent.latent=16", "agent.candidates=16", "agent.proposals=2", "agent.elites=4", "agent.rounds=2",
+    "env.time_limit=60", "env.action_repeat=1",
 ]
+AGENTS = {
+    "tdmpc/small": [
+        "agent.batch=4", "train_ratio=4", "agent.units=16", "agent.encoder_units=16", "agent.latent=16", "agent.candidates=16",
+        "agent.proposals=2", "agent.elites=4", "agent.rounds=2",
+    ],
+    "sac/small": ["agent.batch=4", "train_ratio=4", "agent.units=16"],
+    "sac/crossq": ["agent.batch=4", "train_ratio=4", "agent.units=16"],
+}
 ENVS = {
     "classic": ["env.id=Pendulum-v1"],
     "dm_control": ["env.id=dm_control/cartpole-swingup-v0", "env.num_envs=2", "env.action_repeat=4", "steps=800", "capacity=300"],
@@ -89,14 +96,17 @@ def test_an_agent(env, kill, tmp_path, straight):
     assert differences(straight(env, make), tmp_path / "run") == []
 
 
-@pytest.mark.parametrize("env", list(ENVS))
-def test_an_agent_that_plans(env, tmp_path, straight):
+OTHERS = [*[("tdmpc/small", e) for e in ENVS], ("sac/small", "discrete"), ("sac/crossq", "classic")]
+
+
+@pytest.mark.parametrize(("name", "env"), OTHERS)
+def test_other_agents(name, env, tmp_path, straight):
     def make():
-        return Trainer(load_config(RunSettings, "tdmpc/small", [*PLANNER, *ENVS[env]]))
+        return Trainer(load_config(RunSettings, name, [*SHORT_RUN, *AGENTS[name], *ENVS[env]]))
 
     moments = np.random.default_rng(len(env)).integers(2, 260, size=2).tolist()
     go_on(make, tmp_path / "run", moments, env == "classic")
-    assert differences(straight(f"planner, {env}", make), tmp_path / "run") == []
+    assert differences(straight(f"{name}, {env}", make), tmp_path / "run") == []
 
 
 @pytest.mark.parametrize("kill", [False, True])

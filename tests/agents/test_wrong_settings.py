@@ -14,6 +14,7 @@ from agents.errors import ConfigError
 from agents.pretrain import KINDS
 from agents.run import Trainer
 from agents.rundir import created
+from agents.sac.config import SACConfig
 from agents.settings import EnvSettings, RunSettings
 from agents.tdmpc.config import TDMPCConfig
 from pixyz.types import PixyzError
@@ -28,7 +29,7 @@ from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
 
 MODELS = [DMMConfig, HRSSMConfig, MRSSMConfig, NewtonianVAEConfig, RSSMConfig, SLACConfig, TDVAEConfig, VRNNConfig]
-SETTINGS = [RunSettings, EnvSettings, DreamerV3Config, TDMPCConfig, *KINDS.values(), *MODELS]
+SETTINGS = [RunSettings, EnvSettings, DreamerV3Config, SACConfig, TDMPCConfig, *KINDS.values(), *MODELS]
 
 
 @pytest.fixture

@@ -1,0 +1,54 @@
+"""Other agents on a device that is not the CPU: updates and acting stay there, an update reads once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import test_sac
+import torch
+from agent_parts import SHAPES, recorded
+from made_up_device import Made, move, register, to_device, watched
+
+Build = Callable[[], Any]
+AGENTS: dict[str, tuple[Build, int, bool]] = {
+    # an agent, the rows of a window, whether actions are choices
+    "sac": (lambda: test_sac.agent_of(dtype=torch.float32), 2, False),
+    "sac, choices": (lambda: test_sac.agent_of(True, torch.float32), 2, True),
+    "sac, batch norm": (lambda: test_sac.agent_of(dtype=torch.float32, norm="batch"), 2, False),
+}
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_an_update_and_an_action_stay_on_the_device(name: str) -> None:
+    register()
+    build, steps, discrete = AGENTS[name]
+    found: list[Any] = []
+    for there in (False, True):
+        agent = build()
+        batch = recorded(steps, agent.window.batch, discrete, torch.float32, stored=agent.stored)
+        with watched() as watch:
+            if there:
+                move(agent)
+                batch = to_device(batch)
+            obs = {k: batch[k][0] for k in (*SHAPES, "is_first")}
+            torch.manual_seed(1)
+            for _ in range(2):
+                watch.clear()
+                learned = agent.learn(batch)
+                update = [list(watch.strays), list(watch.reads), list(watch.uploads)]
+                state = agent.initial(agent.window.batch)
+                watch.clear()
+                for explore in (False, True):
+                    action, state = agent.act(obs, state, explore=explore)
+                act = [list(watch.strays), list(watch.uploads)]
+        found.append((learned.metrics, {"action": action, **state, **learned.stored}))
+    assert not update[0] and not update[2] and len(update[1]) == 1, update
+    assert not act[0] and not act[1], act
+    (here, tensors), (there_metrics, others) = found
+    assert there_metrics == pytest.approx(here, rel=1e-4, abs=1e-6)
+    for k, v in tensors.items():
+        assert isinstance(others[k], Made)
+        torch.testing.assert_close(others[k].held, v, rtol=1e-4, atol=1e-4)
+    assert all(isinstance(p, Made) for p in agent.state_dict().values())
