@@ -1,6 +1,7 @@
 """Which agent learns how much from how many frames: one setting for all tasks, a JSON line a run in ``results/learning.jsonl``.
 
     python benchmarks/agents_learning.py tdmpc/small --tasks walker_walk finger_spin --seeds 0 1 2 --frames 100000
+    python benchmarks/agents_learning.py dreamer_v3/fast --tasks CartPole-v1 --frames 15000 --eval-every 1500
     python benchmarks/agents_learning.py tdmpc/small --read runs/agents/tdmpc-small-walker_walk-seed0
 
 Frames count action repeat.  Evaluations are 10 episodes of the best action (a planner's mean).  ``score`` is the mean of the
@@ -13,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +30,8 @@ TASKS = (
 
 
 def environment(task: str) -> str:
-    """``walker_walk`` -> ``dm_control/walker-walk-v0``."""
-    return f"dm_control/{task.replace('_', '-')}-v0"
+    """``walker_walk`` -> ``dm_control/walker-walk-v0``; an environment's id is itself."""
+    return f"dm_control/{task.replace('_', '-')}-v0" if task in TASKS else task
 
 
 def result(run: Path, name: str) -> dict[str, object]:
@@ -60,9 +62,9 @@ def known() -> set[tuple[object, ...]]:
     return {(x["config"], x["env"], x["seed"], x["frames"]) for x in own}
 
 
-def record(run: Path, name: str) -> None:
-    """Append the line of a finished run."""
-    line = result(run, name)
+def record(run: Path, name: str, changes: Sequence[str] = ()) -> None:
+    """Append the line of a finished run; ``changes`` of the config mark it."""
+    line = result(run, name) | ({"changes": list(changes)} if changes else {})
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     print({k: line[k] for k in ("env", "seed", "score", "evaluations", "frames", "updates", "cpu_minutes")}, flush=True)
@@ -71,28 +73,31 @@ def record(run: Path, name: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", choices=config_names())
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), help="of dm-control, or ids of environments")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--eval-every", type=int, default=10_000)
     parser.add_argument("--runs", type=Path, default=Path("runs/agents"))
+    parser.add_argument("--set", nargs="+", default=[], help="changes of the config, key=value; they mark the lines")
     parser.add_argument("--read", type=Path, nargs="+", default=[], help="only write the lines of these finished runs")
     given = parser.parse_args()
     for run in given.read:
-        record(run, given.config)
+        record(run, given.config, given.set)
     for seed in () if given.read else given.seeds:
         for task in given.tasks:
-            if (given.config, environment(task), seed, given.frames) in known():
+            if not given.set and (given.config, environment(task), seed, given.frames) in known():
                 continue
-            run = given.runs / f"{given.config.replace('/', '-')}-{task}-seed{seed}"
+            name = "-".join([given.config, task, *given.set, f"seed{seed}"]).replace("/", "-")
+            run = given.runs / name
             command = [sys.executable, "-m", "agents.cli"]
             changes = [f"steps={given.frames}", f"eval_every={given.eval_every}"]
             if (run / "checkpoints").exists():
                 command += ["resume", str(run), *changes]
             else:
-                command += ["train", given.config, f"env.id={environment(task)}", f"seed={seed}", *changes, "--run", str(run)]
+                command += ["train", given.config, f"env.id={environment(task)}", f"seed={seed}", *changes, *given.set]
+                command += ["--run", str(run)]
             subprocess.run(command, check=True)
-            record(run, given.config)
+            record(run, given.config, given.set)
 
 
 if __name__ == "__main__":
