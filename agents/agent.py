@@ -10,7 +10,7 @@ Series are time-major, ``[T, B, ...]``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +24,9 @@ Batch = Mapping[str, Tensor]
 """Recorded sequences ``[T, B, ...]``: observation keys, ``action``, ``reward``, ``is_first``, ``is_last``,
 ``is_terminal``, and what the actor stored with them.  Reward and flags arrive with the observation; the action is
 taken after it."""
+
+Choose = Callable[[Mapping[str, Tensor], State, bool], tuple[Tensor, State]]
+"""An action ``[B, A]`` and the state after it, from observations with ``is_first``, a state, and whether to explore."""
 
 Nested = Any
 """Dicts, lists and tuples of tensors, numpy arrays, numbers, text, bools and None."""
@@ -143,7 +146,9 @@ class Agent(Actor, Learns, Protocol):
     """An actor that learns; ``act`` never trains, ``learn`` never acts.
 
     A class in the table of :mod:`agents.build`, or one of yours as ``module:Class``, also has ``Config``, a frozen
-    dataclass with the field ``kind``, and is made by ``Class(shapes, action, config)``.
+    dataclass with the field ``kind``, and is made by ``Class(shapes, action, config)``. One that can be exported
+    (:mod:`agents.export`) has ``exports``, name -> :data:`Choose`: the first is what ``act`` does, without a look at any
+    number.
 
     >>> from agents.dreamer.v3 import DreamerV3
     >>> all(hasattr(DreamerV3, name) for name in ("window", "acting", "learn", "state", "load_state"))

@@ -1,4 +1,4 @@
-"""The command ``pixyz``: train, pretrain, resume, evaluate, show."""
+"""The command ``pixyz``: train, pretrain, resume, evaluate, export, show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from agents.commands import evaluate, pretrain, show, train
+from agents.commands import evaluate, export, pretrain, show, train
 from agents.errors import UsageError
 from agents.replay import ReplayError
 from agents.shadow import hidden_by_us
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_arguments(commands.add_parser("pretrain", help="train a world model on logs, and judge it in open loop"))
     train.add_resume(commands.add_parser("resume", help="go on with a run"))
     evaluate.add_arguments(commands.add_parser("evaluate", help="episodes of a trained agent beside a random one's"))
+    export.add_arguments(commands.add_parser("export", help="a trained policy as a file that runs without this library"))
     show.add_arguments(commands.add_parser("show", help="what a config means: settings, graphical model, objective, plan"))
     return parser
 

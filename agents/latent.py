@@ -51,20 +51,25 @@ class LatentActor:
         like = next(self.model.parameters())
         return {**self.model.initial(rows), "action": like.new_zeros(rows, self.action.size)}
 
-    @torch.no_grad()
     def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
         """See :meth:`agents.agent.Actor.act`.
 
         Raises:
             NotFinite: an observation or the action is not finite; the state is the caller's as it was.
         """
+        action, following = self.choose(obs, state, explore)
+        check_acting({k: obs[k] for k in self.model.keys}, action)
+        return action, following
+
+    @torch.no_grad()
+    def choose(self, obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
+        """As :meth:`act`, and looks at no number: NaN comes out where it goes in."""
         first = obs["is_first"].bool().unsqueeze(-1)
         given = {f"{k}_prev": v.masked_fill(first, 0) for k, v in state.items()}  # a product would keep a NaN
         seen = {k: obs[k] for k in self.model.keys}
         with self.precision():
             drawn = (self.exploring if explore else self.greedy).sample({**given, **seen}, return_all=False)
         action = drawn["action"]
-        check_acting(seen, action)
         if self.action.discrete:
             action = nn.functional.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
         else:

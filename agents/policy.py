@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.agent import Actor
+from agents.agent import Actor, State
 from agents.build import build
 from agents.config import load_config
 from agents.errors import RunError
@@ -25,7 +25,7 @@ from agents.pretrain.trainer import best_weights
 from agents.run import read_part
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
-from agents.spaces import Interface
+from agents.spaces import Interface, Rows
 from envs import ActionGuard, ObservationGuard
 from envs.plain import space_from_plain
 
@@ -71,13 +71,21 @@ class Policy:
             ObservationError: keys, shapes or types are not those that the environment declares, or a number is not
                 finite; the policy's memory is as before.
         """
-        seen = {k: v[None] for k, v in self._observations.one(observation).items()}
-        rows = {**seen, "is_first": np.array([self._first])}
+        rows = {**self.seen(observation), "is_first": np.array([self._first])}
         given = self.interface.tensors(rows, self.actor.device)
         action, self._state = self.actor.act(given, self._state, explore=self.explore)
         self._first = False
         chosen = action.float().cpu().numpy()
         return self._actions.one(self.interface.native(chosen, self._actions.space)[0])
+
+    def seen(self, observation: Any) -> Rows:
+        """What the actor sees of an observation, key -> ``[1, ...]``; see :meth:`act`."""
+        return self.interface.observation({k: v[None] for k, v in self._observations.one(observation).items()})
+
+    @property
+    def memory(self) -> State:
+        """What the actor remembers of this episode, ``[1, ...]``."""
+        return self._state
 
     def acted(self, action: Any) -> None:
         """Say that another action was done than the last one that :meth:`act` gave, in the agent's units ``[A]``."""
@@ -127,10 +135,16 @@ def read_settings(directory: Path, device: str | None = None) -> RunSettings:
 
 def guards(directory: Path) -> tuple[ObservationGuard, ActionGuard]:
     """What the environment of a training run declares, as checks and conversions."""
+    observation, action = declared(directory)
+    return ObservationGuard(observation), ActionGuard(action)
+
+
+def declared(directory: Path) -> tuple[Any, Any]:
+    """The spaces that the environment of a training run declares: of observations, and of actions."""
     found = read_interface(directory)
     if "observation" not in found:
         raise RunError(f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model")
-    return ObservationGuard(space_from_plain(found["observation"])), ActionGuard(space_from_plain(found["action"]))
+    return space_from_plain(found["observation"]), space_from_plain(found["action"])
 
 
 def load_model(run: str | Path, *, device: str = "cpu") -> PretrainModel:

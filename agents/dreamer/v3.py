@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from agents.agent import Batch, Learned, State, Window
+from agents.agent import Batch, Choose, Learned, State, Window
 from agents.dreamer.config import DreamerV3Config
 from agents.dreamer.heads import build_policy
 from agents.dreamer.normalize import ReturnRange
@@ -154,6 +154,11 @@ class DreamerV3(TorchAgent):
             NotFinite: an observation is not finite.
         """
         return self.actor.act(obs, state, explore=explore)
+
+    @property
+    def exports(self) -> dict[str, Choose]:
+        """The policy on the filtered state."""
+        return {"policy": self.actor.choose}
 
     # ---------------------------------------------------------------- learning
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.agent import Batch, Learned, State, Window
+from agents.agent import Batch, Choose, Learned, State, Window
 from agents.guard import check_acting
 from agents.sac.config import SACConfig
 from agents.sac.heads import Critics, JointCritics, Observation, Target, Temperature, build_policy
@@ -139,19 +139,29 @@ class SAC(TorchAgent):
         """Nothing is remembered."""
         return {}
 
-    @torch.no_grad()
     def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
         """See :meth:`agents.agent.Actor.act`.
 
         Raises:
             NotFinite: an observation or the action is not finite.
         """
+        action, state = self.choose(obs, state, explore)
+        check_acting({k: obs[k] for k in self.keys}, action)
+        return action, state
+
+    @torch.no_grad()
+    def choose(self, obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
+        """As :meth:`act`, and looks at no number: NaN comes out where it goes in."""
         seen = {k: obs[k] for k in self.keys}
         action = (self.exploring if explore else self.greedy).sample(seen, return_all=False)["action"]
-        check_acting(seen, action)
         if self.action.discrete:
             action = F.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
         return action, state
+
+    @property
+    def exports(self) -> dict[str, Choose]:
+        """The policy."""
+        return {"policy": self.choose}
 
     # ---------------------------------------------------------------- learning
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from agents.agent import Batch, Learned, State, Window
+from agents.agent import Batch, Choose, Learned, State, Window
 from agents.guard import check_acting
 from agents.planning import MPPI, PathScorer, Plan
 from agents.spaces import ActionSpec
@@ -173,9 +173,31 @@ class TDMPC(TorchAgent):
         check_acting({k: obs[k] for k in self.keys}, action)
         return action, state
 
-    @torch.no_grad()
     def plan(self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None) -> tuple[Plan, State]:
         """The plan after observations ``[B, ...]``, with its candidates, and the state for the next one."""
+        scorer = self.scorer if bool(self.cont.met) else self.endless
+        return self._solve(obs, state, scorer, generator, self.config.seconds or None)
+
+    @property
+    def exports(self) -> dict[str, Choose]:
+        """The planner, with all of its rounds and no limit of time, and the policy that its proposals come from."""
+        scorer = self.scorer if bool(self.cont.met) else self.endless
+
+        def planner(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
+            plan, state = self._solve(obs, state, scorer, None, None)
+            return plan.draw() if explore else plan.best(), state
+
+        def policy(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
+            z = self.encoder(**{k: obs[k] for k in self.keys})["z"]
+            return self.policy.propose(z) if explore else self.policy.best(z), {}
+
+        return {"planner": planner, "policy": policy}
+
+    @torch.no_grad()
+    def _solve(
+        self, obs: Mapping[str, Tensor], state: State, scorer: PathScorer, generator: torch.Generator | None,
+        seconds: float | None,
+    ) -> tuple[Plan, State]:
         c = self.config
         for key, domain in self.encoder.domains.items():
             if wrong := domain.misfit(obs[key]):
@@ -184,10 +206,9 @@ class TDMPC(TorchAgent):
         proposals = None
         if c.proposals:
             proposals = self._propose(z.repeat(c.proposals, 1), generator).unflatten(1, (c.proposals, len(z)))
-        scorer = self.scorer if bool(self.cont.met) else self.endless
         return self.solver.solve(
             scorer.at({"z": z}), state, first=obs["is_first"].bool(), proposals=proposals, generator=generator,
-            seconds=c.seconds or None,
+            seconds=seconds,
         )
 
     def _propose(self, z: Tensor, generator: torch.Generator | None) -> Tensor:

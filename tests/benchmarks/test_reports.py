@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import draw_speed
+import exporting
 import pytest
 import speed_tables
 import torch
@@ -60,3 +61,7 @@ def test_the_last_line_of_a_size_is_shown(tmp_path: Path) -> None:
 def test_the_page_shows_what_the_results_say() -> None:
     page = speed_tables.PAGE.read_text(encoding="utf-8")
     assert speed_tables.filled(page, speed_tables.tables(speed_tables.HERE / "results")) == page
+
+
+def test_the_table_of_exported_policies_is_that_of_the_results() -> None:
+    assert exporting.fill(exporting.PAGE, exporting.RESULTS) == exporting.PAGE.read_text(encoding="utf-8")
