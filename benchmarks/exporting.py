@@ -1,9 +1,9 @@
 """Exported policies: how far they are from ``agents.load(run).act``, and how long a step takes.
 
-DreamerV3 with the ``fast`` preset and TD-MPC with ``tdmpc/small``, on dm-control's cart-pole, untrained but with weights moved away
-from their beginning, where every plan is worth the same.  Wall-clock times of each call by itself, the contenders in turn, one
-thread.  The machine should do nothing else meanwhile.  Appends a JSON line an agent to ``results/exporting.jsonl``, and writes the
-table of ``docs/export.md``.
+DreamerV3 with the ``fast`` preset and TD-MPC with ``tdmpc/small``, on dm-control's cart-pole, untrained but with weights
+moved away from their beginning, where every plan is worth the same.  Wall-clock times of each call by itself, the contenders
+in turn, one thread.  The machine should do nothing else meanwhile.  Appends a JSON line an agent to
+``results/exporting.jsonl``, and writes the table of ``docs/export.md``.
 
     python benchmarks/exporting.py
     python benchmarks/exporting.py --rounds 50 --out /tmp/exporting.jsonl    # does it run at all?
@@ -75,7 +75,8 @@ def measure(config: str, exported: str, rounds: int) -> dict[str, Any]:
 def table(results: Path) -> str:
     """The newest line of each task, as Markdown."""
     lines = {(x["config"], x["exported"]): x for x in map(json.loads, results.read_text(encoding="utf-8").splitlines())}
-    text = "| agent | exported | `agents.load` p50 / p99 | `.pt2` | `.onnx` | largest difference of an action |\n|---|---|---|---|---|---|\n"
+    text = "| agent | exported | `agents.load` | `.pt2` | `.onnx` | largest difference of an action |\n"
+    text += "|---|---|---|---|---|---|\n"
     for (config, exported), line in lines.items():
         taken = [f"{v['p50']:.2f} / {v['p99']:.2f}" for v in line["milliseconds"].values()]
         worst = max(v["action"] for v in line["differences"].values())

@@ -23,6 +23,7 @@ from agents.export.draws import Recorded, given
 from agents.export.units import Units
 from agents.export.whole import Chosen, reference
 from agents.run import Trainer
+from agents.sac.config import SACConfig
 from agents.settings import RunSettings
 from agents.spaces import ActionSpec, Interface
 from envs import ActionGuard
@@ -182,6 +183,20 @@ def test_choices_and_images_are_exported(tmp_path):
         assert found[0].item() == 2 + int(action.argmax())
         memory = dict(zip(memory, found[1:]))
         assert np.allclose(memory["state_deter"], state["deter"].numpy(), atol=1e-5)
+
+
+def test_sac_is_exported(tmp_path):
+    view = Interface({"x": (3,)}, {"x": np.dtype(np.float32)}, ActionSpec(2))
+    agent, space = shaken(build(SACConfig(units=8), view)), spaces.Box(-3.0, 3.0, (2,))
+    for explore in (False, True):
+        step, inputs = policy_step(agent, view, space, space_to_plain(space), explore=explore)
+        agents.export.write(step, inputs, tmp_path / "a.pt2", "torch")
+        signature, function = read(tmp_path / "a.pt2", "torch")
+        obs = torch.tensor([[0.3, -0.2, 0.5]])
+        with Recorded() as recorded:
+            action, _ = agent.act({"x": obs, "is_first": torch.tensor([False])}, {}, explore=explore)
+        found = function([obs.numpy(), np.array([False]), *(draw.value.numpy() for draw in recorded.draws)])
+        assert np.allclose(found[0], 3.0 * action.numpy(), atol=1e-6) and len(signature.names("noise")) == explore
 
 
 class Odd(torch.nn.Module):
