@@ -1,4 +1,4 @@
-"""The command ``pixyz``: train, pretrain, resume, evaluate, export, show."""
+"""The command ``pixyz``: train, pretrain, resume, evaluate, export, show, data, list, doctor, completion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from agents.commands import evaluate, export, pretrain, show, train
+from agents.commands import completion, data, doctor, evaluate, export, names, pretrain, show, train
 from agents.errors import UsageError
 from agents.replay import ReplayError
 from agents.shadow import hidden_by_us
@@ -62,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_arguments(commands.add_parser("evaluate", help="episodes of a trained agent beside a random one's"))
     export.add_arguments(commands.add_parser("export", help="a trained policy as a file that runs without this library"))
     show.add_arguments(commands.add_parser("show", help="what a config means: settings, graphical model, objective, plan"))
+    data.add_arguments(commands.add_parser("data", help="look at a log, convert it, draw an episode"))
+    names.add_arguments(commands.add_parser("list", help="the names of environments, agents, models and configs"))
+    doctor.add_arguments(commands.add_parser("doctor", help="what is installed, what draws, what to type"))
+    completion.add_arguments(commands.add_parser("completion", help="completion for a shell"), parser)
     return parser
 
 

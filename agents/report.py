@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agents.errors import UsageError
+from agents.plots import new_figure
 from agents.statistics import INTERVAL, summarize
 
 
@@ -26,14 +26,10 @@ def draw_curve(
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import StrMethodFormatter
-    except ImportError:
-        raise UsageError("curve: expected the package matplotlib; pip install matplotlib") from None
-    figure = Figure(figsize=(7.0, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure("the curve")
+    from matplotlib.ticker import StrMethodFormatter
+
+    figure.set_size_inches(7.0, 4.4)
     axes = figure.add_subplot()
     if train:
         steps, returns = np.asarray(train, float).T

@@ -66,7 +66,8 @@ def resume(folder: str | Path, changes: Sequence[str] = ()) -> Run:
         raise UsageError(f"a run goes on with what it began with; {fixed[0]!r} cannot change, only {', '.join(changeable)}")
     check_plots()
     if "kind" in config:
-        config.setdefault("predicts", "value")  # of a run from before there was a choice
+        for key, value in {"predicts": "value", "split": "time", "seen": 50, "horizon": 50}.items():
+            config.setdefault(key, value)  # of a run from before there was a choice
         logged = load_config(KINDS.get(config["kind"], KINDS["rssm"]), config, changes)
         prepare_process(logged.threads)
         return command.run(logged, command.open_data(logged), directory, resume=True)

@@ -1,7 +1,7 @@
 """The tasks of dm_control's suite as gymnasium environments.
 
 Without pixels nothing of OpenGL is imported: dm_control chooses its renderer when it is first imported, so
-MUJOCO_GL says "disabled" during that import, unless the user has set it.
+MUJOCO_GL says "disabled" during that import, unless the user has set it. With pixels it says what draws here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from envs.errors import EnvError, UnknownEnv
 from envs.extras import load
 from envs.options import check_count
 from envs.physics import load_simulation, model_arrays, save_simulation
+from envs.rendering import advice, choose
 from envs.state import load_attributes, load_generator, save_attributes, save_generator
 
 PREFIX = "dm_control/"
@@ -30,20 +31,30 @@ _ID = re.compile(r"dm_control/(?P<domain>\w+)-(?P<task>\w+?)(-v0)?")
 
 
 def load_suite(pixels: bool) -> ModuleType:
-    """Import dm_control.suite, without OpenGL unless `pixels`. Raises MissingExtra when it is not installed.
+    """Import dm_control.suite, without OpenGL unless `pixels`: then with what draws here (`envs.rendering`).
 
-    A renderer that the user chose in MUJOCO_GL stays; the variable is only set during the import.
+    A renderer that the user chose in MUJOCO_GL stays; the variable is only set during the import. Raises
+    MissingExtra when dm_control is not installed, EnvError when nothing draws.
     """
-    screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    renderer = "disabled" if not pixels else None if screen else "egl"
-    choose = renderer is not None and "MUJOCO_GL" not in os.environ
-    if choose:
-        os.environ["MUJOCO_GL"] = str(renderer)
+    if "dm_control._render" in sys.modules or "MUJOCO_GL" in os.environ:
+        return _import_suite()
+    renderer = choose() if pixels else "disabled"
+    if renderer is not None:
+        os.environ["MUJOCO_GL"] = renderer
+    try:
+        return _import_suite()
+    finally:
+        os.environ.pop("MUJOCO_GL", None)
+
+
+def _import_suite() -> ModuleType:
     try:
         suite: ModuleType = load("dm_control.suite", "a dm_control id")
-    finally:
-        if choose:
-            del os.environ["MUJOCO_GL"]
+    except (ImportError, AttributeError, RuntimeError) as error:  # what a back end that is not there raises
+        chosen = os.environ.get("MUJOCO_GL")
+        if isinstance(error, ModuleNotFoundError) or chosen in (None, "disabled"):
+            raise
+        raise EnvError(f"MUJOCO_GL={chosen} does not draw here ({error}); unset it, or: {advice()}") from error
     return suite
 
 

@@ -151,6 +151,22 @@ def changes(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
     :math:`x_{t+1} - x_t = g (x_t - x_{t-1}) + c\epsilon`, by least squares, with ``g`` kept in [0, 1]; ``c`` is 1 where
     nothing is left.  Where ``c`` is far below 1, a model should predict changes.
     """
+    return {k: (gain, torch.where(left > 1e-6, left, torch.ones_like(left))) for k, (gain, left) in _on_lines(data).items()}
+
+
+def roughness(data: Episodes) -> float:
+    """How much of a usual deviation is left of vectors one step ahead on a line: the root mean square of :func:`changes`' ``c``.
+
+    Features that never change do not count.  Below about 0.1 (a log that is sampled fast) a model should predict
+    changes: ``RSSMConfig(predicts="change")``.
+    """
+    left = [left[_moving(data, key)] for key, (_, left) in _on_lines(data).items()]
+    each = torch.cat(left) if left else torch.ones(0)
+    return each.square().mean().sqrt().item() if len(each) else 1.0
+
+
+def _on_lines(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each vector ``g`` of :func:`changes`, and the deviation of what it leaves; 1 where no three rows follow each other."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
     vectors = [k for k, s in data.shapes.items() if len(s) == 1]
     for key, (_, unit) in moments(data.select(vectors)).items() if vectors else ():
@@ -158,17 +174,14 @@ def changes(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
         last, after = (torch.cat([s[i : len(s) - 1 + i] for s in steps]) for i in (0, 1))
         gain = ((last * after).sum(0) / last.square().sum(0).clamp(min=1e-30)).clamp(0, 1)
         left = (after - gain * last).square().mean(0).sqrt() if len(after) else torch.ones_like(gain)
-        found[key] = (gain.float(), torch.where(left > 1e-6, left, torch.ones_like(left)).float())
+        found[key] = (gain.float(), left.float())
     return found
 
 
-def roughness(data: Episodes) -> float:
-    """How much of a usual deviation is left of vectors one step ahead on a line: the root mean square of :func:`changes`' ``c``.
-
-    Below about 0.1 (a log that is sampled fast) a model should predict changes: ``RSSMConfig(predicts="change")``.
-    """
-    left = [scale for _, scale in changes(data).values()]
-    return torch.cat(left).square().mean().sqrt().item() if left else 1.0
+def _moving(data: Episodes, key: str) -> Tensor:
+    """The features ``[D]`` that are not one number in all rows."""
+    first = torch.from_numpy(data[0][key][:1])
+    return torch.stack([(torch.from_numpy(e[key]) != first).any(0) for e in data]).any(0)
 
 
 @torch.no_grad()

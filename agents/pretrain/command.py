@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.display import Display
@@ -11,7 +11,8 @@ from agents.pretrain.settings import PretrainSettings
 from agents.pretrain.trainer import Pretrainer
 from agents.replay.episodes import is_replay, read_replay
 from agents.run import Run
-from worldmodels.data import Episodes, checked, read_episodes
+from worldmodels.data import Episodes, checked, read_unchecked
+from worldmodels.data.check import OnBad
 
 CHANGEABLE = (
     "updates", "patience", "eval_every", "checkpoint_every", "checkpoint_minutes", "threads", "device", "data",
@@ -25,11 +26,19 @@ def open_data(settings: PretrainSettings) -> Episodes:
     Raises:
         DataError, ReplayError: it cannot be read, or has problems.
     """
-    path = Path(settings.data).expanduser()
-    if settings.format == "replay" or (settings.format == "auto" and is_replay(path)):
-        return checked(read_replay(path), settings.on_bad)
-    form = "auto" if settings.format == "replay" else settings.format
-    return read_episodes(path, form, on_bad=settings.on_bad, keys=settings.keys or None)
+    return checked(open_log(settings.data, settings.format, settings.on_bad, settings.keys), settings.on_bad)
+
+
+def open_log(path: str | Path, form: str = "auto", on_bad: OnBad = "refuse", keys: Sequence[str] = ()) -> Episodes:
+    """A log of any form, a run's replay too, with whatever values are there.
+
+    Raises:
+        DataError, ReplayError: it cannot be read.
+    """
+    path = Path(path).expanduser()
+    if form == "replay" or (form == "auto" and is_replay(path)):
+        return read_replay(path)
+    return read_unchecked(path, form, on_bad=on_bad, keys=keys or None)
 
 
 def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: bool) -> Run:
@@ -42,6 +51,8 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
             display.update(run.at, run.at, None, metrics)
 
         trainer = Pretrainer(settings, data, watch)
+        if trainer.fit.open:
+            display.message(str(trainer.fit))
         display.message(str(trainer.choice))
         with trainer.resume(directory) if resume else trainer.begin(directory):
             stop = trainer.train().stop
@@ -53,7 +64,7 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
     found = report.write(directory, trainer.model, trainer.data, trainer.settings)
     print(f"validation bound {bound:.3f} nats a frame at update {at} of {p.updates}, "
           f"{p.seconds / 60:.1f} minutes, {p.cpu_seconds / 60:.1f} CPU minutes")
-    print(f"open loop on the test part ({found['windows']} windows, {settings.seen} rows read), errors in standard deviations:")
+    print(f"open loop on the test part ({found['windows']} windows, {found['seen']} rows read), errors in standard deviations:")
     print(report.table(found))
     print(trainer.choice)
     for line in report.worse(found):

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.errors import UsageError
+from agents.plots import new_figure
 from agents.pretrain.models import PretrainModel
 from agents.pretrain.settings import PretrainSettings
 from agents.run.parts import seeded
@@ -118,7 +118,8 @@ def write(directory: Path, model: PretrainModel, data: Split, settings: Pretrain
 
 def draw_errors(path: Path, found: Mapping[str, Any]) -> None:
     """Errors against the horizon, one panel a key."""
-    figure, axes_of = _figure()
+    figure = new_figure()
+    axes_of = figure.add_subplot
     rmse = found["rmse"]
     keys = [k for k in next(iter(rmse.values())) if k != "all"]
     keys = keys if len(keys) == 1 else ["all", *keys]
@@ -143,7 +144,8 @@ def draw_errors(path: Path, found: Mapping[str, Any]) -> None:
 
 def draw_forecast(path: Path, truth: Series, predicted: Series, s: PretrainSettings) -> None:
     """One window: lines over time for the features of vectors, and for images truth, prediction and difference of some frames."""
-    figure, axes_of = _figure()
+    figure = new_figure()
+    axes_of = figure.add_subplot
     panels = [(k, f) for k in truth for f in (_features(truth[k]) if truth[k].ndim == 2 else [None])]
     figure.set_size_inches(9.0, 1.5 * sum(1 if f is not None else 2 for _, f in panels) + 0.8)
     for row, (key, feature) in enumerate(panels):
@@ -170,7 +172,8 @@ def draw_video(path: Path, truth: Series, predicted: Series, s: PretrainSettings
 
     key = next((k for k, v in truth.items() if v.ndim == 4), next(iter(truth)))
     true, guess = truth[key].astype(np.float32), predicted[key].astype(np.float32)
-    figure, axes_of = _figure()
+    figure = new_figure()
+    axes_of = figure.add_subplot
     draw_frame = _moving_images(figure, axes_of, true, guess) if true.ndim == 4 else _moving_lines(
         figure, axes_of, key, true, guess, s.seen
     )
@@ -273,16 +276,3 @@ def _picture(title: str, image: NDArray[Any]) -> NDArray[Any]:
 
 def _colors(title: str) -> dict[str, Any]:
     return {"cmap": "RdBu", "vmin": -255, "vmax": 255} if title == "difference" else {"cmap": "gray", "vmin": 0, "vmax": 1}
-
-
-def _figure() -> tuple[Any, Any]:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("report: expected the package matplotlib; pip install matplotlib") from None
-    figure = Figure(layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot
-
-

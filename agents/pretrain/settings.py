@@ -16,6 +16,8 @@ from worldmodels.vrnn import VRNNConfig
 
 LEAST_SEEN = 5
 """Rows that the report reads at least."""
+WANTED = 50
+"""Rows that it reads, and rows that it predicts, where nothing else is said and the log has them."""
 NORMAL = {"rssm": "vectors", "dmm": "observation", "vrnn": "observation", "tdvae": "observation"}
 """Kind -> the setting of its model that says what density vectors have."""
 
@@ -30,7 +32,8 @@ class PretrainSettings:
         format: of the data; found out if ``auto``.
         keys: the observations to learn; all if empty.
         on_bad: what to do with episodes that hold bad values: refuse the data, or drop them.
-        split: whether the validation and the test part are the last rows of each episode, or whole episodes.
+        split: whether the validation and the test part are the last rows of each episode, or whole episodes; ``auto``: what
+            leaves the report room (:func:`agents.pretrain.fit.fitted`).
         valid, test: their shares.
         seed: of weights, draws and the split.
         device: such as ``cpu`` or ``cuda``.
@@ -46,7 +49,8 @@ class PretrainSettings:
         patience: validations without a better bound after which training ends; 0: never.
         checkpoint_every: updates between checkpoints.
         checkpoint_minutes: minutes between checkpoints, beside those; 0: none.
-        seen, horizon: rows that are read, and rows that are predicted, in the open-loop report.
+        seen, horizon: rows that are read, and rows that are predicted, in the open-loop report; 0: 50 each, or as many as
+            the longest test episode has.
         stride: rows between the starts of the report's windows.
         draws: samples that a prediction is the mean of.
         predicts: what is predicted of vectors, their ``value`` or their ``change`` from the last two rows on
@@ -56,13 +60,13 @@ class PretrainSettings:
     >>> from agents.pretrain.settings import DMMSettings
     >>> settings = DMMSettings(updates=100)
     >>> settings.kind, settings.updates, settings.split
-    ('dmm', 100, 'time')
+    ('dmm', 100, 'auto')
     """
 
     RANGES: ClassVar[dict[str, str]] = {
         "(0, 1)": "valid test",
         "[0, 4294967295]": "seed",
-        "[0, 1e9]": "threads",
+        "[0, 1e9]": "threads seen horizon",
         "[1, 1e12]": "updates eval_every checkpoint_every",
         "[0, 1e12]": "warmup anneal patience",
         "[1, 65536]": "batch draws",
@@ -71,8 +75,7 @@ class PretrainSettings:
         "[0, 1]": "weight_decay",
         "(0, 1e9]": "clip",
         "[0, 1e6]": "checkpoint_minutes",
-        f"[{LEAST_SEEN}, 1e9]": "seen",
-        "[1, 1e9]": "horizon stride",
+        "[1, 1e9]": "stride",
     }
 
     kind: str = "rssm"
@@ -80,7 +83,7 @@ class PretrainSettings:
     format: Literal["auto", "npz", "store", "csv", "minari", "lerobot", "replay"] = "auto"
     keys: tuple[str, ...] = ()
     on_bad: Literal["refuse", "drop"] = "refuse"
-    split: Literal["time", "episode"] = "time"
+    split: Literal["auto", "time", "episode"] = "auto"
     valid: float = 0.1
     test: float = 0.1
     seed: int = 0
@@ -99,8 +102,8 @@ class PretrainSettings:
     patience: int = 8
     checkpoint_every: int = 1000
     checkpoint_minutes: float = 10.0
-    seen: int = 50
-    horizon: int = 50
+    seen: int = 0
+    horizon: int = 0
     stride: int = 1
     draws: int = 16
     predicts: Literal["auto", "value", "change"] = "auto"
@@ -111,6 +114,8 @@ class PretrainSettings:
             raise ValueError(f"kind {self.kind!r} is not that of these settings, {own!r}; take another config")
         check_ranges(self)
         check_threads(self.threads)
+        if 0 < self.seen < LEAST_SEEN:
+            raise ValueError(f"seen must be at least {LEAST_SEEN}, or 0 for what fits the log; got {self.seen}")
         if not self.valid + self.test < 1:
             raise ValueError(f"valid and test must together be below 1, got {self.valid} and {self.test}")
         if self.predicts == "change" and not self.has_normal:

@@ -18,15 +18,16 @@ from agents.checkpoint import flatten_state, load_checkpoint, save_checkpoint, u
 from agents.errors import CheckpointError, RunError
 from agents.logger import Logger
 from agents.pretrain.choice import chosen
+from agents.pretrain.fit import fitted
 from agents.pretrain.learner import LogLearner, LogWindows, arrays
 from agents.pretrain.models import build
-from agents.pretrain.settings import LEAST_SEEN, PretrainSettings
+from agents.pretrain.settings import PretrainSettings
 from agents.replay import to_tensors
 from agents.run import Offline, Run, Stop, train
 from agents.run.in_folder import InFolder
 from agents.run.parts import Generators, seeded
 from agents.run.train import Watch
-from worldmodels.data import DataError, Episode, Episodes, Split, pad, split
+from worldmodels.data import Episode, Episodes, pad
 
 
 class Pretrainer(InFolder):
@@ -58,8 +59,7 @@ class Pretrainer(InFolder):
         self.watch, self.device = watch, torch.device(s.device)
         data = data.select(s.keys) if s.keys else data
         self.fingerprint = fingerprint(data)
-        self.data: Split = split(data, s.split, s.valid, s.test, s.seed)
-        _check_report(s, data, self.data)
+        s, self.data, self.fit = fitted(s, data)
         s, self.choice = chosen(s, self.data.train)
         self.settings = s
         Generators.seed(s.seed)
@@ -170,23 +170,6 @@ def fingerprint(data: Episodes) -> str:
         for series in episode.series.values():
             digest.update(np.ascontiguousarray(series[[0, -1]]).tobytes())
     return digest.hexdigest()
-
-
-def _check_report(s: PretrainSettings, data: Episodes, parts: Split) -> None:
-    """Refuse a test part that is too short for the report: now, and not after the training."""
-    longest, need = max(map(len, parts.test)), s.seen + s.horizon
-    if longest >= need:
-        return
-    cures = []
-    if s.split == "time" and len(data) >= 3:
-        whole = max(map(len, split(data, "episode", s.valid, s.test, s.seed).test))
-        cures += [f"split=episode, which tests whole episodes (the longest has {whole} rows)"] if whole >= need else []
-    if longest > LEAST_SEEN:
-        seen = max(LEAST_SEEN, longest // 2)
-        cures.append(f"shorter ones, such as seen={seen} horizon={longest - seen}")
-    cures.append("a larger test share" if s.split == "time" else "longer episodes")
-    raise DataError(f"{data.source}: the open-loop report reads {s.seen} rows and predicts {s.horizon}, and the longest test "
-                    f"episode has {longest}; choose {', or '.join(cures)}")
 
 
 def _pieces(data: Episodes, length: int) -> list[Episode]:

@@ -153,7 +153,8 @@ def test_bad_data_is_refused_before_a_folder_is_made(tmp_path, capsys):
     assert "00000.npz, step 7, key observation: expected a finite number, got nan, index [1]" in error and error.count("\n") == 1
     shutil.rmtree(logs)
     write_npz(turning(1, rows=60), logs)
-    assert main(["pretrain", "vrnn", "--data", str(logs), "--run", str(run)]) == 2
+    wanted = ["split=time", "seen=50", "horizon=50"]
+    assert main(["pretrain", "vrnn", *wanted, "--data", str(logs), "--run", str(run)]) == 2
     assert "reads 50 rows and predicts 50, and the longest test episode has 6" in capsys.readouterr().err
     assert main(["pretrain", "vrnn", "keys=[nothing]", "--data", str(logs), "--run", str(run)]) == 2
     assert main(["pretrain", "vrnn", "modle.rnn=3", "--data", str(logs), "--run", str(run)]) == 2

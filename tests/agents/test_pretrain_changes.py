@@ -15,10 +15,11 @@ from agents.dreamer import DreamerV3, DreamerV3Config
 from agents.errors import UsageError
 from agents.pretrain import KINDS, Pretrainer, start_from
 from agents.pretrain.choice import chosen
+from agents.pretrain.fit import fitted
 from agents.pretrain.report import evaluate, worse
 from agents.rundir import open_run
 from agents.spaces import ActionSpec, Interface
-from worldmodels.data import DataError, Episodes, make_episode, pad, split, write_npz
+from worldmodels.data import DataError, Episodes, make_episode, pad, split, windows, write_npz
 
 TINY = {
     "rssm": ["model.deter=32", "model.hidden=32", "model.groups=4", "model.units=32", "model.bins=11"],
@@ -192,18 +193,39 @@ def test_an_agent_acts_and_learns_in_a_model_of_changes(tmp_path):
 
 @pytest.mark.parametrize(
     ("rows", "episodes", "more", "cures"),
-    [(150, 12, [],
+    [(150, 12, ["split=time"],
       ["split=episode, which tests whole episodes (the longest has 150 rows)", "seen=7 horizon=8", "a larger test share"]),
-     (60, 12, [], ["seen=5 horizon=1", "a larger test share"]),
-     (500, 2, [], ["seen=25 horizon=25", "a larger test share"]),
+     (60, 12, ["split=time"], ["seen=5 horizon=1", "a larger test share"]),
+     (500, 2, ["split=time"], ["seen=25 horizon=25", "a larger test share"]),
      (30, 12, ["split=episode"], ["seen=15 horizon=15", "longer episodes"]),
-     (40, 12, [], ["a larger test share"])],
+     (40, 12, ["split=time"], ["a larger test share"])],
 )
 def test_a_log_that_is_too_short_names_what_cures_it(rows, episodes, more, cures):
-    data = arm(rows, episodes)
+    data, more = arm(rows, episodes), [*more, "seen=50", "horizon=50"]
     with pytest.raises(DataError, match=r"reads 50 rows and predicts 50, and the longest test episode has") as error:
         Pretrainer(load_config(KINDS["rssm"], "pretrain/rssm", [*TINY["rssm"], *more]), data)
     text = str(error.value)
     assert text.split("; choose ")[1].count(", or ") == len(cures) - 1 and all(cure in text for cure in cures), text
     for cure in re.findall(r"split=episode(?=, which)|seen=\d+ horizon=\d+", text):
         Pretrainer(load_config(KINDS["rssm"], "pretrain/rssm", [*TINY["rssm"], *more, *cure.split()]), data)
+
+
+@pytest.mark.parametrize(
+    ("rows", "episodes", "more", "chosen"),
+    [(1000, 2, [], ("time", 50, 50)), (150, 12, [], ("episode", 50, 50)), (60, 12, [], ("episode", 30, 30)),
+     (500, 2, [], ("time", 25, 25)), (30, 12, ["split=episode"], ("episode", 15, 15)), (5, 12, [], None),
+     (1000, 2, ["seen=20"], ("time", 20, 50)), (700, 2, ["horizon=40"], ("time", 30, 40)),
+     (700, 2, ["seen=20"], ("time", 20, 50)), (150, 12, ["split=time"], ("time", 7, 8)),
+     (150, 2, ["horizon=10"], ("time", 5, 10)), (4, 30, ["split=time"], None), (1000, 2, ["horizon=100"], None)],
+)
+def test_what_is_left_open_fits_the_log(rows, episodes, more, chosen):
+    settings, data = load_config(KINDS["rssm"], "pretrain/rssm", more), arm(rows, episodes)
+    if chosen is None:
+        with pytest.raises(DataError, match=r"no validation part|the longest test episode has"):
+            fitted(settings, data)
+        return
+    found, parts, fit = fitted(settings, data)
+    assert (found.split, found.seen, found.horizon) == (fit.split, fit.seen, fit.horizon) == chosen
+    assert windows(parts.test, found.seen + found.horizon)
+    again = fitted(found, data)  # a run's settings hold what was chosen
+    assert again[0] == found and not again[2].open

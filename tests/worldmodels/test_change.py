@@ -139,13 +139,18 @@ def test_changes_are_the_regression_of_one_change_on_the_one_before() -> None:
     step = np.zeros((4000, 2))
     for t in range(1, 4000):
         step[t] = [0.8, 0.0] * step[t - 1] + 0.1 * draw.normal(size=2)
-    x = np.concatenate([step.cumsum(0), np.full((4000, 1), 5000.0), -np.ones((4000, 1)) ** np.arange(4000)[:, None]], 1)
+    x = np.concatenate([step.cumsum(0), np.full((4000, 1), 5000.0), (-1.0) ** np.arange(4000)[:, None]], 1)
     data = Episodes([make_episode("a", {"x": x[:1000]}), make_episode("b", {"x": x[1000:]})])
     (gain, left), unit = changes(data)["x"], moments(data)["x"][1]
     np.testing.assert_allclose(gain[:2], [0.8, 0.0], atol=0.03)
     np.testing.assert_allclose((left * unit)[:2], [0.1, 0.1], rtol=0.05)
     assert left[2] == 1 and gain[2:].tolist() == [0, 0]  # nothing changes; and what turns back has no line
     assert roughness(arm()) < 0.02 and roughness(data) > 0.3
+    still = [make_episode(e.name, {"x": np.concatenate([e["position"], 0 * e["position"] + 7], 1)}) for e in arm()]
+    line = Episodes([make_episode("line", {"x": np.arange(50.0)[:, None]})])
+    assert roughness(Episodes(still)) == roughness(arm().select(["position"])) < 0.02, "what never changes does not count"
+    assert roughness(line) < 1e-6 and changes(line)["x"][1].tolist() == [1]
+    assert roughness(Episodes([make_episode("a", {"x": np.ones((9, 2))})])) == 1
     short = Episodes([make_episode("a", {"x": x[:2]})])
     assert changes(short)["x"][1].tolist() == [1, 1, 1, 1]
 

@@ -1,7 +1,7 @@
 """Data of series: episodes, their check, readers and writers, batches, known data sets.
 
     episodes, log                 Episode, Episodes: the one form of all data; make_episode builds it from a log
-    check       the checker: bad values by episode, step and key
+    check       the checker: bad values by episode, step and key;  summary: lengths, rate, the range of each feature
     split       training, validation and test parts, by time or by episode
     sampling    batches [T, B, ...]: random windows, padded ragged episodes
     store       the memory-mapped form
@@ -27,17 +27,20 @@ from worldmodels.data.log import make_episode
 from worldmodels.data.minari import read_minari, write_minari
 from worldmodels.data.music import polyphonic
 from worldmodels.data.npz import read_npz, write_npz
-from worldmodels.data.read import READERS, Reader, read_episodes
+from worldmodels.data.read import READERS, Reader, read_episodes, read_unchecked
 from worldmodels.data.robots import sarcos, wall_following
 from worldmodels.data.sampling import Windows, pad, windows
 from worldmodels.data.split import Split, split
 from worldmodels.data.store import read_store, write_store
+from worldmodels.data.summary import Feature, Summary, summarise
 from worldmodels.data.table import Columns, read_csv
 from worldmodels.data.table_write import write_csv
 
 __all__ = [
-    "READERS", "Balls", "Columns", "DataError", "Episode", "Episodes", "Problem", "Reader", "Source", "Split", "Windows",
-    "bouncing_balls", "cache_folder", "checked", "fetch", "make_episode", "mnist", "mnist_rows", "moving_mnist", "oscillators",
-    "pad", "polyphonic", "problems", "read_csv", "read_episodes", "read_lerobot", "read_minari", "read_npz", "read_store",
-    "sarcos", "split", "wall_following", "windows", "write_csv", "write_lerobot", "write_minari", "write_npz", "write_store",
+    "READERS", "Balls", "Columns", "DataError", "Episode", "Episodes", "Feature", "Problem",
+    "Reader", "Source", "Split", "Summary", "Windows", "bouncing_balls", "cache_folder", "checked",
+    "fetch", "make_episode", "mnist", "mnist_rows", "moving_mnist", "oscillators", "pad",
+    "polyphonic", "problems", "read_csv", "read_episodes", "read_lerobot", "read_minari",
+    "read_npz", "read_store", "read_unchecked", "sarcos", "split", "summarise", "wall_following",
+    "windows", "write_csv", "write_lerobot", "write_minari", "write_npz", "write_store",
 ]

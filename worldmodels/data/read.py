@@ -86,6 +86,14 @@ def read_episodes(
     Raises:
         DataError: nothing that can be read, damage, or a bad value; names path, episode, step and key.
     """
+    return checked(read_unchecked(path, format, columns, on_bad, keys, image_size), on_bad, largest=largest)
+
+
+def read_unchecked(
+    path: str | Path, format: str = "auto", columns: Columns | None = None, on_bad: OnBad = "refuse",
+    keys: Sequence[str] | None = None, image_size: Size = None,
+) -> Episodes:
+    """:func:`read_episodes` with whatever values are there, to be looked at; ``on_bad`` is for episodes without a row."""
     if not isinstance(path, (str, PathLike)):
         raise DataError(f"expected the path of a file or folder as text, got {path!r} of type {type(path).__name__}")
     path = Path(path).expanduser()
@@ -100,7 +108,7 @@ def read_episodes(
     if image_size is not None and "image_size" not in reader.takes:
         raise DataError(f"{path}: image_size is for LeRobot's data sets, this is one of the form {reader.name!r}")
     given = {"keys": keys or None, "on_bad": on_bad, "columns": columns, "image_size": image_size}
-    return checked(reader.read(path, **{k: given[k] for k in reader.takes}), on_bad, largest=largest)
+    return reader.read(path, **{k: given[k] for k in reader.takes})
 
 
 def _reader(path: Path, columns: Columns | None) -> Reader:

@@ -1,0 +1,181 @@
+"""What people type on their first day: doctor, list, data, completion; what is missing is one line."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pixyz
+from agents import doctor
+from agents.build import KINDS
+from agents.cli import main
+from agents.config import config_names, load_config
+from agents.pretrain import KINDS as MODELS
+from agents.pretrain import Pretrainer
+from agents.pretrain.command import open_data
+from envs import rendering
+from worldmodels.data import Episodes, make_episode, read_episodes, write_csv, write_npz
+
+ROOT = Path(pixyz.__file__).parents[1]
+
+
+def log(rows=300, episodes=6, high=2.0, bad=None):
+    """A turning joint, a second that stands still, small pictures, an action beyond 1."""
+    found = []
+    for i in range(episodes):
+        t = np.arange(rows) / 50
+        joints = np.stack([np.sin(t + i), np.full(rows, 0.5)], 1)
+        if bad == i:
+            joints[7, 0] = np.nan
+        camera = np.full((rows, 16, 16, 3), 10 * i, np.uint8)
+        found.append(make_episode(f"{i}", {"joints": joints, "camera": camera}, action=high * np.sin(t)[:, None]))
+    return Episodes(found, 50.0)
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_a_log_is_summed_up_and_settings_proposed(tmp_path, capsys):
+    write_npz(log(), tmp_path / "log")
+    assert main(["data", "check", str(tmp_path / "log")]) == 0
+    text = capsys.readouterr().out
+    assert "6 episodes of 300 rows, 1,800 rows in all" in text and "no bad values" in text
+    assert next(line for line in text.split("\n") if line.startswith("joints[1]")).split()[1:] == [
+        "0.5", "0.5", "0.5", "0", "never", "changes"]
+    assert next(line for line in text.split("\n") if line.startswith("joints[0]")).split()[1] == "-1"
+    assert "predicts=change" in text and "action_scale=[2]" in text
+    assert "split=episode seen=50 horizon=50: the longest test episode has 300 rows" in text
+
+
+def test_what_is_proposed_is_what_pretraining_takes(tmp_path, capsys):
+    write_npz(log(rows=40, high=1.0).select(["joints"]), tmp_path / "log")
+    assert main(["data", "check", str(tmp_path / "log")]) == 0
+    text = capsys.readouterr().out
+    assert "split=episode seen=20 horizon=20" in text and "actions lie in [-1, 1]" in text
+    settings = load_config(MODELS["vrnn"], "pretrain/vrnn", [f"data={tmp_path / 'log'}", "model.rnn=8", "model.hidden=8"])
+    with Pretrainer(settings, open_data(settings)).begin(tmp_path / "run") as trainer:
+        assert str(trainer.fit).startswith("split by episode; the report reads 20 rows and predicts 20")
+    kept = load_config(MODELS["vrnn"], tmp_path / "run" / "config.yaml")
+    assert (kept.split, kept.seen, kept.horizon) == ("episode", 20, 20)
+
+
+def test_bad_values_are_named_and_left_out(tmp_path, capsys):
+    write_npz(log(bad=2), tmp_path / "log")
+    assert main(["data", "check", str(tmp_path / "log")]) == 2
+    text = capsys.readouterr().out
+    assert "wrong: episode 00002.npz, step 7, key joints: expected a finite number, got nan" in text
+    assert "--on-bad drop" in text and "split=" not in text
+    new = str(tmp_path / "new")
+    assert main(["data", "convert", str(tmp_path / "log"), new, "--to", "store"]) == 2
+    with pytest.warns(UserWarning, match="left out"):
+        assert main(["data", "convert", str(tmp_path / "log"), new, "--to", "store", "--on-bad", "drop"]) == 0
+    assert len(read_episodes(new)) == 5 and main(["data", "check", new]) == 0
+    assert main(["data", "check", str(tmp_path / "none")]) == 2 and "no such file" in capsys.readouterr().err
+
+
+def test_a_log_is_converted_bit_for_bit(tmp_path, capsys):
+    data = log().select(["joints"])
+    write_csv(data, tmp_path / "csv")
+    assert main(["data", "convert", str(tmp_path / "csv"), str(tmp_path / "npz"), "--to", "npz"]) == 0
+    found = read_episodes(tmp_path / "npz")
+    assert all(np.array_equal(a[k], b[k]) for a, b in zip(data, found, strict=True) for k in data.schema)
+    assert main(["data", "convert", str(tmp_path / "csv"), str(tmp_path / "npz"), "--to", "npz"]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_an_episode_is_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_npz(log(), tmp_path / "log")
+    assert main(["data", "show", "log", "--episode", "2"]) == 0
+    assert (tmp_path / "log-00002.png").stat().st_size > 5000
+    assert main(["data", "show", "log", "--episode", "9"]) == 2
+    assert "a number below 6 or a name such as '00000.npz', got '9'" in capsys.readouterr().err
+    assert main(["data", "show", "log", "--out", "none/a.png"]) == 2
+
+
+# ---------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize(("what", "names"), [("agents", KINDS), ("models", MODELS), ("configs", config_names())])
+def test_names_are_listed_with_a_word_on_each(what, names, capsys):
+    assert main(["list", what]) == 0
+    lines = capsys.readouterr().out.strip().split("\n")
+    assert [line.split()[0] for line in lines] == list(names)
+    assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_environments_are_listed(capsys):
+    assert main(["list", "envs", "walker"]) == 0
+    text = capsys.readouterr().out
+    assert ("dm_control/walker-walk" in text) == (find_spec("dm_control") is not None)
+    assert "Pendulum-v1" not in text and "module:Class" in text
+    assert main(["list", "envs"]) == 0
+    assert "Pendulum-v1" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- doctor
+
+
+def test_the_doctor_says_what_to_type(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "h5py" else "1.0")
+    monkeypatch.setattr(doctor, "trouble", lambda name: "" if name == "osmesa" else "no driver")
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    (tmp_path / "envs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = "\n".join(doctor.report())
+    assert "missing: pip install h5py" in text and text.count("missing") == 1
+    if find_spec("mujoco"):
+        assert "OpenGL, egl: no driver" in text and "OpenGL, osmesa: draws" in text
+        assert "MUJOCO_GL=egl is set and does not draw" in text
+    assert f"the folder {tmp_path / 'envs'} has the name of a package" in text
+    assert f"pixyz {pixyz.__version__}" in text and "devices: cpu" in text
+
+
+def test_the_command_without_its_packages_is_one_line(tmp_path):
+    """As after ``pip install pixyz-worldmodels`` without extras; the doctor still speaks."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nfor name in ('yaml', 'rich', 'gymnasium', 'mujoco'):\n    sys.modules[name] = None\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    code = "import sys, pixyz_command; sys.argv[0] = 'pixyz'; sys.exit(pixyz_command.main())"
+
+    def run(*arguments):
+        return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, cwd=tmp_path, capture_output=True,
+                              text=True, timeout=100)
+
+    done = run("list", "configs")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "pip install pyyaml" in done.stderr and "pixyz doctor" in done.stderr
+    done = run("doctor")
+    assert done.returncode == 0 and "devices: cpu" in done.stdout, done.stderr
+
+
+def test_what_draws_is_found_in_a_process_of_its_own(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", rendering.FOUND):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(rendering, "trouble", lambda name: "no driver" if name == "egl" else "")
+    if sys.platform == "linux":
+        assert rendering.choose() == "osmesa" and os.environ[rendering.FOUND] == "osmesa"
+        monkeypatch.delenv(rendering.FOUND)
+        monkeypatch.setattr(rendering, "trouble", lambda name: f"no {name}")
+        with pytest.raises(rendering.EnvError, match=r"egl: no egl; osmesa: no osmesa.*apt-get install libosmesa6"):
+            rendering.choose()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert rendering.choose() is None
+
+
+# ---------------------------------------------------------------- completion
+
+
+def test_completion(capsys, monkeypatch):
+    if find_spec("shtab"):
+        assert main(["completion", "bash"]) == 0
+        text = capsys.readouterr().out
+        assert "dreamer_v3/pendulum" in text and "complete" in text
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 2
+    assert "pip install shtab" in capsys.readouterr().err
