@@ -136,7 +136,8 @@ def read_settings(directory: Path, device: str | None = None) -> RunSettings:
 def guards(directory: Path) -> tuple[ObservationGuard, ActionGuard]:
     """What the environment of a training run declares, as checks and conversions."""
     observation, action = declared(directory)
-    return ObservationGuard(observation), ActionGuard(action)
+    size = read_interface(directory).get("image_size")
+    return ObservationGuard(observation, size), ActionGuard(action)
 
 
 def declared(directory: Path) -> tuple[Any, Any]:

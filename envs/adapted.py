@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from envs.errors import EnvError
 from envs.guard import ActionGuard, Observation, ObservationGuard, check_flag, check_reward
+from envs.images import Size
 from envs.options import check_count
 from envs.state import load_layers, restorable, save_layers
 
@@ -40,6 +41,7 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     observation_space: a flat Dict of float32, or of uint8 for images [H, W, C].
     action_space: Box [-1, 1] float32, clipped and rescaled to the environment's bounds; or Discrete.
     time_limit: environment steps after which an episode is truncated; None where no layer has a limit.
+    image_size: (height, width) that images are scaled to; None: as they are.
     restorable: whether `save_state` and `load_state` work (see `envs.Restorable`).
     frames: environment steps made by the last call. outside: its observations far out of bounds.
     sent: the action [*shape] in [-1, 1] that the environment says it did, by info["envs.sent"]; None where it
@@ -52,14 +54,18 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     """
 
     def __init__(
-        self, env: gymnasium.Env[Any, Any], *, action_repeat: int = 1, seed: int | None = None
+        self,
+        env: gymnasium.Env[Any, Any],
+        *,
+        action_repeat: int = 1,
+        seed: int | None = None,
+        image_size: Size | None = None,
     ) -> None:
         super().__init__(env)
         self.action_repeat = check_count("action_repeat", action_repeat)
-        self._observations, self._actions = (
-            ObservationGuard(env.observation_space),
-            ActionGuard(env.action_space),
-        )
+        self._observations = ObservationGuard(env.observation_space, image_size)
+        self._actions = ActionGuard(env.action_space)
+        self.image_size = self._observations.image_size
         self.observation_space: spaces.Dict = self._observations.space  # type: ignore[override]
         self.action_space = self._actions.space
         self._seed = seed
@@ -148,6 +154,7 @@ def adapt(
     action_repeat: int = 1,
     seed: int | None = None,
     time_limit: int | None = None,
+    image_size: Size | None = None,
 ) -> Adapted:
     """`env` in the form of the contract (see `Adapted`); returned as it is when it already has that form.
 
@@ -156,13 +163,14 @@ def adapt(
         seed: for the first reset that is given none.
         time_limit: environment steps (not actions) after which an episode is truncated, beside the limit it
             has.
+        image_size: (height, width) that images are scaled to, by area; None: as they are.
 
     Raises:
         SpaceError: for spaces that have no form in the contract.
         EnvError: for a bad option, or one given to an environment that is already adapted.
     """
     if isinstance(env, Adapted):
-        if action_repeat != 1 or seed is not None or time_limit is not None:
+        if action_repeat != 1 or seed is not None or time_limit is not None or image_size is not None:
             raise EnvError(
                 "adapt: expected an environment not adapted before; "
                 "give these options to make or the first adapt"
@@ -170,4 +178,4 @@ def adapt(
         return env
     if time_limit is not None:
         env = TimeLimit(env, check_count("time_limit", time_limit))
-    return Adapted(env, action_repeat=action_repeat, seed=seed)
+    return Adapted(env, action_repeat=action_repeat, seed=seed, image_size=image_size)

@@ -11,7 +11,7 @@ import re
 import sys
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -84,7 +84,9 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
             swimmer) also draw their model when they are built, so two of them are alike only when this is
             given.
         time_limit: environment steps; None keeps the task's own (1000 for most).
-        pixels: render the observation, [*size, 3] from `camera`. Needs OpenGL (EGL where there is no screen).
+        pixels: render the observation, [*size, 3] from `camera`. Needs OpenGL (`envs.rendering`).
+        quality: "full", or "fast": without shadows, reflections and multisampling, which is far cheaper where a
+            CPU renders. The pixels differ, so scores compare within one quality only.
         task_kwargs, environment_kwargs: as in suite.load.
 
     Raises:
@@ -106,6 +108,7 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         pixels: bool = False,
         size: tuple[int, int] = (64, 64),
         camera: int | str = 0,
+        quality: Literal["full", "fast"] = "full",
         task_kwargs: dict[str, Any] | None = None,
         environment_kwargs: dict[str, Any] | None = None,
     ) -> None:
@@ -121,6 +124,10 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
             kwargs["time_limit"] = float("inf")  # counted here, in steps
         self._env = suite.load(domain, task, task_kwargs=kwargs, environment_kwargs=environment_kwargs)
         self._pixels, self._size, self._camera = pixels, size, camera
+        if quality not in ("full", "fast"):
+            raise EnvError(f"quality: expected 'full' or 'fast', got {quality!r}; choose one of them")
+        if quality == "fast":
+            _render_fast(self._env.physics.model)
         self._count = 0
         self._built = {key: value.copy() for key, value in model_arrays(self._env.physics.model.ptr).items()}
         action = self._env.action_spec()
@@ -227,3 +234,11 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         if self._pixels:
             return {"image": self.render()}
         return {key: np.asarray(value, np.float32).reshape(-1) for key, value in observation.items()}
+
+
+def _render_fast(model: Any) -> None:
+    """No shadows, reflections and multisampling; before the first picture."""
+    model.light_castshadow[:] = 0
+    model.mat_reflectance[:] = 0
+    model.vis.quality.shadowsize = 0
+    model.vis.quality.offsamples = 0

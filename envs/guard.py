@@ -15,6 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.errors import ActionError, NotFinite, ObservationError
+from envs.images import Size, check_size, resized
 from envs.spaces import Leaf, action_sizes, action_space, observation_leaves
 
 Observation = dict[str, NDArray[Any]]
@@ -41,7 +42,8 @@ class ObservationGuard:
 
     `space` is the Dict of the contract. `outside` names the observations of the last call in which a value
     lay outside of its declared bounds by more than a hundredth of their range (the range, or 1.0 where only
-    one bound is finite). Raises SpaceError when `source` has no form in the contract.
+    one bound is finite). With `image_size`, (height, width), images are scaled to it. Raises SpaceError when
+    `source` has no form in the contract.
 
     >>> guard = ObservationGuard(spaces.Box(-1.0, 1.0, (2,), np.float64))
     >>> guard.space
@@ -50,9 +52,10 @@ class ObservationGuard:
     ({'observation': dtype('float32')}, ('observation',))
     """
 
-    def __init__(self, source: spaces.Space[Any]) -> None:
+    def __init__(self, source: spaces.Space[Any], image_size: Size | None = None) -> None:
         self._source = source
-        leaves = observation_leaves(source)
+        self.image_size = check_size(image_size)
+        leaves = observation_leaves(source, self.image_size)
         self.space = spaces.Dict({leaf.name: leaf.box for leaf in leaves})
         self._entries = [_entry(leaf) for leaf in leaves]
         self._bare = not isinstance(source, (spaces.Dict, spaces.Tuple))
@@ -151,7 +154,11 @@ class ObservationGuard:
         if leaf.pixels:
             raw = _bytes(raw, leaf, bool(lead), env)
         order = (*range(len(lead)), *(axis + len(lead) for axis in leaf.turn or ()))
-        return np.array(raw.transpose(order), entry.dtype, order="C").reshape(shape)
+        turned = np.array(raw.transpose(order), entry.dtype, order="C")
+        if self.image_size is None:
+            return turned.reshape(shape)
+        inside = turned.shape[len(lead) : len(lead) + 2]
+        return resized(turned.reshape(*lead, *inside, shape[-1]), self.image_size)
 
 
 def _entry(leaf: Leaf) -> _Entry:
@@ -191,10 +198,11 @@ def _bytes(raw: NDArray[Any], leaf: Leaf, batched: bool, env: int | None) -> NDA
     """Float pixels as 0 to 255."""
     if not np.isfinite(raw).all():
         _raise_not_finite(leaf.name, raw, batched, env)
-    scaled = raw * leaf.pixels
+    scaled = (raw - leaf.zero) * leaf.pixels
     if scaled.min() < -1.0 or scaled.max() > 256.0:
         raise ObservationError(
-            f"key {leaf.name!r}: expected pixels in [0, {255 / leaf.pixels:g}], as declared, got values in "
+            f"key {leaf.name!r}: expected pixels in [{leaf.zero:g}, {leaf.zero + 255 / leaf.pixels:g}], "
+            "as declared, got values in "
             f"[{raw.min()}, {raw.max()}]; correct the observation or the bounds of its Box",
             env=env,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from envs.errors import EnvError, MissingExtra, UnknownEnv
 from envs.extras import load, missing_extra, simulators
+from envs.images import Size, check_size
 from envs.options import check_count
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def make(
     action_repeat: int = 1,
     seed: int | None = None,
     time_limit: int | None = None,
+    image_size: Size | None = None,
     **kwargs: Any,
 ) -> Adapted:
     """Make an environment in the form of the contract (see `envs.Adapted`).
@@ -37,7 +39,8 @@ def make(
         seed: for the first reset that is given none. The same seed gives the same episodes.
         time_limit: environment steps (not actions) after which an episode is truncated; None keeps the
             task's own.
-        **kwargs: for the environment; of a dm_control task: pixels, size, camera, task_kwargs,
+        image_size: (height, width) that images are scaled to, by area; None: as they are.
+        **kwargs: for the environment; of a dm_control task: pixels, size, camera, quality, task_kwargs,
             environment_kwargs.
 
     Raises:
@@ -58,6 +61,7 @@ def make(
             f"expected an id such as 'Pendulum-v1', got {env_id!r}; use envs.adapt for an environment"
         )
     check_count("action_repeat", action_repeat)
+    check_size(image_size)
     if time_limit is not None:
         check_count("time_limit", time_limit)
     wanted_by = f"environment {env_id!r}"
@@ -75,7 +79,7 @@ def make(
             f"{wanted_by}: expected options that it takes, got {kwargs}: {error}; correct them"
         ) from error
     try:
-        return adapted(env, action_repeat=action_repeat, seed=seed)
+        return adapted(env, action_repeat=action_repeat, seed=seed, image_size=image_size)
     except EnvError:
         env.close()
         raise

@@ -7,9 +7,10 @@ Observations: a flat Dict of Box, named by the rules of `envs.names`. A bare spa
     Box, uint8 [H, W], sides of at least 8         a grey image [H, W, 1]
     Box, uint8 [C, H, W], also a stack [16, H, W]  an image [H, W, C]: the first side is the smallest
     Box, uint8 [S, H, W, C] or [S, C, H, W]        an image [H, W, S * C]: a stack of S images
-    Box, floats of these 3-d and 4-d shapes,
-      declared in [0, 1] or [0, 255]               the image, in uint8; values outside are refused
-    the same with other bounds                     refused: neither pixels nor a vector
+    Box, floats of these 3-d and 4-d shapes, or
+      [H, W] with sides of at least 32, declared
+      in one range: [0, 1], [0, 255], a depth's    the image, in uint8; values outside are refused
+    3-d and 4-d floats of other bounds             refused: neither pixels nor a vector
     any other Box                                  float32, its shape up to 2-d, else [D]; a scalar is [1]
     Discrete, MultiDiscrete                        float32 [D]: one-hot vectors, joined
     MultiBinary                                    float32 [D]
@@ -21,6 +22,7 @@ become the Discrete of all their combinations, up to 4096 of them.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -29,6 +31,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.errors import SpaceError
+from envs.images import Size
 from envs.names import safe_names
 
 KEY = "observation"  # the name of an observation that had none
@@ -36,13 +39,15 @@ MOST = 4096  # classes of a one-hot vector, or combinations of an action
 UNBOUNDED = 1e6  # no actuator has such a range: it means "no bound", and an action of 0.5 would be absurd
 _CHANNELS = 4  # colours, with alpha
 _SIDE = 8  # the least side of an image whose form is guessed
+_MATRIX = 32  # the least side of floats [H, W] that are an image, and no matrix
 
 
 class Leaf(NamedTuple):
     """One observation: its name, the keys that lead to it, how it is declared, and how it leaves the guard.
 
     `turn` is the order of axes that makes an image of it, `pixels` what 1.0 of floats is in uint8 (0: no
-    floats), `sizes` the number of classes of each one-hot vector and `starts` their first classes.
+    floats) and `zero` the float that becomes 0, `sizes` the number of classes of each one-hot vector and
+    `starts` their first classes.
     """
 
     name: str
@@ -52,12 +57,17 @@ class Leaf(NamedTuple):
     box: spaces.Box
     turn: tuple[int, ...] | None = None
     pixels: float = 0.0
+    zero: float = 0.0
     sizes: NDArray[np.int64] | None = None
     starts: NDArray[np.int64] | None = None
 
 
-def observation_leaves(space: spaces.Space[Any]) -> list[Leaf]:
-    """The observations in `space`. Raises SpaceError for what has no form in the contract."""
+def observation_leaves(space: spaces.Space[Any], image_size: Size | None = None) -> list[Leaf]:
+    """The observations in `space`. Raises SpaceError for what has no form in the contract.
+
+    Args:
+        image_size: (height, width) of all images; None: as they are.
+    """
     found = list(_parts(space, ()))
     if not found:
         raise SpaceError(f"expected at least one observation key, got an empty {type(space).__name__}")
@@ -68,7 +78,16 @@ def observation_leaves(space: spaces.Space[Any]) -> list[Leaf]:
         else safe_names(path if isinstance(space, spaces.Dict) else (KEY, *path) for path, _ in found)
     )
     lead = () if bare or isinstance(space, spaces.Dict) else (KEY,)
-    return [_leaf(names[(*lead, *path)], path, part) for path, part in found]
+    leaves = [_leaf(names[(*lead, *path)], path, part) for path, part in found]
+    return leaves if image_size is None else [_of_size(leaf, image_size) for leaf in leaves]
+
+
+def _of_size(leaf: Leaf, size: Size) -> Leaf:
+    """An image of another size; what is no image as it is."""
+    if not is_image(leaf.box):
+        return leaf
+    shape = (*size, leaf.box.shape[2])
+    return leaf._replace(box=spaces.Box(int(leaf.box.low.min()), int(leaf.box.high.max()), shape, np.uint8))
 
 
 def _parts(
@@ -114,27 +133,37 @@ def _leaf(name: str, path: tuple[Any, ...], space: spaces.Space[Any]) -> Leaf:
 
 def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
     dtype = np.dtype(box.dtype)
-    turn = _turn(name, box.shape, dtype) if dtype == np.uint8 or dtype.kind == "f" else None
+    low, high = (float(bound.flat[0]) if box.shape else 0.0 for bound in (box.low, box.high))
+    one = bool((box.low == low).all() and (box.high == high).all()) and bool(np.isfinite([low, high]).all())
+    turn = _turn(name, box.shape, dtype, one) if dtype == np.uint8 or dtype.kind == "f" else None
     if turn is None:
         return Leaf(name, path, box.shape, dtype, _vector(box))
     shape = (*(box.shape[i] for i in turn[:2]), int(np.prod([box.shape[i] for i in turn[2:]])))
     if dtype == np.uint8:
-        low, high = (bound.transpose(turn).reshape(shape) for bound in (box.low, box.high))
-        return Leaf(name, path, box.shape, dtype, spaces.Box(low, high, shape, np.uint8), turn)
-    top = float(box.high.flat[0])
-    if (box.low != 0).any() or (box.high != top).any() or top not in (1.0, 255.0):
+        lows, highs = (bound.transpose(turn).reshape(shape) for bound in (box.low, box.high))
+        return Leaf(name, path, box.shape, dtype, spaces.Box(lows, highs, shape, np.uint8), turn)
+    if not one or low >= high:
         raise SpaceError(
             f"observation key {name!r}: expected pixels, since its shape is {box.shape}: uint8, or floats "
-            f"declared in [0, 1] or [0, 255], got {dtype} in [{box.low.min()}, {box.high.max()}]; "
+            "declared in one finite range, as [0, 1], [0, 255] or near to far of a depth camera, "
+            f"got {dtype} in [{box.low.min()}, {box.high.max()}]; "
             "correct the bounds of its Box, or flatten what is no image "
             "(gymnasium.wrappers.FlattenObservation)"
         )
-    return Leaf(name, path, box.shape, dtype, spaces.Box(0, 255, shape, np.uint8), turn, 255.0 / top)
+    if (low, high) not in ((0.0, 1.0), (0.0, 255.0)):
+        step = (high - low) / 255
+        text = f"observation {name!r}: floats in [{low:g}, {high:g}] become images of 8 bits, in steps of {step:.2g}"
+        warnings.warn(text, stacklevel=2)
+    pixels = 255.0 / (high - low)
+    return Leaf(name, path, box.shape, dtype, spaces.Box(0, 255, shape, np.uint8), turn, pixels, low)
 
 
-def _turn(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...] | None:
-    """The axes of height, width and channels, None for what is no image, or a SpaceError."""
-    if dtype == np.uint8 and len(shape) == 2 and min(shape) >= _SIDE:
+def _turn(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], one: bool) -> tuple[int, ...] | None:
+    """The axes of height, width and channels, None for what is no image, or a SpaceError.
+
+    `one`: all values are declared in one finite range.
+    """
+    if len(shape) == 2 and (dtype == np.uint8 or one) and min(shape) >= (_SIDE if dtype == np.uint8 else _MATRIX):
         return (0, 1)
     if len(shape) == 3:
         if dtype != np.uint8 and sorted(shape)[1] < _SIDE:

@@ -248,7 +248,10 @@ def reduced(shape: Sequence[int]) -> tuple[int, int]:
             "grey images: move the channels to the last axis"
         )
     if height % 16 or width % 16:
-        raise ShapeError(f"images need sides that are multiples of 16 (64 x 64 is usual), got {tuple(shape)}; resize them")
+        raise ShapeError(
+            f"images need sides that are multiples of 16 (64 x 64 is usual), got {tuple(shape)}; scale them, as by "
+            "env.options.image_size=[64, 64] in a run, envs.make(..., image_size=(64, 64)) in Python"
+        )
     return height // 16, width // 16
 
 

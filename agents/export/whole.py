@@ -14,10 +14,9 @@ from agents.build import build
 from agents.export.files import ENDINGS, Form, check_packages, read, write
 from agents.export.parity import Parity, arranged, check_parity, latency, start
 from agents.export.step import Signature, policy_step
-from agents.policy import Policy, declared, load, read_settings
+from agents.policy import Policy, declared, guards, load, read_settings
 from agents.run import read_part
 from agents.spaces import Interface
-from envs import ActionGuard, ObservationGuard
 from envs.plain import space_to_plain
 
 
@@ -39,8 +38,8 @@ def export(
     check_packages(form, runs=False)
     directory = Path(run)
     settings = read_settings(directory, "cpu")
-    observation, action = declared(directory)
-    interface = Interface.from_spaces(ObservationGuard(observation).space, ActionGuard(action).space)
+    (see, do), (_, action) = guards(directory), declared(directory)
+    interface = Interface.from_spaces(see.space, do.space)
     agent: Any = build(settings.agent, interface)
     at, state = read_part(directory, "agent")
     agent.load_state(state)

@@ -163,6 +163,7 @@ def _declared(settings: RunSettings) -> dict[str, Any]:
     env = make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options)
     try:
         inner = env.env
-        return {"observation": space_to_plain(inner.observation_space), "action": space_to_plain(inner.action_space)}
+        found = {"observation": space_to_plain(inner.observation_space), "action": space_to_plain(inner.action_space)}
+        return found if env.image_size is None else {**found, "image_size": list(env.image_size)}
     finally:
         env.close()

@@ -1,5 +1,8 @@
 """Load and act: the same actions as in the run, in the environment's own units; what does not fit is refused."""
 
+import sys
+import types
+
 import gymnasium
 import numpy as np
 import pytest
@@ -8,6 +11,11 @@ from gymnasium import spaces
 
 import agents
 from agents.cli import main
+from agents.config import load_config
+from agents.policy import guards
+from agents.run.trainer import _declared
+from agents.rundir import write_interface
+from agents.settings import RunSettings
 from envs import ObservationError
 from envs.plain import space_from_plain, space_to_plain
 
@@ -88,3 +96,15 @@ def test_spaces_come_back_from_plain_data(space):
 def test_other_data_is_no_space(plain):
     with pytest.raises(ValueError, match="expected what space_to_plain gives"):
         space_from_plain(plain)
+
+
+def test_a_loaded_policy_scales_images_as_its_run_did(tmp_path, monkeypatch):
+    class Camera(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(0, 255, (3, 20, 20), np.uint8)
+        action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    monkeypatch.setitem(sys.modules, "my_camera", types.SimpleNamespace(Camera=Camera))
+    settings = load_config(RunSettings, {}, ["env.id=my_camera:Camera", "env.options={image_size: [16, 32]}"])
+    write_interface(tmp_path, _declared(settings))
+    see, _ = guards(tmp_path)
+    assert see.one(np.zeros((3, 20, 20), np.uint8))["observation"].shape == (16, 32, 3)
