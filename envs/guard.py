@@ -14,13 +14,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.convert import LARGEST, as_bytes, one_hot, raise_not_finite
 from envs.errors import ActionError, NotFinite, ObservationError
 from envs.images import Size, check_size, resized
 from envs.spaces import Leaf, action_sizes, action_space, observation_leaves
 
 Observation = dict[str, NDArray[Any]]
 
-_LARGEST = float(np.finfo(np.float32).max)  # rewards are stored as float32
 _FAR = 0.01  # of a range: less is rounding, or a bound that was declared a little too tight
 
 
@@ -86,7 +86,7 @@ class ObservationGuard:
             fine = np.isfinite(array) if entry.low is None else (array >= entry.low) & (array <= entry.high)
             if not fine.all():
                 if not np.isfinite(array).all():
-                    _raise_not_finite(entry.leaf.name, array, bool(lead), env)
+                    raise_not_finite(entry.leaf.name, array, bool(lead), env)
                 outside = (*outside, entry.leaf.name)
         self.outside = outside
         return found
@@ -150,9 +150,9 @@ class ObservationGuard:
             array = np.array(raw, dtype=entry.dtype)
             return array if array.shape == shape else array.reshape(shape)
         if leaf.sizes is not None:
-            return _one_hot(raw, leaf, lead, env)
+            return one_hot(raw, leaf, lead, env)
         if leaf.pixels:
-            raw = _bytes(raw, leaf, bool(lead), env)
+            raw = as_bytes(raw, leaf, bool(lead), env)
         order = (*range(len(lead)), *(axis + len(lead) for axis in leaf.turn or ()))
         turned = np.array(raw.transpose(order), entry.dtype, order="C")
         if self.image_size is None:
@@ -170,56 +170,13 @@ def _entry(leaf: Leaf) -> _Entry:
         with np.errstate(over="ignore", invalid="ignore"):
             width = leaf.box.high - leaf.box.low
             margin = np.where(np.isfinite(width), _FAR * width, _FAR)
-            low = np.clip(leaf.box.low - margin, -_LARGEST, _LARGEST)
-            high = np.clip(leaf.box.high + margin, -_LARGEST, _LARGEST)
+            low = np.clip(leaf.box.low - margin, -LARGEST, LARGEST)
+            high = np.clip(leaf.box.high + margin, -LARGEST, LARGEST)
     return _Entry(leaf, leaf.shape, leaf.dtype, leaf.box.shape, dtype, floats, low, high)
 
 
 def _listed(keys: Any) -> list[str]:
     return sorted(map(str, keys))
-
-
-def _one_hot(raw: NDArray[Any], leaf: Leaf, lead: tuple[int, ...], env: int | None) -> NDArray[np.float32]:
-    """Joined one-hot vectors [*lead, D] of class numbers [*lead, *shape]."""
-    assert leaf.sizes is not None and leaf.starts is not None
-    classes = raw.reshape(*lead, -1).astype(np.int64) - leaf.starts
-    if ((classes < 0) | (classes >= leaf.sizes)).any():
-        raise ObservationError(
-            f"key {leaf.name!r}: expected classes from {leaf.starts.tolist()}, {leaf.sizes.tolist()} of "
-            f"them, got {raw.tolist()}; make observation_space and the observation agree",
-            env=env,
-        )
-    result = np.zeros((*lead, int(leaf.sizes.sum())), np.float32)
-    np.put_along_axis(result, classes + np.cumsum(leaf.sizes) - leaf.sizes, 1.0, -1)
-    return result
-
-
-def _bytes(raw: NDArray[Any], leaf: Leaf, batched: bool, env: int | None) -> NDArray[Any]:
-    """Float pixels as 0 to 255."""
-    if not np.isfinite(raw).all():
-        _raise_not_finite(leaf.name, raw, batched, env)
-    scaled = (raw - leaf.zero) * leaf.pixels
-    if scaled.min() < -1.0 or scaled.max() > 256.0:
-        raise ObservationError(
-            f"key {leaf.name!r}: expected pixels in [{leaf.zero:g}, {leaf.zero + 255 / leaf.pixels:g}], "
-            "as declared, got values in "
-            f"[{raw.min()}, {raw.max()}]; correct the observation or the bounds of its Box",
-            env=env,
-        )
-    return np.asarray(np.rint(np.clip(scaled, 0.0, 255.0)))
-
-
-def _raise_not_finite(key: str, array: NDArray[Any], batched: bool, env: int | None) -> None:
-    where = tuple(int(i) for i in np.argwhere(~(np.abs(array) <= _LARGEST))[0])
-    value = float(array[where])
-    if batched:
-        env, where = where[0], where[1:]
-    at = f" at index {list(where)}" if where else ""
-    raise NotFinite(
-        f"key {key!r}: expected finite values, got {value}{at}; the simulation may have diverged: "
-        "look at its state and at the last actions",
-        env=env,
-    )
 
 
 def check_reward(reward: Any, env: int | None = None) -> float:
@@ -233,7 +190,7 @@ def check_reward(reward: Any, env: int | None = None) -> float:
                 env=env,
             )
         reward = float(array.reshape(()))
-    if not abs(reward) <= _LARGEST:
+    if not abs(reward) <= LARGEST:
         raise NotFinite(f"key 'reward': expected a finite value, got {reward}; look at its terms", env=env)
     return float(reward)
 
@@ -247,8 +204,8 @@ def check_rewards(rewards: Any, num_envs: int) -> NDArray[np.float64]:
             f"got shape {array.shape} and dtype {array.dtype}"
         )
     result = np.array(array, dtype=np.float64)
-    if not (np.abs(result) <= _LARGEST).all():
-        _raise_not_finite("reward", result, True, None)
+    if not (np.abs(result) <= LARGEST).all():
+        raise_not_finite("reward", result, True, None)
     return result
 
 
