@@ -8,12 +8,10 @@ after a crash or while it hangs.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,20 +19,14 @@ import weakref
 from contextlib import suppress
 from typing import Any
 
+from envs.child import start_python
 from envs.errors import EnvError
 from envs.host import Recipe, Reply, Request
 from envs.wire import WireError, decode, encode
 
-_START = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from envs.worker import main
-main(*json.loads(sys.argv[2]))
-"""
 _MAKING = 120.0  # seconds: making an environment imports simulators
 _TAIL = 8000  # bytes of stderr that are shown
 _MOST = 1 << 20  # bytes of stderr that are kept
-_QUIET = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Process:
@@ -148,14 +140,12 @@ class Process:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in _end)
         os.set_inheritable(theirs.fileno(), True)
         main_thread = threading.current_thread() is threading.main_thread()
-        told = json.dumps([theirs.fileno(), os.getpid(), main_thread])
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path), told],
-                stdin=subprocess.DEVNULL,
+            self._process = start_python(
+                "envs.worker",
+                [theirs.fileno(), os.getpid(), main_thread],
                 stderr=self._errors,
                 pass_fds=[theirs.fileno()],
-                env={**_QUIET, **os.environ},
             )
         except OSError as error:
             ours.close()

@@ -10,6 +10,9 @@ dicts with text as keys; arrays and numpy's numbers keep dtype, shape and every 
 from __future__ import annotations
 
 import json
+import select
+import socket
+import time
 from typing import Any
 
 import numpy as np
@@ -44,6 +47,32 @@ def decode(message: bytes | bytearray) -> Any:
     if at != len(message):
         raise WireError(f"expected a message of {at} bytes, got {len(message)}")
     return value
+
+
+def send(connection: socket.socket, value: Any) -> None:
+    """One message over a stream, its length first. Raises WireError before anything is sent."""
+    body = encode(value)
+    connection.sendall(len(body).to_bytes(8, "little") + body)
+
+
+def receive(connection: socket.socket, until: float | None = None) -> Any:
+    """One message from a stream. Raises EOFError when the other side is gone, and TimeoutError at `until`
+    (of `time.monotonic`; None: never)."""
+    head = _exactly(connection, 8, until)
+    return decode(_exactly(connection, int.from_bytes(head, "little"), until))
+
+
+def _exactly(connection: socket.socket, count: int, until: float | None) -> bytearray:
+    buffer = bytearray(count)
+    view, at = memoryview(buffer), 0
+    while at < count:
+        if until is not None and not select.select([connection], [], [], max(0.0, until - time.monotonic()))[0]:
+            raise TimeoutError(f"expected {count} bytes, got {at}")
+        got = connection.recv_into(view[at:])
+        if got == 0:
+            raise EOFError(f"expected {count} bytes, got {at}")
+        at += got
+    return buffer
 
 
 def _marked(value: Any, arrays: list[bytes], path: str) -> Any:

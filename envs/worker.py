@@ -16,10 +16,11 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from envs.host import Holder, Recipe, Reply
-from envs.wire import WireError, decode, encode
+from envs.wire import WireError, receive, send
 
 _PR_SET_PDEATHSIG = 1
 _EVERY = 0.5  # seconds between two looks at who the parent is
@@ -41,12 +42,13 @@ def main(descriptor: int, parent: int, with_thread: bool) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     _end_with(parent, with_thread)
     connection = socket.socket(fileno=descriptor)
-    opening = _receive(connection)
-    holders = [Holder(Recipe(env_id, options)) for env_id, options in opening["recipes"]] if opening else []
-    while (message := _receive(connection)) is not None:
-        serial, requests = message
-        for place, request in requests:
-            _send(connection, [serial, place], holders[place].answer(tuple(request)))
+    holders: list[Holder] = []
+    with suppress(EOFError):
+        holders += [Holder(Recipe(env_id, options)) for env_id, options in receive(connection)["recipes"]]
+        while True:
+            serial, requests = receive(connection)
+            for place, request in requests:
+                _send(connection, [serial, place], holders[place].answer(tuple(request)))
     for holder in holders:
         holder.close()
     os._exit(0)  # threads of environments are not waited for
@@ -68,32 +70,12 @@ def _end_with(parent: int, with_thread: bool) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _receive(connection: socket.socket) -> Any:
-    """The next message; None when the parent has closed its end."""
-    head = _exactly(connection, 8)
-    body = None if head is None else _exactly(connection, int.from_bytes(head, "little"))
-    return None if body is None else decode(body)
-
-
-def _exactly(connection: socket.socket, count: int) -> bytearray | None:
-    buffer = bytearray(count)
-    view, at = memoryview(buffer), 0
-    while at < count:
-        got = connection.recv_into(view[at:])
-        if got == 0:
-            return None
-        at += got
-    return buffer
-
-
 def _send(connection: socket.socket, head: list[Any], reply: Reply) -> None:
     try:
-        body = encode([*head, *reply[:5]])
-    except WireError as error:
-        body = encode(
-            [*head, "broken", None, f"expected plain data from the environment: {error}", "", "EnvError"]
-        )
-    try:
-        connection.sendall(len(body).to_bytes(8, "little") + body)
+        try:
+            send(connection, [*head, *reply[:5]])
+        except WireError as error:
+            said = f"expected plain data from the environment: {error}"
+            send(connection, [*head, "broken", None, said, "", "EnvError"])
     except OSError:  # the parent is gone
         os._exit(1)

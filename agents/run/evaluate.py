@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from agents.agent import Actor
 from agents.run.parts import seeded
@@ -46,6 +47,8 @@ class Judge:
 
         def act(interface: Interface, rows: Rows) -> np.ndarray:
             nonlocal state
+            if "action" in rows:  # what was done, which is not always what was chosen
+                state = actor.acted(state, torch.from_numpy(rows["action"]).to(actor.device))
             action, state = actor.act(interface.tensors(rows, actor.device), state, explore=explore)
             return action.cpu().float().numpy()
 

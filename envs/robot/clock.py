@@ -66,6 +66,10 @@ class SteppedClock:
             for follower in self._followers:
                 follower(when)
 
+    def set(self, now: float) -> None:
+        """Be at another time, with nobody told: what follows is put there too."""
+        self._now = now
+
     def follow(self, follower: Callable[[float], None]) -> None:
         """Call `follower(now)` whenever time has moved."""
         self._followers.append(follower)
@@ -102,6 +106,14 @@ class Ticker:
     def start(self) -> None:
         """The next tick is one period from now."""
         self._zero, self._count = self._clock.now(), 0
+
+    def state(self) -> list[float]:
+        """When it began, and how many ticks have been."""
+        return [self._zero, float(self._count)]
+
+    def load_state(self, state: list[float]) -> None:
+        """Go on from `state()`."""
+        self._zero, self._count = float(state[0]), int(state[1])
 
     def wait(self) -> Tick:
         """Return at the next tick, or at once where its time has passed."""

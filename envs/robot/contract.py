@@ -3,7 +3,7 @@
     connect()                  open the device; nothing moves
     get_observation()          name -> number, or camera -> array; what is measured now
     send_action({name: x})     go there; returns what was really sent
-    stop()                     end all motion at once, without waiting: hold, or torque off
+    stop()                     end all motion at once: hold, or torque off; until connected again, it does not move
     disconnect()               close the device
 
 A driver may also have, and then they are used:
@@ -13,12 +13,15 @@ A driver may also have, and then they are used:
     is_connected               bool
     observed_at                seconds on the clock of this machine (`time.monotonic`) at which the newest
                                observation was measured; else it is as old as the call that returned it
+    rest()                     told at the end of an episode: no command will come for a while
+    pop_interventions()        what a watchdog did since the last call (`envs.robot.Watched`)
     forward({name: x})         name -> number: where a command would bring the robot (of the workspace's names)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from envs.robot.errors import RobotError
@@ -92,6 +95,27 @@ class Stoppable:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._robot, name)
+
+
+def make_driver(spec: str, options: Mapping[str, Any] | None = None) -> Any:
+    """The driver "module:Class", made with `options`. Raises RobotError where there is none, or it has not the methods.
+
+    >>> make_driver("envs.robot.simulated:SimulatedArm", {"joints": 3}).is_connected
+    False
+    """
+    module, colon, name = spec.partition(":")
+    if not colon:
+        raise RobotError(f"driver: expected module:Class, got {spec!r}")
+    try:
+        driver = getattr(import_module(module), name)(**(options or {}))
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise RobotError(f"driver: expected a module to import in {spec!r}, got {error}") from None
+    except AttributeError as error:
+        raise RobotError(f"driver: expected a class in {spec!r}, got {error}") from None
+    check_methods(driver)
+    return driver
 
 
 def check_methods(robot: Any) -> None:

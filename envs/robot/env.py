@@ -28,7 +28,7 @@ from envs.robot.errors import RobotError, RobotStopped
 from envs.robot.features import Features
 from envs.robot.limits import Limits, load_limits
 from envs.robot.person import NONE, Person, Wishes
-from envs.robot.safety import Safety, Verdict
+from envs.robot.safety import Safety, Verdict, first_pose
 from envs.robot.task import FreeTask, Judgement, Task
 
 RECORD = "envs.robot"  # of info
@@ -196,8 +196,11 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         return self._ended(record, before, wishes)
 
     def rearm(self) -> None:
-        """A person has looked at the robot, and it may move again. The next call is `reset`."""
+        """A person has looked at the robot, and it may move again. The next call is `reset`, which connects it again."""
         self.safety.rearm()
+        if self._connected:
+            self._quietly("disconnect")
+        self._connected = self._running = False
 
     def stop(self, detail: str = "stop() was called") -> None:
         """Stop the robot, and latch."""
@@ -223,6 +226,8 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         tick: Tick = self._ticker.wait()
         self._began = self.clock.now()
         self._measure()
+        for each in self.robot.pop_interventions() if hasattr(self.robot, "pop_interventions") else ():
+            self.safety.note(each.cause, each.detail, each.time)
         record = Record(
             time=self._began, late=tick.late, missed=tick.missed, age=age, latency=latency,
             command=self.safety.last, causes=verdict.causes, held=verdict.held,
@@ -238,7 +243,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         try:
             sent = verdict.command if self.dry_run else self.robot.send_action(dict(verdict.command))
         except RobotStopped as error:
-            return self.safety.stop("watchdog", error.cause, now).stop
+            return self.safety.stop("watchdog", error.cause.removeprefix("watchdog: "), now).stop
         except Exception as error:  # a driver's own
             return self.safety.hold("driver", f"send_action raised {type(error).__name__}: {error}", now).stop
         return self.safety.sent(sent, now)
@@ -249,7 +254,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             found = self.robot.get_observation()
             at = getattr(self.robot, "observed_at", None)
         except RobotStopped as error:
-            self._stop(self.safety.stop("watchdog", error.cause, self.clock.now()))
+            self._stop(self.safety.stop("watchdog", error.cause.removeprefix("watchdog: "), self.clock.now()))
             return
         except Exception as error:  # a driver's own
             self._fault = f"get_observation raised {type(error).__name__}: {error}"
@@ -271,6 +276,8 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         over = self.task.limit is not None and self._count >= self.task.limit
         truncated = not terminated and (stopped is not None or wishes.reset or over)
         self._running = not (terminated or truncated or stopped)
+        if not self._running and stopped is None and not self.dry_run and hasattr(self.robot, "rest"):
+            self._quietly("rest")
         sent = np.array([last[name] - before[name] if self._delta else last[name] for name in self.names])
         record = Record(**{**vars(record), "success": success, "stopped": stopped})
         reward = judged.reward + float(wishes.success)
@@ -307,19 +314,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             raise RobotError(f"reset: expected a good observation within {_FIRST:g} s, got none: {self._fault}")
         self._began = self.clock.now()
         if not self.safety.begun:
-            self.safety.begin(self._pose(self._measured), self._began)
-
-    def _pose(self, measured: Mapping[str, Any]) -> dict[str, float]:
-        """The command that the robot is at: what it measures under the same name, else its home."""
-        pose = {}
-        for name, limit in self.limits.actions.items():
-            value = measured.get(name, limit.home)
-            if value is None:
-                raise RobotError(
-                    f"limits: {name}: expected a home, since get_observation returns no number of this name to start from"
-                )
-            pose[name] = float(value)
-        return pose
+            self.safety.begin(first_pose(self.limits, self._measured), self._began)
 
     def _approach(self) -> None:
         """Go home slowly; where nobody said where home is, hold for a tick."""

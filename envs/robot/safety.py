@@ -35,9 +35,21 @@ CAUSES = (
 )  # fmt: skip
 """The causes of interventions."""
 _PATIENT = ("person", "workspace")  # who holds for these waits as long as it takes
+_STATE = ("_last", "_inside", "_sent_at", "_now", "_held_since", "_slow", "latched")
 _ROUNDED = 0.05  # of a step: drivers round to what their encoders can say
 _KEPT = 10_000
 _log = logging.getLogger("envs.robot")
+
+
+def first_pose(limits: Limits, measured: Mapping[str, Any]) -> dict[str, float]:
+    """The command that a robot is at: what it measures under the same name, else its home. Else RobotError."""
+    pose = {}
+    for name, limit in limits.actions.items():
+        value = measured.get(name, limit.home)
+        if value is None:
+            raise RobotError(f"limits: {name}: expected a home, since get_observation has no number of this name to start from")
+        pose[name] = float(value)
+    return pose
 
 
 class Intervention(NamedTuple):
@@ -174,7 +186,7 @@ class Safety:
                 return self.stop("workspace", f"{name} is {self._place[name]:g}, beyond the margin", now)
             assert self._inside is not None
             target, causes = self._within(self._inside, last, now)[0], (*causes, "workspace")
-            self._note("workspace", f"{name} is {self._place[name]:g}", now)
+            self.note("workspace", f"{name} is {self._place[name]:g}", now)
         elif self._forward is not None and (leads := self._leads_outside(target)) is not None:
             return self._hold("workspace", leads, now)
         else:
@@ -188,6 +200,12 @@ class Safety:
             return Verdict({}, stop=self.latched)
         self._now = max(now, self._now)
         return self._hold(cause, detail, now)
+
+    def holding(self, now: float) -> dict[str, float]:
+        """The command that holds: the last one, or on the way to the limits' `hold`."""
+        last = self._need()
+        target, _ = self._within(np.where(np.isnan(self._holds), last, self._holds), last, now, quiet=True)
+        return self._named(target)
 
     def sent(self, command: Mapping[str, Any], now: float) -> str | None:
         """What the driver says that it sent. Returns the cause of a stop where that is outside of the limits."""
@@ -206,7 +224,7 @@ class Safety:
 
     def stop(self, cause: str, detail: str, now: float) -> Verdict:
         """Latch. The caller calls the robot's `stop`. Later causes are counted, the first one stays."""
-        self._note(cause, detail, now, logging.ERROR)
+        self.note(cause, detail, now, logging.ERROR)
         if self.latched is None:
             self.latched = f"{cause}: {detail}"
         return Verdict({}, (cause,), stop=self.latched)
@@ -218,6 +236,18 @@ class Safety:
         self.latched, self._held_since, self._last = None, None, None
         self._now = -math.inf
 
+    def state(self) -> dict[str, Any]:
+        """All that later verdicts depend on, and the counts, as plain data."""
+        kept = {key: getattr(self, key) for key in _STATE}
+        return {**{k: None if v is None else np.array(v) if isinstance(v, np.ndarray) else v for k, v in kept.items()},
+                "place": dict(self._place), "counts": dict(self.counts)}
+
+    def load_state(self, state: Any) -> None:
+        """Go on from `state()`."""
+        for key in _STATE:
+            setattr(self, key, np.array(state[key]) if isinstance(state[key], np.ndarray) else state[key])
+        self._place, self.counts = dict(state["place"]), Counter(state["counts"])
+
     def check(self) -> None:
         """Raise RobotStopped while a stop is latched."""
         if self.latched is not None:
@@ -226,16 +256,14 @@ class Safety:
     # ---------------------------------------------------------------- parts
 
     def _hold(self, cause: str, detail: str, now: float) -> Verdict:
-        self._note(cause, detail, now)
+        self.note(cause, detail, now)
         if cause in _PATIENT:
             self._held_since = None
         elif self._held_since is None:
             self._held_since = now
         elif 1000.0 * (now - self._held_since) >= self.limits.stop_ms:
             return self.stop("held too long", f"{cause}: {detail}", now)
-        last = self._need()
-        target, _ = self._within(np.where(np.isnan(self._holds), last, self._holds), last, now, quiet=True)
-        return Verdict(self._named(target), (cause,), held=True)
+        return Verdict(self.holding(now), (cause,), held=True)
 
     def _within(
         self, target: NDArray[np.float64], last: NDArray[np.float64], now: float, quiet: bool = False
@@ -254,7 +282,7 @@ class Safety:
                 causes = (*causes, cause)
                 if not quiet:
                     i = int(np.argmax(np.abs(clamped - target)))
-                    self._note(cause, f"{self.names[i]}: {target[i]:g} -> {clamped[i]:g}", now, logging.DEBUG)
+                    self.note(cause, f"{self.names[i]}: {target[i]:g} -> {clamped[i]:g}", now, logging.DEBUG)
             target = clamped
         far = np.abs(target - last) > np.minimum(step, rate)  # by rounding
         return np.minimum(np.maximum(np.where(far, np.nextafter(target, last), target), self._low), self._high), causes
@@ -306,7 +334,8 @@ class Safety:
     def _named(self, values: NDArray[np.float64]) -> dict[str, float]:
         return dict(zip(self.names, values.tolist(), strict=True))
 
-    def _note(self, cause: str, detail: str, now: float, level: int = logging.WARNING) -> None:
+    def note(self, cause: str, detail: str, now: float, level: int = logging.WARNING) -> None:
+        """Count and log an intervention, of this class or of others."""
         self.counts[cause] += 1
         self.log.append(Intervention(now, cause, detail))
         _log.log(level if self.counts[cause] <= 10 else logging.DEBUG, "%s: %s", cause, detail)
