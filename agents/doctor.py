@@ -28,7 +28,7 @@ EXTRAS = {
     "video": ("--video", ("imageio", "imageio-ffmpeg", "pillow")),
     "tracking": ("tracker=", ("wandb", "tensorboard")),
     "flows": ("zuko's flows", ("zuko",)),
-    "interop": ("tensordict and torchrl", ("tensordict", "torchrl")),
+    "interop": ("tensordicts of torchrl", ("tensordict",)),
     "shell": ("completion", ("shtab",)),
 }
 """Extras of the package: what they are for, and their packages."""

@@ -2,7 +2,8 @@
 
     make(env_id)  ->  one environment: Dict observations, actions in [-1, 1], action repeat, finite values
     make_vector   ->  N of them, stepped together, whose rows carry is_first, is_last and is_terminal
-    adapt         ->  the same for an environment of yours;  check_env tells whether it keeps the contract
+    adapt         ->  the same for an environment of yours, of gymnasium or torchrl;  check_env tells whether it keeps the
+                      contract;  from_gymnasium_vector, from_stable_baselines: for vectors of theirs
 
 Importing this package loads none of gymnasium, mujoco and dm_control: they are loaded when they are first
 needed.
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from envs.guard import ActionGuard, ObservationGuard, check_flag, check_reward
     from envs.gymnasium_vector import GymnasiumVector, from_gymnasium_vector
     from envs.rows import Episode, Failure, Vector, derive_seeds
+    from envs.stable_baselines import from_stable_baselines
     from envs.state import Restorable
     from envs.vector import VectorEnv, make_vector
 
@@ -45,6 +47,7 @@ _HOMES = {
     "check_reward": "guard",
     "GymnasiumVector": "gymnasium_vector",
     "from_gymnasium_vector": "gymnasium_vector",
+    "from_stable_baselines": "stable_baselines",
     "Episode": "rows",
     "Failure": "rows",
     "Vector": "rows",
@@ -79,6 +82,7 @@ __all__ = [
     "check_reward",
     "derive_seeds",
     "from_gymnasium_vector",
+    "from_stable_baselines",
     "make",
     "make_vector",
 ]

@@ -18,6 +18,7 @@ from envs.guard import ActionGuard, Observation, ObservationGuard, check_flag, c
 from envs.images import Size
 from envs.options import check_count
 from envs.state import load_layers, restorable, save_layers
+from envs.torchrl_env import TorchRLEnv, looks_like_torchrl
 
 Step = tuple[Any, Any, Any, Any, dict[str, Any], int]
 FRAMES = "envs.frames"  # of info: the environment steps made; "frames" is the environment's own
@@ -148,8 +149,20 @@ def _time_limit(env: Any) -> int | None:
     return min((limit for limit in limits if isinstance(limit, int)), default=None)
 
 
+def as_gymnasium(env: Any) -> gymnasium.Env[Any, Any]:
+    """`env` if it is one of gymnasium, or one of torchrl as such. Raises EnvError for anything else."""
+    if isinstance(env, gymnasium.Env):
+        return env
+    if looks_like_torchrl(env):
+        return TorchRLEnv(env)
+    raise EnvError(
+        f"expected an environment of gymnasium or torchrl, got {type(env).__name__}; one of stable-baselines3's "
+        "VecEnv goes through envs.from_stable_baselines"
+    )
+
+
 def adapt(
-    env: gymnasium.Env[Any, Any],
+    env: Any,
     *,
     action_repeat: int = 1,
     seed: int | None = None,
@@ -159,6 +172,7 @@ def adapt(
     """`env` in the form of the contract (see `Adapted`); returned as it is when it already has that form.
 
     Args:
+        env: an environment of gymnasium or of torchrl.
         action_repeat: environment steps a call of `step`.
         seed: for the first reset that is given none.
         time_limit: environment steps (not actions) after which an episode is truncated, beside the limit it
@@ -176,6 +190,7 @@ def adapt(
                 "give these options to make or the first adapt"
             )
         return env
+    env = as_gymnasium(env)
     if time_limit is not None:
         env = TimeLimit(env, check_count("time_limit", time_limit))
     return Adapted(env, action_repeat=action_repeat, seed=seed, image_size=image_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from difflib import get_close_matches
 from importlib import import_module
@@ -33,7 +34,7 @@ def make(
     Args:
         env_id: of gymnasium ("Pendulum-v1"), of dm_control ("dm_control/cartpole-swingup", with or without
             "-v0"), or one's own: "module:Id", where importing the module registers the id, or
-            "module:Class".
+            "module:Class", or "module:function" of a function that makes one, of gymnasium or torchrl.
         action_repeat: environment steps a call of `step`; rewards are summed, info["envs.frames"] counts
             the steps made.
         seed: for the first reset that is given none. The same seed gives the same episodes.
@@ -96,8 +97,8 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
     module, _, name = env_id.rpartition(":")  # "module:Id" is registered by importing the module
     try:
         own = getattr(import_module(module), name, None) if module else gymnasium.spec(env_id) and None
-        if isinstance(own, type) and issubclass(own, gymnasium.Env):
-            return _limited(own(**kwargs), time_limit)
+        if inspect.isfunction(own) or (isinstance(own, type) and issubclass(own, gymnasium.Env)):
+            return _limited(load("envs.adapted", f"environment {env_id!r}").as_gymnasium(own(**kwargs)), time_limit)
         limit = {} if time_limit is None else {"max_episode_steps": time_limit}
         return gymnasium.make(env_id, disable_env_checker=True, **kwargs, **limit)
     except gymnasium.error.DependencyNotInstalled as error:
@@ -139,7 +140,7 @@ def _unregistered(env_id: str, module: str, name: str, known: list[str]) -> Unkn
     hint = f"; nearest: {', '.join(near)}" if near else ""
     return UnknownEnv(
         f"expected {name!r} in {env_id!r} to be an id that importing {module} registers, "
-        f"or a class in it that is a gymnasium.Env, got neither{hint}"
+        f"a class in it that is a gymnasium.Env, or a function that makes one, got none of them{hint}"
     )
 
 
@@ -154,6 +155,6 @@ def _unknown(env_id: str, known: list[str]) -> UnknownEnv:
     )
     return UnknownEnv(
         f"expected an id of gymnasium or dm_control, got {env_id!r}; {hint}an environment of your own is "
-        "written module:Id, where importing the module registers the id, or module:Class (the command looks "
-        "for modules in the current folder too)"
+        "written module:Id, where importing the module registers the id, module:Class or module:function (the "
+        "command looks for modules in the current folder too)"
     )

@@ -58,6 +58,7 @@ class ReplayBuffer:
         unknown = [key for key in stored if key not in self.spec.keys]
         if unknown:
             raise ReplayError(f"expected stored keys among {list(self.spec.keys)}, got {unknown}; add them to the spec")
+        self.stored = tuple(stored)
         self._store = (
             Store(self.spec, streams, self.rows) if directory is None
             else Folder(self.spec, streams, self.rows, Path(directory), stored=stored)

@@ -9,6 +9,7 @@
     read        any of these, checked: a form is a row of a table
     folders, frames, parquet      what readers and writers share
     names, actions                how observations are called; when whole numbers are classes
+    tensordicts transitions of torchrl, and back
     d4rl        the names of D4RL's arrays
     download    files of public data sets: a cache, checksums, licences
     digits, music, robots         MNIST, polyphonic music, a wall follower and an arm
@@ -35,12 +36,13 @@ from worldmodels.data.store import read_store, write_store
 from worldmodels.data.summary import Feature, Summary, summarise
 from worldmodels.data.table import Columns, read_csv
 from worldmodels.data.table_write import write_csv
+from worldmodels.data.tensordicts import from_tensordict, to_tensordict
 
 __all__ = [
     "READERS", "Balls", "Columns", "DataError", "Episode", "Episodes", "Feature", "Problem",
     "Reader", "Source", "Split", "Summary", "Windows", "bouncing_balls", "cache_folder", "checked",
-    "fetch", "make_episode", "mnist", "mnist_rows", "moving_mnist", "oscillators", "pad",
+    "fetch", "from_tensordict", "make_episode", "mnist", "mnist_rows", "moving_mnist", "oscillators", "pad",
     "polyphonic", "problems", "read_csv", "read_episodes", "read_lerobot", "read_minari",
-    "read_npz", "read_store", "read_unchecked", "sarcos", "split", "summarise", "wall_following",
+    "read_npz", "read_store", "read_unchecked", "sarcos", "split", "summarise", "to_tensordict", "wall_following",
     "windows", "write_csv", "write_lerobot", "write_minari", "write_npz", "write_store",
 ]
