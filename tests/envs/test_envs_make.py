@@ -202,7 +202,7 @@ def test_an_environment_of_one_s_own(tmp_path, monkeypatch) -> None:
     assert by_id.reset()[0]["observation"] == 2.0 and by_class.reset()[0]["observation"] == 3.0
     assert (by_id.time_limit, by_class.time_limit, envs.make("my_points:Point").time_limit) == (7, 5, None)
     for wrong in ("my_points:Pont-v0", "my_points:Pont", "my_points:np", "my_points:"):
-        with pytest.raises(envs.UnknownEnv, match="importing my_points registers, or a class in it"):
+        with pytest.raises(envs.UnknownEnv, match="importing my_points registers, a class in it"):
             envs.make(wrong)
     with pytest.raises(envs.UnknownEnv, match=r"my_other.*start in the folder where it lies"):
         envs.make("my_other:Point")
