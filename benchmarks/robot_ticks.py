@@ -154,7 +154,8 @@ def real(hz: float, minutes: float) -> dict[str, Any]:
         "late_ms": [each.late for each in records], "interval_ms": np.abs(np.diff(times) - 1.0 / hz),
         "latency_ms": [each.latency for each in records],
     }  # fmt: skip
-    spread = {k: dict(zip(("p50", "p99", "max"), (1e3 * np.percentile(v, [50, 99, 100])).round(3).tolist())) for k, v in parts.items()}
+    spread = {k: dict(zip(("p50", "p99", "max"), np.percentile(v, [50, 99, 100]) * 1e3)) for k, v in parts.items()}
+    spread = {k: {p: round(float(ms), 3) for p, ms in v.items()} for k, v in spread.items()}
     return {"time": "real", **found, **spread, "missed": sum(each.missed for each in records), "minutes": minutes}
 
 
