@@ -25,7 +25,7 @@ from envs.robot.packet import COMMAND, FAULTS, HELLO, STATE, STOP, STOPPED, Pack
 from envs.state import load_generator, save_generator
 
 _FRESH = 0.25  # seconds that a command may have been on its way
-_BEHIND = 0.1  # seconds of simulated time that are made up for; a process that was stopped leaves the rest out
+_BEHIND = 0.1  # seconds that are made up for; of a longer absence, or where the clock was set, nothing is
 _ROW = 3  # numbers of a row of the trace before the setpoint: time, session, stopped
 
 
@@ -93,7 +93,7 @@ class Board:
     def run(self, now: float) -> None:
         """Let time pass."""
         end = math.floor((now - self._zero) / TIMESTEP + 1e-6)
-        if end - self._steps > _BEHIND / TIMESTEP:
+        if not 0 <= end - self._steps <= _BEHIND / TIMESTEP:
             self._zero, end = now - self._steps * TIMESTEP, self._steps
         while self._steps < end:
             self._steps += 1

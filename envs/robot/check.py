@@ -18,7 +18,7 @@ from envs.robot.limits import Limits, load_limits
 from envs.robot.safety import Safety, first_pose
 
 _FOLLOWS = (0.3, 2.0)  # how far a joint may come of the way that it was told
-_SETTLING = 1.0  # seconds
+_SETTLING = 0.5  # seconds
 _SLOW = 0.25  # of step and rate: what is tried for the first time is tried slowly
 
 

@@ -66,10 +66,11 @@ class Record:
 class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
     """A robot that moves within its limits. Nothing moves before `reset`.
 
-    Observations: "observation.state" [D], the numbers that the driver measures, in its order;
-    "observation.target" [A], the command that was sent last; "observation.images.<name>" [H, W, C]; and what
-    the task adds. Actions: changes of the command ("delta", in [-step, step] of each), or commands
-    ("absolute", in [low, high]), in the driver's units; `envs.adapt` makes them [-1, 1].
+    Observations, under the names that a log of LeRobot's gives them too (worldmodels.data): "state" [D], the
+    numbers that the driver measures, in its order; images [H, W, C] under their own names; then "target" [A],
+    the command that was sent last, and what the task adds. Actions: changes of the command ("delta", in
+    [-step, step] of each), or commands ("absolute", in [low, high]), in the driver's units; `envs.adapt` makes
+    them [-1, 1].
 
     An observation that is late or broken is replaced by the last good one, and the robot holds. A stop ends
     the episode (truncated); after it `reset` raises RobotStopped until `rearm()` is called.
@@ -254,7 +255,8 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             found = self.robot.get_observation()
             at = getattr(self.robot, "observed_at", None)
         except RobotStopped as error:
-            self._stop(self.safety.stop("watchdog", error.cause.removeprefix("watchdog: "), self.clock.now()))
+            if self.safety.latched is None:
+                self._stop(self.safety.stop("watchdog", error.cause.removeprefix("watchdog: "), self.clock.now()))
             return
         except Exception as error:  # a driver's own
             self._fault = f"get_observation raised {type(error).__name__}: {error}"

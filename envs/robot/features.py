@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from envs.robot.errors import RobotError
 
-STATE, TARGET, IMAGES = "observation.state", "observation.target", "observation.images."
+STATE, TARGET = "state", "target"
 
 
 class Features:
@@ -36,6 +36,8 @@ class Features:
                 raise RobotError(
                     f"observation_features: {name}: expected float, or the shape (H, W, C) of an image, got {kind!r}"
                 )
+            if name in (STATE, TARGET) and images.get(name) is not None:
+                raise RobotError(f"observation_features: expected other names of images than {STATE} and {TARGET}; rename one")
         self.numbers, self.images = tuple(numbers), images
 
     @staticmethod
@@ -86,10 +88,10 @@ class Features:
             name: spaces.Box(-np.inf, np.inf, (count,), np.float32)
             for name, count in ((STATE, len(self.numbers)), (TARGET, targets))
         }
-        return boxes | {IMAGES + name: spaces.Box(0, 255, shape, np.uint8) for name, shape in self.images.items()}
+        return boxes | {name: spaces.Box(0, 255, shape, np.uint8) for name, shape in self.images.items()}
 
     def arrays(self, observation: Mapping[str, Any], target: Iterable[float]) -> dict[str, NDArray[Any]]:
         """A checked observation as arrays, in memory of their own."""
         state = np.array([float(observation[name]) for name in self.numbers], np.float32)
         found = {STATE: state, TARGET: np.array(list(target), np.float32)}
-        return found | {IMAGES + name: np.array(observation[name]) for name in self.images}
+        return found | {name: np.array(observation[name]) for name in self.images}

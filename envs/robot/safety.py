@@ -222,9 +222,9 @@ class Safety:
 
     # ---------------------------------------------------------------- stops
 
-    def stop(self, cause: str, detail: str, now: float) -> Verdict:
+    def stop(self, cause: str, detail: str, now: float, level: int = logging.ERROR) -> Verdict:
         """Latch. The caller calls the robot's `stop`. Later causes are counted, the first one stays."""
-        self.note(cause, detail, now, logging.ERROR)
+        self.note(cause, detail, now, level)
         if self.latched is None:
             self.latched = f"{cause}: {detail}"
         return Verdict({}, (cause,), stop=self.latched)
@@ -261,7 +261,7 @@ class Safety:
             self._held_since = None
         elif self._held_since is None:
             self._held_since = now
-        elif 1000.0 * (now - self._held_since) >= self.limits.stop_ms:
+        elif 1000.0 * (now + self.limits.period - self._held_since) > self.limits.stop_ms + 1e-6:  # the next would be late
             return self.stop("held too long", f"{cause}: {detail}", now)
         return Verdict(self.holding(now), (cause,), held=True)
 

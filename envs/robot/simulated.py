@@ -156,7 +156,7 @@ class Simulated:
         line = self._open()
         end = line.now() + _HELLO
         before = 0 if self._newest is None else self._newest.session
-        self._session = max(before, self._session) + 1 if self.board is not None else time.time_ns() // 1000
+        self._session = max(before, self._session) + 1 if self.board is not None else time.monotonic_ns() // 1000
         self._serial, self._newest = 1, None
         while line.now() < end:
             self._send(line, HELLO, np.empty(0), serial=1)

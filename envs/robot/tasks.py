@@ -27,7 +27,7 @@ from envs.robot.task import Judgement
 from envs.state import load_generator, save_generator
 
 TIP = ("tip.x", "tip.y", "tip.z")
-GOAL = "observation.to_goal"
+GOAL = "to_goal"
 
 
 class ReachTask:
@@ -198,7 +198,7 @@ class Reach(_SimulatedTask):
     >>> env = Reach(seconds=1.0)
     >>> observation, info = env.reset(seed=0)
     >>> sorted(observation), env.time_limit
-    (['observation.state', 'observation.target', 'observation.to_goal'], 20)
+    (['state', 'target', 'to_goal'], 20)
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class Stand(_SimulatedTask):
 
     >>> env = Stand()
     >>> observation, info = env.reset(seed=0)
-    >>> observation["observation.state"].shape, env.action_space.shape
+    >>> observation["state"].shape, env.action_space.shape
     ((34,), (12,))
     """
 

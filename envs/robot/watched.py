@@ -111,7 +111,9 @@ class Watched:
         """Disconnect the driver and end the watchdog, which stops the robot first."""
         process, self.is_connected = self._process, False
         if self._socket is not None:
-            self._socket.close()  # it hears this, whatever it does
+            with suppress(OSError):
+                send(self._socket, [0, "end", None])
+            self._socket.close()  # it hears this too
         self._socket = self._process = None
         if process is not None:
             with suppress(subprocess.TimeoutExpired):

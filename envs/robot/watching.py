@@ -1,6 +1,6 @@
 """The watchdog's process: it has the driver, passes commands on within the limits, and acts when none come.
 
-    from the program   [serial, "connect" | "observe" | "send" | "rest" | "stop", value]
+    from the program   [serial, "connect" | "observe" | "send" | "rest" | "stop" | "end", value]
     to the program     [serial, "ok" | "error" | "stopped", value, [[time, cause, detail], ...]]
 
 The program's end of the socket closes when it dies, whatever killed it: then the robot is stopped at once.
@@ -72,9 +72,9 @@ class Watchdog:
         except Exception as error:  # a driver's own
             self.gate.note("driver", f"send_action raised {refuse(error)}", now)
 
-    def stop(self, why: str, now: float) -> None:
+    def stop(self, why: str, now: float, level: int = logging.ERROR) -> None:
         """Stop the robot, and latch."""
-        self.gate.stop("watchdog", why, now)
+        self.gate.stop("watchdog", why, now, level)
         try:
             self.driver.stop()
         except Exception as error:  # a driver's own
@@ -116,7 +116,7 @@ class Watchdog:
         self._commanded_at = None
 
     def _stop(self, value: Any, now: float) -> None:
-        self.stop("the program asked for it", now)
+        self.stop("the program asked for it", now, logging.INFO)
 
 
 def main(descriptor: int, told: dict[str, Any]) -> None:
@@ -131,6 +131,9 @@ def main(descriptor: int, told: dict[str, Any]) -> None:
         if select.select([connection], [], [], wait)[0]:
             try:
                 serial, what, value = receive(connection, time.monotonic() + _MESSAGE)
+                if what == "end":
+                    dog.stop("the program ended", time.monotonic(), logging.INFO)
+                    break
                 kind, found = dog.answer(what, value, time.monotonic())
                 notes = [list(each) for each in dog.gate.log]
                 dog.gate.log.clear()

@@ -24,7 +24,7 @@ def test_the_action_that_was_sent_is_told_in_the_action_space() -> None:
     seen, reward, terminated, truncated, info = env.step([0.5, -0.05])
     assert np.allclose(info["envs.sent"], [0.1, -0.05]) and info[RECORD].causes == ("step",)
     assert arm.commands[-1] == pytest.approx({"shoulder.pos": 0.1, "elbow.pos": -0.05})
-    assert np.allclose(seen["observation.state"], [0.1, -0.05]) and np.allclose(seen["observation.target"], [0.1, -0.05])
+    assert np.allclose(seen["state"], [0.1, -0.05]) and np.allclose(seen["target"], [0.1, -0.05])
     assert (reward, terminated, truncated) == (0.0, False, False)
 
 
@@ -96,7 +96,7 @@ def test_a_broken_observation_holds_and_then_stops(broken) -> None:
     rows = [env.step([0.1, 0.1]) for _ in range(3)]
     assert all(info[RECORD].held and "driver" in info[RECORD].causes for *_, info in rows)
     assert np.allclose([info["envs.sent"] for *_, info in rows], 0.0)
-    assert all(np.isfinite(seen["observation.state"]).all() for seen, *_ in rows)
+    assert all(np.isfinite(seen["state"]).all() for seen, *_ in rows)
     arm.observe = None
     assert not env.step([0.05, 0.05])[4][RECORD].stopped  # one more tick measures again
     assert np.allclose(env.step([0.05, 0.05])[4]["envs.sent"], 0.05)
@@ -104,7 +104,7 @@ def test_a_broken_observation_holds_and_then_stops(broken) -> None:
     ticks = 0
     while not env.step([0.0, 0.0])[3]:
         ticks += 1
-    assert arm.stops == 1 and ticks <= 1 + 600 / 50 and np.isfinite(before["observation.state"]).all()
+    assert arm.stops == 1 and ticks <= 1 + 600 / 50 and np.isfinite(before["state"]).all()
 
 
 def test_a_stop_latches_until_somebody_looks() -> None:
