@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mutations import Fault
+from mutations_robots import ROBOTS
 
 VECTOR = "envs/vector.py"
 GUARD = "envs/guard.py"
@@ -17,8 +18,8 @@ def seen_by(*names: str) -> tuple[str, ...]:
 FAULTS = [
     Fault(
         "E1", "a truncated episode is terminal", "envs/host.py",
-        old="terminated or truncated, terminated, env",
-        new="terminated or truncated, terminated or truncated, env",
+        old="False, over, terminated, env",
+        new="False, over, over, env",
         tests=seen_by("envs_vector"),
     ),
     Fault(
@@ -70,3 +71,4 @@ FAULTS = [
         tests=seen_by("envs_vector"),
     ),
 ]
+FAULTS += ROBOTS
