@@ -18,17 +18,17 @@ def seen_by(*names: str) -> tuple[str, ...]:
 
 ROBOTS = [
     Fault(
-        "R1",
+        "S1",
         "NaN passes",
         SAFETY,
         "if not math.isfinite(found[i]):",
         "if math.isinf(found[i]):",
         seen_by("safety", "env"),
     ),
-    Fault("R2", "steps are not clamped", SAFETY, '("step", last - step, last + step),', "", seen_by("safety", "env")),
-    Fault("R3", "the rate is not clamped", SAFETY, '("rate", last - rate, last + rate),', "", seen_by("safety")),
+    Fault("S2", "steps are not clamped", SAFETY, '("step", last - step, last + step),', "", seen_by("safety", "env")),
+    Fault("S3", "the rate is not clamped", SAFETY, '("rate", last - rate, last + rate),', "", seen_by("safety")),
     Fault(
-        "R4",
+        "S4",
         "the age of the decision is not looked at",
         SAFETY,
         '(("observation", observed_at), ("decision", decided_at))',
@@ -36,16 +36,16 @@ ROBOTS = [
         seen_by("safety"),
     ),
     Fault(
-        "R5",
+        "S5",
         "a clock that goes back is no fault",
         SAFETY,
         "if not now >= self._now:",
         "if False:",
         seen_by("safety", "env"),
     ),
-    Fault("R6", "who holds never stops", SAFETY, "self.limits.stop_ms + 1e-6:", "math.inf:", seen_by("safety", "env")),
+    Fault("S6", "who holds never stops", SAFETY, "self.limits.stop_ms + 1e-6:", "math.inf:", seen_by("safety", "env")),
     Fault(
-        "R7",
+        "S7",
         "a good tick does not end the holding",
         SAFETY,
         "        self._held_since = None\n        return Verdict(self._named(target), causes)",
@@ -53,7 +53,7 @@ ROBOTS = [
         seen_by("safety"),
     ),
     Fault(
-        "R8",
+        "S8",
         "outside of the workspace it goes on",
         SAFETY,
         "return (name, beyond) if beyond > 0.0 else None",
@@ -61,7 +61,7 @@ ROBOTS = [
         seen_by("safety"),
     ),
     Fault(
-        "R9",
+        "S9",
         "a stop does not latch",
         SAFETY,
         '            self.latched = f"{cause}: {detail}"',
@@ -69,10 +69,10 @@ ROBOTS = [
         seen_by("safety", "env"),
     ),
     Fault(
-        "R10", "it is not said what was sent", ENV, "{SENT: sent, RECORD: record}", "{RECORD: record}", seen_by("env")
+        "S10", "it is not said what was sent", ENV, "{SENT: sent, RECORD: record}", "{RECORD: record}", seen_by("env")
     ),
     Fault(
-        "R11",
+        "S11",
         "a broken observation is used",
         ENV,
         "if self._fault is None:\n            self._measured,",
@@ -80,7 +80,7 @@ ROBOTS = [
         seen_by("env"),
     ),
     Fault(
-        "R12",
+        "S12",
         "a stop does not reach the robot",
         ENV,
         '        if not self.dry_run:\n            self._quietly("stop")',
@@ -88,7 +88,7 @@ ROBOTS = [
         seen_by("env"),
     ),
     Fault(
-        "R13",
+        "S13",
         "home is approached at full speed",
         ENV,
         "self.safety.slowly(slow)",
@@ -96,7 +96,7 @@ ROBOTS = [
         seen_by("env"),
     ),
     Fault(
-        "R14",
+        "S14",
         "a dry run sends",
         ENV,
         "verdict.command if self.dry_run else",
@@ -104,7 +104,7 @@ ROBOTS = [
         seen_by("env"),
     ),
     Fault(
-        "R15",
+        "S15",
         "the watchdog does not clamp",
         WATCHING,
         "self.driver.send_action(verdict.command)",
@@ -112,7 +112,7 @@ ROBOTS = [
         seen_by("watchdog"),
     ),
     Fault(
-        "R16",
+        "S16",
         "the watchdog only holds",
         WATCHING,
         "if silent >= self.limits.watchdog_ms + self.limits.stop_ms:",
@@ -120,26 +120,26 @@ ROBOTS = [
         seen_by("watchdog"),
     ),
     Fault(
-        "R17",
+        "S17",
         "the program's end is not noticed",
         WATCHING,
         'dog.stop(f"the program is gone',
         'print(f"the program is gone',
         seen_by("watchdog"),
     ),
-    Fault("R18", "a lost watchdog's robot goes on", WATCHED, "        self._rescue(why)\n", "", seen_by("watchdog")),
+    Fault("S18", "a lost watchdog's robot goes on", WATCHED, "        self._rescue(why)\n", "", seen_by("watchdog")),
     Fault(
-        "R19",
+        "S19",
         "a lost watchdog lives on",
         WATCHED,
         "        self._process.kill()\n        self.disconnect()",
         "        self._process = None",
         seen_by("watchdog"),
     ),
-    Fault("R20", "old commands are obeyed", BOARD, "packet.serial > self.serial:", "True:", seen_by("simulated")),
-    Fault("R21", "late commands are obeyed", BOARD, "abs(now - packet.time) <= _FRESH", "True", seen_by("simulated")),
+    Fault("S20", "old commands are obeyed", BOARD, "packet.serial > self.serial:", "True:", seen_by("simulated")),
+    Fault("S21", "late commands are obeyed", BOARD, "abs(now - packet.time) <= _FRESH", "True", seen_by("simulated")),
     Fault(
-        "R22",
+        "S22",
         "garbled packets are read",
         "envs/robot/packet.py",
         'zlib.crc32(message[:-4]) != int.from_bytes(message[-4:], "little")',
@@ -147,7 +147,7 @@ ROBOTS = [
         seen_by("simulated"),
     ),
     Fault(
-        "R23",
+        "S23",
         "a limit that is not finite is taken",
         "envs/robot/limits.py",
         "or not math.isfinite(value):",
@@ -155,7 +155,7 @@ ROBOTS = [
         seen_by("limits"),
     ),
     Fault(
-        "R24",
+        "S24",
         "limits the wrong way around are taken",
         "envs/robot/limits.py",
         "if not low < high:",
@@ -163,7 +163,7 @@ ROBOTS = [
         seen_by("limits"),
     ),
     Fault(
-        "R25",
+        "S25",
         "a late tick pushes the later ones",
         "envs/robot/clock.py",
         "self._count += 1 + missed",
@@ -171,7 +171,7 @@ ROBOTS = [
         seen_by("env"),
     ),
     Fault(
-        "R26",
+        "S26",
         "a joint that goes the other way passes the check",
         "envs/robot/check.py",
         "share = found[0] / way",
