@@ -247,7 +247,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             return self.safety.stop("watchdog", error.cause.removeprefix("watchdog: "), now).stop
         except Exception as error:  # a driver's own
             return self.safety.hold("driver", f"send_action raised {type(error).__name__}: {error}", now).stop
-        return self.safety.sent(sent, now)
+        return self.safety.sent(sent, self.clock.now())  # not before it: then the next would count too much time
 
     def _measure(self) -> None:
         """Take in a new observation; a broken one is named in `_fault`, and the last good one stays."""

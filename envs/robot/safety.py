@@ -208,7 +208,8 @@ class Safety:
         return self._named(target)
 
     def sent(self, command: Mapping[str, Any], now: float) -> str | None:
-        """What the driver says that it sent. Returns the cause of a stop where that is outside of the limits."""
+        """What the driver says that it sent, and a time after it did. Returns the cause of a stop where that is
+        outside of the limits."""
         found, last = self._array(command), self._need()
         if isinstance(found, str):
             return self.stop("sent", found, now).stop

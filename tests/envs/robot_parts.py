@@ -5,12 +5,12 @@ from __future__ import annotations
 from envs.robot import Limits, SteppedClock, Wishes
 
 NAMES = ("shoulder.pos", "elbow.pos")
+EACH = {"low": -1.0, "high": 1.0, "step": 0.1, "rate": 4.0, "home": 0.0}
 
 
 def limits(**changes) -> Limits:
     """Limits at 20 Hz."""
-    each = {"low": -1.0, "high": 1.0, "step": 0.1, "rate": 4.0, "home": 0.0}
-    return Limits.read({"hz": 20.0, "actions": {name: dict(each) for name in NAMES}, **changes})
+    return Limits.read({"hz": 20.0, "actions": {name: dict(EACH) for name in NAMES}, **changes})
 
 
 class Arm:

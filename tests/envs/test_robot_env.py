@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from robot_parts import NAMES, Arm, Jumping, Moments, limits
+from robot_parts import EACH, NAMES, Arm, Jumping, Moments, limits
 
 import envs
 from envs.robot import RECORD, FreeTask, RobotEnv, RobotError, RobotStopped, SteppedClock, Wishes
@@ -185,3 +185,22 @@ def test_a_driver_that_is_slow_is_stale() -> None:
     arm.observed_at = clock.now()
     held = [env.step([0.01, 0.0])[4][RECORD].held for _ in range(6)]
     assert held == [False, False, False, True, True, True], "150 ms at 20 Hz"
+
+
+def test_the_rate_is_counted_from_when_it_was_really_sent() -> None:
+    clock = SteppedClock()
+
+    def slowly(arm, action):
+        clock.sleep_until(clock.now() + 0.04)
+        times.append(clock.now())
+        return action
+
+    times: list[float] = []
+    env, arm = made(Arm(send=slowly), clock=clock, limits=limits(actions={n: {**EACH, "rate": 2.0} for n in NAMES}))
+    env.reset()
+    for k in range(8):
+        clock.sleep_until(clock.now() + (0.005 if k % 2 else 0.0))
+        env.step([0.1, 0.1])
+    goals = np.array([c["elbow.pos"] for c in arm.commands])
+    starts = np.array(times) - 0.04
+    assert (np.diff(goals) <= 2.0 * (starts[1:] - np.array(times)[:-1]) + 1e-9).all() and goals[-1] > 0.0
