@@ -15,7 +15,10 @@ from agents.process import Weighed
 from agents.spaces import Interface
 
 KINDS = {
+    "dreamer_v1": "agents.dreamer.v1:DreamerV1",
+    "dreamer_v2": "agents.dreamer.v2:DreamerV2",
     "dreamer_v3": "agents.dreamer.v3:DreamerV3",
+    "planet": "agents.planet.agent:PlaNet",
     "sac": "agents.sac.agent:SAC",
     "tdmpc": "agents.tdmpc.agent:TDMPC",
 }

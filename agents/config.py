@@ -11,7 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
@@ -161,7 +161,7 @@ def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
         if key not in known:
             near = _nearest(str(key), list(known), path)
             raise _error(f"unknown key {path}{key}{near}; {path.rstrip('.') or 'the config'} has {', '.join(known)}")
-        built[key] = _convert(value, hints[key], f"{path}{key}")
+        built[key] = _convert(_over_default(value, known[key]), hints[key], f"{path}{key}")
     for name, f in known.items():
         if name not in built and f.default is MISSING and f.default_factory is MISSING:
             raise _error(f"{path}{name}: expected a value ({_name(hints[name])}), got none; add it to the config")
@@ -169,6 +169,14 @@ def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
         return cls(**built)
     except ValueError as error:
         raise _error(f"{path.rstrip('.') or 'config'}: {error}") from None
+
+
+def _over_default(value: Any, field: Field[Any]) -> Any:
+    """The values of a dataclass, above those of the field's own default, which may be others than the class's."""
+    if "kinds" in field.metadata or not isinstance(value, Mapping) or field.default_factory is MISSING:
+        return value
+    default = field.default_factory()
+    return {**to_dict(default), **value} if is_dataclass(default) else value
 
 
 def _convert(value: Any, hint: Any, path: str) -> Any:

@@ -24,6 +24,8 @@ class SquashedNormal(TanhNormal):
     torch.Size([3, 2])
     """
 
+    returned = ("log_scale",)
+
     # both formulas, so that the density of a draw is that of its noise: atanh(tanh(u)) is u for small u only
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:

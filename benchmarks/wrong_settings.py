@@ -33,6 +33,9 @@ import numpy as np
 
 from agents.cli import main as command
 from agents.dreamer.config import DreamerV3Config
+from agents.dreamer.config_v1 import DreamerV1Config
+from agents.dreamer.config_v2 import DreamerV2Config
+from agents.planet.config import PlaNetConfig
 from agents.pretrain import KINDS, Pretrainer
 from agents.run import Trainer
 from agents.sac.config import SACConfig
@@ -43,7 +46,10 @@ Case = list[str]
 TRAIN = ["train", "dreamer_v3/pendulum"]
 HUGE = 10**30
 NUMBERS = ("-1", "-1000000", ".inf", "-.inf", ".nan", str(HUGE), "1e300", "-0.5", "9" * 5000)
-AGENTS = {"sac/small": SACConfig, "tdmpc/small": TDMPCConfig}
+AGENTS = {
+    "dreamer_v1/small": DreamerV1Config, "dreamer_v2/small": DreamerV2Config, "planet/small": PlaNetConfig,
+    "sac/small": SACConfig, "tdmpc/small": TDMPCConfig,
+}
 """Configs of other agents, and their settings."""
 ZERO_IS_FINE = (
     "seed threads prefill eval_every checkpoint_every checkpoint_minutes workers chunk max_rows warmup halving entropy clip "

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = [
     "pixyz.plan", "pixyz.distributions", "pixyz.losses", "pixyz.flows", "pixyz.layers", "pixyz.models", "pixyz.expression",
     "pixyz.utils",
-    "worldmodels", "worldmodels.data", "agents.replay", "agents.pretrain", "agents.dreamer", "agents.planning",
+    "worldmodels", "worldmodels.data", "agents.replay", "agents.pretrain", "agents.dreamer", "agents.planet", "agents.planning",
     "agents.sac", "agents.tdmpc", "envs", "envs.robot",
 ]
 FOLDERS = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "docs", "tests")

@@ -195,7 +195,10 @@ class Declared(nn.Module):
         """The filter over a sequence as a distribution over states."""
         return self.pieces.filtering
 
-    def dream(self, policy: Distribution, horizon: int, grad: bool = False) -> Scan:
+    def dream(
+        self, policy: Distribution, horizon: int, grad: bool = False, frozen: bool = False,
+        start: Mapping[str, str] | None = None,
+    ) -> Scan:
         """Imagination: policy and transition for ``horizon`` steps from a state, without data.
 
         For each ``NAME`` of the state it draws ``NAME_next`` and, once, ``action_prev``, the action taken
@@ -206,13 +209,16 @@ class Declared(nn.Module):
             policy: a distribution of ``action`` given variables of the state.
             horizon: how many steps.
             grad: whether gradients flow along the path, to the policy among others.
+            frozen: the model's weights are constants: gradients flow through them, and not into them.
+            start: ``NAME`` of the state -> the variable that it begins with, where that is not called ``NAME``.
 
         Raises:
             PixyzError: the model reads no actions, or the policy draws none.
         """
         if not self.acts:
             raise PixyzError(f"{type(self).__name__} reads no actions: no policy acts in it; sample(state, steps) predicts")
-        return dream(self.pieces.transition, policy, horizon, self.drawn, grad)
+        transition = self.pieces.transition.frozen() if frozen else self.pieces.transition
+        return dream(transition, policy, horizon, self.drawn, grad, start or {})
 
     @property
     def state_names(self) -> tuple[str, ...]:

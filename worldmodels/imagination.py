@@ -40,7 +40,8 @@ def transition_of(generation: Distribution, state: Collection[str]) -> Distribut
 
 
 def dream(
-    transition: Distribution, policy: Distribution, horizon: int, drawn: Mapping[str, str], grad: bool
+    transition: Distribution, policy: Distribution, horizon: int, drawn: Mapping[str, str], grad: bool,
+    start: Mapping[str, str],
 ) -> Scan:
     """Policy and transition for ``horizon`` steps from a state; see :meth:`worldmodels.StateSpaceModel.dream`.
 
@@ -50,6 +51,7 @@ def dream(
         horizon: how many steps.
         drawn: name in the state -> the variable that the transition draws for it.
         grad: whether gradients flow along the path.
+        start: name in the state -> the variable that it begins with, where that has another name.
     """
     if "action" not in policy.var:
         raise PixyzError(f"a policy draws 'action' given the state {list(drawn)}, got {policy.prob_text}")
@@ -66,7 +68,7 @@ def dream(
         step,
         steps=horizon,
         update_value=update,
-        start={k + PREV: k for k in states},
+        start={k + PREV: start.get(k, k) for k in states},
         path={k + PATH: k + PREV for k in states},
         grad=grad,
     )

@@ -22,12 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixyz.distributions import Bernoulli, Deterministic, Distribution, GroupedOneHot, Normal, Scan, TwoHot
+from pixyz.distributions import Deterministic, Distribution, GroupedOneHot, Normal, Scan
 from pixyz.expression import E, LogProb, Loss
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels.change import Before, ChangeReconstruction, Now, moved
 from worldmodels.decoder import STATE, Reconstruction, Vectors, symlog
+from worldmodels.heads import ContinueHead, NormalHead, Numbers, ScalarHead
 from worldmodels.networks import MLP, PIXELS, BlockGRU, ConvEncoder, GRUCore, check_keys
 from worldmodels.own_terms import Terms
 from worldmodels.ranges import check_ranges
@@ -48,6 +49,7 @@ class RSSMConfig:
         predicts: what the decoder predicts of vectors, given ``vectors="gaussian"``: their ``"value"``, or their ``"change"``
             from the last two frames on (:mod:`worldmodels.change`), for logs that are sampled fast. The state then holds
             ``now`` and ``before``, too.
+        rewards: their density: ``"two_hot"`` (DreamerV3), or ``"normal"`` with the variance 1 (PlaNet, Dreamer V1 and V2).
         free_nats: each KL below this many nats a frame costs nothing.
         dyn_scale, rep_scale: weights of the two KL terms.
         unimix: the share of the uniform distribution in a categorical latent.
@@ -72,6 +74,7 @@ class RSSMConfig:
     core: Literal["block_gru", "gru"] = "block_gru"
     vectors: Vectors = "symlog"
     predicts: Literal["value", "change"] = "value"
+    rewards: Numbers = "two_hot"
     deter: int = 512
     hidden: int = 64
     groups: int = 32
@@ -187,30 +190,6 @@ class GaussianLatent(Normal):
         return {"loc": loc, "scale": F.softplus(scale) + self.min_scale}
 
 
-class ScalarHead(TwoHot):
-    """A number of any size (a reward, a return) from the state: from ``cond_var``, ``size`` features together."""
-
-    def __init__(
-        self, var: str, name: str, size: int, units: int, layers: int, bins: int, cond_var: Sequence[str] = STATE
-    ) -> None:
-        super().__init__(var, list(cond_var), name, bins=bins)
-        self.net = MLP(size, units, layers, bins, outscale=0.0)
-
-    def forward(self, **state: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(*[state[v] for v in self.cond_var])}
-
-
-class ContinueHead(Bernoulli):
-    """The probability that the episode goes on, from the state: from ``cond_var``, ``size`` features together."""
-
-    def __init__(self, size: int, units: int, layers: int, cond_var: Sequence[str] = STATE) -> None:
-        super().__init__("cont", list(cond_var), "p_c", features_shape=[1])
-        self.net = MLP(size, units, layers, 1)
-
-    def forward(self, **state: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(*[state[v] for v in self.cond_var])}
-
-
 class RSSM(StateSpaceModel):
     """A recurrent state-space model of dict observations, rewards and continuation.
 
@@ -261,7 +240,11 @@ class RSSM(StateSpaceModel):
                 raise PixyzError('predicts="change" needs vectors among the observations, and vectors="gaussian"')
             self.decoder = ChangeReconstruction(shapes, size, c.units, c.decoder_layers, c.depth, steps)
             memory = [Now(self.encoder.scaling), Before(self.encoder.size + 1)]
-        self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
+        self.reward: ScalarHead | NormalHead
+        if c.rewards == "two_hot":
+            self.reward = ScalarHead("reward", "p_r", size, c.units, c.reward_layers, c.bins)
+        else:
+            self.reward = NormalHead("reward", "p_r", size, c.units, c.reward_layers)
         self.cont = ContinueHead(size, c.units, c.continue_layers)
         self.carry = {v: f"{v}_prev" for v in (*STATE, *(m.var[0] for m in memory))}
         self._declare(
@@ -290,13 +273,19 @@ class RSSM(StateSpaceModel):
         """One step without an observation: ``p(s|h) f(h|...)``."""
         return self.pieces.transition
 
+    def heads(self) -> Loss:
+        """What a step costs without its KL: reconstruction, reward, continuation and own terms, each named."""
+        return self._with_own(self._heads())
+
+    def _heads(self) -> Loss:
+        return (-LogProb(self.decoder)).named("rec") + (-LogProb(self.reward)).named("rew") + (-LogProb(self.cont)).named("con")
+
     def terms(self) -> Loss:
         """What a step costs: reconstruction, reward, continuation, the two KL terms and own terms, each named."""
         c, q, p = self.config, self.posterior, self.prior
         dyn = KullbackLeibler(q.detach(), p).clamp(min=c.free_nats).named("dyn")
         rep = KullbackLeibler(q, p.detach()).clamp(min=c.free_nats).named("rep")
-        heads = (-LogProb(self.decoder)).named("rec") + (-LogProb(self.reward)).named("rew") + (-LogProb(self.cont)).named("con")
-        return self._with_own(heads + c.dyn_scale * dyn + c.rep_scale * rep)
+        return self._with_own(self._heads() + c.dyn_scale * dyn + c.rep_scale * rep)
 
     @property
     def objective(self) -> Loss:

@@ -1,4 +1,4 @@
-"""LaProp with adaptive gradient clipping."""
+"""LaProp with adaptive gradient clipping; Adam that clips each group of weights by itself."""
 
 from __future__ import annotations
 
@@ -82,3 +82,49 @@ class LaProp(torch.optim.Optimizer):
         rate = group["lr"] * min(1.0, k / group["warmup"] if group["warmup"] else 1.0)
         rate *= 0.5 ** (k / group["halving"]) if group["halving"] else 1.0
         torch._foreach_add_(params, momenta, alpha=-rate / (1.0 - group["beta1"] ** k))
+
+
+class ClippedAdam(torch.optim.AdamW):
+    r"""Adam for groups of weights with rates of their own, as if each had an optimizer: the gradient of a group is clipped to
+    a norm, :math:`g \leftarrow g \min(1, c / |g|)` (Kingma and Ba 2015; decay: Loshchilov and Hutter 2019).
+
+    Args:
+        groups: ``{"params": ..., "lr": ...}`` each.
+        eps, weight_decay: of Adam.
+        clip: c.
+    """
+
+    takes_norms = True
+
+    def __init__(
+        self, groups: Sequence[dict[str, Any]], eps: float = 1e-8, weight_decay: float = 0.0, clip: float = 100.0
+    ) -> None:
+        super().__init__(groups, eps=eps, weight_decay=weight_decay, fused=True)
+        for group in self.param_groups:
+            group["clip"], group["updates"] = clip, 0
+
+    @property
+    def updates(self) -> int:
+        """How many were made."""
+        return int(self.param_groups[0]["updates"])
+
+    @torch.no_grad()
+    def step(  # type: ignore[override]
+        self, closure: Callable[[], Any] | None = None, norms: Sequence[Tensor] | None = None
+    ) -> Any:
+        """One update from the gradients.
+
+        Args:
+            norms: of each gradient, in the order of the parameters that have one, where they are known already.
+        """
+        if closure is not None:
+            raise ValueError("ClippedAdam takes no closure: call backward() before step()")
+        known = None if norms is None else list(norms)
+        for group in self.param_groups:
+            grads = [p.grad for p in group["params"] if p.grad is not None]
+            group["updates"] += 1
+            if grads:
+                own = torch._foreach_norm(grads) if known is None else [known.pop(0) for _ in grads]
+                total = torch.stack(list(own)).norm()
+                torch._foreach_mul_(grads, (group["clip"] / total.clamp(min=1e-30)).clamp(max=1.0))
+        return super().step()

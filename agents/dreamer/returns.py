@@ -6,11 +6,13 @@ recorded sequence.  Reward and continuation at a step belong to the arrival at i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from agents.dreamer.normalize import ReturnRange
-from pixyz.distributions import SeriesFunction
+from pixyz.distributions import Deterministic, SeriesFunction
 
 
 def lambda_return(reward: Tensor, live: Tensor, value: Tensor, mix: Tensor | float) -> Tensor:
@@ -39,16 +41,27 @@ def lambda_return(reward: Tensor, live: Tensor, value: Tensor, mix: Tensor | flo
     return torch.stack(found[::-1])
 
 
+def path_weight(live: Tensor, discount: float) -> tuple[Tensor, Tensor]:
+    r"""Weights of an imagined path from continuation times discount, ``live [H + 1, N, 1]``.
+
+    Returns:
+        ``w_pi [H, N]``, :math:`\prod_{i \le t} c_i` (the start's included, without its discount), for what is at each
+        action; and ``w [H + 1, N]`` for what is at each state: 0 at the last, which has no return, times ``(H + 1) / H`` so
+        that a mean over ``H + 1`` is one over ``H``.
+    """
+    w_pi = (live.cumprod(0).squeeze(-1) / discount)[:-1]
+    steps = len(w_pi)
+    return w_pi, torch.cat([w_pi * ((steps + 1) / steps), torch.zeros_like(w_pi[:1])])
+
+
 class ImaginedReturn(SeriesFunction):
     r"""Returns, advantages and weights on an imagined path.
 
     From ``r``, ``c`` and ``v`` at the ``H + 1`` states of a path it computes
 
     * ``ret [H + 1, N, 1]``: the lambda-return; the last, which has none, is 0 and has no weight;
-    * ``w [H + 1, N]``: :math:`\prod_{i \le t} c_i` (the start's included), 0 at the last, times ``(H + 1) / H`` so
-      that a mean over ``H + 1`` is one over ``H``;
+    * ``w [H + 1, N]``, ``w_pi [H, N]``: see :func:`path_weight`;
     * ``adv [H, N]``: :math:`(R_t - v_t) / S` with the range ``S`` of :class:`ReturnRange`;
-    * ``w_pi [H, N]``: the weight without the last;
     * ``boot [N, 1]``: the return of the start.
 
     Args:
@@ -67,17 +80,62 @@ class ImaginedReturn(SeriesFunction):
     def forward(self, r: Tensor, c: Tensor, v: Tensor) -> dict[str, Tensor]:
         live = c * self.discount
         ret = lambda_return(r, live, v, self.lam)
-        weight = live.cumprod(0).squeeze(-1) / self.discount
-        w_pi = weight[:-1]
-        steps = len(w_pi)
-        nothing = torch.zeros_like(w_pi[:1])
+        w_pi, w = path_weight(live, self.discount)
         return {
             "ret": torch.cat([ret, torch.zeros_like(ret[:1])]),
-            "w": torch.cat([w_pi * ((steps + 1) / steps), nothing]),
+            "w": w,
             "adv": ((ret - v[:-1]) / self.scale(ret)).squeeze(-1),
             "w_pi": w_pi,
             "boot": ret[0],
         }
+
+
+class PathReturn(SeriesFunction):
+    r"""Returns and weights on an imagined path along which gradients flow.
+
+    From ``r``, ``c`` and ``v`` at the ``H + 1`` states of a path it computes
+
+    * ``gain [H, N]``: the lambda-return at each action, the only result with a gradient;
+    * ``ret [H + 1, N, 1]``: the same for each state; the last, which has none, is 0 and has no weight;
+    * ``adv [H, N]``: :math:`R_t - v_t`;
+    * ``w [H + 1, N]``, ``w_pi [H, N]``: see :func:`path_weight`.
+
+    Args:
+        lam: lambda.
+        discount: what ``c`` has in it.
+    """
+
+    def __init__(self, lam: float, discount: float) -> None:
+        at_actions = dict.fromkeys(["gain", "adv", "w_pi"], "action_prev")
+        super().__init__(["gain", "ret", "adv", "w", "w_pi"], ["r", "c", "v"], "R", like=at_actions)
+        self.lam, self.discount = lam, discount
+
+    def forward(self, r: Tensor, c: Tensor, v: Tensor) -> dict[str, Tensor]:
+        gain = lambda_return(r, c, v, self.lam)
+        ret = gain.detach()
+        w_pi, w = path_weight(c.detach(), self.discount)
+        return {
+            "gain": gain.squeeze(-1),
+            "ret": torch.cat([ret, torch.zeros_like(ret[:1])]),
+            "adv": (ret - v[:-1].detach()).squeeze(-1),
+            "w": w,
+            "w_pi": w_pi,
+        }
+
+
+class Stop(Deterministic):
+    r"""Variables under other names, without gradient: :math:`\bar x = \mathrm{sg}(x)`.
+
+    Args:
+        names: the new name -> the old one.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        super().__init__(list(names), list(dict.fromkeys(names.values())), name="sg")
+        self.names = dict(names)
+
+    def forward(self, **given: Tensor) -> dict[str, Tensor]:
+        return {new: given[old].detach() for new, old in self.names.items()}
 
 
 class ReplayReturn(SeriesFunction):

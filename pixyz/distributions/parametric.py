@@ -59,6 +59,9 @@ class ParametricDistribution(TorchObject):
     """The parameters of the family."""
     alternatives: ClassVar[Mapping[str, str]] = {}
     """A parameter -> the one that may stand in its place (``probs`` -> ``logits``)."""
+    returned: ClassVar[tuple[str, ...]] = ()
+    """Parameters that ``forward`` returns in the place of others (``logits``), where that is known; else the first run finds it
+    out, and begins again."""
     optional: ClassVar[tuple[str, ...]] = ()
     """What else a network may return, or a conditioning variable hold."""
     noise: ClassVar[Callable[..., Any] | None] = None
@@ -103,7 +106,7 @@ class ParametricDistribution(TorchObject):
             raise VariableError(f"{type(self).__name__} is a density of one variable, got {self._var}")
         self._bound: dict[str, str] = {}
         self._given: list[str] = []
-        self._returns: dict[str, str] = {}
+        self._returns = {shown: hidden for shown, hidden in self.alternatives.items() if hidden in self.returned}
         self._returns_also: tuple[str, ...] = ()
         self._without_rows: dict[str, int] = {}
         """Parameters that the network returns without a batch dimension, and how many dimensions they would have with it."""

@@ -18,7 +18,8 @@ AGENT = {
     "eps": 1e-20, "clip": 0.3, "warmup": 1000, "stored_latents": True, "precision": "float32",
 }
 MODEL = {
-    "latent": "categorical", "core": "block_gru", "vectors": "symlog", "predicts": "value", "deter": 512, "hidden": 64,
+    "latent": "categorical", "core": "block_gru", "vectors": "symlog", "predicts": "value", "rewards": "two_hot", "deter": 512,
+    "hidden": 64,
     "groups": 32, "classes": 4, "blocks": 8, "units": 64, "depth": 4, "bins": 255,
     "encoder_layers": 3, "decoder_layers": 3, "prior_layers": 2, "posterior_layers": 1, "reward_layers": 1,
     "continue_layers": 1, "free_nats": 1.0, "dyn_scale": 1.0, "rep_scale": 0.1, "unimix": 0.01,

@@ -26,6 +26,13 @@ AGENTS = {
         "agent.batch=4", "train_ratio=4", "agent.units=16", "agent.encoder_units=16", "agent.latent=16", "agent.candidates=16",
         "agent.proposals=2", "agent.elites=4", "agent.rounds=2",
     ],
+    **{
+        name: ["agent.batch=4", "agent.length=6", "agent.horizon=3", "train_ratio=8", "agent.model.deter=16", *more]
+        for name, more in {
+            "dreamer_v1/small": [], "dreamer_v2/small": ["agent.slow_every=3"],
+            "planet/small": ["agent.candidates=16", "agent.elites=4", "agent.rounds=2", "agent.stored_latents=true"],
+        }.items()
+    },
     "sac/small": ["agent.batch=4", "train_ratio=4", "agent.units=16"],
     "sac/crossq": ["agent.batch=4", "train_ratio=4", "agent.units=16"],
 }
@@ -96,7 +103,8 @@ def test_an_agent(env, kill, tmp_path, straight):
     assert differences(straight(env, make), tmp_path / "run") == []
 
 
-OTHERS = [*[("tdmpc/small", e) for e in ENVS], ("sac/small", "discrete"), ("sac/crossq", "classic")]
+OTHERS = [*[("tdmpc/small", e) for e in ENVS], ("sac/small", "discrete"), ("sac/crossq", "classic"),
+          ("dreamer_v1/small", "classic"), ("dreamer_v2/small", "discrete"), ("planet/small", "classic")]
 
 
 @pytest.mark.parametrize(("name", "env"), OTHERS)

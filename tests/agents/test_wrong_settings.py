@@ -10,7 +10,10 @@ import wrong_settings
 from agents import process
 from agents.config import load_config
 from agents.dreamer.config import DreamerV3Config
+from agents.dreamer.config_v1 import DreamerV1Config
+from agents.dreamer.config_v2 import DreamerV2Config
 from agents.errors import ConfigError
+from agents.planet.config import PlaNetConfig
 from agents.pretrain import KINDS
 from agents.run import Trainer
 from agents.rundir import created
@@ -29,7 +32,8 @@ from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
 
 MODELS = [DMMConfig, HRSSMConfig, MRSSMConfig, NewtonianVAEConfig, RSSMConfig, SLACConfig, TDVAEConfig, VRNNConfig]
-SETTINGS = [RunSettings, EnvSettings, DreamerV3Config, SACConfig, TDMPCConfig, *KINDS.values(), *MODELS]
+SETTINGS = [RunSettings, EnvSettings, DreamerV1Config, DreamerV2Config, DreamerV3Config, PlaNetConfig, SACConfig, TDMPCConfig,
+            *KINDS.values(), *MODELS]
 
 
 @pytest.fixture

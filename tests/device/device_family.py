@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import test_dreamer_family
 import test_sac
 import torch
 from agent_parts import SHAPES, recorded
 from made_up_device import Made, move, register, to_device, watched
 
-Build = Callable[[], Any]
-AGENTS: dict[str, tuple[Build, int, bool]] = {
-    # an agent, the rows of a window, whether actions are choices
-    "sac": (lambda: test_sac.agent_of(dtype=torch.float32), 2, False),
-    "sac, choices": (lambda: test_sac.agent_of(True, torch.float32), 2, True),
-    "sac, batch norm": (lambda: test_sac.agent_of(dtype=torch.float32, norm="batch"), 2, False),
+AGENTS: dict[str, tuple[Any, bool]] = {
+    # an agent, and whether its actions are choices
+    "sac": (lambda: test_sac.agent_of(dtype=torch.float32), False),
+    "sac, choices": (lambda: test_sac.agent_of(True, torch.float32), True),
+    **{
+        f"{name}, {kind}": (lambda name=name, d=d: test_dreamer_family.agent_of(name, d, torch.float32), d)
+        for name in test_dreamer_family.AGENTS for kind, d in (("numbers", False), ("choices", True))
+    },
+    "sac, batch norm": (lambda: test_sac.agent_of(dtype=torch.float32, norm="batch"), False),
 }
 
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_an_update_and_an_action_stay_on_the_device(name: str) -> None:
     register()
-    build, steps, discrete = AGENTS[name]
+    build, discrete = AGENTS[name]
     found: list[Any] = []
     for there in (False, True):
         agent = build()
-        batch = recorded(steps, agent.window.batch, discrete, torch.float32, stored=agent.stored)
+        batch = recorded(agent.window.rows, agent.window.batch, discrete, torch.float32, stored=agent.stored)
         with watched() as watch:
             if there:
                 move(agent)

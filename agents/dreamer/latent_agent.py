@@ -1,0 +1,200 @@
+"""What PlaNet and the Dreamers share: an RSSM of recorded sequences, its state as memory, one objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from agents.agent import Batch, Choose, Learned, State, Window
+from agents.spaces import ActionSpec
+from agents.torch_agent import TorchAgent
+from pixyz.distributions import Distribution
+from pixyz.expression import Loss
+from pixyz.plan import Options
+from worldmodels.own_terms import Terms
+from worldmodels.rssm import RSSM, RSSMConfig
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """Abstract: the settings that PlaNet and the Dreamers share.
+
+    Args:
+        model: the world model.
+        batch, length: sequences of ``length`` steps in an update.
+        stored_latents: start sequences from the states that were stored with them; else from zeros.
+        chunk: compile time loops, this many steps at a time (minutes at the first update, faster ones after it); 0: do not.
+        whole: with ``chunk``: compile the rest of an update, too (another one to two minutes). The first update of a process is
+            not compiled, so a resumed run equals a straight one up to rounding only.
+        max_rows: of a call of encoder, decoder and heads, for less memory at an update (a longer one: their activations are
+            computed again in the backward pass); 0: all rows of a sequence, or of an imagined path, together.
+        precision: of matrix products; ``bfloat16`` runs under autocast.
+        kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
+    """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "batch",
+        "[2, 65536]": "length",
+        "[0, 1e9]": "max_rows",
+        "[0, 65536]": "chunk",
+    }
+
+    model: RSSMConfig = field(default_factory=RSSMConfig)
+    batch: int = 16
+    length: int = 64
+    stored_latents: bool = False
+    chunk: int = 0
+    whole: bool = False
+    max_rows: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    kind: str = ""
+
+    def check_options(self) -> None:
+        """Look at what is compiled.
+
+        Raises:
+            ValueError: ``whole`` without ``chunk``.
+        """
+        Options(chunk=self.chunk, max_rows=self.max_rows)  # raises where they are wrong
+        if self.whole and not self.chunk:
+            raise ValueError("whole compiles what is around compiled loops, so it needs a chunk, such as 8")
+
+    @property
+    def discount(self) -> float:
+        """Per step; it is in the target of the continuation."""
+        raise NotImplementedError
+
+
+class LatentAgent(TorchAgent):
+    """Abstract: an agent in the latent state of an RSSM. A final class adds its objective, and what moves the weights.
+
+    It builds what it acts and learns with, and then calls :meth:`_begin`.
+
+    Args:
+        shapes: observation key -> shape of one observation, ``[D]`` or ``[H, W, C]``.
+        action: what an action is.
+        config: sizes, weights and rates.
+        fission: split the time loops; False is the reference in tests.
+        terms: own terms of the world model's objective, by name: losses over a step's variables, or a function of the model
+            that gives them; see :class:`worldmodels.StateSpaceModel`. They see the draws that all terms see, and are in the
+            log under their names.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    """Terms of the objective that the log shows."""
+    config: LatentConfig
+    actor: Any
+    """Acts in the model's state: :class:`agents.latent.LatentActor`, or a planner."""
+    _policy: Distribution | None
+
+    def __init__(
+        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: LatentConfig, fission: bool = True,
+        terms: Terms | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.action = config, action
+        self.model = RSSM(shapes, action.size, config.model, fission=fission, terms=terms)
+
+    def _begin(self, actor: Any, policy: Distribution | None = None) -> None:
+        """Say who acts, and by which policy; write the objective."""
+        self.actor = actor
+        c = self.config
+        # no submodules: their networks are registered by the final class, and the state dict shall hold them once
+        self.__dict__["_policy"] = policy
+        self.__dict__["_objective"] = self._write_objective().compile(c.chunk, whole=c.whole).in_slabs(c.max_rows)
+
+    # ---------------------------------------------------------------- the objective
+
+    @property
+    def objective(self) -> Loss:
+        """All losses, one expression; its variables are those of :meth:`prepare`."""
+        found: Loss = self.__dict__["_objective"]
+        return found
+
+    def _write_objective(self) -> Loss:
+        raise NotImplementedError
+
+    def parts(self) -> dict[str, Distribution]:
+        """The distributions that it is made of, by what they are for."""
+        found = {"a step of filtering": self.model.step, "a step of imagination": self.model.transition}
+        return found if self._policy is None else {**found, "acting": self._policy}
+
+    # ---------------------------------------------------------------- acting
+
+    @property
+    def window(self) -> Window:
+        """Sequences, with one row before them where that holds the state they start from."""
+        return Window(self.config.batch, self.config.length, int(self.config.stored_latents))
+
+    @property
+    def stored(self) -> Mapping[str, tuple[int, ...]]:
+        """The latent state."""
+        return {k: tuple(v.shape[1:]) for k, v in self.model.initial(1).items()} if self.config.stored_latents else {}
+
+    @property
+    def acting(self) -> nn.Module:
+        """Encoder, dynamics, posterior and policy; the units of changes, where the model predicts those."""
+        model = self.model
+        parts = [model.encoder, model.dynamics, model.posterior, self._policy, model.steps]
+        return nn.ModuleList([part for part in parts if part is not None])
+
+    def initial(self, rows: int) -> State:
+        """Zeros: the model's state and ``action``, the action before."""
+        found: State = self.actor.initial(rows)
+        return found
+
+    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+        """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B, ...]``.
+
+        Args:
+            obs: the observation keys and ``is_first [B]``.
+            state: from :meth:`initial` or the last call.
+            explore: draw as in training; else the best action.
+
+        Raises:
+            NotFinite: an observation is not finite.
+        """
+        found: tuple[Tensor, State] = self.actor.act(obs, state, explore=explore)
+        return found
+
+    @property
+    def exports(self) -> dict[str, Choose]:
+        """What acts on the filtered state."""
+        return {"policy": self.actor.choose}
+
+    # ---------------------------------------------------------------- learning
+
+    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective's variables from recorded sequences.
+
+        With stored latents, the first step of the batch only gives the state that the rest starts from.
+        """
+        own = self.model.own.reads
+        x = {k: batch[k] for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal", *own)}
+        x["reward"] = batch["reward"].unsqueeze(-1)
+        if self.config.stored_latents:
+            start = {f"{k}_prev": batch[k][0] for k in (*self.stored, "action")}
+            x = {k: v[1:] for k, v in x.items()} | start
+        x["cont"] = (1.0 - x["is_terminal"].to(x["reward"].dtype)).unsqueeze(-1) * self.config.discount
+        return x
+
+    def _learned(self, batch: Batch, optimizer: Any, undo: Sequence[tuple[Tensor, Tensor]] = ()) -> Learned:
+        """One guarded step of the objective."""
+        self.train()
+        with self._precision():
+            loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        terms = {k: found[k] for k in (*self.names, *self.model.own.losses)}
+        metrics = self.minimise(loss, optimizer, terms, batch, undo)
+        return Learned(metrics, {k: found[k].detach() for k in self.stored})
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        kind = next(self.parameters()).device.type
+        # the cache would hand casts made without gradient (imagination) to the policy's loss
+        return torch.autocast(kind, dtype=torch.bfloat16, cache_enabled=False)
