@@ -41,11 +41,6 @@ class LatentActor:
         self.exploring: Distribution = model.step * policy
         self.greedy: Distribution = model.step * Mean(policy, "action")
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The latent state: name -> shape."""
-        return {k: tuple(v.shape[1:]) for k, v in self.model.initial(1).items()}
-
     def initial(self, rows: int) -> State:
         """The model's first state, and ``action``, the action before it: zeros."""
         like = next(self.model.parameters())

@@ -36,6 +36,7 @@ BAR = {"deter": "deter_bar", "stoch": "stoch_bar"}
 class DreamerV1(LatentAgent):
     """The agent; its arguments are those of :class:`agents.dreamer.latent_agent.LatentAgent`.
 
+    >>> import torch
     >>> from worldmodels import RSSMConfig
     >>> config = DreamerV1Config(RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8)
     >>> agent = DreamerV1({"x": (3,)}, ActionSpec(1), config)

@@ -40,6 +40,7 @@ TAKEN = {"action": "a_bar", "deter": "deter_pi", "stoch": "stoch_pi"}
 class DreamerV2(LatentAgent):
     """The agent; its arguments are those of :class:`agents.dreamer.latent_agent.LatentAgent`.
 
+    >>> import torch
     >>> from worldmodels import RSSMConfig
     >>> config = DreamerV2Config(RSSMConfig(core="gru", deter=8, groups=3, classes=3, units=8), units=8)
     >>> agent = DreamerV2({"x": (3,)}, ActionSpec(1), config)

@@ -26,6 +26,7 @@ from worldmodels.own_terms import Terms
 class PlaNet(LatentAgent):
     """The agent; its arguments are those of :class:`agents.dreamer.latent_agent.LatentAgent`.
 
+    >>> import torch
     >>> from worldmodels import RSSMConfig
     >>> model = RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8)
     >>> agent = PlaNet({"x": (3,)}, ActionSpec(1), PlaNetConfig(model, horizon=4, candidates=16, elites=4, rounds=2))
