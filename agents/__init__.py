@@ -7,6 +7,7 @@
     replay/     the experience store
     run/        the loops, made of parts: driver, learner, schedule, run; from settings: Trainer
     pretrain/   the same loop over windows of a log
+    pretrained  save_pretrained, from_pretrained: config.json and model.safetensors
     policy      load: a trained agent that acts on observations as the environment gives them
     runs        start and resume: a run from beginning to end, with display and report
     cli         the ``pixyz`` command
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from agents.config import load_config
     from agents.guard import NotFinite
     from agents.policy import Policy, load, load_model
+    from agents.pretrained import from_pretrained, save_pretrained
     from agents.run import Driver, Judge, Learner, Offline, Online, Run, Trainer, train
     from agents.runs import resume, start
     from agents.settings import EnvSettings, RunSettings
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Actor": "agent", "Agent": "agent", "Learned": "agent", "Learns": "agent", "Saves": "agent", "Window": "agent",
     "check_agent": "check", "load_config": "config", "NotFinite": "guard",
+    "from_pretrained": "pretrained", "save_pretrained": "pretrained",
     "Policy": "policy", "load": "policy", "load_model": "policy",
     "Driver": "run", "Judge": "run", "Learner": "run", "Offline": "run", "Online": "run", "Run": "run", "Trainer": "run",
     "train": "run", "resume": "runs", "start": "runs", "EnvSettings": "settings", "RunSettings": "settings",
@@ -39,8 +42,8 @@ _HOMES = {
 
 __all__ = [
     "Actor", "Agent", "Driver", "EnvSettings", "Judge", "Learned", "Learner", "Learns", "NotFinite", "Offline", "Online",
-    "Policy", "Run", "RunSettings", "Saves", "Trainer", "Window", "check_agent", "load", "load_config", "load_model", "resume",
-    "start", "train",
+    "Policy", "Run", "RunSettings", "Saves", "Trainer", "Window", "check_agent", "from_pretrained", "load", "load_config",
+    "load_model", "resume", "save_pretrained", "start", "train",
 ]
 
 check_neighbours()

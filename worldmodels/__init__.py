@@ -13,6 +13,7 @@
     decoder        the density of a dict of observations
     change         the same, for vectors predicted as changes of the last frames
     emission       densities of a vector
+    pretrained     save_pretrained, from_pretrained: config.json and model.safetensors
     check          check_model: the contract of models of series, for models of your own too
     networks       dense, block-dense, recurrent and convolutional layers
 """
@@ -29,6 +30,7 @@ from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
 from worldmodels.overshooting import overshooting
 from worldmodels.particles import Filtered, particle_filter
+from worldmodels.pretrained import from_pretrained, save_pretrained
 from worldmodels.rssm import RSSM, RSSMConfig
 from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.state_space import StateSpaceModel
@@ -40,5 +42,6 @@ __all__ = [
     "DMM", "HRSSM", "MRSSM", "RSSM", "SLAC", "TDVAE", "VRNN", "Annealing", "Context", "DMMConfig", "Estimate", "Filtered",
     "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "ModelError", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
     "Reconstruction", "SLACConfig", "SequenceModel", "Smoother", "State", "StateSpaceModel", "TDVAEConfig", "VRNNConfig",
-    "bounds", "check_model", "estimate", "frames", "overshooting", "particle_filter", "symexp", "symlog",
+    "bounds", "check_model", "estimate", "frames", "from_pretrained", "overshooting", "particle_filter",
+    "save_pretrained", "symexp", "symlog",
 ]

@@ -224,6 +224,7 @@ class RSSM(StateSpaceModel):
         if odd:
             raise PixyzError(f"observations are vectors [D] or images [H, W, C], got {odd}")
         self.config, self.keys, self.action_size = config, list(shapes), action_size
+        self.shapes = {k: tuple(s) for k, s in shapes.items()}
         latent = CategoricalLatent if config.latent == "categorical" else GaussianLatent
         size, c = config.features, config
         steps = scalings(shapes) if c.predicts == "change" else None

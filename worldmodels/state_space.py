@@ -8,6 +8,8 @@ are scans of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from pixyz.distributions import Distribution, Scan
 from pixyz.types import PixyzError, ShapeError, VariableError
 from worldmodels.declared import REC, Declared, Dreamt, plain
 from worldmodels.imagination import NEXT
+from worldmodels.pretrained import from_pretrained, save_pretrained
 from worldmodels.types import Policy, State
 
 
@@ -53,6 +56,18 @@ class StateSpaceModel(Declared):
     >>> found["warmth"].shape, model.filter(batch)["h"].shape
     (torch.Size([5, 2]), torch.Size([5, 2, 4]))
     """
+
+    # ---------------------------------------------------------------- files
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write ``config.json`` and ``model.safetensors``; see :func:`worldmodels.pretrained.save_pretrained`."""
+        return save_pretrained(self, folder)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, *, terms: Any = None, device: str = "cpu") -> Self:
+        """The model of such a folder; see :func:`worldmodels.pretrained.from_pretrained`."""
+        found: Self = from_pretrained(source, cls, terms=terms, device=device)
+        return found
 
     # ---------------------------------------------------------------- states
 

@@ -1,0 +1,12 @@
+# pixyz on a CPU, with simulators, pictures and logs; MuJoCo draws in software.
+#   docker build -f containers/cpu.Dockerfile -t pixyz .
+#   docker run --rm -it -v "$PWD:/work" pixyz train dreamer_v3/cartpole_swingup
+FROM python:3.11-slim
+RUN apt-get update && apt-get install -y --no-install-recommends g++ libosmesa6 libgl1 && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN pip install --no-cache-dir -c constraints.txt torch --index-url https://download.pytorch.org/whl/cpu \
+    && pip install --no-cache-dir -c constraints.txt ".[train,sim,plots,data,video,shell]"
+WORKDIR /work
+ENTRYPOINT ["pixyz"]
+CMD ["doctor"]
