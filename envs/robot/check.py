@@ -115,14 +115,16 @@ def _read(robot: Robot, limits: Limits, features: Features, clock: Clock, ticks:
         missed += tick.missed
         late.append(tick.late)
         took.append(now - begun)
-        ages.append(0.0 if at is None else now - float(at))
+        ages.append(0.0 if at is None else abs(now - float(at)))
     read = _percentiles(took)
     if read[0] > 1000.0 * limits.period:
         raise RobotError(
             f"get_observation: expected less than a tick of {1000.0 * limits.period:g} ms, got {read[0]:.1f} ms; lower hz"
         )
     if _percentiles(ages)[0] > limits.stale_ms:
-        raise RobotError(f"observed_at: expected observations younger than stale_ms, got {_percentiles(ages)[0]:.0f} ms")
+        raise RobotError(
+            f"observed_at: expected seconds of time.monotonic, within stale_ms of now, got {_percentiles(ages)[0]:.0f} ms off"
+        )
     remarks = []
     if features.numbers and same == ticks - 1:
         remarks.append("all observations were equal, bit for bit: is the robot measured at all?")

@@ -180,8 +180,9 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         asked = self._asked(action) if wishes.action is None else wishes.action
         while wishes.pause and not (wishes.stop or wishes.reset or wishes.success or wishes.failure):
             verdict = self.safety.hold("person", "pause", self.clock.now())
-            if verdict.stop is None:
-                self._tick(verdict, wishes)
+            if verdict.stop is not None:
+                break
+            self._tick(verdict, wishes)
             wishes = self._wishes()
             asked, decided_at = self.safety.last, self.clock.now()
         before = self.safety.last

@@ -60,3 +60,12 @@ def test_a_missing_simulator_names_the_extra() -> None:
         told = run(code.format(module, env_id))
         assert told.startswith("True") and repr(module) in told, told
         assert f"pip install {module.replace('_', '-')}" in told
+
+
+def test_robots_name_what_they_need() -> None:
+    code = (
+        "import sys; sys.modules[{!r}] = None\nimport envs\n"
+        "try:\n    from envs.robot import SimulatedArm\n    SimulatedArm()\nexcept envs.MissingExtra as error: print(error)"
+    )
+    for module in ("gymnasium", "mujoco", "dm_control"):
+        assert f"pip install {module.replace('_', '-')}" in run(code.format(module))

@@ -204,3 +204,17 @@ def test_the_rate_is_counted_from_when_it_was_really_sent() -> None:
     goals = np.array([c["elbow.pos"] for c in arm.commands])
     starts = np.array(times) - 0.04
     assert (np.diff(goals) <= 2.0 * (starts[1:] - np.array(times)[:-1]) + 1e-9).all() and goals[-1] > 0.0
+
+
+def test_a_stop_ends_a_pause() -> None:
+    def lost(arm, action):
+        if len(arm.commands) > 4:
+            raise RobotStopped("watchdog: lost")
+        return action
+
+    env, arm = made(Arm(send=lost), person=Moments(dict.fromkeys(range(3, 1000), Wishes(pause=True))))
+    env.reset()
+    env.step([0.05, 0.0])
+    env.step([0.05, 0.0])
+    *_, truncated, info = env.step([0.05, 0.0])
+    assert truncated and info[RECORD].stopped == "watchdog: lost" and arm.stops >= 1

@@ -140,3 +140,14 @@ def test_a_good_driver_is_measured_and_left_where_it_was() -> None:
     assert report.followed == pytest.approx(dict.fromkeys(NAMES, 1.0)) and arm.pose == pytest.approx(dict.fromkeys(NAMES, 0.0))
     with pytest.raises((LimitsError, RobotError), match=r"shoulder|limits"):
         check_robot(arm, limits(actions={"wrist.pos": {"low": -1, "high": 1, "step": 0.1, "rate": 1}}), clock=SteppedClock())
+
+
+class Dated(Arm):
+    """It says the date of an observation, and not the monotonic clock's time."""
+
+    observed_at = 1.8e9
+
+
+def test_a_date_is_no_time() -> None:
+    with pytest.raises(RobotError, match=r"time\.monotonic"):
+        check_robot(Dated(), limits(), ticks=10, clock=SteppedClock())
