@@ -31,7 +31,7 @@ GOAL = "to_goal"
 
 
 class ReachTask:
-    """Bring the tip to a goal: reward ``exp(-(d / 0.1)^2)`` a tick, at a distance ``d`` in metres.
+    """Bring the tip to a goal: reward ``1 / (1 + (d / 0.1)^2)`` a tick, at a distance ``d`` in metres.
 
     Goals are where the tip is at random angles within the middle of the limits, at least 0.1 m from where it is.
     `success`: it is within `near` of the goal.
@@ -73,7 +73,7 @@ class ReachTask:
         """How near the tip is."""
         self._way = self.goal - _tip(observation)
         distance = float(np.linalg.norm(self._way))
-        return Judgement(float(np.exp(-((distance / 0.1) ** 2))), success=distance <= self.near)
+        return Judgement(1.0 / (1.0 + (distance / 0.1) ** 2), success=distance <= self.near)
 
     def seen(self) -> Mapping[str, NDArray[Any]]:
         """The way from the tip to the goal (m)."""

@@ -51,7 +51,7 @@ def test_goals_are_reached_by_who_knows_the_arm_and_not_by_chance() -> None:
             action = ik(env, seen[GOAL].astype(float)) if kind == "ik" else drawn
             seen, reward, _, truncated, info = env.step(action)
             distance = np.linalg.norm(seen[GOAL])
-            assert reward == pytest.approx(np.exp(-((distance / 0.1) ** 2)), abs=1e-5)
+            assert reward == pytest.approx(1.0 / (1.0 + (distance / 0.1) ** 2), abs=1e-5)
         assert info[RECORD].stopped is None
         done[kind].append(info[RECORD].success)
         seen, _ = env.reset()
