@@ -39,9 +39,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.rundir import origin
-from envs.robot import Limits, LimitsError, RobotEnv, RobotError, Served, SimulatedArm, SteppedClock, Watched, arm_limits
+from envs.robot import RECORD, Limits, LimitsError, RobotEnv, RobotError, Served, SimulatedArm, SteppedClock, Watched, arm_limits
 from envs.robot.board import read_trace
-from envs.robot.env import RECORD
 from envs.robot.models import TIMESTEP, Arm
 
 RESULTS = Path(__file__).parent / "results" / "robot_faults.jsonl"

@@ -27,9 +27,8 @@ from typing import Any
 import numpy as np
 
 from agents.rundir import origin
-from envs.robot import Faults, RobotEnv, Served, SimulatedArm, SteppedClock, Watched, arm_limits
+from envs.robot import RECORD, Faults, RobotEnv, Served, SimulatedArm, SteppedClock, Watched, arm_limits
 from envs.robot.board import Board, read_trace
-from envs.robot.env import RECORD
 from envs.robot.models import Arm
 
 RESULTS = Path(__file__).parent / "results" / "robot_ticks.jsonl"

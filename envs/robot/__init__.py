@@ -17,13 +17,14 @@ with simulators("envs.robot"):
     from envs.robot.check import Report, check_robot
     from envs.robot.clock import Clock, RealClock, SteppedClock, Tick, Ticker
     from envs.robot.contract import Robot, Stoppable, make_driver
-    from envs.robot.env import RECORD, Record, RobotEnv
+    from envs.robot.env import RobotEnv
     from envs.robot.errors import LimitsError, RobotError, RobotStopped
     from envs.robot.faults import Faults
     from envs.robot.features import Features
     from envs.robot.limits import ActionLimit, Limits, Region, load_limits
     from envs.robot.models import arm_limits, quadruped_limits
     from envs.robot.person import Keyboard, Person, Wishes
+    from envs.robot.record import RECORD, Record
     from envs.robot.safety import Intervention, Safety, Verdict
     from envs.robot.served import Served
     from envs.robot.simulated import Simulated, SimulatedArm, SimulatedQuadruped

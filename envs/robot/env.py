@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,39 +27,12 @@ from envs.robot.errors import RobotError, RobotStopped
 from envs.robot.features import Features
 from envs.robot.limits import Limits, load_limits
 from envs.robot.person import NONE, Person, Wishes
+from envs.robot.record import RECORD, Record
 from envs.robot.safety import Safety, Verdict, first_pose
 from envs.robot.task import FreeTask, Judgement, Task
 
-RECORD = "envs.robot"  # of info
 _FIRST = 5.0  # seconds to wait for a first good observation
 _log = logging.getLogger("envs.robot")
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a tick was like.
-
-    `time`: the clock's seconds at which it began; `late`: seconds after it was due; `missed`: ticks passed
-    over before it; `age`: seconds since the observation was measured, when the answer to it was sent;
-    `latency`: seconds from the beginning of the last tick to its command; `command`: what was sent last, by
-    name; `causes`: why it was not what was asked; `held`; `intervened`: a person moved the robot; `success`;
-    `stopped`: the cause of a stop.
-
-    >>> Record(time=0.05).held
-    False
-    """
-
-    time: float
-    late: float = 0.0
-    missed: int = 0
-    age: float = 0.0
-    latency: float = 0.0
-    command: Mapping[str, float] | None = None
-    causes: tuple[str, ...] = ()
-    held: bool = False
-    intervened: bool = False
-    success: bool = False
-    stopped: str | None = None
 
 
 class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
