@@ -15,9 +15,88 @@ WINDOW = 60.0  # seconds that speeds are taken over
 BAR = 12
 
 
-class Display:
-    """Progress, steps of the total and time left first, then return, losses and speeds. A terminal that is gone never
-    stops the run.
+class Live:
+    """A line that is drawn again and again in a terminal with rich, and printed now and then elsewhere. A terminal that is gone
+    never stops the run.
+
+    Args:
+        title: what runs.
+        stream: where text goes, the standard error if None.
+        every: seconds between lines where there is no terminal.
+
+    >>> with Live("arm", sys.stdout) as live:
+    ...     live.show(["20.0 Hz", "policy 12"])
+    arm: 20.0 Hz, policy 12
+    """
+
+    def __init__(self, title: str, stream: TextIO | None = None, every: float = 10.0) -> None:
+        self.title, self.every = title, every
+        self.stream = stream or sys.stderr
+        self._shown = float("-inf")
+        self._live: Any = None
+
+    def __enter__(self) -> Self:
+        with suppress(ImportError):
+            self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            with suppress(OSError, ValueError):
+                self._live.stop()
+
+    def due(self) -> bool:
+        """Whether it is time to show something; then the next time is a while from now."""
+        now = time.monotonic()
+        if now - self._shown < (0.25 if self._live is not None else self.every):
+            return False
+        self._shown = now
+        return True
+
+    def show(self, parts: Sequence[str], share: float | None = None) -> None:
+        """Show parts, the most important first, behind a bar of how much is done."""
+        if self._live is None:
+            self.message(f"{self.title}: {', '.join(parts)}")
+        else:
+            self._draw(parts, share)
+
+    def message(self, text: str) -> None:
+        """Say something, above the line if there is one."""
+        with suppress(OSError, ValueError):  # a closed pipe or file
+            if self._live is None:
+                print(text, file=self.stream, flush=True)
+            else:
+                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _start(self) -> None:
+        if not self.stream.isatty():
+            return
+        from rich.console import Console
+        from rich.live import Live as Lines
+
+        console = Console(file=self.stream)
+        if console.is_dumb_terminal:
+            return
+        self._live = Lines(console=console, refresh_per_second=4)
+        self._live.start()
+        self.message(self.title)
+
+    def _draw(self, parts: Sequence[str], share: float | None) -> None:
+        from rich.text import Text
+
+        width = self._live.console.width
+        if share is None:
+            self._live.update(Text(fit(parts, width), no_wrap=True, overflow="crop"))
+            return
+        done = min(BAR, int(BAR * share))
+        bar = Text.assemble(("━" * done, "bar.complete"), ("─" * (BAR - done), "bar.back"), no_wrap=True, overflow="crop")
+        self._live.update(bar.append(" " + fit(parts, width - BAR - 1)))
+
+
+class Display(Live):
+    """Progress, steps of the total and time left first, then return, losses and speeds.
 
     Args:
         total: environment steps of the run.
@@ -34,67 +113,19 @@ class Display:
     def __init__(
         self, total: int, title: str, stream: TextIO | None = None, every: float = 10.0, unit: str = "steps"
     ) -> None:
-        self.total, self.title, self.every, self.unit = total, title, every, unit
-        self.stream = stream or sys.stderr
+        super().__init__(title, stream, every)
+        self.total, self.unit = total, unit
         self._seen: deque[tuple[float, int, int]] = deque()
-        self._shown = float("-inf")
-        self._live: Any = None
-
-    def __enter__(self) -> Self:
-        with suppress(ImportError):
-            self._start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            with suppress(OSError, ValueError):
-                self._live.stop()
 
     def update(self, steps: int, updates: int, ret: float | None, losses: Mapping[str, float]) -> None:
         """Show how far it is: environment steps, updates, a return of late (None: none yet), losses by name."""
-        now = time.monotonic()
-        wait = 0.25 if self._live is not None else self.every
-        if now - self._shown < wait and steps < self.total:
+        if not self.due() and steps < self.total:
             return
-        self._shown = now
+        now = time.monotonic()
         self._seen.append((now, steps, updates))
         while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW:
             self._seen.popleft()
-        parts = self._parts(ret, losses)
-        if self._live is None:
-            self.message(f"{self.title}: {', '.join(parts)}")
-        else:
-            self._draw(steps, parts)
-
-    def message(self, text: str) -> None:
-        """Say something, above the bar if there is one."""
-        with suppress(OSError, ValueError):  # a closed pipe or file
-            if self._live is None:
-                print(text, file=self.stream, flush=True)
-            else:
-                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _start(self) -> None:
-        if not self.stream.isatty():
-            return
-        from rich.console import Console
-        from rich.live import Live
-
-        console = Console(file=self.stream)
-        if console.is_dumb_terminal:
-            return
-        self._live = Live(console=console, refresh_per_second=4)
-        self._live.start()
-        self.message(self.title)
-
-    def _draw(self, steps: int, parts: Sequence[str]) -> None:
-        from rich.text import Text
-
-        done = min(BAR, BAR * steps // self.total)
-        bar = Text.assemble(("━" * done, "bar.complete"), ("─" * (BAR - done), "bar.back"), no_wrap=True, overflow="crop")
-        self._live.update(bar.append(" " + fit(parts, self._live.console.width - BAR - 1)))
+        self.show(self._parts(ret, losses), steps / self.total)
 
     def _parts(self, ret: float | None, losses: Mapping[str, float]) -> list[str]:
         """What is shown, the most important first."""

@@ -10,7 +10,7 @@
     trainer    all of it from settings;  in_folder: what it shares with pretraining
 """
 
-from agents.run.driver import Driver, Moved
+from agents.run.driver import Driver, Moved, Moves
 from agents.run.evaluate import Judge
 from agents.run.learner import Learner
 from agents.run.progress import Progress
@@ -21,6 +21,6 @@ from agents.run.train import train
 from agents.run.trainer import Trainer
 
 __all__ = [
-    "Driver", "Judge", "Learner", "Moved", "Offline", "Online", "Progress", "Run", "Schedule", "Stop", "Trainer", "read_part",
+    "Driver", "Judge", "Learner", "Moved", "Moves", "Offline", "Online", "Progress", "Run", "Schedule", "Stop", "Trainer", "read_part",
     "train",
 ]

@@ -47,6 +47,18 @@ class Moved:
     failures: list[Any] = field(default_factory=list)
 
 
+class Moves(Protocol):
+    """What the loop acts by: a driver, here or in another process.
+
+    >>> hasattr(Driver, "step")
+    True
+    """
+
+    def step(self, *, random: bool = False) -> Moved:
+        """One action of each environment; ``random``: uniform ones."""
+        ...
+
+
 class Driver:
     """Steps environments under an actor and stores what happened.
 
@@ -111,6 +123,24 @@ class Driver:
         self._cut(following["is_first"] & ~rows["is_last"])
         failures = self.envs.pop_failures() if hasattr(self.envs, "pop_failures") else []
         return Moved(int(following["frames"].sum()), self.count, self.envs.pop_episodes(), failures)
+
+    def finish(self) -> None:
+        """Store the newest rows where no step will follow, with actions of zeros; the next step begins new episodes.
+
+        Raises:
+            EnvError: the actor cannot take the observations.
+        """
+        rows, self._rows = self._rows, None
+        if rows is None:
+            return
+        kept: dict[str, np.ndarray] = {}
+        if self.actor is not None:
+            _, memory = self.actor.act(self.interface.tensors(rows, self.actor.device), self._memory)
+            kept = to_arrays({k: memory[k] for k in self.actor.stored}, lead=1)
+        nothing = np.zeros((self.count, self.interface.action.size), np.float32)
+        flags, seen = {k: rows[k] for k in FLAGS}, self.interface.observation(rows)
+        self.store.add({**seen, "action": nothing, "reward": rows["reward"], **flags, **kept})
+        self._cut(~rows["is_last"])
 
     def _told(self, memory: dict[str, torch.Tensor], action: np.ndarray) -> dict[str, torch.Tensor]:
         if self.actor is None:

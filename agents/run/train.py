@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.agent import Learns
 from agents.logger import Logger
-from agents.run.driver import Driver, Moved
+from agents.run.driver import Moved, Moves
 from agents.run.learner import Learner, Source
 from agents.run.run import Run
 from agents.run.schedule import Schedule
@@ -25,7 +25,7 @@ Watch = Callable[[Run, Mapping[str, float]], None]
 
 
 def train(
-    agent: Learns, driver: Driver | None, replay: Source, schedule: Schedule, log: Logger | None = None, *,
+    agent: Learns, driver: Moves | None, replay: Source, schedule: Schedule, log: Logger | None = None, *,
     run: Run | None = None, evaluate: Evaluate | None = None, watch: Watch | None = None, log_every: int = 100,
 ) -> Run:
     """Train until the schedule is done or a signal asks to stop; an update that is being made is finished first.
@@ -75,7 +75,7 @@ def train(
     return run
 
 
-def _act(run: Run, driver: Driver, schedule: Any) -> None:
+def _act(run: Run, driver: Moves, schedule: Any) -> None:
     moved: Moved = driver.step(random=schedule.random(run.progress))
     schedule.acted(run.progress, moved.frames, moved.actions)
     for episode in moved.episodes:

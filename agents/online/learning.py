@@ -1,0 +1,194 @@
+"""The learner: rows of actors into the replay, updates under the ratio's limit, policies out.
+
+    the loop of ``train``  ->  Arrivals.step  ->  rows that have come  ->  replay
+                           ->  Learner.update  ->  a policy now and then  ->  Receiving.publish
+
+A checkpoint says how far it had each actor's log, together with the replay of that moment: what came later comes again from the logs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.agent import Nested
+from agents.online.receiving import Arrived, Receiving
+from agents.online.record import Record, RecordError
+from agents.replay import ReplayBuffer, ReplayError
+from agents.run.driver import Moved
+from agents.run.progress import Progress
+from agents.run.run import Run
+from agents.run.schedule import Next, Online
+from envs import Episode
+
+MOST = 256
+"""Rows that are taken in between two updates, at most."""
+
+
+@dataclass(frozen=True)
+class Streaming(Online):
+    """As :class:`agents.run.Online`, for actions that somebody else takes: rows that have come go before updates, and what is
+    due has a limit, so that a learner which was away does not have to catch up.
+
+    Args:
+        waiting: rows that have come and are not in the replay.
+        owed: updates that may be due, at most.
+
+    >>> plan = Streaming(steps=9, prefill=0, per_action=0.5, waiting=lambda: 0, owed=2.0)
+    >>> progress = Progress()
+    >>> plan.acted(progress, frames=8, actions=8)
+    >>> progress.credit, plan.next(progress, saved=0, ready=True)
+    (2.0, 'update')
+    """
+
+    waiting: Callable[[], int] = lambda: 0
+    owed: float = 1e4
+
+    def next(self, progress: Progress, saved: int, ready: bool) -> Next:
+        """Rows that wait, then what :class:`agents.run.Online` says."""
+        if progress.steps < self.steps and self.waiting():
+            return "act"
+        return super().next(progress, saved, ready)
+
+    def acted(self, progress: Progress, frames: int, actions: int) -> None:
+        """Count, and make updates due, up to the limit."""
+        super().acted(progress, frames, actions)
+        progress.credit = min(progress.credit, self.owed)
+
+
+class Arrivals:
+    """What the loop acts by where the environments are elsewhere: rows of actors, into the replay.
+
+    A row that does not fit is left out, with the rest of its episode; its number counts as taken. A first row after one that
+    was not a last one says that the episode before it was cut short.
+
+    Args:
+        receiving: has the rows.
+        replay: takes them, a stream an actor.
+        wait: waits for rows where there are none.
+
+    Attributes:
+        counts: rows taken, left out, and by policies of which version.
+        version: of the policy that took the newest row.
+    """
+
+    def __init__(self, receiving: Receiving, replay: ReplayBuffer, wait: Callable[[], Any] = lambda: time.sleep(0.02)) -> None:
+        self.receiving, self.replay, self.wait = receiving, replay, wait
+        self.logs: dict[int, tuple[str, int]] = {}
+        self._open = dict.fromkeys(range(receiving.actors), False)  # the newest row was not a last one
+        self._skipping = dict.fromkeys(range(receiving.actors), False)
+        self.counts: Counter[str] = Counter()
+        self.version = -1
+
+    def step(self, *, random: bool = False) -> Moved:
+        """Take in what has come; waits a moment where nothing has."""
+        rows = self.receiving.take(MOST)
+        if not rows:
+            self.wait()
+            rows = self.receiving.take(MOST)
+        frames = actions = 0
+        episodes: list[Episode] = []
+        for row in rows:
+            record = self._add(row)
+            self.logs[row.actor] = row.log, row.number
+            if record is not None:
+                frames, actions = frames + record.frames, actions + record.actions
+                episodes += [Episode(row.actor, *episode) for episode in record.episodes]
+        return Moved(frames, actions, episodes)
+
+    def _add(self, arrived: Arrived) -> Record | None:
+        """The record, if its row is in the replay now."""
+        if not arrived.data:  # a number that a log gave away
+            return None
+        actor = arrived.actor
+        try:
+            record = Record.read(arrived.data)
+            first = bool(record.row["is_first"])
+            if self._skipping[actor] and not first:
+                self.counts["left out"] += 1
+                return None
+            if first and self._open[actor]:
+                self.replay.mark_abandoned([actor])
+            self.replay.add({k: np.asarray(v)[None] for k, v in record.row.items()}, [actor])
+        except (RecordError, ReplayError, KeyError, TypeError, ValueError):
+            self.counts["left out"] += 1
+            self._skipping[actor] = True
+            return None
+        self._skipping[actor], self._open[actor] = False, not bool(record.row["is_last"])
+        self.counts["taken"] += 1
+        self.version = record.version
+        return record
+
+    # ---------------------------------------------------------------- saving
+
+    def state(self) -> Nested:
+        """How far each actor's log is in the replay."""
+        return {
+            "logs": [[actor, log, number] for actor, (log, number) in self.logs.items()],
+            "open": [self._open[i] for i in range(self.receiving.actors)],
+            "skipping": [self._skipping[i] for i in range(self.receiving.actors)],
+        }
+
+    def load_state(self, state: Nested) -> None:
+        """Go on from there: actors send what came later again."""
+        self.logs = {int(actor): (str(log), int(number)) for actor, log, number in state["logs"]}
+        self._open, self._skipping = dict(enumerate(state["open"])), dict(enumerate(state["skipping"]))
+        self.receiving.begin(self.logs)
+
+
+class LearnerRun(Run):
+    """A run that tells its actors, after every checkpoint, which rows it holds.
+
+    Args:
+        arrivals: one of the parts.
+    """
+
+    def __init__(self, arrivals: Arrivals, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._arrivals = arrivals
+
+    def save(self) -> Path | None:
+        """Write a checkpoint; actors need not keep what is in it."""
+        logs = dict(self._arrivals.logs)
+        path = super().save()
+        self._arrivals.receiving.kept(logs)
+        return path
+
+
+class Publisher:
+    """Publishes a policy after an update, if the last one is old enough.
+
+    Args:
+        receiving: tells actors.
+        take: copies of the weights.
+        seconds: between two policies, at least.
+        clock: seconds.
+
+    >>> import numpy as np
+    >>> receiving = Receiving(1, lambda about: None)
+    >>> publisher = Publisher(receiving, lambda: {"w": np.zeros(2)}, seconds=1.0, clock=lambda: 0.0)
+    >>> publisher.offer(1), publisher.offer(2)
+    (True, False)
+    """
+
+    def __init__(
+        self, receiving: Receiving, take: Callable[[], Mapping[str, Any]], seconds: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.receiving, self.take, self.seconds, self.clock = receiving, take, seconds, clock
+        self._last = float("-inf")
+
+    def offer(self, version: int) -> bool:
+        """Publish the weights as they are now as this version, unless the last one is newer than ``seconds``."""
+        now = self.clock()
+        if now - self._last < self.seconds:
+            return False
+        self._last = now
+        self.receiving.publish(version, self.take())
+        return True
