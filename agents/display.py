@@ -114,12 +114,13 @@ class Display(Live):
         self, total: int, title: str, stream: TextIO | None = None, every: float = 10.0, unit: str = "steps"
     ) -> None:
         super().__init__(title, stream, every)
-        self.total, self.unit = total, unit
+        self.total, self.unit, self._ended = total, unit, False
         self._seen: deque[tuple[float, int, int]] = deque()
 
     def update(self, steps: int, updates: int, ret: float | None, losses: Mapping[str, float]) -> None:
         """Show how far it is: environment steps, updates, a return of late (None: none yet), losses by name."""
-        if not self.due() and steps < self.total:
+        ended, self._ended = self._ended, steps >= self.total
+        if not self.due() and (ended or not self._ended):
             return
         now = time.monotonic()
         self._seen.append((now, steps, updates))

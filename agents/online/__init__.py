@@ -11,18 +11,21 @@ Rows are never lost (they are in the log until a checkpoint of the learner has t
 """
 
 from agents.online.acting import Acting, LostLearnerError, Newest, Nothing, Reporting
+from agents.online.actor import ActorSide
 from agents.online.beat import Beat
+from agents.online.learner import LearnerSide, Meeting
 from agents.online.learning import Arrivals, LearnerRun, Publisher, Streaming
 from agents.online.link import ActorLink, LearnerLink
 from agents.online.log import LogFullError, RowLog
 from agents.online.message import DamagedError, pack, unpack
+from agents.online.panel import Panel
 from agents.online.receiving import Receiving
 from agents.online.record import Record, RecordError
 from agents.online.sending import Pace, Sending
 from agents.online.weights import Weights
 
 __all__ = [
-    "Acting", "ActorLink", "Arrivals", "Beat", "DamagedError", "LearnerLink", "LearnerRun", "LogFullError", "LostLearnerError",
-    "Newest", "Nothing", "Pace", "Publisher", "Receiving", "Record", "RecordError", "Reporting", "RowLog", "Sending", "Streaming",
+    "Acting", "ActorLink", "ActorSide", "Arrivals", "Beat", "DamagedError", "LearnerLink", "LearnerRun", "LearnerSide", "LogFullError", "LostLearnerError", "Meeting",
+    "Newest", "Nothing", "Pace", "Panel", "Publisher", "Receiving", "Record", "RecordError", "Reporting", "RowLog", "Sending", "Streaming",
     "Weights", "pack", "unpack",
 ]

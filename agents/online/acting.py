@@ -126,6 +126,10 @@ class Reporting:
         notes: what else was seen of a step.
         clock: seconds.
 
+    Attributes:
+        version: of the newest policy; ``acted``: of the one that acted last; -1: none, and random actions.
+        steps: environment steps of the log.
+
     Raises:
         LostLearnerError: by :meth:`step`, before it acts.
     """
@@ -140,7 +144,7 @@ class Reporting:
         self.beat, self.ticker, self.alone, self.clock = beat or Beat(), ticker, alone, clock
         self._newest: Newest = driver.store
         self._notes = notes or dict
-        self.version = -1
+        self.version = self.acted = -1
         self.steps = last_steps(log)
 
     def step(self, *, random: bool = False) -> Moved:
@@ -150,8 +154,9 @@ class Reporting:
             tick = self.ticker.wait()
             self.beat.tick(self.clock(), tick.late, tick.missed)
         random = random or self.version < 0
+        self.acted = -1 if random else self.version
         moved = self.driver.step(random=random)
-        self._write(moved, -1 if random else self.version)
+        self._write(moved, self.acted)
         return moved
 
     def finish(self) -> None:

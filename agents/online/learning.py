@@ -83,6 +83,7 @@ class Arrivals:
         self.logs: dict[int, tuple[str, int]] = {}
         self._open = dict.fromkeys(range(receiving.actors), False)  # the newest row was not a last one
         self._skipping = dict.fromkeys(range(receiving.actors), False)
+        self._steps = dict.fromkeys(range(receiving.actors), 0)
         self.counts: Counter[str] = Counter()
         self.version = -1
 
@@ -95,35 +96,51 @@ class Arrivals:
         frames = actions = 0
         episodes: list[Episode] = []
         for row in rows:
-            record = self._add(row)
-            self.logs[row.actor] = row.log, row.number
-            if record is not None:
-                frames, actions = frames + record.frames, actions + record.actions
-                episodes += [Episode(row.actor, *episode) for episode in record.episodes]
+            record = self._read(row)
+            if record is None:
+                continue
+            frames += max(0, record.steps - self._steps[row.actor])  # also those of rows that could not be read
+            self._steps[row.actor] = record.steps
+            episodes += [Episode(row.actor, *episode) for episode in record.episodes]
+            if self._add(row.actor, record):
+                actions += record.actions
         return Moved(frames, actions, episodes)
 
-    def _add(self, arrived: Arrived) -> Record | None:
-        """The record, if its row is in the replay now."""
+    def _read(self, arrived: Arrived) -> Record | None:
+        """The record, if it is one; its number counts as taken in any case."""
+        actor = arrived.actor
+        if self.logs.get(actor, ("", 0))[0] != arrived.log:
+            self._steps[actor] = 0
+        self.logs[actor] = arrived.log, arrived.number
         if not arrived.data:  # a number that a log gave away
             return None
-        actor = arrived.actor
         try:
-            record = Record.read(arrived.data)
+            return Record.read(arrived.data)
+        except RecordError:
+            self._leave(actor)
+            return None
+
+    def _add(self, actor: int, record: Record) -> bool:
+        """Whether the record's row is in the replay now."""
+        try:
             first = bool(record.row["is_first"])
             if self._skipping[actor] and not first:
                 self.counts["left out"] += 1
-                return None
+                return False
             if first and self._open[actor]:
                 self.replay.mark_abandoned([actor])
             self.replay.add({k: np.asarray(v)[None] for k, v in record.row.items()}, [actor])
-        except (RecordError, ReplayError, KeyError, TypeError, ValueError):
-            self.counts["left out"] += 1
-            self._skipping[actor] = True
-            return None
+        except (ReplayError, KeyError, TypeError, ValueError):
+            self._leave(actor)
+            return False
         self._skipping[actor], self._open[actor] = False, not bool(record.row["is_last"])
         self.counts["taken"] += 1
         self.version = record.version
-        return record
+        return True
+
+    def _leave(self, actor: int) -> None:
+        self.counts["left out"] += 1
+        self._skipping[actor] = True
 
     # ---------------------------------------------------------------- saving
 
@@ -131,14 +148,14 @@ class Arrivals:
         """How far each actor's log is in the replay."""
         return {
             "logs": [[actor, log, number] for actor, (log, number) in self.logs.items()],
-            "open": [self._open[i] for i in range(self.receiving.actors)],
-            "skipping": [self._skipping[i] for i in range(self.receiving.actors)],
+            "open": list(self._open.values()), "skipping": list(self._skipping.values()), "steps": list(self._steps.values()),
         }
 
     def load_state(self, state: Nested) -> None:
         """Go on from there: actors send what came later again."""
         self.logs = {int(actor): (str(log), int(number)) for actor, log, number in state["logs"]}
         self._open, self._skipping = dict(enumerate(state["open"])), dict(enumerate(state["skipping"]))
+        self._steps = dict(enumerate(state["steps"]))
         self.receiving.begin(self.logs)
 
 

@@ -71,13 +71,14 @@ def unpack(frame: bytes) -> dict[str, Any]:
         raise DamagedError(str(error)) from None
     if not isinstance(message, dict):
         raise DamagedError(f"expected a message, got {type(message).__name__}")
-    fields = FIELDS.get(message.get("kind")) if isinstance(message.get("kind"), str) else None
+    name = message.get("kind")
+    fields = FIELDS.get(name) if isinstance(name, str) else None
     if fields is None or set(message) != {"kind", *fields}:
         raise DamagedError(f"expected one of {', '.join(FIELDS)} with its fields, got {sorted(message)[:9]}")
-    for name, kind in fields.items():
-        value = message[name]
-        if type(value) is not kind or (kind is int and not 0 <= value < _NUMBER):
-            raise DamagedError(f"{message['kind']}: expected {name} as {kind.__name__}, got {value!r:.40}")
+    for key, kind in fields.items():
+        value = message[key]
+        if type(value) is not kind or (isinstance(value, int) and not 0 <= value < _NUMBER):
+            raise DamagedError(f"{name}: expected {key} as {kind.__name__}, got {value!r:.40}")
     return message
 
 

@@ -116,7 +116,7 @@ class Receiving:
         try:
             self._check(message["about"])
         except DamagedError as error:
-            self.counts["unfit actors"] += not isinstance(error, NotYetError)
+            self.counts["not yet" if isinstance(error, NotYetError) else "unfit actors"] += 1
             return refused(str(error), isinstance(error, NotYetError))
         if log != peer.log:
             peer.log, peer.have, peer.safe = log, message["first"] - 1, message["first"] - 1

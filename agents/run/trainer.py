@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from agents.agent import Saves
+from agents.agent import Saves, Window
 from agents.build import build
 from agents.errors import UsageError
 from agents.logger import Logger
@@ -64,29 +64,13 @@ class Trainer(InFolder):
             self.agent = build(s.agent, self.view)
             if isinstance(self.agent, torch.nn.Module):
                 self.agent.to(s.device)
-            self._check_sizes()
+            check_sizes(s, self.agent.window)
             self._declared = _declared(s)
         except BaseException:
             self.close()
             raise
         w = self.agent.window
         self.schedule = Online(s.steps, s.prefill, s.train_ratio / (w.batch * w.length), s.eval_every, s.checkpoint_every)
-
-    def _check_sizes(self) -> None:
-        s, w = self.settings, self.agent.window
-        each = s.capacity // s.env.num_envs
-        if each < 2 * w.rows:
-            raise UsageError(
-                f"capacity {s.capacity} is {each} rows an environment, and an update reads {w.rows} in a row: "
-                f"give at least {2 * w.rows * s.env.num_envs}"
-            )
-        made = s.steps // (s.env.num_envs * s.env.action_repeat)
-        credit = (s.steps - s.prefill) / s.env.action_repeat * s.train_ratio / (w.batch * w.length)
-        if made < w.rows or credit < 1:
-            raise UsageError(
-                f"steps={s.steps} give {made} rows an environment and {credit:.2f} updates, and an update reads {w.rows} rows: "
-                "nothing would be learned; raise steps or train_ratio, or lower prefill"
-            )
 
     # ---------------------------------------------------------------- a folder
 
@@ -155,6 +139,27 @@ class Trainer(InFolder):
             run.write({f"out_of_bounds/{k}": n for k, n in counts.items()}, "bounds")
             said = ", ".join(f"{k} in {n} rows" for k, n in counts.items())
             warnings.warn(f"{self.settings.env.id}: outside of the bounds that it declares: {said}", stacklevel=2)
+
+
+def check_sizes(s: RunSettings, w: Window) -> None:
+    """Refuse settings with which nothing would be learned.
+
+    Raises:
+        UsageError: the replay is too small for a window, or the run too short for an update.
+    """
+    each = s.capacity // s.env.num_envs
+    if each < 2 * w.rows:
+        raise UsageError(
+            f"capacity {s.capacity} is {each} rows an environment, and an update reads {w.rows} in a row: "
+            f"give at least {2 * w.rows * s.env.num_envs}"
+        )
+    made = s.steps // (s.env.num_envs * s.env.action_repeat)
+    credit = (s.steps - s.prefill) / s.env.action_repeat * s.train_ratio / (w.batch * w.length)
+    if made < w.rows or credit < 1:
+        raise UsageError(
+            f"steps={s.steps} give {made} rows an environment and {credit:.2f} updates, and an update reads {w.rows} rows: "
+            "nothing would be learned; raise steps or train_ratio, or lower prefill"
+        )
 
 
 def _declared(settings: RunSettings) -> dict[str, Any]:

@@ -1,0 +1,233 @@
+"""``pixyz robot``: check a robot, record it, and let it learn, in two processes on one machine or two."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.config import load_config
+from agents.display import Display
+from agents.errors import UsageError
+from agents.online.actor import ActorSide
+from agents.online.learner import LearnerSide, Meeting
+from agents.online.link import LearnerLink
+from agents.online.pair import Pair
+from agents.online.panel import Panel
+from agents.online.receiving import Receiving
+from agents.pretrain.start import start_settings
+from agents.process import prepare_process
+from agents.run import Run, Stop
+from agents.rundir import open_run, read_interface
+from agents.settings import RunSettings
+from envs import make
+from envs.robot import Keyboard, RobotEnv, RobotStopped, Task, check_robot, load_limits, make_driver
+from envs.robot.person import KEYS
+from envs.robot.watched import Watched
+
+HERE = "tcp://127.0.0.1:5555"
+NICE = 5  # how much a learner gives way to the actor that it stands beside
+STOPPED = 3
+"""The exit code after a stop of the robot that nobody re-armed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command and of its own commands."""
+    commands = parser.add_subparsers(required=True, metavar="WHAT")
+    one = commands.add_parser("check", help="does the driver keep its contract, at which rate, and do the limits fit")
+    _robot(one, needed=True)
+    one.add_argument("--ticks", type=int, default=100)
+    one.add_argument("--move", action="store_true", help="also move each joint a little; without it nothing is sent")
+    one.add_argument("--dry-run", action="store_true", help="send nothing; as without --move")
+    one.set_defaults(command=check)
+    both = commands.add_parser("learn", help="an actor here and a learner beside it, in a process of its own")
+    _learns(both)
+    _acts(both)
+    both.set_defaults(command=learn)
+    actor = commands.add_parser("actor", help="the actor: it has the robot")
+    actor.add_argument("config", help="a name such as dreamer_v3/fast, or a YAML file; the same as the learner's")
+    actor.add_argument("overrides", nargs="*", metavar="key=value")
+    _acts(actor)
+    actor.add_argument("--learner", default=HERE, metavar="ADDRESS", help=f"where the learner is (default: {HERE})")
+    actor.add_argument("--log", type=Path, default=Path("runs/actor"), help="the folder of its log (default: runs/actor)")
+    actor.add_argument("--number", type=int, default=0, help="of several actors, from 0 on")
+    actor.set_defaults(command=act)
+    learner = commands.add_parser("learner", help="the learner: it has the replay, and may be on another machine")
+    _learns(learner)
+    learner.add_argument("--bind", default=HERE, metavar="ADDRESS", help=f"where actors find it (default: {HERE})")
+    learner.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+    learner.set_defaults(command=learns)
+
+
+def _robot(parser: argparse.ArgumentParser, needed: bool) -> None:
+    about = "the driver, in a watchdog's process" + ("" if needed else " (default: the config's env.id)")
+    parser.add_argument("--robot", metavar="MODULE:CLASS", required=needed, help=about)
+    parser.add_argument("--limits", type=Path, required=needed, help="limits.yaml; no robot moves without")
+
+
+def _acts(parser: argparse.ArgumentParser) -> None:
+    _robot(parser, needed=False)
+    parser.add_argument("--task", metavar="MODULE:CLASS", help="the task: rewards and ends (default: the success key)")
+    parser.add_argument("--hz", type=float, default=0.0, help="ticks a second of an env.id that has no rate of its own")
+    parser.add_argument("--alone", type=float, default=0.0, metavar="SECONDS", help="act so long without the learner (0: on)")
+    parser.add_argument("--dry-run", action="store_true", help="send nothing to the robot")
+
+
+def _learns(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="a name such as dreamer_v3/fast, or a YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as seed=1; env.num_envs: actors")
+    parser.add_argument("--run", type=Path, help="the run's folder; one that is there goes on (default: runs/robot-CONFIG-seedS)")
+    parser.add_argument("--from", type=Path, dest="start", metavar="RUN", help="a run of `pixyz pretrain rssm` to start from")
+
+
+# -------------------------------------------------------------------- check
+
+
+def check(given: argparse.Namespace) -> int:
+    """Try a driver within its limits."""
+    if given.ticks < 10:
+        raise UsageError(f"--ticks: expected at least 10, got {given.ticks}")
+    limits = load_limits(given.limits)
+    print(check_robot(make_driver(given.robot), limits, ticks=given.ticks, move=given.move and not given.dry_run))
+    return 0
+
+
+# -------------------------------------------------------------------- learning
+
+
+def learns(given: argparse.Namespace) -> int:
+    """The learner."""
+    settings, run = _settings(given)
+    prepare_process(settings.threads)
+    if given.parent and hasattr(os, "nice"):
+        os.nice(NICE)
+    meeting = Meeting()
+    receiving = Receiving(settings.env.num_envs, meeting.check)
+    title = f"learner {run.name}"
+    with LearnerLink(receiving, given.bind) as link, Display(total=settings.steps, title=title) as display:
+        resume = (run / "run.json").is_file()
+        display.message(f"{'going on with' if resume else 'waiting for an actor, for'} {run}, at {link.address}")
+        with Stop() as stop:
+            declared = read_interface(run) if resume else meeting.wait(stop)
+        if declared is None:
+            return stop.code
+
+        def watch(run: Run, metrics: Any) -> None:
+            p = run.progress
+            recent = [r for _, r in p.returns[-5:]]
+            display.update(p.steps, p.updates, float(np.mean(recent)) if recent else None, metrics)
+
+        with LearnerSide(settings, declared, receiving, meeting, watch, arrived=link.arrived, parent=given.parent) as side:
+            if given.start and not resume:
+                side.start_from(given.start)
+            (side.resume if resume else side.begin)(run)
+            found = side.train()
+            side.say_goodbye()
+        display.message(f"{found.progress.steps} steps, {found.progress.updates} updates, saved in {run}")
+        if link.error is not None:
+            raise link.error
+    return found.stop.code
+
+
+def act(given: argparse.Namespace) -> int:
+    """The actor."""
+    return _act(given, load_config(RunSettings, given.config, given.overrides), given.log, given.learner, given.number)
+
+
+def learn(given: argparse.Namespace) -> int:
+    """The learner in another process, and the actor here."""
+    settings, run = _settings(given)
+    start = ["--from", str(given.start)] if given.start else []
+    with Pair([given.config, *given.overrides, "--run", str(run), *start], run) as pair:
+        code = _act(given, settings, run.parent / f"{run.name}-actor", pair.address, 0, pair.look)
+        print(f"the learner makes the updates that are due (see {pair.said}); Ctrl+C saves and stops it", file=sys.stderr)
+        return pair.wait() or code
+
+
+def _settings(given: argparse.Namespace) -> tuple[RunSettings, Path]:
+    """The settings, and the run's folder."""
+    settings = load_config(RunSettings, given.config, given.overrides)
+    if given.start:
+        settings = start_settings(settings, given.start)
+    name = Path(given.config).with_suffix("").as_posix().replace("/", "-")
+    run = given.run or Path("runs") / f"robot-{name}-seed{settings.seed}"
+    if (run / "run.json").is_file():
+        config, _ = open_run(run)
+        if "kind" in config:
+            raise UsageError(f"{run} is a run of `pixyz pretrain`; give another --run")
+    return settings, run
+
+
+def _act(
+    given: argparse.Namespace, settings: RunSettings, log: Path, address: str, number: int,
+    look: Callable[[], None] | None = None,
+) -> int:
+    prepare_process(settings.threads)
+    sys.setswitchinterval(0.001)  # the socket's thread gives way to a tick sooner
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    with Keyboard() as keyboard, Panel("actor") as panel:
+        env = _environment(given, settings, keyboard)
+        if given.dry_run:
+            panel.message("dry run: nothing is sent")
+        with ActorSide(
+            settings, env, log, address, actor=number, hz=given.hz, alone=given.alone, panel=panel, look=look
+        ) as side:
+            if not side.meet(panel.message):
+                return side.run.stop.code
+            panel.message(KEYS if given.robot else f"{settings.env.id} acts")
+            while True:
+                try:
+                    side.act()
+                    break
+                except RobotStopped as error:
+                    panel.message(str(error))
+                    if not _rearmed():
+                        return STOPPED
+                    side.env.rearm()
+            panel.message(f"{side.run.progress.steps} steps; rows that the learner has not: {side.sending.behind}")
+            return side.run.stop.code
+
+
+def _rearmed() -> bool:
+    """Whether a person at the terminal says that the robot may move again."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input("type rearm to let the robot move again, anything else to end: ").strip() == "rearm"
+    except (EOFError, KeyboardInterrupt):
+        return False
+
+
+def _environment(given: argparse.Namespace, settings: RunSettings, keyboard: Keyboard) -> Callable[[], Any]:
+    """What makes the environment: the driver's, or the config's."""
+    if given.robot is None:
+        if given.limits or given.task:
+            raise UsageError("--limits and --task go with --robot")
+        e, dry = settings.env, {"dry_run": True} if given.dry_run else {}
+        return lambda: make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **{**e.options, **dry})
+    if given.limits is None:
+        raise UsageError("--robot needs --limits: no robot moves without")
+    limits = load_limits(given.limits)
+    robot = Watched(given.robot, limits)
+    env = RobotEnv(robot, limits, task=_task(given.task), person=keyboard, dry_run=given.dry_run)
+    return lambda: env
+
+
+def _task(place: str | None) -> Task | None:
+    if place is None:
+        return None
+    module, colon, name = place.partition(":")
+    try:
+        found: Task = getattr(import_module(module), name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise UsageError(f"--task: expected module:Class that is made without arguments, got {place!r}: {error}") from None
+    if not colon:
+        raise UsageError(f"--task: expected module:Class, got {place!r}")
+    return found

@@ -1,0 +1,313 @@
+"""The loop in two halves: the replay of an actor and a learner is that of training in one process; both from settings, over sockets."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scripted import Corridor, Counting, CountingConfig
+
+from agents.config import load_config
+from agents.errors import UsageError
+from agents.online import (
+    Acting,
+    ActorSide,
+    Arrivals,
+    Beat,
+    LearnerLink,
+    LearnerSide,
+    LostLearnerError,
+    Meeting,
+    Newest,
+    Pace,
+    Panel,
+    Publisher,
+    Receiving,
+    Record,
+    RecordError,
+    Reporting,
+    RowLog,
+    Sending,
+    Streaming,
+    Weights,
+)
+from agents.online.actor import within
+from agents.online.panel import parts
+from agents.replay import ReplayBuffer
+from agents.run import Driver, Online, Run, Stop, train
+from agents.run.progress import Progress
+from agents.settings import RunSettings
+from agents.spaces import Interface
+from agents.tdmpc.config import TDMPCConfig
+from envs import VectorEnv, adapt
+from envs.robot.clock import SteppedClock, Ticker
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS, PREFILL, PER_ACTION = 60, 12, 0.25
+
+
+def vector():
+    return VectorEnv([lambda: adapt(Corridor())], seed=0)
+
+
+def agent_for(interface):
+    torch.manual_seed(0)
+    return Counting(interface.shapes, interface.action, CountingConfig())
+
+
+def replay_for(interface, agent):
+    return ReplayBuffer(interface.spec(agent.stored), 200, 1, stored=list(agent.stored))
+
+
+class Halves:
+    """Actor and learner in one process and one thread: while the learner waits, the actor makes some ticks."""
+
+    def __init__(self, folder, ticks=3, hz=20.0):
+        self.clock, self.envs = SteppedClock(), vector()
+        interface = Interface.of(self.envs)
+        self.acts, self.learns = agent_for(interface), agent_for(interface)
+        self.log, weights = RowLog(folder), Weights(self.acts.acting)
+        self.sending = Sending(self.log, 0, {}, weights.check, Pace(again=0.2, ask=0.1))
+        self.beat = Beat()
+        self.reporting = Reporting(
+            Driver(self.envs, self.acts, Newest()), self.log, self.sending, weights, beat=self.beat,
+            ticker=Ticker(hz, self.clock), clock=self.clock.now,
+        )
+        self.receiving = Receiving(1, lambda about: None)
+        self.replay = replay_for(interface, self.learns)
+        self.arrivals = Arrivals(self.receiving, self.replay, self.live)
+        self.publisher = Publisher(self.receiving, Weights(self.learns.acting).take, 0.0, self.clock.now)
+        self.acting, self.progress, self.ticks = Acting(STEPS, PREFILL), Progress(), ticks
+        self.publisher.offer(0)
+
+    def talk(self):
+        for frame in self.sending.due(self.clock.now()):
+            for answer in self.receiving.received(frame, self.clock.now()):
+                self.sending.received(answer, self.clock.now())
+
+    def live(self):
+        """What the actor does while the learner waits."""
+        self.talk()
+        self.talk()
+        for _ in range(self.ticks):
+            if self.acting.next(self.progress, 0, False) == "act":
+                moved = self.reporting.step(random=self.acting.random(self.progress))
+                self.acting.acted(self.progress, moved.frames, moved.actions)
+        self.clock.sleep_until(self.clock.now() + 0.3)
+        self.talk()
+
+    def learn(self, owed=1e4):
+        schedule = Streaming(STEPS, PREFILL, PER_ACTION, waiting=lambda: self.receiving.waiting, owed=owed)
+        return train(
+            self.learns, self.arrivals, self.replay, schedule, run=Run({}), log_every=0,
+            watch=lambda run, metrics: self.publisher.offer(run.progress.updates),
+        )
+
+
+@pytest.fixture
+def halves(tmp_path):
+    found = Halves(tmp_path / "log")
+    yield found
+    found.log.close()
+
+
+def rows_of(replay):
+    found = replay.state_arrays()
+    return {k: v for k, v in found.items() if k not in ("counters", "count")}  # the agent's own is refreshed by updates
+
+
+def test_the_replay_is_that_of_training_in_one_process(halves):
+    run = halves.learn()
+    envs = vector()
+    interface = Interface.of(envs)
+    agent = agent_for(interface)
+    replay = replay_for(interface, agent)
+    whole = train(agent, Driver(envs, agent, replay), replay, Online(STEPS, PREFILL, PER_ACTION), run=Run({}), log_every=0)
+    assert run.progress.steps == whole.progress.steps == STEPS and run.progress.updates == whole.progress.updates > 10
+    returns = [[ret for _, ret in each.progress.returns] for each in (run, whole)]
+    assert returns[0] == returns[1] and len(returns[0]) == STEPS // 4
+    mine, theirs = rows_of(halves.replay), rows_of(replay)
+    assert mine.keys() == theirs.keys()
+    for key in mine:
+        assert np.array_equal(mine[key], theirs[key]), key
+    assert halves.arrivals.counts == {"taken": len(replay)}
+
+
+def test_the_actor_acts_with_the_newest_policy_and_says_which(halves):
+    with torch.no_grad():
+        halves.learns.acting.weight.fill_(3.5)
+    halves.publisher.offer(7)
+    halves.live()
+    halves.live()
+    assert halves.reporting.version == 7 and torch.equal(halves.acts.acting.weight, halves.learns.acting.weight)
+    records = [Record.read(data) for data in halves.log.read(1, 99)]
+    assert [r.version for r in records] == [-1] * 6  # prefill: random actions, of no policy
+    halves.learn()
+    assert [Record.read(d).version for d in halves.log.read(halves.log.next - 2, 9)] == [halves.reporting.version] * 2
+    assert 7 < halves.reporting.version == halves.arrivals.version + 0 or halves.arrivals.version >= 7
+
+
+def test_a_learner_that_is_silent_costs_no_tick_and_no_row(halves):
+    halves.live()
+    halves.talk = lambda: None  # nothing goes through any more
+    before = halves.clock.now()
+    for _ in range(30):
+        moved = halves.reporting.step()
+        halves.acting.acted(halves.progress, moved.frames, moved.actions)
+    assert halves.clock.now() - before == pytest.approx(30 / 20.0, abs=0.06)
+    assert halves.sending.behind >= 30
+    del halves.talk
+    halves.learn()
+    assert halves.sending.behind == 0 and halves.arrivals.counts["left out"] == 0
+
+
+def test_an_actor_may_act_alone_for_so_long(halves):
+    halves.live()
+    halves.reporting.alone = 2.0
+    halves.talk = lambda: None
+    made = halves.log.next
+    with pytest.raises(LostLearnerError, match="silent for 2 s"):
+        for _ in range(100):
+            halves.reporting.step()
+    assert halves.log.next - made == pytest.approx(2.0 * 20, abs=8)
+
+
+def test_updates_that_are_due_have_a_limit(halves):
+    halves.ticks = 2 * STEPS  # all rows come at once
+    run = halves.learn(owed=3.0)
+    assert run.progress.updates == 3
+    assert run.progress.updates <= PER_ACTION * run.progress.actions
+
+
+def test_an_actor_that_begins_again_goes_on_counting_and_its_episode_is_cut(tmp_path):
+    one = Halves(tmp_path / "log", ticks=6)
+    one.live()
+    one.log.close()  # as a kill leaves it: each record is one write
+    two = Halves(tmp_path / "log", ticks=6)
+    assert two.reporting.steps == one.reporting.steps == 5  # the sixth row is that of the reset
+    two.progress.steps = two.reporting.steps
+    two.learn()
+    rows = rows_of(two.replay)
+    assert rows["is_first"][0][:8].tolist() == [True, False, False, False, False, True, True, False]
+    assert rows["is_last"][0][:6].tolist() == [False, False, False, False, True, True]  # the last one was cut short
+    two.log.close()
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda row: {k: v for k, v in row.items() if k != "reward"}, lambda row: {**row, "observation": np.full(3, np.nan, "f4")},
+    lambda row: {**row, "observation": np.zeros(4, "f4")}, lambda row: {**row, "is_first": np.str_("x")}, lambda row: {},
+])
+def test_a_row_that_does_not_fit_is_left_out_with_the_rest_of_its_episode(halves, spoil):
+    append = halves.log.append
+
+    def spoiled(data):
+        record = Record.read(data)
+        if halves.log.next == 7:  # the second row of the second episode
+            try:
+                data = Record(**{**vars(record), "row": spoil(dict(record.row))}).data()
+            except ValueError:
+                data = b"{}"
+        return append(data)
+
+    halves.log.append = spoiled
+    run = halves.learn()
+    assert halves.arrivals.counts["left out"] == 4 and run.progress.steps < STEPS + 1
+    rows = rows_of(halves.replay)
+    first, last = rows["is_first"][0], rows["is_last"][0]
+    assert first[:8].tolist() == [True, False, False, False, False, True, True, False]
+    assert last[:7].tolist() == [False] * 4 + [True, True, False]
+
+
+def test_what_is_no_record_is_refused():
+    record = Record({"x": np.zeros(2)}, 1, 1, 5, [(1.5, 4, 4)], 3, {"held": True}).data()
+    assert vars(Record.read(record))["episodes"] == [(1.5, 4, 4)]
+    for bad in (b"", record[:-1], b"{}", record.replace(b'"frames": 1', b'"frames":-1'), record.replace(b"version", b"versiom")):
+        with pytest.raises(RecordError):
+            Record.read(bad)
+
+
+def test_a_planner_gets_half_of_a_tick_where_nobody_gave_it_time():
+    assert within(TDMPCConfig(), 20.0).seconds == 0.025
+    assert within(TDMPCConfig(seconds=0.01), 20.0).seconds == 0.01
+    assert within(TDMPCConfig(), 0.0).seconds == 0.0
+    assert within(CountingConfig(), 20.0) == CountingConfig()
+
+
+def test_the_panel_says_first_what_matters(halves):
+    halves.live()
+    text = ", ".join(parts(halves.reporting, 5, [1.0, 2.0], {"range": 3, "held too long": 1, "stale observation": 2}))
+    assert text.startswith("1 stops, 20.0 Hz, late 0.0/0.0 ms, return 1.5, random actions")
+    assert "3 clamped, 2 held" in text
+    halves.clock.sleep_until(halves.clock.now() + 9.0)
+    assert "learner silent for 9 s" in ", ".join(parts(halves.reporting, 5, [], {}))
+
+
+# -------------------------------------------------------------------- from settings, over sockets
+
+SMALL = [
+    "agent.kind=scripted:Counting", "steps=60", "prefill=12", "train_ratio=2", "capacity=200", "checkpoint_every=20",
+    "log_every=5",
+]
+
+
+class Learning(threading.Thread):
+    """A learner in a thread, as the command has it in a process."""
+
+    def __init__(self, run, address, settings):
+        super().__init__(daemon=True)
+        self.folder, self.settings, self.meeting = run, settings, Meeting()
+        self.receiving = Receiving(1, self.meeting.check)
+        self.link = LearnerLink(self.receiving, address)
+        self.start()
+
+    def run(self):
+        declared = self.meeting.wait(Stop())
+        with self.link, LearnerSide(
+            self.settings, declared, self.receiving, self.meeting, seconds=0.0, arrived=self.link.arrived
+        ) as side:
+            side.begin(self.folder)
+            self.found = side.train()
+            self.rows = side.replay.state_arrays()
+            side.say_goodbye()
+
+
+def test_both_from_settings_over_sockets(tmp_path):
+    pytest.importorskip("zmq")
+    settings = load_config(RunSettings, {}, SMALL)
+    learning = Learning(tmp_path / "run", "tcp://127.0.0.1:0", settings)
+    said = []
+    panel = Panel("actor", open(os.devnull, "w"), every=0.0)  # noqa: SIM115
+    make = lambda: adapt(Corridor())  # noqa: E731
+    with ActorSide(settings, make, tmp_path / "log", learning.link.address, panel=panel) as side:
+        assert side.meet(said.append) and said[-1] == "the learner is being built"
+        side.act()
+        learning.join(20.0)
+        assert side.run.progress.steps == 60 and side.sending.behind == 0 and side.reporting.version >= 0
+        time.sleep(0.1)
+        assert side.sending.safe == side.log.next - 1  # all of it is in the last checkpoint
+    assert learning.found.progress.steps == 60 and learning.found.progress.updates > 5
+    assert (tmp_path / "run" / "interface.json").is_file()
+    records = [Record.read(d) for d in RowLog(tmp_path / "log").read(1, 999)]
+    assert np.array_equal(learning.rows["observation"][0], [r.row["observation"] for r in records])
+
+
+def test_an_actor_with_another_agent_is_refused_in_one_line(tmp_path):
+    pytest.importorskip("zmq")
+    learning = Learning(tmp_path / "run", "tcp://127.0.0.1:0", load_config(RunSettings, {}, SMALL))
+    other = load_config(RunSettings, "dreamer_v3/fast", [])
+    for settings in (load_config(RunSettings, {}, SMALL), other):
+        with ActorSide(settings, lambda: adapt(Corridor()), tmp_path / settings.agent.kind, learning.link.address) as side:
+            if settings is other:
+                time.sleep(0.1)
+                learning.receiving.peers[0].heard = -1e9  # the one before has gone
+                with pytest.raises(UsageError, match="its weights is not the learner's"):
+                    side.meet()
+            else:
+                assert side.meet()
+    learning.settings = None
