@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from agents.commands import completion, data, doctor, evaluate, export, names, pretrain, save, show, train
+from agents.commands import completion, data, doctor, evaluate, export, names, pretrain, robot, save, show, train
 from agents.errors import UsageError
 from agents.replay import ReplayError
 from agents.shadow import hidden_by_us
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_arguments(commands.add_parser("export", help="a trained policy as a file that runs without this library"))
     save.add_arguments(commands.add_parser("save", help="what a run learned, as config.json and model.safetensors"))
     show.add_arguments(commands.add_parser("show", help="what a config means: settings, graphical model, objective, plan"))
+    robot.add_arguments(commands.add_parser("robot", help="check a robot, and let it learn: an actor and a learner"))
     data.add_arguments(commands.add_parser("data", help="look at a log, convert it, draw an episode"))
     names.add_arguments(commands.add_parser("list", help="the names of environments, agents, models and configs"))
     doctor.add_arguments(commands.add_parser("doctor", help="what is installed, what draws, what to type"))

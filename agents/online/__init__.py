@@ -25,7 +25,7 @@ from agents.online.sending import Pace, Sending
 from agents.online.weights import Weights
 
 __all__ = [
-    "Acting", "ActorLink", "ActorSide", "Arrivals", "Beat", "DamagedError", "LearnerLink", "LearnerRun", "LearnerSide", "LogFullError", "LostLearnerError", "Meeting",
-    "Newest", "Nothing", "Pace", "Panel", "Publisher", "Receiving", "Record", "RecordError", "Reporting", "RowLog", "Sending", "Streaming",
-    "Weights", "pack", "unpack",
+    "Acting", "ActorLink", "ActorSide", "Arrivals", "Beat", "DamagedError", "LearnerLink", "LearnerRun",
+    "LearnerSide", "LogFullError", "LostLearnerError", "Meeting", "Newest", "Nothing", "Pace", "Panel", "Publisher",
+    "Receiving", "Record", "RecordError", "Reporting", "RowLog", "Sending", "Streaming", "Weights", "pack", "unpack",
 ]

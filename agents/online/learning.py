@@ -3,7 +3,8 @@
     the loop of ``train``  ->  Arrivals.step  ->  rows that have come  ->  replay
                            ->  Learner.update  ->  a policy now and then  ->  Receiving.publish
 
-A checkpoint says how far it had each actor's log, together with the replay of that moment: what came later comes again from the logs.
+A checkpoint says how far it had each actor's log, together with the replay of that moment: what came later comes again from
+the logs.
 """
 
 from __future__ import annotations

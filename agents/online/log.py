@@ -4,8 +4,8 @@
     rows-000000000001.bin      records from number 1 on;   rows-000000004711.bin, ...
         "row1" | length | number | CRC-32 | bytes
 
-A record is one ``write``, so that a process which is killed leaves whole records and at most one torn one, the last, which is cut off
-when the log is opened again. A machine that loses its power loses what :meth:`RowLog.sync` had not brought to the disk.
+A record is one ``write``, so that a process which is killed leaves whole records and at most one torn one, the last, which is
+cut off when the log is opened again. A machine that loses its power loses what :meth:`RowLog.sync` had not brought to the disk.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import zlib
 from array import array
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -122,7 +123,7 @@ class RowLog:
         found = [Segment(path, int(path.stem.removeprefix("rows-"))) for path in paths]
         for segment in found:
             _scan(segment)
-        for one, two in zip(found, found[1:]):
+        for one, two in pairwise(found):
             if one.next != two.first or one.size != one.path.stat().st_size:
                 raise _damaged(one)
         return found or [Segment(self._path(1), 1)]

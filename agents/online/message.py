@@ -2,8 +2,8 @@
 
     4 bytes "pxo1" | 4 bytes: CRC-32 of the rest | the message, as ``envs.wire`` writes it
 
-A message is a dict with ``kind`` and the fields of :data:`FIELDS`. What is damaged, unknown or of the wrong type is refused before
-anybody acts on it; what is refused is counted by the receiver and otherwise ignored: it is said again.
+A message is a dict with ``kind`` and the fields of :data:`FIELDS`. What is damaged, unknown or of the wrong type is refused
+before anybody acts on it; what is refused is counted by the receiver and otherwise ignored: it is said again.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     due(now)              what to send now
     received(frame, now)  what came
 
-Rows are sent ahead of their acknowledgement, ``window`` of them at most; what is not acknowledged in time is sent again, from the last
-acknowledged one on. A learner that begins anew says how far it is, and gets the rest from the log.
+Rows are sent ahead of their acknowledgement, ``window`` of them at most; what is not acknowledged in time is sent again, from
+the last acknowledged one on. A learner that begins anew says how far it is, and gets the rest from the log.
 """
 
 from __future__ import annotations

@@ -21,6 +21,6 @@ from agents.run.train import train
 from agents.run.trainer import Trainer
 
 __all__ = [
-    "Driver", "Judge", "Learner", "Moved", "Moves", "Offline", "Online", "Progress", "Run", "Schedule", "Stop", "Trainer", "read_part",
-    "train",
+    "Driver", "Judge", "Learner", "Moved", "Moves", "Offline", "Online", "Progress", "Run", "Schedule", "Stop", "Trainer",
+    "read_part", "train",
 ]

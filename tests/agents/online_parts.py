@@ -10,7 +10,7 @@ from agents.online import DamagedError, Pace, Receiving, RowLog, Sending
 
 
 class Network:
-    """Messages between two ends, by a seed: each is lost, doubled or damaged with the given chance, and late by up to ``late``."""
+    """Messages between two ends, by a seed: each is lost, doubled or damaged by chance, and late by up to ``late``."""
 
     def __init__(self, seed: int, lost: float = 0.0, twice: float = 0.0, damaged: float = 0.0, late: float = 0.0) -> None:
         self.rng = random.Random(seed)
@@ -52,9 +52,9 @@ def damage(frame: bytes, rng: random.Random) -> bytes:
 class Both:
     """An actor and a learner without an environment: rows are numbers, and the replay is a list that a checkpoint keeps."""
 
-    def __init__(self, folder: Path, network: Network, pace: Pace | None = None, check: Callable[..., None] | None = None) -> None:
+    def __init__(self, folder: Path, network: Network, check: Callable[..., None] | None = None) -> None:
         self.folder, self.network, self.now = folder, network, 0.0
-        self.pace = pace or Pace(window=8, most=64, again=0.5, ask=0.3)
+        self.pace = Pace(window=8, most=64, again=0.5, ask=0.3)
         self.check = check or (lambda arrays: None)
         self.made = 0
         self.kept: tuple[list[bytes], dict[int, tuple[str, int]]] = ([], {})

@@ -1,4 +1,4 @@
-"""Actor and learner: the log at every kill, messages of every kind of damage, and rows once each in their order whatever happens."""
+"""Actor and learner: the log at every kill, damaged and hostile messages, rows once each in their order whatever happens."""
 
 import errno
 import os

@@ -1,9 +1,6 @@
-"""The loop in two halves: the replay of an actor and a learner is that of training in one process; both from settings, over sockets."""
+"""The loop in two halves: the replay of an actor and a learner is that of training in one process; both over sockets, too."""
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -48,7 +45,6 @@ from agents.tdmpc.config import TDMPCConfig
 from envs import VectorEnv, adapt
 from envs.robot.clock import SteppedClock, Ticker
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS, PREFILL, PER_ACTION = 60, 12, 0.25
 
 
@@ -172,9 +168,13 @@ def test_an_actor_may_act_alone_for_so_long(halves):
     halves.reporting.alone = 2.0
     halves.talk = lambda: None
     made = halves.log.next
-    with pytest.raises(LostLearnerError, match="silent for 2 s"):
+
+    def acts():
         for _ in range(100):
             halves.reporting.step()
+
+    with pytest.raises(LostLearnerError, match="silent for 2 s"):
+        acts()
     assert halves.log.next - made == pytest.approx(2.0 * 20, abs=8)
 
 
