@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.config import load_config
+from agents.config import load_config, parse_yaml
 from agents.display import Display
 from agents.errors import UsageError
 from agents.online.actor import ActorSide
@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _robot(parser: argparse.ArgumentParser, needed: bool) -> None:
     about = "the driver, in a watchdog's process" + ("" if needed else " (default: the config's env.id)")
     parser.add_argument("--robot", metavar="MODULE:CLASS", required=needed, help=about)
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the driver's constructor")
     parser.add_argument("--limits", type=Path, required=needed, help="limits.yaml; no robot moves without")
 
 
@@ -95,7 +96,7 @@ def check(given: argparse.Namespace) -> int:
     if given.ticks < 10:
         raise UsageError(f"--ticks: expected at least 10, got {given.ticks}")
     limits = load_limits(given.limits)
-    print(check_robot(make_driver(given.robot), limits, ticks=given.ticks, move=given.move and not given.dry_run))
+    print(check_robot(make_driver(given.robot, _options(given)), limits, ticks=given.ticks, move=given.move and not given.dry_run))
     return 0
 
 
@@ -208,16 +209,27 @@ def _rearmed() -> bool:
 def _environment(given: argparse.Namespace, settings: RunSettings, keyboard: Keyboard) -> Callable[[], Any]:
     """What makes the environment: the driver's, or the config's."""
     if given.robot is None:
-        if given.limits or given.task:
-            raise UsageError("--limits and --task go with --robot")
+        if given.limits or given.task or given.option:
+            raise UsageError("--limits, --task and --option go with --robot")
         e, dry = settings.env, {"dry_run": True} if given.dry_run else {}
         return lambda: make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **{**e.options, **dry})
     if given.limits is None:
         raise UsageError("--robot needs --limits: no robot moves without")
     limits = load_limits(given.limits)
-    robot = Watched(given.robot, limits)
+    robot = Watched(given.robot, limits, options=_options(given))
     env = RobotEnv(robot, limits, task=_task(given.task), person=keyboard, dry_run=given.dry_run)
     return lambda: env
+
+
+def _options(given: argparse.Namespace) -> dict[str, Any]:
+    """What the driver's constructor is given."""
+    found = {}
+    for text in given.option:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--option: expected KEY=VALUE, got {text!r}")
+        found[key] = parse_yaml(value, f"--option {key}")
+    return found
 
 
 def _task(place: str | None) -> Task | None:

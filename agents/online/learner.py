@@ -135,9 +135,13 @@ class LearnerSide(InFolder):
             self.arrivals, parts, directory, Logger(directory, tracker=tracker(s, directory)), minutes=s.checkpoint_minutes
         )
 
-    def _wait(self) -> None:
+    def _look(self) -> None:
+        """Stop with the process that this one stands beside."""
         if self._parent is not None and os.getppid() != self._parent:
             self.run.stop.ask("SIGTERM")
+
+    def _wait(self) -> None:
+        self._look()
         self._event.wait(0.05)
         self._event.clear()
 
@@ -174,6 +178,7 @@ class LearnerSide(InFolder):
         return run
 
     def _seen(self, run: Run, metrics: Mapping[str, float]) -> None:
+        self._look()
         self.publisher.offer(run.progress.updates)
         if self._watch is not None:
             self._watch(run, metrics)

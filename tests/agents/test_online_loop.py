@@ -10,6 +10,7 @@ import pytest
 import torch
 from scripted import Corridor, Counting, CountingConfig
 
+from agents.cli import main
 from agents.config import load_config
 from agents.errors import UsageError
 from agents.online import (
@@ -35,6 +36,7 @@ from agents.online import (
     Weights,
 )
 from agents.online.actor import within
+from agents.online.pair import Pair
 from agents.online.panel import parts
 from agents.replay import ReplayBuffer
 from agents.run import Driver, Online, Run, Stop, train
@@ -270,7 +272,8 @@ class Learning(threading.Thread):
         declared = self.meeting.wait(Stop())
         with self.link, LearnerSide(
             self.settings, declared, self.receiving, self.meeting, seconds=0.0, arrived=self.link.arrived
-        ) as side:
+        ) as self.side:
+            side = self.side
             side.begin(self.folder)
             self.found = side.train()
             self.rows = side.replay.state_arrays()
@@ -310,4 +313,54 @@ def test_an_actor_with_another_agent_is_refused_in_one_line(tmp_path):
                     side.meet()
             else:
                 assert side.meet()
-    learning.settings = None
+    learning.side.run.stop.ask()
+    learning.join(20.0)
+    assert not learning.is_alive()
+
+
+def test_a_learner_that_is_killed_begins_again_and_nothing_is_lost(tmp_path, monkeypatch):
+    """The learner in a process of its own, SIGKILL in the middle: its replay at the end is the actor's log."""
+    pytest.importorskip("zmq")
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent))
+    changes = [*SMALL, "steps=300", "checkpoint_every=40", "capacity=600"]
+    settings, run = load_config(RunSettings, {}, changes), tmp_path / "run"
+    (tmp_path / "config.yaml").write_text("{}")
+    killed = []
+
+    def look():
+        pair.look()
+        done = (run / "checkpoints").exists() and any((run / "checkpoints").glob("checkpoint-0000000[4-9]*"))
+        if done and not killed:
+            killed.append(pair.process.pid)
+            pair.process.kill()
+
+    with Pair([str(tmp_path / "config.yaml"), *changes, "--run", str(run)], run) as pair:
+        with ActorSide(
+            settings, lambda: adapt(Corridor()), tmp_path / "log", pair.address, hz=100.0, look=look,
+        ) as side:
+            side.log.keep = True
+            assert side.meet()
+            side.act()
+            assert pair.wait() == 0 and side.sending.behind == 0
+    assert killed and pair.process.pid not in killed
+    with RowLog(tmp_path / "log") as log:
+        records = [Record.read(data) for data in log.read(1, 999, 1 << 30)]
+    spec = {k: (np.asarray(v).shape, np.asarray(v).dtype) for k, v in records[0].row.items()}
+    with ReplayBuffer(spec, 600, 1, directory=run / "replay", stored=["count"]) as replay:
+        rows = rows_of(replay)
+    for key in ("observation", "action", "reward", "is_first", "is_terminal"):
+        assert np.array_equal(rows[key][0], [r.row[key] for r in records]), key
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ("actor dreamer_v3/fast --robot my:Arm", "no robot moves without"),
+    ("actor dreamer_v3/fast --limits a.yaml", "go with --robot"),
+    ("check --robot envs.robot.simulated:SimulatedArm --limits a.yaml", "a robot without limits is not moved"),
+    ("learner dreamer_v3/fast --bind nowhere --run {tmp}/run", "cannot use the address nowhere"),
+    ("learner dreamer_v3/fast --bind tcp://127.0.0.1:0 --run {tmp}/run --from {tmp}", "no run folder"),
+    ("learner dreamer_v3/fsat", "nearest: dreamer_v3/fast"),
+])
+def test_what_cannot_be_is_one_line(tmp_path, capsys, given, said):
+    assert main(["robot", *given.format(tmp=tmp_path).split()]) == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error and "\n" not in error and not list(tmp_path.iterdir())
