@@ -96,7 +96,8 @@ def check(given: argparse.Namespace) -> int:
     if given.ticks < 10:
         raise UsageError(f"--ticks: expected at least 10, got {given.ticks}")
     limits = load_limits(given.limits)
-    print(check_robot(make_driver(given.robot, _options(given)), limits, ticks=given.ticks, move=given.move and not given.dry_run))
+    robot = make_driver(given.robot, _options(given))
+    print(check_robot(robot, limits, ticks=given.ticks, move=given.move and not given.dry_run))
     return 0
 
 

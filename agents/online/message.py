@@ -47,7 +47,7 @@ class DamagedError(ValueError):
 def pack(kind: str, **fields: Any) -> bytes:
     """A message as bytes.
 
-    >>> unpack(pack("want", actor=0, log="a", session="b", version=3))["version"]
+    >>> unpack(pack("state", log="a", session="b", have=3, safe=0))["have"]
     3
     """
     body = encode({"kind": kind, **fields})

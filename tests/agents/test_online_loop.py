@@ -334,14 +334,13 @@ def test_a_learner_that_is_killed_begins_again_and_nothing_is_lost(tmp_path, mon
             killed.append(pair.process.pid)
             pair.process.kill()
 
-    with Pair([str(tmp_path / "config.yaml"), *changes, "--run", str(run)], run) as pair:
-        with ActorSide(
-            settings, lambda: adapt(Corridor()), tmp_path / "log", pair.address, hz=100.0, look=look,
-        ) as side:
-            side.log.keep = True
-            assert side.meet()
-            side.act()
-            assert pair.wait() == 0 and side.sending.behind == 0
+    with Pair([str(tmp_path / "config.yaml"), *changes, "--run", str(run)], run) as pair, ActorSide(
+        settings, lambda: adapt(Corridor()), tmp_path / "log", pair.address, hz=100.0, look=look,
+    ) as side:
+        side.log.keep = True
+        assert side.meet()
+        side.act()
+        assert pair.wait() == 0 and side.sending.behind == 0
     assert killed and pair.process.pid not in killed
     with RowLog(tmp_path / "log") as log:
         records = [Record.read(data) for data in log.read(1, 999, 1 << 30)]
