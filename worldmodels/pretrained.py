@@ -55,7 +55,7 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
     cls = type(model)
     names = [n for n in inspect.signature(cls.__init__).parameters if n not in NOT_SAVED]
     lacking = [n for n in names if not hasattr(model, n)]
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if lacking or not is_dataclass(config):
         what = lacking or ["config"]
         raise PixyzError(f"save_pretrained: expected that {cls.__name__} keeps {what[0]!r} as an attribute; set it there")
@@ -180,8 +180,8 @@ def read_config(cls: type[Any], values: Mapping[str, Any]) -> Any:
 def _config_class(cls: type[Any]) -> type[Any]:
     """The class of a model's configuration: the one that its constructor builds where none is given."""
     hint = inspect.signature(cls.__init__, eval_str=True).parameters["config"].annotation
-    found: type[Any] = next(t for t in getattr(hint, "__args__", (hint,)) if is_dataclass(t))
-    return found
+    kinds: tuple[Any, ...] = getattr(hint, "__args__", (hint,))
+    return next(kind for kind in kinds if is_dataclass(kind))
 
 
 def _tuples(value: Any) -> Any:
