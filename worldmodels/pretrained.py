@@ -56,7 +56,7 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
     names = [n for n in inspect.signature(cls.__init__).parameters if n not in NOT_SAVED]
     lacking = [n for n in names if not hasattr(model, n)]
     config: Any = getattr(model, "config", None)
-    if lacking or not is_dataclass(config):
+    if lacking or not hasattr(config, "__dataclass_fields__"):
         what = lacking or ["config"]
         raise PixyzError(f"save_pretrained: expected that {cls.__name__} keeps {what[0]!r} as an attribute; set it there")
     about = {"model": cls.__name__, "arguments": {n: getattr(model, n) for n in names}, "config": asdict(config)}
@@ -181,7 +181,7 @@ def _config_class(cls: type[Any]) -> type[Any]:
     """The class of a model's configuration: the one that its constructor builds where none is given."""
     hint = inspect.signature(cls.__init__, eval_str=True).parameters["config"].annotation
     kinds: tuple[Any, ...] = getattr(hint, "__args__", (hint,))
-    return next(kind for kind in kinds if is_dataclass(kind))
+    return next(kind for kind in kinds if hasattr(kind, "__dataclass_fields__"))
 
 
 def _tuples(value: Any) -> Any:
