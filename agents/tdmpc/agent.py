@@ -24,7 +24,7 @@ from agents.planning import MPPI, PathScorer, Plan
 from agents.spaces import ActionSpec
 from agents.tdmpc.config import TDMPCConfig
 from agents.tdmpc.heads import Continue, Critics, Dynamics, Encoder, NextLatent, Reward, build_policy
-from agents.tdmpc.targets import Constant, ScaledValue, StepWeights, Target
+from agents.tdmpc.targets import Constant, ScaledValue, StepWeights, Target, n_step
 from agents.torch_agent import TorchAgent
 from pixyz.distributions import Distribution, Mean, Scan
 from pixyz.expression import E, LogProb, Loss, Parameter
@@ -32,11 +32,11 @@ from pixyz.losses import Entropy
 from pixyz.types import PixyzError
 from worldmodels.networks import check_keys
 
-NEXT = "_next"
+NEXT, LATER = "_next", "_later"
 NAMES = ("consistency", "reward_loss", "value", "cont_loss", "policy")
 RESERVED = (
-    "z", "z_0", "z_all", "z_bar", "e", "y", "q", "q_e", "q_pi", "w", "w_pi", "on", "action", "a_e", "a_bar", "reward", "cont",
-    "is_first", "is_last", "is_terminal", "mask",
+    "z", "z_0", "z_all", "z_bar", "e", "y", "q", "q_e", "q_pi", "w", "w_pi", "on", "action", "a_e", "a_bar", "reward", "cont", "e_later",
+    "reward_n", "discount_n", "is_first", "is_last", "is_terminal", "mask",
 )
 
 
@@ -67,11 +67,11 @@ class TDMPC(TorchAgent):
     ) -> None:
         super().__init__()
         self.config = c = config or TDMPCConfig()
-        taken = [k for k in shapes if k in RESERVED or k.endswith(NEXT)]
+        taken = [k for k in shapes if k in RESERVED or k.endswith((NEXT, LATER))]
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if taken or odd or not shapes:
             raise PixyzError(
-                f"expected observations as vectors [D] or images [H, W, C], none called *{NEXT} or as one of "
+                f"expected observations as vectors [D] or images [H, W, C], none called *{NEXT}, *{LATER} or as one of "
                 f"{', '.join(RESERVED)}, got {dict(shapes)}"
             )
         check_keys(shapes)
@@ -81,7 +81,7 @@ class TDMPC(TorchAgent):
         self.critics, self.policy = Critics(action.size, c), build_policy(action, c)
         self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.slow_critics.name = r"Q^{slow}"
-        self.target, self.weights, self.scaled = Target(c.discount), StepWeights(c.rho), ScaledValue(c.scale_rate)
+        self.target, self.weights, self.scaled = Target(), StepWeights(c.rho), ScaledValue(c.scale_rate)
         # no submodule: its distributions are registered above, and the state dict shall hold them once
         self.__dict__["_objective"] = self._write_objective()
         self.optimizer = torch.optim.Adam(self._groups(), c.lr, fused=True)
@@ -114,18 +114,28 @@ class TDMPC(TorchAgent):
         }
 
     @property
+    def recorded(self) -> list[str]:
+        """The observations of each step's targets."""
+        ends = (NEXT, LATER) if self.config.n_step > 1 else (NEXT,)
+        return [k + end for end in ends for k in self.keys]
+
+    @property
     def ahead(self) -> Scan:
         """The model along the recorded actions, from the first observation's latent."""
         return Scan(
-            self.dynamics, [*(k + NEXT for k in self.keys), "action", "reward", "cont", "on"], {"z_next": "z"},
+            self.dynamics, [*self.recorded, "action", "reward", "cont", "reward_n", "discount_n", "on"], {"z_next": "z"},
             start={"z": "z_0"}, path={"z_all": "z"}, fission=self.fission,
         )
 
     def _write_objective(self) -> Loss:
         c = self.config
         seen = self.encoder.at(z="e", **{k: k + NEXT for k in self.keys}).detach()
-        following = self.policy.at(z="e", action="a_e").detach()
-        bootstrap = Mean(self.slow_critics.at(z="e", action="a_e"), "q_e").detach()
+        end = "e"
+        if c.n_step > 1:
+            end = "e_later"
+            seen = self.encoder.at(z=end, **{k: k + LATER for k in self.keys}).detach() * seen
+        following = self.policy.at(z=end, action="a_e").detach()
+        bootstrap = Mean(self.slow_critics.at(z=end, action="a_e"), "q_e").detach()
         targets = self.target.detach() * bootstrap * following * seen * self.weights.detach()
         model = (
             c.consistency * (-LogProb(self.next_latent)).named("consistency")
@@ -144,8 +154,8 @@ class TDMPC(TorchAgent):
 
     @property
     def window(self) -> Window:
-        """Short sequences: a start and ``horizon`` steps."""
-        return Window(self.config.batch, self.config.horizon + 1)
+        """Short sequences: a start, ``horizon`` steps, and what the last one's target looks ahead."""
+        return Window(self.config.batch, self.config.horizon + self.config.n_step)
 
     @property
     def acting(self) -> nn.Module:
@@ -237,12 +247,19 @@ class TDMPC(TorchAgent):
     # ---------------------------------------------------------------- learning
 
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
-        """The objective's variables from recorded sequences ``[H + 1, B, ...]``."""
-        x = {k: batch[k][0] for k in self.keys} | {k + NEXT: batch[k][1:] for k in self.keys}
-        reward = batch["reward"][1:].unsqueeze(-1)
-        cont = (1.0 - batch["is_terminal"][1:].to(reward.dtype)).unsqueeze(-1)
-        on = 1.0 - batch["is_first"][1:].to(reward.dtype)
-        return {**x, "action": batch["action"][:-1], "reward": reward, "cont": cont, "on": on}
+        """The objective's variables from recorded sequences ``[H + n_step, B, ...]``."""
+        c = self.config
+        after = slice(1, c.horizon + 1)
+        reward, first = batch["reward"], batch["is_first"]
+        cont = 1.0 - batch["is_terminal"].to(reward.dtype)
+        later = n_step(reward, cont, first, c.n_step, c.discount)
+        x = {k: batch[k][0] for k in self.keys} | {k + NEXT: batch[k][after] for k in self.keys}
+        if c.n_step > 1:
+            column = torch.arange(reward.shape[1], device=reward.device)
+            x |= {k + LATER: batch[k][later.row, column] for k in self.keys}
+        numbers = {"reward": reward[after], "cont": cont[after], "reward_n": later.reward, "discount_n": later.discount}
+        on = 1.0 - first[after].to(reward.dtype)
+        return {**x, "action": batch["action"][: c.horizon], "on": on} | {k: v.unsqueeze(-1) for k, v in numbers.items()}
 
     def learn(self, batch: Batch) -> Learned:
         """One update of everything: model, critics, policy.

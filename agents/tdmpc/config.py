@@ -21,6 +21,7 @@ class TDMPCConfig:
         batch: sequences of an update, ``horizon + 1`` rows each.
         horizon: steps that the model is trained on, and that a plan has.
         discount: per action.
+        n_step: recorded rewards in a critic's target before the value at its end (Sutton 1988); 1 as published.
         rho: the weight of a step ahead, as a share of the weight of the one before.
         consistency, reward, value, cont: weights of the model's terms.
         entropy: weight of the policy's entropy.
@@ -45,7 +46,7 @@ class TDMPCConfig:
         "[1, 65536]": "latent group units encoder_units depth batch candidates elites",
         "[1, 64]": "layers encoder_layers critics",
         "[3, 65535]": "bins",
-        "[1, 10000]": "horizon rounds",
+        "[1, 10000]": "horizon n_step rounds",
         "(0, 1e3]": "limit encoder_lr min_std max_std",
         "(0, 1]": "discount rho scale_rate lr slow_rate",
         "[0, 1e6]": "consistency reward value cont entropy seconds",
@@ -67,6 +68,7 @@ class TDMPCConfig:
     batch: int = 256
     horizon: int = 3
     discount: float = 0.99
+    n_step: int = 1
     rho: float = 0.5
     consistency: float = 20.0
     reward: float = 0.1

@@ -1,14 +1,16 @@
 r"""What the heads are to predict, and what a step counts, as distributions that an objective can name.
 
 .. math::
-    y_t = r_{t+1} + \gamma c_{t+1} \min_i Q_i(e_{t+1}, a), \quad a \sim \pi(a|e_{t+1}), \quad
+    y_t = \sum_{j=1}^{k} \gamma^{j-1} r_{t+j} + \gamma^k c_{t+k} \min_i Q_i(e_{t+k}, a), \quad a \sim \pi(a|e_{t+k}), \quad
     w_t = \rho^t \prod_{i \le t} o_{i+1}
 
-``r``, ``c``: reward and continuation that arrived with an observation; ``o``: it is of the same episode as the one before.
-(Hansen et al. 2024, eq. 4.)
+``r``, ``c``: reward and continuation that arrived with an observation; ``o``: it is of the same episode as the one before;
+``k`` is ``n_step``, or less where the episode ends before. (Hansen et al. 2024, eq. 4, where ``k = 1``.)
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,22 +19,51 @@ from agents.dreamer.normalize import ReturnRange
 from pixyz.distributions import Deterministic, SeriesFunction
 
 
+class Ahead(NamedTuple):
+    """Of each step ``[H, N]``: the rewards before the bootstrap, its discount (0 after a termination), its row."""
+
+    reward: Tensor
+    discount: Tensor
+    row: Tensor
+
+
+def n_step(reward: Tensor, cont: Tensor, is_first: Tensor, steps: int, discount: float) -> Ahead:
+    """Sum up to ``steps`` rewards ahead, fewer where an episode ends.
+
+    Args:
+        reward, cont, is_first: what arrived with each row, ``[H + steps, N]``.
+
+    >>> reward, cont = torch.tensor([[9.0], [1.0], [2.0], [4.0]]), torch.tensor([[1.0], [1.0], [0.0], [1.0]])
+    >>> found = n_step(reward, cont, torch.tensor([[1.0], [0.0], [0.0], [1.0]]).bool(), steps=2, discount=0.5)
+    >>> found.reward.squeeze(1).tolist(), found.discount.squeeze(1).tolist(), found.row.squeeze(1).tolist()
+    ([2.0, 2.0], [0.0, 0.0], [2, 2])
+    """
+    count = len(reward) - steps
+    row = torch.arange(1, count + 1, device=reward.device).unsqueeze(1).expand(count, reward.shape[1])
+    total, factor, going = reward[1 : count + 1], torch.full_like(reward[:count], discount), torch.ones_like(reward[:count])
+    for j in range(2, steps + 1):
+        going = going * cont[j - 1 : j - 1 + count] * (1.0 - is_first[j : j + count].to(reward.dtype))
+        total = torch.addcmul(total, going * reward[j : j + count], factor)
+        factor = factor * (1.0 - going * (1.0 - discount))
+        row = row + going.to(row.dtype)
+    return Ahead(total, factor * cont.gather(0, row), row)
+
+
 class Target(Deterministic):
-    """``y [N, critics, 1]``, for each critic the same, from ``reward [N, 1]``, ``cont [N, 1]`` and the slow critics' means
-    ``q_e [N, critics, 1]``.
+    """``y [N, critics, 1]``, for each critic the same, from what :func:`n_step` gives of the record, ``reward_n [N, 1]`` and
+    ``discount_n [N, 1]``, and the slow critics' means ``q_e [N, critics, 1]``.
 
     The smallest of two critics, drawn anew at each call where there are more.
     """
 
-    def __init__(self, discount: float) -> None:
-        super().__init__("y", ["reward", "cont", "q_e"], name="y")
-        self.discount = discount
+    def __init__(self) -> None:
+        super().__init__("y", ["reward_n", "discount_n", "q_e"], name="y")
 
-    def forward(self, reward: Tensor, cont: Tensor, q_e: Tensor) -> dict[str, Tensor]:
+    def forward(self, reward_n: Tensor, discount_n: Tensor, q_e: Tensor) -> dict[str, Tensor]:
         count = q_e.shape[1]
         if count > 2:
             q_e = q_e[:, torch.randperm(count, device=q_e.device)[:2]]
-        y = torch.addcmul(reward, cont, q_e.amin(1), value=self.discount)
+        y = torch.addcmul(reward_n, discount_n, q_e.amin(1))
         return {"y": y.unsqueeze(1).expand(-1, count, 1)}
 
 

@@ -188,7 +188,7 @@ def test_it_prints_as_one_expression():
     text = str(agent_of().objective)
     for part in (r"\log p(e|z_{next})", r"\log p_{r}(reward|z,action)", r"\log Q(y|z,action)", r"\log p_{c}(cont|z_{next})"):
         assert part in text
-    assert r"\bar{y}(y|reward,cont,q_{e})" in text and r"\bar{\underline{Q}}" in text
+    assert r"\bar{y}(y|reward_{n},discount_{n},q_{e})" in text and r"\bar{\underline{Q}}" in text
 
 
 @pytest.mark.parametrize("discrete", [False, True])
