@@ -81,7 +81,7 @@ class TDMPC(TorchAgent):
         self.critics, self.policy = Critics(action.size, c), build_policy(action, c)
         self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.slow_critics.name = r"Q^{slow}"
-        self.target, self.weights, self.scaled = Target(), StepWeights(c.rho), ScaledValue(c.scale_rate)
+        self.target, self.weights, self.scaled = Target(c.pessimistic), StepWeights(c.rho), ScaledValue(c.scale_rate)
         # no submodule: its distributions are registered above, and the state dict shall hold them once
         self.__dict__["_objective"] = self._write_objective()
         self.optimizer = torch.optim.Adam(self._groups(), c.lr, fused=True)

@@ -16,7 +16,9 @@ class TDMPCConfig:
         latent, group: the latent state, groups of ``group`` numbers that are positive and add up to 1.
         units, layers: of dynamics, reward, critics and policy; ``encoder_units`` and ``encoder_layers`` of the encoder.
         depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`.
-        critics: how many; a target takes the smallest of two of them.
+        critics: how many.
+        pessimistic: a critic's target takes the smallest of two critics, as published; else the mean of all, which
+            does not hold good news back (Nauman et al. 2024).
         bins, limit: of rewards and values: ``bins`` equal steps of the symlog in [-limit, limit].
         batch: sequences of an update, ``horizon + 1`` rows each.
         horizon: steps that the model is trained on, and that a plan has.
@@ -63,6 +65,7 @@ class TDMPCConfig:
     encoder_layers: int = 1
     depth: int = 8
     critics: int = 5
+    pessimistic: bool = True
     bins: int = 101
     limit: float = 10.0
     batch: int = 256

@@ -53,17 +53,19 @@ class Target(Deterministic):
     """``y [N, critics, 1]``, for each critic the same, from what :func:`n_step` gives of the record, ``reward_n [N, 1]`` and
     ``discount_n [N, 1]``, and the slow critics' means ``q_e [N, critics, 1]``.
 
-    The smallest of two critics, drawn anew at each call where there are more.
+    Args:
+        pessimistic: the smallest of two critics, drawn anew at each call where there are more; else the mean of all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pessimistic: bool = True) -> None:
         super().__init__("y", ["reward_n", "discount_n", "q_e"], name="y")
+        self.pessimistic = pessimistic
 
     def forward(self, reward_n: Tensor, discount_n: Tensor, q_e: Tensor) -> dict[str, Tensor]:
         count = q_e.shape[1]
-        if count > 2:
+        if self.pessimistic and count > 2:
             q_e = q_e[:, torch.randperm(count, device=q_e.device)[:2]]
-        y = torch.addcmul(reward_n, discount_n, q_e.amin(1))
+        y = torch.addcmul(reward_n, discount_n, q_e.amin(1) if self.pessimistic else q_e.mean(1))
         return {"y": y.unsqueeze(1).expand(-1, count, 1)}
 
 

@@ -36,9 +36,9 @@ def agent_of(discrete=False, fission=True, shapes=SHAPES, dtype=torch.float64, *
     return agent
 
 
-def recorded(discrete=False, dtype=torch.float64, ends=True):
+def recorded(discrete=False, dtype=torch.float64, ends=True, n_step=1):
     g = torch.Generator().manual_seed(3)
-    steps = HORIZON + 1
+    steps = HORIZON + n_step
     action = torch.tanh(torch.randn(steps, BATCH, 2, generator=g, dtype=dtype))
     if discrete:
         action = torch.nn.functional.one_hot(action.argmax(-1), 2).to(dtype)
@@ -136,8 +136,20 @@ class ByHand:
         return np.tanh(u), (log_normal - np.log(1 - np.tanh(u) ** 2)).sum(-1)
 
 
-def test_the_objective_is_that_of_the_paper_in_numpy():
-    agent, batch = agent_of(), recorded()
+def ahead(x, t, b, n_step, discount):
+    """The rewards after step t, the bootstrap's discount and row, one sequence at a time."""
+    total, factor = x["reward"][t + 1, b], discount
+    row = t + 1
+    while row < t + n_step and not x["is_terminal"][row, b] and not x["is_first"][row + 1, b]:
+        row += 1
+        total += factor * x["reward"][row, b]
+        factor *= discount
+    return total, 0.0 if x["is_terminal"][row, b] else factor, row
+
+
+@pytest.mark.parametrize(("n_step", "pessimistic"), [(1, True), (3, False)])
+def test_the_objective_is_that_of_the_paper_in_numpy(n_step, pessimistic):
+    agent, batch = agent_of(n_step=n_step, pessimistic=pessimistic), recorded(n_step=n_step)
     torch.manual_seed(7)
     noise = [torch.randn(n * BATCH, 2, dtype=torch.float64).numpy().reshape(n, BATCH, 2) for n in (HORIZON, HORIZON + 1)]
     hand, c = ByHand(agent), agent.config
@@ -153,9 +165,12 @@ def test_the_objective_is_that_of_the_paper_in_numpy():
         after = hand.latent("dynamics", za)
         cont = 1.0 - x["is_terminal"][t + 1]
         on = on * (1.0 - x["is_first"][t + 1])
-        ahead = np.concatenate([following, hand.draw(following, noise[0][t])[0]], -1)
-        q = np.minimum(*[hand.mean(hand.critic("slow_critics", i, ahead)) for i in range(2)])
-        y = x["reward"][t + 1] + c.discount * cont * q
+        rewards, factors, rows = map(np.array, zip(*[ahead(x, t, b, n_step, c.discount) for b in range(BATCH)]))
+        later = hand.latent("encoder", seen[rows, np.arange(BATCH)])
+        chosen = np.concatenate([later, hand.draw(later, noise[0][t])[0]], -1)
+        both = [hand.mean(hand.critic("slow_critics", i, chosen)) for i in range(2)]
+        q = np.minimum(*both) if pessimistic else np.mean(both, 0)
+        y = rewards + factors * q
         logit = hand.net("cont", after)[:, 0]
         terms = {
             "consistency": ((following - after) ** 2).mean(-1)
@@ -191,12 +206,12 @@ def test_it_prints_as_one_expression():
     assert r"\bar{y}(y|reward_{n},discount_{n},q_{e})" in text and r"\bar{\underline{Q}}" in text
 
 
-@pytest.mark.parametrize("discrete", [False, True])
-def test_it_equals_its_loop_form(discrete):
+@pytest.mark.parametrize(("discrete", "n_step"), [(False, 1), (True, 1), (False, 3)])
+def test_it_equals_its_loop_form(discrete, n_step):
     found = []
     for fission in (True, False):
-        agent = agent_of(discrete, fission)
-        value, _ = evaluated(agent, recorded(discrete))
+        agent = agent_of(discrete, fission, n_step=n_step)
+        value, _ = evaluated(agent, recorded(discrete, n_step=n_step))
         value.backward()
         found.append((value.item(), {n: p.grad for n, p in agent.named_parameters() if p.grad is not None}))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
@@ -290,7 +305,7 @@ def test_more_critics_are_taken_two_at_a_time():
     target = agent_of(critics=5).target
     q = torch.arange(5.0).reshape(1, 5, 1).expand(2, 5, 1)
     torch.manual_seed(0)
-    found = [target(reward=torch.zeros(2, 1), cont=torch.ones(2, 1), q_e=q)["y"] for _ in range(100)]
+    found = [target(reward_n=torch.zeros(2, 1), discount_n=torch.full((2, 1), 0.99), q_e=q)["y"] for _ in range(100)]
     assert all(y.shape == (2, 5, 1) for y in found)
     assert {round(y[0, 0, 0].item() / 0.99, 4) for y in found} == {0.0, 1.0, 2.0, 3.0}  # the largest is never the smaller one
 
