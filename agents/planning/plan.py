@@ -82,9 +82,13 @@ class Plan:
             return self.mean[0]
         return torch.nn.functional.one_hot(self.mean[0].argmax(-1), self.mean.shape[-1]).to(self.mean.dtype)
 
-    def draw(self, generator: torch.Generator | None = None) -> Tensor:
-        """A first action drawn from the solver's distribution, ``[B, A]``."""
-        return draw(Guess(self.mean[:1], self.std[:1]), 1, self.discrete, generator)[0, 0]
+    def draw(self, generator: torch.Generator | None = None, least: float = 0.0) -> Tensor:
+        """A first action drawn from the solver's distribution, ``[B, A]``.
+
+        Args:
+            least: the smallest deviation of a normal.
+        """
+        return draw(Guess(self.mean[:1], self.std[:1].clamp_min(least)), 1, self.discrete, generator)[0, 0]
 
 
 def draw(guess: Guess, count: int, discrete: bool, generator: torch.Generator | None, noise: Tensor | None = None) -> Tensor:

@@ -179,7 +179,7 @@ class TDMPC(TorchAgent):
             PixyzError: an image is neither uint8 nor in [0, 1].
         """
         plan, state = self.plan(obs, state)
-        action = plan.draw() if explore else plan.best()
+        action = plan.draw(least=self.config.explore_std) if explore else plan.best()
         check_acting({k: obs[k] for k in self.keys}, action)
         return action, state
 

@@ -34,6 +34,7 @@ class TDMPCConfig:
         slow_rate: share of the critics in their moving average, each update.
         candidates, proposals, rounds, elites, temperature, min_std, max_std: of the plan (:class:`agents.planning.MPPI`);
             ``proposals`` of the candidates come from the policy.
+        explore_std: the smallest deviation of an action that explores; 0: the plan's own.
         seconds: the time that a plan may take; 0: all rounds are made.
         kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
 
@@ -51,7 +52,7 @@ class TDMPCConfig:
         "[1, 10000]": "horizon n_step rounds",
         "(0, 1e3]": "limit encoder_lr min_std max_std",
         "(0, 1]": "discount rho scale_rate lr slow_rate",
-        "[0, 1e6]": "consistency reward value cont entropy seconds",
+        "[0, 1e6]": "consistency reward value cont entropy explore_std seconds",
         "[-100, 100]": "min_log_std max_log_std",
         "(0, 1e9]": "clip temperature",
         "[0, 65536]": "proposals",
@@ -92,6 +93,7 @@ class TDMPCConfig:
     temperature: float = 0.5
     min_std: float = 0.05
     max_std: float = 2.0
+    explore_std: float = 0.0
     seconds: float = 0.0
     kind: str = "tdmpc"
 
