@@ -35,8 +35,8 @@ from worldmodels.networks import check_keys
 NEXT, LATER = "_next", "_later"
 NAMES = ("consistency", "reward_loss", "value", "cont_loss", "policy")
 RESERVED = (
-    "z", "z_0", "z_all", "z_bar", "e", "y", "q", "q_e", "q_pi", "w", "w_pi", "on", "action", "a_e", "a_bar", "reward", "cont", "e_later",
-    "reward_n", "discount_n", "is_first", "is_last", "is_terminal", "mask",
+    "z", "z_0", "z_all", "z_bar", "e", "e_later", "y", "q", "q_e", "q_pi", "w", "w_pi", "on", "action", "a_e", "a_bar",
+    "reward", "cont", "reward_n", "discount_n", "is_first", "is_last", "is_terminal", "mask",
 )
 
 
