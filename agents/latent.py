@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class LatentActor:
     >>> actor.act(first, actor.initial(2))[0].shape
     torch.Size([2, 1])
     """
+
+    what: ClassVar[str] = "policy"
 
     def __init__(self, model: Any, policy: Distribution, action: ActionSpec, precision: Any = nullcontext) -> None:
         self.model, self.action, self.precision = model, action, precision

@@ -30,7 +30,7 @@ class Noisy:
     """
 
     def __init__(self, actor: Any, amount: float) -> None:
-        self.actor, self.amount = actor, amount
+        self.actor, self.amount, self.what = actor, amount, actor.what
 
     def initial(self, rows: int) -> State:
         """That of the actor."""

@@ -23,6 +23,8 @@ class DreamerV3Config(LatentConfig):
         slow_regularizer: weight of the critic's distance to its moving average.
         replay_value: weight of the critic's loss on recorded sequences.
         return_rate, return_limit: see :class:`agents.dreamer.normalize.ReturnRange`.
+        candidates: of a plan on the model, whose paths end with the value (:class:`agents.planning.MPPI`); 0: the policy acts.
+        plan_horizon, rounds, elites, proposals: of it; ``proposals`` of the candidates come from the policy.
         lr, beta1, beta2, eps, clip, warmup, halving: see :class:`agents.dreamer.optimizer.LaProp`.
 
     >>> config = DreamerV3Config(horizon=10)
@@ -31,10 +33,11 @@ class DreamerV3Config(LatentConfig):
     """
 
     RANGES: ClassVar[dict[str, str]] = {
-        "[1, 65536]": "units",
+        "[1, 65536]": "units elites",
         "[1, 64]": "actor_layers critic_layers",
         "[2, 65536]": "bins",
-        "[1, 10000]": "horizon",
+        "[1, 10000]": "horizon plan_horizon rounds",
+        "[0, 65536]": "candidates proposals",
         "(1, 1e9]": "discount_horizon",
         "[0, 1]": "lam",
         "[0, 1)": "unimix beta1 beta2",
@@ -58,6 +61,11 @@ class DreamerV3Config(LatentConfig):
     replay_value: float = 0.3
     return_rate: float = 0.01
     return_limit: float = 1.0
+    candidates: int = 0
+    plan_horizon: int = 5
+    rounds: int = 4
+    elites: int = 24
+    proposals: int = 16
     lr: float = 4e-5
     beta1: float = 0.9
     beta2: float = 0.999
@@ -71,6 +79,11 @@ class DreamerV3Config(LatentConfig):
     def __post_init__(self) -> None:
         check_ranges(self)
         self.check_options()
+        if self.candidates and max(self.elites, self.proposals + 1) > self.candidates:
+            raise ValueError(
+                f"candidates must be at least elites, and more than proposals, or 0, got {self.candidates}, {self.elites} and "
+                f"{self.proposals}"
+            )
 
     @property
     def discount(self) -> float:

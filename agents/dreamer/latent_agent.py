@@ -164,8 +164,8 @@ class LatentAgent(TorchAgent):
 
     @property
     def exports(self) -> dict[str, Choose]:
-        """What acts on the filtered state."""
-        return {"policy": self.actor.choose}
+        """What acts on the filtered state: a policy, or a planner."""
+        return {self.actor.what: self.actor.choose}
 
     # ---------------------------------------------------------------- learning
 

@@ -13,6 +13,7 @@ import copy
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import nn
 
 from agents.agent import Batch, Learned
 from agents.dreamer.config import DreamerV3Config
@@ -22,6 +23,8 @@ from agents.dreamer.normalize import ReturnRange
 from agents.dreamer.optimizer import LaProp
 from agents.dreamer.returns import ImaginedReturn, ReplayReturn
 from agents.latent import LatentActor
+from agents.planning import MPPI
+from agents.planning.latent import LatentPlanner
 from agents.spaces import ActionSpec
 from pixyz.distributions import Mean, Scan
 from pixyz.expression import E, LogProb, Loss, Parameter
@@ -60,10 +63,25 @@ class DreamerV3(LatentAgent):
         self.slow_value.name = r"v^{slow}"
         self.imagined = ImaginedReturn(c.lam, 1.0, ReturnRange(c.return_rate, limit=c.return_limit))
         self.recorded = ReplayReturn(c.lam, c.discount)
-        self._begin(LatentActor(self.model, self.policy, action, self._precision), self.policy)
+        actor = self._planner() if c.candidates else LatentActor(self.model, self.policy, action, self._precision)
+        self._begin(actor, self.policy)
         self.optimizer = LaProp(
             [p for p in self.parameters() if p.requires_grad], c.lr, c.beta1, c.beta2, c.eps, c.clip, c.warmup, c.halving
         )
+
+    def _planner(self) -> LatentPlanner:
+        """Plans on the model in place of the policy's own action; the continuation has the discount in it."""
+        c = self.config
+        solver = MPPI(self.action, c.plan_horizon, c.candidates, c.rounds, elites=c.elites)
+        return LatentPlanner(
+            self.model, solver, self.action, value=self.value, policy=self.policy, proposals=c.proposals, draws=True,
+            precision=self._precision,
+        )
+
+    @property
+    def acting(self) -> nn.Module:
+        """What filters and the policy; all of the model and the value, too, where it plans."""
+        return nn.ModuleList([self.model, self.policy, self.value]) if self.config.candidates else super().acting
 
     @property
     def dream(self) -> Scan:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from agents.agent import Batch, Choose, Learned
+from agents.agent import Batch, Learned
 from agents.dreamer.latent_agent import LatentAgent
 from agents.dreamer.optimizer import ClippedAdam
 from agents.noisy import Noisy
@@ -59,11 +59,6 @@ class PlaNet(LatentAgent):
     def acting(self) -> nn.Module:
         """The world model."""
         return self.model
-
-    @property
-    def exports(self) -> dict[str, Choose]:
-        """The planner."""
-        return {"planner": self.actor.choose}
 
     def learn(self, batch: Batch) -> Learned:
         """One update of the world model.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class LatentPlanner:
         value: of a last state; nothing counts after a path if None.
         policy: a distribution of ``action`` given the state, for candidates; none if None.
         proposals: how many candidates it gives.
+        draws: explore by a draw from the plan's distribution; else the best action is taken then, too.
         precision: gives the context that the networks are called in.
 
     >>> from agents.planning import CEM
@@ -47,12 +48,15 @@ class LatentPlanner:
     torch.Size([2, 1])
     """
 
+    what: ClassVar[str] = "planner"
+
     def __init__(
         self, model: Any, solver: Solver, action: ActionSpec, discount: float = 1.0, target: float = 1.0,
-        value: Distribution | None = None, policy: Distribution | None = None, proposals: int = 0, precision: Any = nullcontext,
+        value: Distribution | None = None, policy: Distribution | None = None, proposals: int = 0, draws: bool = False,
+        precision: Any = nullcontext,
     ) -> None:
         self.model, self.solver, self.action, self.target, self.precision = model, solver, action, target, precision
-        self.value, self.proposals = value, proposals
+        self.value, self.proposals, self.draws = value, proposals, draws
         names = list(model.initial(1))
         at = {f"{k}_prev": k for k in names}
         ahead = Scan(
@@ -88,7 +92,7 @@ class LatentPlanner:
     def choose(self, obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
         """As :meth:`act`, and looks at no number."""
         plan, following = self.plan(obs, state)
-        action = plan.draw() if explore and self.dream is not None else plan.best()
+        action = plan.draw() if explore and self.draws else plan.best()
         return action, {**following, "action": action}
 
     @torch.no_grad()

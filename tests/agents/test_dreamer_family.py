@@ -9,7 +9,7 @@ from agent_parts import KINDS, SHAPES, assert_same, evaluated, gradients, interf
 
 from agents.agent import Agent
 from agents.check import check_agent
-from agents.dreamer import DreamerV1, DreamerV1Config, DreamerV2, DreamerV2Config
+from agents.dreamer import DreamerV1, DreamerV1Config, DreamerV2, DreamerV2Config, DreamerV3, DreamerV3Config
 from agents.dreamer.optimizer import ClippedAdam
 from agents.planet import PlaNet, PlaNetConfig
 from agents.spaces import ActionSpec
@@ -136,6 +136,44 @@ def test_each_group_is_clipped_by_its_own_norm():
 
 
 # -------------------------------------------------------------------------------------------- acting
+
+
+def planning_dreamer(discrete=False, dtype=torch.float32, shapes=SHAPES):
+    torch.manual_seed(0)
+    sizes = {**SIZES, "blocks": 2, "bins": 11}
+    config = DreamerV3Config(
+        replace(DreamerV3Config().model, **sizes), **BEHAVIOUR, bins=11, candidates=12, plan_horizon=3, elites=4, proposals=3
+    )
+    return nowhere_zero(DreamerV3(shapes, ActionSpec(2, discrete), config), dtype, 0.05)
+
+
+@pytest.mark.parametrize("discrete", [False, True], ids=["continuous", "discrete"])
+def test_a_dreamer_that_plans_keeps_the_contract(discrete):
+    agent = planning_dreamer(discrete)
+    check_agent(agent, interface_of(SHAPES, discrete))
+    assert "2.net.0.0.weight" in agent.acting.state_dict()
+
+
+def test_a_dreamers_plan_ends_with_its_value():
+    agent = planning_dreamer(dtype=torch.float64)
+    start = {"deter": torch.randn(5, SIZES["deter"]).double(), "stoch": torch.eye(9)[:5].double()}
+    actions = torch.tanh(torch.randn(3, 5, 2)).double()
+    planner = agent.actor
+    torch.manual_seed(1)
+    found = planner.scorer.returns(start, actions)
+    torch.manual_seed(1)
+    path = planner.scorer.imagine(start, actions)
+    r, c = path["r"][..., 0], path["c"][..., 0]
+    assert torch.allclose(c[0], torch.sigmoid(agent.model.cont.net(path["deter"][1], path["stoch"][1]))[:, 0])
+    v = agent.value.sample_mean({k: path[k][-1] for k in ("deter", "stoch")})[:, 0]
+    assert torch.allclose(found, r[0] + c[0] * (r[1] + c[1] * (r[2] + c[2] * v)))
+
+
+def test_proposals_are_paths_of_the_policy():
+    agent = planning_dreamer()
+    plan, _ = agent.actor.plan(observed(2), agent.initial(2))
+    assert plan.tried.actions.shape[1] == 12 and plan.tried.actions.abs().max() <= 1
+    assert agent.actor._propose({k: agent.initial(2)[k] for k in ("deter", "stoch")}, None).shape == (3, 3, 2, 2)
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -19,6 +19,7 @@ AGENTS: dict[str, tuple[Any, bool]] = {
         f"{name}, {kind}": (lambda name=name, d=d: test_dreamer_family.agent_of(name, d, torch.float32), d)
         for name in test_dreamer_family.AGENTS for kind, d in (("numbers", False), ("choices", True))
     },
+    "a dreamer that plans": (test_dreamer_family.planning_dreamer, False),
     "sac, batch norm": (lambda: test_sac.agent_of(dtype=torch.float32, norm="batch"), False),
 }
 
