@@ -24,6 +24,7 @@ T = TypeVar("T")
 _INSTALLED = Path(__file__).resolve().parent / "configs"
 CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "configs"
 """The settings that ship: inside of an installed ``agents``, beside it where the library runs from its sources."""
+KIND = "kind"
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")  # 1e-4 is a number in YAML 1.2, text in PyYAML's 1.1
 
 
@@ -35,18 +36,24 @@ def load_config(cls: type[T], source: str | Path | Mapping[str, Any], overrides:
         source: a name such as ``dreamer_v3/pendulum``, the path of a YAML file, or a dict. A file may say ``base: NAME``,
             or the path of a file seen from its own folder, which is applied first.
         overrides: ``a.b=value``; the value is YAML, but for a field whose metadata says ``as_is``, such as a path.
+            ``agent.kind=other`` leaves what the file says of the agent that it names, and begins with the other's defaults.
 
     Raises:
         ConfigError: one line: an unknown key with the nearest one, a wrong type, a missing file.
     """
     values = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else _read(str(source), Path(), ())
+    changes = []
     for text in overrides:
         key, equals, value = text.partition("=")
         path = key.strip().split(".")
         if not equals or not all(path):
             raise _error(f"override {text!r}: expected key=value, such as seed=1 or agent.lr=1e-4")
         as_is = len(path) == 1 and path[0] in _texts(cls)
-        _set(values, path, value if as_is else parse_yaml(value, key), key)
+        changes.append((path, value if as_is else parse_yaml(value, key), key))
+    for path, value, key in sorted(changes, key=lambda change: change[0][-1] != KIND):
+        if path[-1] == KIND:
+            _leave_other_kind(values, path[:-1], value)
+        _set(values, path, value, key)
     built: T = _build(cls, values, "")
     return built
 
@@ -136,6 +143,15 @@ def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _leave_other_kind(values: dict[str, Any], path: Sequence[str], kind: Any) -> None:
+    """Empty the block at ``path`` if it says that it is of another kind."""
+    block: Any = values
+    for key in path:
+        block = block.get(key) if isinstance(block, dict) else None
+    if path and isinstance(block, dict) and block.get(KIND, kind) != kind:
+        block.clear()
 
 
 def _set(values: dict[str, Any], path: Sequence[str], value: Any, full: str) -> None:

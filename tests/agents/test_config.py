@@ -10,6 +10,7 @@ from agents.config import config_names, load_config, parse_yaml, to_dict, to_yam
 from agents.errors import ConfigError
 from agents.pretrain import KINDS
 from agents.settings import RunSettings
+from agents.tdmpc import TDMPCConfig
 
 
 @dataclass(frozen=True)
@@ -162,3 +163,11 @@ def test_files_that_cannot_be_read_are_named_in_one_line(text, message, tmp_path
 
 def test_a_key_may_be_overridden_beside_a_merged_one():
     assert parse_yaml("a: &a {x: 1}\nb: {<<: *a, x: 2}\n", "text")["b"] == {"x": 2}
+
+
+def test_another_kind_of_agent_begins_with_its_own_defaults():
+    changes = ["agent.lr=0.01", "agent.kind=tdmpc"]
+    found = load_config(RunSettings, "dreamer_v3/pendulum", changes)
+    assert found.agent == TDMPCConfig(lr=0.01) and found.env.id == "Pendulum-v1"
+    same = load_config(RunSettings, "dreamer_v3/pendulum", ["agent.kind=dreamer_v3"])
+    assert same == load_config(RunSettings, "dreamer_v3/pendulum")
