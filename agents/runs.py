@@ -21,10 +21,11 @@ from agents.report import comparison, draw_curve
 from agents.run import Run, Trainer
 from agents.rundir import open_run
 from agents.settings import RunSettings
+from agents.video import clip
 
 CHANGEABLE = (
     "steps", "eval_every", "eval_episodes", "eval_limit", "checkpoint_every", "checkpoint_minutes", "log_every", "threads",
-    "tracker", "device",
+    "clip", "tracker", "device",
 )
 """What may change when a training run goes on."""
 
@@ -108,3 +109,5 @@ def _report(run: Run, settings: RunSettings, directory: Path) -> None:
         f"{p.seconds / 60:.1f} minutes, {p.cpu_seconds / 60:.1f} CPU minutes"
     )
     print(f"curve: {picture}")
+    if settings.clip:
+        print(clip(directory))

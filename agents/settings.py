@@ -58,6 +58,7 @@ class RunSettings:
         checkpoint_minutes: minutes between checkpoints, beside those; 0: none.
         log_every: updates a line of the log.
         threads: of torch; 0 leaves them alone.
+        clip: at the end, a video of one episode of what was learned, in the run's folder.
         tracker: a further log: wandb, tensorboard, or none.
         start: the pretraining run whose world model the agent started from.
     """
@@ -89,6 +90,7 @@ class RunSettings:
     checkpoint_every: int = 10_000
     checkpoint_minutes: float = 10.0
     log_every: int = 100
+    clip: bool = False
     tracker: Literal["none", "wandb", "tensorboard"] = "none"
     start: str | None = None
 

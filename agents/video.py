@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -114,6 +115,21 @@ def write_video(path: Path, frames: Sequence[Frame], fps: float) -> None:
                 writer.append_data(frame)
     except OSError as error:
         raise UsageError(f"--video: cannot write {path}: {error.strerror or error}") from None
+
+
+def clip(run: Path) -> str:
+    """Write ``clip.gif`` of a run, in a process of its own, since a simulator chooses how it draws when it is loaded.
+
+    Returns:
+        The line that says where it is, or why it is not.
+    """
+    path = run / "clip.gif"
+    command = [sys.executable, "-m", "agents.cli", "evaluate", str(run), "--episodes", "1", "--video", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return next(line for line in done.stdout.splitlines() if line.startswith("video: "))
+    why = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return f"no clip ({why.removeprefix('pixyz: ')}); later: pixyz evaluate {run} --video {path}"
 
 
 def drawn(settings: EnvSettings, draw: Callable[[], Any]) -> Any:

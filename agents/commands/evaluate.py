@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sampled", action="store_true", help="also the policy that draws its actions, as in training")
     parser.add_argument("--video", type=Path, metavar="FILE", help="write one episode of the learned policy, as .mp4 or .gif")
+    parser.add_argument("--seconds", type=float, help="of the video (default: the whole episode)")
     parser.add_argument("--device", help="where to compute (default: as in training)")
     parser.set_defaults(command=evaluate)
 
@@ -36,6 +38,8 @@ def evaluate(given: argparse.Namespace) -> int:
     """Print what the policies reach; write the video."""
     if not 1 <= given.episodes <= 1024 or not 0 <= given.seed < 2**32:
         raise UsageError(f"expected --episodes from 1 to 1024 and --seed from 0 on, got {given.episodes} and {given.seed}")
+    if given.seconds is not None and not 0.0 < given.seconds < math.inf:
+        raise UsageError(f"expected --seconds above 0, got {given.seconds}")
     settings = read_settings(given.run, given.device)
     prepare_process(settings.threads)
     at, state = read_part(given.run, "agent")
@@ -52,7 +56,7 @@ def evaluate(given: argparse.Namespace) -> int:
     print(f"step {at} of {given.run}")
     if given.video:
         frames, fps, ret = record(settings.env, agent, given.seed, settings.eval_limit)
-        write_video(given.video, frames, fps)
+        write_video(given.video, frames if given.seconds is None else frames[: max(1, round(fps * given.seconds))], fps)
         print(f"video: {given.video} (an episode of return {ret:.1f})")
     judge = Judge(replace(settings.env, workers=0), given.episodes, given.seed, settings.eval_limit)
     found = {"learned policy": judge.actor(agent)}

@@ -15,7 +15,7 @@ from agents.config import load_config
 from agents.run import Judge
 from agents.settings import EnvSettings, RunSettings
 from agents.statistics import INTERVAL
-from agents.video import record
+from agents.video import clip, record
 
 # ---------------------------------------------------------------- evaluation
 
@@ -61,6 +61,21 @@ def test_a_gif_of_an_episode(robot_run, capsys):
     assert f"video: {video} (an episode of return" in capsys.readouterr().out
     with Image.open(video) as found:
         assert found.size == (48, 32) and found.n_frames == 26 and found.info["duration"] == 100  # 25 actions, repeated twice
+
+
+def test_a_clip_ends_a_run_or_says_what_it_needs(robot_run, capsys):
+    given = ["evaluate", str(robot_run), "--episodes", "1", "--video", "part.gif", "--seconds"]
+    assert main([*given, "1"]) == 0 and main([*given, "-1"]) == 2
+    from PIL import Image
+
+    with Image.open("part.gif") as found:
+        assert found.n_frames == 10
+    line = clip(robot_run)
+    assert line.startswith(f"video: {robot_run / 'clip.gif'} (an episode of return") and (robot_run / "clip.gif").is_file()
+    text = Path("my_robot.py").read_text().replace("def render(self):", "def render(self):\n        raise ImportError('no pygame')")
+    Path("my_robot.py").write_text(text)
+    capsys.readouterr()
+    assert clip(robot_run).startswith("no clip (") and "no pygame" in clip(robot_run)
 
 
 def test_an_mp4_is_written_by_imageio(robot_run, monkeypatch):
