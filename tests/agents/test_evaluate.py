@@ -72,8 +72,8 @@ def test_a_clip_ends_a_run_or_says_what_it_needs(robot_run, capsys):
         assert found.n_frames == 10
     line = clip(robot_run)
     assert line.startswith(f"video: {robot_run / 'clip.gif'} (an episode of return") and (robot_run / "clip.gif").is_file()
-    text = Path("my_robot.py").read_text().replace("def render(self):", "def render(self):\n        raise ImportError('no pygame')")
-    Path("my_robot.py").write_text(text)
+    file, broken = Path("my_robot.py"), "def render(self):\n        raise ImportError('no pygame')"
+    file.write_text(file.read_text().replace("def render(self):", broken))
     capsys.readouterr()
     assert clip(robot_run).startswith("no clip (") and "no pygame" in clip(robot_run)
 
