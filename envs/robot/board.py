@@ -74,6 +74,7 @@ class Board:
         if faults.stuck is not None and faults.stuck not in self.body.actions:
             raise RobotError(f"faults: stuck: expected one of {', '.join(self.body.actions)}, got {faults.stuck!r}")
         self.faults = faults
+        self.body.carry(faults.payload)
         self._stuck = None if faults.stuck is None else self.body.actions.index(faults.stuck)
 
     # ---------------------------------------------------------------- the link

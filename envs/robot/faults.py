@@ -22,8 +22,8 @@ class Faults:
     times the latency and 20 ms, so that others pass them (`reorder`), or have a flipped bit (`corrupt`);
     `cut`: nothing passes. Of the sensors: `noise` (standard deviation, in each number's own unit),
     `dropped` (the share of frames that only repeat the one before), `frozen` (all of them do), and `broken`
-    values in their place. Of the body: `stuck`, the action whose drive no longer follows, and `backlash`, the
-    play between drive and joint, in the action's unit.
+    values in their place. Of the body: `stuck`, the action whose drive no longer follows, `backlash`, the
+    play between drive and joint, in the action's unit, and `payload` (kg) that it carries unannounced.
 
     >>> Faults(latency_ms=20.0, loss=0.1).cut
     False
@@ -42,9 +42,10 @@ class Faults:
     broken: Literal["nan", "inf", "huge"] | None = None
     stuck: str | None = None
     backlash: float = 0.0
+    payload: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("latency_ms", "jitter_ms", "noise", "backlash"):
+        for name in ("latency_ms", "jitter_ms", "noise", "backlash", "payload"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and 0.0 <= value < math.inf):
                 raise RobotError(f"faults: {name}: expected a finite number, 0 or more, got {value!r}")

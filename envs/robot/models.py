@@ -21,6 +21,7 @@ from envs.physics import load_simulation, save_simulation
 from envs.robot.limits import Limits
 
 TIMESTEP = 0.005  # seconds
+_RADIUS = 0.04  # m, of a payload
 
 
 class Body(Protocol):
@@ -34,6 +35,7 @@ class Body(Protocol):
     sensors: tuple[str, ...]
 
     def restart(self) -> None: ...
+    def carry(self, mass: float) -> None: ...
     def setpoint(self) -> NDArray[np.float64]: ...
     def measure(self) -> NDArray[np.float64]: ...
     def drive(self, setpoint: NDArray[np.float64]) -> None: ...
@@ -43,13 +45,22 @@ class Body(Protocol):
 
 
 class _Simulated:
-    """A model, and the state of its simulation."""
+    """A model, and the state of its simulation. `carrier` is the body that a payload is put on."""
+
+    carrier: str
 
     def __init__(self, spec: Any) -> None:
         self._mujoco = load("mujoco", "a simulated robot")
         spec.option.timestep = TIMESTEP
         self.model = spec.compile()
         self.data = self._mujoco.MjData(self.model)
+        self._carrier = self.model.body(self.carrier).id
+        self._mass, self._inertia = float(self.model.body_mass[self._carrier]), self.model.body_inertia[self._carrier].copy()
+
+    def carry(self, mass: float) -> None:
+        """From now on it carries a ball of this mass (kg), in place of the one before."""
+        self.model.body_mass[self._carrier] = self._mass + mass
+        self.model.body_inertia[self._carrier] = self._inertia + 0.4 * mass * _RADIUS**2
 
     def step(self) -> None:
         """One timestep."""
@@ -81,6 +92,7 @@ class Arm(_Simulated):
     {'tip.x': -0.048, 'tip.y': -0.072, 'tip.z': 1.017}
     """
 
+    carrier = "b_6"
     rest = (0.0, 3.6, 1.4, 0.0, 0.0, 0.0)  # rad: the forearm before the base, 0.3 m above the floor
     gains = ((800.0, 120.0, 30.5),) * 3 + ((400.0, 60.0, 6.8),) * 3  # Nm/rad, Nms/rad, largest Nm (Kinova's data sheet)
 
@@ -133,6 +145,7 @@ class Quadruped(_Simulated):
     (12, 34)
     """
 
+    carrier = "torso"
     rest = np.tile([0.0, -1.0, 0.8], 4)  # the legs folded, the torso on the floor
 
     def __init__(self) -> None:

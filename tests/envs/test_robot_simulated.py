@@ -151,6 +151,7 @@ def test_a_stop_reaches_it_through_a_bad_link() -> None:
     [
         ({"stuck": "joint_1.pos"}, lambda free, bad: abs(bad["joint_1.pos"]) < 0.01 < free["joint_1.pos"]),
         ({"backlash": 0.1}, lambda free, bad: 0.04 < free["joint_1.pos"] - bad["joint_1.pos"] < 0.06),
+        ({"payload": 2.0}, lambda free, bad: free["tip.z"] - bad["tip.z"] > 2e-3),
         ({"frozen": True}, lambda free, bad: bad["joint_1.pos"] == pytest.approx(0.0, abs=1e-3)),
         ({"noise": 0.05}, lambda free, bad: 0.0 < abs(free["joint_2.pos"] - bad["joint_2.pos"]) < 0.3),
         ({"broken": "nan"}, lambda free, bad: sum(math.isnan(v) for v in bad.values()) == 1),
