@@ -85,7 +85,7 @@ def main() -> None:
 
 def summary(tries: list[Try], limit: float | None) -> dict[str, Any]:
     stops, holds = ([getattr(each, key) for each in tries if getattr(each, key) is not None] for key in ("stop", "hold"))
-    as_it_should = sum((t.stop is None) if limit is None else (t.stop is not None and t.stop <= limit) for t in tries)
+    as_it_should = sum((t.stop is None) if limit is None else (t.stop is not None and t.stop <= limit + 1e-9) for t in tries)
     return {
         "tries": len(tries), "limit_s": None if limit is None else round(limit, 4),
         "stop_s": spread(stops), "hold_s": spread(holds),
