@@ -9,8 +9,9 @@ processes are made in real time with real signals; those of link, numbers and cl
 moment of a fault is drawn anew for each try, and the policy wants to go as far as it may all the time.  Of each
 fault:
 
-    stop_s      from the fault to the robot's own stop flag; its limit is in ``limit_s``: what safety or the watchdog wait
-                for, and a tick.  None where it is right to go on
+    stop_s      from the fault to the robot's own stop flag, or, where nothing reaches the robot any more, to when the
+                program stopped; its limit is in ``limit_s``: what safety or the watchdog wait for, and a tick.  None
+                where it is right to go on
     hold_s      from the fault to the last change of the robot's setpoint
     outside     setpoints that the robot took outside of its range, or farther from the one before than a step for each
                 tick since (a link loses commands)
@@ -48,7 +49,6 @@ JOINTS = 3
 LIMITS = arm_limits(JOINTS)
 TICK = LIMITS.period
 STALE, STOP, DOG = (ms / 1000.0 for ms in (LIMITS.stale_ms, LIMITS.stop_ms, LIMITS.watchdog_ms))
-HELLO = 0.25  # what a driver may wait for the answer to a stop, or to a hello
 DRIVER = "envs.robot.simulated:SimulatedArm"
 
 
@@ -114,17 +114,24 @@ def stepped(make: Callable[..., Any], recover: Callable[[SimulatedArm], None] = 
             env.step(env.action_space.high * direction)
         clock.sleep_until(clock.now() + float(rng.uniform(0.0, 0.9)) * TICK)  # it comes at any moment of a tick
         spoil = make(env, arm, clock, rng) or (lambda action: action)
-        begun = outside.now()
+        begun, at = outside.now(), clock.now()
         outside.since(begun)
         truncated = False
         while not truncated and outside.now() - begun < seconds:
             *_, truncated, _ = env.step(spoil(env.action_space.high * direction))
-        stopped_at = outside.now() if truncated and outside.stopped_at is None else outside.stopped_at
-        stop, hold = (None if stopped_at is None else each - begun for each in (stopped_at, outside.changed_at))
+        stop, hold = (None if each is None else each - begun for each in (outside.stopped_at, outside.changed_at))
+        if truncated and stop is None:  # it cannot be told
+            stop = latched(env) - at
+        hold = None if stop is None else hold
         recover(arm)
         return Try(stop, hold, outside.count, moves(env, again=truncated))
 
     return run
+
+
+def latched(env: RobotEnv) -> float:
+    """When the program stopped, by its clock."""
+    return next(each.time for each in env.safety.log if each.cause in ("held too long", "watchdog", "clock"))
 
 
 class Jumping(SteppedClock):
@@ -340,7 +347,7 @@ def beside(hurt: Callable[[Served, Watched], None], robot: signal.Signals | None
             truncated = False
             while not truncated:
                 *_, truncated, _ = env.step(env.action_space.high)
-            noticed = time.monotonic() - begun
+            noticed = latched(env) - begun
             if robot == signal.SIGSTOP:
                 os.kill(served.pid, signal.SIGCONT)
                 time.sleep(0.5)
@@ -395,9 +402,9 @@ FAULTS: dict[str, tuple[Run, float | None]] = {
     "program SIGSTOP": (program(signal.SIGSTOP), DOG + STOP + TICK + SLACK),
     "watchdog SIGKILL": (watchdog(signal.SIGKILL), TICK + SLACK),
     "watchdog SIGSTOP": (watchdog(signal.SIGSTOP), DOG + TICK + SLACK),
-    "robot SIGKILL": (robot_process(signal.SIGKILL), STALE + STOP + TICK + HELLO),
-    "robot SIGSTOP": (robot_process(signal.SIGSTOP), STALE + STOP + TICK + HELLO),
-    "link cut": (switched(cut=True), STALE + STOP + TICK + HELLO + SEEN),
+    "robot SIGKILL": (robot_process(signal.SIGKILL), STALE + STOP + TICK + SLACK),
+    "robot SIGSTOP": (robot_process(signal.SIGSTOP), STALE + STOP + TICK + SLACK),
+    "link cut": (switched(cut=True), STALE + STOP + TICK + SEEN),
     "link delayed 0.5 s": (switched(latency_ms=500.0), STALE + STOP + TICK + 0.5 + SEEN),
     "link loses half": (switched(loss=0.5), None),
     "link says all twice": (switched(duplicate=1.0), None),
