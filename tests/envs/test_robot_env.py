@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import termios
 
 import numpy as np
 import pytest
 from robot_parts import EACH, NAMES, Arm, Jumping, Moments, limits
 
 import envs
-from envs.robot import RECORD, FreeTask, RobotEnv, RobotError, RobotStopped, SteppedClock, Wishes
+from envs.robot import RECORD, FreeTask, Keyboard, RobotEnv, RobotError, RobotStopped, SteppedClock, Wishes
 
 
 def made(arm=None, **options) -> tuple[RobotEnv, Arm]:
@@ -218,3 +220,28 @@ def test_a_stop_ends_a_pause() -> None:
     env.step([0.05, 0.0])
     *_, truncated, info = env.step([0.05, 0.0])
     assert truncated and info[RECORD].stopped == "watchdog: lost" and arm.stops >= 1
+
+
+def test_keys_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "r") as terminal, os.fdopen(ours, "wb", buffering=0) as fingers:
+        monkeypatch.setattr("sys.stdin", terminal)
+        before = termios.tcgetattr(theirs)
+
+        class Leader:
+            command = None
+
+            def get_action(self):
+                return self.command
+
+        with Keyboard(Leader()) as keyboard:
+            assert keyboard.wishes() == Wishes()
+            for keys, wished in (
+                (b" ", Wishes(pause=True)), (b"", Wishes(pause=True)), (b" s", Wishes(success=True)), (b"R", Wishes(reset=True)),
+                (b"  f", Wishes(failure=True)), (b"x", Wishes(stop=True)), (b"\x1b", Wishes(stop=True)), (b"q", Wishes()),
+            ):  # fmt: skip
+                fingers.write(keys)
+                assert keyboard.wishes() == wished, keys
+            Leader.command = {"elbow.pos": 0.1}
+            assert keyboard.wishes().action == {"elbow.pos": 0.1}
+        assert termios.tcgetattr(theirs) == before, "the terminal is put back"
