@@ -1,6 +1,7 @@
 """The learning curves of ``results/learning.jsonl`` as one picture: a panel a task, a line a seed.
 
-    python benchmarks/draw_learning.py docs/learning.png
+    python benchmarks/draw_learning.py docs/learning.png              # the lines of learning.py
+    python benchmarks/draw_learning.py docs/agents.png tdmpc/small    # those of agents_learning.py, one config
 """
 
 from __future__ import annotations
@@ -16,11 +17,19 @@ from matplotlib.figure import Figure
 RESULTS = Path(__file__).parent / "results" / "learning.jsonl"
 
 
-def main(path: str) -> None:
+def wanted(run: dict, config: str | None) -> bool:
+    """A line of ``learning.py``; or of ``agents_learning.py``, of a config with the settings that ship."""
+    if config is None:
+        return run["benchmark"] == "learning"
+    return run["benchmark"] == "agents_learning" and run["config"] == config and not run.get("changes")
+
+
+def main(path: str, config: str | None = None) -> None:
     tasks: dict[str, list[dict]] = defaultdict(list)
     for line in RESULTS.read_text(encoding="utf-8").splitlines():
         run = json.loads(line)
-        tasks[run["env"]].append(run)
+        if wanted(run, config):
+            tasks[run["env"]].append(run)
     figure = Figure(figsize=(4.0 * len(tasks), 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (env, runs) in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True):
