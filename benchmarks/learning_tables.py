@@ -30,7 +30,7 @@ def read(path: Path = RESULTS) -> dict[tuple[str, str, int], list[Line]]:
 def table(found: dict[tuple[str, str, int], list[Line]]) -> str:
     """A row for each config, environment and length."""
     rows = [
-        "| config | task | frames | seeds | return at each evaluation, thousands of frames | score of each seed | random | CPU minutes |",
+        "| config | task | frames | seeds | return at each evaluation (thousands of frames) | scores | random | CPU minutes |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for (config, env, frames), runs in found.items():

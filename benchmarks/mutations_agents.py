@@ -16,6 +16,8 @@ LEARNER = "agents/run/learner.py"
 SCHEDULE = "agents/run/schedule.py"
 JUDGE = "agents/run/evaluate.py"
 
+TARGETS = "agents/tdmpc/targets.py"
+
 
 def seen_by(*names: str) -> tuple[str, ...]:
     """Files of tests in ``tests/agents``."""
@@ -261,5 +263,23 @@ FAULTS = [
         old="live.cumprod(0).squeeze(-1) / self.discount",
         new="(live.cumprod(0) / live[:1]).squeeze(-1)",
         tests=seen_by("reference_dreamer"),
+    ),
+    Fault(
+        "A36", "rewards are summed over the end of an episode", TARGETS,
+        old="going = going * cont[j - 1 : j - 1 + count] * (1.0 - is_first[j : j + count].to(reward.dtype))",
+        new="going = going * cont[j - 1 : j - 1 + count]",
+        tests=seen_by("tdmpc"),
+    ),
+    Fault(
+        "A37", "the bootstrap is discounted once, however far it is", TARGETS,
+        old="factor = factor * (1.0 - going * (1.0 - discount))",
+        new="factor = factor * 1.0",
+        tests=seen_by("tdmpc"),
+    ),
+    Fault(
+        "A38", "the value is that of the next observation, not of the last one summed to", "agents/tdmpc/agent.py",
+        old="batch[k][later.row, column] for k",
+        new="batch[k][after] for k",
+        tests=seen_by("tdmpc"),
     ),
 ]

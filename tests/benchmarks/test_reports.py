@@ -5,6 +5,7 @@ from pathlib import Path
 
 import draw_speed
 import exporting
+import learning_tables
 import pytest
 import speed_tables
 import torch
@@ -65,3 +66,8 @@ def test_the_page_shows_what_the_results_say() -> None:
 
 def test_the_table_of_exported_policies_is_that_of_the_results() -> None:
     assert exporting.fill(exporting.PAGE, exporting.RESULTS) == exporting.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_table_of_agents_is_that_of_the_results() -> None:
+    made = learning_tables.table(learning_tables.read())
+    assert f"<!-- scores -->\n{made}\n<!-- end -->" in learning_tables.PAGE.read_text(encoding="utf-8")
