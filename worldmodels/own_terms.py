@@ -20,6 +20,18 @@ Terms = Mapping[str, Loss] | Callable[[Any], Mapping[str, Loss]]
 """Terms by name, or a function of the model that makes them of its distributions."""
 
 
+def joined(first: Mapping[str, Loss], second: Terms | None) -> Terms:
+    """Both: terms that are there already, and those of a user, which may be a function of the model."""
+
+    def both(model: Any) -> Mapping[str, Loss]:
+        more = second(model) if callable(second) else second or {}
+        if clash := sorted({*first} & {*more}):
+            raise VariableError(f"terms may not be called {clash}, there are such already; call them otherwise")
+        return {**first, **more}
+
+    return both
+
+
 @dataclass(frozen=True)
 class FrameNumber:
     """A value that is one number a frame, or an error that says so."""

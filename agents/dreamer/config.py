@@ -23,6 +23,9 @@ class DreamerV3Config(LatentConfig):
         slow_regularizer: weight of the critic's distance to its moving average.
         replay_value: weight of the critic's loss on recorded sequences.
         return_rate, return_limit: see :class:`agents.dreamer.normalize.ReturnRange`.
+        curiosity: how much of the reward of imagined steps is the world model's own uncertainty (Plan2Explore: 1); ``members``
+            of the ensemble that tells it (:mod:`worldmodels.disagreement`). Recorded rewards are the task's, so it needs
+            ``replay_value`` 0.
         candidates: of a plan on the model, whose paths end with the value (:class:`agents.planning.MPPI`); 0: the policy acts.
         plan_horizon, rounds, elites, proposals: of it; ``proposals`` of the candidates come from the policy.
         lr, beta1, beta2, eps, clip, warmup, halving: see :class:`agents.dreamer.optimizer.LaProp`.
@@ -39,7 +42,8 @@ class DreamerV3Config(LatentConfig):
         "[1, 10000]": "horizon plan_horizon rounds",
         "[0, 65536]": "candidates proposals",
         "(1, 1e9]": "discount_horizon",
-        "[0, 1]": "lam",
+        "[0, 1]": "lam curiosity",
+        "[2, 1024]": "members",
         "[0, 1)": "unimix beta1 beta2",
         "(0, 1]": "slow_rate return_rate lr eps",
         "[0, 1e6]": "entropy slow_regularizer replay_value clip",
@@ -61,6 +65,8 @@ class DreamerV3Config(LatentConfig):
     replay_value: float = 0.3
     return_rate: float = 0.01
     return_limit: float = 1.0
+    curiosity: float = 0.0
+    members: int = 5
     candidates: int = 0
     plan_horizon: int = 5
     rounds: int = 4
@@ -79,6 +85,8 @@ class DreamerV3Config(LatentConfig):
     def __post_init__(self) -> None:
         check_ranges(self)
         self.check_options()
+        if self.curiosity and self.replay_value:
+            raise ValueError(f"curiosity needs replay_value 0, since recorded rewards are the task's, got {self.replay_value}")
         if self.candidates and max(self.elites, self.proposals + 1) > self.candidates:
             raise ValueError(
                 f"candidates must be at least elites, and more than proposals, or 0, got {self.candidates}, {self.elites} and "

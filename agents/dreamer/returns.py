@@ -138,6 +138,26 @@ class Stop(Deterministic):
         return {new: given[old].detach() for new, old in self.names.items()}
 
 
+class Curious(SeriesFunction):
+    r"""``r [H + 1, N, 1]``: the reward of the task and the model's uncertainty of the step that led to a state.
+
+    .. math:: r_{t+1} \leftarrow (1 - w) r_{t+1} + w u(s_t, a_t)
+
+    (Sekar et al. 2020, with w = 1.)
+
+    Args:
+        weight: w.
+    """
+
+    def __init__(self, weight: float) -> None:
+        super().__init__("r", ["r_task", "u"], "r")
+        self.weight = weight
+
+    def forward(self, r_task: Tensor, u: Tensor) -> dict[str, Tensor]:
+        arrived = torch.cat([torch.zeros_like(u[:1]), u])
+        return {"r": torch.lerp(r_task, arrived, self.weight)}
+
+
 class ReplayReturn(SeriesFunction):
     r"""Returns of a recorded sequence, bootstrapped by the imagined return of each of its states.
 

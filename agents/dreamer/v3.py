@@ -21,7 +21,7 @@ from agents.dreamer.heads import build_policy
 from agents.dreamer.latent_agent import LatentAgent
 from agents.dreamer.normalize import ReturnRange
 from agents.dreamer.optimizer import LaProp
-from agents.dreamer.returns import ImaginedReturn, ReplayReturn
+from agents.dreamer.returns import Curious, ImaginedReturn, ReplayReturn
 from agents.latent import LatentActor
 from agents.planning import MPPI
 from agents.planning.latent import LatentPlanner
@@ -29,7 +29,8 @@ from agents.spaces import ActionSpec
 from pixyz.distributions import Mean, Scan
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import Entropy
-from worldmodels.own_terms import Terms
+from worldmodels.disagreement import Disagreement, StepEnsemble
+from worldmodels.own_terms import Terms, joined
 from worldmodels.rssm import ScalarHead
 
 PATH = {"deter": "deter_all", "stoch": "stoch_all"}
@@ -49,13 +50,21 @@ class DreamerV3(LatentAgent):
     Config = DreamerV3Config
     names = ("rec", "rew", "con", "dyn", "rep", "policy", "value", "replay_value")
     config: DreamerV3Config
+    ensemble: StepEnsemble | None
+    """Says how unsure the model is, where it is curious."""
 
     def __init__(
         self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: DreamerV3Config | None = None,
         fission: bool = True, terms: Terms | None = None,
     ) -> None:
         c = config or DreamerV3Config()
+        ensemble = None
+        if c.curiosity:
+            state = {"deter": c.model.deter, "stoch": c.model.stoch}
+            ensemble = StepEnsemble(state, action.size, "stoch", c.members, c.units)
+            terms = joined({"ensemble": ensemble.term()}, terms)
         super().__init__(shapes, action, c, fission, terms)
+        self.__dict__["ensemble"] = ensemble  # its weights are the model's
         size = c.model.features
         self.policy = build_policy(action, size, c.units, c.actor_layers, c.unimix)
         self.value = ScalarHead("ret", "v", size, c.units, c.critic_layers, c.bins)
@@ -96,6 +105,8 @@ class DreamerV3(LatentAgent):
             Mean(self.model.reward.at(**PATH), "r") * Mean(self.model.cont.at(**PATH), "c")
             * Mean(value.at(**PATH), "v") * Mean(slow.at(**PATH), "v_slow")
         )
+        if self.ensemble is not None:
+            on_path = Curious(c.curiosity) * on_path.at(r="r_task") * Disagreement(self.ensemble)
         returns = on_path * self.imagined.detach()
         seen_returns = self.recorded.detach() * Mean(slow, "v_slow_seen").detach()
         acting = self.policy.at(action="action_prev", deter="deter_prev", stoch="stoch_prev")

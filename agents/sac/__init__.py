@@ -1,7 +1,6 @@
 """SAC: a policy and critics on observations, without a model. The baseline of every learning curve.
 
     config      sizes and rates, with the published defaults
-    networks    critics side by side; layer norm, or batch norm as in CrossQ
     heads       observation, critics, target, temperature and policy as distributions
     agent       SAC: all its losses as one expression; act and learn
 """

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from agents.sac.config import SACConfig
-from agents.sac.networks import Ensemble
 from agents.spaces import ActionSpec
 from agents.squashed import SquashedNormal, bounded_log_scale
 from pixyz.distributions import Deterministic, GroupedOneHot
+from worldmodels.ensemble import Ensemble
 from worldmodels.networks import ConvEncoder
 
 

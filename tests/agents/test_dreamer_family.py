@@ -11,6 +11,7 @@ from agents.agent import Agent
 from agents.check import check_agent
 from agents.dreamer import DreamerV1, DreamerV1Config, DreamerV2, DreamerV2Config, DreamerV3, DreamerV3Config
 from agents.dreamer.optimizer import ClippedAdam
+from agents.dreamer.returns import Curious
 from agents.planet import PlaNet, PlaNetConfig
 from agents.spaces import ActionSpec
 
@@ -167,6 +168,40 @@ def test_a_dreamers_plan_ends_with_its_value():
     assert torch.allclose(c[0], torch.sigmoid(agent.model.cont.net(path["deter"][1], path["stoch"][1]))[:, 0])
     v = agent.value.sample_mean({k: path[k][-1] for k in ("deter", "stoch")})[:, 0]
     assert torch.allclose(found, r[0] + c[0] * (r[1] + c[1] * (r[2] + c[2] * v)))
+
+
+@pytest.mark.parametrize("weight", [0.4, 1.0])
+def test_a_curious_dreamer_is_paid_for_what_its_model_is_unsure_of(weight, monkeypatch):
+    torch.manual_seed(0)
+    sizes = replace(DreamerV3Config().model, **SIZES, blocks=2, bins=11)
+    config = DreamerV3Config(sizes, **BEHAVIOUR, bins=11, curiosity=weight, members=3, replay_value=0.0)
+    agent = nowhere_zero(DreamerV3(SHAPES, ActionSpec(2), config), torch.float32, 0.05)
+    check_agent(agent, interface_of(SHAPES, False))
+    assert {"ensemble", "policy"} <= agent.learn(window(agent, torch.float32)).metrics.keys()
+    met = {}
+
+    def spied(forward, name):
+        def call(*given, **named):
+            values = [*given, *named.values()]
+            if len(values[0]) >= len(met.get(name, [()])[0]):  # a plan's first run tries networks on a few rows, too
+                met[name] = values
+            return forward(*given, **named)
+
+        return call
+
+    monkeypatch.setattr(Curious, "forward", staticmethod(spied(Curious(weight).forward, "curious")))
+    monkeypatch.setattr(agent.imagined, "forward", spied(agent.imagined.forward, "imagined"))
+    monkeypatch.setattr(agent.ensemble, "spread", spied(agent.ensemble.spread, "spread"))
+    agent.objective.eval(agent.prepare(window(agent, torch.float32)))
+    (task, u), r = met["curious"], met["imagined"][0]
+    deter, stoch, action = (x.unflatten(0, (len(u), -1)) for x in met["spread"])
+    assert torch.allclose(r[0], (1 - weight) * task[0]) and torch.allclose(r[1:], (1 - weight) * task[1:] + weight * u)
+    for t in range(len(u)):
+        assert torch.allclose(u[t, :, 0], agent.ensemble.net(deter[t], stoch[t], action[t]).std(1, correction=0).mean(-1))
+    for t in range(len(u) - 1):  # of the step that leads to a state
+        assert torch.allclose(agent.model.dynamics.core(deter[t], stoch[t], action[t]), deter[t + 1], atol=1e-5)
+    with pytest.raises(ValueError, match="replay_value"):
+        DreamerV3Config(curiosity=0.5)
 
 
 def test_proposals_are_paths_of_the_policy():

@@ -28,7 +28,7 @@ RATES = {k: AGENT[k] for k in ("lr", "beta1", "beta2", "eps", "clip", "warmup")}
 OURS = {
     "model": RSSMConfig(),
     "unimix": 0.01,  # of choices; as in the paper, the newest published code has none
-    "candidates": 0, "plan_horizon": 5, "rounds": 4, "elites": 24, "proposals": 16,
+    "curiosity": 0.0, "members": 5, "candidates": 0, "plan_horizon": 5, "rounds": 4, "elites": 24, "proposals": 16,
     "halving": 0, "chunk": 0, "whole": False, "max_rows": 0,  # nothing of ours is on
 }
 

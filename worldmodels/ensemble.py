@@ -1,4 +1,4 @@
-"""Critics side by side: one product of matrices a layer, ``[N, size] -> [N, members, out]``."""
+"""Networks side by side: one product of matrices a layer, ``[N, size] -> [N, members, out]``."""
 
 from __future__ import annotations
 
