@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from pixyz.plan.looks import Domain
 from pixyz.types import ShapeError, VariableError
 from worldmodels.data.names import taken, variable
+from worldmodels.fused import Operation, Places, fused
+from worldmodels.fused_core import GatedBlocks
+from worldmodels.fused_layers import Chain, Linear, LinearNormSiLU
 from worldmodels.normalization import RMSNorm
 
 MULTIPLIERS = (2, 3, 4, 4)
@@ -60,6 +63,8 @@ class Dense(nn.Linear):
     """
 
     def forward(self, *parts: Tensor) -> Tensor:
+        if (found := fused(self, parts)) is not None:
+            return found
         if len(parts) == 1:
             return super().forward(parts[0]).to(self.weight.dtype)
         weights = self.weight.split([p.shape[-1] for p in parts], -1)
@@ -67,6 +72,10 @@ class Dense(nn.Linear):
         for part, weight in zip(parts[1:], weights[1:], strict=True):
             out = torch.addmm(out, part, weight.t())
         return out.to(self.weight.dtype)
+
+    def fused(self, sizes: tuple[int, ...]) -> tuple[Linear, Places]:
+        """See :mod:`worldmodels.fused`."""
+        return Linear(sizes), [(self, "weight"), (self, "bias")]
 
 
 def linear(size: int, out: int, outscale: float = 1.0) -> Dense:
@@ -84,8 +93,17 @@ class Layer(nn.Sequential):
         super().__init__(linear(size, units), RMSNorm(units), nn.SiLU())
 
     def forward(self, *parts: Tensor) -> Tensor:
+        if (found := fused(self, parts)) is not None:
+            return found
         dense, norm, _ = self
         return F.silu(norm(dense(*parts)))
+
+    def fused(self, sizes: tuple[int, ...]) -> tuple[LinearNormSiLU, Places] | None:
+        """See :mod:`worldmodels.fused`."""
+        dense, norm, silu = self
+        if (type(dense), type(norm), type(silu)) != (Dense, RMSNorm, nn.SiLU):
+            return None
+        return LinearNormSiLU(sizes, norm.eps), [(dense, "weight"), (dense, "bias"), (norm, "weight")]
 
 
 class MLP(nn.Sequential):
@@ -105,11 +123,25 @@ class MLP(nn.Sequential):
         super().__init__(*parts)
 
     def forward(self, *parts: Tensor) -> Tensor:
+        if (found := fused(self, parts)) is not None:
+            return found
         first, *rest = self
         x: Tensor = first(*parts)
         for layer in rest:
             x = layer(x)
         return x
+
+    def fused(self, sizes: tuple[int, ...]) -> tuple[Chain, Places] | None:
+        """See :mod:`worldmodels.fused`."""
+        links, places = list[tuple[Operation, int]](), Places()
+        for layer in self:
+            found = layer.fused(sizes) if type(layer) in (Layer, Dense) else None
+            if found is None:
+                return None
+            links.append((found[0], len(found[1])))
+            places += found[1]
+            sizes = (len(places[-1][0].get_parameter(places[-1][1])),)
+        return Chain(links), places
 
 
 class BlockLinear(nn.Module):
@@ -164,12 +196,24 @@ class BlockGRU(nn.Module):
         self.blocks = blocks
 
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
+        if (found := fused(self, (deter, stoch, action))) is not None:
+            return found
         action = bounded(action)
         x = torch.cat([self.deter_in(deter), self.stoch_in(stoch), self.action_in(action)], -1)
         y = F.silu(self.norm(self.own(deter) + self.common(x)))
         gates = self.gates(y).view(deter.shape[0], self.blocks, 3, -1)
         reset, candidate, update = gates.unbind(2)
         return gated(reset, candidate, update, deter.view(candidate.shape)).flatten(1)
+
+    def fused(self, sizes: tuple[int, ...]) -> tuple[GatedBlocks, Places] | None:
+        """See :mod:`worldmodels.fused`."""
+        layers = [layer.fused((size,)) for layer, size in zip((self.deter_in, self.stoch_in, self.action_in), sizes, strict=True)]
+        rest = (self.own, self.common, self.norm, self.gates)
+        if None in layers or [type(m) for m in rest] != [BlockLinear, nn.Linear, RMSNorm, BlockLinear]:
+            return None
+        places = [layer[1][i] for i in range(3) for layer in layers if layer is not None]
+        places += [(self.own, "weight"), (self.own, "bias"), (self.common, "weight"), (self.norm, "weight")]
+        return GatedBlocks(self.blocks, self.norm.eps), [*places, (self.gates, "weight"), (self.gates, "bias")]
 
 
 class GRUCore(nn.Module):

@@ -17,6 +17,7 @@ The pipeline, one module each, in the order in which an objective passes through
     structure  when a plan is out of date
     program    Plan: the compiled function, its printed form, its inputs and outputs
     cache      PlanCache: one plan for each structure, and how it is run
+    once       what a run computes once
     recall     what networks returned in a try that was not finished
     random     the states of the random generators
 """

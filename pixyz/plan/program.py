@@ -17,6 +17,7 @@ from pixyz.plan.emit import Emitter
 from pixyz.plan.fission import Block, Schedule, schedule
 from pixyz.plan.graph import Slot, Step
 from pixyz.plan.leads import OpenDensity
+from pixyz.plan.once import RUNNING
 from pixyz.plan.options import Options, debugging
 from pixyz.plan.rows import RowLoop
 from pixyz.types import VariableError
@@ -111,9 +112,13 @@ class Plan:
             if getattr(args[i], "ndim", 0) > most and tuple([getattr(a, "ndim", 0) for a in args]) not in self.plain:
                 raise Relead(self)
         shapes = [getattr(a, "shape", None) for a in args]
-        if shapes == self._shapes or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
             return self._call(self.function, args)
-        return self._run_new(args, shapes)
+        outer, RUNNING.held = RUNNING.held, {}
+        try:
+            return self._call(self.function, args) if shapes == self._shapes else self._run_new(args, shapes)
+        finally:
+            RUNNING.held = outer
 
     def _run_new(self, args: list[Any], shapes: list[Any]) -> tuple[Any, ...]:
         """Run on shapes that are not those of the last run: a kind of shapes that is new is looked at."""
