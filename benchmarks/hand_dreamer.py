@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixyz.plan.once import one_run
+
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -21,11 +23,18 @@ def mixed(logits: Tensor, groups: int, unimix: float) -> Tensor:
     probs = logits.unflatten(-1, (groups, -1))
     # over few classes softmax is vectorised only along another dimension
     probs = probs.movedim(-1, 0).softmax(0).movedim(0, -1) if probs.shape[-1] < 16 else probs.softmax(-1)
-    return probs * (1.0 - unimix) + unimix / probs.shape[-1] if unimix else probs
+    uniform = torch.tensor(unimix / probs.shape[-1], dtype=probs.dtype)
+    return torch.add(uniform, probs, alpha=1.0 - unimix) if unimix else probs
 
 
 def draw_one_hot(noise: Tensor, probs: Tensor) -> Tensor:
     with torch.no_grad():
+        if probs.shape[-1] < 16:
+            edges = probs.movedim(-1, 0).cumsum(0)
+            below = probs.new_zeros(len(edges) + 1, *edges.shape[1:])
+            below[0] = 1.0
+            torch.le(edges[:-1], noise.squeeze(-1) * edges[-1], out=below[1:-1])
+            return (below[:-1] - below[1:]).movedim(0, -1)
         edges = probs.cumsum(-1)
         index = (edges <= noise * edges[..., -1:]).sum(-1, keepdim=True).clamp(max=probs.shape[-1] - 1)
         hard = torch.zeros_like(probs).scatter_(-1, index, 1.0)
@@ -130,7 +139,13 @@ def returns(reward: Tensor, live: Tensor, value: Tensor, mix: Tensor | float) ->
 
 
 def dreamer_loss(agent: Any, x: dict[str, Tensor]) -> Tensor:
-    """All of DreamerV3's losses."""
+    """All of DreamerV3's losses; the networks' weights get their gradients once, as in a plan's run."""
+    with one_run():
+        return all_losses(agent, x)
+
+
+def all_losses(agent: Any, x: dict[str, Tensor]) -> Tensor:
+    """The same, as part of a run."""
     c, model, m = agent.config, agent.model, agent.config.model
     seen = world_model(model, x)
     steps, batch = x["is_first"].shape

@@ -12,9 +12,9 @@ together, :math:`X^\top G` is one product::
 The token, which every call reads, is how autograd knows when all are through; it has no elements and no gradient.  What is
 shared lasts for a run of a plan (:mod:`pixyz.plan.once`); outside of one, each call has its own.
 
-A formula is an :class:`Operation`.  It equals its form in ``torch.nn`` (which compilers, transforms of ``torch.func``, and modules
-with hooks or parametrizations get), has one derivative and no second, and obeys autocast as that form does: products in the lower
-precision, all else in the weights' type.
+A formula is an :class:`Operation`.  It equals its form in ``torch.nn`` (which compilers, transforms of ``torch.func``, and
+modules with hooks or parametrizations get), has one derivative and no second, and obeys autocast as that form does: products
+in the lower precision, all else in the weights' type.
 """
 
 from __future__ import annotations
@@ -102,10 +102,7 @@ class Uses:
 
     def current(self) -> bool:
         """Whether the modules still hold these weights (``functional_call`` puts others in their place)."""
-        for (held, name), weight in zip(self._at, self.weights, strict=True):
-            if held[name] is not weight:
-                return False
-        return True
+        return not any([held[name] is not weight for (held, name), weight in zip(self._at, self.weights, strict=True)])
 
     def keep(self, rows: Tensors) -> None:
         """Keep a step's rows; those of a backward pass that did not ask for the weights' gradients are dropped."""
@@ -204,7 +201,7 @@ def fused(module: Any, inputs: Tensors) -> Tensor | None:
     if uses is None or not uses.current():
         found = None if hooked(module) else module.fused(key[3:])
         weights = None if found is None else weights_at(found[1])
-        if weights is None:
+        if found is None or weights is None:
             return None
         uses = exactly(inputs[0], Uses, *found, weights, low, grad)
         if held is not None:

@@ -37,8 +37,9 @@ class Packed(NamedTuple):
 class GatedBlocks(Operation):
     """A step of a block GRU: inputs ``h [B, D], s [B, S], a [B, A]``, state ``[B, D]``.
 
-    Weights: of the layers of ``h``, ``s`` and ``a`` three matrices ``[H, .]``, biases and norms ``[H]``; ``own [K, D/K, D/K]``, its
-    bias ``[D]``, ``common [D, 3H]``, the norm ``[D]``; ``gates [K, D/K, 3D/K]`` and their bias ``[3D]``.
+    Weights: of the layers of ``h``, ``s`` and ``a`` three matrices ``[H, .]``, biases and norms ``[H]``;
+    ``own [K, D/K, D/K]``, its bias ``[D]``, ``common [D, 3H]``, the norm ``[D]``; ``gates [K, D/K, 3D/K]`` and their bias
+    ``[3D]``.
 
     Args:
         blocks: K.
@@ -65,7 +66,7 @@ class GatedBlocks(Operation):
     def run(self, inputs: Tensors, packed: Packed, low: torch.dtype | None) -> tuple[Tensor, Tensors]:
         p = packed
         state, latent, action = inputs
-        given = (state, latent, action.clamp(-1.0, 1.0))
+        given: Tensors = (state, latent, action.clamp(-1.0, 1.0))
         if low is not None:
             given = tuple([x.to(low) for x in given])
         u = p.own.new_empty(len(state), 3, p.norms.shape[1])

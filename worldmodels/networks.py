@@ -101,7 +101,7 @@ class Layer(nn.Sequential):
     def fused(self, sizes: tuple[int, ...]) -> tuple[LinearNormSiLU, Places] | None:
         """See :mod:`worldmodels.fused`."""
         dense, norm, silu = self
-        if (type(dense), type(norm), type(silu)) != (Dense, RMSNorm, nn.SiLU):
+        if type(dense) is not Dense or type(norm) is not RMSNorm or type(silu) is not nn.SiLU:
             return None
         return LinearNormSiLU(sizes, norm.eps), [(dense, "weight"), (dense, "bias"), (norm, "weight")]
 
@@ -135,12 +135,13 @@ class MLP(nn.Sequential):
         """See :mod:`worldmodels.fused`."""
         links, places = list[tuple[Operation, int]](), Places()
         for layer in self:
-            found = layer.fused(sizes) if type(layer) in (Layer, Dense) else None
-            if found is None:
+            dense = layer[0] if isinstance(layer, Layer) else layer
+            found = layer.fused(sizes) if isinstance(layer, (Layer, Dense)) else None
+            if found is None or not isinstance(dense, Dense):
                 return None
             links.append((found[0], len(found[1])))
             places += found[1]
-            sizes = (len(places[-1][0].get_parameter(places[-1][1])),)
+            sizes = (dense.out_features,)
         return Chain(links), places
 
 

@@ -42,7 +42,7 @@ def pull_norm(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
 def pull_norm_weight(grad: Tensor, x: Tensor, scale: Tensor) -> Tensor:
     """The gradient to the weight ``[D]`` or, for ``x [N, G, D]``, ``[G, D]`` of ``y = weight * x * scale``."""
     if x.ndim == 2:
-        return _layer_norm_backward(grad, x, scale, torch.ones_like(grad[0]), [False, True, False])[1]
+        return _layer_norm_backward(grad, x, scale, grad.new_ones(grad.shape[-1]), [False, True, False])[1]
     return (grad * x).mul_(scale).sum(0)
 
 

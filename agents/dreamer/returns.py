@@ -36,7 +36,7 @@ def lambda_return(reward: Tensor, live: Tensor, value: Tensor, mix: Tensor | flo
     last = value[-1]
     found = []
     for t in reversed(range(len(base))):
-        last = base[t] + pull[t] * last
+        last = torch.addcmul(base[t], pull[t], last)
         found.append(last)
     return torch.stack(found[::-1])
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pixyz.distributions.base import Params
 from pixyz.distributions.families import one_of, unknown_shape
@@ -141,16 +142,14 @@ class GroupedOneHot(Categorical):
 
     def derive_probs(self, logits: Tensor) -> Tensor:
         probs = softmax_last(logits.unflatten(-1, (self.groups, self.classes)))
-        return probs * (1.0 - self.unimix) + self.unimix / self.classes if self.unimix else probs
+        return with_uniform(probs, self.unimix) if self.unimix else probs
 
     def derive_log_probs(self, probs: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
         return probs.log() if self.unimix else Categorical.derive_log_probs(logits.unflatten(-1, (self.groups, self.classes)))
 
     def draw(self, noise: Tensor, probs: Tensor) -> Tensor:  # type: ignore[override]
         sample = one_hot_sample(noise, probs.detach())
-        if self.straight_through:
-            sample = sample + (probs - probs.detach())
-        return sample.flatten(-2)
+        return (straight_through(sample, probs) if self.straight_through else sample).flatten(-2)
 
     def log_density(self, x: Tensor, log_probs: Tensor) -> Tensor:  # type: ignore[override]
         return (x.unflatten(-1, (self.groups, self.classes)) * log_probs).sum(-1)
@@ -222,9 +221,10 @@ class TwoHot(ParametricDistribution):
             bin_of, w = torch.arange(log_probs.shape[-1], device=x.device), weight.unsqueeze(-1)
             shares = torch.where(bin_of == below.unsqueeze(-1), 1.0 - w, torch.where(bin_of == above.unsqueeze(-1), w, 0.0))
             return (shares * log_probs).sum(-1)
-        low = log_probs.gather(-1, below.unsqueeze(-1)).squeeze(-1)
-        high = log_probs.gather(-1, above.unsqueeze(-1)).squeeze(-1)
-        return torch.lerp(low, high, weight)
+        if torch._C._are_functorch_transforms_active():
+            return Between.formula(log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1)).squeeze(-1)
+        found = Between.apply(log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1))
+        return found.squeeze(-1)  # type: ignore[no-any-return]
 
     def mean_of(self, probs: Tensor) -> Tensor:
         half = self.bins.shape[0] // 2
@@ -237,6 +237,30 @@ class TwoHot(ParametricDistribution):
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
         return torch.distributions.Categorical(logits=params["logits"])
+
+
+class Between(torch.autograd.Function):
+    """``(1 - w) x[i] + w x[j]`` for ``x [..., K]``, ``i, j, w [..., 1]``: the gradient is one tensor ``[..., K]``, and not one a term."""
+
+    @staticmethod
+    def formula(x: Tensor, i: Tensor, j: Tensor, w: Tensor) -> Tensor:
+        """As torch differentiates it."""
+        return torch.lerp(x.gather(-1, i), x.gather(-1, j), w)
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, i: Tensor, j: Tensor, w: Tensor) -> Tensor:
+        low, high = x.gather(-1, i), x.gather(-1, j)
+        ctx.save_for_backward(i, j, w, high - low if ctx.needs_input_grad[3] else None)
+        ctx.classes = x.shape[-1]
+        return torch.lerp(low, high, w)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor | None]:
+        i, j, w, gap = ctx.saved_tensors
+        upper = grad * w
+        found = grad.new_zeros((*grad.shape[:-1], ctx.classes)).scatter_(-1, i, grad - upper).scatter_add_(-1, j, upper)
+        return found, None, None, None if gap is None else gap * grad
 
 
 FEW = 16
@@ -255,18 +279,54 @@ def softmax_last(x: Tensor) -> Tensor:
     return x.softmax(-1)
 
 
+def with_uniform(probs: Tensor, share: float) -> Tensor:
+    r""":math:`(1 - \epsilon) p + \epsilon / K`, by one kernel; the number is a tensor without dimensions, as kernels take it."""
+    uniform = share / probs.shape[-1]
+    if torch.compiler.is_compiling():
+        return probs * (1.0 - share) + uniform
+    return torch.add(torch.tensor(uniform, dtype=probs.dtype), probs, alpha=1.0 - share)
+
+
 def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
     """A one-hot sample from one uniform number: the first class whose cumulative probability exceeds ``u``.
 
     ``u`` is scaled by the total, so that rounding never leaves the range.
     """
     if torch.compiler.is_compiling() and 1 < probs.shape[-1] < FEW:  # sums and comparisons alone: one kernel
-        *inner, total = accumulate(probs.unbind(-1))
-        below = torch.stack([edge <= u.squeeze(-1) * total for edge in inner]).to(probs.dtype).sum(0)
+        *steps, total = accumulate(probs.unbind(-1))
+        below = torch.stack([edge <= u.squeeze(-1) * total for edge in steps]).to(probs.dtype).sum(0)
         return (torch.arange(probs.shape[-1], device=probs.device) == below.unsqueeze(-1)).to(probs.dtype)
+    if probs.shape[-1] < FEW and u.ndim == probs.ndim:  # [K, ...] is vectorised
+        edges = probs.detach().movedim(-1, 0).cumsum(0)
+        bound = u.squeeze(-1) * edges[-1]
+        below = probs.new_zeros((len(edges) + 1, *bound.shape))
+        below[0] = 1.0
+        torch.le(edges[:-1], bound, out=below[1:-1])
+        return (below[:-1] - below[1:]).movedim(0, -1)
     edges = probs.cumsum(-1)
-    index = (edges <= u * edges[..., -1:]).sum(-1, keepdim=True).clamp(max=probs.shape[-1] - 1)
+    index = (edges[..., :-1] <= u * edges[..., -1:]).sum(-1, keepdim=True)
     return probs.new_zeros((*index.shape[:-1], probs.shape[-1])).scatter_(-1, index, 1.0)
+
+
+class StraightThrough(torch.autograd.Function):
+    """A sample, with the gradient of its probabilities (Bengio et al. 2013)."""
+
+    @staticmethod
+    def forward(ctx: Any, sample: Tensor, probs: Tensor) -> Tensor:
+        return sample.view_as(sample)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+        return None, grad
+
+
+def straight_through(sample: Tensor, probs: Tensor) -> Tensor:
+    r""":math:`x + (p - \mathrm{sg}(p))`: the sample, with the gradient of its probabilities."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return sample + (probs - probs.detach())
+    if not (probs.requires_grad and torch.is_grad_enabled()):
+        return sample
+    return StraightThrough.apply(sample, probs)  # type: ignore[no-any-return]
 
 
 def symexp_bins(count: int) -> Tensor:

@@ -40,7 +40,6 @@ INLINE: dict[Any, str] = {
     operator.add: "{0} + {1}", operator.sub: "{0} - {1}", operator.mul: "{0} * {1}", operator.truediv: "{0} / {1}",
     operator.neg: "-{0}",
 }
-_ZERO = torch.zeros(())
 
 
 class Constant:
@@ -249,7 +248,7 @@ def joint_shape(*xs: Tensor) -> torch.Size:
 
 def reset_zero(first: Tensor, value: Tensor) -> Tensor:
     """0 where a sequence begins (``first`` is a :func:`column`), else ``value``, whatever it holds there."""
-    return torch.where(_over(first, value), _ZERO if value.is_floating_point() else value.new_zeros(()), value)
+    return value.masked_fill(_over(first, value), 0)
 
 
 def zeros_like_rows(x: Tensor, shape: tuple[int, ...]) -> Tensor:
