@@ -240,7 +240,7 @@ class TwoHot(ParametricDistribution):
 
 
 class Between(torch.autograd.Function):
-    """``(1 - w) x[i] + w x[j]`` for ``x [..., K]``, ``i, j, w [..., 1]``; its gradient is one tensor ``[..., K]``, not one a term."""
+    """``(1 - w) x[i] + w x[j]`` for ``x [..., K]``, ``i, j, w [..., 1]``; the gradient is one tensor ``[..., K]``, not two."""
 
     @staticmethod
     def formula(x: Tensor, i: Tensor, j: Tensor, w: Tensor) -> Tensor:
