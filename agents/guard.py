@@ -36,7 +36,7 @@ def backward(
     """Gradients of a loss, or an error that leaves everything as it was before the update.
 
     Args:
-        loss: a number.
+        loss: a number; one without a graph has given its gradients already (:mod:`agents.capture`).
         metrics: for the log; each is averaged to a number.
         parameters: what gets a gradient; old gradients are dropped.
         undo: buffers that the loss has moved, and copies of what they were.
@@ -49,9 +49,10 @@ def backward(
         NotFinite: naming what is not finite.
     """
     trained = [p for p in parameters if p.requires_grad]
-    for p in trained:
-        p.grad = None
-    loss.backward()
+    if loss.requires_grad:
+        for p in trained:
+            p.grad = None
+        loss.backward()
     norms = [*torch._foreach_norm([p.grad for p in trained if p.grad is not None])]
     total = torch.stack([n.float() for n in norms]).norm() if norms else loss.detach().new_zeros(())
     floats = {k: v for k, v in (given or {}).items() if v.is_floating_point()}

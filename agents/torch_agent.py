@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.agent import Nested, State
+from agents.capture import Captured, why_not
 from agents.guard import backward
 
 
@@ -55,6 +56,48 @@ class TorchAgent(nn.Module):
         self.load_state_dict(state["weights"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state[name])
+
+    # ---------------------------------------------------------------- an update
+
+    def losses(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and the named variables that an update reads; a final class defines it."""
+        raise NotImplementedError
+
+    def capture(self, batch: Mapping[str, Tensor]) -> str:
+        """Record losses and gradients of an update as a CUDA graph (:mod:`agents.capture`); later updates replay it.
+
+        Batches of other shapes are computed as before, and so is everything after the weights were moved to another
+        device.  After a change of the objective capture again.
+
+        Args:
+            batch: an example; nothing is learned from it.
+
+        Returns:
+            Why it could not be captured, an empty string if it was.
+        """
+        self.__dict__["_captured"] = None
+        if why := why_not(self):
+            return why
+        self.train()
+        trained = [p for p in self.parameters() if p.requires_grad]
+        try:
+            self.__dict__["_captured"] = Captured(self.losses, batch, trained, list(self.buffers()))
+        except RuntimeError as error:  # what waits for the device, or reads a generator's state
+            return f"a part of the update cannot be recorded: {str(error).strip().splitlines()[0]}"
+        return ""
+
+    @property
+    def captured(self) -> bool:
+        """Whether updates replay a CUDA graph."""
+        return self.__dict__.get("_captured") is not None
+
+    def evaluate(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """:meth:`losses`; where they were captured, every parameter has its gradient, too."""
+        captured = self.__dict__.get("_captured")
+        if captured is not None and captured.serves(batch):
+            found: tuple[Tensor, dict[str, Tensor]] = captured(batch)
+            return found
+        return self.losses(batch)
 
     def minimise(
         self, loss: Tensor, optimizer: Any, metrics: Mapping[str, Tensor], given: Mapping[str, Tensor],

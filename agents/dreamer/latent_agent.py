@@ -183,11 +183,16 @@ class LatentAgent(TorchAgent):
         x["cont"] = (1.0 - x["is_terminal"].to(x["reward"].dtype)).unsqueeze(-1) * self.config.discount
         return x
 
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective of a batch, its terms, and the states that are stored."""
+        with self._precision():
+            loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        return loss, {k: found[k] for k in (*self.names, *self.model.own.losses, *self.stored)}
+
     def _learned(self, batch: Batch, optimizer: Any, undo: Sequence[tuple[Tensor, Tensor]] = ()) -> Learned:
         """One guarded step of the objective."""
         self.train()
-        with self._precision():
-            loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        loss, found = self.evaluate(batch)
         terms = {k: found[k] for k in (*self.names, *self.model.own.losses)}
         metrics = self.minimise(loss, optimizer, terms, batch, undo)
         return Learned(metrics, {k: found[k].detach() for k in self.stored})

@@ -172,6 +172,11 @@ class SAC(TorchAgent):
         cont, w = (1.0 - batch[k][1].to(reward.dtype) for k in ("is_terminal", "is_first"))
         return {**x, "action": batch["action"][0], "reward": reward, "cont": cont, "w": w}
 
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective of a batch, and its terms."""
+        loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        return loss, {k: found[k] for k in NAMES}
+
     def learn(self, batch: Batch) -> Learned:
         """One update of everything: critics, policy, temperature.
 
@@ -180,7 +185,7 @@ class SAC(TorchAgent):
         """
         self.train()
         undo = [(b, b.clone()) for b in self.critics.buffers()]
-        loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        loss, found = self.evaluate(batch)
         metrics = self.minimise(loss, self.optimizer, {k: found[k] for k in NAMES}, batch, undo)
         if self.slow_critics is not None:
             self.update_slow(self.slow_critics)

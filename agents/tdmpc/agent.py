@@ -261,6 +261,11 @@ class TDMPC(TorchAgent):
         on = 1.0 - first[after].to(reward.dtype)
         return {**x, "action": batch["action"][: c.horizon], "on": on} | {k: v.unsqueeze(-1) for k, v in numbers.items()}
 
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The objective of a batch, and its terms."""
+        loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        return loss, {k: found[k] for k in NAMES}
+
     def learn(self, batch: Batch) -> Learned:
         """One update of everything: model, critics, policy.
 
@@ -270,7 +275,7 @@ class TDMPC(TorchAgent):
         self.train()
         bounds = self.scaled.scale.bounds
         undo = [(bounds, bounds.clone())]
-        loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+        loss, found = self.evaluate(batch)
         metrics = self.minimise(
             loss, self.optimizer, {k: found[k] for k in NAMES}, batch, undo, self.config.clip
         )
