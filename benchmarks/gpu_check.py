@@ -2,8 +2,8 @@
 
 Compares loss and gradients of each agent in float64 with the CPU, on the same draws, and lets it make an update; then times
 whole updates (losses, backward, optimizer, slow critic) of DreamerV3 at three published sizes in float32 and bfloat16: eager,
-captured as a CUDA graph, and compiled, which goes on in a process of its own for as long as there is time.  Needs no network,
-and no file but this repository.  Where no GPU is, it runs at a small size, so that it is known to run; its times then say nothing.
+captured as a CUDA graph, and compiled, which goes on in its own process for as long as there is time.  Needs no network,
+and no file but this repository.  Where no GPU is it runs at a small size, so that it is known to run; its times say nothing then.
 
     python benchmarks/gpu_check.py
     python benchmarks/gpu_check.py --out gpu.json
