@@ -31,7 +31,7 @@ AGENTS = {
 def made(kind: str) -> tuple[Any, dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     agent = nowhere_zero(AGENTS[kind](), torch.float32)
-    return agent, recorded(5, 4, dtype=torch.float32, stored=agent.stored)
+    return agent, recorded(agent.window.rows, 4, dtype=torch.float32, stored=agent.stored)
 
 
 def again(call: Any) -> Any:
