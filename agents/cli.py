@@ -1,4 +1,4 @@
-"""The command ``pixyz``: train, pretrain, resume, evaluate, export, save, show, data, list, doctor, completion."""
+"""The command ``pixyz``: train, pretrain, resume, evaluate, openloop, export, save, show, data, list, doctor, completion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from agents.commands import completion, data, doctor, evaluate, export, names, pretrain, robot, save, show, train
+from agents.commands import completion, data, doctor, evaluate, export, names, openloop, pretrain, robot, save, show, train
 from agents.errors import UsageError
 from agents.replay import ReplayError
 from agents.shadow import hidden_by_us
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_resume(commands.add_parser("resume", help="go on with a run"))
     evaluate.add_arguments(commands.add_parser("evaluate", help="episodes of a trained agent beside a random one's"))
     export.add_arguments(commands.add_parser("export", help="a trained policy as a file that runs without this library"))
+    openloop.add_arguments(commands.add_parser("openloop", help="what an agent's world model predicts, beside what came"))
     save.add_arguments(commands.add_parser("save", help="what a run learned, as config.json and model.safetensors"))
     show.add_arguments(commands.add_parser("show", help="what a config means: settings, graphical model, objective, plan"))
     robot.add_arguments(commands.add_parser("robot", help="check a robot, and let it learn: an actor and a learner"))

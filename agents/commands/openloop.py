@@ -1,0 +1,118 @@
+"""``pixyz openloop``: what an agent's world model predicts from a few rows and its actions, beside what came."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.agent import Actor
+from agents.build import build
+from agents.commands.evaluate import read_environment
+from agents.errors import UsageError
+from agents.policy import read_settings
+from agents.pretrain import report
+from agents.pretrain.models import RSSMModel
+from agents.pretrain.settings import RSSMSettings
+from agents.process import check_plots, prepare_process
+from agents.replay.episodes import read_replay
+from agents.run import read_part
+from agents.run.evaluate import EVAL_SEED
+from agents.run.parts import seeded
+from agents.settings import EnvSettings, RunSettings
+from agents.spaces import Interface
+from envs import make_vector
+from worldmodels.data import Episode, Episodes, Split
+from worldmodels.rssm import RSSM
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("run", type=Path, help="of `pixyz train`, of an agent whose model is an RSSM")
+    parser.add_argument("--episodes", type=int, default=4, help="fresh episodes of the agent to predict")
+    parser.add_argument("--seen", type=int, default=20, help="rows that are read")
+    parser.add_argument("--horizon", type=int, default=50, help="rows that are predicted")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="a folder (default: RUN/openloop)")
+    parser.set_defaults(command=openloop)
+
+
+def openloop(given: argparse.Namespace) -> int:
+    """Act some episodes that nobody learned from, predict them, write table, pictures and video."""
+    if not 1 <= given.episodes <= 1024 or not 0 <= given.seed < 2**32:
+        raise UsageError(f"expected --episodes from 1 to 1024 and --seed from 0 on, got {given.episodes} and {given.seed}")
+    check_plots()
+    settings = read_settings(given.run, None)
+    prepare_process(settings.threads)
+    at, state = read_part(given.run, "agent")
+    agent: Any = build(settings.agent, read_environment(settings))
+    model = getattr(agent, "model", None)
+    if not isinstance(model, RSSM):
+        raise UsageError(
+            f"{given.run}: expected an agent whose model is an RSSM, such as dreamer_v3 or planet; {settings.agent.kind} "
+            "predicts no observations"
+        )
+    try:
+        judged = RSSMSettings(seen=given.seen, horizon=given.horizon, stride=given.horizon, predicts="value", data=str(given.run))
+    except ValueError as error:
+        raise UsageError(f"--seen, --horizon: {error}") from None
+    agent.load_state(state)
+    agent.to(settings.device).eval()
+    data = read_data(given.run, agent, settings, given.episodes, given.seed)
+    short = min(map(len, data.test))
+    if short < judged.seen + judged.horizon:
+        raise UsageError(f"an episode has {short} rows; expected --seen and --horizon to be at most that together")
+    out = given.out or given.run / "openloop"
+    out.mkdir(parents=True, exist_ok=True)
+    wrapped = RSSMModel(model, data.train.action_size, (1.0,)).to(settings.device)
+    found = report.write(out, wrapped, data, judged)
+    print(f"step {at} of {given.run}: {data.test}")
+    print("open-loop error in standard deviations of the replay (images: in pixels)")
+    print(report.table(found))
+    print(f"pictures and video: {out}")
+    return 0
+
+
+def read_data(run: Path, agent: Actor, settings: RunSettings, episodes: int, seed: int) -> Split:
+    """The replay, its last episode apart, for units and baselines; fresh episodes to predict.
+
+    Raises:
+        UsageError: the replay has fewer than two episodes.
+    """
+    learned = read_replay(run / "replay")
+    if len(learned) < 2:
+        raise UsageError(f"{run}: expected a replay of at least two episodes, got {len(learned)}; train longer")
+    fresh = acted(agent, settings.env, episodes, seed, settings.eval_limit)
+    keys = [k for k in learned.observations if k in fresh.observations]
+    return Split(learned[:-1].select(keys), learned[-1:].select(keys), fresh.select(keys))
+
+
+def acted(agent: Actor, settings: EnvSettings, episodes: int, seed: int, limit: int) -> Episodes:
+    """Episodes of the agent's best actions, whole ones or ``limit`` actions of them; random numbers are left as they were."""
+    e = settings
+    envs = make_vector(
+        e.id, episodes, seed=EVAL_SEED + seed, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options
+    )
+    interface = Interface.of(envs)
+    kept: list[list[dict[str, Any]]] = [[] for _ in range(episodes)]
+    state, running = agent.initial(episodes), set(range(episodes))
+    try:
+        with seeded(seed), torch.no_grad():
+            rows = envs.reset()
+            for _ in range(limit):
+                action, state = agent.act(interface.tensors(rows, agent.device), state)
+                chosen = action.cpu().float().numpy()
+                for i in sorted(running):
+                    taken = np.zeros_like(chosen[i]) if rows["is_last"][i] else chosen[i]
+                    kept[i].append({**{k: np.array(v[i]) for k, v in rows.items()}, "action": taken})
+                running -= {i for i in running if rows["is_last"][i]}
+                if not running:
+                    break
+                rows = envs.step(interface.to_env(chosen, envs))
+    finally:
+        envs.close()
+    stacked = [{k: np.stack([row[k] for row in one]) for k in one[0]} for one in kept]
+    return Episodes([Episode(f"fresh episode {i}", series) for i, series in enumerate(stacked)], source="fresh episodes")
