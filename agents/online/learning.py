@@ -25,7 +25,7 @@ from agents.replay import ReplayBuffer, ReplayError
 from agents.run.driver import Moved
 from agents.run.progress import Progress
 from agents.run.run import Run
-from agents.run.schedule import Next, Online
+from agents.run.schedule import Next, Online, crossed
 from envs import Episode
 
 MOST = 256
@@ -52,9 +52,11 @@ class Streaming(Online):
     owed: float = 1e4
 
     def next(self, progress: Progress, saved: int, ready: bool) -> Next:
-        """Rows that wait, then what :class:`agents.run.Online` says."""
+        """Rows that wait; a checkpoint that is due, which updates may not put off; then what :class:`agents.run.Online` says."""
         if progress.steps < self.steps and self.waiting():
             return "act"
+        if crossed(saved, progress.steps, self.save):
+            return "save"
         return super().next(progress, saved, ready)
 
     def acted(self, progress: Progress, frames: int, actions: int) -> None:

@@ -65,9 +65,9 @@ class Online:
         p, over = progress, progress.steps >= self.steps
         if p.credit >= 1.0 and ready:
             return "update"
-        if _crossed(p.judged, p.steps, self.evaluate) or (over and p.judged < p.steps):
+        if crossed(p.judged, p.steps, self.evaluate) or (over and p.judged < p.steps):
             return "evaluate"
-        if _crossed(saved, p.steps, self.save):
+        if crossed(saved, p.steps, self.save):
             return "save"
         return "done" if over else "act"
 
@@ -124,6 +124,6 @@ class Offline:
         raise RuntimeError("an offline schedule has no environment; take Online")
 
 
-def _crossed(before: int, now: int, every: int) -> bool:
+def crossed(before: int, now: int, every: int) -> bool:
     """Whether a multiple of ``every`` lies in (before, now]."""
     return every > 0 and now // every > before // every

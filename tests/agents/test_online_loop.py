@@ -187,6 +187,16 @@ def test_updates_that_are_due_have_a_limit(halves):
     assert run.progress.updates <= PER_ACTION * run.progress.actions
 
 
+def test_a_learner_that_cannot_keep_up_saves_all_the_same():
+    plan = Streaming(100, 0, per_action=50.0, save=10, waiting=lambda: 0)
+    progress, done = Progress(), []
+    for _ in range(30):
+        plan.acted(progress, frames=1, actions=1)
+        for _ in range(3):  # it makes three updates in the time of an action, and fifty are due
+            done.append(plan.next(progress, saved=10 * done.count("save"), ready=True))
+    assert done.count("save") == 3 and done.count("update") == len(done) - 3
+
+
 def test_an_actor_that_begins_again_goes_on_counting_and_its_episode_is_cut(tmp_path):
     one = Halves(tmp_path / "log", ticks=6)
     one.live()
