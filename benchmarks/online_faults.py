@@ -267,7 +267,8 @@ def compared(folder: Path) -> dict[str, Any]:
     keys = [k for k in spec if k != "is_last"]  # an episode that was cut short is marked in the replay
     same = all(np.array_equal(rows[k][0], np.array([r.row[k] for r in records])) for k in keys)
     return {
-        "steps_made": int((trace["count"] > 0).sum()), "steps_logged": sum(r.frames for r in records), "rows_logged": len(records),
+        "steps_made": int((trace["count"] > 0).sum()), "steps_logged": sum(r.frames for r in records),
+        "rows_logged": len(records),
         "rows_in_replay": rows["is_first"].shape[1], "replay_is_log": same, "trace": trace,
     }
 

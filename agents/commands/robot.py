@@ -14,14 +14,17 @@ from typing import Any
 import numpy as np
 
 from agents.config import load_config, parse_yaml
-from agents.display import Display
+from agents.display import Display, Live
 from agents.errors import UsageError
 from agents.online.actor import ActorSide
 from agents.online.learner import LearnerSide, Meeting
 from agents.online.link import LearnerLink
+from agents.online.log import RowLog
 from agents.online.pair import Pair
 from agents.online.panel import Panel
 from agents.online.receiving import Receiving
+from agents.online.recording import episodes, record, write
+from agents.policy import Policy, load
 from agents.pretrain.start import start_settings
 from agents.process import prepare_process
 from agents.run import Run, Stop
@@ -47,6 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--move", action="store_true", help="also move each joint a little; without it nothing is sent")
     one.add_argument("--dry-run", action="store_true", help="send nothing; as without --move")
     one.set_defaults(command=check)
+    log = commands.add_parser("record", help="episodes of a robot that a person or a policy moves, as a LeRobot data set")
+    _robot(log, needed=True)
+    log.add_argument("--task", metavar="MODULE:CLASS", help="rewards and ends (default: the success key)")
+    log.add_argument("--out", type=Path, required=True, help="the folder: rows in log/, at the end a data set in lerobot/")
+    log.add_argument("--episodes", type=int, default=10, help="how many more; 0: only write the data set")
+    log.add_argument("--teleop", metavar="MODULE:CLASS", help="get_action() -> name -> number or None: a person's command")
+    log.add_argument("--policy", type=Path, metavar="RUN", help="who moves it where no person does (default: nobody, it holds)")
+    log.add_argument("--dry-run", action="store_true", help="send nothing to the robot")
+    log.set_defaults(command=records)
     both = commands.add_parser("learn", help="an actor here and a learner beside it, in a process of its own")
     _learns(both)
     _acts(both)
@@ -99,6 +111,41 @@ def check(given: argparse.Namespace) -> int:
     robot = make_driver(given.robot, _options(given))
     print(check_robot(robot, limits, ticks=given.ticks, move=given.move and not given.dry_run))
     return 0
+
+
+# -------------------------------------------------------------------- recording
+
+
+def records(given: argparse.Namespace) -> int:
+    """Record episodes, then write all that the folder's log holds as a data set."""
+    limits = load_limits(given.limits)
+    policy = None if given.policy is None else load(given.policy, device="cpu")
+    teleop = None if given.teleop is None else _made(given.teleop, "--teleop")
+    with RowLog(given.out / "log", keep=True) as log, Keyboard(teleop) as keyboard, Live("recording") as live, Stop() as stop:
+        code = 0
+        if given.episodes:
+            robot = Watched(given.robot, limits, options=_options(given))
+            env = RobotEnv(robot, limits, task=_task(given.task), person=keyboard, dry_run=given.dry_run)
+            live.message(KEYS)
+            try:
+                record(
+                    env, log, _move(env, policy), given.episodes, stop,
+                    lambda number, total: live.message(f"episode {number}: return {total:.3g}"),
+                )
+            except RobotStopped as error:
+                live.message(str(error))
+                code = STOPPED
+            finally:
+                env.close()
+        data = episodes(log, limits.hz)
+        print(f"{write(data, given.out / 'lerobot')}: {len(data)} episodes, {data.steps} rows")
+    return code or stop.code
+
+
+def _move(env: RobotEnv, policy: Policy | None) -> Callable[[Any], Any]:
+    if policy is None:
+        return lambda seen: np.zeros(env.action_space.shape or ())
+    return policy.act
 
 
 # -------------------------------------------------------------------- learning
@@ -234,13 +281,16 @@ def _options(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _task(place: str | None) -> Task | None:
-    if place is None:
-        return None
-    module, colon, name = place.partition(":")
-    try:
-        found: Task = getattr(import_module(module), name)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UsageError(f"--task: expected module:Class that is made without arguments, got {place!r}: {error}") from None
-    if not colon:
-        raise UsageError(f"--task: expected module:Class, got {place!r}")
+    found: Task | None = None if place is None else _made(place, "--task")
     return found
+
+
+def _made(place: str, option: str) -> Any:
+    """What ``module:Class`` makes without arguments."""
+    module, colon, name = place.partition(":")
+    if not colon:
+        raise UsageError(f"{option}: expected module:Class, got {place!r}")
+    try:
+        return getattr(import_module(module), name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise UsageError(f"{option}: expected module:Class that is made without arguments, got {place!r}: {error}") from None
