@@ -14,6 +14,7 @@ out).  Both have a higher priority than other work, the actor the highest, where
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -43,6 +44,8 @@ from agents.rundir import read_interface
 from agents.settings import RunSettings
 from envs import adapt
 
+HERE = Path(__file__).resolve().parent
+RESULTS, PAGE = HERE / "results" / "online_faults.jsonl", HERE.parent / "docs" / "online.md"
 HZ = 50.0
 SETTINGS = [
     "agent.units=16", "agent.batch=16", "steps=100000000", "prefill=100", "train_ratio=32", "capacity=400000",
@@ -273,15 +276,40 @@ def compared(folder: Path) -> dict[str, Any]:
     }
 
 
+def table(results: Path) -> str:
+    """The newest line, as Markdown."""
+    line = json.loads(results.read_text(encoding="utf-8").splitlines()[-1])
+    text = "| fault | tries | both went on | ticks | p50, p99, longest between two ticks, ms | ticks missed |\n"
+    text += "|---|---|---|---|---|---|\n"
+    for name, each in line["faults"].items():
+        gaps = f"{each['p50_ms']:.0f}, {each['p99_ms']:.0f}, {each['longest_ms']:,.0f}"
+        text += f"| {name} | {each['tries']} | {each['went_on']} | {each['ticks']:,} | {gaps} | {each['missed']:,} |\n"
+    same = "the replay held these rows, each once and in order" if line["replay_is_log"] else "THE REPLAY DIFFERS"
+    return text + (
+        f"\nThe environment made {line['steps_made']:,} steps, {line['steps_logged']:,} of them are in the actor's log "
+        f"({line['rows_logged']:,} rows); {same}. Of {line['messages']:,} messages {line['messages_hit']:,} were hit.\n"
+    )
+
+
+def fill(page: Path, results: Path) -> str:
+    """The page with the table in it."""
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- faults -->\n")
+    return f"{before}<!-- faults -->\n{table(results)}<!-- end -->{rest.partition('<!-- end -->')[2]}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "results" / "online_faults.jsonl")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="only write the table of docs/online.md, from the results")
     for name in ("role", "folder", "address"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.role:
         {"actor": act, "learner": learn}[given.role](Path(given.folder), given.address)
+        return
+    if given.table:
+        PAGE.write_text(fill(PAGE, RESULTS), encoding="utf-8")
         return
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)

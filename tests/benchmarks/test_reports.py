@@ -71,3 +71,8 @@ def test_the_table_of_exported_policies_is_that_of_the_results() -> None:
 def test_the_table_of_agents_is_that_of_the_results() -> None:
     made = learning_tables.table(learning_tables.read())
     assert f"<!-- scores -->\n{made}\n<!-- end -->" in learning_tables.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_table_of_online_faults_is_that_of_the_results() -> None:
+    online_faults = pytest.importorskip("online_faults")
+    assert online_faults.fill(online_faults.PAGE, online_faults.RESULTS) == online_faults.PAGE.read_text(encoding="utf-8")
