@@ -6,6 +6,7 @@ from mutations import Fault
 
 V3 = "agents/dreamer/v3.py"
 RETURNS = "agents/dreamer/returns.py"
+LATENT_AGENT = "agents/dreamer/latent_agent.py"
 LAPROP = "agents/dreamer/optimizer.py"
 RANGE = "agents/dreamer/normalize.py"
 CONFIG = "agents/dreamer/config.py"
@@ -26,7 +27,7 @@ def seen_by(*names: str) -> tuple[str, ...]:
 
 FAULTS = [
     Fault(
-        "A1", "the continuation's target is cut at truncation, too", V3,
+        "A1", "the continuation's target is cut at truncation, too", LATENT_AGENT,
         old='x["is_terminal"].to(',
         new='x["is_last"].to(',
         tests=seen_by("reference_dreamer"),
@@ -241,7 +242,7 @@ FAULTS = [
         tests=seen_by("reference_dreamer"),
     ),
     Fault(
-        "A32", "the stored state is that of the row after", V3,
+        "A32", "the stored state is that of the row after", LATENT_AGENT,
         old='start = {f"{k}_prev": batch[k][0] for k in',
         new='start = {f"{k}_prev": batch[k][int(k == "action")] for k in',
         tests=seen_by("reference_dreamer"),
@@ -260,7 +261,7 @@ FAULTS = [
     ),
     Fault(
         "A35", "weights leave out the continuation of the start", RETURNS,
-        old="live.cumprod(0).squeeze(-1) / self.discount",
+        old="live.cumprod(0).squeeze(-1) / discount",
         new="(live.cumprod(0) / live[:1]).squeeze(-1)",
         tests=seen_by("reference_dreamer"),
     ),

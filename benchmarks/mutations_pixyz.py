@@ -87,20 +87,20 @@ FAULTS = [
     ),
     Fault(
         "P12", "a two-hot number goes to the upper bin", ONE_HOT,
-        old="return torch.lerp(low, high, weight)",
-        new="return torch.lerp(high, low, weight)",
+        old="return torch.lerp(low, high, w)",
+        new="return torch.lerp(high, low, w)",
         tests=seen_by("two_hot"),
     ),
     Fault(
         "P13", "no gradient through a grouped one-hot draw", ONE_HOT,
-        old="sample = sample + (probs - probs.detach())",
-        new="sample = sample + (probs - probs)",
+        old="return StraightThrough.apply(sample, probs)",
+        new="return sample + (probs - probs)",
         tests=seen_by("family_details", "families"),
     ),
     Fault(
         "P14", "the uniform share is not normalised", ONE_HOT,
-        old="probs * (1.0 - self.unimix) + self.unimix / self.classes",
-        new="probs * (1.0 - self.unimix) + self.unimix",
+        old="uniform = share / probs.shape[-1]",
+        new="uniform = share",
         tests=seen_by("families", "family_details", "kl_families"),
     ),
     Fault(
