@@ -8,7 +8,21 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from agents.commands import completion, data, doctor, evaluate, export, names, openloop, pretrain, robot, save, show, train
+from agents.commands import (
+    completion,
+    data,
+    doctor,
+    evaluate,
+    export,
+    names,
+    openloop,
+    pretrain,
+    report,
+    robot,
+    save,
+    show,
+    train,
+)
 from agents.errors import UsageError
 from agents.replay import ReplayError
 from agents.shadow import hidden_by_us
@@ -63,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_arguments(commands.add_parser("export", help="a trained policy as a file that runs without this library"))
     openloop.add_arguments(commands.add_parser("openloop", help="what an agent's world model predicts, beside what came"))
     save.add_arguments(commands.add_parser("save", help="what a run learned, as config.json and model.safetensors"))
+    report.add_report(commands.add_parser("report", help="write report.html of a run"))
+    report.add_compare(commands.add_parser("compare", help="runs beside each other: a table and curves"))
     show.add_arguments(commands.add_parser("show", help="what a config means: settings, graphical model, objective, plan"))
     robot.add_arguments(commands.add_parser("robot", help="check a robot, and let it learn: an actor and a learner"))
     data.add_arguments(commands.add_parser("data", help="look at a log, convert it, draw an episode"))

@@ -18,10 +18,12 @@ from agents.pretrain import KINDS, PretrainSettings, command
 from agents.pretrain.start import start_from
 from agents.process import check_plots, prepare_process
 from agents.report import comparison, draw_curve
+from agents.reports import write_report
 from agents.run import Run, Trainer
 from agents.rundir import open_run
 from agents.settings import RunSettings
 from agents.video import clip
+from pixyz.types import PixyzError
 
 CHANGEABLE = (
     "steps", "eval_every", "eval_episodes", "eval_limit", "checkpoint_every", "checkpoint_minutes", "log_every", "threads",
@@ -45,7 +47,7 @@ def start(settings: RunSettings | PretrainSettings, folder: str | Path) -> Run:
     prepare_process(settings.threads)
     check_plots()
     if isinstance(settings, PretrainSettings):
-        return command.run(settings, command.open_data(settings), Path(folder), resume=False)
+        return _pretrain(settings, Path(folder), resume=False)
     return _train(settings, Path(folder), resume=False)
 
 
@@ -71,10 +73,17 @@ def resume(folder: str | Path, changes: Sequence[str] = ()) -> Run:
             config.setdefault(key, value)  # of a run from before there was a choice
         logged = load_config(KINDS.get(config["kind"], KINDS["rssm"]), config, changes)
         prepare_process(logged.threads)
-        return command.run(logged, command.open_data(logged), directory, resume=True)
+        return _pretrain(logged, directory, resume=True)
     settings = load_config(RunSettings, config, changes)
     prepare_process(settings.threads)
     return _train(settings, directory, resume=True)
+
+
+def _pretrain(settings: PretrainSettings, directory: Path, *, resume: bool) -> Run:
+    run = command.run(settings, command.open_data(settings), directory, resume=resume)
+    if not run.stop.asked:
+        _write_page(directory)
+    return run
 
 
 def _train(settings: RunSettings, directory: Path, *, resume: bool) -> Run:
@@ -111,3 +120,12 @@ def _report(run: Run, settings: RunSettings, directory: Path) -> None:
     print(f"curve: {picture}")
     if settings.clip:
         print(clip(directory))
+    _write_page(directory)
+
+
+def _write_page(directory: Path) -> None:
+    """``report.html``; what hinders it is said, since the run is done and saved."""
+    try:
+        print(f"report: {write_report(directory)}")
+    except (UsageError, PixyzError, OSError, ValueError) as error:
+        print(f"no report: {' '.join(str(error).split())}")

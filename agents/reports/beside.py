@@ -1,0 +1,199 @@
+"""Runs beside each other: runs that differ in their seed alone are one line, with an interval over seeds.
+
+The score of a run is the mean of its last three evaluations.  An interval is over the scores of seeds where there are
+several, else over the episodes of those evaluations: the percentile bootstrap of :mod:`agents.statistics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.config import to_dict
+from agents.errors import UsageError
+from agents.plots import new_figure
+from agents.policy import read_settings
+from agents.reports.page import Page, drawn, note, table
+from agents.reports.published import beside
+from agents.run import read_part
+from agents.statistics import bootstrap_interval, interquartile_mean
+
+LAST = 3
+"""Evaluations that a score is the mean of."""
+HEAD = [
+    "run", "environment", "seeds", "frames", "decisions", "updates", "CPU minutes", "score", "interquartile mean",
+    "95 % bootstrap interval", "over",
+]
+APART = ("seed", "device", "threads", "tracker", "checkpoint_every", "checkpoint_minutes", "log_every", "start")
+"""Settings that do not tell runs apart."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """What one run reached.
+
+    Args:
+        label: agent and what tells its settings from others.
+        env_id: of its environment.
+        steps, actions, updates, cpu_minutes: spent.
+        evaluations: frames and returns of each.
+        random: the mean return of a random policy.
+        seed: its seed.
+
+    >>> Member("sac", "Pendulum-v1", 10, 5, 3, 0.1, [(5, [1.0]), (10, [3.0])], -9.0, 0).score
+    2.0
+    """
+
+    label: str
+    env_id: str
+    steps: int
+    actions: int
+    updates: int
+    cpu_minutes: float
+    evaluations: list[tuple[int, list[float]]]
+    random: float
+    seed: int
+
+    @property
+    def last(self) -> list[float]:
+        """The episodes of the last evaluations."""
+        return [r for _, returns in self.evaluations[-LAST:] for r in returns]
+
+    @property
+    def score(self) -> float:
+        """Their mean."""
+        return float(np.mean(self.last))
+
+
+Group = list[Member]
+
+
+def compare(runs: Sequence[str | Path], path: str | Path | None = None, published: bool = True) -> str:
+    """A table of runs of training; and, with ``path``, curves beside each other in one HTML file.
+
+    Args:
+        runs: folders.
+        path: of the file.
+        published: lay published returns beside those on dm_control.
+
+    Raises:
+        UsageError: a run has no evaluation, or matplotlib is not installed.
+        RunError, CheckpointError: one is no run of training, or has no sound checkpoint.
+    """
+    groups = grouped([Path(run) for run in runs])
+    rows = [row(group) for group in groups]
+    if path is not None:
+        said = "A score is the mean of a run's last three evaluations; frames count repeated actions."
+        page = Page("Runs beside each other", said)
+        page.section("Scores", table(HEAD, rows))
+        for env_id in dict.fromkeys(g[0].env_id for g in groups):
+            here = [g for g in groups if g[0].env_id == env_id]
+            notes = [note(f"{p.name}: {p.protocol}.") for p, _ in beside(env_id)] if published else []
+            page.section(env_id, drawn(_curves(here, env_id, published), f"curves on {env_id}"), *notes)
+        page.write(Path(path))
+    return text_table([HEAD, *rows])
+
+
+def grouped(runs: Sequence[Path]) -> list[Group]:
+    """Runs that differ in their seed alone together, in the order given; labels say what tells the others apart."""
+    if not runs:
+        raise UsageError("compare: expected at least one run, got none")
+    found = [(run, read_settings(run, "cpu")) for run in runs]
+    plain = [_flat({k: v for k, v in to_dict(s).items() if k not in APART}) for _, s in found]
+    keys = list(dict.fromkeys(k for values in plain for k in values))
+    telling = [k for k in keys if k not in ("agent.kind", "env.id") and len({repr(v.get(k)) for v in plain}) > 1]
+    alike = {v["agent.kind"] for v in plain}
+    groups: dict[str, Group] = {}
+    for (run, settings), values in zip(found, plain, strict=True):
+        kin = [v for v in plain if v["agent.kind"] == values["agent.kind"]]
+        own = [k for k in telling if k in values and len({repr(v.get(k)) for v in kin}) > 1]
+        name = values["agent.kind"] if len(alike) > 1 or not own else ""
+        label = " ".join([name, *(f"{k.removeprefix('agent.')}={values[k]}" for k in own)]).strip() or values["agent.kind"]
+        groups.setdefault(repr(sorted(map(repr, values.items()))), []).append(_member(run, settings, label))
+    return list(groups.values())
+
+
+def row(group: Group) -> list[str]:
+    """A line of the table."""
+    scores, episodes = [m.score for m in group], [r for m in group for r in m.last]
+    over, values = ("seeds", scores) if len(group) > 1 else ("episodes", episodes)
+    low, high = bootstrap_interval(values)
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(m, name) for m in group]))
+
+    return [
+        group[0].label, group[0].env_id, str(len(group)), f"{mean('steps'):,.0f}", f"{mean('actions'):,.0f}",
+        f"{mean('updates'):,.0f}", f"{mean('cpu_minutes'):.1f}", f"{np.mean(scores):,.1f}",
+        f"{interquartile_mean(episodes):,.1f}", f"{low:,.1f} to {high:,.1f}", f"{len(values)} {over}",
+    ]
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns side by side; the first two to the left.
+
+    >>> print(text_table([["a", "b", "n"], ["long", "x", "10"]]))
+    a     b   n
+    long  x  10
+    """
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    wide = [[c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))] for r in rows]
+    return "\n".join("  ".join(cells).rstrip() for cells in wide)
+
+
+def _member(run: Path, settings: Any, label: str) -> Member:
+    p = read_part(run, "progress")[1]
+    if not p["evaluations"]:
+        raise UsageError(f"{run}: expected a run with an evaluation, got none yet; go on with it: pixyz resume {run}")
+    random = float(np.mean(p["random"])) if p["random"] else float("nan")
+    evaluations = [(int(at), [float(r) for r in found]) for at, found in p["evaluations"]]
+    return Member(
+        label, settings.env.id, int(p["steps"]), int(p["actions"]), int(p["updates"]), p["cpu_seconds"] / 60, evaluations, random,
+        settings.seed,
+    )
+
+
+def _curves(groups: Sequence[Group], env_id: str, published: bool) -> Any:
+    figure = new_figure("the comparison")
+    figure.set_size_inches(8.0, 4.8)
+    axes = figure.add_subplot()
+    for i, group in enumerate(groups):
+        at, mean, low, high = _line(group)
+        seeds = "1 seed" if len(group) == 1 else f"{len(group)} seeds"
+        axes.fill_between(at, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
+        axes.plot(at, mean, "o-", color=f"C{i}", markersize=3.5, linewidth=1.7, label=f"{group[0].label} ({seeds})")
+    longest = max(m.steps for g in groups for m in g)
+    for marker, (curve, points) in zip("sD^v", beside(env_id) if published else [], strict=False):
+        shown = {frames: value for frames, value in points.items() if frames <= max(2 * longest, 100_000)}
+        axes.plot(list(shown), list(shown.values()), f"{marker}:", color="0.35", markersize=5, linewidth=1.0, label=curve.name)
+    random = float(np.nanmean([m.random for g in groups for m in g]))
+    axes.axhline(random, color="C3", linestyle="--", linewidth=1.0, label="random policy")
+    axes.set_xlabel("environment frames (repeated actions counted)")
+    axes.set_ylabel("return of an evaluation")
+    axes.set_title(env_id, parse_math=False)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    return figure
+
+
+def _line(group: Group) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Frames, mean and interval of the evaluations that all runs of a group have."""
+    returns = [dict(m.evaluations) for m in group]
+    at = sorted(set.intersection(*(set(r) for r in returns)))
+    values = [[float(np.mean(r[t])) for r in returns] if len(group) > 1 else returns[0][t] for t in at]
+    bounds = [bootstrap_interval(v) for v in values]
+    return at, [float(np.mean(v)) for v in values], [low for low, _ in bounds], [high for _, high in bounds]
+
+
+def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{path}{key}.") if isinstance(value, dict) and value else {f"{path}{key}": value}
+    return found
