@@ -20,7 +20,8 @@ class EnvSettings:
         action_repeat: environment steps an action.
         time_limit: environment steps an episode; the task's own if None.
         workers: processes that the environments run in; 0: this one.
-        options: for the environment's constructor.
+        options: for the environment's constructor; ``image_size=[64, 64]`` scales images, and those of dm_control are asked
+            for by ``pixels``, ``size``, ``camera`` and ``quality``.
     """
 
     RANGES: ClassVar[dict[str, str]] = {
@@ -46,6 +47,9 @@ class RunSettings:
     """A training run.
 
     Args:
+        env: the environments.
+        seed: of weights, draws and environments.
+        device: where it computes: cpu, cuda, cuda:N or mps.
         agent: its settings; ``agent.kind`` is a name of :mod:`agents.build`, or ``module:Class``.
         steps: environment steps, repeated actions counted.
         prefill: environment steps of random actions before the first update.

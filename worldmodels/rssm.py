@@ -42,8 +42,16 @@ class RSSMConfig:
     """Sizes and weights of an RSSM; the defaults are DreamerV3's smallest published size (``size1m``).
 
     Args:
+        deter: the size of the deterministic state ``h``.
+        hidden: units of what reads and writes it, and of the layers of the two latents.
+        groups, classes: of the stochastic state ``s``.
+        units: of the layers of encoder, decoder and heads.
+        encoder_layers, decoder_layers, prior_layers, posterior_layers, reward_layers, continue_layers: of each network.
+        depth: channels of the convolutions, in units of :data:`worldmodels.networks.MULTIPLIERS`.
+        bins: of the two-hot reward.
         latent: categorical (``groups`` one-hot variables of ``classes``) or gaussian (``groups`` numbers).
         core: a GRU of ``blocks`` blocks, or a plain one.
+        blocks: of it; ``deter`` is a multiple.
         vectors: how vectors are seen and predicted: ``"symlog"`` (DreamerV3: squared errors after symlog) or
             ``"gaussian"`` (in the units of :meth:`RSSM.standardize`, with a learned standard deviation a feature).
         predicts: what the decoder predicts of vectors, given ``vectors="gaussian"``: their ``"value"``, or their ``"change"``

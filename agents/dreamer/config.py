@@ -14,7 +14,9 @@ class DreamerV3Config(LatentConfig):
     """DreamerV3 as published in 2024 (Hafner et al., Nature 2025), size1m; more in :class:`LatentConfig`.
 
     Args:
-        units, actor_layers, critic_layers: of policy and value; ``bins`` of the value.
+        units, actor_layers, critic_layers: of policy and value.
+        bins: of the value's two-hot.
+        unimix: the share of the uniform distribution in the policy over choices.
         horizon: imagined steps.
         discount_horizon: steps; the discount is ``1 - 1 / discount_horizon`` and lives in the continuation target.
         lam: lambda of returns.

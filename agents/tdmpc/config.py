@@ -14,7 +14,8 @@ class TDMPCConfig:
 
     Args:
         latent, group: the latent state, groups of ``group`` numbers that are positive and add up to 1.
-        units, layers: of dynamics, reward, critics and policy; ``encoder_units`` and ``encoder_layers`` of the encoder.
+        units, layers: of dynamics, reward, critics and policy.
+        encoder_units, encoder_layers: of the encoder.
         depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`.
         critics: how many.
         pessimistic: a critic's target takes the smallest of two critics, as published; else the mean of all, which
