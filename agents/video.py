@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from agents.errors import UsageError
 from agents.settings import EnvSettings
 from agents.spaces import Interface
 from envs import EnvError, make
+from envs.rendering import choose, screen
 from pixyz.plan.random import random_states, restore_random_states
 
 Frame = NDArray[np.uint8]
@@ -47,10 +49,12 @@ def check_video(path: Path) -> None:
 
 
 def prepare_rendering(env_id: str) -> None:
-    """Choose EGL for MuJoCo where there is no screen and nothing was chosen; before the first environment is made."""
-    screen = sys.platform != "linux" or "DISPLAY" in os.environ or "WAYLAND_DISPLAY" in os.environ
-    if not screen:
-        os.environ.setdefault("MUJOCO_GL", "egl")
+    """Choose what MuJoCo draws with where there is no screen and nothing was chosen; before the first environment is made."""
+    if not screen():
+        if "MUJOCO_GL" not in os.environ:
+            os.environ["MUJOCO_GL"] = "egl"  # its own error is the one that is shown
+            with suppress(EnvError):
+                os.environ["MUJOCO_GL"] = choose() or "egl"
         if not env_id.startswith("dm_control/"):
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 

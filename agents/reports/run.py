@@ -64,7 +64,8 @@ def _trained(directory: Path, config: Mapping[str, Any], origin: Mapping[str, An
     ]), _returns({"learned policy": finals, "random policy": progress["random"]}),
         note(f"An evaluation is {settings.eval_episodes} episodes under the policy's best action; environment steps count "
              f"repeated actions (action repeat {e.action_repeat}). The interval holds the mean of 95 % of resampled episodes."))
-    page.section("Curve", picture(directory / "curve.png", "returns over environment steps"))
+    page.section("Curve", picture(directory / "curve.png", "returns over environment steps"),
+                 picture(directory / "clip.gif", "an episode of the learned policy"))
     page.section("Losses", _losses(directory, "train", "environment steps"))
     see, do = guards(directory)
     agent: Any = build(settings.agent, Interface.from_spaces(see.space, do.space))
