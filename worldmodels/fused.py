@@ -10,7 +10,8 @@ together, :math:`X^\top G` is one product::
     dW <------- Shared <--- rows <---- Call (step 2), Call (step 1)    backward
 
 The token, which every call reads, is how autograd knows when all are through; it has no elements and no gradient.  What is
-shared lasts for a run of a plan (:mod:`pixyz.plan.once`); outside of one, each call has its own.
+shared lasts for a run of a plan (:mod:`pixyz.plan.once`); outside of one, each call has its own.  Without gradients the first call
+of a run is as ``torch.nn`` has it: an action calls each network once, and packing weights for that would not pay.
 
 A formula is an :class:`Operation`.  It equals its form in ``torch.nn`` (which compilers, transforms of ``torch.func``, and
 modules with hooks or parametrizations get), has one derivative and no second, and obeys autocast as that form does: products
@@ -191,11 +192,17 @@ def fused(module: Any, inputs: Tensors) -> Tensor | None:
     Args:
         module: a :class:`Fusible`.
     """
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if torch.compiler.is_compiling():
+        return None
+    grad, held = torch.is_grad_enabled(), RUNNING.held
+    if not grad and (held is None or module not in held):  # one call, as in acting, does not pay for packing
+        if held is not None:
+            held[module] = None
+        return None
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return None
     kind = inputs[0].device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    grad, held = torch.is_grad_enabled(), RUNNING.held
     key = (module, grad, low, *[x.shape[-1] for x in inputs])
     uses = None if held is None else held.get(key)
     if uses is None or not uses.current():
