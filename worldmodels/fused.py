@@ -10,8 +10,8 @@ together, :math:`X^\top G` is one product::
     dW <------- Shared <--- rows <---- Call (step 2), Call (step 1)    backward
 
 The token, which every call reads, is how autograd knows when all are through; it has no elements and no gradient.  What is
-shared lasts for a run of a plan (:mod:`pixyz.plan.once`); outside of one, each call has its own.  Without gradients the first call
-of a run is as ``torch.nn`` has it: an action calls each network once, and packing weights for that would not pay.
+shared lasts for a run of a plan (:mod:`pixyz.plan.once`); outside of one, each call has its own.  Without gradients the first
+call of a run is as ``torch.nn`` has it: an action calls each network once, and packing weights for that would not pay.
 
 A formula is an :class:`Operation`.  It equals its form in ``torch.nn`` (which compilers, transforms of ``torch.func``, and
 modules with hooks or parametrizations get), has one derivative and no second, and obeys autocast as that form does: products

@@ -88,8 +88,7 @@ def forget_calls() -> None:
 
 def call_once(function: Callable[..., Any], /, *given: Any, **named: Any) -> Any:
     """``function(*given, **named)``, or what it returned for these values in an earlier try."""
-    tries = _RUNNING.tries
-    if not tries.first:
+    if torch.compiler.is_compiling() or not (tries := _RUNNING.tries).first:
         return function(*given, **named)
     for i, call in enumerate(tries.earlier):
         if call.answers(function, given, named):
