@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from pixyz.plan.once import one_run
 from pixyz.plan.program import Relower
 from pixyz.plan.random import random_states, restore_random_states
 from pixyz.plan.recall import forget_calls
@@ -91,7 +92,7 @@ class Probe:
 
         after = random_states()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), one_run():  # leaves nothing for the run that it is part of
                 alone, whole = call(few), _results(found)
                 if all(same(a, w[:few] if a.ndim and len(a) == few else w) for a, w in zip(alone, whole, strict=True)):
                     return ""
