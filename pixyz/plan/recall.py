@@ -3,6 +3,8 @@
 A plan's first run may find that a network returns other parameters than the plan was written for.  The plan is written again
 and run from the beginning, on the same draws (:mod:`pixyz.plan.cache`).  A network that is called with the same values as in
 the try before has its result already; each result is taken once, so a plan that calls a network twice does so here, too.
+Values that have a history of their own (a drawn latent variable with a gradient) are another call: what was returned for them
+leads back into the earlier try, and the first run's gradients would differ from later ones in their last bits.
 """
 
 from __future__ import annotations
@@ -111,6 +113,8 @@ def _same(a: Any, b: Any) -> bool:
         return a.keys() == b.keys() and all(_same(held, b[name]) for name, held in a.items())
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or a.requires_grad != b.requires_grad:
         return False
+    if a.grad_fn is not None or b.grad_fn is not None:
+        return False  # gradients would pass through both tries, and add up in another order than in later runs
     return (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device) and torch.equal(a, b)
 
 
