@@ -62,6 +62,12 @@ def mean() -> Made:
 
 
 @other
+def log_density() -> Made:
+    p = pd.LogDensity(normal(), "l")
+    return [p], {"x": wave(B, X)}, p.sample
+
+
+@other
 def gate() -> Made:
     p = pd.Gate("z", new="z_new", old="z_prev", by="m")
     return [p], {"z_new": wave(B, 2), "z_prev": wave(B, 2, shift=1.0), "m": bits(B)}, p.sample
