@@ -122,13 +122,16 @@ def write_video(path: Path, frames: Sequence[Frame], fps: float) -> None:
 
 
 def clip(run: Path) -> str:
-    """Write ``clip.gif`` of a run, in a process of its own, since a simulator chooses how it draws when it is loaded.
+    """Write ``clip.gif``, the first ten seconds of an episode of a run.
+
+    In a process of its own, since a simulator chooses how it draws when it is loaded.
 
     Returns:
         The line that says where it is, or why it is not.
     """
     path = run / "clip.gif"
-    command = [sys.executable, "-m", "agents.cli", "evaluate", str(run), "--episodes", "1", "--video", str(path)]
+    asked = ["--episodes", "1", "--video", str(path), "--seconds", "10"]
+    command = [sys.executable, "-m", "agents.cli", "evaluate", str(run), *asked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return next(line for line in done.stdout.splitlines() if line.startswith("video: "))
