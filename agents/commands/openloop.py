@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from agents.agent import Actor
 from agents.build import build
@@ -19,12 +18,9 @@ from agents.pretrain.models import RSSMModel
 from agents.pretrain.settings import RSSMSettings
 from agents.process import check_plots, prepare_process
 from agents.replay.episodes import read_replay
-from agents.run import read_part
-from agents.run.evaluate import EVAL_SEED
-from agents.run.parts import seeded
+from agents.run import Judge, read_part
 from agents.settings import EnvSettings, RunSettings
-from agents.spaces import Interface
-from envs import make_vector
+from agents.spaces import Rows
 from worldmodels.data import Episode, Episodes, Split
 from worldmodels.rssm import RSSM
 
@@ -91,28 +87,20 @@ def read_data(run: Path, agent: Actor, settings: RunSettings, episodes: int, see
 
 
 def acted(agent: Actor, settings: EnvSettings, episodes: int, seed: int, limit: int) -> Episodes:
-    """Episodes of the agent's best actions, whole ones or ``limit`` actions of them; random numbers are left as they were."""
-    e = settings
-    envs = make_vector(
-        e.id, episodes, seed=EVAL_SEED + seed, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options
-    )
-    interface = Interface.of(envs)
+    """Episodes of an evaluation of the agent, with the actions that were done; whole ones, or ``limit`` actions of them."""
     kept: list[list[dict[str, Any]]] = [[] for _ in range(episodes)]
-    state, running = agent.initial(episodes), set(range(episodes))
-    try:
-        with seeded(seed), torch.no_grad():
-            rows = envs.reset()
-            for _ in range(limit):
-                action, state = agent.act(interface.tensors(rows, agent.device), state)
-                chosen = action.cpu().float().numpy()
-                for i in sorted(running):
-                    taken = np.zeros_like(chosen[i]) if rows["is_last"][i] else chosen[i]
-                    kept[i].append({**{k: np.array(v[i]) for k, v in rows.items()}, "action": taken})
-                running -= {i for i in running if rows["is_last"][i]}
-                if not running:
-                    break
-                rows = envs.step(interface.to_env(chosen, envs))
-    finally:
-        envs.close()
-    stacked = [{k: np.stack([row[k] for row in one]) for k in one[0]} for one in kept]
+
+    def watch(running: np.ndarray, rows: Rows, chosen: np.ndarray, following: Rows) -> None:
+        taken = following.get("action", chosen)
+        for i in np.flatnonzero(running & ~following["is_first"]).tolist():  # first: it failed, and began anew
+            kept[i].append({**_row(rows, i), "action": np.array(taken[i])})
+            if following["is_last"][i]:
+                kept[i].append({**_row(following, i), "action": np.zeros_like(taken[i])})
+
+    Judge(settings, episodes, seed, limit).actor(agent, watch=watch)
+    stacked = [{k: np.stack([row[k] for row in one]) for k in one[0]} for one in kept if one]
     return Episodes([Episode(f"fresh episode {i}", series) for i, series in enumerate(stacked)], source="fresh episodes")
+
+
+def _row(rows: Rows, i: int) -> dict[str, Any]:
+    return {k: np.array(v[i]) for k, v in rows.items()}

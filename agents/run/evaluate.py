@@ -18,6 +18,9 @@ from envs import make_vector
 
 EVAL_SEED = 10_000
 
+Watch = Callable[[np.ndarray, Rows, np.ndarray, Rows], None]
+"""Sees a step: which episodes are running ``[B]``, the rows before it, the agent's actions, the rows after it."""
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -41,7 +44,9 @@ class Judge:
     seed: int
     limit: int = 30_000
 
-    def actor(self, actor: Actor, stop: Stop | None = None, *, explore: bool = False) -> list[float] | None:
+    def actor(
+        self, actor: Actor, stop: Stop | None = None, *, explore: bool = False, watch: Watch | None = None
+    ) -> list[float] | None:
         """Returns of an actor's best actions, or of those that it explores with; None if asked to stop."""
         state = actor.initial(self.episodes)
 
@@ -53,14 +58,16 @@ class Judge:
             return action.cpu().float().numpy()
 
         with seeded(self.seed):
-            return self.run(act, stop)
+            return self.run(act, stop, watch)
 
     def random(self, stop: Stop | None = None) -> list[float] | None:
         """Returns of uniformly random actions; None if asked to stop."""
         rng = np.random.default_rng(self.seed)
         return self.run(lambda interface, rows: interface.random(self.episodes, rng), stop)
 
-    def run(self, act: Callable[[Interface, Rows], np.ndarray], stop: Stop | None = None) -> list[float] | None:
+    def run(
+        self, act: Callable[[Interface, Rows], np.ndarray], stop: Stop | None = None, watch: Watch | None = None
+    ) -> list[float] | None:
         """Returns of the first episode of each environment; None if asked to stop."""
         e = self.settings
         envs = make_vector(
@@ -72,7 +79,10 @@ class Judge:
         try:
             rows = envs.reset()
             for _ in range(self.limit):
-                rows = envs.step(interface.to_env(act(interface, rows), envs))
+                chosen, before = act(interface, rows), rows
+                rows = envs.step(interface.to_env(chosen, envs))
+                if watch is not None:
+                    watch(running, before, chosen, rows)
                 returns += np.where(running, rows["reward"].astype(np.float64), 0.0)
                 running &= ~(rows["is_last"] | rows["is_first"])  # first: it failed, and began anew
                 if not running.any():

@@ -10,6 +10,7 @@ from agents.cli import main
 from agents.commands.openloop import acted
 from agents.policy import load, read_settings
 from agents.run import Judge
+from envs import VectorEnv
 
 pytest.importorskip("matplotlib")
 
@@ -34,6 +35,15 @@ def test_fresh_episodes_are_those_of_an_evaluation(trained):
         assert episode["is_first"].tolist() == [True] + [False] * (len(episode) - 1)
         assert episode["is_last"].tolist() == [False] * (len(episode) - 1) + [True]
         assert not episode["action"][-1].any() and episode["action"][:-1].any(1).all()
+
+
+def test_the_actions_are_those_that_were_done(trained, monkeypatch):
+    """A robot may do another action than the one that was chosen: its rows say which."""
+    settings, actor = read_settings(trained, None), load(trained).actor
+    step, done = VectorEnv.step, {"action": np.full((2, 1), 0.25, np.float32)}
+    monkeypatch.setattr(VectorEnv, "step", lambda self, action: {**step(self, action), **done})
+    for episode in acted(actor, settings.env, 2, 3, settings.eval_limit):
+        assert (episode["action"][:-1] == 0.25).all() and not episode["action"][-1].any()
 
 
 @pytest.mark.parametrize(("more", "message"), [
