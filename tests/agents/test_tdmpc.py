@@ -9,6 +9,7 @@ import torch
 from agents.agent import Agent
 from agents.check import check_agent
 from agents.guard import NotFinite
+from agents.planning import Plan
 from agents.spaces import ActionSpec, Interface
 from agents.tdmpc import TDMPC, TDMPCConfig
 from pixyz.types import PixyzError
@@ -405,3 +406,18 @@ def test_without_time_the_policy_acts():
     with torch.no_grad():
         z = agent.encoder(**{k: obs[k] for k in SHAPES})["z"]
         assert torch.allclose(action, agent.policy.propose(z.repeat(4, 1))[:3], atol=1e-6)
+
+
+def test_a_floor_of_the_deviation_of_actions_that_explore():
+    plan = Plan(torch.zeros(1, 4000, 1), torch.full((1, 4000, 1), 0.01), 1, None, False)
+    g = torch.Generator().manual_seed(0)
+    assert plan.draw(g).std() == pytest.approx(0.01, rel=0.1)
+    assert plan.draw(g, least=0.2).std() == pytest.approx(0.2, rel=0.1)
+    obs = {k: torch.zeros(200, *s, dtype=torch.float64) for k, s in SHAPES.items()}
+    obs["is_first"] = torch.ones(200, dtype=torch.bool)
+    spread = []
+    for floor in (0.0, 0.5):
+        agent = agent_of(explore_std=floor, max_std=0.05)
+        torch.manual_seed(1)
+        spread.append(agent.act(obs, agent.initial(200), explore=True)[0].std(0).mean())
+    assert spread[1] > 0.3 > spread[0]
