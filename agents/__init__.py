@@ -1,16 +1,16 @@
 """Agents that learn from simulated or real robots.
 
-    agent       the contract: Actor, Agent, Window, Learned;  check: a checker for agents of your own
-    build       the table of agents
-    latent      acting in a world model's latent state: what the Dreamers share
-    dreamer/    DreamerV3
-    replay/     the experience store
-    run/        the loops, made of parts: driver, learner, schedule, run; from settings: Trainer
-    pretrain/   the same loop over windows of a log
-    pretrained  save_pretrained, from_pretrained: config.json and model.safetensors
-    policy      load: a trained agent that acts on observations as the environment gives them
-    runs        start and resume: a run from beginning to end, with display and report
-    cli         the ``pixyz`` command
+agent       the contract: Actor, Agent, Window, Learned;  check: a checker for agents of your own
+build       the table of agents
+latent      acting in a world model's latent state: what the Dreamers share
+dreamer/    DreamerV3
+replay/     the experience store
+run/        the loops, made of parts: driver, learner, schedule, run; from settings: Trainer
+pretrain/   the same loop over windows of a log
+pretrained  save_pretrained, from_pretrained: config.json and model.safetensors
+policy      load: a trained agent that acts on observations as the environment gives them
+runs        start and resume: a run from beginning to end, with display and report
+cli         the ``pixyz`` command
 """
 
 from __future__ import annotations
@@ -32,18 +32,61 @@ if TYPE_CHECKING:
     from agents.settings import EnvSettings, RunSettings
 
 _HOMES = {
-    "Actor": "agent", "Agent": "agent", "Learned": "agent", "Learns": "agent", "Saves": "agent", "Window": "agent",
-    "check_agent": "check", "load_config": "config", "NotFinite": "guard",
-    "from_pretrained": "pretrained", "save_pretrained": "pretrained",
-    "Policy": "policy", "load": "policy", "load_model": "policy",
-    "Driver": "run", "Judge": "run", "Learner": "run", "Offline": "run", "Online": "run", "Run": "run", "Trainer": "run",
-    "train": "run", "resume": "runs", "start": "runs", "EnvSettings": "settings", "RunSettings": "settings",
+    "Actor": "agent",
+    "Agent": "agent",
+    "Learned": "agent",
+    "Learns": "agent",
+    "Saves": "agent",
+    "Window": "agent",
+    "check_agent": "check",
+    "load_config": "config",
+    "NotFinite": "guard",
+    "from_pretrained": "pretrained",
+    "save_pretrained": "pretrained",
+    "Policy": "policy",
+    "load": "policy",
+    "load_model": "policy",
+    "Driver": "run",
+    "Judge": "run",
+    "Learner": "run",
+    "Offline": "run",
+    "Online": "run",
+    "Run": "run",
+    "Trainer": "run",
+    "train": "run",
+    "resume": "runs",
+    "start": "runs",
+    "EnvSettings": "settings",
+    "RunSettings": "settings",
 }
 
 __all__ = [
-    "Actor", "Agent", "Driver", "EnvSettings", "Judge", "Learned", "Learner", "Learns", "NotFinite", "Offline", "Online",
-    "Policy", "Run", "RunSettings", "Saves", "Trainer", "Window", "check_agent", "from_pretrained", "load", "load_config",
-    "load_model", "resume", "save_pretrained", "start", "train",
+    "Actor",
+    "Agent",
+    "Driver",
+    "EnvSettings",
+    "Judge",
+    "Learned",
+    "Learner",
+    "Learns",
+    "NotFinite",
+    "Offline",
+    "Online",
+    "Policy",
+    "Run",
+    "RunSettings",
+    "Saves",
+    "Trainer",
+    "Window",
+    "check_agent",
+    "from_pretrained",
+    "load",
+    "load_config",
+    "load_model",
+    "resume",
+    "save_pretrained",
+    "start",
+    "train",
 ]
 
 check_neighbours()

@@ -1,4 +1,5 @@
-"""The contract of agents, on one screen. Loops use nothing of an agent that is not here; ``check_agent`` tests it.
+"""The contract of agents, on one screen. Loops use nothing of an agent that is not here;
+``check_agent`` tests it.
 
     Saves    state() and load_state(): everything that must come back for a run to go on exactly
     Actor    acts; what it remembers between actions is a value that is handed in and back
@@ -18,15 +19,20 @@ import torch
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
-"""What an actor remembers between actions: named tensors ``[B, ...]``; empty if it remembers nothing."""
+"""What an actor remembers between actions: named tensors ``[B, ...]``; empty if it remembers
+nothing.
+"""
 
 Batch = Mapping[str, Tensor]
-"""Recorded sequences ``[T, B, ...]``: observation keys, ``action``, ``reward``, ``is_first``, ``is_last``,
-``is_terminal``, and what the actor stored with them.  Reward and flags arrive with the observation; the action is
-taken after it."""
+"""Recorded sequences ``[T, B, ...]``: observation keys, ``action``, ``reward``, ``is_first``,
+``is_last``, ``is_terminal``, and what the actor stored with them.  Reward and flags arrive with the
+observation; the action is taken after it.
+"""
 
 Choose = Callable[[Mapping[str, Tensor], State, bool], tuple[Tensor, State]]
-"""An action ``[B, A]`` and the state after it, from observations with ``is_first``, a state, and whether to explore."""
+"""An action ``[B, A]`` and the state after it, from observations with ``is_first``, a state, and
+whether to explore.
+"""
 
 Nested = Any
 """Dicts, lists and tuples of tensors, numpy arrays, numbers, text, bools and None."""
@@ -61,8 +67,8 @@ class Learned:
 
     Args:
         metrics: numbers for the log.
-        stored: refreshed values of ``Actor.stored`` to write back to the replay, ``[T, B, ...]`` (the last ``T`` rows
-            of the batch).
+        stored: refreshed values of ``Actor.stored`` to write back to the replay, ``[T, B, ...]``
+            (the last ``T`` rows of the batch).
 
     >>> Learned({"loss": 0.5}).stored
     {}
@@ -73,7 +79,9 @@ class Learned:
 
 
 class Saves(Protocol):
-    """A part of a run that is saved with it: an agent, a driver, a replay, a schedule, random generators."""
+    """A part of a run that is saved with it: an agent, a driver, a replay, a schedule, random
+    generators.
+    """
 
     def state(self) -> Nested:
         """All that changes while it works, in values that later work does not change."""
@@ -107,10 +115,14 @@ class Actor(Protocol):
         """The state before the first observation of ``rows`` environments."""
         ...
 
-    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
-        """Actions ``[B, A]`` in [-1, 1] (one-hot for choices) after observations ``[B, ...]`` and ``is_first [B]``.
+    def act(
+        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    ) -> tuple[Tensor, State]:
+        """Actions ``[B, A]`` in [-1, 1] (one-hot for choices) after observations ``[B, ...]`` and
+        ``is_first [B]``.
 
-        Where ``is_first``, the old state does not count. ``explore`` draws as in training; else the best action.
+        Where ``is_first``, the old state does not count. ``explore`` draws as in training; else the
+        best action.
         """
         ...
 
@@ -145,13 +157,16 @@ class Learns(Saves, Protocol):
 class Agent(Actor, Learns, Protocol):
     """An actor that learns; ``act`` never trains, ``learn`` never acts.
 
-    A class in the table of :mod:`agents.build`, or one of yours as ``module:Class``, also has ``Config``, a frozen
-    dataclass with the field ``kind``, and is made by ``Class(shapes, action, config)``. One that can be exported
-    (:mod:`agents.export`) has ``exports``, name -> :data:`Choose`: the first is what ``act`` does, without a look at any
-    number.
+    A class in the table of :mod:`agents.build`, or one of yours as ``module:Class``, also has
+    ``Config``, a frozen dataclass with the field ``kind``, and is made by ``Class(shapes, action,
+    config)``. One that can be exported (:mod:`agents.export`) has ``exports``, name ->
+    :data:`Choose`: the first is what ``act`` does, without a look at any number.
 
     >>> from agents.dreamer.v3 import DreamerV3
-    >>> all(hasattr(DreamerV3, name) for name in ("window", "acting", "learn", "state", "load_state"))
+    >>> all(
+    ...     hasattr(DreamerV3, name)
+    ...     for name in ("window", "acting", "learn", "state", "load_state")
+    ... )
     True
     """
 

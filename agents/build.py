@@ -41,19 +41,26 @@ def agent_class(kind: str) -> type[Any]:
     if not colon:
         near = get_close_matches(kind, KINDS, n=1)
         hint = f" (nearest: {near[0]})" if near else ""
-        raise ConfigError(f"agent.kind: expected one of {', '.join(KINDS)}, or module:Class of yours, got {kind!r}{hint}")
+        raise ConfigError(
+            f"agent.kind: expected one of {', '.join(KINDS)}, or module:Class of yours, "
+            f"got {kind!r}{hint}"
+        )
     try:
         found = getattr(import_module(module), name)
     except ImportError as error:
         raise ConfigError(
-            f"agent.kind {kind!r}: cannot import {module} ({error}); the module must lie in the current folder or be installed"
+            f"agent.kind {kind!r}: cannot import {module} ({error}); the module must lie in the "
+            f"current folder or be installed"
         ) from None
     except AttributeError:
-        raise ConfigError(f"agent.kind {kind!r}: {sys.modules[module].__file__} has no {name}") from None
+        raise ConfigError(
+            f"agent.kind {kind!r}: {sys.modules[module].__file__} has no {name}"
+        ) from None
     config = getattr(found, "Config", None)
     if not is_dataclass(config) or "kind" not in {f.name for f in fields(config)}:
         raise ConfigError(
-            f"agent.kind {kind!r}: expected a class with Config, a frozen dataclass with the field `kind: str`, got {config!r}"
+            f"agent.kind {kind!r}: expected a class with Config, "
+            f"a frozen dataclass with the field `kind: str`, got {config!r}"
         )
     return cast("type[Any]", found)
 

@@ -1,9 +1,11 @@
 """An update's losses and gradients as one CUDA graph: one launch where there were thousands.
 
-    batch -> the graph's own inputs -> replay: losses, backward -> one read (is all of it finite?) -> the optimizer's step
+    batch -> the graph's own inputs -> replay: losses, backward -> one read (is all of it finite?)
+    -> the optimizer's step
 
-The read and the step stay outside: what is not finite must move nothing, and the step's rates depend on how many there were.
-Nothing else of an update waits for the device, and its shapes are those of its batch, so the rest can be recorded.
+The read and the step stay outside: what is not finite must move nothing, and the step's rates
+depend on how many there were. Nothing else of an update waits for the device, and its shapes are
+those of its batch, so the rest can be recorded.
 """
 
 from __future__ import annotations
@@ -42,7 +44,11 @@ def why_not(agent: nn.Module) -> str:
     'the agent is on cpu: CUDA graphs need a GPU of NVIDIA, agent.to("cuda")'
     """
     kind = next(agent.parameters()).device.type
-    return "" if kind == "cuda" else f'the agent is on {kind}: CUDA graphs need a GPU of NVIDIA, agent.to("cuda")'
+    return (
+        ""
+        if kind == "cuda"
+        else f'the agent is on {kind}: CUDA graphs need a GPU of NVIDIA, agent.to("cuda")'
+    )
 
 
 class Captured:
@@ -52,12 +58,17 @@ class Captured:
         losses: of a batch: the loss, and the named variables that an update reads.
         batch: an example.
         parameters: what gets a gradient.
-        buffers: what the losses move (running estimates); they are put back after recording, and so are the random generators.
+        buffers: what the losses move (running estimates); they are put back after recording, and so
+            are the random generators.
         record: makes a function that repeats a call; a graph of CUDA's.
     """
 
     def __init__(
-        self, losses: Losses, batch: Mapping[str, Tensor], parameters: Sequence[Tensor], buffers: Sequence[Tensor],
+        self,
+        losses: Losses,
+        batch: Mapping[str, Tensor],
+        parameters: Sequence[Tensor],
+        buffers: Sequence[Tensor],
         record: Callable[[Callable[[], None]], Replay] = cuda_graph,
     ) -> None:
         self._inputs = {k: v.clone() for k, v in batch.items()}
@@ -80,18 +91,28 @@ class Captured:
             p.grad = None
         loss, found = self._losses(self._inputs)
         loss.backward()
-        self._held = {"loss": loss.detach(), "found": {k: v.detach() for k, v in found.items()},
-                      "gradients": [p.grad for p in self._parameters]}
+        self._held = {
+            "loss": loss.detach(),
+            "found": {k: v.detach() for k, v in found.items()},
+            "gradients": [p.grad for p in self._parameters],
+        }
 
     def serves(self, batch: Mapping[str, Tensor]) -> bool:
-        """Whether the batch has the shapes that were recorded, and the weights are where they were."""
+        """Whether the batch has the shapes that were recorded,
+        and the weights are where they were.
+        """
         same = batch.keys() == self._inputs.keys() and all(
-            [v.shape == self._inputs[k].shape and v.dtype == self._inputs[k].dtype for k, v in batch.items()]
+            [
+                v.shape == self._inputs[k].shape and v.dtype == self._inputs[k].dtype
+                for k, v in batch.items()
+            ]
         )
         return same and self._places == [p.data_ptr() for p in self._parameters]
 
     def __call__(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, without a graph of autograd's, and the variables; every parameter has its gradient."""
+        """The loss, without a graph of autograd's, and the variables; every parameter has its
+        gradient.
+        """
         for k, v in batch.items():
             self._inputs[k].copy_(v)
         self._replay()

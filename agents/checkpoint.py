@@ -1,7 +1,8 @@
 """Checkpoints: a folder each, written whole or not at all, without pickle.
 
-    nested state  ->  flatten_state  ->  named tensors + plain data  ->  save_checkpoint  ->  checkpoint-000012345/
-    load_checkpoint  ->  the newest that is sound  ->  unflatten_state  ->  the same nested state
+nested state  ->  flatten_state  ->  named tensors + plain data  ->  save_checkpoint  ->
+checkpoint-000012345/ load_checkpoint  ->  the newest that is sound  ->  unflatten_state  ->  the
+same nested state
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ NAME = re.compile(r"checkpoint-(\d+)(\.replaced)?")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read: the step, named tensors on the CPU, plain data, and where it lies."""
+    """A checkpoint that was read: the step, named tensors on the CPU, plain data, and where it
+    lies.
+    """
 
     step: int
     tensors: dict[str, Tensor]
@@ -42,39 +45,56 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    directory: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], keep: int = 2
+    directory: Path,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    keep: int = 2,
 ) -> Path:
     """Write ``checkpoint-STEP``, and then remove all but the newest ``keep`` up to this step.
 
-    Everything is written under another name, synced to the disk and renamed, so that a crash at any point leaves a sound
-    checkpoint; ``manifest.json`` holds the sha256 of every file. Checkpoints of later steps, left by a run that went on
-    from an earlier one, are removed too: they would be taken for the newest.
+    Everything is written under another name, synced to the disk and renamed, so that a crash at any
+    point leaves a sound checkpoint; ``manifest.json`` holds the sha256 of every file. Checkpoints
+    of later steps, left by a run that went on from an earlier one, are removed too: they would be
+    taken for the newest.
 
     Args:
         tensors: of any device and type, finite; those that share memory are written one by one.
-        state: what JSON keeps as it is, and numbers that are not finite in Python's own form (``Infinity``, such as the
-            best bound before there is one); see ``flatten_state`` for the rest.
+        state: what JSON keeps as it is, and numbers that are not finite in Python's own form
+            (``Infinity``, such as the best bound before there is one); see ``flatten_state`` for
+            the rest.
 
     Raises:
-        CheckpointError: tensors hold NaN or infinity, or the disk is full or not writable; earlier checkpoints are as they
-            were.
+        CheckpointError: tensors hold NaN or infinity, or the disk is full or not writable; earlier
+            checkpoints are as they were.
     """
     if step < 0 or keep < 1:
-        raise ValueError(f"save_checkpoint: expected step >= 0 and keep >= 1, got {step} and {keep}")
+        raise ValueError(
+            f"save_checkpoint: expected step >= 0 and keep >= 1, got {step} and {keep}"
+        )
     try:
         text = json.dumps(dict(state))
     except TypeError as error:
-        raise TypeError(f"state of a checkpoint: expected what JSON holds; {error}; give it to flatten_state") from None
+        raise TypeError(
+            f"state of a checkpoint: expected what JSON holds; {error}; give it to flatten_state"
+        ) from None
     # the format takes neither strides nor shared memory
-    copies = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
+    copies = {
+        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
+    }
     wrong = _not_finite(copies)
     if wrong:
         raise CheckpointError(
-            f"{directory}: expected finite numbers, got NaN or infinity in {wrong}; the checkpoint of step {step} was not "
+            f"{directory}: expected finite numbers, got NaN or infinity in {wrong}; "
+            f"the checkpoint of step {step} was not "
             "written, those before are as they were"
         )
     contents = dict(zip(FILES, (save(copies), text.encode()), strict=True))
-    manifest = {"format": FORMAT, "step": step, "sha256": {k: hashlib.sha256(v).hexdigest() for k, v in contents.items()}}
+    manifest = {
+        "format": FORMAT,
+        "step": step,
+        "sha256": {k: hashlib.sha256(v).hexdigest() for k, v in contents.items()},
+    }
     final, temporary = directory / f"checkpoint-{step:09d}", directory / f".writing-{step:09d}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -90,7 +110,8 @@ def save_checkpoint(
         if not isinstance(error, OSError):
             raise
         raise CheckpointError(
-            f"{directory}: the checkpoint of step {step} cannot be written: {error.strerror or error}; "
+            f"{directory}: the checkpoint of step {step} cannot be written: "
+            f"{error.strerror or error}; "
             "those before are as they were, make space and go on from there"
         ) from error
     kept = [p for p in _list(directory) if p == final or (_step(p) < step and not p.suffix)][:keep]
@@ -100,8 +121,8 @@ def save_checkpoint(
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
-    """The newest checkpoint that is sound; one that is damaged, or holds NaN or infinity in a tensor, gives a warning and
-    the one before is taken.
+    """The newest checkpoint that is sound; one that is damaged, or holds NaN or infinity in a
+    tensor, gives a warning and the one before is taken.
 
     Raises:
         CheckpointError: there is none; says what there is.
@@ -115,7 +136,10 @@ def load_checkpoint(directory: Path) -> Checkpoint:
             reason = f"{path.name} {error if isinstance(error, _NotFiniteError) else damage}"
             warnings.warn(f"{directory}: {reason}; trying the one before", stacklevel=2)
             found.append(reason)
-    raise CheckpointError(f"{directory}: expected a sound checkpoint, found {', '.join(found) or 'nothing'}; start a new run")
+    raise CheckpointError(
+        f"{directory}: expected a sound checkpoint, found {', '.join(found) or 'nothing'}; "
+        f"start a new run"
+    )
 
 
 def _list(directory: Path) -> list[Path]:
@@ -131,7 +155,10 @@ def _step(path: Path) -> int:
 def _read(path: Path) -> Checkpoint:
     manifest = json.loads((path / "manifest.json").read_bytes())
     if (manifest["format"], manifest["step"]) != (FORMAT, _step(path)):
-        raise ValueError(f"expected format {FORMAT} of step {_step(path)}, got {manifest['format']} of {manifest['step']}")
+        raise ValueError(
+            f"expected format {FORMAT} of step {_step(path)}, "
+            f"got {manifest['format']} of {manifest['step']}"
+        )
     contents = [(path / name).read_bytes() for name in FILES]
     for name, data in zip(FILES, contents, strict=True):
         if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
@@ -152,7 +179,8 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> str:
     found = []
     for name, value in tensors.items():
         if value.is_floating_point() or value.is_complex():
-            whole = value.float() if value.element_size() == 1 else value  # torch looks into no number of 8 bits
+            # torch looks into no number of 8 bits
+            whole = value.float() if value.element_size() == 1 else value
             if not bool(torch.isfinite(whole).all()):
                 found.append(name)
     return ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
@@ -175,9 +203,11 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def flatten_state(nested: Any) -> tuple[dict[str, Tensor], Any]:
-    """Nested dicts, lists and tuples of tensors, arrays and plain values -> named tensors and data that JSON keeps exactly.
+    """Nested dicts, lists and tuples of tensors, arrays and plain values -> named tensors and data
+    that JSON keeps exactly.
 
-    Keys of dicts may be text, numbers, bools and None. Raises TypeError, with the path, for anything else.
+    Keys of dicts may be text, numbers, bools and None. Raises TypeError, with the path, for
+    anything else.
 
     Example:
         >>> tensors, plain = flatten_state({"adam": {0: (torch.ones(2), 0.1)}})
@@ -199,7 +229,12 @@ def flatten_state(nested: Any) -> tuple[dict[str, Tensor], Any]:
             return {"tensor": store(value, path)}
         if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufc":
             kind = "array" if isinstance(value, np.ndarray) else "scalar"
-            return {kind: store(torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C")), path)}
+            return {
+                kind: store(
+                    torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C")),
+                    path,
+                )
+            }
         if isinstance(value, Mapping):
             return {"dict": [[_key(k, path), visit(v, f"{below}{k}")] for k, v in value.items()]}
         if isinstance(value, (list, tuple)):
@@ -208,14 +243,17 @@ def flatten_state(nested: Any) -> tuple[dict[str, Tensor], Any]:
         if value is None or type(value) in (bool, int, float, str):
             return {"value": value}
         raise TypeError(
-            f"state, {path or 'whole'}: expected tensors, arrays, numbers, text, got {type(value).__name__}; leave it out"
+            f"state, {path or 'whole'}: expected tensors, arrays, numbers, text, got "
+            f"{type(value).__name__}; leave it out"
         )
 
     return tensors, visit(nested, "")
 
 
 def unflatten_state(tensors: Mapping[str, Tensor], plain: Any) -> Any:
-    """The inverse of ``flatten_state``: dicts, lists and tuples are plain ones, tensors lie where ``tensors`` has them."""
+    """The inverse of ``flatten_state``: dicts, lists and tuples are plain ones, tensors lie where
+    ``tensors`` has them.
+    """
     ((kind, value),) = plain.items()
     if kind == "tensor":
         return tensors[value]
@@ -233,4 +271,7 @@ def unflatten_state(tensors: Mapping[str, Tensor], plain: Any) -> Any:
 def _key(key: Any, path: str) -> Any:
     if key is None or type(key) in (bool, int, float, str):
         return key
-    raise TypeError(f"state, {path or 'whole'}: expected keys of text or numbers, got {key!r} ({type(key).__name__})")
+    raise TypeError(
+        f"state, {path or 'whole'}: expected keys of text or numbers, "
+        f"got {key!r} ({type(key).__name__})"
+    )

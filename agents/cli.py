@@ -1,4 +1,6 @@
-"""The command ``pixyz``: train, pretrain, resume, evaluate, openloop, export, save, show, data, list, doctor, completion."""
+"""The command ``pixyz``: train, pretrain, resume, evaluate, openloop, export, save, show, data,
+list, doctor, completion.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 on success, 2 on bad input (one line says what), 130 when interrupted.
 
-    The current folder joins the places where modules are looked for, behind all others, so that ``module:Id`` of one's
-    own is found and no folder of one's own hides a package that is installed.
+    The current folder joins the places where modules are looked for, behind all others, so that
+    ``module:Id`` of one's own is found and no folder of one's own hides a package that is
+    installed.
     """
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
@@ -54,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.overrides = [*given.overrides, *rest]
     try:
         code: int = given.command(given)
-    except KeyboardInterrupt:  # before a run was at work, or for the second time: what was saved stands
+    except (
+        KeyboardInterrupt
+    ):  # before a run was at work, or for the second time: what was saved stands
         print("pixyz: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our text has gone (pixyz show ... | head)
@@ -71,20 +76,52 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pixyz {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train.add_train(commands.add_parser("train", help="train an agent in a new run folder"))
-    pretrain.add_arguments(commands.add_parser("pretrain", help="train a world model on logs, and judge it in open loop"))
+    pretrain.add_arguments(
+        commands.add_parser(
+            "pretrain", help="train a world model on logs, and judge it in open loop"
+        )
+    )
     train.add_resume(commands.add_parser("resume", help="go on with a run"))
-    evaluate.add_arguments(commands.add_parser("evaluate", help="episodes of a trained agent beside a random one's"))
-    export.add_arguments(commands.add_parser("export", help="a trained policy as a file that runs without this library"))
-    openloop.add_arguments(commands.add_parser("openloop", help="what an agent's world model predicts, beside what came"))
-    save.add_arguments(commands.add_parser("save", help="what a run learned, as config.json and model.safetensors"))
+    evaluate.add_arguments(
+        commands.add_parser("evaluate", help="episodes of a trained agent beside a random one's")
+    )
+    export.add_arguments(
+        commands.add_parser(
+            "export", help="a trained policy as a file that runs without this library"
+        )
+    )
+    openloop.add_arguments(
+        commands.add_parser(
+            "openloop", help="what an agent's world model predicts, beside what came"
+        )
+    )
+    save.add_arguments(
+        commands.add_parser("save", help="what a run learned, as config.json and model.safetensors")
+    )
     report.add_report(commands.add_parser("report", help="write report.html of a run"))
-    report.add_compare(commands.add_parser("compare", help="runs beside each other: a table and curves"))
-    show.add_arguments(commands.add_parser("show", help="what a config means: settings, graphical model, objective, plan"))
-    robot.add_arguments(commands.add_parser("robot", help="check a robot, and let it learn: an actor and a learner"))
-    data.add_arguments(commands.add_parser("data", help="look at a log, convert it, draw an episode"))
-    names.add_arguments(commands.add_parser("list", help="the names of environments, agents, models and configs"))
-    doctor.add_arguments(commands.add_parser("doctor", help="what is installed, what draws, what to type"))
-    completion.add_arguments(commands.add_parser("completion", help="completion for a shell"), parser)
+    report.add_compare(
+        commands.add_parser("compare", help="runs beside each other: a table and curves")
+    )
+    show.add_arguments(
+        commands.add_parser(
+            "show", help="what a config means: settings, graphical model, objective, plan"
+        )
+    )
+    robot.add_arguments(
+        commands.add_parser("robot", help="check a robot, and let it learn: an actor and a learner")
+    )
+    data.add_arguments(
+        commands.add_parser("data", help="look at a log, convert it, draw an episode")
+    )
+    names.add_arguments(
+        commands.add_parser("list", help="the names of environments, agents, models and configs")
+    )
+    doctor.add_arguments(
+        commands.add_parser("doctor", help="what is installed, what draws, what to type")
+    )
+    completion.add_arguments(
+        commands.add_parser("completion", help="completion for a shell"), parser
+    )
     return parser
 
 

@@ -1,6 +1,7 @@
 """YAML over frozen dataclasses: what a run is asked for, checked before anything starts.
 
-    name, path or dict  ->  its base below it  ->  overrides above it  ->  a dataclass, each value checked against its type
+name, path or dict  ->  its base below it  ->  overrides above it  ->  a dataclass, each value
+checked against its type
 """
 
 from __future__ import annotations
@@ -23,25 +24,37 @@ from agents.errors import ConfigError
 T = TypeVar("T")
 _INSTALLED = Path(__file__).resolve().parent / "configs"
 CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[1] / "configs"
-"""The settings that ship: inside of an installed ``agents``, beside it where the library runs from its sources."""
+"""The settings that ship: inside of an installed ``agents``, beside it where the library runs from
+its sources.
+"""
 KIND = "kind"
-EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")  # 1e-4 is a number in YAML 1.2, text in PyYAML's 1.1
+# 1e-4 is a number in YAML 1.2, text in PyYAML's 1.1
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
-def load_config(cls: type[T], source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> T:
+def load_config(
+    cls: type[T], source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> T:
     """A configuration from a name, a file or a dict, with changes.
 
     Args:
-        cls: a frozen dataclass of bool, int, float, str, None, Literal, tuple, dict and further dataclasses.
-        source: a name such as ``dreamer_v3/pendulum``, the path of a YAML file, or a dict. A file may say ``base: NAME``,
-            or the path of a file seen from its own folder, which is applied first.
-        overrides: ``a.b=value``; the value is YAML, but for a field whose metadata says ``as_is``, such as a path.
-            ``agent.kind=other`` leaves what the file says of the agent that it names, and begins with the other's defaults.
+        cls: a frozen dataclass of bool, int, float, str, None, Literal, tuple, dict and further
+            dataclasses.
+        source: a name such as ``dreamer_v3/pendulum``, the path of a YAML file, or a dict. A file
+            may say ``base: NAME``, or the path of a file seen from its own folder, which is applied
+            first.
+        overrides: ``a.b=value``; the value is YAML, but for a field whose metadata says ``as_is``,
+            such as a path. ``agent.kind=other`` leaves what the file says of the agent that it
+            names, and begins with the other's defaults.
 
     Raises:
         ConfigError: one line: an unknown key with the nearest one, a wrong type, a missing file.
     """
-    values = copy.deepcopy(dict(source)) if isinstance(source, Mapping) else _read(str(source), Path(), ())
+    values = (
+        copy.deepcopy(dict(source))
+        if isinstance(source, Mapping)
+        else _read(str(source), Path(), ())
+    )
     changes = []
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -65,24 +78,38 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def to_yaml(config: Any) -> str:
     """The settings as YAML, defaults included."""
-    text: str = yaml.dump(to_dict(config), Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True)
+    text: str = yaml.dump(
+        to_dict(config),
+        Dumper=_Dumper,
+        sort_keys=False,
+        default_flow_style=False,
+        allow_unicode=True,
+    )
     return text
 
 
 def config_names() -> list[str]:
     """The names that ship with the library."""
-    return sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
+    return sorted(
+        path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml")
+    )
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Plain data from YAML: 1e-4 is a number, a key that comes twice is refused. ``where`` opens the error's line."""
+    """Plain data from YAML: 1e-4 is a number, a key that comes twice is refused. ``where`` opens
+    the error's line.
+    """
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise _error(f"{where}{line}: expected YAML: {problem or error}") from None
-    except (ValueError, OverflowError, RecursionError) as error:  # 2024-13-01, a number of thousands of digits, [[[[...
+    except (
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # 2024-13-01, a number of thousands of digits, [[[[...
         raise _error(f"{where}: expected YAML: {error}") from None
 
 
@@ -91,7 +118,9 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         node, seen = super().compose_mapping_node(anchor), set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} comes twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value!r} comes twice", problem_mark=key.start_mark
+                )
             seen.add(key.value)
         return node
 
@@ -105,7 +134,9 @@ for _kind in (_Loader, _Dumper):  # the dumper too, so that the text "1e-4" is q
 
 
 def _texts(cls: type[Any]) -> set[str]:
-    """The fields whose values are text as it is given: a path may look like a date, a number or a remark."""
+    """The fields whose values are text as it is given: a path may look like a date, a number or a
+    remark.
+    """
     return {f.name for f in fields(cls) if f.metadata.get("as_is")}
 
 
@@ -113,7 +144,9 @@ def _read(source: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
     """The values of a name or a file, its base's below its own."""
     name, text, folder = _find(source, folder)
     if name in seen:
-        raise _error(f"base: {' -> '.join([*seen, name])} is a circle; remove one of these `base:` lines")
+        raise _error(
+            f"base: {' -> '.join([*seen, name])} is a circle; remove one of these `base:` lines"
+        )
     if (values := parse_yaml(text, source)) is None:
         return {}
     if not isinstance(values, dict):
@@ -134,14 +167,18 @@ def _find(source: str, folder: Path) -> tuple[str, str, Path]:
     except (OSError, ValueError, RuntimeError) as error:
         raise _error(f"{source}: expected a readable file: {error}") from None
     what = "file" if Path(source).suffix in (".yaml", ".yml") else "config"
-    raise _error(f"no {what} {source!r}{_nearest(source, names)}; the names that ship are {', '.join(names)}")
+    raise _error(
+        f"no {what} {source!r}{_nearest(source, names)}; the names that ship are {', '.join(names)}"
+    )
 
 
 def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(under)
     for key, value in over.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -159,7 +196,10 @@ def _set(values: dict[str, Any], path: Sequence[str], value: Any, full: str) -> 
         if values.get(key) is None:
             values[key] = {}
         if not isinstance(values[key], dict):
-            raise _error(f"override {full}: {'.'.join(path[: i + 1])} is {_show(values[key])} and has no keys of its own")
+            raise _error(
+                f"override {full}: "
+                f"{'.'.join(path[: i + 1])} is {_show(values[key])} and has no keys of its own"
+            )
         values = values[key]
     values[path[-1]] = value
 
@@ -168,7 +208,8 @@ def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
     hints, known = typing.get_type_hints(cls), {f.name: f for f in fields(cls) if f.init}
     values = dict(values)
     for name, f in known.items():
-        if "kinds" in f.metadata and values.get(name) is not None:  # the values say of which class they are
+        # the values say of which class they are
+        if "kinds" in f.metadata and values.get(name) is not None:
             if not isinstance(values[name], Mapping):
                 raise _wrong(f"{path}{name}", "keys and values", values[name])
             hints[name] = f.metadata["kinds"](values[name])
@@ -176,11 +217,17 @@ def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
     for key, value in values.items():
         if key not in known:
             near = _nearest(str(key), list(known), path)
-            raise _error(f"unknown key {path}{key}{near}; {path.rstrip('.') or 'the config'} has {', '.join(known)}")
+            raise _error(
+                f"unknown key {path}{key}{near}; "
+                f"{path.rstrip('.') or 'the config'} has {', '.join(known)}"
+            )
         built[key] = _convert(_over_default(value, known[key]), hints[key], f"{path}{key}")
     for name, f in known.items():
         if name not in built and f.default is MISSING and f.default_factory is MISSING:
-            raise _error(f"{path}{name}: expected a value ({_name(hints[name])}), got none; add it to the config")
+            raise _error(
+                f"{path}{name}: expected a value ({_name(hints[name])}), got none; "
+                f"add it to the config"
+            )
     try:
         return cls(**built)
     except ValueError as error:
@@ -188,8 +235,14 @@ def _build(cls: type[Any], values: Mapping[Any, Any], path: str) -> Any:
 
 
 def _over_default(value: Any, field: Field[Any]) -> Any:
-    """The values of a dataclass, above those of the field's own default, which may be others than the class's."""
-    if "kinds" in field.metadata or not isinstance(value, Mapping) or field.default_factory is MISSING:
+    """The values of a dataclass, above those of the field's own default, which may be others than
+    the class's.
+    """
+    if (
+        "kinds" in field.metadata
+        or not isinstance(value, Mapping)
+        or field.default_factory is MISSING
+    ):
         return value
     default = field.default_factory()
     return {**to_dict(default), **value} if is_dataclass(default) else value
@@ -208,14 +261,26 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     if origin is Literal:
         if any(type(value) is type(a) and value == a for a in inner):
             return value
-        raise _wrong(path, f"one of {', '.join(map(str, inner))}", value, _nearest(str(value), list(map(str, inner))))
+        raise _wrong(
+            path,
+            f"one of {', '.join(map(str, inner))}",
+            value,
+            _nearest(str(value), list(map(str, inner))),
+        )
     if origin is tuple:
-        each = inner[:1] * len(value) if inner[-1] is ... and isinstance(value, (list, tuple)) else inner
+        each = (
+            inner[:1] * len(value)
+            if inner[-1] is ... and isinstance(value, (list, tuple))
+            else inner
+        )
         if not isinstance(value, (list, tuple)) or len(each) != len(value):
             raise _wrong(path, _name(hint), value)
         return tuple(_convert(v, h, f"{path}[{i}]") for i, (v, h) in enumerate(zip(value, each)))
     if origin is dict:
-        return {_convert(k, inner[0], f"{path}, key"): _convert(v, inner[1], f"{path}.{k}") for k, v in value.items()}
+        return {
+            _convert(k, inner[0], f"{path}, key"): _convert(v, inner[1], f"{path}.{k}")
+            for k, v in value.items()
+        }
     return _scalar(value, hint, path)
 
 
@@ -235,8 +300,13 @@ def _convert_union(value: Any, hints: Sequence[Any], path: str) -> Any:
 
 def _scalar(value: Any, hint: Any, path: str) -> Any:
     if hint not in (bool, int, float, str, dict):
-        raise TypeError(f"{path}: expected a field of bool, int, float, str, tuple[...], dict[...] or Literal, got {_name(hint)}")
-    if hint is float and (isinstance(value, (int, float)) or (isinstance(value, str) and EXPONENT.match(value))):
+        raise TypeError(
+            f"{path}: expected a field of bool, int, float, str, tuple[...], dict[...] or Literal, "
+            f"got {_name(hint)}"
+        )
+    if hint is float and (
+        isinstance(value, (int, float)) or (isinstance(value, str) and EXPONENT.match(value))
+    ):
         if not isinstance(value, bool) and not math.isnan(value := _float(value)):
             return value
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
@@ -271,7 +341,11 @@ def _show(value: Any) -> str:
 def _name(hint: Any) -> str:
     if hint is type(None):
         return "None"
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+    return (
+        hint.__name__
+        if isinstance(hint, type) and not typing.get_args(hint)
+        else str(hint).replace("typing.", "")
+    )
 
 
 def _nearest(name: str, known: Sequence[str], path: str = "") -> str:

@@ -17,7 +17,8 @@ def sync_file(file: IO[Any]) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder lie on the disk; where that cannot be asked for, said once, nothing is done.
+    """Wait until the names in a folder lie on the disk; where that cannot be asked for, said once,
+    nothing is done.
 
     Network shares refuse it, and Windows cannot open a folder.
     """

@@ -1,4 +1,6 @@
-"""What a person sees while a run goes on: a live line with a bar in a terminal, a line now and then elsewhere."""
+"""What a person sees while a run goes on: a live line with a bar in a terminal, a line now and then
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ BAR = 12
 
 
 class Live:
-    """A line that is drawn again and again in a terminal with rich, and printed now and then elsewhere. A terminal that is gone
-    never stops the run.
+    """A line that is drawn again and again in a terminal with rich, and printed now and then
+    elsewhere. A terminal that is gone never stops the run.
 
     Args:
         title: what runs.
@@ -41,7 +43,10 @@ class Live:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._live is not None:
             with suppress(OSError, ValueError):
@@ -91,7 +96,12 @@ class Live:
             self._live.update(Text(fit(parts, width), no_wrap=True, overflow="crop"))
             return
         done = min(BAR, int(BAR * share))
-        bar = Text.assemble(("━" * done, "bar.complete"), ("─" * (BAR - done), "bar.back"), no_wrap=True, overflow="crop")
+        bar = Text.assemble(
+            ("━" * done, "bar.complete"),
+            ("─" * (BAR - done), "bar.back"),
+            no_wrap=True,
+            overflow="crop",
+        )
         self._live.update(bar.append(" " + fit(parts, width - BAR - 1)))
 
 
@@ -101,9 +111,11 @@ class Display(Live):
     Args:
         total: environment steps of the run.
         title: what runs.
-        stream: where text goes, the standard error if None; a bar is drawn if it is a terminal and rich is installed.
+        stream: where text goes, the standard error if None; a bar is drawn if it is a terminal and
+            rich is installed.
         every: seconds between lines.
-        unit: what ``total`` counts; ``"updates"`` for a run without an environment, which has no returns.
+        unit: what ``total`` counts; ``"updates"`` for a run without an environment, which has no
+            returns.
 
     >>> with Display(1000, "Pendulum-v1", sys.stdout) as display:
     ...     display.update(250, 40, -900.0, {"rec": 0.5})
@@ -111,14 +123,23 @@ class Display(Live):
     """
 
     def __init__(
-        self, total: int, title: str, stream: TextIO | None = None, every: float = 10.0, unit: str = "steps"
+        self,
+        total: int,
+        title: str,
+        stream: TextIO | None = None,
+        every: float = 10.0,
+        unit: str = "steps",
     ) -> None:
         super().__init__(title, stream, every)
         self.total, self.unit, self._ended = total, unit, False
         self._seen: deque[tuple[float, int, int]] = deque()
 
-    def update(self, steps: int, updates: int, ret: float | None, losses: Mapping[str, float]) -> None:
-        """Show how far it is: environment steps, updates, a return of late (None: none yet), losses by name."""
+    def update(
+        self, steps: int, updates: int, ret: float | None, losses: Mapping[str, float]
+    ) -> None:
+        """Show how far it is: environment steps, updates, a return of late (None: none yet), losses
+        by name.
+        """
         ended, self._ended = self._ended, steps >= self.total
         if not self.due() and (ended or not self._ended):
             return
@@ -135,7 +156,11 @@ class Display(Live):
         speed = (steps - first) / past
         left = _duration(max(self.total - steps, 0) / speed) if speed > 0 else "-"
         acting = self.unit != "updates"
-        parts = [f"{100 * min(steps, self.total) // self.total} %", f"{steps:,}/{self.total:,} {self.unit}", f"{left} left"]
+        parts = [
+            f"{100 * min(steps, self.total) // self.total} %",
+            f"{steps:,}/{self.total:,} {self.unit}",
+            f"{left} left",
+        ]
         parts += [f"return {'-' if ret is None else f'{ret:.1f}'}"] if acting else []
         names = [k for k in SHOWN if k in losses] or list(losses)[: len(SHOWN)]
         parts += [f"{k} {losses[k]:.3g}" for k in names]

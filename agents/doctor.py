@@ -1,4 +1,5 @@
-"""What is installed here, what draws, where it computes, and what to type where something is missing.
+"""What is installed here, what draws, where it computes, and what to type where something is
+missing.
 
 Needs torch alone, so that it can speak where the rest cannot be imported.
 """
@@ -52,15 +53,23 @@ def report(draw: bool = True) -> Iterator[str]:
 def computing() -> Iterator[str]:
     """Torch, threads, devices, compiler."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield f"torch {torch.__version__}, {torch.get_num_threads()} threads on {cores} cores; a run's own: threads=1"
-    names = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+    yield (
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads on {cores} cores; "
+        f"a run's own: threads=1"
+    )
+    names = [
+        f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())
+    ]
     names += ["mps"] if torch.backends.mps.is_available() else []
     if names:
         yield f"devices: cpu, {', '.join(names)}; take one with device={names[0].split()[0]}"
     else:
         yield "devices: cpu"
     if shutil.which(os.environ.get("CXX", "c++")) is None and shutil.which("g++") is None:
-        yield "compiling (agent.chunk=8): no C++ compiler is there; on Debian and Ubuntu: apt-get install g++"
+        yield (
+            "compiling (agent.chunk=8): no C++ compiler is there; on Debian and Ubuntu: "
+            "apt-get install g++"
+        )
     else:
         yield "compiling (agent.chunk=8): a C++ compiler is there"
 

@@ -1,6 +1,8 @@
-"""Numbers that are not finite move nothing: the loss and its gradient are looked at before the optimizer's step.
+"""Numbers that are not finite move nothing: the loss and its gradient are looked at before the
+optimizer's step.
 
-    loss  ->  backward  ->  one read of loss, metrics and the gradient's norm  ->  step, or everything as it was
+loss  ->  backward  ->  one read of loss, metrics and the gradient's norm  ->  step, or everything
+as it was
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ class Gradient(NamedTuple):
 
 
 def backward(
-    loss: Tensor, metrics: Mapping[str, Tensor], parameters: Iterable[Tensor], undo: Sequence[tuple[Tensor, Tensor]] = (),
+    loss: Tensor,
+    metrics: Mapping[str, Tensor],
+    parameters: Iterable[Tensor],
+    undo: Sequence[tuple[Tensor, Tensor]] = (),
     given: Mapping[str, Tensor] | None = None,
 ) -> Gradient:
     """Gradients of a loss, or an error that leaves everything as it was before the update.
@@ -40,10 +45,12 @@ def backward(
         metrics: for the log; each is averaged to a number.
         parameters: what gets a gradient; old gradients are dropped.
         undo: buffers that the loss has moved, and copies of what they were.
-        given: what the loss was computed from; looked at too, since a loss may be finite where they are not.
+        given: what the loss was computed from; looked at too, since a loss may be finite where they
+            are not.
 
     Returns:
-        The metrics, read from the device at once, and the norms, in the order of the parameters that have a gradient.
+        The metrics, read from the device at once, and the norms, in the order of the parameters
+            that have a gradient.
 
     Raises:
         NotFinite: naming what is not finite.
@@ -57,7 +64,12 @@ def backward(
     total = torch.stack([n.float() for n in norms]).norm() if norms else loss.detach().new_zeros(())
     floats = {k: v for k, v in (given or {}).items() if v.is_floating_point()}
     largest = [torch.linalg.vector_norm(v.detach(), math.inf).float() for v in floats.values()]
-    values = [loss.detach().float(), total, *[m.detach().float().mean() for m in metrics.values()], *largest]
+    values = [
+        loss.detach().float(),
+        total,
+        *[m.detach().float().mean() for m in metrics.values()],
+        *largest,
+    ]
     read = torch.stack(values).tolist()
     found = dict(zip(("loss", "grad_norm", *metrics), read, strict=False))
     bad = [k for k, v in zip(floats, read[len(found) :], strict=True) if not math.isfinite(v)]
@@ -66,8 +78,16 @@ def backward(
             buffer.copy_(copy)
         for p in trained:
             p.grad = None
-        terms = [k for k, v in found.items() if not math.isfinite(v) and k not in ("loss", "grad_norm")]
-        what = "the loss" if not math.isfinite(found["loss"]) else "a number that it was given" if bad else "the gradient"
+        terms = [
+            k for k, v in found.items() if not math.isfinite(v) and k not in ("loss", "grad_norm")
+        ]
+        what = (
+            "the loss"
+            if not math.isfinite(found["loss"])
+            else "a number that it was given"
+            if bad
+            else "the gradient"
+        )
         raise NotFinite(
             f"{what} is not finite (loss {found['loss']:g}, gradient {found['grad_norm']:g}"
             f"{', in ' + ', '.join(terms) if terms else ''}); nothing was updated; "
@@ -87,6 +107,10 @@ def check_acting(seen: Mapping[str, Tensor], action: Tensor) -> None:
     floats = [x.flatten(1) for x in (*seen.values(), action) if x.is_floating_point()]
     if math.isfinite(float(torch.cat(floats, -1).sum())):
         return
-    bad = [k for k, v in {**seen, "the action": action}.items() if not bool(torch.isfinite(v).all())]
+    bad = [
+        k for k, v in {**seen, "the action": action}.items() if not bool(torch.isfinite(v).all())
+    ]
     if bad:  # else large numbers, whose sum is none
-        raise NotFinite(f"act: expected finite numbers, got others in {', '.join(bad)}; nothing was done")
+        raise NotFinite(
+            f"act: expected finite numbers, got others in {', '.join(bad)}; nothing was done"
+        )

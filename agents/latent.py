@@ -28,8 +28,12 @@ class LatentActor:
 
     >>> from agents.dreamer.heads import build_policy
     >>> from worldmodels import RSSM, RSSMConfig
-    >>> model = RSSM({"x": (3,)}, 1, RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8))
-    >>> actor = LatentActor(model, build_policy(ActionSpec(1), model.config.features, 8, 1, 0.01), ActionSpec(1))
+    >>> model = RSSM(
+    ...     {"x": (3,)}, 1, RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8)
+    ... )
+    >>> actor = LatentActor(
+    ...     model, build_policy(ActionSpec(1), model.config.features, 8, 1, 0.01), ActionSpec(1)
+    ... )
     >>> first = {"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}
     >>> actor.act(first, actor.initial(2))[0].shape
     torch.Size([2, 1])
@@ -37,7 +41,9 @@ class LatentActor:
 
     what: ClassVar[str] = "policy"
 
-    def __init__(self, model: Any, policy: Distribution, action: ActionSpec, precision: Any = nullcontext) -> None:
+    def __init__(
+        self, model: Any, policy: Distribution, action: ActionSpec, precision: Any = nullcontext
+    ) -> None:
         self.model, self.action, self.precision = model, action, precision
         # kept as products, so that their plans are kept
         self.exploring: Distribution = model.step * policy
@@ -48,24 +54,32 @@ class LatentActor:
         like = next(self.model.parameters())
         return {**self.model.initial(rows), "action": like.new_zeros(rows, self.action.size)}
 
-    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+    def act(
+        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    ) -> tuple[Tensor, State]:
         """See :meth:`agents.agent.Actor.act`.
 
         Raises:
-            NotFinite: an observation or the action is not finite; the state is the caller's as it was.
+            NotFinite: an observation or the action is not finite; the state is the caller's as it
+                was.
         """
         action, following = self.choose(obs, state, explore)
         check_acting({k: obs[k] for k in self.model.keys}, action)
         return action, following
 
     @torch.no_grad()
-    def choose(self, obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
+    def choose(
+        self, obs: Mapping[str, Tensor], state: State, explore: bool
+    ) -> tuple[Tensor, State]:
         """As :meth:`act`, and looks at no number: NaN comes out where it goes in."""
         first = obs["is_first"].bool().unsqueeze(-1)
-        given = {f"{k}_prev": v.masked_fill(first, 0) for k, v in state.items()}  # a product would keep a NaN
+        # a product would keep a NaN
+        given = {f"{k}_prev": v.masked_fill(first, 0) for k, v in state.items()}
         seen = {k: obs[k] for k in self.model.keys}
         with self.precision():
-            drawn = (self.exploring if explore else self.greedy).sample({**given, **seen}, return_all=False)
+            drawn = (self.exploring if explore else self.greedy).sample(
+                {**given, **seen}, return_all=False
+            )
         action = drawn["action"]
         if self.action.discrete:
             action = nn.functional.one_hot(action.argmax(-1), self.action.size).to(action.dtype)

@@ -1,7 +1,9 @@
-"""The log of a run: JSON lines always, a tracker when asked for. A full disk or a failing tracker never stops the run.
+"""The log of a run: JSON lines always, a tracker when asked for. A full disk or a failing tracker
+never stops the run.
 
-    log(step, numbers)  ->  a line of metrics.jsonl  +  the tracker
-    state               ->  how far the log was; load_state(state) drops the lines after it, so that none comes twice
+log(step, numbers)  ->  a line of metrics.jsonl  +  the tracker
+state               ->  how far the log was; load_state(state) drops the lines after it,
+                        so that none comes twice
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ class Tracker(Protocol):
 class Logger:
     """Appends to ``metrics.jsonl`` and forwards to a tracker.
 
-    A line is ``{"step", "time", "kind", ...numbers}``, ``time`` in seconds since 1970; numbers that are not finite are
-    written as null and named under ``nonfinite``. A line that cannot be written is dropped, with one warning for the
-    whole run, and the next is tried again; a tracker that raises is warned of and switched off.
+    A line is ``{"step", "time", "kind", ...numbers}``, ``time`` in seconds since 1970; numbers that
+    are not finite are written as null and named under ``nonfinite``. A line that cannot be written
+    is dropped, with one warning for the whole run, and the next is tried again; a tracker that
+    raises is warned of and switched off.
 
     Args:
         directory: the run's folder.
@@ -50,10 +53,14 @@ class Logger:
         self.path = Path(directory) / "metrics.jsonl"
         self._tracker = tracker
         self._warned = False
-        self._end: tuple[int, int] | None = None  # lines and bytes; found out when they are first needed
+        self._end: tuple[int, int] | None = (
+            None  # lines and bytes; found out when they are first needed
+        )
 
     def log(self, step: int, metrics: Mapping[str, float], kind: str = "train") -> None:
-        """Write numbers of environment step ``step``. Raises ValueError for a name that the line itself needs."""
+        """Write numbers of environment step ``step``. Raises ValueError for a name that the line
+        itself needs.
+        """
         values = {name: _number(name, value) for name, value in metrics.items()}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         row: dict[str, Any] = {"step": int(step), "time": round(time.time(), 3), "kind": kind}
@@ -66,9 +73,14 @@ class Logger:
             self._warn(f"cannot write {self.path}: {error}; training goes on without these lines")
         if self._tracker is not None:
             try:
-                self._tracker.log(int(step), {f"{kind}/{name}": value for name, value in values.items()})
+                self._tracker.log(
+                    int(step), {f"{kind}/{name}": value for name, value in values.items()}
+                )
             except Exception as error:
-                warnings.warn(f"the tracker failed ({error}) and is switched off; training goes on", stacklevel=2)
+                warnings.warn(
+                    f"the tracker failed ({error}) and is switched off; training goes on",
+                    stacklevel=2,
+                )
                 self._tracker = None
 
     def truncate_after(self, step: int) -> None:
@@ -83,7 +95,9 @@ class Logger:
                 _rewrite(self.path, (row for row in rows if row["step"] <= step))
             self._end = None
         except OSError as error:
-            self._warn(f"cannot shorten {self.path}: {error}; steps after {step} will be in it twice")
+            self._warn(
+                f"cannot shorten {self.path}: {error}; steps after {step} will be in it twice"
+            )
 
     def state(self) -> dict[str, int]:
         """How many lines and bytes the log has, for a checkpoint; they lie on the disk then."""
@@ -100,7 +114,8 @@ class Logger:
     def load_state(self, state: Mapping[str, int]) -> None:
         """Drop the lines that were written after a state; those before it stay byte for byte.
 
-        A log that is missing or shorter, as a power loss or a person may leave it, gives a warning and goes on as it is.
+        A log that is missing or shorter, as a power loss or a person may leave it, gives a warning
+        and goes on as it is.
         """
         self._end = None
         try:
@@ -108,12 +123,19 @@ class Logger:
             lines = data.splitlines(keepends=True)
             end = sum(map(len, lines[: state["lines"]]))
             if end != state["bytes"] or not data[:end].endswith(b"\n" if end else b""):
-                self._warn(f"{self.path}: expected {state['lines']} lines of {state['bytes']} bytes, as at the checkpoint, got "
-                           f"{min(len(lines), state['lines'])} of {end}; it was shortened or changed, the run goes on")
+                self._warn(
+                    f"{self.path}: expected {state['lines']} lines of {state['bytes']} bytes, "
+                    f"as at the checkpoint, got "
+                    f"{min(len(lines), state['lines'])} of {end}; it was shortened or changed, "
+                    f"the run goes on"
+                )
             if self.path.exists():
                 os.truncate(self.path, end)
         except OSError as error:
-            self._warn(f"cannot shorten {self.path}: {error}; lines after the checkpoint will be in it twice")
+            self._warn(
+                f"cannot shorten {self.path}: {error}; "
+                f"lines after the checkpoint will be in it twice"
+            )
 
     def close(self) -> None:
         """Close the tracker."""
@@ -125,7 +147,9 @@ class Logger:
             self._tracker = None
 
     def _append(self, line: str) -> None:
-        """Add a line whole or not at all, so that a line cut by a full disk is not in the middle of later ones."""
+        """Add a line whole or not at all, so that a line cut by a full disk is not in the middle of
+        later ones.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines, _ = self._find_end()
         with self.path.open("ab") as file:
@@ -156,7 +180,8 @@ class Logger:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log, none if there is no file. A torn last line, as a crash leaves it, is left out.
+    """The rows of a log, none if there is no file. A torn last line, as a crash leaves it, is left
+    out.
 
     Raises:
         RunError: a line before the last is no row.
@@ -173,14 +198,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             if number == len(lines) or not any(lines[number:]):
                 break
-            raise RunError(f"{path}, line {number}: expected a JSON row, got {line[:60]!r}; remove the line") from None
+            raise RunError(
+                f"{path}, line {number}: expected a JSON row, got {line[:60]!r}; remove the line"
+            ) from None
         rows.append(row)
     return rows
 
 
 def _number(name: str, value: float) -> float:
     if name in RESERVED:
-        raise ValueError(f"metric {name!r}: expected a name other than {', '.join(RESERVED)}; rename it")
+        raise ValueError(
+            f"metric {name!r}: expected a name other than {', '.join(RESERVED)}; rename it"
+        )
     return value if isinstance(value, int) else float(value)
 
 

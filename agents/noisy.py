@@ -13,7 +13,8 @@ from agents.guard import check_acting
 
 
 class Noisy:
-    r"""An actor that explores by noise on its actions, held in [-1, 1]; of choices a share is random.
+    r"""An actor that explores by noise on its actions, held in [-1, 1]; of choices a share is
+    random.
 
     .. math:: a \leftarrow a + \epsilon, \quad \epsilon \sim \mathcal{N}(0, \sigma^2)
 
@@ -37,18 +38,23 @@ class Noisy:
         found: State = self.actor.initial(rows)
         return found
 
-    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+    def act(
+        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    ) -> tuple[Tensor, State]:
         """See :meth:`agents.agent.Actor.act`.
 
         Raises:
-            NotFinite: an observation or the action is not finite; the state is the caller's as it was.
+            NotFinite: an observation or the action is not finite; the state is the caller's as it
+                was.
         """
         action, following = self.choose(obs, state, explore)
         check_acting({k: obs[k] for k in self.actor.model.keys}, action)
         return action, following
 
     @torch.no_grad()
-    def choose(self, obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
+    def choose(
+        self, obs: Mapping[str, Tensor], state: State, explore: bool
+    ) -> tuple[Tensor, State]:
         """As :meth:`act`, and looks at no number."""
         action, state = self.actor.choose(obs, state, explore)
         if not explore or not self.amount:

@@ -20,7 +20,9 @@ def new_figure(what: str = "the report") -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError(f"{what} is drawn with matplotlib, which is not installed: pip install matplotlib") from None
+        raise UsageError(
+            f"{what} is drawn with matplotlib, which is not installed: pip install matplotlib"
+        ) from None
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
     return figure

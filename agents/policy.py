@@ -1,8 +1,9 @@
-"""A trained agent that acts on observations as the environment gives them; a pretrained world model.
+"""A trained agent that acts on observations as the environment gives them; a pretrained world
+model.
 
-    policy = load("runs/my_run")
-    action = policy.act(observation)        # the environment's own units, in and out
-    policy.reset()                          # before the next episode
+policy = load("runs/my_run")
+action = policy.act(observation)        # the environment's own units, in and out
+policy.reset()                          # before the next episode
 """
 
 from __future__ import annotations
@@ -42,17 +43,27 @@ class Policy:
     >>> from agents.spaces import ActionSpec
     >>> from agents.build import build, default_config
     >>> from gymnasium import spaces
-    >>> see, do = ObservationGuard(spaces.Box(-1.0, 1.0, (3,))), ActionGuard(spaces.Box(-2.0, 2.0, (1,)))
+    >>> see, do = (
+    ...     ObservationGuard(spaces.Box(-1.0, 1.0, (3,))),
+    ...     ActionGuard(spaces.Box(-2.0, 2.0, (1,))),
+    ... )
     >>> from worldmodels import RSSMConfig
     >>> from agents.dreamer.config import DreamerV3Config
-    >>> config = DreamerV3Config(RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8)
+    >>> config = DreamerV3Config(
+    ...     RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8
+    ... )
     >>> policy = Policy(build(config, Interface({"observation": (3,)}, {}, ActionSpec(1))), see, do)
     >>> policy.act([0.0, 1.0, 0.0]).shape
     (1,)
     """
 
     def __init__(
-        self, actor: Actor, observations: ObservationGuard, actions: ActionGuard, *, explore: bool = False
+        self,
+        actor: Actor,
+        observations: ObservationGuard,
+        actions: ActionGuard,
+        *,
+        explore: bool = False,
     ) -> None:
         self.actor, self.explore = actor, explore
         self._observations, self._actions = observations, actions
@@ -68,8 +79,8 @@ class Policy:
         """The action after an observation, in the environment's units: an array, or an int.
 
         Raises:
-            ObservationError: keys, shapes or types are not those that the environment declares, or a number is not
-                finite; the policy's memory is as before.
+            ObservationError: keys, shapes or types are not those that the environment declares, or
+                a number is not finite; the policy's memory is as before.
         """
         rows = {**self.seen(observation), "is_first": np.array([self._first])}
         given = self.interface.tensors(rows, self.actor.device)
@@ -80,7 +91,9 @@ class Policy:
 
     def seen(self, observation: Any) -> Rows:
         """What the actor sees of an observation, key -> ``[1, ...]``; see :meth:`act`."""
-        return self.interface.observation({k: v[None] for k, v in self._observations.one(observation).items()})
+        return self.interface.observation(
+            {k: v[None] for k, v in self._observations.one(observation).items()}
+        )
 
     @property
     def memory(self) -> State:
@@ -88,7 +101,9 @@ class Policy:
         return self._state
 
     def acted(self, action: Any) -> None:
-        """Say that another action was done than the last one that :meth:`act` gave, in the agent's units ``[A]``."""
+        """Say that another action was done than the last one that :meth:`act` gave, in the agent's
+        units ``[A]``.
+        """
         done = torch.as_tensor(np.asarray(action, np.float32)).reshape(1, -1)
         self._state = self.actor.acted(self._state, done.to(self.actor.device))
 
@@ -115,7 +130,8 @@ def load(run: str | Path, *, device: str | None = None, explore: bool = False) -
 
 
 def read_settings(directory: Path, device: str | None = None) -> RunSettings:
-    """The settings of a training run, on a machine that need not have the device and the cores that it was trained with.
+    """The settings of a training run, on a machine that need not have the device and the cores that
+    it was trained with.
 
     Args:
         directory: of the run.
@@ -126,11 +142,15 @@ def read_settings(directory: Path, device: str | None = None) -> RunSettings:
     """
     config, _ = open_run(directory)
     if "kind" in config:
-        raise RunError(f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model")
+        raise RunError(
+            f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model"
+        )
     most = 4 * (os.cpu_count() or 1)
     threads = config.get("threads")
     fewer = {"threads": most} if isinstance(threads, int) and threads > most else {}
-    return load_config(RunSettings, {**config, **fewer, **({} if device is None else {"device": device})})
+    return load_config(
+        RunSettings, {**config, **fewer, **({} if device is None else {"device": device})}
+    )
 
 
 def guards(directory: Path) -> tuple[ObservationGuard, ActionGuard]:
@@ -141,17 +161,23 @@ def guards(directory: Path) -> tuple[ObservationGuard, ActionGuard]:
 
 
 def declared(directory: Path) -> tuple[Any, Any]:
-    """The spaces that the environment of a training run declares: of observations, and of actions."""
+    """The spaces that the environment of a training run declares: of observations,
+    and of actions.
+    """
     found = read_interface(directory)
     if "observation" not in found:
-        raise RunError(f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model")
+        raise RunError(
+            f"{directory}: expected a training run, got one of `pixyz pretrain`; take load_model"
+        )
     return space_from_plain(found["observation"]), space_from_plain(found["action"])
 
 
 def load_model(run: str | Path, *, device: str = "cpu") -> PretrainModel:
-    """The world model of a run of ``pixyz pretrain``, with the weights of its best validation bound.
+    """The world model of a run of ``pixyz pretrain``, with the weights of its best validation
+    bound.
 
-    ``model.forecast(seen, action, steps)`` predicts in the log's units; ``model.model`` is the model of series itself.
+    ``model.forecast(seen, action, steps)`` predicts in the log's units; ``model.model`` is the
+    model of series itself.
 
     Raises:
         RunError, CheckpointError: it is no such run, or no validation was made.
@@ -159,7 +185,9 @@ def load_model(run: str | Path, *, device: str = "cpu") -> PretrainModel:
     directory = Path(run)
     config, _ = open_run(directory)
     if config.get("kind") not in KINDS:
-        raise RunError(f"{directory}: expected a run of `pixyz pretrain`, got a training run; take load")
+        raise RunError(
+            f"{directory}: expected a run of `pixyz pretrain`, got a training run; take load"
+        )
     settings = load_config(KINDS[config["kind"]], {**config, "device": device, "threads": 0})
     found = read_interface(directory)
     shapes = {k: tuple(s) for k, s in found["shapes"].items()}

@@ -1,9 +1,12 @@
-"""What a run learned, in a folder of two files that anybody can read: ``config.json`` and ``model.safetensors``.
+"""What a run learned, in a folder of two files that anybody can read: ``config.json`` and
+``model.safetensors``.
 
     save_pretrained(run, folder)    a trained agent, or the world model of ``pixyz pretrain``
-    from_pretrained(folder)         a policy that acts, or a model that predicts; no run, no environment, no log is needed
+    from_pretrained(folder)         a policy that acts, or a model that predicts; no run, no
+                                    environment, no log is needed
 
-Optimizers, replay and log stay in the run. World models by themselves: :mod:`worldmodels.pretrained`.
+Optimizers, replay and log stay in the run. World models by themselves:
+:mod:`worldmodels.pretrained`.
 """
 
 from __future__ import annotations
@@ -50,22 +53,35 @@ def save_pretrained(run: str | Path, folder: str | Path) -> Path:
     config, _ = open_run(directory)
     load = "import agents\n\n{} = agents.from_pretrained(FOLDER)\n{}"
     if "kind" in config:
-        about = {"log": {k: config[k] for k in OF_A_LOG if k in config}, **read_interface(directory)}
+        about = {
+            "log": {k: config[k] for k in OF_A_LOG if k in config},
+            **read_interface(directory),
+        }
         lines = load.format("model", "model.forecast(seen, action, steps)  # in the log's units")
         return write_folder(folder, about, load_model(directory).state_dict(), lines)
     at, state = read_part(directory, "agent")
     weights = state.get("weights") if isinstance(state, Mapping) else None
     if not isinstance(weights, Mapping) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise UsageError(f"{directory}: expected an agent whose state holds 'weights' by name, as a TorchAgent's does")
-    found = {"agent": to_dict(read_settings(directory, "cpu").agent), "steps": at, **read_interface(directory)}
-    lines = load.format("policy", "action = policy.act(observation)  # policy.reset() before each episode")
+        raise UsageError(
+            f"{directory}: expected an agent whose state holds 'weights' by name, "
+            f"as a TorchAgent's does"
+        )
+    found = {
+        "agent": to_dict(read_settings(directory, "cpu").agent),
+        "steps": at,
+        **read_interface(directory),
+    }
+    lines = load.format(
+        "policy", "action = policy.act(observation)  # policy.reset() before each episode"
+    )
     return write_folder(folder, found, weights, lines)
 
 
 def from_pretrained(
     source: str | Path, *, device: str = "cpu", explore: bool = False, own: bool = False
 ) -> Policy | PretrainModel:
-    """A policy, or a model of a log, from a folder of :func:`save_pretrained` or from the Hugging Face Hub (``OWNER/NAME``).
+    """A policy, or a model of a log, from a folder of :func:`save_pretrained` or from the Hugging
+    Face Hub (``OWNER/NAME``).
 
     Args:
         source: the folder, or the name.
@@ -79,14 +95,19 @@ def from_pretrained(
     """
     saved = read_folder(source)
     if not {"agent", "log"} & saved.about.keys():
-        raise UsageError(f"{source}: expected an agent or a model of a log, got {saved.about.get('model', 'neither')!r}; a model "
-                         "of series by itself is worldmodels.from_pretrained")
+        raise UsageError(
+            f"{source}: expected an agent or a model of a log, got "
+            f"{saved.about.get('model', 'neither')!r}; a model "
+            "of series by itself is worldmodels.from_pretrained"
+        )
     try:
         if "log" in saved.about:
             return _model(saved).to(device).eval()
         return _policy(saved, str(source), device, explore, own)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise UsageError(f"{source}: does not fit this version: {' '.join(str(error).split())[:300]}") from None
+        raise UsageError(
+            f"{source}: does not fit this version: {' '.join(str(error).split())[:300]}"
+        ) from None
 
 
 def _model(saved: Saved) -> PretrainModel:
@@ -102,7 +123,8 @@ def _policy(saved: Saved, source: str, device: str, explore: bool, own: bool) ->
     about = saved.about
     if about["agent"].get("kind") not in AGENTS and not own:
         raise UsageError(
-            f"{source}: its agent is {about['agent'].get('kind')!r}, which would be imported; give own=True if it is yours"
+            f"{source}: its agent is {about['agent'].get('kind')!r}, which would be imported; "
+            f"give own=True if it is yours"
         )
     config_class(about["agent"])  # a kind that is not there, in one line
     config = load_config(RunSettings, {"agent": about["agent"]}).agent

@@ -19,8 +19,8 @@ from agents.errors import UsageError
 def prepare_process(threads: int = 0) -> None:
     """Threads of torch (0: as they are), and an allocator that keeps large blocks.
 
-    On Linux with glibc freed blocks above 128 KiB go back to the kernel, and every large tensor is paid for again in
-    page faults; with small models on a CPU that is a fifth of the time.
+    On Linux with glibc freed blocks above 128 KiB go back to the kernel, and every large tensor is
+    paid for again in page faults; with small models on a CPU that is a fifth of the time.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -38,11 +38,15 @@ def check_threads(count: int) -> None:
     """Refuse a number of threads that is negative, or far above what the machine has cores for."""
     most = 4 * (os.cpu_count() or 1)
     if not 0 <= count <= most:
-        raise ValueError(f"threads must be at least 0 and at most {most} (four a core of this machine), got {count}")
+        raise ValueError(
+            f"threads must be at least 0 and at most {most} (four a core of this machine), "
+            f"got {count}"
+        )
 
 
 class Weighed(TorchFunctionMode):
-    """Within the context weights that would fill half of this machine's memory are refused before they are made.
+    """Within the context weights that would fill half of this machine's memory are refused before
+    they are made.
 
     Raises:
         UsageError: says how much they would take.
@@ -52,27 +56,36 @@ class Weighed(TorchFunctionMode):
     Traceback (most recent call last):
         ...
     agents.errors.UsageError: the weights alone would take 0.004 GB or more, of this machine's 0.001; choose smaller sizes
-    """
+    """  # noqa: E501
 
     def __init__(self, memory: float | None = None) -> None:
         super().__init__()
         self.memory, self.taken = physical_memory() if memory is None else memory, 0
 
     def __torch_function__(
-        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        function: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if function is torch.empty:
             sizes = args[0] if args and isinstance(args[0], (tuple, list)) else args
             self.taken += 4 * math.prod(sizes)
             if self.taken > self.memory / 2:
-                raise UsageError(f"the weights alone would take {self.taken / 1e9:.3g} GB or more, of this machine's "
-                                 f"{self.memory / 1e9:.3g}; choose smaller sizes")
+                raise UsageError(
+                    f"the weights alone would take {self.taken / 1e9:.3g} GB or more, "
+                    f"of this machine's "
+                    f"{self.memory / 1e9:.3g}; choose smaller sizes"
+                )
         return function(*args, **(kwargs or {}))
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         super().__exit__(kind, error, traceback)
         if isinstance(error, (RuntimeError, MemoryError)) and "alloc" in str(error).lower():
-            raise UsageError(f"there is no memory for the weights ({error}); choose smaller sizes") from None
+            raise UsageError(
+                f"there is no memory for the weights ({error}); choose smaller sizes"
+            ) from None
 
 
 def physical_memory() -> float:
@@ -88,12 +101,21 @@ def check_device(name: str) -> None:
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise ValueError(f"device must be cpu, cuda, cuda:N or mps, got {name!r}")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }[kind]
     if int(index or 0) >= there:
-        raise ValueError(f"device {name!r} is not there: this machine has {there} of {kind}; take device=cpu")
+        raise ValueError(
+            f"device {name!r} is not there: this machine has {there} of {kind}; take device=cpu"
+        )
 
 
 def check_plots() -> None:
     """Refuse before anything is written what would be missed at the end."""
     if find_spec("matplotlib") is None:
-        raise UsageError("the report draws curves with matplotlib, which is not installed: pip install matplotlib")
+        raise UsageError(
+            "the report draws curves with matplotlib, which is not installed: "
+            "pip install matplotlib"
+        )

@@ -1,9 +1,10 @@
 """The folder of a run: what was asked for and where it came from.
 
-    create_run  ->  config.yaml (every setting) and run.json (commit, versions, machine, seed, command, time)
-    open_run    ->  both, read again
-    lock        ->  one process at a time
-    count_start ->  how often a process has begun with it
+create_run  ->  config.yaml (every setting) and run.json (commit, versions, machine,
+                seed, command, time)
+open_run    ->  both, read again
+lock        ->  one process at a time
+count_start ->  how often a process has begun with it
 """
 
 from __future__ import annotations
@@ -52,21 +53,33 @@ def create_run(path: Path, config: Any, *, seed: int) -> Path:
             on = f"go on with `pixyz resume {path}`, or " if (path / "run.json").is_file() else ""
             raise RunError(f"{path} exists and is not empty; {on}choose another folder with --run")
         path.mkdir(parents=True, exist_ok=True)
-        with (path / "config.yaml").open("x", encoding="utf-8") as file:  # x: of two runs that start at once, one gets it
+        with (path / "config.yaml").open(
+            "x", encoding="utf-8"
+        ) as file:  # x: of two runs that start at once, one gets it
             file.write(to_yaml(config))
-        (path / "run.json").write_text(json.dumps({**origin(), "seed": seed}, indent=1), encoding="utf-8")
+        (path / "run.json").write_text(
+            json.dumps({**origin(), "seed": seed}, indent=1), encoding="utf-8"
+        )
     except OSError as error:
-        raise RunError(f"cannot write the run folder {path}: {error.strerror or error}; choose another with --run") from None
+        raise RunError(
+            f"cannot write the run folder {path}: {error.strerror or error}; "
+            f"choose another with --run"
+        ) from None
     return path
 
 
 @contextmanager
 def created(path: Path, config: Any, *, seed: int) -> Iterator[None]:
-    """As :func:`create_run`; an error within the context takes away what was made, so that it blocks no second try.
+    """As :func:`create_run`; an error within the context takes away what was made, so that it
+    blocks no second try.
 
     >>> import tempfile
     >>> from agents.settings import EnvSettings
-    >>> with tempfile.TemporaryDirectory() as folder, suppress(OSError), created(Path(folder) / "a/b", EnvSettings(), seed=0):
+    >>> with (
+    ...     tempfile.TemporaryDirectory() as folder,
+    ...     suppress(OSError),
+    ...     created(Path(folder) / "a/b", EnvSettings(), seed=0),
+    ... ):
     ...     raise OSError("no space left")
     >>> (Path(folder) / "a").exists()
     False
@@ -77,7 +90,9 @@ def created(path: Path, config: Any, *, seed: int) -> Iterator[None]:
         yield
     except BaseException:
         for item in path.iterdir():  # it was empty or not there
-            shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(missing_ok=True)
+            shutil.rmtree(item, ignore_errors=True) if item.is_dir() else item.unlink(
+                missing_ok=True
+            )
         with suppress(OSError):  # a parent that another run has come into
             for folder in new:
                 folder.rmdir()
@@ -94,7 +109,9 @@ def open_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         config = parse_yaml((path / "config.yaml").read_text(encoding="utf-8"), "config.yaml")
         info = json.loads((path / "run.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunError(f"{path} is no run folder: expected a file {Path(error.filename).name} in it, got none") from None
+        raise RunError(
+            f"{path} is no run folder: expected a file {Path(error.filename).name} in it, got none"
+        ) from None
     except OSError as error:
         raise RunError(f"cannot read the run folder {path}: {error.strerror or error}") from None
     except ValueError as error:  # not UTF-8, not YAML, not JSON
@@ -105,7 +122,9 @@ def open_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def write_interface(path: Path, interface: dict[str, Any]) -> None:
-    """Keep what a run's environment or log looks like, so that its agent or model can be loaded without it."""
+    """Keep what a run's environment or log looks like, so that its agent or model can be loaded
+    without it.
+    """
     (path / INTERFACE).write_text(json.dumps(interface), encoding="utf-8")
 
 
@@ -118,7 +137,10 @@ def read_interface(path: Path) -> dict[str, Any]:
     try:
         found = json.loads((path / INTERFACE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{path}: expected a file {INTERFACE} in the run's folder, got none; go on with the run once") from None
+        raise RunError(
+            f"{path}: expected a file {INTERFACE} in the run's folder, got none; "
+            f"go on with the run once"
+        ) from None
     except (OSError, ValueError) as error:
         raise RunError(f"{path / INTERFACE} is damaged: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
@@ -130,7 +152,8 @@ def read_interface(path: Path) -> dict[str, Any]:
 def lock(path: Path) -> Iterator[None]:
     """Have a run's folder alone; the lock ends with the process, also when it is killed.
 
-    Processes that are forked meanwhile do not hold it. Where the file system has no locks a warning is given.
+    Processes that are forked meanwhile do not hold it. Where the file system has no locks a warning
+    is given.
 
     Raises:
         RunError: another process has it, or this one already; says which.
@@ -154,8 +177,13 @@ def lock(path: Path) -> Iterator[None]:
             if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
                 file.seek(0)
                 holder = file.read(200).strip() or "another process"
-                raise RunError(f"{path} is in use by {holder}; wait until it ends, or stop it") from None
-            text = f"{path} cannot be locked ({error.strerror or error}); see that no second process uses it"
+                raise RunError(
+                    f"{path} is in use by {holder}; wait until it ends, or stop it"
+                ) from None
+            text = (
+                f"{path} cannot be locked ({error.strerror or error}); "
+                f"see that no second process uses it"
+            )
             warnings.warn(text, stacklevel=3)
         _HELD.add(name)
         try:
@@ -170,7 +198,8 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def count_start(path: Path) -> int:
-    """Count a start of a process in a run's folder: 1 for the first. It lies on the disk before this returns.
+    """Count a start of a process in a run's folder: 1 for the first. It lies on the disk before
+    this returns.
 
     ``starts`` has a line for each: its number, the time, the process.
 
@@ -181,13 +210,30 @@ def count_start(path: Path) -> int:
         with (path / "starts").open("a+", encoding="utf-8") as file:
             file.seek(0)
             lines = file.read().split("\n")
-            number = max([len(lines) - 1, *(int(x) for x in (line.partition(" ")[0] for line in lines) if x.isdecimal())]) + 1
+            number = (
+                max(
+                    [
+                        len(lines) - 1,
+                        *(
+                            int(x)
+                            for x in (line.partition(" ")[0] for line in lines)
+                            if x.isdecimal()
+                        ),
+                    ]
+                )
+                + 1
+            )
             new = "" if not lines[-1] else "\n"  # a crash has torn the last line
-            file.write(f"{new}{number} {datetime.now(UTC).isoformat(timespec='seconds')} {os.getpid()}\n")
+            file.write(
+                f"{new}{number} {datetime.now(UTC).isoformat(timespec='seconds')} {os.getpid()}\n"
+            )
             sync_file(file)
         sync_folder(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"cannot count the start of {path}: {error}; see that the folder is there and can be written") from None
+        raise RunError(
+            f"cannot count the start of {path}: {error}; "
+            f"see that the folder is there and can be written"
+        ) from None
     return number
 
 
@@ -203,7 +249,8 @@ def _lock_file(file: IO[str]) -> None:
 def origin() -> dict[str, Any]:
     """Commit, versions, machine, command and time: what a result came from."""
     root = Path(__file__).resolve().parents[1]
-    tracked = _git(root, "ls-files", "--error-unmatch", "agents/__init__.py") is not None  # else another's repository
+    # else another's repository
+    tracked = _git(root, "ls-files", "--error-unmatch", "agents/__init__.py") is not None
     changes = _git(root, "status", "--porcelain", "--", *SOURCES) if tracked else None
     return {
         "commit": _git(root, "rev-parse", "HEAD") if tracked else None,
@@ -226,10 +273,17 @@ def _version(package: str) -> str | None:
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git says; None if it fails or is not there."""
     command = ["git", "--no-optional-locks", *arguments]
-    surroundings = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}  # a hook's GIT_DIR is another's
+    # a hook's GIT_DIR is another's
+    surroundings = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=surroundings, capture_output=True, text=True, timeout=10, check=True
+            command,
+            cwd=folder,
+            env=surroundings,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

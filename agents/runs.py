@@ -1,7 +1,8 @@
-"""A run from beginning to end: a folder, a display, training, the report. The command does nothing else.
+"""A run from beginning to end: a folder, a display, training, the report. The command does nothing
+else.
 
-    start(settings, folder)    a new run
-    resume(folder)             goes on with one
+start(settings, folder)    a new run
+resume(folder)             goes on with one
 """
 
 from __future__ import annotations
@@ -26,14 +27,24 @@ from agents.video import clip
 from pixyz.types import PixyzError
 
 CHANGEABLE = (
-    "steps", "eval_every", "eval_episodes", "eval_limit", "checkpoint_every", "checkpoint_minutes", "log_every", "threads",
-    "clip", "tracker", "device",
+    "steps",
+    "eval_every",
+    "eval_episodes",
+    "eval_limit",
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "log_every",
+    "threads",
+    "clip",
+    "tracker",
+    "device",
 )
 """What may change when a training run goes on."""
 
 
 def start(settings: RunSettings | PretrainSettings, folder: str | Path) -> Run:
-    """Train in a new folder, with a display on the standard error and a report on the standard output.
+    """Train in a new folder, with a display on the standard error and a report on the standard
+    output.
 
     Ctrl+C, SIGTERM and SIGHUP save the run and stop it: ``run.stop.asked`` says so.
 
@@ -66,7 +77,10 @@ def resume(folder: str | Path, changes: Sequence[str] = ()) -> Run:
     changeable = command.CHANGEABLE if "kind" in config else CHANGEABLE
     fixed = [text for text in changes if text.partition("=")[0] not in changeable]
     if fixed:
-        raise UsageError(f"a run goes on with what it began with; {fixed[0]!r} cannot change, only {', '.join(changeable)}")
+        raise UsageError(
+            f"a run goes on with what it began with; {fixed[0]!r} cannot change, "
+            f"only {', '.join(changeable)}"
+        )
     check_plots()
     if "kind" in config:
         for key, value in {"predicts": "value", "split": "time", "seen": 50, "horizon": 50}.items():
@@ -100,7 +114,9 @@ def _train(settings: RunSettings, directory: Path, *, resume: bool) -> Run:
             (trainer.resume if resume else trainer.begin)(directory)
             run = trainer.train()
         if run.stop.asked:
-            display.message(f"stopped at step {run.at}, saved; go on with: pixyz resume {directory}")
+            display.message(
+                f"stopped at step {run.at}, saved; go on with: pixyz resume {directory}"
+            )
             return run
     _report(run, settings, directory)
     return run
@@ -109,12 +125,23 @@ def _train(settings: RunSettings, directory: Path, *, resume: bool) -> Run:
 def _report(run: Run, settings: RunSettings, directory: Path) -> None:
     p, picture = run.progress, directory / "curve.png"
     draw_curve(
-        picture, train=p.returns, evaluations=p.evaluations, random=p.random,
+        picture,
+        train=p.returns,
+        evaluations=p.evaluations,
+        random=p.random,
         title=f"{settings.agent.kind}, {settings.env.id}, seed {settings.seed}",
     )
-    print(comparison({"learned policy": p.evaluations[-1][1] if p.evaluations else [], "random policy": p.random}))
     print(
-        f"{p.steps} environment steps (action repeat {settings.env.action_repeat}), {p.updates} updates, "
+        comparison(
+            {
+                "learned policy": p.evaluations[-1][1] if p.evaluations else [],
+                "random policy": p.random,
+            }
+        )
+    )
+    print(
+        f"{p.steps} environment steps (action repeat {settings.env.action_repeat}), "
+        f"{p.updates} updates, "
         f"{p.seconds / 60:.1f} minutes, {p.cpu_seconds / 60:.1f} CPU minutes"
     )
     print(f"curve: {picture}")

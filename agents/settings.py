@@ -20,8 +20,8 @@ class EnvSettings:
         action_repeat: environment steps an action.
         time_limit: environment steps an episode; the task's own if None.
         workers: processes that the environments run in; 0: this one.
-        options: for the environment's constructor; ``image_size=[64, 64]`` scales images, and those of dm_control are asked
-            for by ``pixels``, ``size``, ``camera`` and ``quality``.
+        options: for the environment's constructor; ``image_size=[64, 64]`` scales images, and those
+            of dm_control are asked for by ``pixels``, ``size``, ``camera`` and ``quality``.
     """
 
     RANGES: ClassVar[dict[str, str]] = {
@@ -57,8 +57,10 @@ class RunSettings:
         capacity: actions kept in the replay.
         eval_every: environment steps between evaluations; 0 evaluates only at the end.
         eval_episodes: episodes of an evaluation, under the policy's mean action.
-        eval_limit: actions after which an episode of an evaluation counts with the return that it has.
-        checkpoint_every: environment steps between checkpoints; one is written at the end in any case.
+        eval_limit: actions after which an episode of an evaluation counts with the return that it
+            has.
+        checkpoint_every: environment steps between checkpoints; one is written at the end in any
+            case.
         checkpoint_minutes: minutes between checkpoints, beside those; 0: none.
         log_every: updates a line of the log.
         threads: of torch; 0 leaves them alone.
@@ -103,5 +105,7 @@ class RunSettings:
         check_threads(self.threads)
         check_device(self.device)
         if self.prefill >= self.steps:
-            raise ValueError(f"prefill {self.prefill} leaves nothing of {self.steps} steps to learn in; lower it, or raise steps")
-
+            raise ValueError(
+                f"prefill {self.prefill} leaves nothing of {self.steps} steps to learn in; "
+                f"lower it, or raise steps"
+            )

@@ -1,4 +1,6 @@
-"""A folder of the user's that hides one of ours: one line that says so, in place of a name that cannot be imported."""
+"""A folder of the user's that hides one of ours: one line that says so, in place of a name that
+cannot be imported.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ NEIGHBOURS = ("pixyz", "worldmodels", "envs")
 
 
 class Hidden(ImportError):
-    """A package of this library cannot be imported, since another folder of its name comes first."""
+    """A package of this library cannot be imported,
+    since another folder of its name comes first.
+    """
 
 
 def check_neighbours(names: Iterable[str] = NEIGHBOURS, here: Path = HERE) -> None:
@@ -23,14 +27,27 @@ def check_neighbours(names: Iterable[str] = NEIGHBOURS, here: Path = HERE) -> No
     for name in names:
         places = _places(name)
         if places and (here / name).is_dir() and here / name not in places:
-            raise Hidden(f"{places[0]} hides the package {name} of pixyz-worldmodels: rename it, or start elsewhere", name=name)
+            raise Hidden(
+                f"{places[0]} hides the package {name} of pixyz-worldmodels: rename it, "
+                f"or start elsewhere",
+                name=name,
+            )
 
 
 def hidden_by_us(text: str) -> str:
-    """What to add to an error about a module that is missing in a package of ours: the folder of the user's was meant."""
+    """What to add to an error about a module that is missing in a package of ours: the folder of
+    the user's was meant.
+    """
     for name in (*NEIGHBOURS, "agents"):
-        if f"No module named '{name}." in text and Path(name).is_dir() and Path(name).resolve() != HERE / name:
-            return f"; the folder {name}/ here is hidden by the package {name} of pixyz-worldmodels: rename it"
+        if (
+            f"No module named '{name}." in text
+            and Path(name).is_dir()
+            and Path(name).resolve() != HERE / name
+        ):
+            return (
+                f"; the folder {name}/ here is hidden by the package {name} "
+                f"of pixyz-worldmodels: rename it"
+            )
     return ""
 
 
@@ -39,4 +56,6 @@ def _places(name: str) -> list[Path]:
         spec = find_spec(name)
     except ValueError:  # imported by hand, without a specification
         return []
-    return [Path(place).resolve() for place in (spec.submodule_search_locations or ())] if spec else []
+    return (
+        [Path(place).resolve() for place in (spec.submodule_search_locations or ())] if spec else []
+    )

@@ -53,17 +53,26 @@ class Interface:
 
     @staticmethod
     def from_spaces(observation: Any, action: Any) -> Interface:
-        """From the spaces of the contract (:mod:`envs.spaces`): a Dict of Box, and a Box or a Discrete."""
+        """From the spaces of the contract (:mod:`envs.spaces`): a Dict of Box, and a Box or a
+        Discrete.
+        """
         spaces = observation.spaces
-        shapes = {k: s.shape if len(s.shape) == 3 else (int(np.prod(s.shape)),) for k, s in spaces.items()}
-        dtypes = {k: np.dtype(np.uint8 if s.dtype == np.uint8 else np.float32) for k, s in spaces.items()}
+        shapes = {
+            k: s.shape if len(s.shape) == 3 else (int(np.prod(s.shape)),) for k, s in spaces.items()
+        }
+        dtypes = {
+            k: np.dtype(np.uint8 if s.dtype == np.uint8 else np.float32) for k, s in spaces.items()
+        }
         discrete = hasattr(action, "n")
         size = int(action.n) if discrete else int(np.prod(action.shape))
         return Interface(shapes, dtypes, ActionSpec(size, discrete))
 
     def observation(self, rows: Mapping[str, NDArray[Any]]) -> Rows:
         """The observation keys of rows, ``[N, *shape]``."""
-        return {k: rows[k].reshape(len(rows[k]), *s).astype(self.dtypes[k], copy=False) for k, s in self.shapes.items()}
+        return {
+            k: rows[k].reshape(len(rows[k]), *s).astype(self.dtypes[k], copy=False)
+            for k, s in self.shapes.items()
+        }
 
     def tensors(self, rows: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
         """Observations and ``is_first`` for :meth:`agents.agent.Actor.act`."""
@@ -83,11 +92,19 @@ class Interface:
     def random(self, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Random actions ``[N, A]``: uniform."""
         if self.action.discrete:
-            return np.eye(self.action.size, dtype=np.float32)[rng.integers(self.action.size, size=count)]
+            return np.eye(self.action.size, dtype=np.float32)[
+                rng.integers(self.action.size, size=count)
+            ]
         return rng.uniform(-1.0, 1.0, (count, self.action.size)).astype(np.float32)
 
     def spec(self, stored: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Keys, shapes and types of what a replay stores; ``stored`` is what the actor adds."""
-        found: dict[str, tuple[tuple[int, ...], Any]] = {k: (s, self.dtypes[k]) for k, s in self.shapes.items()}
+        found: dict[str, tuple[tuple[int, ...], Any]] = {
+            k: (s, self.dtypes[k]) for k, s in self.shapes.items()
+        }
         found |= {"action": ((self.action.size,), np.float32), "reward": ((), np.float32)}
-        return found | dict.fromkeys(FLAGS, ((), np.bool_)) | {k: (s, np.float32) for k, s in stored.items()}
+        return (
+            found
+            | dict.fromkeys(FLAGS, ((), np.bool_))
+            | {k: (s, np.float32) for k, s in stored.items()}
+        )

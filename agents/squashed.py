@@ -15,7 +15,9 @@ from pixyz.distributions.constant import LOG_SQRT_2PI
 class SquashedNormal(TanhNormal):
     r"""A normal through tanh, given as ``loc`` and ``log_scale``, ``[N, A]``.
 
-    .. math:: \log \pi(\tanh u) = \log \mathcal{N}(u; \mu, \sigma) - \sum_i 2 (\log 2 - u_i - \mathrm{softplus}(-2 u_i))
+    .. math::
+        \log \pi(\tanh u) = \log \mathcal{N}(u; \mu,
+            \sigma) - \sum_i 2 (\log 2 - u_i - \mathrm{softplus}(-2 u_i))
 
     (Haarnoja et al. 2018.)
 
@@ -26,13 +28,16 @@ class SquashedNormal(TanhNormal):
 
     returned = ("log_scale",)
 
-    # both formulas, so that the density of a draw is that of its noise: atanh(tanh(u)) is u for small u only
+    # both formulas, so that the density of a draw is that of its noise: atanh(tanh(u)) is u for
+    # small u only
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         return TanhNormal.draw(noise, loc, scale)
 
     @staticmethod
-    def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
+    def log_density(
+        x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None
+    ) -> Tensor:
         return TanhNormal.log_density(x, loc, scale, log_scale)
 
     @staticmethod

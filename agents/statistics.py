@@ -1,4 +1,6 @@
-"""Returns of episodes in few numbers: mean, interquartile mean, and an interval that says how sure the mean is."""
+"""Returns of episodes in few numbers: mean, interquartile mean, and an interval that says how sure
+the mean is.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,12 @@ class Summary:
 
 def summarize(returns: Sequence[float]) -> Summary:
     """Mean, its interval, and interquartile mean of at least one return."""
-    return Summary(len(returns), float(np.mean(returns)), *bootstrap_interval(returns), interquartile_mean(returns))
+    return Summary(
+        len(returns),
+        float(np.mean(returns)),
+        *bootstrap_interval(returns),
+        interquartile_mean(returns),
+    )
 
 
 def interquartile_mean(numbers: Sequence[float]) -> float:
@@ -45,7 +52,8 @@ def interquartile_mean(numbers: Sequence[float]) -> float:
 
 
 def bootstrap_interval(numbers: Sequence[float]) -> tuple[float, float]:
-    """The interval that holds the mean of 95 % of 10,000 resamples with replacement (the percentile bootstrap, Efron 1979).
+    """The interval that holds the mean of 95 % of 10,000 resamples with replacement (the percentile
+    bootstrap, Efron 1979).
 
     The draws are the same at every call. One number has no interval: it is returned twice.
 

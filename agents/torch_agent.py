@@ -14,9 +14,11 @@ from agents.guard import backward
 
 
 class TorchAgent(nn.Module):
-    """Abstract: an agent of networks and optimizers. A final class adds ``window``, ``initial``, ``act`` and ``learn``.
+    """Abstract: an agent of networks and optimizers. A final class adds ``window``, ``initial``,
+    ``act`` and ``learn``.
 
-    Parameters, buffers and every attribute that is a ``torch.optim.Optimizer`` are what :meth:`state` saves.
+    Parameters, buffers and every attribute that is a ``torch.optim.Optimizer`` are what
+    :meth:`state` saves.
 
     >>> from agents.dreamer.v3 import DreamerV3
     >>> issubclass(DreamerV3, TorchAgent)
@@ -49,7 +51,10 @@ class TorchAgent(nn.Module):
 
     def state(self) -> Nested:
         """Weights, running estimates and optimizers."""
-        return {"weights": self.state_dict(), **{k: v.state_dict() for k, v in self.optimizers.items()}}
+        return {
+            "weights": self.state_dict(),
+            **{k: v.state_dict() for k, v in self.optimizers.items()},
+        }
 
     def load_state(self, state: Nested) -> None:
         """Be as it was."""
@@ -60,14 +65,17 @@ class TorchAgent(nn.Module):
     # ---------------------------------------------------------------- an update
 
     def losses(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and the named variables that an update reads; a final class defines it."""
+        """The loss of a batch, and the named variables that an update reads; a final class defines
+        it.
+        """
         raise NotImplementedError
 
     def capture(self, batch: Mapping[str, Tensor]) -> str:
-        """Record losses and gradients of an update as a CUDA graph (:mod:`agents.capture`); later updates replay it.
+        """Record losses and gradients of an update as a CUDA graph (:mod:`agents.capture`); later
+        updates replay it.
 
-        Batches of other shapes are computed as before, and so is everything after the weights were moved to another
-        device.  After a change of the objective capture again.
+        Batches of other shapes are computed as before, and so is everything after the weights were
+        moved to another device.  After a change of the objective capture again.
 
         Args:
             batch: an example; nothing is learned from it.
@@ -100,10 +108,16 @@ class TorchAgent(nn.Module):
         return self.losses(batch)
 
     def minimise(
-        self, loss: Tensor, optimizer: Any, metrics: Mapping[str, Tensor], given: Mapping[str, Tensor],
-        undo: Sequence[tuple[Tensor, Tensor]] = (), clip: float = 0.0,
+        self,
+        loss: Tensor,
+        optimizer: Any,
+        metrics: Mapping[str, Tensor],
+        given: Mapping[str, Tensor],
+        undo: Sequence[tuple[Tensor, Tensor]] = (),
+        clip: float = 0.0,
     ) -> dict[str, float]:
-        """Gradient and step, or :class:`agents.guard.NotFinite` and nothing; see :func:`agents.guard.backward`.
+        """Gradient and step, or :class:`agents.guard.NotFinite` and nothing; see
+        :func:`agents.guard.backward`.
 
         Args:
             given: the batch.

@@ -1,4 +1,6 @@
-"""Further places for a run's numbers, loaded when they are asked for: Weights & Biases, TensorBoard."""
+"""Further places for a run's numbers, loaded when they are asked for: Weights & Biases,
+TensorBoard.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,13 @@ RUN_ID = "wandb_id"
 
 
 class WandbTracker:
-    """Sends numbers to wandb. Its environment variables count: WANDB_MODE, WANDB_PROJECT, WANDB_ENTITY, WANDB_DIR,
-    WANDB_NAME, WANDB_RUN_ID and the others that wandb reads.
+    """Sends numbers to wandb. Its environment variables count: WANDB_MODE, WANDB_PROJECT,
+    WANDB_ENTITY, WANDB_DIR, WANDB_NAME, WANDB_RUN_ID and the others that wandb reads.
 
-    Where they say nothing: the project is ``pixyz``; name and files are those of the run's folder; the run is offline if
-    no key is configured (``wandb sync`` sends it later). Its id is kept in the folder, so that a resumed run goes on in
-    wandb too. A run that wandb cannot start is warned of and goes on without; numbers that it refuses are the logger's
-    matter.
+    Where they say nothing: the project is ``pixyz``; name and files are those of the run's folder;
+    the run is offline if no key is configured (``wandb sync`` sends it later). Its id is kept in
+    the folder, so that a resumed run goes on in wandb too. A run that wandb cannot start is warned
+    of and goes on without; numbers that it refuses are the logger's matter.
 
     Args:
         config: the settings, shown beside the curves.
@@ -47,14 +49,23 @@ class WandbTracker:
         if mode is not None and mode not in MODES:
             raise UsageError(f"WANDB_MODE: expected one of {', '.join(MODES)}, got {mode!r}")
         try:
-            from wandb import init  # not `import wandb`: a folder wandb/ of earlier runs would pass for the package
+            # not `import wandb`: a folder wandb/ of earlier runs would pass for the package
+            from wandb import (
+                init,
+            )
         except ImportError as error:
-            raise UsageError(f"tracker wandb: expected the package wandb ({error}); pip install wandb") from None
+            raise UsageError(
+                f"tracker wandb: expected the package wandb ({error}); pip install wandb"
+            ) from None
         ours: dict[str, tuple[str, Any]] = {
-            "project": ("WANDB_PROJECT", "pixyz"), "dir": ("WANDB_DIR", str(directory)),
-            "name": ("WANDB_NAME", directory.resolve().name), "resume": ("WANDB_RESUME", "allow"),
+            "project": ("WANDB_PROJECT", "pixyz"),
+            "dir": ("WANDB_DIR", str(directory)),
+            "name": ("WANDB_NAME", directory.resolve().name),
+            "resume": ("WANDB_RESUME", "allow"),
         }
-        options = {name: value for name, (variable, value) in ours.items() if variable not in os.environ}
+        options = {
+            name: value for name, (variable, value) in ours.items() if variable not in os.environ
+        }
         self._run: Any = None
         try:
             if "WANDB_RUN_ID" not in os.environ:
@@ -63,7 +74,9 @@ class WandbTracker:
                 options["mode"] = "offline"
             self._run = init(config=dict(config), **options)
         except Exception as error:
-            warnings.warn(f"wandb did not start ({error}); training goes on without it", stacklevel=2)
+            warnings.warn(
+                f"wandb did not start ({error}); training goes on without it", stacklevel=2
+            )
         with suppress(Exception):  # curves over environment steps; only a preference of the display
             self._run.define_metric("*", step_metric="step")
 
@@ -79,7 +92,8 @@ class WandbTracker:
 
 
 class TensorBoardTracker:
-    """Writes numbers into ``tensorboard`` of the run's folder: ``tensorboard --logdir runs`` shows them.
+    """Writes numbers into ``tensorboard`` of the run's folder: ``tensorboard --logdir runs`` shows
+    them.
 
     Args:
         directory: the run's folder.
@@ -94,7 +108,10 @@ class TensorBoardTracker:
         try:
             self._writer = writer(str(directory / "tensorboard"))
         except Exception as error:
-            warnings.warn(f"TensorBoard's writer did not start ({error}); training goes on without it", stacklevel=2)
+            warnings.warn(
+                f"TensorBoard's writer did not start ({error}); training goes on without it",
+                stacklevel=2,
+            )
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write the numbers of environment step ``step``."""
@@ -118,14 +135,19 @@ def check_tracker(settings: RunSettings) -> None:
     """Refuse a tracker whose package is missing, before anything is written."""
     packages = PACKAGES[settings.tracker]
     if packages and not any(find_spec(package) for package in packages):
-        raise UsageError(f"tracker {settings.tracker}: expected the package {packages[0]}; pip install {packages[0]}")
+        raise UsageError(
+            f"tracker {settings.tracker}: expected the package {packages[0]}; "
+            f"pip install {packages[0]}"
+        )
 
 
 def _summary_writer() -> Any:
     for module in ("torch.utils.tensorboard", "tensorboardX"):
         with suppress(ImportError):
             return import_module(module).SummaryWriter
-    raise UsageError("tracker tensorboard: expected the package tensorboard; pip install tensorboard")
+    raise UsageError(
+        "tracker tensorboard: expected the package tensorboard; pip install tensorboard"
+    )
 
 
 def _run_id(directory: Path) -> str:

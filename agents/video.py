@@ -35,7 +35,8 @@ def check_video(path: Path) -> None:
     """Refuse a file that could not be written at the end.
 
     Raises:
-        UsageError: another ending than .mp4 or .gif, a package that is missing, a folder that is not there.
+        UsageError: another ending than .mp4 or .gif, a package that is missing, a folder that is
+            not there.
     """
     packages = PACKAGES.get(path.suffix.lower())
     if packages is None:
@@ -43,13 +44,18 @@ def check_video(path: Path) -> None:
     for package in packages:
         if find_spec(package) is None:
             other = "; .gif needs Pillow only" if path.suffix.lower() == ".mp4" else ""
-            raise UsageError(f"--video: {path.suffix} needs {INSTALLED_BY[package]}: pip install {INSTALLED_BY[package]}{other}")
+            raise UsageError(
+                f"--video: {path.suffix} needs {INSTALLED_BY[package]}: pip install "
+                f"{INSTALLED_BY[package]}{other}"
+            )
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UsageError(f"--video: expected a file in a folder that is there, got {path}")
 
 
 def prepare_rendering(env_id: str) -> None:
-    """Choose what MuJoCo draws with where there is no screen and nothing was chosen; before the first environment is made."""
+    """Choose what MuJoCo draws with where there is no screen and nothing was chosen; before the
+    first environment is made.
+    """
     if not screen():
         if "MUJOCO_GL" not in os.environ:
             os.environ["MUJOCO_GL"] = "egl"  # its own error is the one that is shown
@@ -59,8 +65,11 @@ def prepare_rendering(env_id: str) -> None:
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
-def record(settings: EnvSettings, actor: Actor, seed: int, limit: int) -> tuple[list[Frame], float, float]:
-    """Pictures ``[H, W, 3]`` of one episode of an actor's best actions, pictures a second, and the return.
+def record(
+    settings: EnvSettings, actor: Actor, seed: int, limit: int
+) -> tuple[list[Frame], float, float]:
+    """Pictures ``[H, W, 3]`` of one episode of an actor's best actions, pictures a second, and the
+    return.
 
     The caller's random numbers are left as they were.
 
@@ -68,15 +77,20 @@ def record(settings: EnvSettings, actor: Actor, seed: int, limit: int) -> tuple[
         UsageError: the environment cannot be drawn here; says what it needs.
     """
     asked: dict[str, Any] = {"render_mode": "rgb_array"}
-    if settings.id.startswith("dm_control/"):  # its own pictures are of the size of its observations, if it gives some
+    # its own pictures are of the size of its observations, if it gives some
+    if settings.id.startswith("dm_control/"):
         asked = {} if settings.options.get("pixels") else {"size": SIZE}
     before = random_states()
     torch.manual_seed(seed)
     env: Any = None
     try:
         env = drawn(
-            settings, lambda: make(
-                settings.id, action_repeat=settings.action_repeat, time_limit=settings.time_limit, seed=seed,
+            settings,
+            lambda: make(
+                settings.id,
+                action_repeat=settings.action_repeat,
+                time_limit=settings.time_limit,
+                seed=seed,
                 **{**settings.options, **asked},
             ),
         )
@@ -85,7 +99,10 @@ def record(settings: EnvSettings, actor: Actor, seed: int, limit: int) -> tuple[
         observation, _ = env.reset()
         frames = [_frame(settings, env)]
         for _ in range(limit):
-            rows = {**{k: np.asarray(v)[None] for k, v in observation.items()}, "is_first": np.array([first])}
+            rows = {
+                **{k: np.asarray(v)[None] for k, v in observation.items()},
+                "is_first": np.array([first]),
+            }
             action, state = actor.act(interface.tensors(rows, actor.device), state)
             native = interface.native(action.cpu().float().numpy(), env.action_space)[0]
             observation, reward, terminated, truncated, _ = env.step(native)
@@ -111,7 +128,9 @@ def write_video(path: Path, frames: Sequence[Frame], fps: float) -> None:
             from PIL import Image
 
             pictures = [Image.fromarray(frame) for frame in frames]
-            pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0)
+            pictures[0].save(
+                path, save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0
+            )
             return
         writers: Any = import_module("imageio.v2")
         with writers.get_writer(path, fps=fps, macro_block_size=2) as writer:
@@ -150,22 +169,36 @@ def drawn(settings: EnvSettings, draw: Callable[[], Any]) -> Any:
     except Exception as error:  # each simulator and each driver raises its own
         text = f"{type(error).__name__}: {error}" if not isinstance(error, EnvError) else str(error)
         classic = "pygame" in text
-        advice = "pip install pygame" if classic else (
-            "MuJoCo draws with MUJOCO_GL=egl (a GPU, or libegl1), osmesa (libosmesa6) or glfw (a screen)"
+        advice = (
+            "pip install pygame"
+            if classic
+            else (
+                "MuJoCo draws with MUJOCO_GL=egl (a GPU, or libegl1), "
+                "osmesa (libosmesa6) or glfw (a screen)"
+            )
         )
-        raise UsageError(f"--video: {settings.id} cannot be drawn here ({text}); {advice}") from None
+        raise UsageError(
+            f"--video: {settings.id} cannot be drawn here ({text}); {advice}"
+        ) from None
 
 
 def _frame(settings: EnvSettings, env: Any) -> Frame:
     picture = drawn(settings, env.render)
     picture = np.asarray(picture[-1] if isinstance(picture, list) and picture else picture)
     if picture.ndim != 3 or picture.shape[-1] != 3:
-        raise UsageError(f"--video: expected pictures [H, W, 3] from {settings.id}, got {picture.dtype} {list(picture.shape)}")
+        raise UsageError(
+            f"--video: expected pictures [H, W, 3] from {settings.id}, "
+            f"got {picture.dtype} {list(picture.shape)}"
+        )
     return picture.astype(np.uint8)
 
 
 def _fps(env: Any, repeat: int) -> float:
     """Pictures a second of the environment's own time, at most 50."""
     inner: Any = getattr(env.unwrapped, "_env", None)  # of dm_control
-    each = 1 / inner.control_timestep() if hasattr(inner, "control_timestep") else float(env.metadata.get("render_fps") or 30)
+    each = (
+        1 / inner.control_timestep()
+        if hasattr(inner, "control_timestep")
+        else float(env.metadata.get("render_fps") or 30)
+    )
     return float(min(max(each / repeat, 1.0), MOST_FPS))

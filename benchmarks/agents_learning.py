@@ -1,11 +1,14 @@
-"""Which agent learns how much from how many frames: one setting for all tasks, a JSON line a run in ``results/learning.jsonl``.
+"""Which agent learns how much from how many frames: one setting for all tasks, a JSON line a run in
+``results/learning.jsonl``.
 
-    python benchmarks/agents_learning.py tdmpc/small --tasks walker_walk finger_spin --seeds 0 1 2 --frames 100000
-    python benchmarks/agents_learning.py dreamer_v3/fast --tasks CartPole-v1 --frames 15000 --eval-every 1500
-    python benchmarks/agents_learning.py tdmpc/small --read runs/agents/tdmpc-small-walker_walk-seed0
+    python benchmarks/agents_learning.py tdmpc/small --tasks walker_walk finger_spin --seeds 0 1 2
+    --frames 100000 python benchmarks/agents_learning.py dreamer_v3/fast --tasks CartPole-v1
+    --frames 15000 --eval-every 1500 python benchmarks/agents_learning.py tdmpc/small --read
+    runs/agents/tdmpc-small-walker_walk-seed0
 
-Frames count action repeat.  Evaluations are 10 episodes of the best action (a planner's mean).  ``score`` is the mean of the
-last three evaluations.  A run that was stopped goes on; one that is in the file already is left out.
+Frames count action repeat.  Evaluations are 10 episodes of the best action (a planner's mean).
+``score`` is the mean of the last three evaluations.  A run that was stopped goes on; one that is in
+the file already is left out.
 """
 
 from __future__ import annotations
@@ -25,7 +28,13 @@ from agents.logger import read_metrics
 from agents.rundir import open_run
 
 TASKS = (
-    "cartpole_balance", "cartpole_swingup", "reacher_easy", "finger_spin", "pendulum_swingup", "walker_stand", "walker_walk",
+    "cartpole_balance",
+    "cartpole_swingup",
+    "reacher_easy",
+    "finger_spin",
+    "pendulum_swingup",
+    "walker_stand",
+    "walker_walk",
 )
 
 
@@ -42,14 +51,28 @@ def result(run: Path, name: str) -> dict[str, object]:
     last = [x for x in lines if x["kind"] == "train"][-1]
     agent = config["agent"]
     return {
-        "benchmark": "agents_learning", "config": name, "kind": agent["kind"], "env": config["env"]["id"], "seed": info["seed"],
-        "score": round(float(np.mean([r for _, r in evaluations[-3:]])), 1), "evaluations": evaluations,
+        "benchmark": "agents_learning",
+        "config": name,
+        "kind": agent["kind"],
+        "env": config["env"]["id"],
+        "seed": info["seed"],
+        "score": round(float(np.mean([r for _, r in evaluations[-3:]])), 1),
+        "evaluations": evaluations,
         "random": round(next(x["random_return"] for x in lines if "random_return" in x), 1),
-        "frames": max(x["step"] for x in lines), "decisions": last["actions"], "updates": last["updates"],
-        "minutes": round(last["seconds"] / 60, 1), "cpu_minutes": round(last["cpu_seconds"] / 60, 1),
-        "action_repeat": config["env"]["action_repeat"], "train_ratio": config["train_ratio"], "agent": agent,
-        "evaluation": f"{config['eval_episodes']} episodes, best action", "commit": info["commit"], "dirty": info["dirty"],
-        "versions": info["versions"], "cores": info["cores"], "threads": config["threads"],
+        "frames": max(x["step"] for x in lines),
+        "decisions": last["actions"],
+        "updates": last["updates"],
+        "minutes": round(last["seconds"] / 60, 1),
+        "cpu_minutes": round(last["cpu_seconds"] / 60, 1),
+        "action_repeat": config["env"]["action_repeat"],
+        "train_ratio": config["train_ratio"],
+        "agent": agent,
+        "evaluation": f"{config['eval_episodes']} episodes, best action",
+        "commit": info["commit"],
+        "dirty": info["dirty"],
+        "versions": info["versions"],
+        "cores": info["cores"],
+        "threads": config["threads"],
     }
 
 
@@ -67,19 +90,37 @@ def record(run: Path, name: str, changes: Sequence[str] = ()) -> None:
     line = result(run, name) | ({"changes": list(changes)} if changes else {})
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-    print({k: line[k] for k in ("env", "seed", "score", "evaluations", "frames", "updates", "cpu_minutes")}, flush=True)
+    print(
+        {
+            k: line[k]
+            for k in ("env", "seed", "score", "evaluations", "frames", "updates", "cpu_minutes")
+        },
+        flush=True,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", choices=config_names())
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), help="of dm-control, or ids of environments")
+    parser.add_argument(
+        "--tasks", nargs="+", default=list(TASKS), help="of dm-control, or ids of environments"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--eval-every", type=int, default=10_000)
     parser.add_argument("--runs", type=Path, default=Path("runs/agents"))
-    parser.add_argument("--set", nargs="+", default=[], help="changes of the config, key=value; they mark the lines")
-    parser.add_argument("--read", type=Path, nargs="+", default=[], help="only write the lines of these finished runs")
+    parser.add_argument(
+        "--set", nargs="+", default=[], help="changes of the config, key=value; they mark the lines"
+    )
+    parser.add_argument(
+        "--read",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="only write the lines of these finished runs",
+    )
     given = parser.parse_args()
     for run in given.read:
         record(run, given.config, given.set)
@@ -94,7 +135,14 @@ def main() -> None:
             if (run / "checkpoints").exists():
                 command += ["resume", str(run), *changes]
             else:
-                command += ["train", given.config, f"env.id={environment(task)}", f"seed={seed}", *changes, *given.set]
+                command += [
+                    "train",
+                    given.config,
+                    f"env.id={environment(task)}",
+                    f"seed={seed}",
+                    *changes,
+                    *given.set,
+                ]
                 command += ["--run", str(run)]
             subprocess.run(command, check=True)
             record(run, given.config, given.set)

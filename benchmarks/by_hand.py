@@ -1,4 +1,5 @@
-"""The VAE and the Deep Markov Model of the benchmarks in plain PyTorch, in the best form and in the form one types first.
+"""The VAE and the Deep Markov Model of the benchmarks in plain PyTorch, in the best form and in the
+form one types first.
 
 Layers and the order in which weights are drawn are those of ``declared.py``.
 """
@@ -122,10 +123,15 @@ class Emitter(nn.Module):
 class DMM(nn.Module):
     """The mean over the batch of minus the evidence lower bound of a series ``[T, B, X]``."""
 
-    def __init__(self, x_dim: int, z_dim: int, emission_dim: int, transition_dim: int, rnn_dim: int) -> None:
+    def __init__(
+        self, x_dim: int, z_dim: int, emission_dim: int, transition_dim: int, rnn_dim: int
+    ) -> None:
         super().__init__()
         self.context, self.combiner = Context(x_dim, rnn_dim), Combiner(z_dim, rnn_dim)
-        self.transition, self.emitter = Transition(z_dim, transition_dim), Emitter(x_dim, z_dim, emission_dim)
+        self.transition, self.emitter = (
+            Transition(z_dim, transition_dim),
+            Emitter(x_dim, z_dim, emission_dim),
+        )
         self.z_0 = nn.Parameter(torch.zeros(z_dim))
 
     def start(self, x: Tensor) -> Tensor:
@@ -143,7 +149,9 @@ class DMM(nn.Module):
         return total / x.shape[1]
 
     def filtered(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Means, scales, noise, draws and the draws before, ``[T, B, Z]``: only what depends on the draw before loops."""
+        """Means, scales, noise, draws and the draws before, ``[T, B, Z]``: only what depends on the
+        draw before loops.
+        """
         h, z = self.context(x), self.start(x)
         noise = torch.randn(*x.shape[:2], z.shape[-1], dtype=x.dtype)
         before, locs, scales, draws = [], [], [], []
@@ -154,14 +162,22 @@ class DMM(nn.Module):
             locs.append(loc)
             scales.append(scale)
             draws.append(z)
-        return torch.stack(locs), torch.stack(scales), noise, torch.stack(draws), torch.stack(before)
+        return (
+            torch.stack(locs),
+            torch.stack(scales),
+            noise,
+            torch.stack(draws),
+            torch.stack(before),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """The loop is split: the transition, the emitter and the KL run once, on all rows."""
         loc, scale, _, z, before = self.filtered(x)
         prior_loc, prior_scale = self.transition(before.flatten(0, 1))
         kl = normal_kl(loc.flatten(0, 1), scale.flatten(0, 1), prior_loc, prior_scale)
-        nll = F.binary_cross_entropy_with_logits(self.emitter(z.flatten(0, 1)), x.flatten(0, 1), reduction="sum")
+        nll = F.binary_cross_entropy_with_logits(
+            self.emitter(z.flatten(0, 1)), x.flatten(0, 1), reduction="sum"
+        )
         return (nll + kl.sum()) / x.shape[1]
 
     def monte_carlo(self, x: Tensor) -> Tensor:
@@ -169,8 +185,15 @@ class DMM(nn.Module):
         _, scale, noise, z, before = self.filtered(x)
         prior_loc, prior_scale = self.transition(before.flatten(0, 1))
         u = (z.flatten(0, 1) - prior_loc) / prior_scale
-        kl = 0.5 * (u * u).sum() - 0.5 * (noise * noise).sum() + prior_scale.log().sum() - scale.log().sum()
-        nll = F.binary_cross_entropy_with_logits(self.emitter(z.flatten(0, 1)), x.flatten(0, 1), reduction="sum")
+        kl = (
+            0.5 * (u * u).sum()
+            - 0.5 * (noise * noise).sum()
+            + prior_scale.log().sum()
+            - scale.log().sum()
+        )
+        nll = F.binary_cross_entropy_with_logits(
+            self.emitter(z.flatten(0, 1)), x.flatten(0, 1), reduction="sum"
+        )
         return (nll + kl) / x.shape[1]
 
 

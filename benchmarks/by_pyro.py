@@ -1,7 +1,9 @@
-"""The VAE and the Deep Markov Model of the benchmarks in Pyro: model and guide, as its examples write them.
+"""The VAE and the Deep Markov Model of the benchmarks in Pyro: model and guide, as its examples
+write them.
 
-Probabilities from the networks, ``Trace_ELBO``, ``pyro.optim.Adam``.  The DMM is the example's without masks, annealing and
-padding, which saves Pyro work; one learned start serves model and guide.
+Probabilities from the networks, ``Trace_ELBO``, ``pyro.optim.Adam``.  The DMM is the example's
+without masks, annealing and padding, which saves Pyro work; one learned start serves model and
+guide.
 """
 
 from __future__ import annotations
@@ -24,13 +26,21 @@ def clear() -> None:
 
 class VAE:
     def __init__(self, net: by_hand.VAE, logits: bool = False) -> None:
-        self.net, self.logits, self.name = net, logits, f"vae{id(net)}"  # Pyro keeps parameters by name, for all programs
+        # Pyro keeps parameters by name, for all programs
+        self.net, self.logits, self.name = (
+            net,
+            logits,
+            f"vae{id(net)}",
+        )
 
     def model(self, x: Tensor) -> None:
         pyro.module(self.name + "_decoder", self.net.decoder)
         z_dim = self.net.decoder.fc1.in_features
         with pyro.plate("data", x.shape[0]):
-            zeros, ones = torch.zeros(x.shape[0], z_dim, dtype=x.dtype), torch.ones(x.shape[0], z_dim, dtype=x.dtype)
+            zeros, ones = (
+                torch.zeros(x.shape[0], z_dim, dtype=x.dtype),
+                torch.ones(x.shape[0], z_dim, dtype=x.dtype),
+            )
             z = pyro.sample("latent", dist.Normal(zeros, ones).to_event(1))
             pyro.sample("obs", observed(self.net.decoder(z), self.logits), obs=x)
 
@@ -63,7 +73,9 @@ class DMM:
 
 def observed(out: Tensor, logits: bool) -> Any:
     """The Bernoulli of a network's result, ``[B, X]``."""
-    return (dist.Bernoulli(logits=out) if logits else dist.Bernoulli(torch.sigmoid(out))).to_event(1)
+    return (dist.Bernoulli(logits=out) if logits else dist.Bernoulli(torch.sigmoid(out))).to_event(
+        1
+    )
 
 
 class Training:
@@ -74,7 +86,13 @@ class Training:
         validate: as shipped, or with validation off in Pyro and torch.
     """
 
-    def __init__(self, program: VAE | DMM, x: Tensor, validate: bool, optimizer: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        program: VAE | DMM,
+        x: Tensor,
+        validate: bool,
+        optimizer: Mapping[str, Any] | None = None,
+    ) -> None:
         self.x, self.validate = x, validate
         adam = pyro.optim.Adam({"lr": 1e-4, **(optimizer or {})})
         self.svi = SVI(program.model, program.guide, adam, loss=Trace_ELBO())
@@ -88,4 +106,6 @@ class Training:
     def value(self, seed: int) -> float:
         """Minus the bound, mean over sequences."""
         torch.manual_seed(seed)
-        return self.svi.evaluate_loss(self.x) / (self.x.shape[0] if self.x.ndim == 2 else self.x.shape[1])
+        return self.svi.evaluate_loss(self.x) / (
+            self.x.shape[0] if self.x.ndim == 2 else self.x.shape[1]
+        )

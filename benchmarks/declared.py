@@ -1,7 +1,9 @@
-"""The VAE and the Deep Markov Model of the benchmarks, declared: this file runs on pixyz 0.3.3 as it does here.
+"""The VAE and the Deep Markov Model of the benchmarks, declared: this file runs on pixyz 0.3.3 as
+it does here.
 
-Architectures are those of Pyro's examples (the paper's Section 6): a VAE with one hidden layer of softplus units, and the
-DMM's gated transition, combiner, emitter and backward RNN.  Weights are drawn in the order of ``by_hand.py``.
+Architectures are those of Pyro's examples (the paper's Section 6): a VAE with one hidden layer of
+softplus units, and the DMM's gated transition, combiner, emitter and backward RNN.  Weights are
+drawn in the order of ``by_hand.py``.
 """
 
 from __future__ import annotations
@@ -29,7 +31,11 @@ class Encoder(Normal):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         h = F.softplus(self.fc1(x))
         loc, log_scale = self.fc21(h), self.fc22(h)
-        return {"loc": loc, "log_scale": log_scale} if self.as_log_scale else {"loc": loc, "scale": torch.exp(log_scale)}
+        return (
+            {"loc": loc, "log_scale": log_scale}
+            if self.as_log_scale
+            else {"loc": loc, "scale": torch.exp(log_scale)}
+        )
 
 
 class Decoder(Bernoulli):
@@ -51,19 +57,35 @@ class VAE:
     """
 
     def __init__(
-        self, x_dim: int, h_dim: int, z_dim: int, batch: int, analytic: bool = True, logits: bool = False,
+        self,
+        x_dim: int,
+        h_dim: int,
+        z_dim: int,
+        batch: int,
+        analytic: bool = True,
+        logits: bool = False,
         log_scale: bool = False,
     ) -> None:
         q, p = Encoder(x_dim, h_dim, z_dim, log_scale), Decoder(x_dim, h_dim, z_dim, logits)
-        prior = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.), var=["z"], features_shape=[z_dim], name="p_{prior}")
+        prior = Normal(
+            loc=torch.tensor(0.0),
+            scale=torch.tensor(1.0),
+            var=["z"],
+            features_shape=[z_dim],
+            name="p_{prior}",
+        )
         self.modules = nn.ModuleList([q, p, prior])
         self.objective = (
-            (KullbackLeibler(q, prior) - E(q, LogProb(p))).mean() if analytic else (-ELBO(p * prior, q)).mean()
+            (KullbackLeibler(q, prior) - E(q, LogProb(p))).mean()
+            if analytic
+            else (-ELBO(p * prior, q)).mean()
         )
         self.x = made_data(batch, x_dim)
 
     def inputs(self) -> dict[str, Tensor]:
-        """A tensor object of its own for each step: 0.3.3's memo would hand out the last step's values else."""
+        """A tensor object of its own for each step: 0.3.3's memo would hand out the last step's
+        values else.
+        """
         return {"x": self.x.detach()}
 
 
@@ -117,11 +139,22 @@ class Emitter(Bernoulli):
 
 
 class DMM:
-    """Figure 9's objective with IterativeLoss: the sum over steps of ``KL[q || p_t] - E_q[log p_e(x|z)]``."""
+    """Figure 9's objective with IterativeLoss: the sum over steps of ``KL[q || p_t] - E_q[log
+    p_e(x|z)]``.
+    """
 
     def __init__(
-        self, x_dim: int, z_dim: int, emission_dim: int, transition_dim: int, rnn_dim: int, batch: int, steps: int,
-        analytic: bool = True, logits: bool = False, **options: Any,
+        self,
+        x_dim: int,
+        z_dim: int,
+        emission_dim: int,
+        transition_dim: int,
+        rnn_dim: int,
+        batch: int,
+        steps: int,
+        analytic: bool = True,
+        logits: bool = False,
+        **options: Any,
     ) -> None:
         f, q = Context(x_dim, rnn_dim), Combiner(z_dim, rnn_dim)
         t, e = Transition(z_dim, transition_dim), Emitter(x_dim, z_dim, emission_dim, logits)
@@ -129,7 +162,9 @@ class DMM:
         self.z_0 = nn.Parameter(torch.zeros(z_dim))
         self.modules.register_parameter("z_0", self.z_0)
         step = KullbackLeibler(q, t) - E(q, LogProb(e)) if analytic else -ELBO(e * t, q)
-        series = IterativeLoss(step, max_iter=steps, series_var=["x", "h"], update_value={"z": "z_prev"}, **options)
+        series = IterativeLoss(
+            step, max_iter=steps, series_var=["x", "h"], update_value={"z": "z_prev"}, **options
+        )
         self.objective = E(f, series).mean()
         self.x, self.batch = made_data(steps, batch, x_dim), batch
 
@@ -143,7 +178,9 @@ MODELS = {"vae": VAE, "dmm": DMM}
 
 def made_data(*shape: int) -> Tensor:
     """Zeros and ones, the same in every process."""
-    return (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.3).to(torch.get_default_dtype())
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(0)) < 0.3).to(
+        torch.get_default_dtype()
+    )
 
 
 class Training:
@@ -155,7 +192,9 @@ class Training:
         optimizer: arguments of Adam.
     """
 
-    def __init__(self, model: str, settings: Mapping[str, Any], optimizer: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, model: str, settings: Mapping[str, Any], optimizer: Mapping[str, Any] | None = None
+    ) -> None:
         torch.manual_seed(0)
         self.model = MODELS[model](**settings)
         self.adam = torch.optim.Adam(self.model.modules.parameters(), lr=1e-4, **(optimizer or {}))

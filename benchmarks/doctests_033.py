@@ -1,7 +1,8 @@
-"""Run the examples in the docstrings of pixyz 0.3.3 on this library, and print where the results differ.
+"""Run the examples in the docstrings of pixyz 0.3.3 on this library, and print where the results
+differ.
 
-0.3.3 comes from PyPI (``old_pixyz.py``) and is only read.  Tensors are not compared: draws of most families have other
-numbers.  docs/differences.md explains what is left.
+0.3.3 comes from PyPI (``old_pixyz.py``) and is only read.  Tensors are not compared: draws of most
+families have other numbers.  docs/differences.md explains what is left.
 
     python benchmarks/doctests_033.py
 """
@@ -28,7 +29,9 @@ def names(module: str) -> dict[str, Any]:
     found: dict[str, Any] = {"torch": torch, "nn": nn, "F": F}
     for name in (*GATHERED, module):
         loaded = importlib.import_module(name)
-        public = getattr(loaded, "__all__", None) or [n for n in dir(loaded) if not n.startswith("__")]
+        public = getattr(loaded, "__all__", None) or [
+            n for n in dir(loaded) if not n.startswith("__")
+        ]
         found.update({n: getattr(loaded, n) for n in public})
     return found
 
@@ -38,7 +41,9 @@ class Compare(doctest.DocTestRunner):
 
     differ = 0
 
-    def report_start(self, out: Callable[[str], Any], test: doctest.DocTest, example: doctest.Example) -> None:
+    def report_start(
+        self, out: Callable[[str], Any], test: doctest.DocTest, example: doctest.Example
+    ) -> None:
         """Say nothing."""
 
     def report_failure(
@@ -50,7 +55,11 @@ class Compare(doctest.DocTestRunner):
         self._tell(test, example, example.want, got)
 
     def report_unexpected_exception(
-        self, out: Callable[[str], Any], test: doctest.DocTest, example: doctest.Example, exc_info: Any
+        self,
+        out: Callable[[str], Any],
+        test: doctest.DocTest,
+        example: doctest.Example,
+        exc_info: Any,
     ) -> None:
         """Print an error that 0.3.3 does not raise."""
         if not example.exc_msg:
@@ -58,7 +67,10 @@ class Compare(doctest.DocTestRunner):
 
     def _tell(self, test: doctest.DocTest, example: doctest.Example, old: str, new: str) -> None:
         self.differ += 1
-        text = f"{test.name}\n>>> {example.source.rstrip()}\n0.3.3: {old.rstrip()}\nhere:  {new.rstrip()}\n"
+        text = (
+            f"{test.name}\n>>> {example.source.rstrip()}\n0.3.3: {old.rstrip()}\nhere: "
+            f" {new.rstrip()}\n"
+        )
         print(text, file=sys.__stdout__)
 
 
@@ -67,12 +79,20 @@ def main() -> None:
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
     runner, parser = Compare(optionflags=options, verbose=False), doctest.DocTestParser()
     for path in sorted(root.rglob("*.py")):
-        module = ".".join(("pixyz", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+        module = ".".join(("pixyz", *path.relative_to(root).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        )
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            text = ast.get_docstring(node) if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.Module)) else None
+            text = (
+                ast.get_docstring(node)
+                if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.Module))
+                else None
+            )
             if text and ">>>" in text:
                 title = f"{module}.{getattr(node, 'name', '')}"
-                runner.run(parser.get_doctest(text, names(module), title, str(path), 0), out=lambda _: None)
+                runner.run(
+                    parser.get_doctest(text, names(module), title, str(path), 0), out=lambda _: None
+                )
     print(f"{runner.tries} examples, {runner.differ} differ")
 
 

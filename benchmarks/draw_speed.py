@@ -1,6 +1,6 @@
 """The picture of ratios, ``docs/speed.png``, from the last line of each size.
 
-    python benchmarks/draw_speed.py
+python benchmarks/draw_speed.py
 """
 
 from __future__ import annotations
@@ -30,8 +30,20 @@ def draw(panels: dict[str, dict[str, Line]], picture: Path) -> None:
             at = [j + (i - (len(shown) - 1) / 2) * width for j in range(len(lines))]
             middle = [x["ratio"][name] for x in lines.values()]
             low = [m - x["quartiles"][name][0] for m, x in zip(middle, lines.values(), strict=True)]
-            high = [x["quartiles"][name][1] - m for m, x in zip(middle, lines.values(), strict=True)]
-            ax.errorbar(at, middle, yerr=[low, high], fmt="o", ms=5, capsize=2, lw=1, color=COLORS[name], label=DRAWN[name])
+            high = [
+                x["quartiles"][name][1] - m for m, x in zip(middle, lines.values(), strict=True)
+            ]
+            ax.errorbar(
+                at,
+                middle,
+                yerr=[low, high],
+                fmt="o",
+                ms=5,
+                capsize=2,
+                lw=1,
+                color=COLORS[name],
+                label=DRAWN[name],
+            )
         ax.axhline(1.0, color="0.2", lw=0.8)
         ax.set_xticks(range(len(lines)), list(lines), fontsize=8)
         ax.set_yscale("log")
@@ -46,7 +58,9 @@ def draw(panels: dict[str, dict[str, Line]], picture: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--picture", type=Path, default=PICTURE)
     given = parser.parse_args()

@@ -1,13 +1,14 @@
 """Exported policies: how far they are from ``agents.load(run).act``, and how long a step takes.
 
-DreamerV3 with the ``fast`` preset and TD-MPC with ``tdmpc/small``, on dm-control's cart-pole, untrained but with weights
-moved away from their beginning, where every plan is worth the same.  Wall-clock times of each call by itself, the contenders
-in turn, one thread.  The machine should do nothing else meanwhile.  Appends a JSON line an agent to
-``results/exporting.jsonl``, and writes the table of ``docs/export.md``.
+DreamerV3 with the ``fast`` preset and TD-MPC with ``tdmpc/small``, on dm-control's cart-pole,
+untrained but with weights moved away from their beginning, where every plan is worth the same.
+Wall-clock times of each call by itself, the contenders in turn, one thread.  The machine should do
+nothing else meanwhile.  Appends a JSON line an agent to ``results/exporting.jsonl``, and writes the
+table of ``docs/export.md``.
 
     python benchmarks/exporting.py
     python benchmarks/exporting.py --rounds 50 --out /tmp/exporting.jsonl    # does it run at all?
-    python benchmarks/exporting.py --table                                   # only the table, from the results
+    python benchmarks/exporting.py --table                # only the table
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from agents.settings import RunSettings
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE / "results" / "exporting.jsonl", HERE.parent / "docs" / "export.md"
 TASKS = (
-    ("dreamer_v3/cartpole_swingup", "policy"), ("tdmpc/small", "planner"), ("tdmpc/small", "policy"),
+    ("dreamer_v3/cartpole_swingup", "policy"),
+    ("tdmpc/small", "planner"),
+    ("tdmpc/small", "policy"),
 )
 FORMS: tuple[Form, ...] = ("torch", "onnx")
 STEPS = 200
@@ -41,7 +44,9 @@ STEPS = 200
 
 def made(config: str, folder: Path) -> None:
     """A run that has just begun, with moved weights."""
-    settings = load_config(RunSettings, config, ["threads=1", "env.id=dm_control/cartpole-swingup-v0"])
+    settings = load_config(
+        RunSettings, config, ["threads=1", "env.id=dm_control/cartpole-swingup-v0"]
+    )
     generator = torch.Generator().manual_seed(0)
     with Trainer(settings).begin(folder) as trainer:
         with torch.no_grad():
@@ -65,17 +70,31 @@ def measure(config: str, exported: str, rounds: int) -> dict[str, Any]:
             seen, noise = observation.sample(), []
             for slot in signature.inputs:
                 if slot.what == "noise":
-                    noise.append((torch.rand if slot.draws == "uniform" else torch.randn)(slot.shape).numpy())
+                    noise.append(
+                        (torch.rand if slot.draws == "uniform" else torch.randn)(slot.shape).numpy()
+                    )
             given = arranged(signature, policy.seen(seen), False, start(signature), noise)
             calls[form] = lambda function=function, given=given: function(given)
         taken = latency({"agents.load": lambda: policy.act(seen), **calls}, rounds)
-    return {"config": config, "exported": exported, "steps": STEPS, "differences": gaps, "milliseconds": taken}
+    return {
+        "config": config,
+        "exported": exported,
+        "steps": STEPS,
+        "differences": gaps,
+        "milliseconds": taken,
+    }
 
 
 def table(results: Path) -> str:
     """The newest line of each task, as Markdown."""
-    lines = {(x["config"], x["exported"]): x for x in map(json.loads, results.read_text(encoding="utf-8").splitlines())}
-    text = "| agent | exported | `agents.load` | `.pt2` | `.onnx` | largest difference of an action |\n"
+    lines = {
+        (x["config"], x["exported"]): x
+        for x in map(json.loads, results.read_text(encoding="utf-8").splitlines())
+    }
+    text = (
+        "| agent | exported | `agents.load` | `.pt2` | `.onnx` | "
+        "largest difference of an action |\n"
+    )
     text += "|---|---|---|---|---|---|\n"
     for (config, exported), line in lines.items():
         taken = [f"{v['p50']:.2f} / {v['p99']:.2f}" for v in line["milliseconds"].values()]
@@ -87,11 +106,16 @@ def table(results: Path) -> str:
 def fill(page: Path, results: Path) -> str:
     """The page with the table in it."""
     before, _, rest = page.read_text(encoding="utf-8").partition("<!-- exporting -->\n")
-    return f"{before}<!-- exporting -->\n{table(results)}<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    return (
+        f"{before}<!-- exporting -->\n{table(results)}<!-- end "
+        f"-->{rest.partition('<!-- end -->')[2]}"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true")

@@ -1,8 +1,9 @@
 """Run the tests of pixyz 0.3.3's faults on pixyz 0.3.3 itself, and record how each fails.
 
-The files ``tests/pixyz/test_faults_*.py`` are written with names that both have, so their bodies run in a process that
-sees 0.3.3 in the place of this library (``old_pixyz.py``).  ``tests/pixyz/test_faults_recorded.py`` reads the record: each
-fault of the list has a test, and 0.3.3 fails all of them, for a reason that is not a missing name.
+The files ``tests/pixyz/test_faults_*.py`` are written with names that both have, so their bodies
+run in a process that sees 0.3.3 in the place of this library (``old_pixyz.py``).
+``tests/pixyz/test_faults_recorded.py`` reads the record: each fault of the list has a test, and
+0.3.3 fails all of them, for a reason that is not a missing name.
 
     python benchmarks/faults_033.py        # writes tests/pixyz/faults_033.json
 """
@@ -45,11 +46,24 @@ def record() -> None:
     import torch
 
     plugin = Record()
-    options = ["-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", str(FOLDER), "--import-mode=importlib"]
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+        "--rootdir",
+        str(FOLDER),
+        "--import-mode=importlib",
+    ]
     pytest.main([*options, *(str(FOLDER / name) for name in FILES)], plugins=[plugin])
     about = {"pixyz": metadata.version("pixyz"), "torch": torch.__version__}
-    lines = [f"{json.dumps(name)}: {json.dumps(case)}" for name, case in sorted(plugin.found.items())]
-    RESULT.write_text('{"versions": ' + json.dumps(about) + ",\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(case)}" for name, case in sorted(plugin.found.items())
+    ]
+    RESULT.write_text(
+        '{"versions": ' + json.dumps(about) + ",\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8"
+    )
     passed = [name for name, case in plugin.found.items() if case["outcome"] != "failed"]
     print(f"{len(lines)} tests, of which 0.3.3 does not fail: {passed}")
 

@@ -1,7 +1,8 @@
 """Record what pixyz 0.3.3 gives for the expressions of ``tests/pixyz/golden_expressions.py``.
 
-It runs in a process that sees 0.3.3 in the place of this library (``old_pixyz.py``).  An expression that 0.3.3 cannot
-compute is recorded with its error.  The hash seed is fixed: the order of some of its text depends on it.
+It runs in a process that sees 0.3.3 in the place of this library (``old_pixyz.py``).  An expression
+that 0.3.3 cannot compute is recorded with its error.  The hash seed is fixed: the order of some of
+its text depends on it.
 
     python benchmarks/golden_033.py        # writes tests/pixyz/golden_033.json
 """
@@ -40,15 +41,19 @@ def record() -> None:
         try:
             found = evaluate(name)
             case: dict[str, Any] = {
-                "inputs": {k: plain(v) for k, v in found["inputs"].items()}, "value": plain(found["value"]),
-                "gradients": [plain(g) for g in found["gradients"]], "text": found["text"],
+                "inputs": {k: plain(v) for k, v in found["inputs"].items()},
+                "value": plain(found["value"]),
+                "gradients": [plain(g) for g in found["gradients"]],
+                "text": found["text"],
             }
         except Exception as error:
             case = {"error": f"{type(error).__name__}: {error}"}
             print(name, case["error"], file=sys.stderr)
         lines.append(f"{json.dumps(name)}: {json.dumps(case)}")
     about = {"pixyz": metadata.version("pixyz"), "torch": torch.__version__}
-    RESULT.write_text('{"versions": ' + json.dumps(about) + ',\n' + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    RESULT.write_text(
+        '{"versions": ' + json.dumps(about) + ",\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8"
+    )
     print(f"{len(lines)} expressions")
 
 

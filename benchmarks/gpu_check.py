@@ -1,9 +1,12 @@
-"""One look at a GPU, in at most six minutes: does every agent compute there what it computes on a CPU, and how fast is DreamerV3?
+"""One look at a GPU, in at most six minutes: does every agent compute there what it computes on a
+CPU, and how fast is DreamerV3?
 
-Compares loss and gradients of each agent in float64 with the CPU, on the same draws, and lets it make an update; then times
-whole updates (losses, backward, optimizer, slow critic) of DreamerV3 at three published sizes in float32 and bfloat16: eager,
-captured as a CUDA graph, and compiled, which goes on in its own process for as long as there is time.  Needs no network,
-and no file but this repository.  Where no GPU is it runs at a small size, so that it is known to run; its times say nothing then.
+Compares loss and gradients of each agent in float64 with the CPU, on the same draws, and lets it
+make an update; then times whole updates (losses, backward, optimizer, slow critic) of DreamerV3 at
+three published sizes in float32 and bfloat16: eager, captured as a CUDA graph, and compiled, which
+goes on in its own process for as long as there is time.  Needs no network, and no file but this
+repository.  Where no GPU is it runs at a small size, so that it is known to run; its times say
+nothing then.
 
     python benchmarks/gpu_check.py
     python benchmarks/gpu_check.py --out gpu.json
@@ -55,7 +58,9 @@ class SameDraws(TorchDispatchMode):
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **kwargs)
-        where = kwargs.get("device") or next((a.device for a in args if isinstance(a, Tensor)), torch.device("cpu"))
+        where = kwargs.get("device") or next(
+            (a.device for a in args if isinstance(a, Tensor)), torch.device("cpu")
+        )
         there = {k: torch.device("cpu") if k == "device" else v for k, v in kwargs.items()}
         found = func(*tree_map(lambda a: a.cpu() if isinstance(a, Tensor) else a, args), **there)
         if str(func).partition(".")[2].partition(".")[0].endswith("_"):
@@ -73,8 +78,11 @@ def window(agent: Any, dtype: torch.dtype, rows: int, batch: int) -> dict[str, T
     flags = torch.rand(rows, batch, generator=g) < 0.02
     found = {k: normal(*s) for k, s in {**SHAPES, **agent.stored}.items()}
     return found | {
-        "action": torch.tanh(normal(agent.action.size)), "reward": normal(), "is_first": flags.roll(1, 0),
-        "is_last": flags, "is_terminal": flags & (torch.rand(rows, batch, generator=g) < 0.5),
+        "action": torch.tanh(normal(agent.action.size)),
+        "reward": normal(),
+        "is_first": flags.roll(1, 0),
+        "is_last": flags,
+        "is_terminal": flags & (torch.rand(rows, batch, generator=g) < 0.5),
     }
 
 
@@ -102,28 +110,41 @@ def gradients(agent: Any, batch: Mapping[str, Tensor]) -> tuple[float, dict[str,
         with SameDraws():
             loss, _ = agent.losses(batch)
             loss.backward()
-    return float(loss.detach()), {n: p.grad.cpu() for n, p in agent.named_parameters() if p.grad is not None}
+    return float(loss.detach()), {
+        n: p.grad.cpu() for n, p in agent.named_parameters() if p.grad is not None
+    }
 
 
 def compare(kind: str, device: str) -> dict[str, Any]:
-    """How far an agent's loss and gradients on the device are from those on the CPU, and whether it learns there."""
+    """How far an agent's loss and gradients on the device are from those on the CPU, and whether it
+    learns there.
+    """
     here, there = small(kind), small(kind).to(device)
     batch = window(here, torch.float64, min(here.window.rows, 9), 5)
     moved = {k: v.to(device) for k, v in batch.items()}
     (loss, wanted), (other, found) = gradients(here, batch), gradients(there, moved)
-    gap = max(float((found[n] - g).abs().max() / g.abs().max().clamp(min=1e-12)) for n, g in wanted.items())
+    gap = max(
+        float((found[n] - g).abs().max() / g.abs().max().clamp(min=1e-12))
+        for n, g in wanted.items()
+    )
     gap = max(gap, abs(other - loss) / max(abs(loss), 1.0))
     there.learn(moved)
     return {"agent": kind, "gap": gap, "same": found.keys() == wanted.keys() and gap < CLOSE}
 
 
-def dreamer(size: str, precision: str, device: str, whole: bool) -> tuple[DreamerV3, dict[str, Tensor]]:
+def dreamer(
+    size: str, precision: str, device: str, whole: bool
+) -> tuple[DreamerV3, dict[str, Tensor]]:
     """DreamerV3 of a published size, and a batch on the device."""
     sizes = SIZES[size]
     own = {} if size != "tiny" else {"batch": 4, "length": 8, "horizon": 4, "bins": 31}
     config = DreamerV3Config(
-        model=RSSMConfig(**sizes), units=sizes["units"], precision=precision,  # type: ignore[arg-type]
-        chunk=8 if whole else 0, whole=whole, **own,  # type: ignore[arg-type]
+        model=RSSMConfig(**sizes),
+        units=sizes["units"],
+        precision=precision,  # type: ignore[arg-type]
+        chunk=8 if whole else 0,
+        whole=whole,
+        **own,  # type: ignore[arg-type]
     )
     torch.manual_seed(0)
     agent = DreamerV3(SHAPES, ActionSpec(2), config).to(device)
@@ -153,7 +174,11 @@ def synchronize(agent: Any) -> None:
 def measure(size: str, precision: str, device: str, updates: int) -> dict[str, Any]:
     """Eager and captured updates of a size."""
     agent, batch = dreamer(size, precision, device, whole=False)
-    found: dict[str, Any] = {"size": size, "precision": precision, "weights": sum(p.numel() for p in agent.parameters())}
+    found: dict[str, Any] = {
+        "size": size,
+        "precision": precision,
+        "weights": sum(p.numel() for p in agent.parameters()),
+    }
     found["eager"] = milliseconds(agent, batch, updates)
     why = agent.capture(batch)
     found["captured"] = why or milliseconds(agent, batch, updates)
@@ -167,25 +192,45 @@ def compiled(size: str, precision: str, device: str, updates: int, seconds: floa
     """Compiled updates, in a process that ends with the time."""
     if seconds < 30:
         return "no time left"
-    command = [sys.executable, __file__, "--compiled", size, precision, "--device", device, "--updates", str(updates)]
+    command = [
+        sys.executable,
+        __file__,
+        "--compiled",
+        size,
+        precision,
+        "--device",
+        device,
+        "--updates",
+        str(updates),
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         return "no time left"
     lines = done.stdout.strip().splitlines()
-    return float(lines[-1]) if done.returncode == 0 and lines else f"failed: {done.stderr.strip().splitlines()[-1:]}"
+    return (
+        float(lines[-1])
+        if done.returncode == 0 and lines
+        else f"failed: {done.stderr.strip().splitlines()[-1:]}"
+    )
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
     """Milliseconds of an update."""
     columns = ("size", "precision", "weights", "eager", "captured", "compiled", "gigabytes")
-    rows = [columns, ("---",) * len(columns), *[[line.get(c, "") for c in columns] for line in lines]]
+    rows = [
+        columns,
+        ("---",) * len(columns),
+        *[[line.get(c, "") for c in columns] for line in lines],
+    ]
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
 
 
 def main(given: Sequence[str] | None = None) -> dict[str, Any]:
     """Compare, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--minutes", type=float, default=6.0, help="nothing new is begun later")
     parser.add_argument("--updates", type=int, default=10)
@@ -198,7 +243,9 @@ def main(given: Sequence[str] | None = None) -> dict[str, Any]:
         print(milliseconds(*dreamer(*options.compiled, device, whole=True), options.updates))
         return {}
     there = torch.device(device).type == "cuda"
-    name = torch.cuda.get_device_name() if there else "a CPU: the times below say nothing about a GPU"
+    name = (
+        torch.cuda.get_device_name() if there else "a CPU: the times below say nothing about a GPU"
+    )
     print(f"{name}, torch {torch.__version__}", flush=True)
     compared = []
     for kind in KINDS:
@@ -214,13 +261,27 @@ def main(given: Sequence[str] | None = None) -> dict[str, Any]:
             try:
                 lines.append(measure(size, precision, device, options.updates))
             except torch.OutOfMemoryError as error:
-                lines.append({"size": size, "precision": precision, "eager": f"out of memory: {str(error).splitlines()[0]}"})
+                lines.append(
+                    {
+                        "size": size,
+                        "precision": precision,
+                        "eager": f"out of memory: {str(error).splitlines()[0]}",
+                    }
+                )
             print(lines[-1], flush=True)
     for line in lines if there else []:
-        line["compiled"] = compiled(line["size"], line["precision"], device, options.updates, end - time.monotonic())
+        line["compiled"] = compiled(
+            line["size"], line["precision"], device, options.updates, end - time.monotonic()
+        )
         print(line, flush=True)
     print(table(lines))
-    found = {"benchmark": "gpu_check", "device": name, "compared": compared, "updates": lines, **about()}
+    found = {
+        "benchmark": "gpu_check",
+        "device": name,
+        "compared": compared,
+        "updates": lines,
+        **about(),
+    }
     if options.out is not None:
         options.out.write_text(json.dumps(found) + "\n", encoding="utf-8")
     if not all(c["same"] for c in compared):

@@ -1,8 +1,10 @@
-"""DreamerV3's losses written by hand, without pixyz: the reference of tests and the contender of benchmarks.
+"""DreamerV3's losses written by hand, without pixyz: the reference of tests and the contender of
+benchmarks.
 
-The best eager form that a good engineer would write: the encoder before the loop, ``unbind``, noise of all steps at
-once, heads and prior batched over time, imagination without gradient.  It calls the agent's networks and draws its
-noise in the plan's order, so that values and gradients can be compared.
+The best eager form that a good engineer would write: the encoder before the loop, ``unbind``, noise
+of all steps at once, heads and prior batched over time, imagination without gradient.  It calls the
+agent's networks and draws its noise in the plan's order, so that values and gradients can be
+compared.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 def mixed(logits: Tensor, groups: int, unimix: float) -> Tensor:
     probs = logits.unflatten(-1, (groups, -1))
     # over few classes softmax is vectorised only along another dimension
-    probs = probs.movedim(-1, 0).softmax(0).movedim(0, -1) if probs.shape[-1] < 16 else probs.softmax(-1)
+    probs = (
+        probs.movedim(-1, 0).softmax(0).movedim(0, -1)
+        if probs.shape[-1] < 16
+        else probs.softmax(-1)
+    )
     uniform = torch.tensor(unimix / probs.shape[-1], dtype=probs.dtype)
     return torch.add(uniform, probs, alpha=1.0 - unimix) if unimix else probs
 
@@ -36,7 +42,9 @@ def draw_one_hot(noise: Tensor, probs: Tensor) -> Tensor:
             torch.le(edges[:-1], noise.squeeze(-1) * edges[-1], out=below[1:-1])
             return (below[:-1] - below[1:]).movedim(0, -1)
         edges = probs.cumsum(-1)
-        index = (edges <= noise * edges[..., -1:]).sum(-1, keepdim=True).clamp(max=probs.shape[-1] - 1)
+        index = (
+            (edges <= noise * edges[..., -1:]).sum(-1, keepdim=True).clamp(max=probs.shape[-1] - 1)
+        )
         hard = torch.zeros_like(probs).scatter_(-1, index, 1.0)
     return hard
 
@@ -57,7 +65,12 @@ def two_hot_log_prob(x: Tensor, log_probs: Tensor, bins: Tensor) -> Tensor:
 
 def two_hot_mean(logits: Tensor, bins: Tensor) -> Tensor:
     probs, half = torch.softmax(logits, -1), (len(bins) - 1) // 2
-    return (probs[..., :half] * bins[:half]).flip(-1).add(probs[..., -half:] * bins[-half:]).sum(-1, keepdim=True)
+    return (
+        (probs[..., :half] * bins[:half])
+        .flip(-1)
+        .add(probs[..., -half:] * bins[-half:])
+        .sum(-1, keepdim=True)
+    )
 
 
 def latent(model: Any, net_out: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,7 +85,9 @@ def world_model(model: Any, x: dict[str, Tensor]) -> dict[str, Tensor]:
     categorical = c.latent == "categorical"
     steps, batch = x["is_first"].shape
     keep = (~x["is_first"]).unsqueeze(-1)
-    embed = model.encoder(**{k: x[k].flatten(0, 1) for k in model.keys})["embed"].unflatten(0, (steps, batch))
+    embed = model.encoder(**{k: x[k].flatten(0, 1) for k in model.keys})["embed"].unflatten(
+        0, (steps, batch)
+    )
     start = x.get("action_prev", torch.zeros_like(x["action"][0]))
     action = torch.cat([start.unsqueeze(0), x["action"][:-1]]) * keep
     zeros = embed.new_zeros(batch, 1)
@@ -81,7 +96,9 @@ def world_model(model: Any, x: dict[str, Tensor]) -> dict[str, Tensor]:
     shape = (steps, batch, c.groups, 1) if categorical else (steps, batch, c.stoch)
     noise = (torch.rand if categorical else torch.randn)(shape, dtype=embed.dtype)
     deters, stochs, posts = [], [], []
-    for k, a, e, u in zip(keep.unbind(0), action.unbind(0), embed.unbind(0), noise.unbind(0), strict=True):
+    for k, a, e, u in zip(
+        keep.unbind(0), action.unbind(0), embed.unbind(0), noise.unbind(0), strict=True
+    ):
         deter = model.dynamics.core(deter * k, stoch * k, a)
         out = model.posterior.net(deter, e)
         if categorical:
@@ -100,13 +117,19 @@ def world_model(model: Any, x: dict[str, Tensor]) -> dict[str, Tensor]:
     total = torch.zeros(())
     for key in model.keys:
         target = x[key].flatten(0, 1)
-        target = torch.sign(target) * torch.log1p(target.abs()) if target.ndim == 2 else target / 255
+        target = (
+            torch.sign(target) * torch.log1p(target.abs()) if target.ndim == 2 else target / 255
+        )
         gap = target - means[key]
         total = total + (gap * gap).flatten(1).sum(-1)
     reward = torch.log_softmax(model.reward.net(rows, latents), -1).unflatten(0, (steps, batch))
-    total = total.unflatten(0, (steps, batch)) - two_hot_log_prob(x["reward"], reward, model.reward.bins)
+    total = total.unflatten(0, (steps, batch)) - two_hot_log_prob(
+        x["reward"], reward, model.reward.bins
+    )
     cont = model.cont.net(rows, latents).unflatten(0, (steps, batch))
-    total = total + F.binary_cross_entropy_with_logits(cont, x["cont"], reduction="none").squeeze(-1)
+    total = total + F.binary_cross_entropy_with_logits(cont, x["cont"], reduction="none").squeeze(
+        -1
+    )
     if categorical:
         prior_log, post_log = mixed(prior, c.groups, c.unimix).log(), post.log()
 
@@ -125,21 +148,27 @@ def world_model(model: Any, x: dict[str, Tensor]) -> dict[str, Tensor]:
 
         dyn = normal_kl(qloc.detach(), qscale.detach(), ploc, pscale)
         rep = normal_kl(qloc, qscale, ploc.detach(), pscale.detach())
-    loss = total + c.dyn_scale * dyn.clamp(min=c.free_nats) + c.rep_scale * rep.clamp(min=c.free_nats)
+    loss = (
+        total + c.dyn_scale * dyn.clamp(min=c.free_nats) + c.rep_scale * rep.clamp(min=c.free_nats)
+    )
     return {"loss": loss.mean(), "deter": deter, "stoch": stoch}
 
 
 def returns(reward: Tensor, live: Tensor, value: Tensor, mix: Tensor | float) -> Tensor:
     last, found = value[-1], []
     mix = mix if isinstance(mix, Tensor) else torch.full_like(live, mix)
-    for r, g, v, m in zip(*(s[1:].flip(0).unbind(0) for s in (reward, live, value, mix)), strict=True):
+    for r, g, v, m in zip(
+        *(s[1:].flip(0).unbind(0) for s in (reward, live, value, mix)), strict=True
+    ):
         last = r + g * ((1 - m) * v + m * last)
         found.append(last)
     return torch.stack(found[::-1])
 
 
 def dreamer_loss(agent: Any, x: dict[str, Tensor]) -> Tensor:
-    """All of DreamerV3's losses; the networks' weights get their gradients once, as in a plan's run."""
+    """All of DreamerV3's losses; the networks' weights get their gradients once, as in a plan's
+    run.
+    """
     with one_run():
         return all_losses(agent, x)
 
@@ -172,7 +201,11 @@ def all_losses(agent: Any, x: dict[str, Tensor]) -> Tensor:
         deters, stochs, taken = [deter], [stoch], []
         for t in range(horizon):
             pi = policy(deter, stoch)
-            action = draw_one_hot(noise_a[t], pi).flatten(-2) if discrete else torch.addcmul(pi[0], pi[1], noise_a[t])
+            action = (
+                draw_one_hot(noise_a[t], pi).flatten(-2)
+                if discrete
+                else torch.addcmul(pi[0], pi[1], noise_a[t])
+            )
             deter = model.dynamics.core(deter, stoch, action)
             out = model.prior.net(deter)
             if noise_s is None:
@@ -191,7 +224,9 @@ def all_losses(agent: Any, x: dict[str, Tensor]) -> Tensor:
     logits = agent.value.net(*flat).unflatten(0, (horizon + 1, rows))
     with torch.no_grad():
         slow = two_hot_mean(agent.slow_value.net(*flat), bins).unflatten(0, (horizon + 1, rows))
-        reward = two_hot_mean(model.reward.net(*flat), model.reward.bins.to(dtype)).unflatten(0, (horizon + 1, rows))
+        reward = two_hot_mean(model.reward.net(*flat), model.reward.bins.to(dtype)).unflatten(
+            0, (horizon + 1, rows)
+        )
         live = torch.sigmoid(model.cont.net(*flat)).unflatten(0, (horizon + 1, rows))
         value = two_hot_mean(logits, bins)
         ret = returns(reward, live, value, c.lam)
@@ -208,12 +243,19 @@ def all_losses(agent: Any, x: dict[str, Tensor]) -> Tensor:
         gap = (action.flatten(0, 1) - loc) / scale
         log_prob = (-0.5 * gap * gap - log_scale - LOG_SQRT_2PI).sum(-1)
         entropy = (0.5 + LOG_SQRT_2PI + log_scale).sum(-1)
-    log_prob, entropy = log_prob.unflatten(0, (horizon, rows)), entropy.unflatten(0, (horizon, rows))
+    log_prob, entropy = (
+        log_prob.unflatten(0, (horizon, rows)),
+        entropy.unflatten(0, (horizon, rows)),
+    )
     actor = -(weight * (advantage * log_prob + c.entropy * entropy)).mean()
     log_value = torch.log_softmax(logits, -1)[:-1]
-    critic = -(weight * (
-        two_hot_log_prob(ret, log_value, bins) + c.slow_regularizer * two_hot_log_prob(slow[:-1], log_value, bins)
-    )).mean()
+    critic = -(
+        weight
+        * (
+            two_hot_log_prob(ret, log_value, bins)
+            + c.slow_regularizer * two_hot_log_prob(slow[:-1], log_value, bins)
+        )
+    ).mean()
 
     with torch.no_grad():
         boot = ret[0].unflatten(0, (steps, batch))
@@ -225,7 +267,11 @@ def all_losses(agent: Any, x: dict[str, Tensor]) -> Tensor:
         slow = two_hot_mean(agent.slow_value.net(*real), bins).unflatten(0, (steps - 1, batch))
     real = [seen[k][:-1].flatten(0, 1) for k in ("deter", "stoch")]
     log_value = torch.log_softmax(agent.value.net(*real), -1).unflatten(0, (steps - 1, batch))
-    replay = -(weight * (
-        two_hot_log_prob(target, log_value, bins) + c.slow_regularizer * two_hot_log_prob(slow, log_value, bins)
-    )).mean()
+    replay = -(
+        weight
+        * (
+            two_hot_log_prob(target, log_value, bins)
+            + c.slow_regularizer * two_hot_log_prob(slow, log_value, bins)
+        )
+    ).mean()
     return seen["loss"] + actor + critic + c.replay_value * replay

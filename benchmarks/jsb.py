@@ -1,4 +1,5 @@
-"""DMM on JSB chorales (quarter notes, 88 keys), by the protocol of Krishnan, Shalit and Sontag 2017.
+"""DMM on JSB chorales (quarter notes, 88 keys), by the protocol of Krishnan, Shalit and Sontag
+2017.
 
     python benchmarks/jsb.py --seed 0 --run runs/jsb/seed0
 
@@ -8,12 +9,14 @@ The published results are of 450 epochs, 8 CPU minutes each:
 
 The paper's own sizes and length (not run to its end here):
 
-    python benchmarks/jsb.py --seed 0 --run runs/jsb/full --epochs 2000 --rnn 600 --rate 8e-4 --anneal 416 --start 0.01
+    python benchmarks/jsb.py --seed 0 --run runs/jsb/full --epochs 2000 --rnn 600 --rate 8e-4
+    --anneal 416 --start 0.01
 
-``train_bound``, ``valid_bound`` and ``test_bound`` are nats a frame over all frames of a set: the evidence bound at KL
-weight 1, KL by formula, ``--samples`` draws.  The checkpoint of the lowest validation bound gives the test bound and the
-estimate with 2000 importance samples.  The whole curve is in one JSON line of ``results/jsb.jsonl``.  A run that was
-killed goes on from its last checkpoint when it is started again.
+``train_bound``, ``valid_bound`` and ``test_bound`` are nats a frame over all frames of a set: the
+evidence bound at KL weight 1, KL by formula, ``--samples`` draws.  The checkpoint of the lowest
+validation bound gives the test bound and the estimate with 2000 importance samples.  The whole
+curve is in one JSON line of ``results/jsb.jsonl``.  A run that was killed goes on from its last
+checkpoint when it is started again.
 """
 
 from __future__ import annotations
@@ -41,7 +44,10 @@ RESULTS = Path(__file__).parent / "results" / "jsb.jsonl"
 
 def load(folder: Path | None) -> dict[str, list[Tensor]]:
     """Piano rolls ``[T, 88]`` of the given split."""
-    return {part: [torch.from_numpy(song["x"]) for song in songs] for part, songs in polyphonic("jsb", folder).items()}
+    return {
+        part: [torch.from_numpy(song["x"]) for song in songs]
+        for part, songs in polyphonic("jsb", folder).items()
+    }
 
 
 def pad(songs: list[Tensor]) -> dict[str, Tensor]:
@@ -77,7 +83,13 @@ class Run:
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         self.args, self.shuffle, self.origin = args, random.Random(args.seed), origin()
-        self.config = DMMConfig(rnn=args.rnn, dropout=args.dropout, latent=args.latent, reads=args.reads, flows=args.flows)
+        self.config = DMMConfig(
+            rnn=args.rnn,
+            dropout=args.dropout,
+            latent=args.latent,
+            reads=args.reads,
+            flows=args.flows,
+        )
         self.model = DMM(KEYS, self.config)
         kind = torch.optim.AdamW if args.decoupled else torch.optim.Adam
         self.optimizer = kind(
@@ -95,9 +107,22 @@ class Run:
         found = torch.load(self.file, weights_only=False)
         self.model.load_state_dict(found["model"])
         self.optimizer.load_state_dict(found["optimizer"])
-        for name in ("epoch", "seconds", "cpu", "updates", "curve", "best", "best_state", "changes"):
+        for name in (
+            "epoch",
+            "seconds",
+            "cpu",
+            "updates",
+            "curve",
+            "best",
+            "best_state",
+            "changes",
+        ):
             setattr(self, name, found.get(name, []))
-        new = {k: v for k, v in vars(self.args).items() if found["args"].get(k) != v and k not in ("data", "run")}
+        new = {
+            k: v
+            for k, v in vars(self.args).items()
+            if found["args"].get(k) != v and k not in ("data", "run")
+        }
         self.changes += [{"epoch": self.epoch, **new}] if new else []
         torch.set_rng_state(found["rng"])
         self.shuffle.setstate(found["shuffle"])
@@ -106,8 +131,13 @@ class Run:
     def save(self) -> None:
         names = ("epoch", "seconds", "cpu", "updates", "curve", "best", "best_state", "changes")
         held: dict[str, Any] = {n: getattr(self, n) for n in names}
-        held.update(model=self.model.state_dict(), optimizer=self.optimizer.state_dict(), rng=torch.get_rng_state(),
-                    shuffle=self.shuffle.getstate(), args=vars(self.args))
+        held.update(
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            rng=torch.get_rng_state(),
+            shuffle=self.shuffle.getstate(),
+            args=vars(self.args),
+        )
         fresh = self.file.with_suffix(".tmp")
         torch.save(held, fresh)
         os.replace(fresh, self.file)
@@ -133,25 +163,44 @@ class Run:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="a folder with jsb-chorales-quarter.json; downloaded if it is not given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="a folder with jsb-chorales-quarter.json; downloaded if it is not given",
+    )
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--rate", type=float, default=8e-4)
-    parser.add_argument("--final", type=float, default=0.1, help="the rate's share that is left at the end")
+    parser.add_argument(
+        "--final", type=float, default=0.1, help="the rate's share that is left at the end"
+    )
     parser.add_argument("--beta1", type=float, default=0.96)
-    parser.add_argument("--clip", type=float, default=1.0, help="the largest norm of the gradient of the mean a frame")
-    parser.add_argument("--decay", type=float, default=1.7e-3, help="L2 weight (gradient of the mean a frame)")
+    parser.add_argument(
+        "--clip",
+        type=float,
+        default=1.0,
+        help="the largest norm of the gradient of the mean a frame",
+    )
+    parser.add_argument(
+        "--decay", type=float, default=1.7e-3, help="L2 weight (gradient of the mean a frame)"
+    )
     parser.add_argument("--decoupled", action="store_true", help="decoupled weight decay (AdamW)")
-    parser.add_argument("--anneal", type=int, default=200, help="epochs until the weight of the KL is 1")
+    parser.add_argument(
+        "--anneal", type=int, default=200, help="epochs until the weight of the KL is 1"
+    )
     parser.add_argument("--start", type=float, default=0.2, help="the first weight of the KL")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--rnn", type=int, default=200)
     parser.add_argument("--latent", type=int, default=100)
     parser.add_argument("--reads", default="right")
-    parser.add_argument("--flows", type=int, default=0, help="inverse autoregressive flows of the posterior")
+    parser.add_argument(
+        "--flows", type=int, default=0, help="inverse autoregressive flows of the posterior"
+    )
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--every", type=int, default=10, help="epochs between evaluations")
     args = parser.parse_args()
@@ -164,13 +213,22 @@ def main() -> None:
     while run.epoch < args.epochs:
         clock, cpu = time.time(), time.process_time()
         objective = run.train_epoch(rolls["train"], beta, args.epochs * per_epoch)
-        run.seconds, run.cpu = run.seconds + time.time() - clock, run.cpu + time.process_time() - cpu
+        run.seconds, run.cpu = (
+            run.seconds + time.time() - clock,
+            run.cpu + time.process_time() - cpu,
+        )
         if run.epoch % args.every == 0 or run.epoch == args.epochs:
             samples = args.samples if run.updates >= beta.steps else 2
             valid = bound(run.model, sets["valid"], samples)
-            line = {"epoch": run.epoch, "hours": round(run.seconds / 3600, 4), "cpu_hours": round(run.cpu / 3600, 4),
-                    "beta": round(beta(run.updates), 3), "objective": round(objective, 4), "valid_bound": round(valid, 4),
-                    "test_bound": round(bound(run.model, sets["test"], samples), 4)}
+            line = {
+                "epoch": run.epoch,
+                "hours": round(run.seconds / 3600, 4),
+                "cpu_hours": round(run.cpu / 3600, 4),
+                "beta": round(beta(run.updates), 3),
+                "objective": round(objective, 4),
+                "valid_bound": round(valid, 4),
+                "test_bound": round(bound(run.model, sets["test"], samples), 4),
+            }
             if valid < run.best:
                 run.best = valid
                 run.best_state = {k: v.clone() for k, v in run.model.state_dict().items()}
@@ -190,14 +248,24 @@ def finish(run: Run, sets: dict[str, dict[str, Tensor]]) -> None:
     many = nats(run.model, sets["test"], samples)
     lengths = sets["test"]["mask"].sum(0)
     line = {
-        "benchmark": "jsb", "model": "DMM", "seed": run.args.seed, "epochs": run.epoch, "hours": round(run.seconds / 3600, 3),
-        "cpu_hours": round(run.cpu / 3600, 3), "best_epoch": chosen["epoch"],
-        "valid_bound": bound(run.model, sets["valid"], samples), "test_bound": (many.sum() / lengths.sum()).item(),
-        "test_bound_mean_of_sequences": (many / lengths).mean().item(), "test_is_2000": found.per_frame(found.importance),
-        "train_bound": bound(run.model, sets["train"], 2), "kl": "sampled" if run.args.flows else "analytic",
+        "benchmark": "jsb",
+        "model": "DMM",
+        "seed": run.args.seed,
+        "epochs": run.epoch,
+        "hours": round(run.seconds / 3600, 3),
+        "cpu_hours": round(run.cpu / 3600, 3),
+        "best_epoch": chosen["epoch"],
+        "valid_bound": bound(run.model, sets["valid"], samples),
+        "test_bound": (many.sum() / lengths.sum()).item(),
+        "test_bound_mean_of_sequences": (many / lengths).mean().item(),
+        "test_is_2000": found.per_frame(found.importance),
+        "train_bound": bound(run.model, sets["train"], 2),
+        "kl": "sampled" if run.args.flows else "analytic",
         "selection": "lowest validation bound",
-        "samples": samples, "parameters": sum(p.numel() for p in run.model.parameters()),
-        "arguments": {k: v for k, v in vars(run.args).items() if k not in ("data", "run")}, "changes": run.changes,
+        "samples": samples,
+        "parameters": sum(p.numel() for p in run.model.parameters()),
+        "arguments": {k: v for k, v in vars(run.args).items() if k not in ("data", "run")},
+        "changes": run.changes,
         "curve": run.curve,
         **{k: v for k, v in run.origin.items() if k in ("commit", "dirty", "versions")},
     }

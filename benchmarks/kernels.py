@@ -1,8 +1,10 @@
-"""How many kernels an update of DreamerV3 starts: the declared objective, and the form by hand on the same networks.
+"""How many kernels an update of DreamerV3 starts: the declared objective, and the form by hand on
+the same networks.
 
-Every operator that reaches a device is one; what moves no number is none (views, empty memory), and operators on lists of
-tensors (``_foreach_*``) are one each.  On a GPU each is at least a launch of some microseconds.  Counted on the CPU, eager, in
-the third update, when the plan has been tried.  Appends a JSON line a size to ``results/kernels.jsonl``.
+Every operator that reaches a device is one; what moves no number is none (views, empty memory), and
+operators on lists of tensors (``_foreach_*``) are one each.  On a GPU each is at least a launch of
+some microseconds.  Counted on the CPU, eager, in the third update, when the plan has been tried.
+Appends a JSON line a size to ``results/kernels.jsonl``.
 
     python benchmarks/kernels.py
     python benchmarks/kernels.py --sizes small --out /tmp/kernels.jsonl
@@ -23,7 +25,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from update import SIZES, build
 
 RESULTS = Path(__file__).parent / "results" / "kernels.jsonl"
-STILL = ("aten.empty", "aten.new_empty", "aten.detach", "aten.lift_fresh", "aten._unsafe_view", "aten._reshape_alias")
+STILL = (
+    "aten.empty",
+    "aten.new_empty",
+    "aten.detach",
+    "aten.lift_fresh",
+    "aten._unsafe_view",
+    "aten._reshape_alias",
+)
 """Operators that are no views by their schema, and start no kernel."""
 
 
@@ -61,7 +70,8 @@ def parts(agent: Any, loss: Callable[[], torch.Tensor]) -> dict[str, Counter[str
         held.clear()
         agent.optimizer.zero_grad(set_to_none=True)
         found = {
-            "losses": kernels(lambda: held.append(loss())), "backward": kernels(lambda: held[0].backward()),
+            "losses": kernels(lambda: held.append(loss())),
+            "backward": kernels(lambda: held[0].backward()),
             "optimizer": kernels(optimise),
         }
     return found
@@ -74,13 +84,19 @@ def line(size: str) -> dict[str, Any]:
     hand = parts(agent, lambda: dreamer_loss(agent, x))
     frequent = sum(declared.values(), Counter[str]()).most_common(12)
     return {
-        "benchmark": "kernels", "size": size, "declared": {k: v.total() for k, v in declared.items()},
-        "hand": {k: v.total() for k, v in hand.items()}, "frequent": dict(frequent), **about(),
+        "benchmark": "kernels",
+        "size": size,
+        "declared": {k: v.total() for k, v in declared.items()},
+        "hand": {k: v.total() for k, v in hand.items()},
+        "frequent": dict(frequent),
+        **about(),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()

@@ -1,6 +1,6 @@
 """The table of ``docs/agents.md``, from the lines of ``agents_learning.py``.
 
-    python benchmarks/learning_tables.py            # write it into the page, between its marks
+python benchmarks/learning_tables.py            # write it into the page, between its marks
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ Line = dict[str, Any]
 
 
 def read(path: Path = RESULTS) -> dict[tuple[str, str, int], list[Line]]:
-    """The runs of each config, environment and length with the settings that ship; the last line of each seed."""
+    """The runs of each config, environment and length with the settings that ship; the last line of
+    each seed.
+    """
     found: dict[tuple[str, str, int], dict[int, Line]] = defaultdict(dict)
     for text in path.read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
@@ -30,19 +32,26 @@ def read(path: Path = RESULTS) -> dict[tuple[str, str, int], list[Line]]:
 def table(found: dict[tuple[str, str, int], list[Line]]) -> str:
     """A row for each config, environment and length."""
     rows = [
-        "| config | task | frames | seeds | return at each evaluation (thousands of frames) | scores | random | CPU minutes |",
+        "| config | task | frames | seeds | return at each evaluation (thousands of frames) | "
+        "scores | random | CPU minutes |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for (config, env, frames), runs in found.items():
         steps = [at for at, _ in runs[0]["evaluations"]]
-        means = [sum(dict(map(tuple, run["evaluations"]))[at] for run in runs) / len(runs) for at in steps]
-        returns = ", ".join(f"{mean:.0f} ({at / 1000:g})" for at, mean in zip(steps, means, strict=True))
+        means = [
+            sum(dict(map(tuple, run["evaluations"]))[at] for run in runs) / len(runs)
+            for at in steps
+        ]
+        returns = ", ".join(
+            f"{mean:.0f} ({at / 1000:g})" for at, mean in zip(steps, means, strict=True)
+        )
         scores = ", ".join(f"{run['score']:.0f}" for run in runs)
         minutes = sum(run["cpu_minutes"] for run in runs) / len(runs)
         random = sum(run["random"] for run in runs) / len(runs)
         task = env.removeprefix("dm_control/").removesuffix("-v0")
         rows.append(
-            f"| `{config}` | {task} | {frames:,} | {len(runs)} | {returns} | {scores} | {random:.0f} | {minutes:.1f} |"
+            f"| `{config}` | {task} | {frames:,} | {len(runs)} | {returns} | {scores} | "
+            f"{random:.0f} | {minutes:.1f} |"
         )
     return "\n".join(rows)
 
@@ -51,7 +60,10 @@ def write(page: Path = PAGE) -> None:
     """Put the table between the page's marks."""
     text = page.read_text(encoding="utf-8")
     made = f"<!-- scores -->\n{table(read())}\n<!-- end -->"
-    page.write_text(re.sub(r"<!-- scores -->\n.*?<!-- end -->", lambda _: made, text, flags=re.DOTALL), encoding="utf-8")
+    page.write_text(
+        re.sub(r"<!-- scores -->\n.*?<!-- end -->", lambda _: made, text, flags=re.DOTALL),
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""VRNN and DMM on the rows of MNIST digits: 28 frames of 28 pixels in [0, 1], Bernoulli with soft targets.
+"""VRNN and DMM on the rows of MNIST digits: 28 frames of 28 pixels in [0, 1], Bernoulli with soft
+targets.
 
     python benchmarks/mnist_rows.py vrnn --seed 0
     python benchmarks/mnist_rows.py dmm --seed 0
 
-Sizes and epochs are those of pixyzoo's notebooks (VRNN: z 64, h 100, 10 epochs, test 173.74; DMM: z 16, h 32, 5 epochs,
-test 183.39), and so is what is measured: grey values as targets, nats summed over rows and pixels, a mean over digits.  What
-differs from them: Adam at 1e-3 and batches of 128 for both (the DMM's has RMSprop at 5e-4, the VRNN's batches of 256); the
-DMM's transition is gated and its RNN reads backward (theirs: an MLP, both directions).
+Sizes and epochs are those of pixyzoo's notebooks (VRNN: z 64, h 100, 10 epochs, test 173.74; DMM: z
+16, h 32, 5 epochs, test 183.39), and so is what is measured: grey values as targets, nats summed
+over rows and pixels, a mean over digits.  What differs from them: Adam at 1e-3 and batches of 128
+for both (the DMM's has RMSprop at 5e-4, the VRNN's batches of 256); the DMM's transition is gated
+and its RNN reads backward (theirs: an MLP, both directions).
 
-``test_bound`` is the negative evidence bound of the 10,000 test digits, KL by formula, one draw each, a mean over digits.
-Appends a JSON line to ``results/mnist_rows.jsonl``.
+``test_bound`` is the negative evidence bound of the 10,000 test digits, KL by formula, one draw
+each, a mean over digits. Appends a JSON line to ``results/mnist_rows.jsonl``.
 """
 
 from __future__ import annotations
@@ -47,9 +49,15 @@ def bound(model: StateSpaceModel, digits: Tensor, size: int = 1000) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", choices=list(EPOCHS))
-    parser.add_argument("--data", type=Path, help="a folder with MNIST's four .gz files; downloaded if it is not given")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="a folder with MNIST's four .gz files; downloaded if it is not given",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -70,14 +78,26 @@ def main() -> None:
             optimizer.step()
             total += loss.item() * len(index)
         seconds += time.time() - clock
-        line = {"epoch": epoch, "train": round(28 * total / train.shape[1], 2), "test_bound": round(bound(model, test), 2),
-                "cpu_seconds": round(time.process_time() - cpu, 1)}
+        line = {
+            "epoch": epoch,
+            "train": round(28 * total / train.shape[1], 2),
+            "test_bound": round(bound(model, test), 2),
+            "cpu_seconds": round(time.process_time() - cpu, 1),
+        }
         curve.append(line)
         print(json.dumps(line), flush=True)
     result = {
-        "benchmark": "mnist_rows", "model": args.model, "seed": args.seed, "test_bound": curve[-1]["test_bound"],
-        "epochs": len(curve), "minutes": round(seconds / 60, 1), "batch": args.batch, "rate": args.rate,
-        "parameters": sum(p.numel() for p in model.parameters()), "pixels": "in [0, 1], soft targets", "curve": curve,
+        "benchmark": "mnist_rows",
+        "model": args.model,
+        "seed": args.seed,
+        "test_bound": curve[-1]["test_bound"],
+        "epochs": len(curve),
+        "minutes": round(seconds / 60, 1),
+        "batch": args.batch,
+        "rate": args.rate,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "pixels": "in [0, 1], soft targets",
+        "curve": curve,
         **{k: v for k, v in about.items() if k in ("commit", "dirty", "versions")},
     }
     RESULTS.parent.mkdir(exist_ok=True)

@@ -1,15 +1,18 @@
 """Small faults, put in one at a time: does a test see each of them?
 
-The tree is copied to a temporary folder.  For each fault one text of one file is replaced, the tests that should
-see it run until the first failure, and the file is put back.  A line a fault goes to
-``benchmarks/results/mutations.jsonl``.
+The tree is copied to a temporary folder.  For each fault one text of one file is replaced, the
+tests that should see it run until the first failure, and the file is put back.  A line a fault goes
+to ``benchmarks/results/mutations.jsonl``.
 
-    python benchmarks/mutations.py                      all, after the tests ran once without any fault
+    python benchmarks/mutations.py                      all, after the tests ran once without any
+                                                        fault
     python benchmarks/mutations.py --names A1 W2        some of them
     python benchmarks/mutations.py --folders agents     those of one folder
-    python benchmarks/mutations.py --check              whether every text is still in its file, once
+    python benchmarks/mutations.py --check              whether every text is still in its file,
+                                                        once
 
-A fault whose text is not in its file any more is *stale*: give it the new text.  The lists are ``mutations_*.py``.
+A fault whose text is not in its file any more is *stale*: give it the new text.  The lists are
+``mutations_*.py``.
 """
 
 from __future__ import annotations
@@ -33,7 +36,16 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 FOLDERS = ("agents", "worldmodels", "pixyz", "envs")
-OTHERS = ("benchmarks", "configs", "docs", "tests", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
+OTHERS = (
+    "benchmarks",
+    "configs",
+    "docs",
+    "tests",
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +110,12 @@ def broken(fault: Fault, root: Path) -> Iterator[None]:
 def run_tests(root: Path, tests: Iterable[str], most_seconds: float) -> dict[str, Any]:
     """Run test files until one test fails: whether, which one, and how long it took."""
     # no bytecode: a file that changes twice within a second would be read from it
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(root)}
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(root),
+    }
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "--tb=no", *tests]
     began = time.monotonic()
     try:
@@ -111,36 +128,60 @@ def run_tests(root: Path, tests: Iterable[str], most_seconds: float) -> dict[str
     by = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
     # broken: a file of tests could not be read at all
     outcome = {0: "survived", 1: "caught", -1: "caught"}.get(code, "broken")
-    found = {"outcome": outcome, "by": by.group(1) if by else "", "seconds": round(time.monotonic() - began, 1)}
+    found = {
+        "outcome": outcome,
+        "by": by.group(1) if by else "",
+        "seconds": round(time.monotonic() - began, 1),
+    }
     return {**found, "output": output[-2000:] if outcome == "broken" else ""}
 
 
 def commit(root: Path) -> str:
     """The tree's commit, with a sign where it is changed."""
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True).stdout.strip()
 
-    return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--", *FOLDERS, "tests") else "")
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=root, capture_output=True, text=True
+        ).stdout.strip()
+
+    return git("rev-parse", "HEAD") + (
+        "+" if git("status", "--porcelain", "--", *FOLDERS, "tests") else ""
+    )
 
 
 def run(chosen: list[Fault], results: Path, most_seconds: float, sound_first: bool) -> list[str]:
     """Try the faults; the names of those that no test saw, or that could not be tried."""
-    origin = {"commit": commit(ROOT), "python": sys.version.split()[0], "torch": metadata.version("torch")}
+    origin = {
+        "commit": commit(ROOT),
+        "python": sys.version.split()[0],
+        "torch": metadata.version("torch"),
+    }
     seen: dict[str, str] = {}
     with copied(ROOT) as tree, results.open("a", encoding="utf-8") as file:
         if sound_first:
             tests = sorted({t for f in chosen if not f.stale(tree) for t in f.tests})
             found = run_tests(tree, tests, 10 * most_seconds)
-            print(f"without a fault: {found['outcome']} {found['by']} ({found['seconds']} s)", flush=True)
+            print(
+                f"without a fault: {found['outcome']} {found['by']} ({found['seconds']} s)",
+                flush=True,
+            )
             if found["outcome"] != "survived":
-                raise SystemExit("the tests fail without a fault: mend that first\n" + found["output"])
+                raise SystemExit(
+                    "the tests fail without a fault: mend that first\n" + found["output"]
+                )
         for fault in chosen:
             found = {"outcome": "stale", "by": fault.stale(tree), "seconds": 0.0}
             if not found["by"]:
                 with broken(fault, tree):
                     found = run_tests(tree, fault.tests, most_seconds)
             seen[fault.name] = found["outcome"]
-            line = {"fault": fault.name, "what": fault.what, **found, "tests": fault.tests, **origin}
+            line = {
+                "fault": fault.name,
+                "what": fault.what,
+                **found,
+                "tests": fault.tests,
+                **origin,
+            }
             file.write(json.dumps({k: v for k, v in line.items() if v != ""}) + "\n")
             file.flush()
             told = f"{fault.name:5} {found['outcome']:9} {found['seconds']:6.1f} s"
@@ -152,11 +193,19 @@ def main() -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--names", nargs="+", metavar="FAULT", help="only these")
-    parser.add_argument("--folders", nargs="+", choices=FOLDERS, default=FOLDERS, help="only faults of these")
+    parser.add_argument(
+        "--folders", nargs="+", choices=FOLDERS, default=FOLDERS, help="only faults of these"
+    )
     parser.add_argument("--check", action="store_true", help="run no tests")
-    parser.add_argument("--trust", action="store_true", help="do not run the tests without a fault first")
-    parser.add_argument("--seconds", type=float, default=600, help="at most, a fault; one that hangs is caught")
-    parser.add_argument("--results", type=Path, default=HERE / "results" / "mutations.jsonl", metavar="FILE")
+    parser.add_argument(
+        "--trust", action="store_true", help="do not run the tests without a fault first"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=600, help="at most, a fault; one that hangs is caught"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=HERE / "results" / "mutations.jsonl", metavar="FILE"
+    )
     given = parser.parse_args()
     listed = faults(given.folders)
     unknown = set(given.names or ()) - {f.name for f in listed}

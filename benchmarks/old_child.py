@@ -1,4 +1,6 @@
-"""The child process of ``old_pixyz.py``: JSON requests come on stdin, answers go to stdout, a line each."""
+"""The child process of ``old_pixyz.py``: JSON requests come on stdin, answers go to stdout, a line
+each.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # behind it: agents.p
 
 def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr
-    pixyz.utils.set_cache_maxsize(int(sys.argv[1]))  # before its distributions are imported: they read it then
+    # before its distributions are imported: they read it then
+    pixyz.utils.set_cache_maxsize(int(sys.argv[1]))
     from declared import Training
 
     from agents.process import prepare_process
@@ -27,7 +30,12 @@ def main() -> None:
 
     def answer(request: dict[str, Any]) -> Any:
         if request["do"] == "make":
-            made.append((Training(request["model"], request["settings"], request["optimizer"]), request["validate"]))
+            made.append(
+                (
+                    Training(request["model"], request["settings"], request["optimizer"]),
+                    request["validate"],
+                )
+            )
             return len(made) - 1
         if request["do"] == "forget":
             made.clear()

@@ -1,7 +1,8 @@
 """pixyz 0.3.3 as a contender: it has our import name, so it lives in a process of its own.
 
-``environment()`` installs it from PyPI, without its dependencies, into a folder that only the child process sees; torch,
-sympy and networkx are this interpreter's.  A stub stands for IPython, of which 0.3.3 imports ``Math``.
+``environment()`` installs it from PyPI, without its dependencies, into a folder that only the child
+process sees; torch, sympy and networkx are this interpreter's.  A stub stands for IPython, of which
+0.3.3 imports ``Math``.
 
     old = OldPixyz(cache=20)
     contender = old.contender("vae", {"x_dim": 784, ...})
@@ -27,7 +28,17 @@ STUB = "class Math:\n    def __init__(self, data=None):\n        self.data = dat
 def environment() -> Path:
     """The folder that holds pixyz 0.3.3; made at the first call."""
     if not (FOLDER / "pixyz").is_dir():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(FOLDER), "pixyz==0.3.3"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            str(FOLDER),
+            "pixyz==0.3.3",
+        ]
         subprocess.run(command, check=True)
     stub = FOLDER / "IPython"
     stub.mkdir(exist_ok=True)
@@ -38,18 +49,28 @@ def environment() -> Path:
 
 def variables() -> dict[str, str]:
     """The child's environment variables."""
-    return {**os.environ, "PYTHONPATH": str(environment()), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return {
+        **os.environ,
+        "PYTHONPATH": str(environment()),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
 
 
 def run_under_old(record: Callable[[], None], script: str) -> None:
-    """Run ``record`` in a process that sees 0.3.3 in the place of this library: ``script``, whose it is, is started again there.
+    """Run ``record`` in a process that sees 0.3.3 in the place of this library: ``script``, whose
+    it is, is started again there.
 
     The hash seed is fixed: the order of some of 0.3.3's text depends on it.
     """
     if "--child" in sys.argv:
         record()
     else:
-        subprocess.run([sys.executable, script, "--child"], check=True, env={**variables(), "PYTHONHASHSEED": "0"})
+        subprocess.run(
+            [sys.executable, script, "--child"],
+            check=True,
+            env={**variables(), "PYTHONHASHSEED": "0"},
+        )
 
 
 class OldPixyz:
@@ -61,8 +82,11 @@ class OldPixyz:
 
     def __init__(self, cache: int = 20) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "old_child.py"), str(cache)], env=variables(), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, str(HERE / "old_child.py"), str(cache)],
+            env=variables(),
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
 
     def ask(self, **request: Any) -> Any:
@@ -80,10 +104,20 @@ class OldPixyz:
         return json.loads(answer)
 
     def contender(
-        self, model: str, settings: Mapping[str, Any], validate: bool = True, optimizer: Mapping[str, Any] | None = None
+        self,
+        model: str,
+        settings: Mapping[str, Any],
+        validate: bool = True,
+        optimizer: Mapping[str, Any] | None = None,
     ) -> OldTraining:
         """A declared model of ``declared.py`` in training."""
-        number = self.ask(do="make", model=model, settings=dict(settings), validate=validate, optimizer=dict(optimizer or {}))
+        number = self.ask(
+            do="make",
+            model=model,
+            settings=dict(settings),
+            validate=validate,
+            optimizer=dict(optimizer or {}),
+        )
         return OldTraining(self, number)
 
     def forget(self) -> None:

@@ -1,11 +1,13 @@
-"""Faults of an actor and a learner in processes of their own: what is lost, what comes twice, which ticks are missed.
+"""Faults of an actor and a learner in processes of their own: what is lost, what comes twice, which
+ticks are missed.
 
-One run goes through all faults, so many tries of each; at its end the replay is compared with the actor's log row by row, and
-the log with what the environment itself wrote down at each of its steps.  The environment is a counter at 50 ticks a second,
-the agent a small SAC that learns all the time.  Between both ends is a proxy that cuts, delays, doubles, reorders and damages
-messages.  The actor's log lies on a small file system that is filled now and then (root only; else that fault is left
-out).  Both have a higher priority than other work, the actor the highest, where this is allowed.  Appends a JSON line to
-``results/online_faults.jsonl``.
+One run goes through all faults, so many tries of each; at its end the replay is compared with the
+actor's log row by row, and the log with what the environment itself wrote down at each of its
+steps.  The environment is a counter at 50 ticks a second, the agent a small SAC that learns all the
+time.  Between both ends is a proxy that cuts, delays, doubles, reorders and damages messages.  The
+actor's log lies on a small file system that is filled now and then (root only; else that fault is
+left out).  Both have a higher priority than other work, the actor the highest, where this is
+allowed.  Appends a JSON line to ``results/online_faults.jsonl``.
 
     python benchmarks/online_faults.py
     python benchmarks/online_faults.py --tries 2 --out /tmp/faults.jsonl    # does it run at all?
@@ -48,8 +50,16 @@ HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE / "results" / "online_faults.jsonl", HERE.parent / "docs" / "online.md"
 HZ = 50.0
 SETTINGS = [
-    "agent.units=16", "agent.batch=16", "steps=100000000", "prefill=100", "train_ratio=32", "capacity=400000",
-    "checkpoint_every=150", "log_every=1000", "threads=1", "env.id=counter",
+    "agent.units=16",
+    "agent.batch=16",
+    "steps=100000000",
+    "prefill=100",
+    "train_ratio=32",
+    "capacity=400000",
+    "checkpoint_every=150",
+    "log_every=1000",
+    "threads=1",
+    "env.id=counter",
 ]
 STALLS = (0.1, 1.0, 10.0)
 LINE = struct.Struct("<Qd")
@@ -66,7 +76,9 @@ class Counter(gymnasium.Env[np.ndarray, np.ndarray]):
         self._file = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._count, self._time = os.fstat(self._file).st_size // LINE.size, 0
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self._time = 0
         os.write(self._file, LINE.pack(0, time.monotonic()))  # a tick, and no step
@@ -86,7 +98,9 @@ def act(folder: Path, address: str) -> None:
     prepare_process(1)
     sys.setswitchinterval(0.001)
     settings = load_config(RunSettings, "sac/small", SETTINGS)
-    with ActorSide(settings, lambda: adapt(Counter(folder / "trace")), folder / "disk" / "log", address, hz=HZ) as side:
+    with ActorSide(
+        settings, lambda: adapt(Counter(folder / "trace")), folder / "disk" / "log", address, hz=HZ
+    ) as side:
         side.log.keep = True
         if side.meet():
             side.act()
@@ -137,7 +151,10 @@ class Proxy(threading.Thread):
                     self._peer = parts[0]
                 self._treat("back" if socket is self.front else "front", parts[-1])
             now = time.monotonic()
-            there, self._later = [m for m in self._later if m[0] <= now], [m for m in self._later if m[0] > now]
+            there, self._later = (
+                [m for m in self._later if m[0] <= now],
+                [m for m in self._later if m[0] > now],
+            )
             for _, to, frame in sorted(there, key=lambda m: m[0]):
                 self._pass(to, frame)
 
@@ -151,9 +168,17 @@ class Proxy(threading.Thread):
             self._pass(to, frame)
         elif self.fault == "damage":
             at = self.rng.randrange(len(frame))
-            self._pass(to, frame[:at] + bytes([frame[at] ^ (1 << self.rng.randrange(8))]) + frame[at + 1 :])
+            self._pass(
+                to, frame[:at] + bytes([frame[at] ^ (1 << self.rng.randrange(8))]) + frame[at + 1 :]
+            )
         elif self.fault in ("delay", "reorder"):
-            self._later.append((time.monotonic() + self.rng.random() * (1.0 if self.fault == "delay" else 0.3), to, frame))
+            self._later.append(
+                (
+                    time.monotonic() + self.rng.random() * (1.0 if self.fault == "delay" else 0.3),
+                    to,
+                    frame,
+                )
+            )
 
     def _pass(self, to: str, frame: bytes) -> None:
         with suppress(zmq.ZMQError):
@@ -188,7 +213,10 @@ class Trial:
 
     def updates(self) -> str:
         """The newest checkpoint of the learner."""
-        return max((p.name for p in (self.folder / "run" / "checkpoints").glob("checkpoint-*[0-9]")), default="")
+        return max(
+            (p.name for p in (self.folder / "run" / "checkpoints").glob("checkpoint-*[0-9]")),
+            default="",
+        )
 
     def wait(self, what: Callable[[], bool], seconds: float = 120.0) -> bool:
         """Wait until it is so; also that both processes live."""
@@ -202,7 +230,9 @@ class Trial:
     def advances(self) -> bool:
         """Both ends get on: steps are made, and a checkpoint that has newer rows is written."""
         steps, saved = self.steps(), self.updates()
-        return self.wait(lambda: self.steps() > steps + 20) and self.wait(lambda: self.updates() > saved)
+        return self.wait(lambda: self.steps() > steps + 20) and self.wait(
+            lambda: self.updates() > saved
+        )
 
     def stop(self, role: str, seconds: float) -> None:
         """SIGSTOP for a while."""
@@ -233,7 +263,9 @@ class Trial:
         path.unlink()
 
 
-def tried(trial: Trial, name: str, what: Callable[[int], None], tries: int, heals: bool) -> dict[str, Any]:
+def tried(
+    trial: Trial, name: str, what: Callable[[int], None], tries: int, heals: bool
+) -> dict[str, Any]:
     """So many tries of a fault; both ends must get on after each (``heals``), or after the last."""
     began, went_on = time.monotonic(), 0
     for i in range(tries):
@@ -248,18 +280,28 @@ def tried(trial: Trial, name: str, what: Callable[[int], None], tries: int, heal
 
 
 def ticks(trace: np.ndarray, span: tuple[float, float]) -> dict[str, Any]:
-    """Between steps within a span: the median, p99 and longest gap in ms, and the ticks that were missed."""
+    """Between steps within a span: the median, p99 and longest gap in ms, and the ticks that were
+    missed.
+    """
     at = trace["time"][(trace["time"] >= span[0] - 0.1) & (trace["time"] <= span[1])]
     gaps = np.diff(at)
     if not len(gaps):
         return {}
     parts = [round(1e3 * float(np.percentile(gaps, q)), 1) for q in (50, 99, 100)]
     missed = int(np.maximum(np.round(gaps * HZ) - 1, 0).sum())
-    return {"ticks": len(at), "p50_ms": parts[0], "p99_ms": parts[1], "longest_ms": parts[2], "missed": missed}
+    return {
+        "ticks": len(at),
+        "p50_ms": parts[0],
+        "p99_ms": parts[1],
+        "longest_ms": parts[2],
+        "missed": missed,
+    }
 
 
 def compared(folder: Path) -> dict[str, Any]:
-    """Rows of the log beside those of the replay, and the environment's own trace beside the log."""
+    """Rows of the log beside those of the replay,
+    and the environment's own trace beside the log.
+    """
     trace = np.fromfile(folder / "trace", np.dtype([("count", "<u8"), ("time", "<f8")]))
     with RowLog(folder / "disk" / "log", keep=True) as log:
         data = log.read(1, 10**9, 1 << 40)
@@ -267,41 +309,65 @@ def compared(folder: Path) -> dict[str, Any]:
     spec = {k: (np.asarray(v).shape, np.asarray(v).dtype) for k, v in records[0].row.items()}
     with ReplayBuffer(spec, 400_000, 1, directory=folder / "run" / "replay") as replay:
         rows = replay.state_arrays()
-    keys = [k for k in spec if k != "is_last"]  # an episode that was cut short is marked in the replay
+    # an episode that was cut short is marked in the replay
+    keys = [k for k in spec if k != "is_last"]
     same = all(np.array_equal(rows[k][0], np.array([r.row[k] for r in records])) for k in keys)
     return {
-        "steps_made": int((trace["count"] > 0).sum()), "steps_logged": sum(r.frames for r in records),
+        "steps_made": int((trace["count"] > 0).sum()),
+        "steps_logged": sum(r.frames for r in records),
         "rows_logged": len(records),
-        "rows_in_replay": rows["is_first"].shape[1], "replay_is_log": same, "trace": trace,
+        "rows_in_replay": rows["is_first"].shape[1],
+        "replay_is_log": same,
+        "trace": trace,
     }
 
 
 def table(results: Path) -> str:
     """The newest line, as Markdown."""
     line = json.loads(results.read_text(encoding="utf-8").splitlines()[-1])
-    text = "| fault | tries | both went on | ticks | p50, p99, longest between two ticks, ms | ticks missed |\n"
+    text = (
+        "| fault | tries | both went on | ticks | p50, p99, longest between two ticks, "
+        "ms | ticks missed |\n"
+    )
     text += "|---|---|---|---|---|---|\n"
     for name, each in line["faults"].items():
         gaps = f"{each['p50_ms']:.0f}, {each['p99_ms']:.0f}, {each['longest_ms']:,.0f}"
-        text += f"| {name} | {each['tries']} | {each['went_on']} | {each['ticks']:,} | {gaps} | {each['missed']:,} |\n"
-    same = "the replay held these rows, each once and in order" if line["replay_is_log"] else "THE REPLAY DIFFERS"
+        text += (
+            f"| {name} | {each['tries']} | {each['went_on']} | {each['ticks']:,} | "
+            f"{gaps} | {each['missed']:,} |\n"
+        )
+    same = (
+        "the replay held these rows, each once and in order"
+        if line["replay_is_log"]
+        else "THE REPLAY DIFFERS"
+    )
     return text + (
-        f"\nThe environment made {line['steps_made']:,} steps, {line['steps_logged']:,} of them are in the actor's log "
-        f"({line['rows_logged']:,} rows); {same}. Of {line['messages']:,} messages {line['messages_hit']:,} were hit.\n"
+        f"\nThe environment made {line['steps_made']:,} steps, "
+        f"{line['steps_logged']:,} of them are in the actor's log "
+        f"({line['rows_logged']:,} rows); {same}. Of {line['messages']:,} messages "
+        f"{line['messages_hit']:,} were hit.\n"
     )
 
 
 def fill(page: Path, results: Path) -> str:
     """The page with the table in it."""
     before, _, rest = page.read_text(encoding="utf-8").partition("<!-- faults -->\n")
-    return f"{before}<!-- faults -->\n{table(results)}<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    return (
+        f"{before}<!-- faults -->\n{table(results)}<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--table", action="store_true", help="only write the table of docs/online.md, from the results")
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="only write the table of docs/online.md, from the results",
+    )
     for name in ("role", "folder", "address"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -314,7 +380,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
         (folder / "disk").mkdir()
-        small = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder / "disk")], check=False)
+        small = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder / "disk")],
+            check=False,
+        )
         try:
             line = measure(folder, given.tries, small.returncode == 0)
         finally:
@@ -327,11 +396,14 @@ def main() -> None:
 def measure(folder: Path, tries: int, disk: bool) -> dict[str, Any]:
     """All faults, and the comparison at the end."""
     trial = Trial(folder)
-    assert trial.wait(lambda: trial.steps() > 50 and bool(trial.updates())), (folder / "said.txt").read_text()[-2000:]
+    assert trial.wait(lambda: trial.steps() > 50 and bool(trial.updates())), (
+        folder / "said.txt"
+    ).read_text()[-2000:]
     faults: dict[str, tuple[Callable[[int], None], bool]] = {
         "none": (lambda i: time.sleep(1.0), False),
         **{
-            f"learner stopped {s:g} s": (lambda i, s=s: trial.stop("learner", s), False) for s in STALLS  # type: ignore[misc]
+            f"learner stopped {s:g} s": (lambda i, s=s: trial.stop("learner", s), False)
+            for s in STALLS  # type: ignore[misc]
         },
         "actor stopped 0.5 s": (lambda i: trial.stop("actor", 0.5), False),
         **{
@@ -354,7 +426,13 @@ def measure(folder: Path, tries: int, disk: bool) -> dict[str, Any]:
     for each in found.values():
         each.update(ticks(trace, each.pop("span")))
     said = (folder / "said.txt").read_text().strip().splitlines()
-    return {"faults": found, **whole, "messages": trial.proxy.passed, "messages_hit": trial.proxy.hit, "said": said[-1][:400]}
+    return {
+        "faults": found,
+        **whole,
+        "messages": trial.proxy.passed,
+        "messages_hit": trial.proxy.hit,
+        "said": said[-1][:400],
+    }
 
 
 if __name__ == "__main__":

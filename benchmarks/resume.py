@@ -1,15 +1,20 @@
-"""Runs that are stopped at random moments and resumed, beside straight ones: every saved part and every line of the log.
+"""Runs that are stopped at random moments and resumed, beside straight ones: every saved part and
+every line of the log.
 
-    python benchmarks/resume.py                            DreamerV3 and every pretraining kind, 3 seeds, 10 stops each by
-                                                           Ctrl+C, SIGTERM and SIGKILL (about an hour on one core)
+    python benchmarks/resume.py                            DreamerV3 and every pretraining kind, 3
+                                                           seeds, 10 stops each by
+                                                           Ctrl+C, SIGTERM and SIGKILL (about an
+                                                           hour on one core)
     python benchmarks/resume.py --seeds 0 --stops 3        less of it
     python benchmarks/resume.py --runs rssm dreamer_v3
-    python benchmarks/resume.py --inside                   stops and kills between two steps of the loop, in this process: minutes
+    python benchmarks/resume.py --inside                   stops and kills between two steps of the
+                                                           loop, in this process: minutes
 
-A run is a process of its own and gets real signals, at moments that are drawn for each stop anew: a share of the lines of
-the straight log.  What is compared: parameters, optimizer, running estimates, random generators, environments, the
-agent's memory, counters, running means, the replay byte for byte, the best weights, the log without its clocks.  Appends a JSON
-line a run to ``results/resume.jsonl``.
+A run is a process of its own and gets real signals, at moments that are drawn for each stop anew: a
+share of the lines of the straight log.  What is compared: parameters, optimizer, running estimates,
+random generators, environments, the agent's memory, counters, running means, the replay byte for
+byte, the best weights, the log without its clocks.  Appends a JSON line a run to
+``results/resume.jsonl``.
 """
 
 from __future__ import annotations
@@ -40,11 +45,19 @@ from worldmodels.data import write_npz  # noqa: E402
 
 RESULTS = HERE / "results" / "resume.jsonl"
 LONGER = ["updates=400", "eval_every=20", "checkpoint_every=50", "patience=0"]
-AGENT = ["dreamer_v3/fast", *TINY, "env.id=dm_control/cartpole-swingup-v0", "env.action_repeat=4", "steps=4000"]
+AGENT = [
+    "dreamer_v3/fast",
+    *TINY,
+    "env.id=dm_control/cartpole-swingup-v0",
+    "env.action_repeat=4",
+    "steps=4000",
+]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", nargs="+", default=["dreamer_v3", *SMALL])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--signals", nargs="+", default=list(STOPPED_BY))
@@ -57,7 +70,8 @@ def main() -> None:
         for seed in args.seeds:
             with tempfile.TemporaryDirectory() as scratch:
                 made = (
-                    inside(name, seed, args.stops, Path(scratch)) if args.inside
+                    inside(name, seed, args.stops, Path(scratch))
+                    if args.inside
                     else one(name, seed, args.signals, args.stops, Path(scratch))
                 )
                 for line in made:
@@ -74,20 +88,40 @@ def one(name: str, seed: int, signals: list[str], stops: int, folder: Path) -> A
     if name == "dreamer_v3":
         arguments = ["train", *AGENT, f"seed={seed}"]
     else:
-        arguments = ["pretrain", name, "--data", str(logs), *SMALL[name], *SHORT, *LONGER, f"seed={seed}"]
+        arguments = [
+            "pretrain",
+            name,
+            "--data",
+            str(logs),
+            *SMALL[name],
+            *SHORT,
+            *LONGER,
+            f"seed={seed}",
+        ]
     straight = folder / "straight"
-    assert start([*arguments, "--run", str(straight)], folder).wait() == 0, (folder / "said.txt").read_text()[-2000:]
+    assert start([*arguments, "--run", str(straight)], folder).wait() == 0, (
+        folder / "said.txt"
+    ).read_text()[-2000:]
     lines = (straight / "metrics.jsonl").read_text().count("\n")
     for signal in signals:
         rng = np.random.default_rng([seed, len(name), len(signal)])
         at = sorted(rng.integers(1, max(2, lines - 1), size=stops).tolist())
         made = interrupted(arguments, folder / signal, signal, at)
         found = differences(straight, folder / signal)
-        yield {"run": name, "seed": seed, "signal": signal, "stops": made, "differences": len(found), "first": found[:3]}
+        yield {
+            "run": name,
+            "seed": seed,
+            "signal": signal,
+            "stops": made,
+            "differences": len(found),
+            "first": found[:3],
+        }
 
 
 def inside(name: str, seed: int, stops: int, folder: Path) -> Any:
-    """A straight run, one that is asked to stop between steps, and one that loses all since its last checkpoint there."""
+    """A straight run, one that is asked to stop between steps, and one that loses all since its
+    last checkpoint there.
+    """
     data = turning()
 
     def make() -> Any:
@@ -104,7 +138,14 @@ def inside(name: str, seed: int, stops: int, folder: Path) -> Any:
             go_on(make, folder / f"kill{kill}", moments, kill)
         found = differences(folder / "straight", folder / f"kill{kill}")
         how = "kill, inside" if kill else "stop, inside"
-        yield {"run": name, "seed": seed, "signal": how, "stops": stops, "differences": len(found), "first": found[:3]}
+        yield {
+            "run": name,
+            "seed": seed,
+            "signal": how,
+            "stops": stops,
+            "differences": len(found),
+            "first": found[:3],
+        }
 
 
 if __name__ == "__main__":

@@ -1,21 +1,25 @@
-"""Faults of a robot's program, watchdog, process, link, numbers, limits and clock: is it stopped in time, and does it go on?
+"""Faults of a robot's program, watchdog, process, link, numbers, limits and clock: is it stopped in
+time, and does it go on?
 
-    python benchmarks/robot_faults.py                         every fault, 20 tries each (about 20 minutes)
+    python benchmarks/robot_faults.py                         20 tries a fault, 20 minutes
     python benchmarks/robot_faults.py --faults cut nan_action --tries 3
-    python benchmarks/robot_faults.py --nice -10              the program, the watchdog and the robot before others
+    python benchmarks/robot_faults.py --nice -10              all of it before other processes
 
-The simulated arm at 20 Hz, 3 joints, limits 150 ms (stale), 200 ms (watchdog), 600 ms (held too long).  Faults of
-processes are made in real time with real signals; those of link, numbers and clock in stepped time, on the same code.  The
-moment of a fault is drawn anew for each try, and the policy wants to go as far as it may all the time.  Of each
-fault:
+The simulated arm at 20 Hz, 3 joints, limits 150 ms (stale), 200 ms (watchdog), 600 ms (held too
+long).  Faults of processes are made in real time with real signals; those of link, numbers and
+clock in stepped time, on the same code.  The moment of a fault is drawn anew for each try, and the
+policy wants to go as far as it may all the time.  Of each fault:
 
-    stop_s      from the fault to the robot's own stop flag, or, where nothing reaches the robot any more, to when the
-                program stopped; its limit is in ``limit_s``: what safety or the watchdog wait for, and a tick.  None
-                where it is right to go on
+    stop_s      from the fault to the robot's own stop flag, or, where nothing reaches the robot any
+                more, to when the
+                program stopped; its limit is in ``limit_s``: what safety or the watchdog wait for,
+                and a tick.  None where it is right to go on
     hold_s      from the fault to the last change of the robot's setpoint
-    outside     setpoints that the robot took outside of its range, or farther from the one before than a step for each
+    outside     setpoints that the robot took outside of its range, or farther from the one before
+                than a step for each
                 tick since (a link loses commands)
-    restarted   tries after which the arm moved again, when the fault was over and somebody had re-armed
+    restarted   tries after which the arm moved again, when the fault was over and somebody had
+                re-armed
 
 Appends a JSON line a fault to ``results/robot_faults.jsonl``.
 """
@@ -40,7 +44,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.rundir import origin
-from envs.robot import RECORD, Limits, LimitsError, RobotEnv, RobotError, Served, SimulatedArm, SteppedClock, Watched, arm_limits
+from envs.robot import (
+    RECORD,
+    Limits,
+    LimitsError,
+    RobotEnv,
+    RobotError,
+    Served,
+    SimulatedArm,
+    SteppedClock,
+    Watched,
+    arm_limits,
+)
 from envs.robot.board import read_trace
 from envs.robot.models import TIMESTEP, Arm
 
@@ -56,7 +71,9 @@ Run = Callable[[np.random.Generator], "Try"]
 
 
 class Try(NamedTuple):
-    """Seconds to the stop and to the last change of the setpoint (None: it went on), broken limits, whether it went on after."""
+    """Seconds to the stop and to the last change of the setpoint (None: it went on), broken limits,
+    whether it went on after.
+    """
 
     stop: float | None
     hold: float | None
@@ -65,7 +82,9 @@ class Try(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--faults", nargs="+", default=list(FAULTS), choices=list(FAULTS))
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--nice", type=int, default=0)
@@ -76,7 +95,13 @@ def main() -> None:
     for name in args.faults:
         run, limit = FAULTS[name]
         tries = [run(np.random.default_rng([7, k])) for k in range(args.tries)]
-        told = {"benchmark": "robot_faults", "fault": name, **summary(tries, limit), "load": os.getloadavg()[0], **about}
+        told = {
+            "benchmark": "robot_faults",
+            "fault": name,
+            **summary(tries, limit),
+            "load": os.getloadavg()[0],
+            **about,
+        }
         print(json.dumps({k: v for k, v in told.items() if k not in about}), flush=True)
         if not args.dry:
             with RESULTS.open("a", encoding="utf-8") as file:
@@ -84,24 +109,44 @@ def main() -> None:
 
 
 def summary(tries: list[Try], limit: float | None) -> dict[str, Any]:
-    stops, holds = ([getattr(each, key) for each in tries if getattr(each, key) is not None] for key in ("stop", "hold"))
-    as_it_should = sum((t.stop is None) if limit is None else (t.stop is not None and t.stop <= limit + 1e-9) for t in tries)
+    stops, holds = (
+        [getattr(each, key) for each in tries if getattr(each, key) is not None]
+        for key in ("stop", "hold")
+    )
+    as_it_should = sum(
+        (t.stop is None) if limit is None else (t.stop is not None and t.stop <= limit + 1e-9)
+        for t in tries
+    )
     return {
-        "tries": len(tries), "limit_s": None if limit is None else round(limit, 4),
-        "stop_s": spread(stops), "hold_s": spread(holds),
-        "as_it_should": as_it_should, "outside": sum(t.outside for t in tries), "restarted": sum(t.restarted for t in tries),
-    }  # fmt: skip
+        "tries": len(tries),
+        "limit_s": None if limit is None else round(limit, 4),
+        "stop_s": spread(stops),
+        "hold_s": spread(holds),
+        "as_it_should": as_it_should,
+        "outside": sum(t.outside for t in tries),
+        "restarted": sum(t.restarted for t in tries),
+    }
 
 
 def spread(seconds: list[float]) -> dict[str, float] | None:
-    return {"median": round(float(np.median(seconds)), 4), "max": round(max(seconds), 4)} if seconds else None
+    return (
+        {"median": round(float(np.median(seconds)), 4), "max": round(max(seconds), 4)}
+        if seconds
+        else None
+    )
 
 
 # ---------------------------------------------------------------- stepped time
 
 
-def stepped(make: Callable[..., Any], recover: Callable[[SimulatedArm], None] = lambda arm: None, seconds: float = 3.0) -> Run:
-    """A try: some ticks, `make` the fault (it may return what becomes of actions), and look for some seconds."""
+def stepped(
+    make: Callable[..., Any],
+    recover: Callable[[SimulatedArm], None] = lambda arm: None,
+    seconds: float = 3.0,
+) -> Run:
+    """A try: some ticks, `make` the fault (it may return what becomes of actions), and look for
+    some seconds.
+    """
 
     def run(rng: np.random.Generator) -> Try:
         clock = Jumping()
@@ -112,14 +157,18 @@ def stepped(make: Callable[..., Any], recover: Callable[[SimulatedArm], None] = 
         direction = rng.choice([-1.0, 1.0], JOINTS)
         for _ in range(int(rng.integers(3, 12))):
             env.step(env.action_space.high * direction)
-        clock.sleep_until(clock.now() + float(rng.uniform(0.0, 0.9)) * TICK)  # it comes at any moment of a tick
+        # it comes at any moment of a tick
+        clock.sleep_until(clock.now() + float(rng.uniform(0.0, 0.9)) * TICK)
         spoil = make(env, arm, clock, rng) or (lambda action: action)
         begun, at = outside.now(), clock.now()
         outside.since(begun)
         truncated = False
         while not truncated and outside.now() - begun < seconds:
             *_, truncated, _ = env.step(spoil(env.action_space.high * direction))
-        stop, hold = (None if each is None else each - begun for each in (outside.stopped_at, outside.changed_at))
+        stop, hold = (
+            None if each is None else each - begun
+            for each in (outside.stopped_at, outside.changed_at)
+        )
         if truncated and stop is None:  # it cannot be told
             stop = latched(env) - at
         hold = None if stop is None else hold
@@ -131,7 +180,9 @@ def stepped(make: Callable[..., Any], recover: Callable[[SimulatedArm], None] = 
 
 def latched(env: RobotEnv) -> float:
     """When the program stopped, by its clock."""
-    return next(each.time for each in env.safety.log if each.cause in ("held too long", "watchdog", "clock"))
+    return next(
+        each.time for each in env.safety.log if each.cause in ("held too long", "watchdog", "clock")
+    )
 
 
 class Jumping(SteppedClock):
@@ -148,7 +199,9 @@ class Outside:
         assert arm.board is not None
         self.board, self.count = arm.board, 0
         table = list(LIMITS.actions.values())
-        self._low, self._high, self._step = (np.array([getattr(each, k) for each in table]) for k in ("low", "high", "step"))
+        self._low, self._high, self._step = (
+            np.array([getattr(each, k) for each in table]) for k in ("low", "high", "step")
+        )
         self._last = arm.board._setpoint.copy()
         self._session, self._taken_at = arm.board.session, self.now()
         self.stopped_at: float | None = None
@@ -183,10 +236,14 @@ def ticks(seconds: float) -> int:
 
 
 def broken(last: Any, taken: Any, low: Any, high: Any, allowed: Any, fresh: bool) -> bool:
-    """Whether a setpoint breaks a limit; one of a stop or a hello is where the robot is, wherever that is."""
+    """Whether a setpoint breaks a limit; one of a stop or a hello is where the robot is, wherever
+    that is.
+    """
     if fresh:
         return False
-    inside = np.isfinite(taken).all() and (taken >= low - 1e-9).all() and (taken <= high + 1e-9).all()
+    inside = (
+        np.isfinite(taken).all() and (taken >= low - 1e-9).all() and (taken <= high + 1e-9).all()
+    )
     return not (inside and (np.abs(taken - last) <= allowed + 1e-9).all())
 
 
@@ -198,27 +255,46 @@ def moves(env: RobotEnv, again: bool) -> bool:
                 env.rearm()
             env.reset()
         before = env.safety.last
-        toward = np.array([np.sign((each.low + each.high) / 2 - before[name]) for name, each in LIMITS.actions.items()])
+        toward = np.array(
+            [
+                np.sign((each.low + each.high) / 2 - before[name])
+                for name, each in LIMITS.actions.items()
+            ]
+        )
         for _ in range(10):
             *_, truncated, _ = env.step(env.action_space.high * toward)
             if truncated:
                 return False
         after = env.safety.last
-        return max(abs(after[name] - before[name]) for name in after) > 3 * LIMITS.actions[env.names[0]].step
+        return (
+            max(abs(after[name] - before[name]) for name in after)
+            > 3 * LIMITS.actions[env.names[0]].step
+        )
     except RobotError:
         return False
 
 
 def switched(**faults: Any) -> Run:
-    off = {"loss": 0.0, "latency_ms": 0.0, "jitter_ms": 0.0, "duplicate": 0.0, "reorder": 0.0, "corrupt": 0.0, "cut": False,
-           "frozen": False, "broken": None}
+    off = {
+        "loss": 0.0,
+        "latency_ms": 0.0,
+        "jitter_ms": 0.0,
+        "duplicate": 0.0,
+        "reorder": 0.0,
+        "corrupt": 0.0,
+        "cut": False,
+        "frozen": False,
+        "broken": None,
+    }
     return stepped(lambda env, arm, clock, rng: arm.switch(**faults), lambda arm: arm.switch(**off))
 
 
 def asked(value: float) -> Run:
     """A policy that says this, in one number or all."""
 
-    def make(env: RobotEnv, arm: SimulatedArm, clock: Any, rng: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+    def make(
+        env: RobotEnv, arm: SimulatedArm, clock: Any, rng: np.random.Generator
+    ) -> Callable[[np.ndarray], np.ndarray]:
         which = rng.random(JOINTS) < 0.5
         which[rng.integers(JOINTS)] = True
         return lambda action: np.where(which, value, action)
@@ -243,7 +319,11 @@ def refused(spoil: Callable[[dict[str, Any], str, str], None]) -> Run:
 
     def run(rng: np.random.Generator) -> Try:
         values = copy.deepcopy(LIMITS.plain())
-        spoil(values, str(rng.choice(list(values["actions"]))), str(rng.choice(["low", "high", "step", "rate"])))
+        spoil(
+            values,
+            str(rng.choice(list(values["actions"]))),
+            str(rng.choice(["low", "high", "step", "rate"])),
+        )
         clock = SteppedClock()
         arm = SimulatedArm(JOINTS, clock=clock)
         try:
@@ -287,7 +367,9 @@ path, port = json.loads(sys.argv[1])
 sys.path[:] = path
 from envs.robot import RobotEnv, Watched, arm_limits
 limits = arm_limits(3)
-env = RobotEnv(Watched("envs.robot.simulated:SimulatedArm", limits, options={"joints": 3, "port": port}), limits, home=False)
+options = {"joints": 3, "port": port}
+robot = Watched("envs.robot.simulated:SimulatedArm", limits, options=options)
+env = RobotEnv(robot, limits, home=False)
 env.reset()
 while True:
     env.step(env.action_space.high)
@@ -326,7 +408,9 @@ def watchdog(how: signal.Signals) -> Run:
 
 
 def robot_process(how: signal.Signals) -> Run:
-    """The robot gets a signal: after SIGSTOP it is woken when the program has given up, after SIGKILL a new one starts."""
+    """The robot gets a signal: after SIGSTOP it is woken when the program has given up, after
+    SIGKILL a new one starts.
+    """
     return beside(lambda served, dog: os.kill(served.pid, how), robot=how)
 
 
@@ -340,7 +424,10 @@ def beside(hurt: Callable[[Served, Watched], None], robot: signal.Signals | None
             for _ in range(int(rng.integers(3, 12))):
                 *_, truncated, info = env.step(env.action_space.high)
                 if truncated:
-                    raise RuntimeError(f"stopped before the fault: {info[RECORD].stopped}; is the machine too busy?")
+                    raise RuntimeError(
+                        f"stopped before the fault: {info[RECORD].stopped}; "
+                        f"is the machine too busy?"
+                    )
             time.sleep(float(rng.uniform(0.0, 0.9 * TICK)))
             begun = time.monotonic()
             hurt(served, dog)
@@ -379,23 +466,37 @@ def traced(path: Path, begun: float, again: bool) -> Try:
     """What the robot itself wrote down."""
     rows = read_trace(path, Arm(JOINTS))
     table = list(LIMITS.actions.values())
-    low, high, step = (np.array([getattr(each, key) for each in table]) for key in ("low", "high", "step"))
+    low, high, step = (
+        np.array([getattr(each, key) for each in table]) for key in ("low", "high", "step")
+    )
     setpoints, stopped, session = rows["setpoint"], rows["stopped"] > 0, rows["session"]
     outside, taken_at = 0, rows["time"][0]
     for k in range(1, len(setpoints)):
         if not np.array_equal(setpoints[k], setpoints[k - 1]):
             fresh = bool(stopped[k] or session[k] != session[k - 1])
-            outside += broken(setpoints[k - 1], setpoints[k], low, high, step * ticks(rows["time"][k] - taken_at), fresh)
+            outside += broken(
+                setpoints[k - 1],
+                setpoints[k],
+                low,
+                high,
+                step * ticks(rows["time"][k] - taken_at),
+                fresh,
+            )
             taken_at = rows["time"][k]
     first = np.flatnonzero((rows["time"] >= begun) & stopped)
     stop = float(rows["time"][first[0]] - begun) if len(first) else None
     end = first[0] if len(first) else len(setpoints)
-    changed = [k for k in range(1, end) if not np.array_equal(setpoints[k], setpoints[k - 1]) and rows["time"][k] >= begun]
+    changed = [
+        k
+        for k in range(1, end)
+        if not np.array_equal(setpoints[k], setpoints[k - 1]) and rows["time"][k] >= begun
+    ]
     hold = max(0.0, float(rows["time"][changed[-1]] - begun)) if changed else 0.0
     return Try(stop, hold, outside, again)
 
 
-SLACK = 0.02  # seconds: the robot writes down where it is every 10 ms, on a machine that does more than this
+# seconds: the robot writes down where it is every 10 ms, on a machine that does more than this
+SLACK = 0.02
 SEEN = TIMESTEP  # of the robot in stepped time: it takes what it is told at its next timestep
 FAULTS: dict[str, tuple[Run, float | None]] = {
     "program SIGKILL": (program(signal.SIGKILL), TICK + SLACK),

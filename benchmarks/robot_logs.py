@@ -1,13 +1,15 @@
-"""Two real robots' logs, split by time: the open-loop error of a pretrained RSSM beside persist-last, the mean and ridge.
+"""Two real robots' logs, split by time: the open-loop error of a pretrained RSSM beside
+persist-last, the mean and ridge.
 
-    python benchmarks/robot_logs.py arm --seeds 0 1 2             # a SARCOS arm: 7 joints and torques
-    python benchmarks/robot_logs.py follower --seeds 0 1 2        # a wall follower: 24 sonars and 4 actions
-    python benchmarks/robot_logs.py arm --data FOLDER updates=500 # a local folder; changes of the config
+    python benchmarks/robot_logs.py arm --seeds 0 1 2             # a SARCOS arm: 7 joints
+    python benchmarks/robot_logs.py follower --seeds 0 1 2        # a wall follower: 24 sonars
+    python benchmarks/robot_logs.py arm --data FOLDER updates=500 # a folder; changes
 
-Settings are ``configs/pretrain/robot_log.yaml`` for both robots, chosen on the validation parts.  The first 80 % of a log
-are the training part, the next 10 % the validation part, the last 10 % the test part.  Errors are root mean squares over
-features and windows, in standard deviations of the training part, at 1, 5, 20 and 50 steps ahead, from 50 rows that are
-read and the recorded actions.  Appends a JSON line a seed to ``results/robot_logs.jsonl``, with the whole curves.
+Settings are ``configs/pretrain/robot_log.yaml`` for both robots, chosen on the validation parts.
+The first 80 % of a log are the training part, the next 10 % the validation part, the last 10 % the
+test part.  Errors are root mean squares over features and windows, in standard deviations of the
+training part, at 1, 5, 20 and 50 steps ahead, from 50 rows that are read and the recorded actions.
+Appends a JSON line a seed to ``results/robot_logs.jsonl``, with the whole curves.
 """
 
 from __future__ import annotations
@@ -30,18 +32,26 @@ ROBOTS = {"arm": sarcos, "follower": wall_following}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("robot", choices=list(ROBOTS))
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    parser.add_argument("--data", type=Path, help="a folder with the log's file; downloaded if not given")
+    parser.add_argument(
+        "--data", type=Path, help="a folder with the log's file; downloaded if not given"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, help="keep the runs' folders here, with their pictures")
+    parser.add_argument(
+        "--runs", type=Path, help="keep the runs' folders here, with their pictures"
+    )
     parser.add_argument("--dry", action="store_true", help="write no result")
     args = parser.parse_args()
     data, about = checked(ROBOTS[args.robot](args.data)), origin()
     print(data)
     for seed in args.seeds:
-        settings = load_config(RSSMSettings, "pretrain/robot_log", [f"seed={seed}", *args.overrides])
+        settings = load_config(
+            RSSMSettings, "pretrain/robot_log", [f"seed={seed}", *args.overrides]
+        )
         prepare_process(settings.threads)
         with tempfile.TemporaryDirectory() as scratch:
             directory = (args.runs or Path(scratch)) / f"{args.robot}-seed{seed}"
@@ -49,24 +59,46 @@ def main() -> None:
 
             def say(trainer: Pretrainer, metrics: dict[str, float]) -> None:
                 if "valid_bound" in metrics:
-                    print(trainer.progress.updates, {k: round(v, 3) for k, v in metrics.items()}, flush=True)
+                    print(
+                        trainer.progress.updates,
+                        {k: round(v, 3) for k, v in metrics.items()},
+                        flush=True,
+                    )
 
             trainer = Pretrainer(settings, data, directory, Logger(directory), say)
             trainer.run()
             trainer.load_best()
             part = trainer.data
-            valid = report.evaluate(trainer.model, Split(part.train, part.valid, part.valid), settings)
+            valid = report.evaluate(
+                trainer.model, Split(part.train, part.valid, part.valid), settings
+            )
             found = report.write(directory, trainer.model, part, settings)
             print(f"validation\n{report.table(valid)}\ntest\n{report.table(found)}", flush=True)
             p = trainer.progress
             line = {
-                "benchmark": "robot_logs", "robot": args.robot, "model": "RSSM", "seed": seed, "updates": p.updates,
-                "best_update": p.best_update, "valid_bound": p.best, "cpu_minutes": round(p.cpu_seconds / 60, 2),
-                "at": {name: {str(h): round(e["all"][h - 1], 4) for h in report.HORIZONS} for name, e in found["rmse"].items()},
-                "valid_at": {str(h): round(valid["rmse"]["rssm"]["all"][h - 1], 4) for h in report.HORIZONS},
-                "curves": {n: [round(x, 4) for x in e["all"]] for n, e in found["rmse"].items()}, "windows": found["windows"],
-                "parameters": sum(w.numel() for w in trainer.model.parameters()), "settings": to_dict(settings),
-                "bounds": [[x["step"], round(x["valid_bound"], 4)] for x in read_metrics(directory / "metrics.jsonl")],
+                "benchmark": "robot_logs",
+                "robot": args.robot,
+                "model": "RSSM",
+                "seed": seed,
+                "updates": p.updates,
+                "best_update": p.best_update,
+                "valid_bound": p.best,
+                "cpu_minutes": round(p.cpu_seconds / 60, 2),
+                "at": {
+                    name: {str(h): round(e["all"][h - 1], 4) for h in report.HORIZONS}
+                    for name, e in found["rmse"].items()
+                },
+                "valid_at": {
+                    str(h): round(valid["rmse"]["rssm"]["all"][h - 1], 4) for h in report.HORIZONS
+                },
+                "curves": {n: [round(x, 4) for x in e["all"]] for n, e in found["rmse"].items()},
+                "windows": found["windows"],
+                "parameters": sum(w.numel() for w in trainer.model.parameters()),
+                "settings": to_dict(settings),
+                "bounds": [
+                    [x["step"], round(x["valid_bound"], 4)]
+                    for x in read_metrics(directory / "metrics.jsonl")
+                ],
                 **{k: about[k] for k in ("commit", "dirty", "versions")},
             }
         if not args.dry:

@@ -1,6 +1,6 @@
 """The tables of docs/robots.md, from the newest line of each kind in results/.
 
-    python benchmarks/robot_tables.py
+python benchmarks/robot_tables.py
 """
 
 from __future__ import annotations
@@ -27,16 +27,31 @@ def newest(name: str, *keys: str) -> list[dict[str, Any]]:
 def ticks() -> str:
     """How late ticks were, and what broke a limit."""
     rows = [
-        "| time | Hz | ticks | commands outside | setpoints outside | late, p50 / p99 / max ms | interval, p99 ms "
+        "| time | Hz | ticks | commands outside | setpoints outside | late, "
+        "p50 / p99 / max ms | interval, p99 ms "
         "| to the command, p99 ms | missed | stops | load |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for line in newest("robot_ticks.jsonl", "time", "hz"):
-        cells = [line["time"], f"{line['hz']:g}", f"{line['ticks']:,}", line["commands_outside"], line["setpoints_outside"]]
+        cells = [
+            line["time"],
+            f"{line['hz']:g}",
+            f"{line['ticks']:,}",
+            line["commands_outside"],
+            line["setpoints_outside"],
+        ]
         if line["time"] == "real":
             late = line["late_ms"]
-            cells += [f"{late['p50']:.2f} / {late['p99']:.2f} / {late['max']:.1f}", f"{line['interval_ms']['p99']:.2f}"]
-            cells += [f"{line['latency_ms']['p99']:.2f}", line["missed"], line["stops"], f"{line['load']:.1f}"]
+            cells += [
+                f"{late['p50']:.2f} / {late['p99']:.2f} / {late['max']:.1f}",
+                f"{line['interval_ms']['p99']:.2f}",
+            ]
+            cells += [
+                f"{line['latency_ms']['p99']:.2f}",
+                line["missed"],
+                line["stops"],
+                f"{line['load']:.1f}",
+            ]
         else:
             cells += ["", "", "", "", line["stops"], ""]
         rows.append("| " + " | ".join(map(str, cells)) + " |")
@@ -46,13 +61,23 @@ def ticks() -> str:
 def faults() -> str:
     """When the robot was stopped."""
     rows = [
-        "| fault | tries | stopped, median / longest s | limit, s | as it should | outside | moved again |",
+        "| fault | tries | stopped, median / longest s | limit, "
+        "s | as it should | outside | moved again |",
         "|---|---|---|---|---|---|---|",
     ]
     for line in newest("robot_faults.jsonl", "fault"):
         stop, limit = line["stop_s"], line["limit_s"]
-        cells = [line["fault"], line["tries"], "" if stop is None else f"{stop['median']:.3f} / {stop['max']:.3f}"]
-        cells += ["" if limit is None else f"{limit:.2f}", line["as_it_should"], line["outside"], line["restarted"]]
+        cells = [
+            line["fault"],
+            line["tries"],
+            "" if stop is None else f"{stop['median']:.3f} / {stop['max']:.3f}",
+        ]
+        cells += [
+            "" if limit is None else f"{limit:.2f}",
+            line["as_it_should"],
+            line["outside"],
+            line["restarted"],
+        ]
         rows.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(rows) + "\n"
 

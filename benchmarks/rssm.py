@@ -1,11 +1,14 @@
-"""Time of an RSSM's training step and of imagination: loops written by hand, the declared objective, compiled chunks.
+"""Time of an RSSM's training step and of imagination: loops written by hand, the declared
+objective, compiled chunks.
 
-Contenders of the training step (losses, backward, LaProp), in turn in one process, CPU seconds on one thread:
+Contenders of the training step (losses, backward, LaProp), in turn in one process, CPU seconds on
+one thread:
 
 * ``naive``: everything in the loop over time, as an equation would be typed;
 * ``dreamer``: encoder and heads batched over time, the prior and its KL in the loop, ``x[t]``;
 * ``hand``: the best eager form (``hand_dreamer.world_model``);
-* ``pixyz``: the objective of :class:`worldmodels.RSSM`; ``pixyz_loop`` the same with ``fission=False``;
+* ``pixyz``: the objective of :class:`worldmodels.RSSM`; ``pixyz_loop`` the same with
+  ``fission=False``;
 * ``pixyz_chunk``: the same with ``loss.compile(chunk=8)``.
 
 Ratios are to ``hand``, round by round; the seconds of compiling are beside them.
@@ -21,7 +24,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from hand_dreamer import draw_one_hot, latent, mixed, straight_through, two_hot_log_prob, world_model
+from hand_dreamer import (
+    draw_one_hot,
+    latent,
+    mixed,
+    straight_through,
+    two_hot_log_prob,
+    world_model,
+)
 from timing import compiling, contend, prepare, record
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,8 +45,18 @@ SHAPES = {"position": (3,), "velocity": (2,)}
 STEPS, BATCH, HORIZON = 64, 16, 15
 SIZES = {
     "size1m": RSSMConfig(),
-    "small": RSSMConfig(deter=128, hidden=64, groups=8, classes=8, blocks=4, units=64, encoder_layers=2, decoder_layers=2,
-                        prior_layers=1, bins=63),
+    "small": RSSMConfig(
+        deter=128,
+        hidden=64,
+        groups=8,
+        classes=8,
+        blocks=4,
+        units=64,
+        encoder_layers=2,
+        decoder_layers=2,
+        prior_layers=1,
+        bins=63,
+    ),
 }
 
 
@@ -46,20 +66,32 @@ def build(size: str, kind: str, fission: bool = True) -> tuple[RSSM, dict[str, T
     model = RSSM(SHAPES, 1, RSSMConfig(**{**vars(SIZES[size]), "latent": kind}), fission=fission)
     batch = BATCH if size == "size1m" else 4
     x = {k: torch.randn(STEPS, batch, *s) for k, s in SHAPES.items()}
-    x |= {"action": torch.rand(STEPS, batch, 1) * 2 - 1, "reward": torch.rand(STEPS, batch, 1),
-          "cont": torch.ones(STEPS, batch, 1), "is_first": torch.rand(STEPS, batch) < 0.002}
+    x |= {
+        "action": torch.rand(STEPS, batch, 1) * 2 - 1,
+        "reward": torch.rand(STEPS, batch, 1),
+        "cont": torch.ones(STEPS, batch, 1),
+        "is_first": torch.rand(STEPS, batch) < 0.002,
+    }
     return model, x
 
 
 def in_loop(model: RSSM, x: dict[str, Tensor], heads: bool) -> Tensor:
-    """The loss with the prior in the loop; ``heads``: encoder, decoder, reward and continuation too."""
+    """The loss with the prior in the loop; ``heads``: encoder, decoder, reward and continuation
+    too.
+    """
     c = model.config
     categorical = c.latent == "categorical"
     steps, batch = x["is_first"].shape
     zeros = x["action"].new_zeros(batch, 1)
-    deter, stoch, action = zeros.expand(-1, c.deter), zeros.expand(-1, c.stoch), torch.zeros_like(x["action"][0])
+    deter, stoch, action = (
+        zeros.expand(-1, c.deter),
+        zeros.expand(-1, c.stoch),
+        torch.zeros_like(x["action"][0]),
+    )
     if not heads:
-        embed = model.encoder(**{k: x[k].flatten(0, 1) for k in model.keys})["embed"].unflatten(0, (steps, batch))
+        embed = model.encoder(**{k: x[k].flatten(0, 1) for k in model.keys})["embed"].unflatten(
+            0, (steps, batch)
+        )
     deters, stochs, total = [], [], torch.zeros(())
     for t in range(steps):
         keep = (~x["is_first"][t]).unsqueeze(-1)
@@ -75,11 +107,18 @@ def in_loop(model: RSSM, x: dict[str, Tensor], heads: bool) -> Tensor:
         else:
             (qloc, qscale), (ploc, pscale) = latent(model, post), latent(model, prior)
             stoch = torch.addcmul(qloc, qscale, torch.randn(batch, c.stoch))
-            q, p = torch.distributions.Normal(qloc, qscale), torch.distributions.Normal(ploc, pscale)
+            q, p = (
+                torch.distributions.Normal(qloc, qscale),
+                torch.distributions.Normal(ploc, pscale),
+            )
             q_, p_ = (torch.distributions.Normal(d.loc.detach(), d.scale.detach()) for d in (q, p))
             dyn = torch.distributions.kl_divergence(q_, p).sum(-1)
             rep = torch.distributions.kl_divergence(q, p_).sum(-1)
-        total = total + c.dyn_scale * dyn.clamp(min=c.free_nats) + c.rep_scale * rep.clamp(min=c.free_nats)
+        total = (
+            total
+            + c.dyn_scale * dyn.clamp(min=c.free_nats)
+            + c.rep_scale * rep.clamp(min=c.free_nats)
+        )
         if heads:
             total = total + reconstruct(model, {k: v[t] for k, v in x.items()}, deter, stoch)
         deters.append(deter)
@@ -87,7 +126,9 @@ def in_loop(model: RSSM, x: dict[str, Tensor], heads: bool) -> Tensor:
         action = x["action"][t]
     if not heads:
         rows = {k: v.flatten(0, 1) for k, v in x.items()}
-        found = reconstruct(model, rows, torch.stack(deters).flatten(0, 1), torch.stack(stochs).flatten(0, 1))
+        found = reconstruct(
+            model, rows, torch.stack(deters).flatten(0, 1), torch.stack(stochs).flatten(0, 1)
+        )
         total = total + found.unflatten(0, (steps, batch)).sum(0)
     return total.mean() / steps
 
@@ -97,7 +138,9 @@ def reconstruct(model: RSSM, x: dict[str, Tensor], deter: Tensor, stoch: Tensor)
     means = model.decoder(deter, stoch)
     total = torch.zeros(())
     for key in model.keys:
-        total = total + (torch.sign(x[key]) * torch.log1p(x[key].abs()) - means[key]).square().sum(-1)
+        total = total + (torch.sign(x[key]) * torch.log1p(x[key].abs()) - means[key]).square().sum(
+            -1
+        )
     reward = torch.log_softmax(model.reward.net(deter, stoch), -1)
     cont = model.cont.net(deter, stoch)
     total = total - two_hot_log_prob(x["reward"], reward, model.reward.bins)
@@ -159,7 +202,11 @@ def imagination(size: str, kind: str, chunk: int) -> tuple[dict[str, Callable[[]
     def hand() -> None:
         deter, stoch = start["deter"], start["stoch"]
         categorical = c.latent == "categorical"
-        noise = torch.rand(HORIZON, rows, c.groups, 1) if categorical else torch.randn(HORIZON, rows, c.stoch)
+        noise = (
+            torch.rand(HORIZON, rows, c.groups, 1)
+            if categorical
+            else torch.randn(HORIZON, rows, c.stoch)
+        )
         deters, stochs, actions = [], [], []
         for u in noise.unbind(0):
             action = policy(deter, stoch)["action"]
@@ -176,7 +223,10 @@ def imagination(size: str, kind: str, chunk: int) -> tuple[dict[str, Callable[[]
         torch.stack(deters), torch.stack(stochs), torch.stack(actions)
 
     dream = model.dream(policy, HORIZON)
-    tasks: dict[str, Callable[[], None]] = {"hand": hand, "pixyz": lambda: void(dream.sample(start))}
+    tasks: dict[str, Callable[[], None]] = {
+        "hand": hand,
+        "pixyz": lambda: void(dream.sample(start)),
+    }
     seconds = 0.0
     if chunk:
         compiled = model.dream(policy, HORIZON).compile(chunk=chunk)
@@ -190,20 +240,34 @@ def void(_: object) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--latents", nargs="+", default=["categorical", "gaussian"])
-    parser.add_argument("--chunk", type=int, default=0, help="also compile, this many steps at a time")
+    parser.add_argument(
+        "--chunk", type=int, default=0, help="also compile, this many steps at a time"
+    )
     given = parser.parse_args()
     prepare()
     for size in given.sizes:
         for kind in given.latents:
             for what, make in (("training_step", training), ("imagination", imagination)):
                 tasks, seconds = make(size, kind, given.chunk)
-                shape = {"size": size, "latent": kind, "batch": [BATCH if size == "size1m" else 4, STEPS]}
+                shape = {
+                    "size": size,
+                    "latent": kind,
+                    "batch": [BATCH if size == "size1m" else 4, STEPS],
+                }
                 extra = {"chunk": given.chunk, "compile_seconds": seconds} if given.chunk else {}
-                record(RESULTS, f"rssm_{what}", {**shape, **extra}, contend(tasks, given.rounds), baseline="hand")
+                record(
+                    RESULTS,
+                    f"rssm_{what}",
+                    {**shape, **extra},
+                    contend(tasks, given.rounds),
+                    baseline="hand",
+                )
 
 
 if __name__ == "__main__":

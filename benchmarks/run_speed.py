@@ -1,7 +1,9 @@
-"""Take all times of Tables 1 and 2 and of growth, one after the other, in about 25 minutes on one core.
+"""Take all times of Tables 1 and 2 and of growth, one after the other, in about 25 minutes on one
+core.
 
-The machine should do nothing else meanwhile.  Lines are appended to ``benchmarks/results/{vae,dmm,scaling}.jsonl``;
-``draw_speed.py`` makes the picture and the tables from the last line of each size.
+The machine should do nothing else meanwhile.  Lines are appended to
+``benchmarks/results/{vae,dmm,scaling}.jsonl``; ``draw_speed.py`` makes the picture and the tables
+from the last line of each size.
 
     python benchmarks/run_speed.py
     python benchmarks/run_speed.py --rounds 1 --out /tmp/speed    # does it run at all?
@@ -20,7 +22,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=HERE / "results", help="the folder of results")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile")

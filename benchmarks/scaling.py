@@ -1,9 +1,11 @@
-"""How time and memory grow: with the steps, the batch, the factors of a joint, the terms of an objective; and over time.
+"""How time and memory grow: with the steps, the batch, the factors of a joint, the terms of an
+objective; and over time.
 
-An evaluation is the loss and all gradients.  Each sweep is one JSON line: CPU seconds (median over rounds, sizes in turn) and
-peak bytes of tensors (from the profiler's record of every allocation) at each size, the line fitted to each, and the exponent
-of the growth over the upper half (1 is linear).  Two more lines: the time to build the plan of an objective of 20 terms, and
-what 10,000 evaluations leave behind.
+An evaluation is the loss and all gradients.  Each sweep is one JSON line: CPU seconds (median over
+rounds, sizes in turn) and peak bytes of tensors (from the profiler's record of every allocation) at
+each size, the line fitted to each, and the exponent of the growth over the upper half (1 is
+linear).  Two more lines: the time to build the plan of an objective of 20 terms, and what 10,000
+evaluations leave behind.
 
     python benchmarks/scaling.py --rounds 9
     python benchmarks/scaling.py --smoke
@@ -82,11 +84,15 @@ def joint_of(count: int) -> Distribution:
 
 
 def sum_of(count: int) -> Loss:
-    """So many terms, half of them divergences, half of them expectations, each pair with networks of its own."""
+    """So many terms, half of them divergences, half of them expectations, each pair with networks
+    of its own.
+    """
     total: Loss | None = None
     for i in range(count // 2):
         q, p = Encoder(i), Decoder(i)
-        pair = KullbackLeibler(q, Normal(f"z{i}", loc=0.0, scale=1.0, features_shape=[WIDTH])) - E(q, LogProb(p))
+        pair = KullbackLeibler(q, Normal(f"z{i}", loc=0.0, scale=1.0, features_shape=[WIDTH])) - E(
+            q, LogProb(p)
+        )
         total = pair if total is None else total + pair
     assert total is not None
     return total.mean()
@@ -98,7 +104,11 @@ def evaluation(sweep: str, size: int) -> Callable[[], None]:
     if sweep in ("steps", "batch"):
         shape = {"batch": 32, "steps": 60} | {sweep: size}
         training = Training("dmm", {**DMM, **shape, "logits": True})
-        loss, x, weights = training.model.objective, training.model.inputs(), list(training.model.modules.parameters())
+        loss, x, weights = (
+            training.model.objective,
+            training.model.inputs(),
+            list(training.model.modules.parameters()),
+        )
     else:
         loss = LogProb(joint_of(size)).mean() if sweep == "factors" else sum_of(size)
         x = {v: torch.rand(ROWS, WIDTH) for v in loss.input_var}
@@ -113,9 +123,15 @@ def evaluation(sweep: str, size: int) -> Callable[[], None]:
 def peak_bytes(run: Callable[[], None]) -> int:
     """The most bytes of tensors that a run holds at one time, beyond what was there."""
     run()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
         run()
-    events = sorted((e.start_ns(), e.nbytes()) for e in profile.profiler.kineto_results.events() if e.name() == "[memory]")
+    events = sorted(
+        (e.start_ns(), e.nbytes())
+        for e in profile.profiler.kineto_results.events()
+        if e.name() == "[memory]"
+    )
     held = most = 0
     for _, size in events:
         held += size
@@ -129,8 +145,10 @@ def growth(sizes: Sequence[int], values: Sequence[float]) -> dict[str, float]:
     half = len(sizes) // 2
     exponent = math.log(values[-1] / values[half]) / math.log(sizes[-1] / sizes[half])
     return {
-        "slope": float(f"{slope:.4g}"), "intercept": float(f"{intercept:.4g}"),
-        "r_squared": round(statistics.correlation(sizes, values) ** 2, 4), "exponent": round(exponent, 3),
+        "slope": float(f"{slope:.4g}"),
+        "intercept": float(f"{intercept:.4g}"),
+        "r_squared": round(statistics.correlation(sizes, values) ** 2, 4),
+        "exponent": round(exponent, 3),
     }
 
 
@@ -141,14 +159,21 @@ def sweep_line(sweep: str, sizes: Sequence[int], rounds: int) -> dict[str, Any]:
     seconds = [statistics.median(v) for v in contend(runs, rounds, repeat, warmup=2).values()]
     peaks = [peak_bytes(run) for run in runs.values()]
     return {
-        "benchmark": "scaling", "sweep": sweep, "sizes": list(sizes), "rounds": rounds,
-        "cpu_seconds": [round(s, 6) for s in seconds], "peak_bytes": peaks,
-        "time": growth(sizes, seconds), "memory": growth(sizes, peaks),
+        "benchmark": "scaling",
+        "sweep": sweep,
+        "sizes": list(sizes),
+        "rounds": rounds,
+        "cpu_seconds": [round(s, 6) for s in seconds],
+        "peak_bytes": peaks,
+        "time": growth(sizes, seconds),
+        "memory": growth(sizes, peaks),
     }
 
 
 def building_line(rounds: int) -> dict[str, Any]:
-    """CPU seconds to build the plan of 20 terms, and of the first evaluation whole; the first of all is told apart."""
+    """CPU seconds to build the plan of 20 terms, and of the first evaluation whole; the first of
+    all is told apart.
+    """
     seconds, firsts = [], []
     for _ in range(rounds + 1):
         loss, again, x = sum_of(20), sum_of(20), torch.rand(ROWS, WIDTH)
@@ -159,8 +184,12 @@ def building_line(rounds: int) -> dict[str, Any]:
         again.eval({"x": x})
         firsts.append(time.process_time() - began)
     return {
-        "benchmark": "plan_building", "terms": 20, "rounds": rounds, "first_seconds": round(seconds[0], 5),
-        "cpu_seconds": round(statistics.median(seconds[1:]), 5), "most_seconds": round(max(seconds[1:]), 5),
+        "benchmark": "plan_building",
+        "terms": 20,
+        "rounds": rounds,
+        "first_seconds": round(seconds[0], 5),
+        "cpu_seconds": round(statistics.median(seconds[1:]), 5),
+        "most_seconds": round(max(seconds[1:]), 5),
         "first_evaluation_seconds": round(statistics.median(firsts[1:]), 5),
     }
 
@@ -181,22 +210,38 @@ def lifetime_line(evaluations: int) -> dict[str, Any]:
     after = held()
     rss, objects, sources = (b - a for a, b in zip(before, after, strict=True))
     return {
-        "benchmark": "lifetime", "evaluations": evaluations, "resident_bytes_grown": rss, "objects_grown": objects,
-        "sources_grown": sources, "plans": len(training.model.objective._plans),
+        "benchmark": "lifetime",
+        "evaluations": evaluations,
+        "resident_bytes_grown": rss,
+        "objects_grown": objects,
+        "sources_grown": sources,
+        "plans": len(training.model.objective._plans),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--sizes", nargs="+", choices=list(SWEEPS), default=list(SWEEPS), help="which sweeps")
-    parser.add_argument("--smoke", action="store_true", help="two small sizes a sweep, one round, nothing recorded")
+    parser.add_argument(
+        "--sizes", nargs="+", choices=list(SWEEPS), default=list(SWEEPS), help="which sweeps"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="two small sizes a sweep, one round, nothing recorded"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     prepare()
     rounds = 1 if given.smoke else given.rounds
-    lines = [lambda s=s: sweep_line(s, SWEEPS[s][:3] if given.smoke else SWEEPS[s], rounds) for s in given.sizes]
-    lines += [lambda: building_line(3 if given.smoke else 15), lambda: lifetime_line(200 if given.smoke else 10_000)]
+    lines = [
+        lambda s=s: sweep_line(s, SWEEPS[s][:3] if given.smoke else SWEEPS[s], rounds)
+        for s in given.sizes
+    ]
+    lines += [
+        lambda: building_line(3 if given.smoke else 15),
+        lambda: lifetime_line(200 if given.smoke else 10_000),
+    ]
     where = about()
     for make in lines:
         line = make()

@@ -1,7 +1,8 @@
 """Record the public names and signatures of pixyz 0.3.3, from the installed package itself.
 
-It runs in a process that sees 0.3.3 in the place of this library (``old_pixyz.py``).  A module's own classes and functions
-are recorded with their parameters and defaults, a class with its bases, constructor, public methods and properties.
+It runs in a process that sees 0.3.3 in the place of this library (``old_pixyz.py``).  A module's
+own classes and functions are recorded with their parameters and defaults, a class with its bases,
+constructor, public methods and properties.
 
     python benchmarks/signatures_033.py        # writes tests/pixyz/signatures_033.json
 """
@@ -20,8 +21,20 @@ from old_pixyz import run_under_old
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "tests" / "pixyz" / "signatures_033.json"
-SPECIAL = ("__init__", "__call__", "__mul__", "__add__", "__sub__", "__truediv__", "__neg__", "__radd__", "__rsub__", "__rmul__",
-           "__rtruediv__", "__str__")
+SPECIAL = (
+    "__init__",
+    "__call__",
+    "__mul__",
+    "__add__",
+    "__sub__",
+    "__truediv__",
+    "__neg__",
+    "__radd__",
+    "__rsub__",
+    "__rmul__",
+    "__rtruediv__",
+    "__str__",
+)
 
 
 def modules() -> Iterator[Any]:
@@ -32,10 +45,15 @@ def modules() -> Iterator[Any]:
 
 
 def signature(function: Callable[..., Any], bound: bool) -> list[str]:
-    """The parameters as they are written (``name``, ``name=default``, ``*args``, ``**kwargs``), without ``self``."""
+    """The parameters as they are written (``name``, ``name=default``, ``*args``, ``**kwargs``),
+    without ``self``.
+    """
     stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    found = list(inspect.signature(function).parameters.values())[1 if bound else 0:]
-    return [stars.get(p.kind, "") + p.name + ("" if p.default is p.empty else f"={p.default!r}") for p in found]
+    found = list(inspect.signature(function).parameters.values())[1 if bound else 0 :]
+    return [
+        stars.get(p.kind, "") + p.name + ("" if p.default is p.empty else f"={p.default!r}")
+        for p in found
+    ]
 
 
 def own_members(cls: type) -> dict[str, Any]:
@@ -47,12 +65,16 @@ def own_members(cls: type) -> dict[str, Any]:
         if isinstance(value, property):
             known[name] = "property"
         elif inspect.isroutine(value):
-            known[name] = signature(getattr(cls, name), bound=not isinstance(value, (staticmethod, classmethod)))
+            known[name] = signature(
+                getattr(cls, name), bound=not isinstance(value, (staticmethod, classmethod))
+            )
     return known
 
 
 def names(module: Any) -> dict[str, Any]:
-    """A module's own classes (bases, members) and functions (parameters); of a package, what it gathers."""
+    """A module's own classes (bases, members) and functions (parameters); of a package, what it
+    gathers.
+    """
     if hasattr(module, "__path__"):
         return {name: "" for name in getattr(module, "__all__", ())}
     found: dict[str, Any] = {}
@@ -60,7 +82,11 @@ def names(module: Any) -> dict[str, Any]:
         if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
             continue
         if inspect.isclass(value):
-            bases = [f"{c.__module__}.{c.__name__}" for c in value.__mro__[1:] if c.__module__.startswith("pixyz.")]
+            bases = [
+                f"{c.__module__}.{c.__name__}"
+                for c in value.__mro__[1:]
+                if c.__module__.startswith("pixyz.")
+            ]
             found[name] = {"bases": bases, "members": own_members(value)}
         elif callable(value):
             found[name] = signature(value, bound=False)
@@ -73,7 +99,9 @@ def record() -> None:
     blocks = []
     for module, inside in found.items():
         lines = ",\n".join(f"  {json.dumps(n)}: {json.dumps(v)}" for n, v in inside.items())
-        blocks.append(f"{json.dumps(module)}: {{\n{lines}\n}}" if lines else f"{json.dumps(module)}: {{}}")
+        blocks.append(
+            f"{json.dumps(module)}: {{\n{lines}\n}}" if lines else f"{json.dumps(module)}: {{}}"
+        )
     RESULT.write_text("{\n" + ",\n".join(blocks) + "\n}\n", encoding="utf-8")
     print(sum(map(len, found.values())), "names in", len(found), "modules")
 

@@ -1,7 +1,8 @@
-"""How benchmarks take times: contenders in turn in one process, CPU seconds of one thread, medians of ratios by round.
+"""How benchmarks take times: contenders in turn in one process, CPU seconds of one thread, medians
+of ratios by round.
 
-A contender in another process (an old library with the same import name) is :class:`Remote` and says what it took; all
-others are functions and timed here.
+A contender in another process (an old library with the same import name) is :class:`Remote` and
+says what it took; all others are functions and timed here.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def prepare() -> None:
 def contend(
     tasks: Mapping[str, Task], rounds: int, repeat: int | Mapping[str, int] = 1, warmup: int = 3
 ) -> dict[str, list[float]]:
-    """CPU seconds of each contender in each round (of ``repeat`` calls); the order of turns changes from round to round."""
+    """CPU seconds of each contender in each round (of ``repeat`` calls); the order of turns changes
+    from round to round.
+    """
     for task in tasks.values():
         spend(task, warmup)
     names, seconds = list(tasks), {name: [] for name in tasks}
@@ -63,7 +66,9 @@ def spend(task: Task, times: int) -> float:
 
 
 def compiling(task: Callable[[], None], runs: int = 1) -> float:
-    """Seconds of the first runs, which compile; nothing that an earlier process compiled is used."""
+    """Seconds of the first runs, which compile;
+    nothing that an earlier process compiled is used.
+    """
     from torch._inductor import config
 
     began = time.monotonic()
@@ -74,19 +79,31 @@ def compiling(task: Callable[[], None], runs: int = 1) -> float:
 
 
 def record(
-    path: Path | None, what: str, of: Mapping[str, Any], seconds: Mapping[str, list[float]], baseline: str,
+    path: Path | None,
+    what: str,
+    of: Mapping[str, Any],
+    seconds: Mapping[str, list[float]],
+    baseline: str,
     pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
-    """Append a JSON line: medians, ratios to ``baseline`` round by round (median, first and third quartile).
+    """Append a JSON line: medians, ratios to ``baseline`` round by round (median, first and third
+    quartile).
 
     Args:
         path: the file; None only prints.
         pairs: further ratios, the first contender's time over the second's, under ``"a/b"``.
     """
     ratios = {k: by_round(v, seconds[baseline]) for k, v in seconds.items() if k != baseline}
-    ratios |= {f"{a}/{b}": by_round(seconds[a], seconds[b]) for a, b in pairs if a in seconds and b in seconds}
+    ratios |= {
+        f"{a}/{b}": by_round(seconds[a], seconds[b])
+        for a, b in pairs
+        if a in seconds and b in seconds
+    }
     line = {
-        "benchmark": what, **of, "rounds": len(seconds[baseline]), "baseline": baseline,
+        "benchmark": what,
+        **of,
+        "rounds": len(seconds[baseline]),
+        "baseline": baseline,
         "cpu_seconds": {k: round(statistics.median(v), 6) for k, v in seconds.items()},
         "ratio": {k: round(statistics.median(v), 3) for k, v in ratios.items()},
         "quartiles": {k: [round(q, 3) for q in _quartiles(v)] for k, v in ratios.items()},
@@ -101,7 +118,10 @@ def record(
 def about() -> dict[str, Any]:
     """Where a measurement was made: threads, machine, commit, versions."""
     found = {k: v for k, v in origin().items() if k in ("commit", "dirty", "versions")}
-    found["versions"] = {**found["versions"], **{n: metadata.version(n) for n in ("pyro-ppl",) if _installed(n)}}
+    found["versions"] = {
+        **found["versions"],
+        **{n: metadata.version(n) for n in ("pyro-ppl",) if _installed(n)},
+    }
     return {"threads": 1, "machine": platform.processor() or platform.machine(), **found}
 
 

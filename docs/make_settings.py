@@ -1,4 +1,5 @@
-"""Writes ``docs/settings.md`` from the dataclasses: every key, its default, its range and its meaning.
+"""Writes ``docs/settings.md`` from the dataclasses: every key, its default, its range and its
+meaning.
 
     python docs/make_settings.py
 
@@ -23,9 +24,9 @@ from worldmodels.ranges import ranges
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """# Settings
 
-Written by `docs/make_settings.py` from the dataclasses; do not edit. Any key can be given to the command (`pixyz train CONFIG
-seed=1 agent.lr=1e-4`), in a YAML file or in Python. `pixyz show CONFIG` prints those of a config, `pixyz list configs` their
-names.
+Written by `docs/make_settings.py` from the dataclasses; do not edit. Any key can be given to the
+command (`pixyz train CONFIG seed=1 agent.lr=1e-4`), in a YAML file or in Python. `pixyz show
+CONFIG` prints those of a config, `pixyz list configs` their names.
 """
 ENTRY = re.compile(r"^    (\w[\w, ]*): (.*)$")
 
@@ -36,9 +37,17 @@ def page() -> str:
     parts += ["## `env`\n", *_table(EnvSettings, "env.")]
     for kind in KINDS:
         config = agent_class(kind).Config
-        parts += [f"## `agent`, kind `{kind}`\n", _first(config), *_table(config, "agent.", skip=("kind",))]
+        parts += [
+            f"## `agent`, kind `{kind}`\n",
+            _first(config),
+            *_table(config, "agent.", skip=("kind",)),
+        ]
     first = next(iter(LOGS.values()))
-    common = [f.name for f in fields(first) if all(f.name in {g.name for g in fields(c)} for c in LOGS.values())]
+    common = [
+        f.name
+        for f in fields(first)
+        if all(f.name in {g.name for g in fields(c)} for c in LOGS.values())
+    ]
     parts += ["## A pretraining run\n", "What all models of logs have in common.\n"]
     parts += _table(first, only=common, skip=("kind", "model"))
     for kind, settings in LOGS.items():
@@ -49,10 +58,18 @@ def page() -> str:
 
 
 def _table(
-    cls: type[Any], path: str = "", skip: Sequence[str] = (), only: Sequence[str] | None = None, values: Any = None
+    cls: type[Any],
+    path: str = "",
+    skip: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    values: Any = None,
 ) -> Iterator[str]:
-    """A row a setting; dataclasses inside are tables of their own. Defaults are those of ``values``, where given."""
-    shown = [f for f in fields(cls) if f.init and f.name not in skip and (only is None or f.name in only)]
+    """A row a setting; dataclasses inside are tables of their own. Defaults are those of
+    ``values``, where given.
+    """
+    shown = [
+        f for f in fields(cls) if f.init and f.name not in skip and (only is None or f.name in only)
+    ]
     rows = [f for f in shown if not _is_inside(f)]
     if rows:
         meaning, bounds = _meanings(cls), {name: str(interval) for name, interval in ranges(cls)}
@@ -84,7 +101,9 @@ def _default(f: Field[Any]) -> Any:
 
 def _choices(cls: type[Any], f: Field[Any]) -> str:
     hint = typing.get_type_hints(cls)[f.name]
-    literal = next((h for h in (hint, *typing.get_args(hint)) if typing.get_origin(h) is typing.Literal), None)
+    literal = next(
+        (h for h in (hint, *typing.get_args(hint)) if typing.get_origin(h) is typing.Literal), None
+    )
     return ", ".join(f"`{v}`" for v in typing.get_args(literal)) if literal is not None else ""
 
 

@@ -1,12 +1,15 @@
 """Simulators behind one contract, gymnasium's, checked at the door.
 
-    make(env_id)  ->  one environment: Dict observations, actions in [-1, 1], action repeat, finite values
-    make_vector   ->  N of them, stepped together, whose rows carry is_first, is_last and is_terminal
-    adapt         ->  the same for an environment of yours, of gymnasium or torchrl;  check_env tells whether it keeps the
-                      contract;  from_gymnasium_vector, from_stable_baselines: for vectors of theirs
+    make(env_id)  ->  one environment: Dict observations, actions in [-1, 1], action repeat,
+                      finite values
+    make_vector   ->  N of them, stepped together, whose rows carry is_first, is_last and
+                      is_terminal
+    adapt         ->  the same for an environment of yours, of gymnasium or torchrl
+    check_env     ->  whether it keeps the contract
+    from_gymnasium_vector, from_stable_baselines: for vectors of theirs
 
-Importing this package loads none of gymnasium, mujoco and dm_control: they are loaded when they are first
-needed.
+Importing this package loads none of gymnasium, mujoco and dm_control: they are loaded when they are
+first needed.
 """
 
 from __future__ import annotations

@@ -22,15 +22,16 @@ from envs.torchrl_env import TorchRLEnv, looks_like_torchrl
 
 Step = tuple[Any, Any, Any, Any, dict[str, Any], int]
 FRAMES = "envs.frames"  # of info: the environment steps made; "frames" is the environment's own
-SENT = "envs.sent"  # of info: the action that was done, in the action space, where it is not always the one asked
+# of info: the action that was done, in the action space, where it is not always the one asked
+SENT = "envs.sent"
 
 
 @runtime_checkable
 class Repeats(Protocol):
     """An environment that repeats an action by itself, for example to render the last frame only.
 
-    `repeat` is `times` steps with one action: it sums the reward, stops at the end of the episode and
-    returns what `step` does and the number of steps made.
+    `repeat` is `times` steps with one action: it sums the reward, stops at the end of the episode
+    and returns what `step` does and the number of steps made.
     """
 
     def repeat(self, action: Any, times: int) -> Step: ...
@@ -39,14 +40,14 @@ class Repeats(Protocol):
 class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     """A gymnasium environment in the form of the contract. Made by `adapt` and `make`.
 
-    observation_space: a flat Dict of float32, or of uint8 for images [H, W, C].
-    action_space: Box [-1, 1] float32, clipped and rescaled to the environment's bounds; or Discrete.
-    time_limit: environment steps after which an episode is truncated; None where no layer has a limit.
-    image_size: (height, width) that images are scaled to; None: as they are.
-    restorable: whether `save_state` and `load_state` work (see `envs.Restorable`).
-    frames: environment steps made by the last call. outside: its observations far out of bounds.
-    sent: the action [*shape] in [-1, 1] that the environment says it did, by info["envs.sent"]; None where it
-    says nothing. Of repeated actions it is the last.
+    observation_space: a flat Dict of float32, or of uint8 for images [H, W, C]. action_space: Box
+    [-1, 1] float32, clipped and rescaled to the environment's bounds; or Discrete. time_limit:
+    environment steps after which an episode is truncated; None where no layer has a limit.
+    image_size: (height, width) that images are scaled to; None: as they are. restorable: whether
+    `save_state` and `load_state` work (see `envs.Restorable`). frames: environment steps made by
+    the last call. outside: its observations far out of bounds. sent: the action [*shape] in [-1, 1]
+    that the environment says it did, by info["envs.sent"]; None where it says nothing. Of repeated
+    actions it is the last.
 
     >>> env = Adapted(gymnasium.make("CartPole-v1"), seed=0)
     >>> observation, info = env.reset()
@@ -88,20 +89,25 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
         return observation, info
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Take one action in [-1, 1] [*shape] (or an int), `action_repeat` times or until the episode ends.
+        """Take one action in [-1, 1] [*shape] (or an int), `action_repeat` times or until the
+        episode ends.
 
         Returns the last observation, the sum of the rewards, terminated, truncated, and info with
-        "envs.frames", the number of environment steps made. Raises ActionError, ObservationError, and
-        EnvError when no episode is running.
+        "envs.frames", the number of environment steps made. Raises ActionError, ObservationError,
+        and EnvError when no episode is running.
         """
         if not self._running:
             raise EnvError(
-                "step: expected a running episode, got none; call reset() first, and after every end"
+                "step: expected a running episode, got none; call reset() first, "
+                "and after every end"
             )
         raw, reward, terminated, truncated, info, frames = self._repeat(
             self._actions.one(action), self.action_repeat
         )
-        terminated, truncated = check_flag(terminated, "terminated"), check_flag(truncated, "truncated")
+        terminated, truncated = (
+            check_flag(terminated, "terminated"),
+            check_flag(truncated, "truncated"),
+        )
         self._running, self.frames = not (terminated or truncated), frames
         self.sent = self._actions.unit(info[SENT]) if SENT in info else None
         said = {FRAMES: frames} if self.sent is None else {FRAMES: frames, SENT: self.sent}
@@ -123,7 +129,9 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
         return {"running": self._running, "seed": self._seed, "layers": save_layers(self.env)}
 
     def load_state(self, state: Any) -> None:
-        """Go on from a state saved here or in another instance. Raises EnvError for other layers."""
+        """Go on from a state saved here or in another instance.
+        Raises EnvError for other layers.
+        """
         load_layers(self.env, state["layers"])
         self._running, self._seed = state["running"], state["seed"]
 
@@ -143,20 +151,25 @@ def _time_limit(env: Any) -> int | None:
     limits: list[Any] = []
     while env is not None:
         limits.append(
-            env._max_episode_steps if isinstance(env, TimeLimit) else getattr(env, "time_limit", None)
+            env._max_episode_steps
+            if isinstance(env, TimeLimit)
+            else getattr(env, "time_limit", None)
         )
         env = env.env if isinstance(env, gymnasium.Wrapper) else None
     return min((limit for limit in limits if isinstance(limit, int)), default=None)
 
 
 def as_gymnasium(env: Any) -> gymnasium.Env[Any, Any]:
-    """`env` if it is one of gymnasium, or one of torchrl as such. Raises EnvError for anything else."""
+    """`env` if it is one of gymnasium, or one of torchrl as such. Raises EnvError for anything
+    else.
+    """
     if isinstance(env, gymnasium.Env):
         return env
     if looks_like_torchrl(env):
         return TorchRLEnv(env)
     raise EnvError(
-        f"expected an environment of gymnasium or torchrl, got {type(env).__name__}; one of stable-baselines3's "
+        f"expected an environment of gymnasium or torchrl, got {type(env).__name__}; "
+        f"one of stable-baselines3's "
         "VecEnv goes through envs.from_stable_baselines"
     )
 
@@ -169,14 +182,15 @@ def adapt(
     time_limit: int | None = None,
     image_size: Size | None = None,
 ) -> Adapted:
-    """`env` in the form of the contract (see `Adapted`); returned as it is when it already has that form.
+    """`env` in the form of the contract (see `Adapted`); returned as it is when it already has that
+    form.
 
     Args:
         env: an environment of gymnasium or of torchrl.
         action_repeat: environment steps a call of `step`.
         seed: for the first reset that is given none.
-        time_limit: environment steps (not actions) after which an episode is truncated, beside the limit it
-            has.
+        time_limit: environment steps (not actions) after which an episode is truncated, beside the
+            limit it has.
         image_size: (height, width) that images are scaled to, by area; None: as they are.
 
     Raises:
@@ -184,7 +198,12 @@ def adapt(
         EnvError: for a bad option, or one given to an environment that is already adapted.
     """
     if isinstance(env, Adapted):
-        if action_repeat != 1 or seed is not None or time_limit is not None or image_size is not None:
+        if (
+            action_repeat != 1
+            or seed is not None
+            or time_limit is not None
+            or image_size is not None
+        ):
             raise EnvError(
                 "adapt: expected an environment not adapted before; "
                 "give these options to make or the first adapt"

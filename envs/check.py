@@ -14,13 +14,14 @@ from envs.wire import WireError, decode, encode
 
 
 def check_env(env: Env[Any, Any], *, steps: int = 100, seed: int = 0) -> None:
-    """Check that `env` keeps the contract: run it in two passes of `steps` steps from one seed, and compare.
+    """Check that `env` keeps the contract: run it in two passes of `steps` steps from one seed, and
+    compare.
 
-    Checks the spaces, the types, shapes, dtypes and finiteness of everything returned, that a seed repeats,
-    that returned arrays are not overwritten later, and that it goes on after the end of an episode. Where
-    it offers its state (`envs.Restorable`): that the state is plain data which later steps leave alone, and
-    that from it the same actions lead to the same rows. Leaves `env` open. Raises ContractError, SpaceError
-    or ObservationError at the first broken promise.
+    Checks the spaces, the types, shapes, dtypes and finiteness of everything returned, that a seed
+    repeats, that returned arrays are not overwritten later, and that it goes on after the end of an
+    episode. Where it offers its state (`envs.Restorable`): that the state is plain data which later
+    steps leave alone, and that from it the same actions lead to the same rows. Leaves `env` open.
+    Raises ContractError, SpaceError or ObservationError at the first broken promise.
 
     Example:
         >>> from envs import check_env, make
@@ -32,15 +33,24 @@ def check_env(env: Env[Any, Any], *, steps: int = 100, seed: int = 0) -> None:
         ("action_space", env.action_space, actions.space),
     ):
         if got != expected:
-            raise ContractError(f"{name}: expected {expected}, got {got}; wrap the environment in envs.adapt")
+            raise ContractError(
+                f"{name}: expected {expected}, got {got}; wrap the environment in envs.adapt"
+            )
     first, second = (_rollout(env, guard, steps, seed, *_reset(env, guard, seed)) for _ in range(2))
-    _compare(first, second, f"seed {seed}", "draw all randomness from a generator that reset(seed=...) seeds")
+    _compare(
+        first,
+        second,
+        f"seed {seed}",
+        "draw all randomness from a generator that reset(seed=...) seeds",
+    )
     if isinstance(env, Restorable) and getattr(env, "restorable", True):
         _check_state(env, guard, steps, seed)
 
 
 def _check_state(env: Any, guard: ObservationGuard, steps: int, seed: int) -> None:
-    """Save, go on, load, go on: two times the same rows, from a state in the middle and one after a reset."""
+    """Save, go on, load, go on: two times the same rows, from a state in the middle and one after a
+    reset.
+    """
     for before in (0, 5):
         raw, kept = _reset(env, guard, seed)
         rows = _rollout(env, guard, before, seed, raw, kept)
@@ -54,17 +64,26 @@ def _check_state(env: Any, guard: ObservationGuard, steps: int, seed: int) -> No
             )
         env.load_state(decode(saved))
         second = _rollout(env, guard, steps, seed + 1, None, {}, over)
-        _compare(first, second, "one saved state", "save all that a later step depends on, generators too")
+        _compare(
+            first,
+            second,
+            "one saved state",
+            "save all that a later step depends on, generators too",
+        )
 
 
 def _written(state: Any) -> bytes:
     try:
         return encode(state)
     except WireError as error:
-        raise ContractError(f"save_state: expected plain data (see envs.Restorable); {error}") from error
+        raise ContractError(
+            f"save_state: expected plain data (see envs.Restorable); {error}"
+        ) from error
 
 
-def _compare(first: list[dict[str, Any]], second: list[dict[str, Any]], origin: str, cure: str) -> None:
+def _compare(
+    first: list[dict[str, Any]], second: list[dict[str, Any]], origin: str, cure: str
+) -> None:
     for t, (one, two) in enumerate(zip(first, second, strict=True)):
         for key in one:
             if not np.array_equal(one[key], two[key]):
@@ -83,7 +102,9 @@ def _rollout(
     kept: Observation,
     over: bool = False,
 ) -> list[dict[str, Any]]:
-    """The rows of one pass. Each returned observation is looked at again after the call that follows it."""
+    """The rows of one pass. Each returned observation is looked at again after the call that
+    follows it.
+    """
     draw = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = [dict(kept)]
     for t in range(steps):
@@ -105,7 +126,8 @@ def _step(
     result = env.step(action)
     if not isinstance(result, tuple) or len(result) != 5 or not isinstance(result[4], dict):
         raise ContractError(
-            f"step: expected (obs, reward, terminated, truncated, info), info a dict, got {result!r}"
+            f"step: expected (obs, reward, terminated, truncated, info), info a dict, "
+            f"got {result!r}"
         )
     raw, reward, terminated, truncated, _ = result
     kept = _exact(raw, guard)
@@ -117,7 +139,9 @@ def _step(
     return raw, kept, {**kept, **signals}
 
 
-def _reset(env: Env[Any, Any], guard: ObservationGuard, seed: int | None) -> tuple[Any, Observation]:
+def _reset(
+    env: Env[Any, Any], guard: ObservationGuard, seed: int | None
+) -> tuple[Any, Observation]:
     result = env.reset(seed=seed)
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
         raise ContractError(f"reset: expected (obs, info), info a dict, got {result!r}")
@@ -129,9 +153,19 @@ def _exact(observation: Any, guard: ObservationGuard) -> Observation:
     checked = guard.one(observation)
     for key, value in observation.items():
         box = guard.space[key]
-        if not isinstance(value, np.ndarray) or value.dtype != box.dtype or value.shape != box.shape:
-            got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise ObservationError(f"key {key!r}: expected an array {box.dtype} {box.shape}, got {got}")
+        if (
+            not isinstance(value, np.ndarray)
+            or value.dtype != box.dtype
+            or value.shape != box.shape
+        ):
+            got = (
+                f"{value.dtype} {value.shape}"
+                if isinstance(value, np.ndarray)
+                else type(value).__name__
+            )
+            raise ObservationError(
+                f"key {key!r}: expected an array {box.dtype} {box.shape}, got {got}"
+            )
     return checked
 
 

@@ -21,8 +21,8 @@ _QUIET = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THRE
 def start_python(module: str, arguments: Sequence[Any], **options: Any) -> subprocess.Popen[bytes]:
     """Start it, with one thread for linear algebra unless the environment says otherwise.
 
-    `arguments` are plain data, `options` those of `subprocess.Popen`. Standard input is empty unless they say
-    otherwise.
+    `arguments` are plain data, `options` those of `subprocess.Popen`. Standard input is empty
+    unless they say otherwise.
     """
     told = json.dumps([sys.path, module, list(arguments)])
     return subprocess.Popen(

@@ -1,4 +1,6 @@
-"""What becomes of classes and of float pixels at the door, and the error for numbers that are not finite."""
+"""What becomes of classes and of float pixels at the door, and the error for numbers that are not
+finite.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,16 @@ from envs.spaces import Leaf
 LARGEST = float(np.finfo(np.float32).max)  # rewards are stored as float32
 
 
-def one_hot(raw: NDArray[Any], leaf: Leaf, lead: tuple[int, ...], env: int | None) -> NDArray[np.float32]:
+def one_hot(
+    raw: NDArray[Any], leaf: Leaf, lead: tuple[int, ...], env: int | None
+) -> NDArray[np.float32]:
     """Joined one-hot vectors [*lead, D] of class numbers [*lead, *shape]."""
     assert leaf.sizes is not None and leaf.starts is not None
     classes = raw.reshape(*lead, -1).astype(np.int64) - leaf.starts
     if ((classes < 0) | (classes >= leaf.sizes)).any():
         raise ObservationError(
-            f"key {leaf.name!r}: expected classes from {leaf.starts.tolist()}, {leaf.sizes.tolist()} of "
+            f"key {leaf.name!r}: expected classes from {leaf.starts.tolist()}, "
+            f"{leaf.sizes.tolist()} of "
             f"them, got {raw.tolist()}; make observation_space and the observation agree",
             env=env,
         )
@@ -35,7 +40,8 @@ def as_bytes(raw: NDArray[Any], leaf: Leaf, batched: bool, env: int | None) -> N
     scaled = (raw - leaf.zero) * leaf.pixels
     if scaled.min() < -1.0 or scaled.max() > 256.0:
         raise ObservationError(
-            f"key {leaf.name!r}: expected pixels in [{leaf.zero:g}, {leaf.zero + 255 / leaf.pixels:g}], "
+            f"key {leaf.name!r}: expected pixels in [{leaf.zero:g}, "
+            f"{leaf.zero + 255 / leaf.pixels:g}], "
             "as declared, got values in "
             f"[{raw.min()}, {raw.max()}]; correct the observation or the bounds of its Box",
             env=env,

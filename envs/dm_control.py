@@ -1,7 +1,8 @@
 """The tasks of dm_control's suite as gymnasium environments.
 
-Without pixels nothing of OpenGL is imported: dm_control chooses its renderer when it is first imported, so
-MUJOCO_GL says "disabled" during that import, unless the user has set it. With pixels it says what draws here.
+Without pixels nothing of OpenGL is imported: dm_control chooses its renderer when it is first
+imported, so MUJOCO_GL says "disabled" during that import, unless the user has set it. With pixels
+it says what draws here.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ _ID = re.compile(r"dm_control/(?P<domain>\w+)-(?P<task>\w+?)(-v0)?")
 
 
 def load_suite(pixels: bool) -> ModuleType:
-    """Import dm_control.suite, without OpenGL unless `pixels`: then with what draws here (`envs.rendering`).
+    """Import dm_control.suite, without OpenGL unless `pixels`: then with what draws here
+    (`envs.rendering`).
 
-    A renderer that the user chose in MUJOCO_GL stays; the variable is only set during the import. Raises
-    MissingExtra when dm_control is not installed, EnvError when nothing draws.
+    A renderer that the user chose in MUJOCO_GL stays; the variable is only set during the import.
+    Raises MissingExtra when dm_control is not installed, EnvError when nothing draws.
     """
     if "dm_control._render" in sys.modules or "MUJOCO_GL" in os.environ:
         return _import_suite()
@@ -50,43 +52,54 @@ def load_suite(pixels: bool) -> ModuleType:
 def _import_suite() -> ModuleType:
     try:
         suite: ModuleType = load("dm_control.suite", "a dm_control id")
-    except (ImportError, AttributeError, RuntimeError) as error:  # what a back end that is not there raises
+    except (
+        ImportError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # what a back end that is not there raises
         chosen = os.environ.get("MUJOCO_GL")
         if isinstance(error, ModuleNotFoundError) or chosen in (None, "disabled"):
             raise
-        raise EnvError(f"MUJOCO_GL={chosen} does not draw here ({error}); unset it, or: {advice()}") from error
+        raise EnvError(
+            f"MUJOCO_GL={chosen} does not draw here ({error}); unset it, or: {advice()}"
+        ) from error
     return suite
 
 
 def parse_id(env_id: str, suite: ModuleType) -> tuple[str, str]:
-    """Domain and task of "dm_control/<domain>-<task>" or "...-v0". Raises UnknownEnv with the nearest ids."""
+    """Domain and task of "dm_control/<domain>-<task>" or "...-v0". Raises UnknownEnv with the
+    nearest ids.
+    """
     match = _ID.fullmatch(env_id)
     if match and (match["domain"], match["task"]) in suite.ALL_TASKS:
         return match["domain"], match["task"]
     known = [f"{PREFIX}{domain}-{task}" for domain, task in suite.ALL_TASKS]
     near = get_close_matches(re.sub(r"-v\d+$", "", env_id), known, n=3, cutoff=0.5)
     hint = f"nearest: {', '.join(near)}" if near else f"for example {PREFIX}cartpole-swingup"
-    raise UnknownEnv(f"expected dm_control/<domain>-<task> or the same with -v0, got {env_id!r}; {hint}")
+    raise UnknownEnv(
+        f"expected dm_control/<domain>-<task> or the same with -v0, got {env_id!r}; {hint}"
+    )
 
 
 class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]):
     """One task of dm_control's suite.
 
     Observations are 1-d float32 arrays under dm_control's names (scalars have shape (1,)), or, with
-    `pixels`, {"image": uint8 [H, W, 3]}. An episode that ends is terminated when dm_control's discount is
-    0, else truncated.
+    `pixels`, {"image": uint8 [H, W, 3]}. An episode that ends is terminated when dm_control's
+    discount is 0, else truncated.
 
     An actuator without limits (lqr has them) takes actions in [-1, 1] as they are.
 
     Args:
         domain, task: as in suite.load.
-        seed: of the task's random state when it is built; reset(seed=...) seeds it again. A few tasks (lqr,
-            swimmer) also draw their model when they are built, so two of them are alike only when this is
-            given.
+        seed: of the task's random state when it is built; reset(seed=...) seeds it again. A few
+            tasks (lqr, swimmer) also draw their model when they are built, so two of them are alike
+            only when this is given.
         time_limit: environment steps; None keeps the task's own (1000 for most).
         pixels: render the observation, [*size, 3] from `camera`. Needs OpenGL (`envs.rendering`).
-        quality: "full", or "fast": without shadows, reflections and multisampling, which is far cheaper where a
-            CPU renders. The pixels differ, so scores compare within one quality only.
+        quality: "full", or "fast": without shadows, reflections and multisampling, which is far
+            cheaper where a CPU renders. The pixels differ, so scores compare within one quality
+            only.
         task_kwargs, environment_kwargs: as in suite.load.
 
     Raises:
@@ -122,16 +135,25 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         self._limit = None if time_limit is None else check_count("time_limit", time_limit)
         if self._limit is not None:
             kwargs["time_limit"] = float("inf")  # counted here, in steps
-        self._env = suite.load(domain, task, task_kwargs=kwargs, environment_kwargs=environment_kwargs)
+        self._env = suite.load(
+            domain, task, task_kwargs=kwargs, environment_kwargs=environment_kwargs
+        )
         self._pixels, self._size, self._camera = pixels, size, camera
         if quality not in ("full", "fast"):
-            raise EnvError(f"quality: expected 'full' or 'fast', got {quality!r}; choose one of them")
+            raise EnvError(
+                f"quality: expected 'full' or 'fast', got {quality!r}; choose one of them"
+            )
         if quality == "fast":
             _render_fast(self._env.physics.model)
         self._count = 0
-        self._built = {key: value.copy() for key, value in model_arrays(self._env.physics.model.ptr).items()}
+        self._built = {
+            key: value.copy() for key, value in model_arrays(self._env.physics.model.ptr).items()
+        }
         action = self._env.action_spec()
-        low, high = (np.broadcast_to(b, action.shape).astype(np.float64) for b in (action.minimum, action.maximum))
+        low, high = (
+            np.broadcast_to(b, action.shape).astype(np.float64)
+            for b in (action.minimum, action.maximum)
+        )
         free = (np.abs(low) >= _NO_LIMIT) | (np.abs(high) >= _NO_LIMIT)
         low, high = np.where(free, -1.0, low), np.where(free, 1.0, high)
         self.action_space = spaces.Box(low, high, action.shape, np.float64)
@@ -139,8 +161,13 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
         if pixels:
             boxes = {"image": spaces.Box(0, 255, (*size, 3), np.uint8)}
         else:
-            shapes = {key: (int(np.prod(spec.shape)),) for key, spec in self._env.observation_spec().items()}
-            boxes = {key: spaces.Box(-np.inf, np.inf, shape, np.float32) for key, shape in shapes.items()}
+            shapes = {
+                key: (int(np.prod(spec.shape)),)
+                for key, spec in self._env.observation_spec().items()
+            }
+            boxes = {
+                key: spaces.Box(-np.inf, np.inf, shape, np.float32) for key, shape in shapes.items()
+            }
         self.observation_space: spaces.Dict = spaces.Dict(boxes)  # type: ignore[assignment]
 
     def reset(
@@ -148,8 +175,8 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
     ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:
         """Start an episode; `seed` seeds the task's random state.
 
-        Raises EnvError for the one task that needs OpenGL even without pixels (quadruped-escape) when there
-        is none.
+        Raises EnvError for the one task that needs OpenGL even without pixels (quadruped-escape)
+        when there is none.
         """
         super().reset(seed=seed)
         if seed is not None:
@@ -191,7 +218,9 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
 
     @property
     def time_limit(self) -> int | None:
-        """Environment steps after which an episode is truncated; None when there is no limit (lqr)."""
+        """Environment steps after which an episode is truncated;
+        None when there is no limit (lqr).
+        """
         limit = self._env._step_limit if self._limit is None else self._limit
         return None if limit == float("inf") else int(np.ceil(limit))
 
@@ -233,7 +262,9 @@ class DMControl(gymnasium.Env[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, A
     def _observation(self, observation: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         if self._pixels:
             return {"image": self.render()}
-        return {key: np.asarray(value, np.float32).reshape(-1) for key, value in observation.items()}
+        return {
+            key: np.asarray(value, np.float32).reshape(-1) for key, value in observation.items()
+        }
 
 
 def _render_fast(model: Any) -> None:

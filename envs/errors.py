@@ -1,7 +1,7 @@
 """The errors of environments: each says what was expected, what came, and what to do.
 
-All subclass `EnvError`, which is a ValueError. Those raised while an environment runs carry its index in
-`env` (None for a single environment); a vector environment fills it in with `at`.
+All subclass `EnvError`, which is a ValueError. Those raised while an environment runs carry its
+index in `env` (None for a single environment); a vector environment fills it in with `at`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class MissingExtra(EnvError):
 
 
 class SpaceError(EnvError):
-    """A space has no form in the contract (unbounded actions, nested observations, a reserved key, ...).
+    """A space has no form in the contract (unbounded actions, nested observations, a reserved key,
+    ...).
 
     >>> import gymnasium
     >>> import envs
@@ -63,7 +64,8 @@ class SpaceError(EnvError):
 
 
 class ObservationError(EnvError):
-    """An observation, reward or flag has the wrong keys, shape, dtype or a value that is not finite.
+    """An observation, reward or flag has the wrong keys, shape, dtype or a value that is not
+    finite.
 
     >>> import gymnasium, numpy
     >>> import envs
@@ -112,7 +114,8 @@ class ContractError(EnvError):
 
 
 class EnvFailure(EnvError):
-    """An environment raised an error of its own, or its process hung or died. `trace`: its traceback.
+    """An environment raised an error of its own, or its process hung or died. `trace`: its
+    traceback.
 
     In this process the error is also the `__cause__`.
 

@@ -14,7 +14,9 @@ _SIMULATORS = ("gymnasium", "dm_control", "dm_env", "mujoco", "yaml")
 
 @contextmanager
 def simulators(wanted_by: str) -> Iterator[None]:
-    """Turn a missing simulator inside the block into `MissingExtra`; other import errors pass unchanged."""
+    """Turn a missing simulator inside the block into `MissingExtra`; other import errors pass
+    unchanged.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -26,13 +28,18 @@ def simulators(wanted_by: str) -> Iterator[None]:
 
 def missing_extra(wanted_by: str, module: str) -> MissingExtra:
     """The error that says which package `wanted_by` needs and what to type."""
-    package = {"dm_control": "dm-control", "dm_env": "dm-control", "yaml": "pyyaml"}.get(module, module)
+    package = {"dm_control": "dm-control", "dm_env": "dm-control", "yaml": "pyyaml"}.get(
+        module, module
+    )
     return MissingExtra(
-        f"{wanted_by} needs the package {module!r}, which is not installed; run: pip install {package}"
+        f"{wanted_by} needs the package {module!r}, which is not installed; run: "
+        f"pip install {package}"
     )
 
 
 def load(module: str, wanted_by: str) -> Any:
-    """Import `module` by name. Raises `MissingExtra` if it, or a simulator under it, is not installed."""
+    """Import `module` by name. Raises `MissingExtra` if it, or a simulator under it, is not
+    installed.
+    """
     with simulators(wanted_by):
         return import_module(module)

@@ -1,9 +1,9 @@
 """Check what crosses the door of an environment: observations, rewards, flags and actions.
 
-Vector environments of gymnasium let NaN observations and rewards through in silence; here each of them is
-an error that names the environment, the key, what was expected and what came. The guards read the spaces
-once, so that a check costs a few microseconds a step. They also convert: what comes out has exactly the
-dtype and shape of the contract, in fresh memory.
+Vector environments of gymnasium let NaN observations and rewards through in silence; here each of
+them is an error that names the environment, the key, what was expected and what came. The guards
+read the spaces once, so that a check costs a few microseconds a step. They also convert: what comes
+out has exactly the dtype and shape of the contract, in fresh memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _FAR = 0.01  # of a range: less is rounding, or a bound that was declared a litt
 
 
 class _Entry(NamedTuple):
-    """One observation: how it is declared, how it leaves the guard, bounds that it should not pass."""
+    """One observation: how it is declared, how it leaves the guard,
+    bounds that it should not pass.
+    """
 
     leaf: Leaf
     raw_shape: tuple[int, ...]
@@ -40,10 +42,10 @@ class _Entry(NamedTuple):
 class ObservationGuard:
     """Checks and converts the observations of an environment whose declared space is `source`.
 
-    `space` is the Dict of the contract. `outside` names the observations of the last call in which a value
-    lay outside of its declared bounds by more than a hundredth of their range (the range, or 1.0 where only
-    one bound is finite). With `image_size`, (height, width), images are scaled to it. Raises SpaceError when
-    `source` has no form in the contract.
+    `space` is the Dict of the contract. `outside` names the observations of the last call in which
+    a value lay outside of its declared bounds by more than a hundredth of their range (the range,
+    or 1.0 where only one bound is finite). With `image_size`, (height, width), images are scaled to
+    it. Raises SpaceError when `source` has no form in the contract.
 
     >>> guard = ObservationGuard(spaces.Box(-1.0, 1.0, (2,), np.float64))
     >>> guard.space
@@ -64,11 +66,15 @@ class ObservationGuard:
         self.outside: tuple[str, ...] = ()
 
     def one(self, observation: Any, env: int | None = None) -> Observation:
-        """The observation of one environment, {key: [*shape]}, or an ObservationError with `env` and key."""
+        """The observation of one environment, {key: [*shape]}, or an ObservationError with `env`
+        and key.
+        """
         return self._convert_all(observation, (), env)
 
     def many(self, observations: Any, num_envs: int) -> Observation:
-        """The observations of environments, {key: [N, *shape]}. Raises ObservationError likewise."""
+        """The observations of environments, {key: [N, *shape]}.
+        Raises ObservationError likewise.
+        """
         return self._convert_all(observations, (num_envs,), None)
 
     def _convert_all(self, observation: Any, lead: tuple[int, ...], env: int | None) -> Observation:
@@ -83,7 +89,11 @@ class ObservationGuard:
             array = found[entry.leaf.name] = self._convert(value, entry, lead, env)
             if not entry.floats:
                 continue
-            fine = np.isfinite(array) if entry.low is None else (array >= entry.low) & (array <= entry.high)
+            fine = (
+                np.isfinite(array)
+                if entry.low is None
+                else (array >= entry.low) & (array <= entry.high)
+            )
             if not fine.all():
                 if not np.isfinite(array).all():
                     raise_not_finite(entry.leaf.name, array, bool(lead), env)
@@ -104,7 +114,8 @@ class ObservationGuard:
             if value.keys() != keys:
                 raise ObservationError(
                     f"expected the keys {_listed(keys)}, got {_listed(value)} "
-                    f"(missing {_listed(keys - value.keys())}, extra {_listed(value.keys() - keys)}); "
+                    f"(missing {_listed(keys - value.keys())}, extra "
+                    f"{_listed(value.keys() - keys)}); "
                     "return what observation_space declares",
                     env=env,
                 )
@@ -114,20 +125,24 @@ class ObservationGuard:
         elif isinstance(space, spaces.Tuple):
             if not isinstance(value, (tuple, list)) or len(value) != len(space.spaces):
                 raise ObservationError(
-                    f"expected a tuple of {len(space.spaces)} observations, got {type(value).__name__}; "
+                    f"expected a tuple of {len(space.spaces)} observations, "
+                    f"got {type(value).__name__}; "
                     "return what observation_space declares",
                     env=env,
                 )
             for each, part in zip(value, space.spaces, strict=True):
                 self._check(each, part, env)
 
-    def _convert(self, value: Any, entry: _Entry, lead: tuple[int, ...], env: int | None) -> NDArray[Any]:
+    def _convert(
+        self, value: Any, entry: _Entry, lead: tuple[int, ...], env: int | None
+    ) -> NDArray[Any]:
         leaf = entry.leaf
         try:
             raw = np.asarray(value)
         except ValueError as error:
             message = (
-                f"key {leaf.name!r}: expected an array of shape {leaf.shape}, got nested values: {error}"
+                f"key {leaf.name!r}: expected an array of shape {leaf.shape}, "
+                f"got nested values: {error}"
             )
             raise ObservationError(message, env=env) from error
         special = leaf.turn is not None or leaf.sizes is not None
@@ -140,7 +155,9 @@ class ObservationGuard:
                 "make observation_space and the observation agree",
                 env=env,
             )
-        if raw.dtype != entry.raw_dtype and not np.can_cast(raw.dtype, entry.raw_dtype, "same_kind"):
+        if raw.dtype != entry.raw_dtype and not np.can_cast(
+            raw.dtype, entry.raw_dtype, "same_kind"
+        ):
             raise ObservationError(
                 f"key {leaf.name!r}: expected dtype {entry.raw_dtype}, got {raw.dtype}; "
                 "cast it in the environment, where its meaning is known",
@@ -185,13 +202,16 @@ def check_reward(reward: Any, env: int | None = None) -> float:
         array = np.asarray(reward)
         if array.size != 1 or array.dtype.kind not in "fiub":
             raise ObservationError(
-                f"key 'reward': expected one number, got shape {array.shape} and dtype {array.dtype}; "
+                f"key 'reward': expected one number, "
+                f"got shape {array.shape} and dtype {array.dtype}; "
                 "return a float",
                 env=env,
             )
         reward = float(array.reshape(()))
     if not abs(reward) <= LARGEST:
-        raise NotFinite(f"key 'reward': expected a finite value, got {reward}; look at its terms", env=env)
+        raise NotFinite(
+            f"key 'reward': expected a finite value, got {reward}; look at its terms", env=env
+        )
     return float(reward)
 
 
@@ -214,17 +234,19 @@ def check_flag(flag: Any, key: str, env: int | None = None) -> bool:
     if flag is True or flag is False or isinstance(flag, np.bool_):
         return bool(flag)
     raise ObservationError(
-        f"key {key!r}: expected a bool, got {flag!r} ({type(flag).__name__}); return a bool", env=env
+        f"key {key!r}: expected a bool, got {flag!r} ({type(flag).__name__}); return a bool",
+        env=env,
     )
 
 
 class ActionGuard:
     """Checks actions of the contract and converts them to those of the declared space `target`.
 
-    A Box action is rounded to float32 (what a replay stores is what was done), clipped to [-1, 1] and then
-    rescaled to the bounds of `target`; a Discrete action passes unchanged; of a MultiDiscrete or
-    MultiBinary, the Discrete counts the combinations, the last part fastest. `space` is the action space of
-    the contract. Raises SpaceError for infinite bounds and other kinds of space.
+    A Box action is rounded to float32 (what a replay stores is what was done), clipped to [-1, 1]
+    and then rescaled to the bounds of `target`; a Discrete action passes unchanged; of a
+    MultiDiscrete or MultiBinary, the Discrete counts the combinations, the last part fastest.
+    `space` is the action space of the contract. Raises SpaceError for infinite bounds and other
+    kinds of space.
 
     >>> guard = ActionGuard(spaces.Box(0.0, 10.0, (1,)))
     >>> guard.one(np.zeros(1)), guard.one(np.array([3.0]))
@@ -238,7 +260,10 @@ class ActionGuard:
         self._discrete = isinstance(self.space, spaces.Discrete)
         self._sizes = action_sizes(target)
         if isinstance(self.space, spaces.Discrete):
-            self._first, self._end = int(self.space.start), int(self.space.start) + int(self.space.n)
+            self._first, self._end = (
+                int(self.space.start),
+                int(self.space.start) + int(self.space.n),
+            )
             self._shape, self._dtype = target.shape or (), target.dtype
             self._starts = np.asarray(getattr(target, "start", 0)) if self._sizes else 0
         elif isinstance(target, spaces.Box):
@@ -248,13 +273,21 @@ class ActionGuard:
 
     @property
     def null(self) -> Any:
-        """The null action of the contract: the middle of the bounds, or the first of the discrete actions."""
-        return np.int64(self._first) if self._discrete else np.zeros(self.space.shape or (), np.float32)
+        """The null action of the contract: the middle of the bounds, or the first of the discrete
+        actions.
+        """
+        return (
+            np.int64(self._first)
+            if self._discrete
+            else np.zeros(self.space.shape or (), np.float32)
+        )
 
     def batch(self, actions: Any, active: NDArray[np.bool_]) -> NDArray[Any]:
-        """Actions [N, *shape], checked but not converted; rows that are not `active` are ignored by a reset.
+        """Actions [N, *shape], checked but not converted; rows that are not `active` are ignored by
+        a reset.
 
-        Returns a fresh array; ignored rows hold the null action. Raises ActionError naming the environment.
+        Returns a fresh array; ignored rows hold the null action. Raises ActionError naming the
+        environment.
         """
         array = np.array(actions)
         expected = (len(active), *(self.space.shape or ()))
@@ -282,7 +315,13 @@ class ActionGuard:
         if bad.any():
             where = tuple(int(i) for i in np.argwhere(bad)[0])
             self._raise(array[where], where, env)
-        return self.convert(array) if self._sizes else int(array) if self._discrete else self._rescale(array)
+        return (
+            self.convert(array)
+            if self._sizes
+            else int(array)
+            if self._discrete
+            else self._rescale(array)
+        )
 
     def convert(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Checked actions [N, *shape] to the environments' own, in their dtype and bounds."""
@@ -296,9 +335,8 @@ class ActionGuard:
     def _rescale(self, array: NDArray[Any]) -> NDArray[Any]:
         unit = np.minimum(np.maximum(array.astype(np.float32), -1.0), 1.0)
         scaled = (self._centre + self._half * unit).astype(self._low.dtype)
-        return np.asarray(
-            np.minimum(np.maximum(scaled, self._low), self._high)
-        )  # rounding may step over a bound
+        # rounding may step over a bound
+        return np.asarray(np.minimum(np.maximum(scaled, self._low), self._high))
 
     def unit(self, action: Any) -> NDArray[np.float32]:
         """The action [*shape] of the contract that `one` makes `action` of; clipped to [-1, 1].
@@ -307,23 +345,31 @@ class ActionGuard:
         """
         array = np.asarray(action)
         if not isinstance(self.space, spaces.Box) or array.shape != self.space.shape:
-            raise ActionError(f"action that was sent: expected shape {self.space.shape}, got {array.shape}")
+            raise ActionError(
+                f"action that was sent: expected shape {self.space.shape}, got {array.shape}"
+            )
         if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
             raise ActionError(f"action that was sent: expected finite numbers, got {array}")
         half = np.where(self._half > 0.0, self._half, 1.0)
         return np.asarray(np.clip((array - self._centre) / half, -1.0, 1.0), np.float32)
 
     def _bad(self, array: NDArray[Any]) -> NDArray[np.bool_]:
-        bad = (array < self._first) | (array >= self._end) if self._discrete else ~np.isfinite(array)
+        bad = (
+            (array < self._first) | (array >= self._end) if self._discrete else ~np.isfinite(array)
+        )
         return np.asarray(bad)
 
     def _check_dtype(self, array: NDArray[Any], env: int | None) -> None:
         if array.dtype.kind not in ("iu" if self._discrete else "fiu"):
             expected = "integers" if self._discrete else "floats"
-            raise ActionError(f"expected {expected} for {self.space}, got dtype {array.dtype}", env=env)
+            raise ActionError(
+                f"expected {expected} for {self.space}, got dtype {array.dtype}", env=env
+            )
 
     def _raise(self, value: Any, where: tuple[int, ...], env: int | None) -> None:
-        wanted = f"an integer in [{self._first}, {self._end})" if self._discrete else "finite values"
+        wanted = (
+            f"an integer in [{self._first}, {self._end})" if self._discrete else "finite values"
+        )
         at = f" at index {list(where)}" if where else ""
         raise ActionError(
             f"expected an action of {wanted}, got {value}{at}; look at the policy's output", env=env

@@ -3,13 +3,14 @@
 Two of gymnasium's autoreset modes are served; both give the same rows but for one:
 
 * NEXT_STEP: gymnasium's own convention is that of the contract. Rows pass as they come.
-* SAME_STEP: the environment is already in its next episode when the last row arrives, whose observation is
-  in info["final_obs"]. The contract's next row is a first one, and ignores the action; but a vector
-  environment cannot hold one of its environments still, so this one takes the null action (the middle of
-  the bounds; the first of discrete actions). The first row of each later episode is therefore the
-  observation after that null step, with reward 0 and `frames` counting the step. Every transition stored is
-  true; what is lost is the reset observation and the reward of one null step. Should the null step end that
-  episode too, the first row is the reset observation of the one after it.
+* SAME_STEP: the environment is already in its next episode when the last row arrives, whose
+  observation is in info["final_obs"]. The contract's next row is a first one, and ignores the
+  action; but a vector environment cannot hold one of its environments still, so this one takes the
+  null action (the middle of the bounds; the first of discrete actions). The first row of each later
+  episode is therefore the observation after that null step, with reward 0 and `frames` counting the
+  step. Every transition stored is true; what is lost is the reset observation and the reward of one
+  null step. Should the null step end that episode too, the first row is the reset observation of
+  the one after it.
 """
 
 from __future__ import annotations
@@ -33,12 +34,16 @@ class GymnasiumVector:
     """A gymnasium vector environment with the rows of `VectorEnv`. Made by `from_gymnasium_vector`.
 
     >>> import gymnasium
-    >>> vector = GymnasiumVector(gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync"), seed=0)
+    >>> vector = GymnasiumVector(
+    ...     gymnasium.make_vec("CartPole-v1", 2, vectorization_mode="sync"), seed=0
+    ... )
     >>> vector.reset()["observation"].shape
     (2, 4)
     """
 
-    def __init__(self, vector: GymnasiumVectorEnv[Any, Any, Any], *, seed: int | None = None) -> None:
+    def __init__(
+        self, vector: GymnasiumVectorEnv[Any, Any, Any], *, seed: int | None = None
+    ) -> None:
         mode = vector.metadata.get("autoreset_mode")
         if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
             raise EnvError(
@@ -72,7 +77,9 @@ class GymnasiumVector:
         return self._begin(derive_seeds(seed, self.num_envs))
 
     def _begin(self, seeds: Any) -> Rows:
-        """Reset with a seed an environment; a vector that has one generator for all takes the first."""
+        """Reset with a seed an environment; a vector that has one generator for all takes the
+        first.
+        """
         self._ended = None
         raw, _ = self._vector.reset(seed=seeds[0] if self._one_seed else seeds)
         nothing = np.zeros(self.num_envs, np.bool_)
@@ -83,11 +90,15 @@ class GymnasiumVector:
     def step(self, action: Any) -> Rows:
         """As VectorEnv.step. Raises ActionError before stepping, ObservationError after."""
         if self._ended is None:
-            raise EnvError("step: expected a call of reset() first; also after an error of an environment")
+            raise EnvError(
+                "step: expected a call of reset() first; also after an error of an environment"
+            )
         first = self._ended
         actions = self._actions.batch(action, ~first)
         self._ended = None
-        raw, rewards, terminated, truncated, info = self._vector.step(self._actions.convert(actions))
+        raw, rewards, terminated, truncated, info = self._vector.step(
+            self._actions.convert(actions)
+        )
         observation = self._observations.many(raw, self.num_envs)
         terminal, cut = self._flags(terminated, "terminated"), self._flags(truncated, "truncated")
         last = (terminal | cut) & ~first
@@ -104,15 +115,28 @@ class GymnasiumVector:
         return self._log.pop()
 
     def pop_failures(self) -> list[Failure]:
-        """None: an error of these environments is raised, since the vector cannot make one of them anew."""
+        """None: an error of these environments is raised, since the vector cannot make one of them
+        anew.
+        """
         return []
 
     def state(self) -> dict[str, Any]:
-        """As VectorEnv.state, without the environments' own: gymnasium's vectors do not give them out."""
+        """As VectorEnv.state, without the environments' own: gymnasium's vectors do not give them
+        out.
+        """
         if self._ended is None:
             raise EnvError("state: expected running environments, got none; call reset() first")
-        counts = {"restarts": self._restarts, "seed": self._base, "out_of_bounds": dict(self.out_of_bounds)}
-        return {"kind": "GymnasiumVector", "num_envs": self.num_envs, **counts, "log": self._log.state()}
+        counts = {
+            "restarts": self._restarts,
+            "seed": self._base,
+            "out_of_bounds": dict(self.out_of_bounds),
+        }
+        return {
+            "kind": "GymnasiumVector",
+            "num_envs": self.num_envs,
+            **counts,
+            "log": self._log.state(),
+        }
 
     def load_state(self, state: Mapping[str, Any], attempt: int = 1) -> Rows:
         """As VectorEnv.load_state; all environments start anew."""
@@ -121,7 +145,9 @@ class GymnasiumVector:
         self.out_of_bounds = dict(state["out_of_bounds"])
         self._log.load_state(state["log"])
         self.exact, self.restarted = False, tuple(range(self.num_envs))
-        return self._begin([renewed_seed(self._base, i, attempt, self._restarts) for i in self.restarted])
+        return self._begin(
+            [renewed_seed(self._base, i, attempt, self._restarts) for i in self.restarted]
+        )
 
     def close(self) -> None:
         """Close the vector environment."""
@@ -131,7 +157,10 @@ class GymnasiumVector:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -161,7 +190,9 @@ class GymnasiumVector:
         array = np.asarray(flags)
         if array.dtype != np.bool_ or array.shape != (self.num_envs,):
             got = f"shape {array.shape} and dtype {array.dtype}"
-            raise ObservationError(f"key {key!r}: expected bools of shape {(self.num_envs,)}, got {got}")
+            raise ObservationError(
+                f"key {key!r}: expected bools of shape {(self.num_envs,)}, got {got}"
+            )
         return array
 
     def _rows(
@@ -201,9 +232,11 @@ def from_gymnasium_vector(
     """`vector` with the rows of `VectorEnv`; see this module's text for SAME_STEP.
 
     Args:
-        vector: of gymnasium, in the modes NEXT_STEP or SAME_STEP, with the spaces that `envs.adapt` takes.
-        seed: environment i is reset with `derive_seeds(seed, N)[i]` the first time; an environment that is
-            a vector itself ("vector_entry_point"), with one generator for all, with the first of them.
+        vector: of gymnasium, in the modes NEXT_STEP or SAME_STEP, with the spaces that `envs.adapt`
+            takes.
+        seed: environment i is reset with `derive_seeds(seed, N)[i]` the first time; an environment
+            that is a vector itself ("vector_entry_point"), with one generator for all, with the
+            first of them.
 
     Raises:
         EnvError: for the mode DISABLED, or none.

@@ -1,9 +1,9 @@
 """Environments that answer requests, in this process or in another.
 
-A host holds some of the environments of a vector. `begin` tells it the requests to come, so that another
-process may go to work; `finish` takes the answers, one environment after the other:
+A host holds some of the environments of a vector. `begin` tells it the requests to come, so that
+another process may go to work; `finish` takes the answers, one environment after the other:
 
-    ("make", seed)    close the environment there is and make it (anew)   ->  a description of its spaces
+    ("make", seed)    close the environment there is and make it (anew)   ->  what of its spaces
     ("reset", seed)   start an episode                                    ->  a row
     ("step", action)  one action of the contract                          ->  a row
     ("save",)         its state, or None when it has none to give         ->  plain data
@@ -39,8 +39,9 @@ Source = Callable[[], Env[Any, Any]] | str | Recipe
 
 
 class Row(NamedTuple):
-    """What one environment returned, the observations that were far out of their bounds, and the action that
-    it says it did."""
+    """What one environment returned, the observations that were far out of their bounds, and the
+    action that it says it did.
+    """
 
     observation: dict[str, Any]
     reward: float
@@ -55,9 +56,10 @@ class Row(NamedTuple):
 class Reply(NamedTuple):
     """The answer to a request.
 
-    `kind`: "ok", with the value; "failed", when the environment raised an error of its own; "broken", when
-    it broke the contract; "lost", when its process hung or died. `said` is the error in one line, `trace`
-    its traceback, `error` the error itself when it was raised in this process, `name` its class.
+    `kind`: "ok", with the value; "failed", when the environment raised an error of its own;
+    "broken", when it broke the contract; "lost", when its process hung or died. `said` is the error
+    in one line, `trace` its traceback, `error` the error itself when it was raised in this process,
+    `name` its class.
     """
 
     kind: Literal["ok", "failed", "broken", "lost"]
@@ -112,8 +114,12 @@ class Holder:
         self._source = source
         self._env: Adapted | None = None
         self._ways: dict[str, Callable[..., Any]] = {
-            "make": self._make, "reset": self._reset, "step": self._step, "save": self._save, "load": self._load,
-        }  # fmt: skip
+            "make": self._make,
+            "reset": self._reset,
+            "step": self._step,
+            "save": self._save,
+            "load": self._load,
+        }
 
     def answer(self, request: Request) -> Reply:
         """Carry out one request."""
@@ -162,7 +168,9 @@ class Holder:
         try:
             encode(state)
         except WireError as error:
-            raise EnvError(f"save_state: expected plain data (see envs.Restorable); {error}") from error
+            raise EnvError(
+                f"save_state: expected plain data (see envs.Restorable); {error}"
+            ) from error
         return state
 
     def _load(self, state: Any) -> None:
@@ -175,13 +183,20 @@ class Holder:
 
 
 def _reply(kind: Literal["failed", "broken"], error: BaseException) -> Reply:
-    said = error.message if isinstance(error, EnvError) else f"raised {type(error).__name__}: {error}"
-    return Reply(kind, None, said, "".join(traceback.format_exception(error)), type(error).__name__, error)
+    said = (
+        error.message if isinstance(error, EnvError) else f"raised {type(error).__name__}: {error}"
+    )
+    return Reply(
+        kind, None, said, "".join(traceback.format_exception(error)), type(error).__name__, error
+    )
 
 
 def describe(env: Adapted) -> dict[str, Any]:
     """The spaces of an adapted environment, and whether it has a limit, as plain data."""
-    boxes = {key: [box.low, box.high, str(box.dtype)] for key, box in env.observation_space.spaces.items()}
+    boxes = {
+        key: [box.low, box.high, str(box.dtype)]
+        for key, box in env.observation_space.spaces.items()
+    }
     act = env.action_space
     action = [int(act.n), int(act.start)] if isinstance(act, spaces.Discrete) else list(act.shape)
     kind = "Discrete" if isinstance(act, spaces.Discrete) else "Box"

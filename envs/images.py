@@ -23,7 +23,9 @@ def check_size(size: Any) -> Size | None:
     if size is None:
         return None
     if not isinstance(size, (tuple, list)) or len(size) != 2:
-        raise EnvError(f"image_size: expected (height, width), got {size!r}; for example image_size=(64, 64)")
+        raise EnvError(
+            f"image_size: expected (height, width), got {size!r}; for example image_size=(64, 64)"
+        )
     height, width = (check_count("image_size", n) for n in size)
     return height, width
 

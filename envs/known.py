@@ -14,7 +14,8 @@ PREFIX = "dm_control/"
 
 
 def known_ids() -> Iterator[tuple[str, str]]:
-    """Ids, the newest version of each, and where they come from. Raises MissingExtra without gymnasium.
+    """Ids, the newest version of each, and where they come from. Raises MissingExtra without
+    gymnasium.
 
     >>> dict(known_ids())["Pendulum-v1"]
     'classic_control'
@@ -23,14 +24,21 @@ def known_ids() -> Iterator[tuple[str, str]]:
     newest: dict[str, Any] = {}
     for spec in registry.values():
         entry = spec.entry_point
-        if spec.namespace is None and isinstance(entry, str) and entry.startswith("gymnasium.envs.") and spec.version:
+        if (
+            spec.namespace is None
+            and isinstance(entry, str)
+            and entry.startswith("gymnasium.envs.")
+            and spec.version
+        ):
             newest[spec.name] = max((newest.get(spec.name, spec), spec), key=lambda s: s.version)
     for spec in newest.values():
         origin = spec.entry_point.split(".")[2].partition(":")[0]
         if origin not in SIMULATORS or find_spec(SIMULATORS[origin]) is not None:
             yield spec.id, origin
     if find_spec("dm_control") is not None:
-        for domain, task in sorted(load("envs.dm_control", "dm_control's ids").load_suite(False).ALL_TASKS):
+        for domain, task in sorted(
+            load("envs.dm_control", "dm_control's ids").load_suite(False).ALL_TASKS
+        ):
             yield f"{PREFIX}{domain}-{task}", "dm_control"
 
 
@@ -40,6 +48,9 @@ def missing() -> list[str]:
     >>> all(line.startswith("pip install ") for line in missing())
     True
     """
-    wanted = {"mujoco": "pip install 'gymnasium[mujoco]'", "dm_control": "pip install dm-control",
-              "Box2D": "pip install 'gymnasium[box2d]'"}
+    wanted = {
+        "mujoco": "pip install 'gymnasium[mujoco]'",
+        "dm_control": "pip install dm-control",
+        "Box2D": "pip install 'gymnasium[box2d]'",
+    }
     return [line for module, line in wanted.items() if find_spec(module) is None]

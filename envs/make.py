@@ -32,23 +32,26 @@ def make(
     """Make an environment in the form of the contract (see `envs.Adapted`).
 
     Args:
-        env_id: of gymnasium ("Pendulum-v1"), of dm_control ("dm_control/cartpole-swingup", with or without
-            "-v0"), or one's own: "module:Id", where importing the module registers the id, or
-            "module:Class", or "module:function" of a function that makes one, of gymnasium or torchrl.
-        action_repeat: environment steps a call of `step`; rewards are summed, info["envs.frames"] counts
-            the steps made.
+        env_id: of gymnasium ("Pendulum-v1"), of dm_control ("dm_control/cartpole-swingup", with or
+            without "-v0"), or one's own: "module:Id", where importing the module registers the id,
+            or "module:Class", or "module:function" of a function that makes one, of gymnasium or
+            torchrl.
+        action_repeat: environment steps a call of `step`; rewards are summed, info["envs.frames"]
+            counts the steps made.
         seed: for the first reset that is given none. The same seed gives the same episodes.
-        time_limit: environment steps (not actions) after which an episode is truncated; None keeps the
-            task's own.
+        time_limit: environment steps (not actions) after which an episode is truncated; None keeps
+            the task's own.
         image_size: (height, width) that images are scaled to, by area; None: as they are.
-        **kwargs: for the environment; of a dm_control task: pixels, size, camera, quality, task_kwargs,
-            environment_kwargs.
+        **kwargs: for the environment; of a dm_control task: pixels, size, camera, quality,
+            task_kwargs, environment_kwargs.
 
     Raises:
         UnknownEnv: no such id; the nearest ones are named.
         MissingExtra: its simulator is not installed.
-        SpaceError: its spaces have no form in the contract, for example actions without finite bounds.
-        EnvError: a bad action_repeat or time_limit, or an option that the environment does not take.
+        SpaceError: its spaces have no form in the contract, for example actions without finite
+            bounds.
+        EnvError: a bad action_repeat or time_limit, or an option that the environment does not
+            take.
 
     Example:
         >>> env = make("Pendulum-v1", action_repeat=2, seed=0)
@@ -59,7 +62,8 @@ def make(
     """
     if not isinstance(env_id, str):
         raise UnknownEnv(
-            f"expected an id such as 'Pendulum-v1', got {env_id!r}; use envs.adapt for an environment"
+            f"expected an id such as 'Pendulum-v1', got {env_id!r}; "
+            f"use envs.adapt for an environment"
         )
     check_count("action_repeat", action_repeat)
     check_size(image_size)
@@ -86,7 +90,9 @@ def make(
         raise
 
 
-def _make_dm_control(env_id: str, seed: int | None, time_limit: int | None, kwargs: dict[str, Any]) -> Any:
+def _make_dm_control(
+    env_id: str, seed: int | None, time_limit: int | None, kwargs: dict[str, Any]
+) -> Any:
     module = load("envs.dm_control", f"environment {env_id!r}")
     domain, task = module.parse_id(env_id, module.load_suite(bool(kwargs.get("pixels"))))
     return module.DMControl(domain, task, seed=seed, time_limit=time_limit, **kwargs)
@@ -96,15 +102,24 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
     gymnasium = load("gymnasium", f"environment {env_id!r}")
     module, _, name = env_id.rpartition(":")  # "module:Id" is registered by importing the module
     try:
-        own = getattr(import_module(module), name, None) if module else gymnasium.spec(env_id) and None
+        own = (
+            getattr(import_module(module), name, None)
+            if module
+            else gymnasium.spec(env_id) and None
+        )
         if inspect.isfunction(own) or (isinstance(own, type) and issubclass(own, gymnasium.Env)):
-            return _limited(load("envs.adapted", f"environment {env_id!r}").as_gymnasium(own(**kwargs)), time_limit)
+            return _limited(
+                load("envs.adapted", f"environment {env_id!r}").as_gymnasium(own(**kwargs)),
+                time_limit,
+            )
         limit = {} if time_limit is None else {"max_episode_steps": time_limit}
         return gymnasium.make(env_id, disable_env_checker=True, **kwargs, **limit)
     except gymnasium.error.DependencyNotInstalled as error:
         if "mujoco" in str(error).lower():
             raise missing_extra(f"environment {env_id!r}", "mujoco") from error
-        raise MissingExtra(f"environment {env_id!r} needs what is not installed: {error}") from error
+        raise MissingExtra(
+            f"environment {env_id!r} needs what is not installed: {error}"
+        ) from error
     except gymnasium.error.UnregisteredEnv as error:
         raise _unregistered(env_id, module, name, list(gymnasium.registry)) from error
     except gymnasium.error.DeprecatedEnv as error:
@@ -117,7 +132,8 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
         if not module or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise UnknownEnv(
-            f"expected a module to import in {env_id!r}, got {error}; install it, or start in the folder "
+            f"expected a module to import in {env_id!r}, got {error}; install it, "
+            f"or start in the folder "
             "where it lies (the command looks there; in Python it must be on sys.path)"
         ) from error
     except ImportError as error:  # how gymnasium says that a version has moved elsewhere
@@ -128,7 +144,9 @@ def _make_gymnasium(env_id: str, time_limit: int | None, kwargs: dict[str, Any])
 
 def _limited(env: Any, time_limit: int | None) -> Any:
     return (
-        env if time_limit is None else load("gymnasium.wrappers", "a time limit").TimeLimit(env, time_limit)
+        env
+        if time_limit is None
+        else load("gymnasium.wrappers", "a time limit").TimeLimit(env, time_limit)
     )
 
 
@@ -140,7 +158,8 @@ def _unregistered(env_id: str, module: str, name: str, known: list[str]) -> Unkn
     hint = f"; nearest: {', '.join(near)}" if near else ""
     return UnknownEnv(
         f"expected {name!r} in {env_id!r} to be an id that importing {module} registers, "
-        f"a class in it that is a gymnasium.Env, or a function that makes one, got none of them{hint}"
+        f"a class in it that is a gymnasium.Env, or a function that makes one, "
+        f"got none of them{hint}"
     )
 
 
@@ -154,7 +173,9 @@ def _unknown(env_id: str, known: list[str]) -> UnknownEnv:
         else "ids of dm_control are written dm_control/<domain>-<task>; "
     )
     return UnknownEnv(
-        f"expected an id of gymnasium or dm_control, got {env_id!r}; {hint}an environment of your own is "
-        "written module:Id, where importing the module registers the id, module:Class or module:function (the "
+        f"expected an id of gymnasium or dm_control, got {env_id!r}; "
+        f"{hint}an environment of your own is "
+        "written module:Id, where importing the module registers the id, "
+        "module:Class or module:function (the "
         "command looks for modules in the current folder too)"
     )

@@ -1,7 +1,8 @@
 """A task that needs memory: a cue at the first step, nothing of it later, and a choice at the end.
 
-It is `memory_len` of bsuite (Osband et al. 2020). Whoever acts by what is seen now gets 0 in the mean, and
-1 is the best. Its id is "envs.memory:MemoryChain", with `env.options.length` steps between cue and choice.
+It is `memory_len` of bsuite (Osband et al. 2020). Whoever acts by what is seen now gets 0 in the
+mean, and 1 is the best. Its id is "envs.memory:MemoryChain", with `env.options.length` steps
+between cue and choice.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from envs.options import check_count
 class MemoryChain(gymnasium.Env[NDArray[np.float32], int]):
     """Cue, `length` steps, choice.
 
-    Observation `[3]`: the cue (-1 or 1, at the first step; else 0), the share of time that is left, and 1
-    where the choice counts. Actions: 0 stands for the cue -1, 1 for 1. The reward comes with the end: 1 for
-    the cue, -1 for the other.
+    Observation `[3]`: the cue (-1 or 1, at the first step; else 0), the share of time that is left,
+    and 1 where the choice counts. Actions: 0 stands for the cue -1, 1 for 1. The reward comes with
+    the end: 1 for the cue, -1 for the other.
 
     Args:
         length: actions before the one that counts.

@@ -18,6 +18,12 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
 
 def check_seconds(name: str, value: Any) -> float:
     """`value` if it is a positive number of seconds. Raises EnvError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise EnvError(f"{name}: expected a positive number of seconds, got {value!r}; give a finite one")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 < value < float("inf")
+    ):
+        raise EnvError(
+            f"{name}: expected a positive number of seconds, got {value!r}; give a finite one"
+        )
     return float(value)

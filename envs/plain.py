@@ -1,6 +1,7 @@
 """Spaces as plain data, to be kept in a file: what an environment declares is known without it.
 
-Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple of gymnasium; see envs.spaces for what becomes of them.
+Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple of gymnasium; see envs.spaces for what
+becomes of them.
 """
 
 from __future__ import annotations
@@ -24,17 +25,35 @@ def space_to_plain(space: spaces.Space[Any]) -> dict[str, Any]:
         bounds = {"low": _bound(space.low), "high": _bound(space.high)}
         return {"kind": "Box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
     if isinstance(space, spaces.Discrete):
-        return {"kind": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
+        return {
+            "kind": "Discrete",
+            "n": int(space.n),
+            "start": int(space.start),
+            "dtype": str(space.dtype),
+        }
     if isinstance(space, spaces.MultiDiscrete):
         start = np.asarray(space.start).tolist()
-        return {"kind": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": start, "dtype": str(space.dtype)}
+        return {
+            "kind": "MultiDiscrete",
+            "nvec": space.nvec.tolist(),
+            "start": start,
+            "dtype": str(space.dtype),
+        }
     if isinstance(space, spaces.MultiBinary):
-        return {"kind": "MultiBinary", "n": list(space.n) if isinstance(space.n, tuple) else int(space.n)}
+        return {
+            "kind": "MultiBinary",
+            "n": list(space.n) if isinstance(space.n, tuple) else int(space.n),
+        }
     if isinstance(space, spaces.Dict):
-        return {"kind": "Dict", "parts": [[key, space_to_plain(part)] for key, part in space.spaces.items()]}
+        return {
+            "kind": "Dict",
+            "parts": [[key, space_to_plain(part)] for key, part in space.spaces.items()],
+        }
     if isinstance(space, spaces.Tuple):
         return {"kind": "Tuple", "parts": [space_to_plain(part) for part in space.spaces]}
-    raise SpaceError(f"expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, got {space}")
+    raise SpaceError(
+        f"expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple, got {space}"
+    )
 
 
 def space_from_plain(plain: Mapping[str, Any]) -> spaces.Space[Any]:
@@ -46,7 +65,10 @@ def space_from_plain(plain: Mapping[str, Any]) -> spaces.Space[Any]:
     try:
         return _read(plain)
     except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise SpaceError(f"expected what space_to_plain gives, got {plain!r:.80} ({type(error).__name__}: {error})") from None
+        raise SpaceError(
+            f"expected what space_to_plain gives, got {plain!r:.80} ({type(error).__name__}: "
+            f"{error})"
+        ) from None
 
 
 def _read(plain: Mapping[str, Any]) -> spaces.Space[Any]:
@@ -56,9 +78,13 @@ def _read(plain: Mapping[str, Any]) -> spaces.Space[Any]:
         low, high = (np.broadcast_to(np.asarray(plain[k], dtype), shape) for k in ("low", "high"))
         return spaces.Box(low, high, shape, dtype.type)
     if kind == "Discrete":
-        return spaces.Discrete(plain["n"], start=plain["start"], dtype=np.dtype(plain["dtype"]).type)
+        return spaces.Discrete(
+            plain["n"], start=plain["start"], dtype=np.dtype(plain["dtype"]).type
+        )
     if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(plain["nvec"], dtype=np.dtype(plain["dtype"]).type, start=plain["start"])
+        return spaces.MultiDiscrete(
+            plain["nvec"], dtype=np.dtype(plain["dtype"]).type, start=plain["start"]
+        )
     if kind == "MultiBinary":
         return spaces.MultiBinary(plain["n"])
     if kind == "Dict":

@@ -21,9 +21,9 @@ _CLOSING = 3.0  # seconds that workers have to close their environments
 class Seat:
     """What a vector knows of one environment.
 
-    `build` is the seed it was made with, `line` the attempt at the run in which it last started anew,
-    `count` how often it has, `strikes` its failures without a finished episode in between. Not `made`: it
-    must be made before it is used.
+    `build` is the seed it was made with, `line` the attempt at the run in which it last started
+    anew, `count` how often it has, `strikes` its failures without a finished episode in between.
+    Not `made`: it must be made before it is used.
     """
 
     build: int | None
@@ -36,12 +36,17 @@ class Seat:
 class Pool:
     """N environments, made at once. Requests and replies are those of `envs.host`.
 
-    `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those of all
-    environments.
+    `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those
+    of all environments.
     """
 
     def __init__(
-        self, sources: list[Source], seed: int | None, workers: int, strikes: int, step_timeout: float
+        self,
+        sources: list[Source],
+        seed: int | None,
+        workers: int,
+        strikes: int,
+        step_timeout: float,
     ) -> None:
         self.base = seed
         self.seats = [Seat(build) for build in derive_seeds(seed, len(sources))]
@@ -70,7 +75,8 @@ class Pool:
         for source in sources:
             if not isinstance(source, (str, Recipe)):
                 raise EnvError(
-                    "workers: expected ids, since a process makes its own environments, got a factory; "
+                    "workers: expected ids, since a process makes its own environments, "
+                    "got a factory; "
                     "write it as module:Class, or leave workers at 0"
                 )
             recipes.append(Recipe(source, {}) if isinstance(source, str) else source)
@@ -112,8 +118,8 @@ class Pool:
     def collect(self, requests: dict[int, Request]) -> dict[int, Row]:
         """The rows that requests to reset or step lead to.
 
-        Environments that fail are made anew, so that their rows are first ones. Raises EnvFailure when one
-        has failed too often, and what an environment that broke the contract raised.
+        Environments that fail are made anew, so that their rows are first ones. Raises EnvFailure
+        when one has failed too often, and what an environment that broke the contract raised.
         """
         self._check_open()
         seats = self.seats
@@ -166,12 +172,16 @@ class Pool:
         """Take over saved seats; what was made with another seed is made as it was."""
         before, self.seats = self.seats, seats
         pairs = enumerate(zip(before, seats, strict=True))
-        other = [i for i, (old, new) in pairs if new.made and (not old.made or old.build != new.build)]
+        other = [
+            i for i, (old, new) in pairs if new.made and (not old.made or old.build != new.build)
+        ]
         for i, reply in self.ask({i: ("make", seats[i].build) for i in other}).items():
             self._described(i, reply)
 
     def _described(self, i: int, reply: Reply) -> dict[str, Any]:
-        """The description in a reply to "make". Raises what hindered it, and SpaceError for other spaces."""
+        """The description in a reply to "make". Raises what hindered it, and SpaceError for other
+        spaces.
+        """
         if reply.kind != "ok":
             self.refuse(i, reply, "make")
         found: dict[str, Any] = reply.value
@@ -180,13 +190,17 @@ class Pool:
                 ("observation_space", "action_space"), spaces_of(found), self.spaces, strict=True
             ):
                 if got != expected:
-                    raise SpaceError(f"{name}: expected that of environment 0, {expected}, got {got}", env=i)
+                    raise SpaceError(
+                        f"{name}: expected that of environment 0, {expected}, got {got}", env=i
+                    )
         return found
 
     # ---------------------------------------------------------------- failures
 
     def _strike(self, i: int, reply: Reply, call: str) -> None:
-        """Note a failure; what must be made anew is marked. Raises EnvFailure when it is one too many."""
+        """Note a failure; what must be made anew is marked. Raises EnvFailure when it is one too
+        many.
+        """
         seat = self.seats[i]
         seat.strikes += 1
         seat.made = False
@@ -197,7 +211,8 @@ class Pool:
         self.note(i, reply, call)
         if seat.strikes >= self._strikes:
             raise EnvFailure(
-                f"{call}: {reply.said}; its failure {seat.strikes} without a finished episode in between, "
+                f"{call}: {reply.said}; "
+                f"its failure {seat.strikes} without a finished episode in between, "
                 "which ends it; the last traceback is in `trace`",
                 env=i,
                 trace=reply.trace,
@@ -207,7 +222,11 @@ class Pool:
         """Keep what a reply says, if it is a failure, for those who ask."""
         if reply.kind != "ok":
             self.failures.append(
-                Failure(i, self.seats[i].strikes, f"environment {i}, {call}: {reply.said}\n{reply.trace}")
+                Failure(
+                    i,
+                    self.seats[i].strikes,
+                    f"environment {i}, {call}: {reply.said}\n{reply.trace}",
+                )
             )
 
     def refuse(self, i: int, reply: Reply, call: str) -> NoReturn:

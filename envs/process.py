@@ -1,9 +1,10 @@
-"""Environments in a process of their own: it may raise, hang or die, and costs no more than its own episodes.
+"""Environments in a process of their own: it may raise, hang or die, and costs no more than its own
+episodes.
 
-The process is a fresh interpreter (not a copy of this one), which imports `envs` and what the environments
-need, and talks over a socket in the plain form of `envs.wire`. What it writes to stderr is kept in a file
-that vanishes with the vector; its end is part of the error when the process dies, with Python's traceback
-after a crash or while it hangs.
+The process is a fresh interpreter (not a copy of this one), which imports `envs` and what the
+environments need, and talks over a socket in the plain form of `envs.wire`. What it writes to
+stderr is kept in a file that vanishes with the vector; its end is part of the error when the
+process dies, with Python's traceback after a crash or while it hangs.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Process:
 
     def __init__(self, envs: tuple[int, ...], recipes: list[Recipe], step_timeout: float) -> None:
         if os.name != "posix":
-            raise EnvError("workers: expected a POSIX system (Linux, macOS), got another; leave workers at 0")
+            raise EnvError(
+                "workers: expected a POSIX system (Linux, macOS), got another; leave workers at 0"
+            )
         self.envs = envs
         self._step_timeout = step_timeout
         try:
@@ -67,7 +70,9 @@ class Process:
         self._send(_framed([self._serial, places]))
 
     def finish(self, env: int, request: Request) -> Reply:
-        """Wait for the answer to a request that was begun; "lost" when the process hangs or has died."""
+        """Wait for the answer to a request that was begun; "lost" when the process hangs or has
+        died.
+        """
         while env not in self._replies:
             if self._lost is None:
                 self._read()
@@ -149,7 +154,9 @@ class Process:
             )
         except OSError as error:
             ours.close()
-            raise EnvError(f"workers: expected to start a process, got {error}; use fewer workers") from error
+            raise EnvError(
+                f"workers: expected to start a process, got {error}; use fewer workers"
+            ) from error
         finally:
             theirs.close()
         self._finalizer = weakref.finalize(self, _kill, self._process, os.getpid())
@@ -177,7 +184,11 @@ class Process:
         except subprocess.TimeoutExpired:
             self._lost = "its process closed its connection"
             return
-        how = f"by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"with exit code {code}"
+        how = (
+            f"by {signal.Signals(-code).name}"
+            if -code in set(signal.Signals)
+            else f"with exit code {code}"
+        )
         self._lost = f"its process ended {how}"
 
     def _tail(self) -> str:
@@ -201,7 +212,9 @@ def _framed(value: Any) -> bytes:
 
 
 def _kill(process: subprocess.Popen[bytes], parent: int) -> None:
-    """End a process at once, and wait a moment until the system has it; a fork of its parent leaves it alone."""
+    """End a process at once, and wait a moment until the system has it; a fork of its parent leaves
+    it alone.
+    """
     if os.getpid() != parent:
         return
     process.kill()

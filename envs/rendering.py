@@ -1,6 +1,8 @@
-"""Which OpenGL MuJoCo draws with here: tried in a process of its own, since a driver that is broken may take its process along.
+"""Which OpenGL MuJoCo draws with here: tried in a process of its own, since a driver that is broken
+may take its process along.
 
-MuJoCo and dm_control choose once, when they are imported, by the variable MUJOCO_GL. What a user put there stands.
+MuJoCo and dm_control choose once, when they are imported, by the variable MUJOCO_GL. What a user
+put there stands.
 """
 
 from __future__ import annotations
@@ -14,14 +16,19 @@ from envs.errors import EnvError
 
 BACKENDS = ("egl", "osmesa", "glfw")
 """A GPU or a software driver without a screen; software without a driver; a screen."""
-PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6", "glfw": "libglfw3 (and a screen)"}
+PACKAGES = {
+    "egl": "libegl1 libgl1-mesa-dri",
+    "osmesa": "libosmesa6",
+    "glfw": "libglfw3 (and a screen)",
+}
 """Of Debian and Ubuntu."""
 FOUND = "PIXYZ_GL"
 """What was found, kept for the processes that this one starts."""
 SECONDS = 60.0
 _TRIAL = (
     "import mujoco, os, sys\n"
-    "model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><geom size=\"1\"/></worldbody></mujoco>')\n"
+    "model = mujoco.MjModel.from_xml_string('<mujoco><worldbody><geom "
+    'size="1"/></worldbody></mujoco>\')\n'
     "context = mujoco.GLContext(16, 16)\n"
     "context.make_current()\n"
     "mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)\n"
@@ -37,23 +44,35 @@ def screen() -> bool:
 
 @functools.cache
 def trouble(backend: str) -> str:
-    """Why MuJoCo cannot draw with a back end here; an empty string if it can. About a second, once in a process."""
+    """Why MuJoCo cannot draw with a back end here; an empty string if it can. About a second, once
+    in a process.
+    """
     given = {**os.environ, "MUJOCO_GL": backend}
     given.pop("PYOPENGL_PLATFORM", None)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _TRIAL], env=given, capture_output=True, text=True, timeout=SECONDS, check=False
+            [sys.executable, "-c", _TRIAL],
+            env=given,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{type(error).__name__}"
     if "drawn" in done.stdout:
         return ""
-    said = [line.strip() for line in done.stderr.splitlines() if line.strip() and not line.startswith(" ")]
+    said = [
+        line.strip()
+        for line in done.stderr.splitlines()
+        if line.strip() and not line.startswith(" ")
+    ]
     return said[-1][:160] if said else f"ended with code {done.returncode}"
 
 
 def choose() -> str | None:
-    """The value for MUJOCO_GL where nothing was chosen: None where there is a screen, else what draws here.
+    """The value for MUJOCO_GL where nothing was chosen: None where there is a screen, else what
+    draws here.
 
     Raises:
         EnvError: nothing does; says why, and what to install.
@@ -75,6 +94,7 @@ def choose() -> str | None:
 def advice() -> str:
     """What to install."""
     return (
-        f"on Debian and Ubuntu: apt-get install {PACKAGES['osmesa']} (no GPU needed), or {PACKAGES['egl']}; a back end is "
+        f"on Debian and Ubuntu: apt-get install {PACKAGES['osmesa']} (no GPU needed), or "
+        f"{PACKAGES['egl']}; a back end is "
         "chosen by itself, or by MUJOCO_GL=egl, osmesa or glfw, set before Python starts"
     )

@@ -9,10 +9,10 @@ A row holds the observation, and the reward and flags that arrive with it:
     is_terminal  False     False   True unless the episode was only cut short (truncated)
     reward       0         r       r        0
     frames       0         k       k        0
-    action       0         a       a        0           what was done, where environments say it (`Adapted.sent`)
+    action       0         a       a        0           what was done (`Adapted.sent`)
 
-A first row after a row that was not a last one says that the episode was abandoned: its environment failed
-and was made anew, or could not be restored.
+A first row after a row that was not a last one says that the episode was abandoned: its environment
+failed and was made anew, or could not be restored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Rows = dict[str, NDArray[Any]]
 
 
 class Episode(NamedTuple):
-    """A finished episode: its environment, its return, its length in actions and in environment steps.
+    """A finished episode: its environment, its return, its length in actions and in environment
+    steps.
 
     >>> Episode(env=0, ret=1.5, length=200, frames=400)
     Episode(env=0, ret=1.5, length=200, frames=400)
@@ -59,12 +60,15 @@ class Vector(Protocol):
     """What an agent's loop asks of N environments. `VectorEnv` and `GymnasiumVector` have it.
 
     `out_of_bounds` counts, by observation, the rows with values far outside of the declared bounds.
-    `time_limit` is the number of environment steps after which every episode has ended, None if one may go
-    on for ever. `exact` says whether the last `load_state` restored all environments, `restarted` which it
-    had to start anew.
+    `time_limit` is the number of environment steps after which every episode has ended, None if one
+    may go on for ever. `exact` says whether the last `load_state` restored all environments,
+    `restarted` which it had to start anew.
 
     >>> import envs
-    >>> all(hasattr(envs.VectorEnv, name) for name in ("reset", "step", "pop_episodes", "state", "close"))
+    >>> all(
+    ...     hasattr(envs.VectorEnv, name)
+    ...     for name in ("reset", "step", "pop_episodes", "state", "close")
+    ... )
     True
     """
 
@@ -116,12 +120,18 @@ class EpisodeLog:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`."""
-        self._running = [(float(ret), int(length), int(total)) for ret, length, total in state["running"]]
-        self._finished = [Episode(int(i), float(r), int(n), int(k)) for i, r, n, k in state["finished"]]
+        self._running = [
+            (float(ret), int(length), int(total)) for ret, length, total in state["running"]
+        ]
+        self._finished = [
+            Episode(int(i), float(r), int(n), int(k)) for i, r, n, k in state["finished"]
+        ]
 
 
 def derive_seeds(seed: int | None, num_envs: int) -> list[int] | list[None]:
-    """The seed of each environment, a function of (seed, index) alone: adding one changes no other."""
+    """The seed of each environment, a function of (seed, index) alone:
+    adding one changes no other.
+    """
     if seed is None:
         return [None] * num_envs
     check_count("seed", seed, least=0)
@@ -145,10 +155,12 @@ def check_state(state: Any, num_envs: int, kind: str) -> None:
     """Raise EnvError unless `state` is that of a vector of this kind and number of environments."""
     if not isinstance(state, Mapping) or state.get("kind") != kind:
         raise EnvError(
-            f"load_state: expected what state() of a {kind} gave, got {type(state).__name__} of another kind"
+            f"load_state: expected what state() of a {kind} gave, "
+            f"got {type(state).__name__} of another kind"
         )
     if state["num_envs"] != num_envs:
         raise EnvError(
-            f"load_state: expected the state of {num_envs} environments, got that of {state['num_envs']}; "
+            f"load_state: expected the state of {num_envs} environments, "
+            f"got that of {state['num_envs']}; "
             "make as many as the run had"
         )

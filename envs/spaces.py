@@ -1,23 +1,26 @@
 """The spaces of the contract, and how any other supported space maps to them.
 
-Observations: a flat Dict of Box, named by the rules of `envs.names`. A bare space is called "observation".
+Observations: a flat Dict of Box, named by the rules of `envs.names`. A bare space is called
+"observation".
 
     declared                                       becomes
     Box, uint8 [H, W, C], C at most 4              the image, unchanged
     Box, uint8 [H, W], sides of at least 8         a grey image [H, W, 1]
-    Box, uint8 [C, H, W], also a stack [16, H, W]  an image [H, W, C]: the first side is the smallest
+    Box, uint8 [C, H, W], also a stack [16, H, W]  an image [H, W, C]: the first side is the
+                                                   smallest
     Box, uint8 [S, H, W, C] or [S, C, H, W]        an image [H, W, S * C]: a stack of S images
     Box, floats of these 3-d and 4-d shapes, or
       [H, W] with sides of at least 32, declared
       in one range: [0, 1], [0, 255], a depth's    the image, in uint8; values outside are refused
     3-d and 4-d floats of other bounds             refused: neither pixels nor a vector
-    any other Box                                  float32, its shape up to 2-d, else [D]; a scalar is [1]
+    any other Box                                  float32, its shape up to 2-d, else [D]; a scalar
+                                                   is [1]
     Discrete, MultiDiscrete                        float32 [D]: one-hot vectors, joined
     MultiBinary                                    float32 [D]
     Dict, Tuple                                    its parts
 
-Actions: a Box [-1, 1] float32 with the original's shape, or a Discrete. MultiDiscrete and MultiBinary
-become the Discrete of all their combinations, up to 4096 of them.
+Actions: a Box [-1, 1] float32 with the original's shape, or a Discrete. MultiDiscrete and
+MultiBinary become the Discrete of all their combinations, up to 4096 of them.
 """
 
 from __future__ import annotations
@@ -36,18 +39,21 @@ from envs.names import safe_names
 
 KEY = "observation"  # the name of an observation that had none
 MOST = 4096  # classes of a one-hot vector, or combinations of an action
-UNBOUNDED = 1e6  # no actuator has such a range: it means "no bound", and an action of 0.5 would be absurd
+UNBOUNDED = (
+    1e6  # no actuator has such a range: it means "no bound", and an action of 0.5 would be absurd
+)
 _CHANNELS = 4  # colours, with alpha
 _SIDE = 8  # the least side of an image whose form is guessed
 _MATRIX = 32  # the least side of floats [H, W] that are an image, and no matrix
 
 
 class Leaf(NamedTuple):
-    """One observation: its name, the keys that lead to it, how it is declared, and how it leaves the guard.
+    """One observation: its name, the keys that lead to it, how it is declared, and how it leaves
+    the guard.
 
-    `turn` is the order of axes that makes an image of it, `pixels` what 1.0 of floats is in uint8 (0: no
-    floats) and `zero` the float that becomes 0, `sizes` the number of classes of each one-hot vector and
-    `starts` their first classes.
+    `turn` is the order of axes that makes an image of it, `pixels` what 1.0 of floats is in uint8
+    (0: no floats) and `zero` the float that becomes 0, `sizes` the number of classes of each
+    one-hot vector and `starts` their first classes.
     """
 
     name: str
@@ -70,12 +76,16 @@ def observation_leaves(space: spaces.Space[Any], image_size: Size | None = None)
     """
     found = list(_parts(space, ()))
     if not found:
-        raise SpaceError(f"expected at least one observation key, got an empty {type(space).__name__}")
+        raise SpaceError(
+            f"expected at least one observation key, got an empty {type(space).__name__}"
+        )
     bare = len(found) == 1 and found[0][0] == ()
     names = (
         {(): KEY}
         if bare
-        else safe_names(path if isinstance(space, spaces.Dict) else (KEY, *path) for path, _ in found)
+        else safe_names(
+            path if isinstance(space, spaces.Dict) else (KEY, *path) for path, _ in found
+        )
     )
     lead = () if bare or isinstance(space, spaces.Dict) else (KEY,)
     leaves = [_leaf(names[(*lead, *path)], path, part) for path, part in found]
@@ -87,7 +97,9 @@ def _of_size(leaf: Leaf, size: Size) -> Leaf:
     if not is_image(leaf.box):
         return leaf
     shape = (*size, leaf.box.shape[2])
-    return leaf._replace(box=spaces.Box(int(leaf.box.low.min()), int(leaf.box.high.max()), shape, np.uint8))
+    return leaf._replace(
+        box=spaces.Box(int(leaf.box.low.min()), int(leaf.box.high.max()), shape, np.uint8)
+    )
 
 
 def _parts(
@@ -113,28 +125,41 @@ def _leaf(name: str, path: tuple[Any, ...], space: spaces.Space[Any]) -> Leaf:
     if isinstance(space, spaces.Discrete):
         sizes, starts = np.array([int(space.n)]), np.array([int(space.start)])
     elif isinstance(space, spaces.MultiDiscrete):
-        sizes, starts = space.nvec.reshape(-1).astype(np.int64), np.asarray(space.start, np.int64).reshape(-1)
+        sizes, starts = (
+            space.nvec.reshape(-1).astype(np.int64),
+            np.asarray(space.start, np.int64).reshape(-1),
+        )
     else:
         raise SpaceError(
-            f"observation key {name!r}: expected Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or "
+            f"observation key {name!r}: expected Box, Discrete, MultiDiscrete, MultiBinary, "
+            f"or a Dict or "
             f"Tuple of them, got {space}; give envs.adapt the environment in a "
             "gymnasium.wrappers.TransformObservation that has one"
         )
     total = int(sizes.sum())
     if total > MOST:
         raise SpaceError(
-            f"observation key {name!r}: expected at most {MOST} classes, which become one-hot vectors, "
+            f"observation key {name!r}: expected at most {MOST} classes, "
+            f"which become one-hot vectors, "
             f"got {total}; give the observation as numbers in a Box"
         )
     return Leaf(
-        name, path, shape, dtype, spaces.Box(0.0, 1.0, (total,), np.float32), sizes=sizes, starts=starts
+        name,
+        path,
+        shape,
+        dtype,
+        spaces.Box(0.0, 1.0, (total,), np.float32),
+        sizes=sizes,
+        starts=starts,
     )
 
 
 def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
     dtype = np.dtype(box.dtype)
     low, high = (float(bound.flat[0]) if box.shape else 0.0 for bound in (box.low, box.high))
-    one = bool((box.low == low).all() and (box.high == high).all()) and bool(np.isfinite([low, high]).all())
+    one = bool((box.low == low).all() and (box.high == high).all()) and bool(
+        np.isfinite([low, high]).all()
+    )
     turn = _turn(name, box.shape, dtype, one) if dtype == np.uint8 or dtype.kind == "f" else None
     if turn is None:
         return Leaf(name, path, box.shape, dtype, _vector(box))
@@ -144,7 +169,8 @@ def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
         return Leaf(name, path, box.shape, dtype, spaces.Box(lows, highs, shape, np.uint8), turn)
     if not one or low >= high:
         raise SpaceError(
-            f"observation key {name!r}: expected pixels, since its shape is {box.shape}: uint8, or floats "
+            f"observation key {name!r}: expected pixels, since its shape is {box.shape}: uint8, "
+            f"or floats "
             "declared in one finite range, as [0, 1], [0, 255] or near to far of a depth camera, "
             f"got {dtype} in [{box.low.min()}, {box.high.max()}]; "
             "correct the bounds of its Box, or flatten what is no image "
@@ -152,18 +178,29 @@ def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
         )
     if (low, high) not in ((0.0, 1.0), (0.0, 255.0)):
         step = (high - low) / 255
-        text = f"observation {name!r}: floats in [{low:g}, {high:g}] become images of 8 bits, in steps of {step:.2g}"
+        text = (
+            f"observation {name!r}: floats in [{low:g}, {high:g}] become images of 8 bits, "
+            f"in steps of {step:.2g}"
+        )
         warnings.warn(text, stacklevel=2)
     pixels = 255.0 / (high - low)
-    return Leaf(name, path, box.shape, dtype, spaces.Box(0, 255, shape, np.uint8), turn, pixels, low)
+    return Leaf(
+        name, path, box.shape, dtype, spaces.Box(0, 255, shape, np.uint8), turn, pixels, low
+    )
 
 
-def _turn(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], one: bool) -> tuple[int, ...] | None:
+def _turn(
+    name: str, shape: tuple[int, ...], dtype: np.dtype[Any], one: bool
+) -> tuple[int, ...] | None:
     """The axes of height, width and channels, None for what is no image, or a SpaceError.
 
     `one`: all values are declared in one finite range.
     """
-    if len(shape) == 2 and (dtype == np.uint8 or one) and min(shape) >= (_SIDE if dtype == np.uint8 else _MATRIX):
+    if (
+        len(shape) == 2
+        and (dtype == np.uint8 or one)
+        and min(shape) >= (_SIDE if dtype == np.uint8 else _MATRIX)
+    ):
         return (0, 1)
     if len(shape) == 3:
         if dtype != np.uint8 and sorted(shape)[1] < _SIDE:
@@ -181,8 +218,10 @@ def _turn(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], one: bool) ->
             return (2, 3, 0, 1)
     if dtype == np.uint8 and len(shape) in (3, 4):
         raise SpaceError(
-            f"observation key {name!r}: expected an image [H, W, C], channels first [C, H, W], or a stack "
-            f"[S, H, W, C] or [S, C, H, W], got the shape {shape}, in which the channels cannot be told; "
+            f"observation key {name!r}: expected an image [H, W, C], channels first [C, H, W], "
+            f"or a stack "
+            f"[S, H, W, C] or [S, C, H, W], got the shape {shape}, "
+            f"in which the channels cannot be told; "
             "transpose it in the environment"
         )
     return None
@@ -229,7 +268,8 @@ def action_space(space: spaces.Space[Any]) -> spaces.Box | spaces.Discrete:
         if count > MOST:
             raise SpaceError(
                 f"action space: expected at most {MOST} combinations, which become one Discrete, "
-                f"got {count:.0f} of {space}; give the environment fewer choices, or a Box of floats"
+                f"got {count:.0f} of {space}; give the environment fewer choices, "
+                f"or a Box of floats"
             )
         return spaces.Discrete(int(count))
     if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):

@@ -1,9 +1,10 @@
-"""Save the state of an environment in the middle of an episode, and go on from it with the same last bit.
+"""Save the state of an environment in the middle of an episode, and go on from it with the same
+last bit.
 
-An environment, or a wrapper, offers its state through two methods (`Restorable`). Those of gymnasium and
-dm_control do not have them; they are known here: classic control, toy text, MuJoCo, and the wrappers that
-hold no state, or a counter. A chain of wrappers can be saved when each of its layers can; a wrapper that
-has the two methods speaks for all that it wraps.
+An environment, or a wrapper, offers its state through two methods (`Restorable`). Those of
+gymnasium and dm_control do not have them; they are known here: classic control, toy text, MuJoCo,
+and the wrappers that hold no state, or a counter. A chain of wrappers can be saved when each of its
+layers can; a wrapper that has the two methods speaks for all that it wraps.
 """
 
 from __future__ import annotations
@@ -19,15 +20,24 @@ from envs.physics import load_simulation, save_simulation
 
 _KNOWN = ("gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.", "gymnasium.envs.mujoco.")
 _STATELESS = (
-    "ClipAction", "DiscretizeAction", "RescaleAction", "ClipReward", "DtypeObservation", "FilterObservation",
-    "FlattenObservation", "GrayscaleObservation", "ReshapeObservation", "RescaleObservation",
-    "ResizeObservation", "AddRenderObservation",
-)  # fmt: skip
+    "ClipAction",
+    "DiscretizeAction",
+    "RescaleAction",
+    "ClipReward",
+    "DtypeObservation",
+    "FilterObservation",
+    "FlattenObservation",
+    "GrayscaleObservation",
+    "ReshapeObservation",
+    "RescaleObservation",
+    "ResizeObservation",
+    "AddRenderObservation",
+)
 _COUNTERS: dict[str, tuple[str, ...]] = (
     {  # wrappers of gymnasium, and what they keep from one step to the next
         "TimeLimit": ("_elapsed_steps",),
         "OrderEnforcing": ("_has_reset",),
-            "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
+        "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
     }
     | dict.fromkeys(_STATELESS, ())
 )
@@ -37,10 +47,10 @@ _COUNTERS: dict[str, tuple[str, ...]] = (
 class Restorable(Protocol):
     """An environment, or a wrapper, whose state can be saved and loaded.
 
-    `save_state` returns all that a later step, or a reset without a seed, depends on: nested dicts and
-    lists of numpy arrays, numbers and text, none of which later steps change. After `load_state` of it, in
-    another instance of the same environment too, the same actions give the same observations, rewards and
-    flags, bit for bit. `check_env` tries it.
+    `save_state` returns all that a later step, or a reset without a seed, depends on: nested dicts
+    and lists of numpy arrays, numbers and text, none of which later steps change. After
+    `load_state` of it, in another instance of the same environment too, the same actions give the
+    same observations, rewards and flags, bit for bit. `check_env` tries it.
 
     >>> import envs
     >>> isinstance(envs.make("Pendulum-v1"), Restorable)
@@ -57,7 +67,9 @@ def restorable(env: gymnasium.Env[Any, Any]) -> bool:
 
 
 def save_layers(env: gymnasium.Env[Any, Any]) -> list[dict[str, Any]]:
-    """The states of the layers of `env`, from the outermost. Raises EnvError naming the one that has none."""
+    """The states of the layers of `env`, from the outermost. Raises EnvError naming the one that
+    has none.
+    """
     return [{"layer": type(layer).__name__, "state": _need(layer)[0]()} for layer in _layers(env)]
 
 
@@ -68,7 +80,8 @@ def load_layers(env: gymnasium.Env[Any, Any], saved: Any) -> None:
     found = [each["layer"] for each in saved]
     if names != found:
         raise EnvError(
-            f"load_state: expected the state of {' / '.join(names)}, got that of {' / '.join(found)}"
+            f"load_state: expected the state of {' / '.join(names)}, "
+            f"got that of {' / '.join(found)}"
         )
     for layer, each in zip(layers, saved, strict=True):
         _need(layer)[1](each["state"])
@@ -90,7 +103,8 @@ def _need(layer: Any) -> Ways:
     ways = _ways(layer)
     if ways is None:
         raise EnvError(
-            f"save_state: expected an environment whose state can be saved, got {type(layer).__name__}; "
+            f"save_state: expected an environment whose state can be saved, "
+            f"got {type(layer).__name__}; "
             "give it the methods save_state() and load_state(state) (see envs.Restorable)"
         )
     return ways
@@ -104,7 +118,11 @@ def _ways(layer: Any) -> Ways | None:
     if kind is gymnasium.wrappers.PassiveEnvChecker:
         return dict, (lambda state: _end_checks(layer))
     if isinstance(layer, gymnasium.Wrapper):
-        keys = _COUNTERS.get(kind.__name__) if kind.__module__.startswith("gymnasium.wrappers.") else None
+        keys = (
+            _COUNTERS.get(kind.__name__)
+            if kind.__module__.startswith("gymnasium.wrappers.")
+            else None
+        )
         if keys is None:
             return None
         return (lambda: _kept(layer, keys)), (lambda state: _put_back(layer, state))
@@ -132,8 +150,13 @@ def _put_back(layer: Any, state: Any) -> None:
 
 
 def _save_env(env: Any) -> dict[str, Any]:
-    """All plain attributes of a known environment, its generator, and its simulation when it has one."""
-    state: dict[str, Any] = {"attributes": save_attributes(env), "generator": save_generator(env._np_random)}
+    """All plain attributes of a known environment, its generator, and its simulation when it has
+    one.
+    """
+    state: dict[str, Any] = {
+        "attributes": save_attributes(env),
+        "generator": save_generator(env._np_random),
+    }
     if hasattr(env, "model") and hasattr(env, "data"):
         state["simulation"] = save_simulation(env.model, env.data)
     return state
@@ -150,7 +173,9 @@ _OTHER = object()
 
 
 def plain(value: Any) -> Any:
-    """A copy of numbers, text, arrays, and lists, tuples and dicts of them; `_OTHER` of anything else."""
+    """A copy of numbers, text, arrays, and lists, tuples and dicts of them; `_OTHER` of anything
+    else.
+    """
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
@@ -174,7 +199,11 @@ def load_attributes(owner: Any, saved: Mapping[str, Any]) -> None:
     """Put saved attributes back; what is a view of other memory is written in place."""
     for key, value in saved.items():
         current = vars(owner).get(key)
-        if isinstance(current, np.ndarray) and current.base is not None and current.shape == np.shape(value):
+        if (
+            isinstance(current, np.ndarray)
+            and current.base is not None
+            and current.shape == np.shape(value)
+        ):
             current[...] = value
         else:
             setattr(owner, key, plain(value))
@@ -199,14 +228,17 @@ def load_generator(state: Any, into: np.random.RandomState | None = None) -> Any
     """A Generator in a saved state; or `into`, a RandomState, brought into it."""
     if into is not None:
         has_gauss, cached = state["gauss"]
-        into.set_state((state["kind"], np.asarray(state["keys"], np.uint32), state["at"], has_gauss, cached))
+        into.set_state(
+            (state["kind"], np.asarray(state["keys"], np.uint32), state["at"], has_gauss, cached)
+        )
         return into
     if state is None:
         return None
     kind = getattr(np.random, str(state["bit_generator"]), None)
     if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):
         raise EnvError(
-            f"load_state: expected the state of a generator of numpy, got {state['bit_generator']!r}"
+            f"load_state: expected the state of a generator of numpy, "
+            f"got {state['bit_generator']!r}"
         )
     bits = kind()
     bits.state = state

@@ -1,4 +1,5 @@
-"""An environment of torchrl as one of gymnasium: its specs become spaces, its tensordicts observations.
+"""An environment of torchrl as one of gymnasium: its specs become spaces, its tensordicts
+observations.
 
 Nothing of torchrl is imported here; what has its methods will do.
 """
@@ -14,7 +15,16 @@ from gymnasium import spaces
 
 from envs.errors import ContractError, SpaceError
 
-METHODS = ("observation_spec", "action_spec", "reward_key", "action_key", "reset", "step", "step_mdp", "set_seed")
+METHODS = (
+    "observation_spec",
+    "action_spec",
+    "reward_key",
+    "action_key",
+    "reset",
+    "step",
+    "step_mdp",
+    "set_seed",
+)
 Observation = dict[str, Any]
 
 
@@ -30,14 +40,17 @@ class TorchRLEnv(gymnasium.Env[Observation, Any]):
     def __init__(self, env: Any) -> None:
         if tuple(env.batch_size):
             raise ContractError(
-                f"torchrl: expected one environment, of the batch size (), got {tuple(env.batch_size)}; give "
+                f"torchrl: expected one environment, of the batch size (), got "
+                f"{tuple(env.batch_size)}; give "
                 "envs.VectorEnv a factory that makes one"
             )
         self._env = env
         self._now: Any = None
         self.observation_space = _space(env.observation_spec, "observation")
         if not isinstance(self.observation_space, spaces.Dict):
-            raise SpaceError(f"torchrl: expected a Composite of observations, got {self.observation_space}")
+            raise SpaceError(
+                f"torchrl: expected a Composite of observations, got {self.observation_space}"
+            )
         self.action_space = _space(env.action_spec, "action", acts=True)
 
     def reset(
@@ -57,7 +70,9 @@ class TorchRLEnv(gymnasium.Env[Observation, Any]):
         moved = env.step(self._now)
         after = moved["next"]
         reward = float(np.asarray(_numpy(after[env.reward_key])).reshape(()))
-        terminated, truncated, done = (_flag(after, key) for key in ("terminated", "truncated", "done"))
+        terminated, truncated, done = (
+            _flag(after, key) for key in ("terminated", "truncated", "done")
+        )
         self._now = env.step_mdp(moved)
         return self._seen(after), reward, terminated or (done and not truncated), truncated, {}
 
@@ -102,7 +117,8 @@ def _space(spec: Any, name: str, acts: bool = False) -> spaces.Space[Any]:
     made = KINDS.get(kind)
     if made is None:
         raise SpaceError(
-            f"torchrl, {name!r}: expected a spec of {', '.join(KINDS)}, got {kind}; give the environment a transform "
+            f"torchrl, {name!r}: expected a spec of {', '.join(KINDS)}, got {kind}; "
+            f"give the environment a transform "
             "that has one"
         )
     return made(spec)
@@ -110,7 +126,10 @@ def _space(spec: Any, name: str, acts: bool = False) -> spaces.Space[Any]:
 
 def _box(spec: Any) -> spaces.Space[Any]:
     dtype, shape = _dtype(spec), tuple(spec.shape)
-    low, high = (np.broadcast_to(_numpy(bound).astype(dtype), shape) for bound in (spec.space.low, spec.space.high))
+    low, high = (
+        np.broadcast_to(_numpy(bound).astype(dtype), shape)
+        for bound in (spec.space.low, spec.space.high)
+    )
     return spaces.Box(low, high, shape, dtype.type)
 
 

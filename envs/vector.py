@@ -1,4 +1,6 @@
-"""Several environments stepped together, in this process or in others, with the rows of `envs.rows`."""
+"""Several environments stepped together, in this process or in others, with the rows of
+`envs.rows`.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +22,21 @@ from envs.rows import Episode, EpisodeLog, Failure, Rows, check_state, derive_se
 
 
 class VectorEnv:
-    """N environments of one kind, stepped one after the other in this process, or at once in `workers`
-    processes.
+    """N environments of one kind, stepped one after the other in this process, or at once in
+    `workers` processes.
 
-    An environment that raises an error of its own or returns NaN costs its own episode only: it is closed
-    and made anew with a new seed, and its row is a first one, whatever the row before was. So it is when a
-    worker process hangs or dies; then all environments of that process are made anew. `pop_failures` tells
-    what happened.
+    An environment that raises an error of its own or returns NaN costs its own episode only: it is
+    closed and made anew with a new seed, and its row is a first one, whatever the row before was.
+    So it is when a worker process hangs or dies; then all environments of that process are made
+    anew. `pop_failures` tells what happened.
 
     Args:
-        envs: a factory without arguments, or an id for `make`, for each environment. What a factory returns
-            is adapted to the contract (`envs.adapt`) when it is not yet. In workers: ids.
-        seed: environment i gets `derive_seeds(seed, N)[i]` at the first reset, whatever N is; None: not
-            repeatable.
-        workers: processes that share the environments; 0: this one. The rows are the same, bit for bit.
+        envs: a factory without arguments, or an id for `make`, for each environment. What a factory
+            returns is adapted to the contract (`envs.adapt`) when it is not yet. In workers: ids.
+        seed: environment i gets `derive_seeds(seed, N)[i]` at the first reset, whatever N is; None:
+            not repeatable.
+        workers: processes that share the environments; 0: this one. The rows are the same, bit for
+            bit.
         strikes: failures of one environment without a finished episode in between that end it all.
         step_timeout: seconds that one step or reset may take in a worker.
 
@@ -63,7 +66,9 @@ class VectorEnv:
         check_count("workers", workers, least=0)
         check_count("strikes", strikes)
         self._seed = seed
-        self._pool = Pool(list(envs), seed, workers, strikes, check_seconds("step_timeout", step_timeout))
+        self._pool = Pool(
+            list(envs), seed, workers, strikes, check_seconds("step_timeout", step_timeout)
+        )
         self.time_limit: int | None = self._pool.time_limit
         self.single_observation_space: spaces.Dict = self._pool.spaces[0]
         self._actions = ActionGuard(self._pool.spaces[1])
@@ -77,8 +82,8 @@ class VectorEnv:
     def reset(self, *, seed: int | None = None) -> Rows:
         """Start every environment anew and return their first rows.
 
-        `seed` seeds them all again; without it the first reset uses the constructor's and later ones go on
-        drawing.
+        `seed` seeds them all again; without it the first reset uses the constructor's and later
+        ones go on drawing.
         """
         if seed is None:
             seed, self._seed = self._seed, None
@@ -92,11 +97,12 @@ class VectorEnv:
         """Take one action an environment and return one row each.
 
         Args:
-            action: [N, A] (Box [-1, 1]; clipped) or [N] (Discrete). Ignored where the previous row was a
-                last one: there the next episode starts.
+            action: [N, A] (Box [-1, 1]; clipped) or [N] (Discrete). Ignored where the previous row
+                was a last one: there the next episode starts.
 
         Returns:
-            The observation keys [N, ...], and reward [N] float32, is_first, is_last, is_terminal [N] bool,
+            The observation keys [N, ...], and reward [N] float32, is_first, is_last, is_terminal
+                [N] bool,
             frames [N] int64 (environment steps made). Where the environments say what they did
             (info["envs.sent"]), also action [N, A]: it, and not the one given, led here; 0 in first
             rows, and left out where all are first ones.
@@ -104,17 +110,21 @@ class VectorEnv:
         Raises:
             ActionError: before any environment is stepped.
             ObservationError: an environment broke the contract; named with the key.
-            EnvFailure: an environment failed for the third time (`strikes`). After this or the former, call
-                reset().
+            EnvFailure: an environment failed for the third time (`strikes`). After this or the
+                former, call reset().
         """
         if self._rows is None:
-            raise EnvError("step: expected a call of reset() first; also after an error of an environment")
+            raise EnvError(
+                "step: expected a call of reset() first; also after an error of an environment"
+            )
         ended = [row.is_last for row in self._rows]
         actions = self._actions.batch(action, ~np.array(ended))
         self._rows = None
         own = enumerate(actions)
         return self._stack(
-            self._pool.collect({i: ("reset", None) if ended[i] else ("step", action) for i, action in own})
+            self._pool.collect(
+                {i: ("reset", None) if ended[i] else ("step", action) for i, action in own}
+            )
         )
 
     def pop_episodes(self) -> list[Episode]:
@@ -129,14 +139,17 @@ class VectorEnv:
     # ---------------------------------------------------------------- state
 
     def state(self) -> dict[str, Any]:
-        """All that later rows depend on, as plain data: nested dicts and lists of arrays, numbers and text.
+        """All that later rows depend on, as plain data: nested dicts and lists of arrays, numbers
+        and text.
 
-        An environment that has no state to save, or fails while it saves, is left out; `load_state` starts
-        it anew. Raises EnvError when no environments are running.
+        An environment that has no state to save, or fails while it saves, is left out; `load_state`
+        starts it anew. Raises EnvError when no environments are running.
         """
         if self._rows is None:
             raise EnvError("state: expected running environments, got none; call reset() first")
-        replies = self._pool.ask({i: ("save",) for i, seat in enumerate(self._pool.seats) if seat.made})
+        replies = self._pool.ask(
+            {i: ("save",) for i, seat in enumerate(self._pool.seats) if seat.made}
+        )
         for i, reply in replies.items():
             if reply.kind == "broken":
                 self._pool.refuse(i, reply, "save_state")
@@ -154,12 +167,13 @@ class VectorEnv:
         }
 
     def load_state(self, state: Mapping[str, Any], attempt: int = 1) -> Rows:
-        """Go on from `state()`, of this vector or of another of the same environments, and return the
-        current rows.
+        """Go on from `state()`, of this vector or of another of the same environments, and return
+        the current rows.
 
-        An environment that cannot be restored starts an episode with a new seed, which depends on the run's
-        seed, its index and `attempt` (count it up with every load of one run); its row is a first one, and
-        `restarted` names it. Raises EnvError for the state of another kind or number of environments.
+        An environment that cannot be restored starts an episode with a new seed, which depends on
+        the run's seed, its index and `attempt` (count it up with every load of one run); its row is
+        a first one, and `restarted` names it. Raises EnvError for the state of another kind or
+        number of environments.
         """
         check_state(state, self.num_envs, "VectorEnv")
         pool, self._rows = self._pool, None
@@ -170,14 +184,19 @@ class VectorEnv:
         self.out_of_bounds = {key: int(count) for key, count in state["out_of_bounds"].items()}
         saved = dict(enumerate(state["envs"]))
         replies = pool.ask(
-            {i: ("load", each) for i, each in saved.items() if each is not None and pool.seats[i].made}
+            {
+                i: ("load", each)
+                for i, each in saved.items()
+                if each is not None and pool.seats[i].made
+            }
         )
         for i, reply in replies.items():
             pool.note(i, reply, "load_state")
-        at_rest = {
-            i for i, seat in enumerate(pool.seats) if not seat.made
-        }  # made anew by the next step, as it would be
-        gone = {j for i, reply in replies.items() if reply.kind == "lost" for j in pool.neighbours(i)}
+        # made anew by the next step, as it would be
+        at_rest = {i for i, seat in enumerate(pool.seats) if not seat.made}
+        gone = {
+            j for i, reply in replies.items() if reply.kind == "lost" for j in pool.neighbours(i)
+        }
         loaded = {i for i, reply in replies.items() if reply.kind == "ok"} - gone
         self.restarted = tuple(i for i in range(self.num_envs) if i not in at_rest | loaded)
         self.exact = not self.restarted
@@ -199,7 +218,10 @@ class VectorEnv:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -239,18 +261,35 @@ class VectorEnv:
             return {}
         silent = [i for i, each in enumerate(sent) if each is None and not first[i]]
         if silent:
-            raise EnvError("step: expected the action that was sent, as others say it, got none", env=silent[0])
+            raise EnvError(
+                "step: expected the action that was sent, as others say it, got none", env=silent[0]
+            )
         return {"action": np.stack([self._actions.null if each is None else each for each in sent])}
 
     def _unstacked(self, rows: Mapping[str, NDArray[Any]]) -> list[Row]:
         keys = list(self.single_observation_space.spaces)
-        if {*keys, "reward", "is_first", "is_last", "is_terminal", "frames"} != rows.keys() - {"action"}:
-            raise EnvError(f"load_state: expected rows with the observations {keys}, got {sorted(rows)}")
-        flags = [rows[key].tolist() for key in ("reward", "is_first", "is_last", "is_terminal", "frames")]
+        if {*keys, "reward", "is_first", "is_last", "is_terminal", "frames"} != rows.keys() - {
+            "action"
+        }:
+            raise EnvError(
+                f"load_state: expected rows with the observations {keys}, got {sorted(rows)}"
+            )
+        flags = [
+            rows[key].tolist() for key in ("reward", "is_first", "is_last", "is_terminal", "frames")
+        ]
         observations = [{key: np.array(rows[key][i]) for key in keys} for i in range(self.num_envs)]
         parts = zip(observations, *flags, strict=True)
         return [
-            Row(seen, reward, first, last, end, count, (), rows["action"][i] if "action" in rows else None)
+            Row(
+                seen,
+                reward,
+                first,
+                last,
+                end,
+                count,
+                (),
+                rows["action"][i] if "action" in rows else None,
+            )
             for i, (seen, reward, first, last, end, count) in enumerate(parts)
         ]
 
@@ -267,10 +306,11 @@ def make_vector(
     step_timeout: float = 60.0,
     **kwargs: Any,
 ) -> VectorEnv:
-    """`num_envs` environments made by `make(env_id, ...)`, each with its own seed derived from `seed`.
+    """`num_envs` environments made by `make(env_id, ...)`, each with its own seed derived from
+    `seed`.
 
-    `workers`, `strikes` and `step_timeout` are those of `VectorEnv`; `workers=1` keeps a failing simulator
-    out of this process. Options for workers must be plain data.
+    `workers`, `strikes` and `step_timeout` are those of `VectorEnv`; `workers=1` keeps a failing
+    simulator out of this process. Options for workers must be plain data.
     """
     check_count("num_envs", num_envs)
     recipe = Recipe(env_id, {"action_repeat": action_repeat, "time_limit": time_limit, **kwargs})

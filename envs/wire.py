@@ -1,10 +1,11 @@
-"""Plain data as bytes: what this process and its workers say to each other. Nothing that is read is executed.
+"""Plain data as bytes: what this process and its workers say to each other. Nothing that is read is
+executed.
 
-    8 bytes: the length of the text | text: JSON, in which arrays and tuples are marked | the bytes of all
-    arrays
+    8 bytes: the length of the text | text: JSON, in which arrays and tuples are marked | the bytes
+    of all arrays
 
-JSON keeps None, bools, integers of any size, floats (also those that are not finite), text, lists, and
-dicts with text as keys; arrays and numpy's numbers keep dtype, shape and every bit.
+JSON keeps None, bools, integers of any size, floats (also those that are not finite), text, lists,
+and dicts with text as keys; arrays and numpy's numbers keep dtype, shape and every bit.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def encode(value: Any) -> bytes:
 
 
 def decode(message: bytes | bytearray) -> Any:
-    """The value in a message, in fresh memory. Raises WireError for what is not one whole message."""
+    """The value in a message, in fresh memory.
+    Raises WireError for what is not one whole message.
+    """
     try:
         end = 8 + int.from_bytes(message[:8], "little")
         value, at = _unmarked(json.loads(message[8:end]), memoryview(message), end)
@@ -56,8 +59,9 @@ def send(connection: socket.socket, value: Any) -> None:
 
 
 def receive(connection: socket.socket, until: float | None = None) -> Any:
-    """One message from a stream. Raises EOFError when the other side is gone, and TimeoutError at `until`
-    (of `time.monotonic`; None: never)."""
+    """One message from a stream. Raises EOFError when the other side is gone, and TimeoutError at
+    `until` (of `time.monotonic`; None: never).
+    """
     head = _exactly(connection, 8, until)
     return decode(_exactly(connection, int.from_bytes(head, "little"), until))
 
@@ -66,7 +70,10 @@ def _exactly(connection: socket.socket, count: int, until: float | None) -> byte
     buffer = bytearray(count)
     view, at = memoryview(buffer), 0
     while at < count:
-        if until is not None and not select.select([connection], [], [], max(0.0, until - time.monotonic()))[0]:
+        if (
+            until is not None
+            and not select.select([connection], [], [], max(0.0, until - time.monotonic()))[0]
+        ):
             raise TimeoutError(f"expected {count} bytes, got {at}")
         got = connection.recv_into(view[at:])
         if got == 0:
@@ -86,11 +93,15 @@ def _marked(value: Any, arrays: list[bytes], path: str) -> Any:
     if type(value) is list:
         return [_marked(each, arrays, f"{path}/{i}") for i, each in enumerate(value)]
     if isinstance(value, tuple):
-        return {_MARK: "tuple", "of": [_marked(each, arrays, f"{path}/{i}") for i, each in enumerate(value)]}
+        return {
+            _MARK: "tuple",
+            "of": [_marked(each, arrays, f"{path}/{i}") for i, each in enumerate(value)],
+        }
     if isinstance(value, dict) and all(type(key) is str for key in value) and _MARK not in value:
         return {key: _marked(each, arrays, f"{path}/{key}") for key, each in value.items()}
     raise WireError(
-        f"{path.lstrip('/') or 'value'}: expected numbers, text, arrays of numbers, or lists and dicts of "
+        f"{path.lstrip('/') or 'value'}: expected numbers, text, arrays of numbers, "
+        f"or lists and dicts of "
         f"them, got {type(value).__name__}"
     )
 

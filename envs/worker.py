@@ -1,7 +1,10 @@
-"""The process that holds environments for a vector elsewhere. Started by `envs.process`; loads no torch.
+"""The process that holds environments for a vector elsewhere. Started by `envs.process`; loads no
+torch.
 
-    from the parent   {"recipes": [[id, options], ...]}, once; then [serial, [[place, request], ...]]
-    to the parent     [serial, place, kind, value, said, trace, name], for each request, when it is done
+    from the parent   {"recipes": [[id, options], ...]}, once; then [serial, [[place, request],
+                      ...]]
+    to the parent     [serial, place, kind, value, said, trace, name], for each request, when it is
+                      done
 
 It ends when its parent does, also while an environment hangs.
 """
@@ -29,14 +32,15 @@ _EVERY = 0.5  # seconds between two looks at who the parent is
 def main(descriptor: int, parent: int, with_thread: bool) -> None:
     """Answer requests until the parent closes its end.
 
-    `with_thread`: the thread that started this process lives as long as the parent, so that the kernel may
-    be asked to end this process with it.
+    `with_thread`: the thread that started this process lives as long as the parent, so that the
+    kernel may be asked to end this process with it.
     """
+    # sent to the whole group; the parent decides, and saves first
     for name in (
         "SIGINT",
         "SIGTERM",
         "SIGHUP",
-    ):  # sent to the whole group; the parent decides, and saves first
+    ):
         signal.signal(getattr(signal, name), _ignore)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -44,7 +48,9 @@ def main(descriptor: int, parent: int, with_thread: bool) -> None:
     connection = socket.socket(fileno=descriptor)
     holders: list[Holder] = []
     with suppress(EOFError):
-        holders += [Holder(Recipe(env_id, options)) for env_id, options in receive(connection)["recipes"]]
+        holders += [
+            Holder(Recipe(env_id, options)) for env_id, options in receive(connection)["recipes"]
+        ]
         while True:
             serial, requests = receive(connection)
             for place, request in requests:

@@ -1,7 +1,7 @@
 """Pixyz: distributions you multiply, objectives you add up, models you train.
 
-Write the paper's equation; the library turns it into a fast program.  After Suzuki, Kaneko and Matsuo,
-"Pixyz: a Python library for developing deep generative models", Advanced Robotics 2023.
+Write the paper's equation; the library turns it into a fast program.  After Suzuki, Kaneko and
+Matsuo, "Pixyz: a Python library for developing deep generative models", Advanced Robotics 2023.
 """
 
 from pixyz import compat

@@ -1,8 +1,9 @@
-"""Module paths of pixyz 0.3.3 that are laid out otherwise here: ``from pixyz.losses.losses import Loss`` works.
+"""Module paths of pixyz 0.3.3 that are laid out otherwise here: ``from pixyz.losses.losses import
+Loss`` works.
 
-A package calls :func:`serve` when it has been imported; its old submodules are then there, and look a name up in the
-module that holds it now when it is first asked for.  Old modules that still exist are not listed: they hold their
-names themselves.
+A package calls :func:`serve` when it has been imported; its old submodules are then there, and look
+a name up in the module that holds it now when it is first asked for.  Old modules that still exist
+are not listed: they hold their names themselves.
 """
 
 from __future__ import annotations
@@ -15,45 +16,90 @@ from typing import Any
 
 _EXPRESSION, _DISTRIBUTIONS, _FLOWS = "pixyz.expression", "pixyz.distributions", "pixyz.flows"
 _LOSSES = [
-    "Loss", "ValueLoss", "Parameter", "ConstantVar", "LossOperator", "AddLoss", "SubLoss", "MulLoss", "DivLoss", "MinLoss",
-    "MaxLoss", "LossSelfOperator", "NegLoss", "AbsLoss", "BatchMean", "BatchSum", "Detach", "Expectation",
+    "Loss",
+    "ValueLoss",
+    "Parameter",
+    "ConstantVar",
+    "LossOperator",
+    "AddLoss",
+    "SubLoss",
+    "MulLoss",
+    "DivLoss",
+    "MinLoss",
+    "MaxLoss",
+    "LossSelfOperator",
+    "NegLoss",
+    "AbsLoss",
+    "BatchMean",
+    "BatchSum",
+    "Detach",
+    "Expectation",
 ]
 _FAMILIES = [
-    "Normal", "Bernoulli", "RelaxedBernoulli", "FactorizedBernoulli", "Categorical", "RelaxedCategorical", "Multinomial",
-    "Dirichlet", "Beta", "Laplace", "Gamma",
+    "Normal",
+    "Bernoulli",
+    "RelaxedBernoulli",
+    "FactorizedBernoulli",
+    "Categorical",
+    "RelaxedCategorical",
+    "Multinomial",
+    "Dirichlet",
+    "Beta",
+    "Laplace",
+    "Gamma",
 ]
-_JOINTS = ["Distribution", "MultiplyDistribution", "ReplaceVarDistribution", "MarginalizeVarDistribution"]
+_JOINTS = [
+    "Distribution",
+    "MultiplyDistribution",
+    "ReplaceVarDistribution",
+    "MarginalizeVarDistribution",
+]
 
 MOVED: dict[str, dict[str, str]] = {
     "pixyz.autoregressions": {},
     "pixyz.losses.losses": {
-        **dict.fromkeys(_LOSSES, _EXPRESSION), "Divergence": "pixyz.losses.sampled", "REINFORCE": "pixyz.losses.reinforce",
+        **dict.fromkeys(_LOSSES, _EXPRESSION),
+        "Divergence": "pixyz.losses.sampled",
+        "REINFORCE": "pixyz.losses.reinforce",
         "DataParalleledLoss": "pixyz.losses.parallel",
     },
     "pixyz.losses.pdf": dict.fromkeys(["LogProb", "Prob"], _EXPRESSION),
     "pixyz.losses.adversarial_loss": dict.fromkeys(
-        ["AdversarialLoss", "AdversarialJensenShannon", "AdversarialKullbackLeibler", "AdversarialWassersteinDistance"],
+        [
+            "AdversarialLoss",
+            "AdversarialJensenShannon",
+            "AdversarialKullbackLeibler",
+            "AdversarialWassersteinDistance",
+        ],
         "pixyz.losses.adversarial",
     ),
     "pixyz.distributions.distributions": {
-        **dict.fromkeys(_JOINTS, _DISTRIBUTIONS), "DistGraph": "pixyz.distributions.graph",
+        **dict.fromkeys(_JOINTS, _DISTRIBUTIONS),
+        "DistGraph": "pixyz.distributions.graph",
         "Factor": "pixyz.distributions.base:Distribution",
         "DistributionBase": "pixyz.distributions.parametric:ParametricDistribution",
     },
     "pixyz.distributions.exponential_distributions": dict.fromkeys(_FAMILIES, _DISTRIBUTIONS),
-    "pixyz.distributions.special_distributions": dict.fromkeys(["Deterministic", "EmpiricalDistribution"], _DISTRIBUTIONS),
+    "pixyz.distributions.special_distributions": dict.fromkeys(
+        ["Deterministic", "EmpiricalDistribution"], _DISTRIBUTIONS
+    ),
     "pixyz.distributions.custom_distributions": {"CustomProb": _DISTRIBUTIONS},
     "pixyz.distributions.mixture_distributions": {
-        "MixtureModel": _DISTRIBUTIONS, "PosteriorMixtureModel": "pixyz.distributions.mixture",
+        "MixtureModel": _DISTRIBUTIONS,
+        "PosteriorMixtureModel": "pixyz.distributions.mixture",
     },
-    "pixyz.distributions.poe": dict.fromkeys(["ProductOfNormal", "ElementWiseProductOfNormal"], _DISTRIBUTIONS),
+    "pixyz.distributions.poe": dict.fromkeys(
+        ["ProductOfNormal", "ElementWiseProductOfNormal"], _DISTRIBUTIONS
+    ),
     "pixyz.distributions.moe": {"MixtureOfNormal": _DISTRIBUTIONS},
     "pixyz.distributions.flow_distribution": dict.fromkeys(
         ["TransformedDistribution", "InverseTransformedDistribution"], _DISTRIBUTIONS
     ),
     "pixyz.flows.flows": dict.fromkeys(["Flow", "FlowList"], _FLOWS),
     "pixyz.flows.normalizing_flows": {"PlanarFlow": _FLOWS},
-    "pixyz.flows.normalizations": dict.fromkeys(["BatchNorm1d", "BatchNorm2d", "ActNorm2d"], _FLOWS),
+    "pixyz.flows.normalizations": dict.fromkeys(
+        ["BatchNorm1d", "BatchNorm2d", "ActNorm2d"], _FLOWS
+    ),
     "pixyz.layers.norm_util": {"WNConv2d": "pixyz.layers.weight_norm"},
 }
 """Old module -> name -> the module that holds it, with ``:NAME`` where it is called otherwise."""

@@ -1,4 +1,5 @@
-"""Text of formulas: names of variables as LaTeX, expressions as sympy trees that stay as they were written.
+"""Text of formulas: names of variables as LaTeX, expressions as sympy trees that stay as they were
+written.
 
 sympy is imported when a formula is first printed; names that it would leave alone need none.
 """
@@ -104,7 +105,13 @@ def number(value: float | int) -> sympy.Expr:
     """A number as it was written."""
     import sympy
 
-    return sympy.Integer(value) if isinstance(value, int) else sympy.Float(value, 15) if value % 1 else sympy.Float(value)
+    return (
+        sympy.Integer(value)
+        if isinstance(value, int)
+        else sympy.Float(value, 15)
+        if value % 1
+        else sympy.Float(value)
+    )
 
 
 def text(expression: sympy.Expr) -> str:

@@ -1,4 +1,6 @@
-"""Matrices that may have no factor or no inverse: an error on the CPU, NaN on a device, where to look would be to wait for it."""
+"""Matrices that may have no factor or no inverse: an error on the CPU, NaN on a device, where to
+look would be to wait for it.
+"""
 
 from __future__ import annotations
 

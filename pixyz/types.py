@@ -48,11 +48,22 @@ class Density(Protocol):
     def prob_text(self) -> str: ...
 
     def lower_sample(
-        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        reparam: bool = True,
+        particles: tuple[Axis, ...] = (),
+        mean: bool = False,
     ) -> dict[str, Slot]: ...
 
     def lower_log_prob(
-        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
     ) -> Slot: ...
 
 
@@ -70,11 +81,17 @@ def names(var: VarSpec | None, what: str = "var") -> list[str]:
     found = [var] if isinstance(var, str) else list(var)
     for name in found:
         if not isinstance(name, str) or not name:
-            raise VariableError(f"{what} must be names of variables (strings), got {name!r}; write {what}=[\"x\"]")
+            raise VariableError(
+                f'{what} must be names of variables (strings), got {name!r}; write {what}=["x"]'
+            )
         if name == "self":
-            raise VariableError(f"a variable in {what} may not be called 'self'; choose another name")
+            raise VariableError(
+                f"a variable in {what} may not be called 'self'; choose another name"
+            )
     if len(set(found)) != len(found):
-        raise VariableError(f"{what} names a variable twice: {found}; give each variable its own name")
+        raise VariableError(
+            f"{what} names a variable twice: {found}; give each variable its own name"
+        )
     return found
 
 
@@ -87,14 +104,19 @@ def sample_counts(sample_shape: Sequence[int] | int) -> tuple[int, ...]:
     >>> sample_counts(5), sample_counts((1, 3)), sample_counts(())
     ((5,), (3,), ())
     """
-    shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(int(n) for n in sample_shape)
+    shape = (
+        (sample_shape,) if isinstance(sample_shape, int) else tuple(int(n) for n in sample_shape)
+    )
     if any(n < 1 for n in shape):
         raise PixyzError(f"sample_shape must be positive numbers, got {shape}")
     return tuple(n for n in shape if n > 1)
 
 
-def as_tensor_dict(x: Any, input_var: Sequence[str], owner: str | Callable[[], str]) -> dict[str, Any]:
-    """A dict of variables from a mapping, a tensor (the first input variable) or a list (all of them, in order).
+def as_tensor_dict(
+    x: Any, input_var: Sequence[str], owner: str | Callable[[], str]
+) -> dict[str, Any]:
+    """A dict of variables from a mapping, a tensor (the first input variable) or a list (all of
+    them, in order).
 
     Args:
         owner: who takes them, for errors; a function where the text takes time.
@@ -108,14 +130,17 @@ def as_tensor_dict(x: Any, input_var: Sequence[str], owner: str | Callable[[], s
     if isinstance(x, (list, tuple)):
         if len(x) != len(input_var):
             raise VariableError(
-                f"{_text(owner)} takes the variables {list(input_var)}, got a list of {len(x)}; give a dict"
+                f"{_text(owner)} takes the variables {list(input_var)}, got a list of {len(x)}; "
+                f"give a dict"
             )
         return dict(zip(input_var, x, strict=True))
     if hasattr(x, "shape"):
         if not input_var:
             raise VariableError(f"{_text(owner)} has no input variable, got a tensor; give a dict")
         return {input_var[0]: x}
-    raise VariableError(f"{_text(owner)} expected a dict of variables, a tensor or a list, got {type(x).__name__}")
+    raise VariableError(
+        f"{_text(owner)} expected a dict of variables, a tensor or a list, got {type(x).__name__}"
+    )
 
 
 def _text(owner: str | Callable[[], str]) -> str:

@@ -15,14 +15,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 _settings: dict[str, float] = {"epsilon": 1e-07, "cache_maxsize": 20}
 
 __all__ = [
-    "FrozenSampleDict", "Latex", "cache_maxsize", "convert_latex_name", "delete_dict_values", "detach_dict", "epsilon",
-    "get_dict_values", "lru_cache_for_sample_dict", "print_latex", "replace_dict_keys", "replace_dict_keys_split",
-    "set_cache_maxsize", "set_epsilon", "sum_samples", "tolist",
+    "FrozenSampleDict",
+    "Latex",
+    "cache_maxsize",
+    "convert_latex_name",
+    "delete_dict_values",
+    "detach_dict",
+    "epsilon",
+    "get_dict_values",
+    "lru_cache_for_sample_dict",
+    "print_latex",
+    "replace_dict_keys",
+    "replace_dict_keys_split",
+    "set_cache_maxsize",
+    "set_epsilon",
+    "sum_samples",
+    "tolist",
 ]
 
 
 def set_epsilon(eps: float) -> None:
-    """Set what :func:`epsilon` returns, for code that reads it; the library's own formulas need no such constant."""
+    """Set what :func:`epsilon` returns, for code that reads it; the library's own formulas need no
+    such constant.
+    """
     _settings["epsilon"] = eps
 
 
@@ -32,9 +47,11 @@ def epsilon() -> float:
 
 
 def set_cache_maxsize(cache_maxsize: int) -> None:
-    """Does nothing but be remembered: no value is kept between evaluations, so there is no cache to size.
+    """Does nothing but be remembered: no value is kept between evaluations, so there is no cache to
+    size.
 
-    What several terms of an objective share is computed once in each evaluation; ``loss.share(False)`` turns that off.
+    What several terms of an objective share is computed once in each evaluation;
+    ``loss.share(False)`` turns that off.
     """
     _settings["cache_maxsize"] = cache_maxsize
 
@@ -44,7 +61,9 @@ def cache_maxsize() -> int:
     return int(_settings["cache_maxsize"])
 
 
-def get_dict_values(dicts: Mapping[str, Any], keys: Sequence[str], return_dict: bool = False) -> Any:
+def get_dict_values(
+    dicts: Mapping[str, Any], keys: Sequence[str], return_dict: bool = False
+) -> Any:
     """The values of those ``keys`` that are there, as a list or a dict.
 
     >>> get_dict_values({"a": 1, "b": 2, "c": 3}, ["b"])
@@ -72,11 +91,16 @@ def _keys(keys: Sequence[str]) -> list[str]:
 
 def detach_dict(dicts: Mapping[str, Any]) -> dict[str, Any]:
     """The same tensors without gradient; other values as they are."""
-    return {key: value.detach() if isinstance(value, Tensor) else value for key, value in dicts.items()}
+    return {
+        key: value.detach() if isinstance(value, Tensor) else value for key, value in dicts.items()
+    }
 
 
-def replace_dict_keys(dicts: Mapping[str, Any], replace_list_dict: Mapping[str, str]) -> dict[str, Any]:
-    """The dict with other names for some keys, all renamed at once: a new name wins over a key that is there already.
+def replace_dict_keys(
+    dicts: Mapping[str, Any], replace_list_dict: Mapping[str, str]
+) -> dict[str, Any]:
+    """The dict with other names for some keys, all renamed at once: a new name wins over a key that
+    is there already.
 
     >>> replace_dict_keys({"a": 1, "b": 2, "c": 3}, {"a": "x", "b": "y"})
     {'x': 1, 'y': 2, 'c': 3}
@@ -96,16 +120,22 @@ def replace_dict_keys_split(
     >>> replace_dict_keys_split({"a": 0, "b": 1}, {"a": "loc"})
     ({'loc': 0}, {'b': 1})
     """
-    renamed = {replace_list_dict[key]: value for key, value in dicts.items() if key in replace_list_dict}
+    renamed = {
+        replace_list_dict[key]: value for key, value in dicts.items() if key in replace_list_dict
+    }
     return renamed, {key: value for key, value in dicts.items() if key not in replace_list_dict}
 
 
 class FrozenSampleDict:
-    """A dict of variables that can be a key: equal where the names are equal and the tensors are the same objects.
+    """A dict of variables that can be a key: equal where the names are equal and the tensors are
+    the same objects.
 
     >>> import torch
     >>> x = torch.zeros(2)
-    >>> FrozenSampleDict({"x": x}) == FrozenSampleDict({"x": x}), FrozenSampleDict({"x": x}) == FrozenSampleDict({"y": x})
+    >>> (
+    ...     FrozenSampleDict({"x": x}) == FrozenSampleDict({"x": x}),
+    ...     FrozenSampleDict({"x": x}) == FrozenSampleDict({"y": x}),
+    ... )
     (True, False)
     """
 
@@ -113,7 +143,9 @@ class FrozenSampleDict:
         self.dict = dict_
 
     def _identities(self) -> frozenset[tuple[str, Any]]:
-        return frozenset((key, id(v) if isinstance(v, Tensor) else v) for key, v in self.dict.items())
+        return frozenset(
+            (key, id(v) if isinstance(v, Tensor) else v) for key, v in self.dict.items()
+        )
 
     def __hash__(self) -> int:
         return hash(self._identities())
@@ -123,7 +155,8 @@ class FrozenSampleDict:
 
 
 def lru_cache_for_sample_dict(maxsize: int | None = 0) -> Callable[[F], F]:
-    """A decorator that changes nothing: a plan computes shared parameters once, and no result outlives an evaluation.
+    """A decorator that changes nothing: a plan computes shared parameters once, and no result
+    outlives an evaluation.
 
     Args:
         maxsize: of no account.
@@ -178,7 +211,7 @@ def print_latex(obj: Any) -> Latex:
     """The formula of a distribution, a graph, an objective or a model.
 
     >>> from pixyz.distributions import Normal
-    >>> print_latex(Normal("x", "z1", loc="z1", scale=1.) * Normal("z1", loc=0., scale=1.))
+    >>> print_latex(Normal("x", "z1", loc="z1", scale=1.0) * Normal("z1", loc=0.0, scale=1.0))
     p(x,z_{1}) = p(x|z_{1})p(z_{1})
     """
     for attribute in ("prob_joint_factorized_and_text", "loss_text"):
@@ -186,7 +219,9 @@ def print_latex(obj: Any) -> Latex:
             return Latex(getattr(obj, attribute))
     if hasattr(obj, "loss_cls"):
         return Latex(obj.loss_cls.loss_text)
-    raise PixyzError(f"print_latex shows a distribution, a graph, a loss or a model, got {type(obj).__name__}")
+    raise PixyzError(
+        f"print_latex shows a distribution, a graph, a loss or a model, got {type(obj).__name__}"
+    )
 
 
 def convert_latex_name(name: str) -> str:

@@ -17,9 +17,14 @@ def write_idx(file, values):
 
 
 def write_digits(folder, files):
-    """Write ``{"train": (images [N, 28, 28], labels [N]), "t10k": ...}``; what ``worldmodels.data.digits`` shall expect."""
+    """Write ``{"train": (images [N, 28, 28], labels [N]), "t10k": ...}``; what
+    ``worldmodels.data.digits`` shall expect.
+    """
     found = {}
     for name, values in files.items():
         for kind, value in zip(("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"), values):
-            found["train" if name == "train" else "test", kind] = (write_idx(folder / f"{name}-{kind}", value), 1)
+            found["train" if name == "train" else "test", kind] = (
+                write_idx(folder / f"{name}-{kind}", value),
+                1,
+            )
     return found

@@ -1,11 +1,14 @@
 """A device that is not the CPU: torch takes it for an accelerator, its numbers are held on the CPU.
 
-``register`` tells torch of it (for the whole process, so these tests run in one of their own).  A tensor on it is a
-:class:`Made`: what is computed with it takes the way that real numbers take, and ends as on the CPU, bit for bit, since draws
-come from the CPU's generator. :class:`Watch` notes, where the library's own code caused it:
+``register`` tells torch of it (for the whole process, so these tests run in one of their own).  A
+tensor on it is a :class:`Made`: what is computed with it takes the way that real numbers take, and
+ends as on the CPU, bit for bit, since draws come from the CPU's generator. :class:`Watch` notes,
+where the library's own code caused it:
 
-* ``strays``: tensors with rows or features that come to be on the CPU, or meet one that is on the device;
-* ``reads``: what makes the CPU wait until the device has come so far (a value, a shape that depends on values, a copy back);
+* ``strays``: tensors with rows or features that come to be on the CPU, or meet one that is on the
+  device;
+* ``reads``: what makes the CPU wait until the device has come so far (a value, a shape that depends
+  on values, a copy back);
 * ``uploads``: copies to the device, before which CUDA waits as well unless the memory is pinned.
 
 Numbers on the CPU (no dimension) are no strays: a kernel takes them as arguments.
@@ -30,9 +33,23 @@ NAME = "madeup"
 ROOT = Path(__file__).resolve().parent.parent
 OWN = (*(f"{ROOT / part}/" for part in ("pixyz", "worldmodels", "agents")), "<pixyz plan")
 VALUES = {  # results, or shapes of results, that depend on values: on an accelerator these wait
-    "_local_scalar_dense", "equal", "is_nonzero", "nonzero", "nonzero_numpy", "argwhere", "masked_select", "_unique2",
-    "unique_dim", "unique_consecutive", "bincount", "_linalg_check_errors", "normal.Tensor_Tensor", "normal.float_Tensor",
-    "normal.Tensor_float", "repeat_interleave.Tensor", "repeat_interleave.self_Tensor",
+    "_local_scalar_dense",
+    "equal",
+    "is_nonzero",
+    "nonzero",
+    "nonzero_numpy",
+    "argwhere",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "unique_consecutive",
+    "bincount",
+    "_linalg_check_errors",
+    "normal.Tensor_Tensor",
+    "normal.float_Tensor",
+    "normal.Tensor_float",
+    "repeat_interleave.Tensor",
+    "repeat_interleave.self_Tensor",
 }
 
 
@@ -43,7 +60,11 @@ def register() -> torch.device:
         LIBRARIES.append(torch.library.Library("_", "IMPL", "AutocastPrivateUse1"))
         LIBRARIES[-1].fallback(torch.library.fallthrough_kernel)
         LIBRARIES.append(torch.library.Library("aten", "IMPL"))
-        for cell in (_thnn_fused_gru_cell, _thnn_fused_lstm_cell):  # called for recurrent networks on accelerators only
+        # called for recurrent networks on accelerators only
+        for cell in (
+            _thnn_fused_gru_cell,
+            _thnn_fused_lstm_cell,
+        ):
             LIBRARIES[-1].impl(cell.__name__, cell, "AutogradPrivateUse1")
     return torch.device(NAME, 0)
 
@@ -52,7 +73,9 @@ LIBRARIES: list[torch.library.Library] = []
 """What was registered; torch forgets it with them."""
 
 
-def _thnn_fused_gru_cell(x: Tensor, h: Tensor, hx: Tensor, x_bias: Any = None, h_bias: Any = None) -> tuple[Tensor, Tensor]:
+def _thnn_fused_gru_cell(
+    x: Tensor, h: Tensor, hx: Tensor, x_bias: Any = None, h_bias: Any = None
+) -> tuple[Tensor, Tensor]:
     x, h = x if x_bias is None else x + x_bias, h if h_bias is None else h + h_bias
     (xr, xz, xn), (hr, hz, hn) = x.chunk(3, 1), h.chunk(3, 1)
     new = torch.tanh(xn + torch.sigmoid(hr + xr) * hn)
@@ -62,7 +85,9 @@ def _thnn_fused_gru_cell(x: Tensor, h: Tensor, hx: Tensor, x_bias: Any = None, h
 def _thnn_fused_lstm_cell(
     x: Tensor, h: Tensor, cx: Tensor, x_bias: Any = None, h_bias: Any = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    i, f, g, o = ((x if x_bias is None else x + x_bias) + (h if h_bias is None else h + h_bias)).chunk(4, 1)
+    i, f, g, o = (
+        (x if x_bias is None else x + x_bias) + (h if h_bias is None else h + h_bias)
+    ).chunk(4, 1)
     cy = f.sigmoid() * cx + i.sigmoid() * g.tanh()
     return o.sigmoid() * cy.tanh(), cy, torch.empty_like(cx)
 
@@ -100,7 +125,11 @@ class Made(Tensor):
     @staticmethod
     def __new__(cls, held: Tensor) -> Made:
         made: Made = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype,
+            cls,
+            held.shape,
+            strides=held.stride(),
+            storage_offset=held.storage_offset(),
+            dtype=held.dtype,
             device=torch.device(NAME, 0),
         )
         made.held = held
@@ -146,13 +175,18 @@ def _written(func: Any, args: Any, kwargs: dict[str, Any]) -> list[Any]:
         if result.alias_info is None or not result.alias_info.is_write:
             continue
         for i, wanted in enumerate(func._schema.arguments):
-            if wanted.alias_info is not None and wanted.alias_info.before_set == result.alias_info.before_set:
+            if (
+                wanted.alias_info is not None
+                and wanted.alias_info.before_set == result.alias_info.before_set
+            ):
                 found.append(args[i] if i < len(args) else kwargs[wanted.name])
     return found
 
 
 class Watch(TorchDispatchMode):
-    """Computes as :class:`Made` does, also where tensors are made from nothing, and notes what an accelerator would not like."""
+    """Computes as :class:`Made` does, also where tensors are made from nothing, and notes what an
+    accelerator would not like.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,16 +196,26 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = compute(func, args, kwargs or {})
-        name = f"{func._schema.name.removeprefix('aten::')}.{func._overloadname}".removesuffix(".default")
+        name = f"{func._schema.name.removeprefix('aten::')}.{func._overloadname}".removesuffix(
+            ".default"
+        )
         given = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
         results = [x for x in tree_flatten(found)[0] if isinstance(x, Tensor)]
         copied = name.split(".")[0] in ("_to_copy", "copy_")
-        reads = {name, name.split(".")[0]} & VALUES or _by_mask(name, args) or (copied and not isinstance(results[0], Made))
+        reads = (
+            {name, name.split(".")[0]} & VALUES
+            or _by_mask(name, args)
+            or (copied and not isinstance(results[0], Made))
+        )
         if any(isinstance(x, Made) for x in given) and reads:
             self.reads.append(f"{name} at {place()}")
-        elif copied and isinstance(results[0], Made) and not all(isinstance(x, Made) for x in given):
+        elif (
+            copied and isinstance(results[0], Made) and not all(isinstance(x, Made) for x in given)
+        ):
             self.uploads.append(f"{name} at {place()}")
-        elif any(map(_strays, results)) or (any(map(_strays, given)) and any(isinstance(x, Made) for x in results)):
+        elif any(map(_strays, results)) or (
+            any(map(_strays, given)) and any(isinstance(x, Made) for x in results)
+        ):
             self.strays.append(f"{name} at {place()}")
         return found
 
@@ -190,7 +234,10 @@ def _by_mask(name: str, args: Any) -> bool:
     """Rows chosen by a mask: how many is read; writing one number by a mask is not."""
     if not name.startswith(("index.", "index_put", "_index_put")):
         return False
-    masks = any(isinstance(i, Made) and i.dtype in (torch.bool, torch.uint8) for i in tree_flatten(args[1])[0])
+    masks = any(
+        isinstance(i, Made) and i.dtype in (torch.bool, torch.uint8)
+        for i in tree_flatten(args[1])[0]
+    )
     return masks and (name.startswith("index.") or args[2].numel() > 1)
 
 
@@ -207,11 +254,14 @@ def place() -> str:
 
 def to_device(what: Any) -> Any:
     """Tensors in lists and dicts, on the device."""
-    return tree_map_only(Tensor, lambda x: x if isinstance(x, Made) else Made(x.detach().clone()), what)
+    return tree_map_only(
+        Tensor, lambda x: x if isinstance(x, Made) else Made(x.detach().clone()), what
+    )
 
 
 def move(module: nn.Module) -> nn.Module:
-    """What ``.to(device)`` does: parameters and buffers, the same objects as before, are on the device, and nothing else is.
+    """What ``.to(device)`` does: parameters and buffers, the same objects as before, are on the
+    device, and nothing else is.
 
     Recurrent networks of torch get other objects: they hold weak references to theirs.
     """
@@ -221,7 +271,10 @@ def move(module: nn.Module) -> nn.Module:
                 setattr(network, name, nn.Parameter(Made(weight.detach().clone())))  # type: ignore[arg-type,union-attr]
     for tensor in {x for x in (*module.parameters(), *module.buffers()) if not isinstance(x, Made)}:
         made: Tensor = Made(tensor.detach().clone())
-        torch.utils.swap_tensors(tensor, nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made)
+        torch.utils.swap_tensors(
+            tensor,
+            nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made,
+        )
     return module
 
 
@@ -229,7 +282,8 @@ def move(module: nn.Module) -> nn.Module:
 def watched() -> Iterator[Watch]:
     """Everything within is computed as on the device, and noted."""
     register()
-    torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=) is seen as the copy that it is
+    # torch.tensor(..., device=) is seen as the copy that it is
+    torch._C._set_only_lift_cpu_tensors(True)
     try:
         with Watch() as watch:
             yield watch
@@ -238,15 +292,20 @@ def watched() -> Iterator[Watch]:
 
 
 def compare(
-    build: Callable[[], tuple[Any, Any]], question: Callable[[Any], Callable[[Any], Any]],
+    build: Callable[[], tuple[Any, Any]],
+    question: Callable[[Any], Callable[[Any], Any]],
     reads: Mapping[str, int] | None = None,
 ) -> None:
-    """What is asked is on the device, as on the CPU, and the second time without a stray, a read or an upload.
+    """What is asked is on the device, as on the CPU, and the second time without a stray, a read or
+    an upload.
 
     Args:
-        build: what is asked (modules, in lists and dicts) and tensors for it; called for each device.
-        question: from what is asked, a function of the tensors, which gives tensors (in lists and dicts).
-        reads: those that are known and must be there: the beginning of a note -> how many, 0 for any number.
+        build: what is asked (modules, in lists and dicts) and tensors for it; called for each
+            device.
+        question: from what is asked, a function of the tensors, which gives tensors (in lists and
+            dicts).
+        reads: those that are known and must be there: the beginning of a note -> how many, 0 for
+            any number.
     """
     register()
     torch.manual_seed(0)

@@ -16,7 +16,9 @@ def recording(seed=0, image=True, discrete=False):
         if image:
             rows, columns = np.mgrid[:32, :48]
             waves = [128 + 100 * np.sin((rows + 2 * columns) / 9 + t / 3 + i) for t in range(steps)]
-            seen["camera"] = np.stack([np.stack([w, 255 - w, w / 2], -1) for w in waves]).astype(np.uint8)
+            seen["camera"] = np.stack([np.stack([w, 255 - w, w / 2], -1) for w in waves]).astype(
+                np.uint8
+            )
         action = draw.integers(0, 3, steps - 1) if discrete else draw.normal(size=(steps - 1, 2))
         reward, actions = draw.normal(size=steps - 1), 3 if discrete else None
         found.append(make_episode(f"e{i}", seen, action, reward, terminal=i == 1, actions=actions))

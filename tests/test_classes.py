@@ -1,5 +1,6 @@
-"""How public classes are written: a docstring with equation, shapes, source and an example; annotated signatures; no mutable
-default; files of one idea."""
+"""How public classes are written: a docstring with equation, shapes, source and an example;
+annotated signatures; no mutable default; files of one idea.
+"""
 
 import ast
 import importlib
@@ -14,10 +15,25 @@ from pixyz.models import Model
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = [
-    "pixyz.plan", "pixyz.distributions", "pixyz.losses", "pixyz.flows", "pixyz.layers", "pixyz.models", "pixyz.expression",
+    "pixyz.plan",
+    "pixyz.distributions",
+    "pixyz.losses",
+    "pixyz.flows",
+    "pixyz.layers",
+    "pixyz.models",
+    "pixyz.expression",
     "pixyz.utils",
-    "worldmodels", "worldmodels.data", "agents.replay", "agents.pretrain", "agents.dreamer", "agents.planet", "agents.planning",
-    "agents.sac", "agents.tdmpc", "envs", "envs.robot",
+    "worldmodels",
+    "worldmodels.data",
+    "agents.replay",
+    "agents.pretrain",
+    "agents.dreamer",
+    "agents.planet",
+    "agents.planning",
+    "agents.sac",
+    "agents.tdmpc",
+    "envs",
+    "envs.robot",
 ]
 FOLDERS = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "docs", "tests")
 LONGEST = 450
@@ -39,7 +55,9 @@ def public():
     for package in PACKAGES:
         module = importlib.import_module(package)
         own = [getattr(module, name) for name in module.__all__]
-        found.update({o: None for o in own if inspect.isclass(o) and o.__module__.split(".")[0] in FOLDERS})
+        found.update(
+            {o: None for o in own if inspect.isclass(o) and o.__module__.split(".")[0] in FOLDERS}
+        )
     return sorted(found, key=lambda c: (c.__module__, c.__name__))
 
 
@@ -50,7 +68,9 @@ FORMULAS = [c for c in PUBLIC if issubclass(c, (nn.Module, Model))]
 @pytest.mark.parametrize("cls", PUBLIC, ids=lambda c: c.__name__)
 def test_every_public_class_has_its_own_docstring_and_example(cls):
     text = vars(cls).get("__doc__") or ""
-    assert len(text.split("\n")[0]) > 1 and not text.startswith(f"{cls.__name__}("), "a docstring of its own"
+    assert len(text.split("\n")[0]) > 1 and not text.startswith(f"{cls.__name__}("), (
+        "a docstring of its own"
+    )
     assert ">>>" in text, "a doctest"
 
 
@@ -58,9 +78,13 @@ def test_every_public_class_has_its_own_docstring_and_example(cls):
 def test_what_computes_says_its_equation_shapes_and_source(cls):
     """In its docstring, or in that of its file where several classes share them."""
     text = f"{cls.__doc__}\n{inspect.getmodule(cls).__doc__}"
-    assert ":math:" in text or ".. math::" in text or re.search(r"``[^`]*[|=(][^`]*``", text), "an equation"
+    assert ":math:" in text or ".. math::" in text or re.search(r"``[^`]*[|=(][^`]*``", text), (
+        "an equation"
+    )
     assert re.search(r"``\[[^`]+\]``|shape|\[\w", text), "shapes"
-    assert re.search(r"\b(18|19|20)\d\d\b|torch|zuko", text), "a source: who wrote the formula down, or whose function it is"
+    assert re.search(r"\b(18|19|20)\d\d\b|torch|zuko", text), (
+        "a source: who wrote the formula down, or whose function it is"
+    )
 
 
 def test_the_examples_are_run():
@@ -80,8 +104,18 @@ def functions(path):
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.parts[0] != "tests"], ids=str)
 def test_signatures_are_annotated(path):
     for where, node in functions(path):
-        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
-        bare = [a.arg for a in given if a is not None and a.annotation is None and a.arg not in ("self", "cls")]
+        given = [
+            *node.args.posonlyargs,
+            *node.args.args,
+            *node.args.kwonlyargs,
+            node.args.vararg,
+            node.args.kwarg,
+        ]
+        bare = [
+            a.arg
+            for a in given
+            if a is not None and a.annotation is None and a.arg not in ("self", "cls")
+        ]
         assert not bare, f"{where}: {bare} not annotated"
         assert node.returns is not None, f"{where}: result not annotated"
 
@@ -90,8 +124,14 @@ def test_signatures_are_annotated(path):
 def test_defaults_are_immutable(path):
     for where, node in functions(path):
         for default in [*node.args.defaults, *node.args.kw_defaults]:
-            made = isinstance(default, ast.Call) and getattr(default.func, "id", "") in ("list", "dict", "set")
-            assert not made and not isinstance(default, (ast.List, ast.Dict, ast.Set)), f"{where}: mutable default"
+            made = isinstance(default, ast.Call) and getattr(default.func, "id", "") in (
+                "list",
+                "dict",
+                "set",
+            )
+            assert not made and not isinstance(default, (ast.List, ast.Dict, ast.Set)), (
+                f"{where}: mutable default"
+            )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)

@@ -1,7 +1,9 @@
-"""Everything on a device that is not the CPU: the files of ``tests/device``, each in a process of its own.
+"""Everything on a device that is not the CPU: the files of ``tests/device``, each in a process of
+its own.
 
-Torch knows of a made-up device (``tests/made_up_device.py``) for the whole process, and what other tests did before would be
-in its way: ``python -m pytest tests/device/device_models.py`` runs one of them.
+Torch knows of a made-up device (``tests/made_up_device.py``) for the whole process, and what other
+tests did before would be in its way: ``python -m pytest tests/device/device_models.py`` runs one of
+them.
 """
 
 import subprocess

@@ -1,4 +1,6 @@
-"""The pages of docs/: their Python runs as printed, links lead somewhere, the page of settings has them all."""
+"""The pages of docs/: their Python runs as printed, links lead somewhere, the page of settings has
+them all.
+"""
 
 import os
 import re
@@ -16,7 +18,9 @@ from worldmodels import RSSMConfig
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"<!-- (run|file (\S+)) -->\n```python\n(.*?)```(?:\n<!-- prints\n(.*?)-->)?", re.S)
+BLOCK = re.compile(
+    r"<!-- (run|file (\S+)) -->\n```python\n(.*?)```(?:\n<!-- prints\n(.*?)-->)?", re.S
+)
 
 
 @pytest.mark.parametrize("name", ["environments", "runs"])
@@ -29,7 +33,11 @@ def test_python_runs_as_it_is_printed(name, tmp_path):
             continue
         code += f"{text}\nprint('----')\n"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])},
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -52,9 +60,23 @@ def test_the_page_of_settings_has_every_key_and_what_it_means():
     import make_settings
 
     text = make_settings.page()
-    for cls, path in ((RunSettings, ""), (EnvSettings, "env."), (RSSMConfig, "agent.model."), (RSSMSettings, "")):
+    for cls, path in (
+        (RunSettings, ""),
+        (EnvSettings, "env."),
+        (RSSMConfig, "agent.model."),
+        (RSSMSettings, ""),
+    ):
         for f in fields(cls):
             if f.name not in ("agent", "env", "kind", "model"):
-                assert re.search(rf"^\| `{path}{f.name}` \| `[^`]+` \| .* \| .+ \|$", text, re.M), f.name
-    for key in ("agent.model.deter", "env.action_repeat", "action_scale", "model.latent", "agent.candidates", "train_ratio"):
+                assert re.search(rf"^\| `{path}{f.name}` \| `[^`]+` \| .* \| .+ \|$", text, re.M), (
+                    f.name
+                )
+    for key in (
+        "agent.model.deter",
+        "env.action_repeat",
+        "action_scale",
+        "model.latent",
+        "agent.candidates",
+        "train_ratio",
+    ):
         assert f"| `{key}` |" in text

@@ -1,4 +1,6 @@
-"""The examples on MNIST run on a folder of a few made digits, learn from them, and write what they found."""
+"""The examples on MNIST run on a folder of a few made digits, learn from them, and write what they
+found.
+"""
 
 import importlib.util
 import json
@@ -15,8 +17,16 @@ from worldmodels.data import digits as digits_of_mnist
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "examples" / "mnist"
 SHARED = ("common", "networks", "summary")
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SHARED)
-SHORT = {"vae": ["--samples", "5", "--estimated", "4"], "m2": ["--labels", "20"], "factor_vae": ["--steps", "5"]}
-FALLS = {"gan": "test_mmd", "factor_vae": "test_reconstruction"}  # their losses rise: with the critic, with beta
+SHORT = {
+    "vae": ["--samples", "5", "--estimated", "4"],
+    "m2": ["--labels", "20"],
+    "factor_vae": ["--steps", "5"],
+}
+# their losses rise: with the critic, with beta
+FALLS = {
+    "gan": "test_mmd",
+    "factor_vae": "test_reconstruction",
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +52,31 @@ def test_example_runs_and_learns(name, digits, tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     results = tmp_path / "results.jsonl"
     found = module.main(
-        ["--data", str(digits), "--epochs", "2", "--seed", "1", "--threads", "1", "--results", str(results), *SHORT.get(name, [])]
+        [
+            "--data",
+            str(digits),
+            "--epochs",
+            "2",
+            "--seed",
+            "1",
+            "--threads",
+            "1",
+            "--results",
+            str(results),
+            *SHORT.get(name, []),
+        ]
     )
     line = json.loads(results.read_text())
     assert line == json.loads(json.dumps(found))
-    assert line["example"].startswith(name) and line["seed"] == 1 and line["images"] == 300 and len(line["curve"]) == 2
-    assert {k: line[k] for k in line["curve"][-1] if k in line and k != "cpu_minutes"}.items() <= line["curve"][-1].items()
+    assert (
+        line["example"].startswith(name)
+        and line["seed"] == 1
+        and line["images"] == 300
+        and len(line["curve"]) == 2
+    )
+    assert {
+        k: line[k] for k in line["curve"][-1] if k in line and k != "cpu_minutes"
+    }.items() <= line["curve"][-1].items()
     figure = FALLS.get(name, "train")
     assert line["curve"][-1][figure] < line["curve"][0][figure]
     assert len((FOLDER / f"{name}.py").read_text().splitlines()) < 120
@@ -67,6 +96,8 @@ def test_readme_shows_the_table_of_the_results(monkeypatch):
 
 def test_a_command_stands_behind_every_row_of_the_table():
     results = Path(examples.HERE) / "results" / "examples.jsonl"
-    rows = {json.loads(line)["example"] for line in results.read_text(encoding="utf-8").splitlines()}
+    rows = {
+        json.loads(line)["example"] for line in results.read_text(encoding="utf-8").splitlines()
+    }
     assert rows == {name.removesuffix(" in 15 epochs") for name in examples.RUNS}
     assert all((examples.EXAMPLES / script).is_file() for script, *_ in examples.RUNS.values())

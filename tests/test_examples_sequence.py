@@ -1,4 +1,6 @@
-"""The examples of loops that are no usual state-space models run, learn, and compute what their equations say."""
+"""The examples of loops that are no usual state-space models run, learn, and compute what their
+equations say.
+"""
 
 import runpy
 from pathlib import Path
@@ -21,7 +23,9 @@ def test_gqn_learns_from_its_views() -> None:
 
 
 def test_dynanet_s_update_is_kalman_s(dynanet) -> None:
-    """Against the textbook form with an inverse, and the covariance stays symmetric and positive."""
+    """Against the textbook form with an inverse,
+    and the covariance stays symmetric and positive.
+    """
     torch.manual_seed(0)
     n, a = dynanet["N"], dynanet["A"]
     root, z = torch.randn(5, n, n), torch.randn(5, n)
@@ -29,7 +33,9 @@ def test_dynanet_s_update_is_kalman_s(dynanet) -> None:
     found = dynanet["Update"]()(z_pred=z, P_pred=spread, a=seen, R=noise)
     h = torch.eye(a, n)
     gain = spread @ h.T @ torch.inverse(h @ spread @ h.T + torch.diag_embed(noise))
-    torch.testing.assert_close(found["z"], z + (gain @ (seen - z @ h.T).unsqueeze(-1)).squeeze(-1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        found["z"], z + (gain @ (seen - z @ h.T).unsqueeze(-1)).squeeze(-1), rtol=1e-4, atol=1e-4
+    )
     torch.testing.assert_close(found["P"], (torch.eye(n) - gain @ h) @ spread, rtol=1e-4, atol=1e-4)
     assert torch.linalg.eigvalsh(found["P"]).min() > 0
 
@@ -39,9 +45,14 @@ def test_dynanet_carries_a_matrix_and_equals_its_plain_loop(dynanet) -> None:
     loss, _, p = dynanet["build"]()
     data = dynanet["pendulum"](3, 6, torch.Generator().manual_seed(0))
     value, found = loss.eval(data, return_dict=True)
-    z, spread, h = torch.zeros(3, dynanet["N"]), torch.eye(dynanet["N"]).expand(3, -1, -1), torch.zeros(3, dynanet["H"])
+    z, spread, h = (
+        torch.zeros(3, dynanet["N"]),
+        torch.eye(dynanet["N"]).expand(3, -1, -1),
+        torch.zeros(3, dynanet["H"]),
+    )
     encoder, transition, predict, update = (
-        next(m for m in loss.modules() if type(m).__name__ == name) for name in ("Encoder", "Transition", "Predict", "Update")
+        next(m for m in loss.modules() if type(m).__name__ == name)
+        for name in ("Encoder", "Transition", "Predict", "Update")
     )
     total = 0.0
     for t in range(6):

@@ -10,11 +10,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "tests")
 LAYERS = [
-    "pixyz.types", "pixyz.latex", "pixyz.plan", "pixyz.expression", "pixyz.layers", "pixyz.flows", "pixyz.distributions",
-    "pixyz.losses", "pixyz.models",
+    "pixyz.types",
+    "pixyz.latex",
+    "pixyz.plan",
+    "pixyz.expression",
+    "pixyz.layers",
+    "pixyz.flows",
+    "pixyz.distributions",
+    "pixyz.losses",
+    "pixyz.models",
 ]
 ALLOWED = {
-    "pixyz": {"pixyz"}, "worldmodels": {"pixyz", "worldmodels"}, "agents": {"pixyz", "worldmodels", "agents", "envs"},
+    "pixyz": {"pixyz"},
+    "worldmodels": {"pixyz", "worldmodels"},
+    "agents": {"pixyz", "worldmodels", "agents", "envs"},
     "envs": {"envs"},
 }
 # a property or operator of the base class that returns an object built from it
@@ -30,10 +39,17 @@ def modules():
 def imported(path):
     tree = ast.parse((ROOT / path).read_text())
     typing_only = {
-        id(n) for block in ast.walk(tree) if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        id(n)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for n in ast.walk(block)
     }
-    inside = {id(n) for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.Lambda)) for n in ast.walk(f)}
+    inside = {
+        id(n)
+        for f in ast.walk(tree)
+        if isinstance(f, (ast.FunctionDef, ast.Lambda))
+        for n in ast.walk(f)
+    }
     for node in ast.walk(tree):
         if id(node) in typing_only:
             continue
@@ -54,26 +70,34 @@ def test_imports_point_downward(path):
         if top in PACKAGES:
             assert top in ALLOWED[package], f"{path} imports {name}"
             if lazy:
-                assert (path.as_posix(), name.split(".")[-1]) in LAZY, f"{path} imports {name} inside a function"
+                assert (path.as_posix(), name.split(".")[-1]) in LAZY, (
+                    f"{path} imports {name} inside a function"
+                )
         if package == "envs":
             assert top != "torch", f"{path} imports torch"
         if package == "pixyz" and top == "pixyz" and own != "pixyz" and not lazy:
             level = [i for i, layer in enumerate(LAYERS) if (name + ".").startswith(layer + ".")]
             mine = [i for i, layer in enumerate(LAYERS) if (own + ".").startswith(layer + ".")]
             if level and mine:
-                assert level[0] <= mine[0] or {level[0], mine[0]} <= {0, 1, 2}, f"{path} imports {name}"
+                assert level[0] <= mine[0] or {level[0], mine[0]} <= {0, 1, 2}, (
+                    f"{path} imports {name}"
+                )
 
 
 def test_import_pixyz_is_light():
     code = (
-        "import torch, time, sys; t = time.process_time(); import pixyz, pixyz.distributions, pixyz.losses, pixyz.models;"
-        "print(time.process_time() - t); print([m for m in ('gymnasium', 'mujoco', 'dm_control', 'wandb', 'matplotlib',"
+        "import torch, time, sys; t = time.process_time(); import pixyz, pixyz.distributions, "
+        "pixyz.losses, pixyz.models;"
+        "print(time.process_time() - t); print([m for m in ('gymnasium', 'mujoco', 'dm_control', "
+        "'wandb', 'matplotlib',"
         "'networkx', 'sympy', 'yaml', 'rich') if m in sys.modules and m not in before])"
     )
     code = "import sys, torch; before = set(sys.modules);" + code
     seconds = []
     while len(seconds) < 3 and min(seconds, default=1.0) >= 0.5:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        )
         out = done.stdout.split("\n")
         assert out[1] == "[]"
         seconds.append(float(out[0]))

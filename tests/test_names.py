@@ -1,4 +1,6 @@
-"""Recordings and environments name observations by one rule, written twice: neither may import the other."""
+"""Recordings and environments name observations by one rule, written twice: neither may import the
+other.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,31 @@ from worldmodels.data import names
 from worldmodels.data.names import variable
 
 PLAIN = [
-    "x", "position", "joint.position", "observation.images.front", "a/b", "left arm", "größe", "0", "9 lives", "_x", "__", "",
-    ".", "class", "lambda", "match", "None", "Observation", "velocity", "mask_", "mask_obs", "previous", "x_prev_", "T", "q1",
+    "x",
+    "position",
+    "joint.position",
+    "observation.images.front",
+    "a/b",
+    "left arm",
+    "größe",
+    "0",
+    "9 lives",
+    "_x",
+    "__",
+    "",
+    ".",
+    "class",
+    "lambda",
+    "match",
+    "None",
+    "Observation",
+    "velocity",
+    "mask_",
+    "mask_obs",
+    "previous",
+    "x_prev_",
+    "T",
+    "q1",
     "ﬁ",
 ]
 OF_AGENTS = AGENTS | {"frames"}

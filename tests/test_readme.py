@@ -37,15 +37,30 @@ def test_ones_own_environment_is_trained_on_and_acted_in(
     monkeypatch.chdir(tmp_path)
     command = re.search(r"^pixyz (train tdmpc/small env.id=my_env:Target .*)$", PAGE, re.MULTILINE)
     assert command is not None
-    small = ["steps=60", "prefill=40", "eval_episodes=1", "agent.batch=8", "env.time_limit=10", "--run", "run"]
-    given = [x for x in command.group(1).split() if x.split("=")[0] not in {y.split("=")[0] for y in small}]
+    small = [
+        "steps=60",
+        "prefill=40",
+        "eval_episodes=1",
+        "agent.batch=8",
+        "env.time_limit=10",
+        "--run",
+        "run",
+    ]
+    given = [
+        x
+        for x in command.group(1).split()
+        if x.split("=")[0] not in {y.split("=")[0] for y in small}
+    ]
     assert main([*given, *small]) == 0, capsys.readouterr().err
     names = {"observation": np.zeros(2, np.float32)}
     exec(re.sub(r'load\(".*?"\)', 'load("run")', block("act")), names)
     assert names["action"].shape == (2,) and (np.abs(names["action"]) <= 0.1).all()
 
 
-@pytest.mark.parametrize("page", ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", *sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").glob("*.md"))],
+)
 def test_links_lead_somewhere(page: str) -> None:
     file = ROOT / page
     links = re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8"))

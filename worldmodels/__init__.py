@@ -1,21 +1,25 @@
 """World models: deep generative models of series, written as pixyz objectives.
 
-    types          the protocols: SequenceModel, Smoother, LatentDynamics; time-major convention
-    state_space    what the models have in common: filtering, smoothing, prediction, imagination, sampling, reconstruction
-    declared       what a model is made of, and its expressions; doors: the shapes that it reads; own_terms: those of others
-    imagination    a policy and a transition, as one scan
-    dmm, vrnn, td_vae, slac, hrssm, mrssm, newtonian_vae, rssm    one model a file, printed as its paper's equation
-    overshooting   predictions of several steps against the filter's states
-    estimators     bounds, the importance-sampled likelihood, per frame; in pieces that fit into memory (pieces)
-    particles      particle filters (FIVO)
-    annealing      schedules of a weight
-    context        what a recurrent network reads in whole, ragged sequences
-    decoder        the density of a dict of observations
-    change         the same, for vectors predicted as changes of the last frames
-    emission       densities of a vector
-    pretrained     save_pretrained, from_pretrained: config.json and model.safetensors
-    check          check_model: the contract of models of series, for models of your own too
-    networks       dense, block-dense, recurrent and convolutional layers
+types          the protocols: SequenceModel, Smoother, LatentDynamics; time-major convention
+state_space    what the models have in common: filtering, smoothing, prediction, imagination,
+               sampling, reconstruction
+declared       what a model is made of, and its expressions; doors: the shapes that it reads;
+               own_terms: those of others
+imagination    a policy and a transition, as one scan
+dmm, vrnn, td_vae, slac, hrssm, mrssm, newtonian_vae, rssm    one model a file, printed as
+                                                              its paper's equation
+overshooting   predictions of several steps against the filter's states
+estimators     bounds, the importance-sampled likelihood, per frame; in pieces that fit into memory
+               (pieces)
+particles      particle filters (FIVO)
+annealing      schedules of a weight
+context        what a recurrent network reads in whole, ragged sequences
+decoder        the density of a dict of observations
+change         the same, for vectors predicted as changes of the last frames
+emission       densities of a vector
+pretrained     save_pretrained, from_pretrained: config.json and model.safetensors
+check          check_model: the contract of models of series, for models of your own too
+networks       dense, block-dense, recurrent and convolutional layers
 """
 
 from worldmodels.annealing import Annealing
@@ -39,9 +43,42 @@ from worldmodels.types import LatentDynamics, Policy, SequenceModel, Smoother, S
 from worldmodels.vrnn import VRNN, VRNNConfig
 
 __all__ = [
-    "DMM", "HRSSM", "MRSSM", "RSSM", "SLAC", "TDVAE", "VRNN", "Annealing", "Context", "DMMConfig", "Estimate", "Filtered",
-    "HRSSMConfig", "LatentDynamics", "MRSSMConfig", "ModelError", "NewtonianVAE", "NewtonianVAEConfig", "Policy", "RSSMConfig",
-    "Reconstruction", "SLACConfig", "SequenceModel", "Smoother", "State", "StateSpaceModel", "TDVAEConfig", "VRNNConfig",
-    "bounds", "check_model", "estimate", "frames", "from_pretrained", "overshooting", "particle_filter",
-    "save_pretrained", "symexp", "symlog",
+    "DMM",
+    "HRSSM",
+    "MRSSM",
+    "RSSM",
+    "SLAC",
+    "TDVAE",
+    "VRNN",
+    "Annealing",
+    "Context",
+    "DMMConfig",
+    "Estimate",
+    "Filtered",
+    "HRSSMConfig",
+    "LatentDynamics",
+    "MRSSMConfig",
+    "ModelError",
+    "NewtonianVAE",
+    "NewtonianVAEConfig",
+    "Policy",
+    "RSSMConfig",
+    "Reconstruction",
+    "SLACConfig",
+    "SequenceModel",
+    "Smoother",
+    "State",
+    "StateSpaceModel",
+    "TDVAEConfig",
+    "VRNNConfig",
+    "bounds",
+    "check_model",
+    "estimate",
+    "frames",
+    "from_pretrained",
+    "overshooting",
+    "particle_filter",
+    "save_pretrained",
+    "symexp",
+    "symlog",
 ]

@@ -1,4 +1,6 @@
-"""Schedules of a weight, for an objective's ``Parameter`` (KL annealing: Bowman et al. 2016; Krishnan et al. 2017)."""
+"""Schedules of a weight, for an objective's ``Parameter`` (KL annealing: Bowman et al. 2016;
+Krishnan et al. 2017).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ class Annealing:
         start, end: the first and the last value.
         steps: how many updates between them; 0 is ``end`` from the beginning.
         shape: ``"linear"`` or ``"cosine"`` (slow at both ends).
-        cycles: how often it starts again within ``steps`` (Fu et al. 2019, half of each cycle rises, half stays).
+        cycles: how often it starts again within ``steps`` (Fu et al. 2019, half of each cycle
+            rises, half stays).
 
     Raises:
         PixyzError: a number of steps or cycles that has no meaning.
@@ -35,7 +38,9 @@ class Annealing:
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.cycles < 1:
-            raise PixyzError(f"annealing needs steps >= 0 and cycles >= 1, got {self.steps} and {self.cycles}")
+            raise PixyzError(
+                f"annealing needs steps >= 0 and cycles >= 1, got {self.steps} and {self.cycles}"
+            )
 
     def __call__(self, step: int) -> float:
         """The weight at an update."""

@@ -1,13 +1,15 @@
-r"""Predicting what changes: a frame's vectors as the last ones, a share of their last change, and what the state adds.
+r"""Predicting what changes: a frame's vectors as the last ones, a share of their last change, and
+what the state adds.
 
 .. math::
     x_t \sim \mathcal{N}(x_{t-1} + g\,(x_{t-1} - x_{t-2}) + c\,\mu(h_t, s_t),\; (c\,\sigma)^2)
 
-in standard units; :math:`g` and :math:`c` of each feature are the regression of a change on the one before and the deviation
-of what it leaves, on the training data (:func:`worldmodels.open_loop.changes`).  :math:`\mu` is 0 at the start, so that one
-step ahead such a model begins where persistence (or that line) is, however fast the log was sampled.  A first frame has no
-last one: it has a mean and a deviation of its own.  A second one has no line: instead of :math:`c` it has the deviation of
-whole changes, :math:`c / \sqrt{1 - g^2}`.
+in standard units; :math:`g` and :math:`c` of each feature are the regression of a change on the one
+before and the deviation of what it leaves, on the training data
+(:func:`worldmodels.open_loop.changes`).  :math:`\mu` is 0 at the start, so that one step ahead such
+a model begins where persistence (or that line) is, however fast the log was sampled.  A first frame
+has no last one: it has a mean and a deviation of its own.  A second one has no line: instead of
+:math:`c` it has the deviation of whole changes, :math:`c / \sqrt{1 - g^2}`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ PREVIOUS = ("now_prev", "before_prev")
 
 
 class Now(Deterministic):
-    """``now [..., D + 1]``: the vectors of a frame in standard units side by side, and a 1 that says that there was one.
+    """``now [..., D + 1]``: the vectors of a frame in standard units side by side, and a 1 that
+    says that there was one.
 
     Args:
         scaling: key -> :class:`worldmodels.scaling.Scaling`.
@@ -43,7 +46,8 @@ class Now(Deterministic):
 
 
 def unforeseen(gain: Tensor, left: Tensor) -> Tensor:
-    """The deviation of a change that no change before it tells of: that of an AR(1) of ``gain`` whose noise is ``left``.
+    """The deviation of a change that no change before it tells of: that of an AR(1) of ``gain``
+    whose noise is ``left``.
 
     >>> unforeseen(torch.tensor([0.0, 0.6, 1.0]), torch.tensor([0.1, 0.4, 0.01]))
     tensor([0.1000, 0.5000, 1.0000])
@@ -52,19 +56,22 @@ def unforeseen(gain: Tensor, left: Tensor) -> Tensor:
 
 
 def moved(x: Tensor, now_prev: Tensor, steps: nn.ModuleDict) -> Tensor:
-    """How far ``x [..., D]`` is from the frame before, in deviations of changes; 0 where there was none."""
+    """How far ``x [..., D]`` is from the frame before, in deviations of changes; 0 where there was
+    none.
+    """
     scale = torch.cat([s.scale for s in steps.values()])  # type: ignore[misc]
     return symlog(now_prev[..., -1:] * (x - now_prev[..., :-1]) / scale)
 
 
 class Changes(nn.Module):
-    r"""Series as what they change, for models of a vector that cannot read the last frames (DMM, VRNN, TD-VAE).
+    r"""Series as what they change, for models of a vector that cannot read the last frames (DMM,
+    VRNN, TD-VAE).
 
     .. math:: y_t = (x_t - x_{t-1} - g\,(x_{t-1} - x_{t-2})) / c
 
-    and :math:`y_0 = x_0` in a first frame, :math:`y_1 = (x_1 - x_0) \sqrt{1 - g^2} / c` in a second: a flow over time, whose
-    log-determinant is the same for every series of a length.  A model of ``y`` that predicts 0 is the line through the last
-    frames.
+    and :math:`y_0 = x_0` in a first frame, :math:`y_1 = (x_1 - x_0) \sqrt{1 - g^2} / c` in a
+    second: a flow over time, whose log-determinant is the same for every series of a length.  A
+    model of ``y`` that predicts 0 is the line through the last frames.
 
     Args:
         size: the number of features.
@@ -89,7 +96,11 @@ class Changes(nn.Module):
             x: in standard units, ``[T, B, D]``; the first row is a first frame.
             is_first: where else an episode begins, ``[T, B]``.
         """
-        first = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device) if is_first is None else is_first.bool().clone()
+        first = (
+            torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+            if is_first is None
+            else is_first.bool().clone()
+        )
         first[0] = True
         second = torch.cat([first[:1], first[:-1]]).unsqueeze(-1)
         step = x - torch.cat([x[:1], x[:-1]])
@@ -98,8 +109,14 @@ class Changes(nn.Module):
         return torch.where(first.unsqueeze(-1), x, (step - self.steps.loc * before) / scale)
 
     def inverse(self, y: Tensor, last: Tensor) -> Tensor:
-        """``x [T, B, D]`` of the frames after ``last``, the one or two before them, ``[1 or 2, B, D]``."""
-        now, step, scale = last[-1], last[-1] - last[0], self.steps.scale if len(last) > 1 else self.unforeseen
+        """``x [T, B, D]`` of the frames after ``last``, the one or two before them, ``[1 or 2, B,
+        D]``.
+        """
+        now, step, scale = (
+            last[-1],
+            last[-1] - last[0],
+            self.steps.scale if len(last) > 1 else self.unforeseen,
+        )
         found = []
         for row in y:
             step, scale = self.steps.loc * step + scale * row, self.steps.scale
@@ -113,7 +130,9 @@ class Changes(nn.Module):
         return unforeseen(self.steps.loc, self.steps.scale)
 
     def log_det(self, frames: Tensor) -> Tensor:
-        """What a series' log-density of ``x`` is above that of ``y``, for series of so many ``frames``."""
+        """What a series' log-density of ``x`` is above that of ``y``, for series of so many
+        ``frames``.
+        """
         later = (frames - 2).clamp(min=0) * self.steps.scale.log().sum()
         return -later - (frames > 1) * self.unforeseen.log().sum()
 
@@ -129,28 +148,46 @@ class Before(Deterministic):
 
 
 class ChangeReconstruction(Reconstruction):
-    """:class:`worldmodels.decoder.Reconstruction` that predicts what vectors change from the last frames on; images as there.
+    """:class:`worldmodels.decoder.Reconstruction` that predicts what vectors change from the last
+    frames on; images as there.
 
-    It reads ``now_prev`` and ``before_prev`` too: what :class:`Now` made of the last frame and of the one before it.
+    It reads ``now_prev`` and ``before_prev`` too: what :class:`Now` made of the last frame and of
+    the one before it.
 
     Args:
         shapes, size, units, layers, depth: as there.
-        steps: a :class:`worldmodels.scaling.Scaling` of each vector, whose ``loc`` is the share ``g`` of the last change, and
-            whose ``scale`` is the deviation ``c`` of what that leaves; 0 and 1 if None.
+        steps: a :class:`worldmodels.scaling.Scaling` of each vector, whose ``loc`` is the share
+            ``g`` of the last change, and whose ``scale`` is the deviation ``c`` of what that
+            leaves; 0 and 1 if None.
 
     >>> p = ChangeReconstruction({"x": (4,)}, size=8, units=16, layers=1, depth=8)
-    >>> given = {"deter": torch.zeros(2, 5), "stoch": torch.zeros(2, 3), "before_prev": torch.zeros(2, 5)}
-    >>> p.sample({**given, "now_prev": torch.tensor([[1.0, 2.0, 3.0, 4.0, 1.0]]).expand(2, -1)})["x"][0].detach()
+    >>> given = {
+    ...     "deter": torch.zeros(2, 5),
+    ...     "stoch": torch.zeros(2, 3),
+    ...     "before_prev": torch.zeros(2, 5),
+    ... }
+    >>> p.sample({**given, "now_prev": torch.tensor([[1.0, 2.0, 3.0, 4.0, 1.0]]).expand(2, -1)})[
+    ...     "x"
+    ... ][0].detach()
     tensor([1., 2., 3., 4.])
     """
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int,
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        size: int,
+        units: int,
+        layers: int,
+        depth: int,
         steps: nn.ModuleDict | None = None,
     ) -> None:
         super().__init__(shapes, size, units, layers, depth, "gaussian", (*STATE, *PREVIOUS))
-        self.changes = nn.ModuleDict({k: linear(units, shapes[k][0], outscale=0.0) for k in self.vectors})
-        self.change_scale = nn.ParameterDict({k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors})
+        self.changes = nn.ModuleDict(
+            {k: linear(units, shapes[k][0], outscale=0.0) for k in self.vectors}
+        )
+        self.change_scale = nn.ParameterDict(
+            {k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors}
+        )
         self.steps = scalings(shapes) if steps is None else steps
 
     def forward(  # type: ignore[override]
@@ -170,8 +207,14 @@ class ChangeReconstruction(Reconstruction):
             start = stop
             line = before_prev[..., -1:] != 0
             scale = torch.where(line, steps.scale, unforeseen(steps.loc, steps.scale))
-            loc = now + steps.loc * before_prev[..., -1:] * (now - before) + scale * self.changes[k](hidden)
+            loc = (
+                now
+                + steps.loc * before_prev[..., -1:] * (now - before)
+                + scale * self.changes[k](hidden)
+            )
             log_scale = self.change_scale[k] + scale.log()
             found[k] = scaling.inverse(torch.where(seen, loc, self.heads[k](hidden)))
-            found[f"{k}_log_scale"] = torch.where(seen, log_scale, self.log_scale[k]) + scaling.scale.log()
+            found[f"{k}_log_scale"] = (
+                torch.where(seen, log_scale, self.log_scale[k]) + scaling.scale.log()
+            )
         return found

@@ -1,17 +1,18 @@
 """check_model: the contract of models of series, clause by clause, for any model, also of your own.
 
-    its face        what SequenceModel names (and a smoother's, and what acts, where it says so)
-    shapes          states and observations are [T, B, ...], of the weights' type and device; the bound is [B]
-    learning        the loss is one finite number, and its gradient reaches every weight
-    one seed        one result; a copy has it too, and shares no weight
-    saved           a state dict holds every weight once and restores the result
-    chopped         filtering a sequence in two parts is filtering the whole
-    step by step    observing frame by frame is filtering
-    masked          frames that are masked change nothing, whatever they hold
-    ragged          a ragged batch is its sequences one by one
-    resets          a frame that begins an episode sees nothing before it
-    prediction      a sampled path is a loop of predict
-    imagination     an imagined path is a loop of predict, under a policy
+its face        what SequenceModel names (and a smoother's, and what acts, where it says so)
+shapes          states and observations are [T, B, ...], of the weights' type and device; the bound
+                is [B]
+learning        the loss is one finite number, and its gradient reaches every weight
+one seed        one result; a copy has it too, and shares no weight
+saved           a state dict holds every weight once and restores the result
+chopped         filtering a sequence in two parts is filtering the whole
+step by step    observing frame by frame is filtering
+masked          frames that are masked change nothing, whatever they hold
+ragged          a ragged batch is its sequences one by one
+resets          a frame that begins an episode sees nothing before it
+prediction      a sampled path is a loop of predict
+imagination     an imagined path is a loop of predict, under a policy
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def check_model(model: Any, batch: Series | None = None) -> None:
     Args:
         model: a :class:`worldmodels.StateSpaceModel`, or anything with the face of
             :class:`worldmodels.SequenceModel`.
-        batch: what its objective reads, time-major, without ``mask``: at least 4 frames of 2 sequences.
-            Drawn from the declared shapes if None (vectors of zeros and ones, actions within -1 and 1).
+        batch: what its objective reads, time-major, without ``mask``: at least 4 frames of 2
+            sequences. Drawn from the declared shapes if None (vectors of zeros and ones, actions
+            within -1 and 1).
 
     Raises:
         ModelError: a clause does not hold.
@@ -50,7 +52,8 @@ def check_model(model: Any, batch: Series | None = None) -> None:
     if not isinstance(model, SequenceModel) or not isinstance(model, nn.Module):
         names = [n for n in face(SequenceModel) if not hasattr(model, n)]
         raise ModelError(
-            f"its face: {type(model).__name__} was expected to be a module with {names}; see SequenceModel"
+            f"its face: {type(model).__name__} was expected to be a module with {names}; "
+            f"see SequenceModel"
         )
     twin: Any = copy.deepcopy(model).eval()
     with torch.random.fork_rng():
@@ -78,12 +81,14 @@ def example(model: Any, steps: int = STEPS, rows: int = ROWS) -> dict[str, Tenso
     unknown = [k for k, v in shapes.items() if v is None]
     if not shapes or unknown:
         raise PixyzError(
-            f"the shapes of {unknown or 'its series'} are not declared: give check_model a batch of what it "
+            f"the shapes of {unknown or 'its series'} are not declared: "
+            f"give check_model a batch of what it "
             "reads"
         )
     like = next(model.parameters())
     found = {
-        k: torch.rand(steps, rows, *s, device=like.device).round().to(like.dtype) for k, s in shapes.items()
+        k: torch.rand(steps, rows, *s, device=like.device).round().to(like.dtype)
+        for k, s in shapes.items()
     }
     for name in found:
         if name == "action":

@@ -1,4 +1,6 @@
-"""The clauses of the contract of models of series, one function each; :func:`worldmodels.check_model` runs them."""
+"""The clauses of the contract of models of series, one function each;
+:func:`worldmodels.check_model` runs them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ Series = Mapping[str, Tensor]
 
 
 class ModelError(PixyzError):
-    """A model breaks a clause of the contract; the message says which, what was expected, and what to look at.
+    """A model breaks a clause of the contract; the message says which, what was expected, and what
+    to look at.
 
     >>> raise ModelError("resets: ...")
     Traceback (most recent call last):
@@ -35,15 +38,22 @@ class Checked:
         self.model, self.batch = model, batch
         missing = [k for k in model.keys if k not in batch]
         if missing:
-            raise PixyzError(f"the batch was expected to hold {model.keys}, got {sorted(batch)}; add {missing}")
+            raise PixyzError(
+                f"the batch was expected to hold {model.keys}, got {sorted(batch)}; add {missing}"
+            )
         self.steps, self.rows = batch[model.keys[0]].shape[:2]
         if self.steps < 4 or self.rows < 2:
-            raise PixyzError(f"the batch was expected to have 4 frames of 2 sequences or more, got {self.steps} of {self.rows}")
+            raise PixyzError(
+                f"the batch was expected to have 4 frames of 2 sequences or more, "
+                f"got {self.steps} of {self.rows}"
+            )
         self.like = next(model.parameters())
         lengths = [self.steps, self.steps // 2, self.steps - 1, 2]
         self.lengths = [lengths[i % 4] for i in range(self.rows)]
         frame = torch.arange(self.steps, device=self.like.device).unsqueeze(1)
-        self.mask = (frame < torch.tensor(self.lengths, device=self.like.device)).to(self.like.dtype)
+        self.mask = (frame < torch.tensor(self.lengths, device=self.like.device)).to(
+            self.like.dtype
+        )
 
     @property
     def name(self) -> str:
@@ -61,12 +71,20 @@ class Checked:
     def same(self, law: str, found: Series, wanted: Series, advice: str) -> None:
         """Two states are equal up to rounding."""
         if set(found) != set(wanted):
-            raise ModelError(f"{law}: expected the variables {sorted(wanted)}, got {sorted(found)}; {advice}")
+            raise ModelError(
+                f"{law}: expected the variables {sorted(wanted)}, got {sorted(found)}; {advice}"
+            )
         exact = self.like.dtype == torch.float64
         for k, value in wanted.items():
             rtol, atol = (1e-7, 1e-9) if exact else (1e-3, 1e-4)
-            if found[k].shape != value.shape or not torch.allclose(found[k], value, rtol, atol, equal_nan=True):
-                gap = "" if found[k].shape != value.shape else f", off by {(found[k] - value).abs().max().item():.3g}"
+            if found[k].shape != value.shape or not torch.allclose(
+                found[k], value, rtol, atol, equal_nan=True
+            ):
+                gap = (
+                    ""
+                    if found[k].shape != value.shape
+                    else f", off by {(found[k] - value).abs().max().item():.3g}"
+                )
                 raise ModelError(
                     f"{law}: {k!r} of {self.name} was expected to be the same both ways, "
                     f"{list(value.shape)}, got {list(found[k].shape)}{gap}; {advice}"
@@ -74,7 +92,9 @@ class Checked:
 
 
 def face(protocol: type) -> list[str]:
-    return sorted(n for n in {**protocol.__annotations__, **vars(protocol)} if not n.startswith("_"))
+    return sorted(
+        n for n in {**protocol.__annotations__, **vars(protocol)} if not n.startswith("_")
+    )
 
 
 def name_of(law: Callable[[Checked], None]) -> str:
@@ -88,11 +108,14 @@ def _face_law(c: Checked) -> None:
         if wanted and not isinstance(m, protocol):
             lacking = [n for n in face(protocol) if not hasattr(m, n)]
             raise ModelError(
-                f"its face: {c.name} says it is a {protocol.__name__} and lacks {lacking}; define them, or "
+                f"its face: {c.name} says it is a {protocol.__name__} and lacks {lacking}; "
+                f"define them, or "
                 "say it is not"
             )
     if m.acts and "action" not in c.batch:
-        raise ModelError(f"its face: {c.name} acts, so that batches hold 'action'; got {sorted(c.batch)}")
+        raise ModelError(
+            f"its face: {c.name} acts, so that batches hold 'action'; got {sorted(c.batch)}"
+        )
 
 
 def _shape_law(c: Checked) -> None:
@@ -103,34 +126,47 @@ def _shape_law(c: Checked) -> None:
     states = m.filter(c.batch)
     if set(states) != set(first):
         raise ModelError(
-            f"shapes: a state of {c.name} begins as {sorted(first)} and is filtered as {sorted(states)}; "
+            f"shapes: a state of {c.name} begins as {sorted(first)} and is "
+            f"filtered as {sorted(states)}; "
             "name the same"
         )
     found = {
-        "initial": (first, (c.rows,)), "filter": (states, lead), "reconstruct": (m.reconstruct(c.batch), lead),
+        "initial": (first, (c.rows,)),
+        "filter": (states, lead),
+        "reconstruct": (m.reconstruct(c.batch), lead),
         "sample": (m.sample(first, c.steps, action), lead),
     }
     for method, (values, wanted) in found.items():
         for k, v in values.items():
             if tuple(v.shape[: len(wanted)]) != wanted:
                 raise ModelError(
-                    f"shapes: {method}() of {c.name} was expected to give {k!r} as {[*wanted, '...']}, "
+                    f"shapes: {method}() of {c.name} was expected to give "
+                    f"{k!r} as {[*wanted, '...']}, "
                     f"got {list(v.shape)}; series are time-major"
                 )
             if v.dtype != c.like.dtype or v.device != c.like.device:
                 raise ModelError(
-                    f"shapes: {method}() of {c.name} was expected to give {k!r} as {c.like.dtype} on "
+                    f"shapes: {method}() of {c.name} was expected to "
+                    f"give {k!r} as {c.like.dtype} on "
                     f"{c.like.device}, got "
-                    f"{v.dtype} on {v.device}; make tensors like the weights (new_zeros, zeros_like)"
+                    f"{v.dtype} on {v.device}; make tensors like the weights (new_zeros, "
+                    f"zeros_like)"
                 )
     for k in m.keys:
-        if found["reconstruct"][0][k].shape != c.batch[k].shape or found["sample"][0][k].shape[2:] != c.batch[k].shape[2:]:
-            raise ModelError(f"shapes: {c.name} draws {k!r} in another shape than {list(c.batch[k].shape)}, the observation's")
+        if (
+            found["reconstruct"][0][k].shape != c.batch[k].shape
+            or found["sample"][0][k].shape[2:] != c.batch[k].shape[2:]
+        ):
+            raise ModelError(
+                f"shapes: {c.name} draws {k!r} in another shape than {list(c.batch[k].shape)}, "
+                f"the observation's"
+            )
     for name, wanted in (("objective", ()), ("bound", (c.rows,)), ("log_weight", (c.rows,))):
         value = getattr(m, name).eval(c.batch)
         if tuple(value.shape) != wanted:
             raise ModelError(
-                f"shapes: {name} of {c.name} was expected to be {list(wanted)}, got {list(value.shape)}; see "
+                f"shapes: {name} of {c.name} was expected to be {list(wanted)}, "
+                f"got {list(value.shape)}; see "
                 "its reduction"
             )
 
@@ -142,7 +178,8 @@ def _learning_law(c: Checked) -> None:
     value, bound = m.objective.eval(c.batch), m.bound.eval(c.batch)
     if not torch.isfinite(value) or not torch.isfinite(bound).all():
         raise ModelError(
-            f"learning: the objective of {c.name} was expected to be finite, got {value.item()}, bound "
+            f"learning: the objective of {c.name} was expected to be finite, got {value.item()}, "
+            f"bound "
             f"{bound.tolist()}"
         )
     reached: set[str] = set()
@@ -152,9 +189,14 @@ def _learning_law(c: Checked) -> None:
             if g is not None:
                 reached.add(k)
                 if not torch.isfinite(g).all():
-                    raise ModelError(f"learning: the gradient of {k!r} of {c.name} is not finite, on finite data")
+                    raise ModelError(
+                        f"learning: the gradient of {k!r} of {c.name} is not finite, on finite data"
+                    )
     if lost := [k for k in named if k not in reached]:
-        raise ModelError(f"learning: no gradient reaches {lost} of {c.name}; use these weights, or requires_grad_(False)")
+        raise ModelError(
+            f"learning: no gradient reaches {lost} of {c.name}; use these weights, "
+            f"or requires_grad_(False)"
+        )
 
 
 def _seed_law(c: Checked) -> None:
@@ -162,17 +204,26 @@ def _seed_law(c: Checked) -> None:
     value, again = c.seeded(c.model.objective, c.batch), c.seeded(c.model.objective, c.batch)
     if not torch.equal(value, again):
         raise ModelError(
-            f"one seed: the objective of {c.name} is {value.item()}, then {again.item()}; it keeps state, or "
+            f"one seed: the objective of {c.name} is {value.item()}, then {again.item()}; "
+            f"it keeps state, or "
             "draws elsewhere"
         )
     twin = copy.deepcopy(c.model)
     if not torch.equal(c.seeded(twin.objective, c.batch), value):
-        raise ModelError(f"one seed: a copy of {c.name} has another result; what decides it lies outside of the model")
+        raise ModelError(
+            f"one seed: a copy of {c.name} has another result; "
+            f"what decides it lies outside of the model"
+        )
     with torch.no_grad():
         for p in twin.parameters():
             p.add_(0.5)
-    if not torch.equal(c.seeded(c.model.objective, c.batch), value) or torch.equal(c.seeded(twin.objective, c.batch), value):
-        raise ModelError(f"one seed: the objective of a copy of {c.name} reads the weights of the first; hold them as submodules")
+    if not torch.equal(c.seeded(c.model.objective, c.batch), value) or torch.equal(
+        c.seeded(twin.objective, c.batch), value
+    ):
+        raise ModelError(
+            f"one seed: the objective of a copy of {c.name} reads the weights of the first; "
+            f"hold them as submodules"
+        )
 
 
 def _saved_law(c: Checked) -> None:
@@ -181,11 +232,15 @@ def _saved_law(c: Checked) -> None:
     seen: dict[int, str] = {}
     for k, p in m.named_parameters(remove_duplicate=False):
         if id(p) in seen:
-            raise ModelError(f"saved: {c.name} holds one weight twice, as {seen[id(p)]!r} and {k!r}; register it once")
+            raise ModelError(
+                f"saved: {c.name} holds one weight twice, as {seen[id(p)]!r} and {k!r}; "
+                f"register it once"
+            )
         seen[id(p)] = k
     if loose := [k for k, p in m.objective.named_parameters() if id(p) not in seen]:
         raise ModelError(
-            f"saved: the objective of {c.name} has weights that the model does not hold, {loose}: keep their "
+            f"saved: the objective of {c.name} has weights that the model does not hold, {loose}: "
+            f"keep their "
             "networks as "
             "attributes or in an nn.ModuleList"
         )
@@ -195,7 +250,10 @@ def _saved_law(c: Checked) -> None:
             p.add_(0.5)
     twin.load_state_dict(m.state_dict())
     if not torch.equal(c.seeded(twin.objective, c.batch), c.seeded(m.objective, c.batch)):
-        raise ModelError(f"saved: loading the state dict of {c.name} does not restore its objective; register all that it reads")
+        raise ModelError(
+            f"saved: loading the state dict of {c.name} does not restore its objective; "
+            f"register all that it reads"
+        )
 
 
 def _chopped_law(c: Checked) -> None:
@@ -218,9 +276,16 @@ def _step_law(c: Checked) -> None:
         step = {k: v[t] for k, v in c.batch.items() if k not in ("action", "action_prev")}
         if m.acts:
             before = torch.zeros_like(c.batch["action"][0])
-            step["action_prev"] = c.batch["action"][t - 1] if t else c.batch.get("action_prev", before)
+            step["action_prev"] = (
+                c.batch["action"][t - 1] if t else c.batch.get("action_prev", before)
+            )
         state = m.observe(state, step, mean=True)
-        c.same("step by step", state, _at(whole, t), f"at frame {t}; observe() is one frame of filter()")
+        c.same(
+            "step by step",
+            state,
+            _at(whole, t),
+            f"at frame {t}; observe() is one frame of filter()",
+        )
 
 
 def _masked_law(c: Checked) -> None:
@@ -238,7 +303,12 @@ def _masked_law(c: Checked) -> None:
         states = m.filter(batch, mean=True)
         named = {f"gradient {i}": g for i, g in enumerate(grads) if g is not None}
         found.append({"objective": value, "bound": c.seeded(m.bound, batch), **named, **states})
-    c.same("masked", found[1], found[0], "a masked frame held NaN: read frames through the mask, before the networks")
+    c.same(
+        "masked",
+        found[1],
+        found[0],
+        "a masked frame held NaN: read frames through the mask, before the networks",
+    )
 
 
 def _ragged_law(c: Checked) -> None:
@@ -250,7 +320,13 @@ def _ragged_law(c: Checked) -> None:
         one = {k: v[:length, i : i + 1] for k, v in c.batch.items() if k != "action_prev"}
         alone = {"bound": m.bound.eval(one, sample_mean=True), **_at(m.filter(one, mean=True), -1)}
         here = {"bound": nats[i : i + 1], **{k: v[-1, i : i + 1] for k, v in states.items()}}
-        c.same("ragged", here, alone, f"sequence {i} of {length} frames; what is masked adds nothing, and states are held there")
+        c.same(
+            "ragged",
+            here,
+            alone,
+            f"sequence {i} of {length} frames; what is masked adds nothing, "
+            f"and states are held there",
+        )
 
 
 def _reset_law(c: Checked) -> None:
@@ -263,7 +339,12 @@ def _reset_law(c: Checked) -> None:
     flag[0], flag[cut] = True, True
     found = c.model.filter({**c.batch, name: flag}, mean=True)
     alone = c.model.filter({**c.part(cut, c.steps), name: flag[cut:]}, mean=True)
-    c.same("resets", {k: v[cut:] for k, v in found.items()}, alone, f"{name!r} was set; give every carried variable an init")
+    c.same(
+        "resets",
+        {k: v[cut:] for k, v in found.items()},
+        alone,
+        f"{name!r} was set; give every carried variable an init",
+    )
 
 
 def _prediction_law(c: Checked) -> None:
@@ -275,7 +356,12 @@ def _prediction_law(c: Checked) -> None:
     for t in range(c.steps):
         state = m.predict(state, None if action is None else {"action_prev": action[t]}, mean=True)
         here = {k: v for k, v in state.items() if k in path}
-        c.same("prediction", {k: path[k][t] for k in here}, here, f"at step {t}; predict() is one step of sample()")
+        c.same(
+            "prediction",
+            {k: path[k][t] for k in here},
+            here,
+            f"at step {t}; predict() is one step of sample()",
+        )
 
 
 class _Policy(Deterministic):
@@ -287,7 +373,12 @@ class _Policy(Deterministic):
 
     def forward(self, **state: Tensor) -> dict[str, Tensor]:
         features = self.read(state)
-        return {"action": torch.tanh(features.mean(-1, keepdim=True) * torch.ones_like(features[..., :1]).expand(-1, self.size))}
+        return {
+            "action": torch.tanh(
+                features.mean(-1, keepdim=True)
+                * torch.ones_like(features[..., :1]).expand(-1, self.size)
+            )
+        }
 
 
 def _imagination_law(c: Checked) -> None:
@@ -305,14 +396,24 @@ def _imagination_law(c: Checked) -> None:
         for t in range(HORIZON):
             action = policy.forward(**state)["action"]
             taken = {"action": path["action"][t]}
-            c.same("imagination", taken, {"action": action}, "actions are the policy's in the state before")
+            c.same(
+                "imagination",
+                taken,
+                {"action": action},
+                "actions are the policy's in the state before",
+            )
             after = _at({k: v for k, v in path.items() if k != "action"}, t)
             if kind is not policy:
                 state = m.predict(state, {"action_prev": action})
-                c.same("imagination", after, state, "imagine() is a loop of predict(), draw for draw")
+                c.same(
+                    "imagination", after, state, "imagine() is a loop of predict(), draw for draw"
+                )
             state = after
         if m.features(path).shape[:2] != (HORIZON, c.rows):
-            raise ModelError(f"imagination: features() of {c.name} was expected as {[HORIZON, c.rows, '...']} of a path")
+            raise ModelError(
+                f"imagination: "
+                f"features() of {c.name} was expected as {[HORIZON, c.rows, '...']} of a path"
+            )
 
 
 def _at(states: Series, t: int) -> State:
@@ -320,6 +421,16 @@ def _at(states: Series, t: int) -> State:
 
 
 LAWS: tuple[Callable[[Checked], None], ...] = (
-    _face_law, _shape_law, _learning_law, _seed_law, _saved_law, _chopped_law, _step_law, _masked_law, _ragged_law,
-    _reset_law, _prediction_law, _imagination_law,
+    _face_law,
+    _shape_law,
+    _learning_law,
+    _seed_law,
+    _saved_law,
+    _chopped_law,
+    _step_law,
+    _masked_law,
+    _ragged_law,
+    _reset_law,
+    _prediction_law,
+    _imagination_law,
 )

@@ -1,4 +1,6 @@
-"""Context: what a recurrent network reads in a whole sequence, frame by frame, for ragged batches."""
+"""Context: what a recurrent network reads in a whole sequence, frame by frame,
+for ragged batches.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ Reads = Literal["right", "left", "both"]
 
 
 def reading_order(mask: Tensor, backward: bool) -> Tensor:
-    """The frames in the order in which a network reads them, ``[T, B]``: valid ones first, padding last.
+    """The frames in the order in which a network reads them, ``[T, B]``: valid ones first, padding
+    last.
 
     Args:
         mask: nonzero where a frame is valid, ``[T, B]``; valid frames need not be side by side.
@@ -30,10 +33,12 @@ def reading_order(mask: Tensor, backward: bool) -> Tensor:
 
 
 class Context(SeriesFunction):
-    r"""``h_t = RNN(x_{t:T})`` (``reads="right"``), ``RNN(x_{1:t})`` (``"left"``) or the sum of both (``"both"``).
+    r"""``h_t = RNN(x_{t:T})`` (``reads="right"``), ``RNN(x_{1:t})`` (``"left"``) or the sum of both
+    (``"both"``).
 
-    A GRU with a learned first state; it reads valid frames only, so ``h`` of a ragged batch equals that of each
-    sequence alone.  ``x`` is ``[T, B, D]``, ``mask`` (where it is given) ``[T, B]``, ``h`` ``[T, B, H]``.
+    A GRU with a learned first state; it reads valid frames only, so ``h`` of a ragged batch equals
+    that of each sequence alone.  ``x`` is ``[T, B, D]``, ``mask`` (where it is given) ``[T, B]``,
+    ``h`` ``[T, B, H]``.
 
     Args:
         size: the size of a frame.
@@ -48,9 +53,17 @@ class Context(SeriesFunction):
     """
 
     def __init__(
-        self, size: int, hidden: int, reads: Reads = "right", dropout: float = 0.0, var: str = "h", cond_var: str = "x"
+        self,
+        size: int,
+        hidden: int,
+        reads: Reads = "right",
+        dropout: float = 0.0,
+        var: str = "h",
+        cond_var: str = "x",
     ) -> None:
-        super().__init__(var, cond_var, name="f", series_var=[cond_var, "mask"], optional_var="mask")
+        super().__init__(
+            var, cond_var, name="f", series_var=[cond_var, "mask"], optional_var="mask"
+        )
         self.reads, self.hidden = reads, hidden
         self.backward = {"right": [True], "left": [False], "both": [True, False]}[reads]
         self.cells = nn.ModuleList([nn.GRU(size, hidden) for _ in self.backward])
@@ -66,10 +79,13 @@ class Context(SeriesFunction):
         Args:
             x: frames ``[T, B, D]``.
             mask: which of them are valid, ``[T, B]``; all if None.
-            start: the state ``[B, H]`` of the forward network before the first frame; the learned one if None.
+            start: the state ``[B, H]`` of the forward network before the first frame; the learned
+                one if None.
         """
         if mask is not None:
-            x = torch.where(mask.unsqueeze(-1) != 0, x, torch.zeros((), dtype=x.dtype, device=x.device))
+            x = torch.where(
+                mask.unsqueeze(-1) != 0, x, torch.zeros((), dtype=x.dtype, device=x.device)
+            )
         x = self.dropout(x)
         total: Tensor | None = None
         for cell, first, backward in zip(self.cells, self.first, self.backward, strict=True):

@@ -34,7 +34,9 @@ def symexp(x: Tensor) -> Tensor:
 
 
 def vector_error(x: Tensor, loc: Tensor) -> Tensor:
-    r""":math:`(\mathrm{symlog}(x) - \mu)^2`: minus the log of a normal of variance 1/2 of the symlog, up to a constant."""
+    r""":math:`(\mathrm{symlog}(x) - \mu)^2`: minus the log of a normal of variance 1/2 of the
+    symlog, up to a constant.
+    """
     gap = symlog(x) - loc
     return gap * gap
 
@@ -46,7 +48,9 @@ def image_error(x: Tensor, loc: Tensor) -> Tensor:
 
 
 def vector_cost(x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
-    r""":math:`\frac{1}{2}(x - \mu)^2 / \sigma^2 + \log \sigma + \frac{1}{2}\log 2\pi`: minus the log of a normal."""
+    r""":math:`\frac{1}{2}(x - \mu)^2 / \sigma^2 + \log \sigma + \frac{1}{2}\log 2\pi`: minus the
+    log of a normal.
+    """
     gap = (x - loc) * torch.exp(-log_scale)
     return 0.5 * gap * gap + log_scale + 0.5 * LOG_2PI
 
@@ -54,9 +58,10 @@ def vector_cost(x: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
 class Reconstruction(Distribution):
     """One density of several variables, ``p(x_1, x_2, ...|h, s)``.
 
-    Images are compared as pixels in [0, 1], vectors after symlog, by squared errors: log-densities up to a constant
-    (DreamerV3's reconstruction loss). With ``vectors="gaussian"`` a vector has a normal density with one learned standard
-    deviation a feature. A sample is the mean, in the observations' own units.
+    Images are compared as pixels in [0, 1], vectors after symlog, by squared errors: log-densities
+    up to a constant (DreamerV3's reconstruction loss). With ``vectors="gaussian"`` a vector has a
+    normal density with one learned standard deviation a feature. A sample is the mean, in the
+    observations' own units.
 
     Args:
         shapes: variable -> shape, ``[D]`` or ``[H, W, C]``.
@@ -64,7 +69,8 @@ class Reconstruction(Distribution):
         units, layers: the MLP of the vectors.
         depth: channels of the convolutions.
         vectors: see :class:`worldmodels.RSSMConfig`.
-        cond_var: the variables of the state, ``size`` features together; and what else a subclass's ``forward`` reads.
+        cond_var: the variables of the state, ``size`` features together; and what else a subclass's
+            ``forward`` reads.
 
     >>> p = Reconstruction({"x": (4,)}, size=8, units=16, layers=1, depth=8)
     >>> p.sample({"deter": torch.zeros(2, 5), "stoch": torch.zeros(2, 3)})["x"].shape
@@ -72,8 +78,14 @@ class Reconstruction(Distribution):
     """
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], size: int, units: int, layers: int, depth: int,
-        vectors: Vectors = "symlog", cond_var: Sequence[str] = STATE,
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        size: int,
+        units: int,
+        layers: int,
+        depth: int,
+        vectors: Vectors = "symlog",
+        cond_var: Sequence[str] = STATE,
     ) -> None:
         super().__init__(list(shapes), list(cond_var), "p")
         self._returns: dict[str, str] = {}
@@ -81,18 +93,24 @@ class Reconstruction(Distribution):
         self.images = [k for k, s in shapes.items() if len(s) == 3]
         self.mlp = MLP(size, units, layers) if self.vectors else None
         self.heads = nn.ModuleDict({k: linear(units, shapes[k][0]) for k in self.vectors})
-        self.cnn = nn.ModuleDict({k: ConvDecoder(size, tuple(shapes[k]), depth) for k in self.images})
+        self.cnn = nn.ModuleDict(
+            {k: ConvDecoder(size, tuple(shapes[k]), depth) for k in self.images}
+        )
         self.scaling = scalings(shapes) if vectors == "gaussian" else None
         self.log_scale = None
         if vectors == "gaussian":
-            self.log_scale = nn.ParameterDict({k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors})
+            self.log_scale = nn.ParameterDict(
+                {k: nn.Parameter(torch.zeros(shapes[k][0])) for k in self.vectors}
+            )
 
     @property
     def distribution_name(self) -> str:
         return "Reconstruction"
 
     def forward(self, *parts: Tensor, **state: Tensor) -> dict[str, Tensor]:
-        """The mean of each variable (of its symlog for vectors); ``KEY_log_scale`` for normal vectors."""
+        """The mean of each variable (of its symlog for vectors); ``KEY_log_scale`` for normal
+        vectors.
+        """
         parts = parts or tuple(state[v] for v in self.cond_var)
         found = {k: self.cnn[k](*parts) for k in self.images}
         if self.mlp is not None:
@@ -108,30 +126,59 @@ class Reconstruction(Distribution):
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         more = [] if self.log_scale is None else [f"{k}_log_scale" for k in self.vectors]
-        return Params(builder, call_network(self, self, builder, scope, [*self.var, *more]), lambda params, name: None)
+        return Params(
+            builder,
+            call_network(self, self, builder, scope, [*self.var, *more]),
+            lambda params, name: None,
+        )
 
     def log_prob_from(
-        self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        sum_features: bool,
+        feature_dims: Sequence[int] | None,
     ) -> Slot:
         total: Slot | None = None
         for key in self.var:
             label = f"log {self.name}({key})"
             if key in self.vectors and self.log_scale is not None:
-                slot = builder.point(vector_cost, scope.lookup(key), params[key], params[f"{key}_log_scale"], label=label)
+                slot = builder.point(
+                    vector_cost,
+                    scope.lookup(key),
+                    params[key],
+                    params[f"{key}_log_scale"],
+                    label=label,
+                )
             else:
                 formula = vector_error if key in self.vectors else image_error
                 slot = builder.point(formula, scope.lookup(key), params[key], label=label)
             if key in self.images:
                 builder.look(slot, Read(key, label, PIXELS), scope.lookup(key))
             slot = sum_over(builder, slot, sum_features, feature_dims, label)
-            total = slot if total is None else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
+            total = (
+                slot
+                if total is None
+                else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
+            )
         assert total is not None
         return builder.point(operator.neg, total, label=f"log {self.prob_text}")
 
     def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        reparam: bool,
+        particles: tuple[Axis, ...],
+        mean: bool,
     ) -> dict[str, Slot]:
         return {
-            k: builder.point(symexp, params[k], label=f"mean of {k}") if k in self.vectors and self.log_scale is None
-            else params[k] for k in self.var
+            k: builder.point(symexp, params[k], label=f"mean of {k}")
+            if k in self.vectors and self.log_scale is None
+            else params[k]
+            for k in self.var
         }

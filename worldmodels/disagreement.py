@@ -1,9 +1,11 @@
-r"""How unsure a world model is: an ensemble of one-step predictors, and how far its members are apart.
+r"""How unsure a world model is: an ensemble of one-step predictors, and how far its members are
+apart.
 
 .. math:: p_k(e_{t+1}|s_t, a_t) = \mathcal{N}(f_k(s_t, a_t), 1), \quad
     u(s_t, a_t) = \frac{1}{D} \sum_d \mathrm{std}_k f_{kd}(s_t, a_t)
 
-Members begin apart and learn the same, so they agree where there are data (Sekar et al. 2020; Lakshminarayanan et al. 2017).
+Members begin apart and learn the same, so they agree where there are data (Sekar et al. 2020;
+Lakshminarayanan et al. 2017).
 """
 
 from __future__ import annotations
@@ -31,35 +33,56 @@ class StepEnsemble(Normal):
         members, units, layers: of the ensemble.
 
     >>> p = StepEnsemble({"deter": 4, "stoch": 3}, 2, "stoch", members=5, units=8)
-    >>> given = {"deter": torch.zeros(7, 4), "stoch": torch.zeros(7, 3), "action": torch.zeros(7, 2)}
+    >>> given = {
+    ...     "deter": torch.zeros(7, 4),
+    ...     "stoch": torch.zeros(7, 3),
+    ...     "action": torch.zeros(7, 2),
+    ... }
     >>> p.uncertainty(given).shape
     torch.Size([7])
     """
 
     def __init__(
-        self, state: Mapping[str, int], action: int, target: str, members: int = 5, units: int = 64, layers: int = 2
+        self,
+        state: Mapping[str, int],
+        action: int,
+        target: str,
+        members: int = 5,
+        units: int = 64,
+        layers: int = 2,
     ) -> None:
         super().__init__(
-            "e", [*(k + PREV for k in state), "action" + PREV], "p_{step}", features_shape=[members, state[target]]
+            "e",
+            [*(k + PREV for k in state), "action" + PREV],
+            "p_{step}",
+            features_shape=[members, state[target]],
         )
         self.state, self.target, self.members = list(state), target, members
-        self.net = Ensemble(members, sum(state.values()) + action, units, layers, state[target], "layer")
+        self.net = Ensemble(
+            members, sum(state.values()) + action, units, layers, state[target], "layer"
+        )
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
         loc = self.net(*[given[v].detach() for v in self.cond_var])
         return {"loc": loc, "scale": torch.ones_like(loc)}
 
     def term(self) -> Loss:
-        """What a step costs, for the ``terms`` of a model (:class:`worldmodels.StateSpaceModel`)."""
+        """What a step costs, for the ``terms`` of a model
+        (:class:`worldmodels.StateSpaceModel`).
+        """
         return E(Copies(self.target, self.members), -LogProb(self))
 
     def spread(self, *parts: Tensor) -> Tensor:
-        """How far the members are apart, ``[N]``, from states and actions in the order of ``cond_var``."""
+        """How far the members are apart, ``[N]``, from states and actions in the order of
+        ``cond_var``.
+        """
         return self.net(*parts).std(1, correction=0).mean(-1)
 
     @torch.no_grad()
     def uncertainty(self, state: Mapping[str, Tensor]) -> Tensor:
-        """How unsure the model is of the step after states ``[..., D]`` and ``action``, ``[...]``, in units of the target."""
+        """How unsure the model is of the step after states ``[..., D]`` and ``action``, ``[...]``,
+        in units of the target.
+        """
         parts = [state[k] for k in (*self.state, "action")]
         lead = parts[0].shape[:-1]
         return self.spread(*[x.flatten(0, -2) for x in parts]).unflatten(0, lead)

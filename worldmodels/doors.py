@@ -1,8 +1,9 @@
 """Doors: the shapes of a model's series, looked at where they come in.
 
-A flag (``mask``, ``is_first``) is one number a frame, ``[T, B]``; a reward or a vector of one feature is
-``[T, B, 1]``.  The other form of each is taken as meant, ``[T, B, 1]`` for a flag and ``[T, B]`` for one
-feature; any other shape is refused, since it would be broadcast to a number that means nothing.
+A flag (``mask``, ``is_first``) is one number a frame, ``[T, B]``; a reward or a vector of one
+feature is ``[T, B, 1]``.  The other form of each is taken as meant, ``[T, B, 1]`` for a flag and
+``[T, B]`` for one feature; any other shape is refused, since it would be broadcast to a number that
+means nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Door:
 
     Args:
         lead: the series that says what ``[T, B]`` is.
-        series: name -> the shape of one frame of one sequence, ``()`` for a flag; None where it is not known.
+        series: name -> the shape of one frame of one sequence, ``()`` for a flag; None where it is
+            not known.
         rows: name -> the same for what is given for each sequence, ``[B, ...]``.
 
     >>> door = Door("x", {"x": (3,), "mask": ()})
@@ -47,7 +49,8 @@ class Door:
         """The batch with every series in its form; the batch itself where all are.
 
         Raises:
-            ShapeError: a series has another shape than it is declared with, or than the others' ``[T, B]``.
+            ShapeError: a series has another shape than it is declared with, or than the others'
+                ``[T, B]``.
         """
         first = batch.get(self.lead)
         if not isinstance(first, Tensor):
@@ -105,16 +108,18 @@ class Door:
         axes = ", ".join([*["T", "B"][-len(ahead) :], *more])
         sizes = ", ".join([*map(str, ahead), *more])
         return (
-            f"expected {name!r} of the shape [{axes}] = [{sizes}], as {self.lead!r} is {list(first.shape)}, "
+            f"expected {name!r} of the shape [{axes}] = [{sizes}], "
+            f"as {self.lead!r} is {list(first.shape)}, "
             f"got {list(value.shape)}; give one row for each frame and sequence, time first"
         )
 
 
 class ModelLoss(Loss):
-    """An expression :math:`L` of a model whose series are looked at (:class:`Door`) before it is evaluated.
+    """An expression :math:`L` of a model whose series are looked at (:class:`Door`) before it is
+    evaluated.
 
-    Sums and products with it are looked at, too.  Values are as those of ``inner``: one number, ``[B]`` or
-    ``[T, B]`` (the evidence bounds of Suzuki et al. 2023, section 4.2).
+    Sums and products with it are looked at, too.  Values are as those of ``inner``: one number,
+    ``[B]`` or ``[T, B]`` (the evidence bounds of Suzuki et al. 2023, section 4.2).
 
     Args:
         inner: the expression.
@@ -131,7 +136,7 @@ class ModelLoss(Loss):
     Traceback (most recent call last):
         ...
     pixyz.types.ShapeError: expected 'mask' of the shape [T, B] = [3, 2], as 'x' is [3, 2], got [2, 3]; ...
-    """
+    """  # noqa: E501
 
     def __init__(self, inner: Loss, door: Door, readers: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -161,9 +166,11 @@ class ModelLoss(Loss):
         for name, reader in self.readers.items():
             if name not in x_dict:
                 raise VariableError(
-                    f"the term {reader!r} reads {name!r}, which no step of the model holds and the batch "
+                    f"the term {reader!r} reads {name!r}, "
+                    f"which no step of the model holds and the batch "
                     "lacks: "
-                    f"add {name!r} of [T, B, ...] to the batch, or read one of the model's; given are "
+                    f"add {name!r} of [T, B, ...] to the batch, or read one of the model's; "
+                    f"given are "
                     f"{sorted(x_dict)}"
                 )
         return super().eval(x_dict, return_dict, return_all, generator=generator, **kwargs)

@@ -37,7 +37,9 @@ class BernoulliEmission(Bernoulli):
 class GaussianEmission(Normal):
     """``p(x_t|...)`` of real features, with one learned standard deviation a feature."""
 
-    def __init__(self, var: str, cond_var: Sequence[str], sizes: Sequence[int], min_scale: float) -> None:
+    def __init__(
+        self, var: str, cond_var: Sequence[str], sizes: Sequence[int], min_scale: float
+    ) -> None:
         super().__init__(var, list(cond_var), "p", features_shape=[sizes[-1]])
         self.net, self.min_scale = relu_network(sizes), min_scale
         self.raw_scale = nn.Parameter(torch.zeros(sizes[-1]))
@@ -48,10 +50,17 @@ class GaussianEmission(Normal):
 
 
 class Gaussian(Normal):
-    """A diagonal normal of ``var`` by a small network of all its conditions; ``residual``: added to the first of them."""
+    """A diagonal normal of ``var`` by a small network of all its conditions; ``residual``: added to
+    the first of them.
+    """
 
     def __init__(
-        self, var: str, cond_var: Sequence[str], name: str, sizes: Sequence[int], min_scale: float = 0.0,
+        self,
+        var: str,
+        cond_var: Sequence[str],
+        name: str,
+        sizes: Sequence[int],
+        min_scale: float = 0.0,
         residual: bool = False,
     ) -> None:
         super().__init__(var, list(cond_var), name, features_shape=[sizes[-1]])
@@ -67,7 +76,9 @@ class Gaussian(Normal):
 def emission_of(
     kind: Observation, var: str, cond_var: Sequence[str], sizes: Sequence[int], min_scale: float
 ) -> Distribution:
-    """The density of ``var``: layers of ``sizes`` from all conditions side by side to its features."""
+    """The density of ``var``: layers of ``sizes`` from all conditions side
+    by side to its features.
+    """
     if kind == "gaussian":
         return GaussianEmission(var, cond_var, sizes, min_scale)
     return BernoulliEmission(var, cond_var, sizes)

@@ -14,9 +14,11 @@ BATCH_EPS, BATCH_RATE = 1e-3, 0.01
 
 
 class BatchNorm(nn.Module):
-    r""":math:`(x - \mu) / \sqrt{\sigma^2 + \epsilon}\, g + b` over the rows of ``[members, N, size]``.
+    r""":math:`(x - \mu) / \sqrt{\sigma^2 + \epsilon}\, g + b` over the rows of ``[members, N,
+    size]``.
 
-    The moments are those of the rows, which are then taken into the running ones, or the running ones.
+    The moments are those of the rows, which are then taken into the running ones, or the running
+    ones.
     """
 
     mean: Tensor
@@ -24,7 +26,10 @@ class BatchNorm(nn.Module):
 
     def __init__(self, members: int, size: int) -> None:
         super().__init__()
-        self.gain, self.shift = nn.Parameter(torch.ones(members, 1, size)), nn.Parameter(torch.zeros(members, 1, size))
+        self.gain, self.shift = (
+            nn.Parameter(torch.ones(members, 1, size)),
+            nn.Parameter(torch.zeros(members, 1, size)),
+        )
         self.register_buffer("mean", torch.zeros(members, 1, size))
         self.register_buffer("square", torch.ones(members, 1, size))
 
@@ -42,22 +47,33 @@ class Ensemble(nn.Module):
     """``members`` networks of one shape: linear and ReLU, ``layers`` times, then linear.
 
     Args:
-        norm: ``"none"``; ``"layer"``: layer norm before each ReLU; ``"batch"``: batch norm before each linear layer.
+        norm: ``"none"``; ``"layer"``: layer norm before each ReLU; ``"batch"``: batch norm before
+            each linear layer.
     """
 
-    def __init__(self, members: int, size: int, units: int, layers: int, out: int, norm: str) -> None:
+    def __init__(
+        self, members: int, size: int, units: int, layers: int, out: int, norm: str
+    ) -> None:
         super().__init__()
         self.norm, sizes = norm, [size, *[units] * layers, out]
-        self.weights = nn.ParameterList([nn.Parameter(torch.empty(members, a, b)) for a, b in pairwise(sizes)])
-        self.biases = nn.ParameterList([nn.Parameter(torch.empty(members, 1, b)) for b in sizes[1:]])
+        self.weights = nn.ParameterList(
+            [nn.Parameter(torch.empty(members, a, b)) for a, b in pairwise(sizes)]
+        )
+        self.biases = nn.ParameterList(
+            [nn.Parameter(torch.empty(members, 1, b)) for b in sizes[1:]]
+        )
         for weight, bias in zip(self.weights, self.biases):
             bound = weight.shape[1] ** -0.5
             nn.init.uniform_(weight, -bound, bound)
             nn.init.uniform_(bias, -bound, bound)
-        self.norms = nn.ModuleList([BatchNorm(members, a) for a in sizes[:-1]] if norm == "batch" else [])
+        self.norms = nn.ModuleList(
+            [BatchNorm(members, a) for a in sizes[:-1]] if norm == "batch" else []
+        )
 
     def forward(self, *parts: Tensor, of_rows: bool = False) -> Tensor:
-        """``of_rows``: batch norm takes the moments of these rows, and takes them in; else it takes the running ones."""
+        """``of_rows``: batch norm takes the moments of these rows, and takes them in; else it takes
+        the running ones.
+        """
         x = torch.cat(parts, -1)
         x = x.expand(len(self.weights[0]), *x.shape)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases)):

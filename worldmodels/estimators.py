@@ -1,8 +1,9 @@
 r"""Estimates of the likelihood of ragged sequences, per frame and per sequence.
 
-A model's ``log_weight`` is one draw of :math:`\log w = \log p(x, z) - \log q(z|x)` for each sequence, ``[B]``.  Its mean
-is the evidence bound; with ``S`` draws, :math:`\log \frac{1}{S} \sum_s w_s` is the importance-sampled bound (Burda et al.
-2016), which grows to :math:`\log p(x)` with ``S``.  Both work through a batch in pieces (:mod:`worldmodels.pieces`).
+A model's ``log_weight`` is one draw of :math:`\log w = \log p(x, z) - \log q(z|x)` for each
+sequence, ``[B]``.  Its mean is the evidence bound; with ``S`` draws, :math:`\log \frac{1}{S} \sum_s
+w_s` is the importance-sampled bound (Burda et al. 2016), which grows to :math:`\log p(x)` with
+``S``.  Both work through a batch in pieces (:mod:`worldmodels.pieces`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ from torch import Tensor
 
 from pixyz.expression import Loss
 from pixyz.types import PixyzError
-from worldmodels.pieces import MEMORY, Batch, Progress, bytes_a_frame, check_memory, chunks, repeated, rows, size_of, times
+from worldmodels.pieces import (
+    MEMORY,
+    Batch,
+    Progress,
+    bytes_a_frame,
+    check_memory,
+    chunks,
+    repeated,
+    rows,
+    size_of,
+    times,
+)
 from worldmodels.state_space import StateSpaceModel
 
 
@@ -60,7 +72,9 @@ class Estimate:
     @property
     def effective(self) -> Tensor:
         r"""The effective number of draws, :math:`(\sum w)^2 / \sum w^2`, ``[B]``."""
-        return torch.exp(2 * torch.logsumexp(self.log_weights, 0) - torch.logsumexp(2 * self.log_weights, 0))
+        return torch.exp(
+            2 * torch.logsumexp(self.log_weights, 0) - torch.logsumexp(2 * self.log_weights, 0)
+        )
 
     def per_frame(self, nats: Tensor) -> float:
         """All nats divided by all frames, with the sign of a cost."""
@@ -73,17 +87,22 @@ class Estimate:
 
 @torch.no_grad()
 def estimate(
-    log_weight: Loss | StateSpaceModel, batch: Batch, samples: int, width: int = 2000, memory: float = MEMORY,
+    log_weight: Loss | StateSpaceModel,
+    batch: Batch,
+    samples: int,
+    width: int = 2000,
+    memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> Estimate:
-    """Draw ``samples`` log-weights of every sequence of ``batch``, in pieces of sequences, samples and time.
+    """Draw ``samples`` log-weights of every sequence of ``batch``, in pieces of sequences, samples
+    and time.
 
     How it is cut changes which noise a seed gives to which sequence, and no more.
 
     Args:
-        log_weight: an expression that is ``[B]``, one draw of the log-weight a sequence; or a model. Long sequences of a
-            model with :attr:`StateSpaceModel.step_weight` are cut in time, with the state carried on, which is faster than
-            few samples at a time.
+        log_weight: an expression that is ``[B]``, one draw of the log-weight a sequence; or a
+            model. Long sequences of a model with :attr:`StateSpaceModel.step_weight` are cut in
+            time, with the state carried on, which is faster than few samples at a time.
         batch: the sequences.
         samples: how many draws (2000 in Krishnan et al. 2017).
         width: how many rows are evaluated at once, at most; sequences are repeated to fill them.
@@ -91,15 +110,22 @@ def estimate(
         progress: called with the frames that are done, and all of them, times samples.
 
     Raises:
-        PixyzError: no samples or memory asked for, or the expression is no number for each sequence.
+        PixyzError: no samples or memory asked for, or the expression is no number for each
+            sequence.
     """
     if samples < 1 or width < 1:
-        raise PixyzError(f"an estimate needs samples >= 1 and width >= 1, got {samples} and {width}")
+        raise PixyzError(
+            f"an estimate needs samples >= 1 and width >= 1, got {samples} and {width}"
+        )
     check_memory(memory)
     cut = isinstance(log_weight, StateSpaceModel) and log_weight.has_step_weight
     weight = log_weight.log_weight if isinstance(log_weight, StateSpaceModel) else log_weight
     run: Callable[..., Tensor]
-    run = partial(_cut, log_weight) if isinstance(log_weight, StateSpaceModel) and cut else partial(_whole, weight)
+    run = (
+        partial(_cut, log_weight)
+        if isinstance(log_weight, StateSpaceModel) and cut
+        else partial(_whole, weight)
+    )
     need, (steps, count) = bytes_a_frame(run, batch), size_of(batch)
     most = width if cut else max(1, min(width, int(memory / (need * steps))))  # rows at once
     todo = 0 if progress is None else int(frames(batch).sum()) * samples
@@ -110,7 +136,9 @@ def estimate(
             many = min(left, max(1, most // (stop - start)))
             found = run(part, many, max(1, int(memory / (need * many * (stop - start)))))
             if found.shape != (many * (stop - start),):
-                raise PixyzError(f"a log-weight is one number a sequence, [B], got the shape {list(found.shape)}")
+                raise PixyzError(
+                    f"a log-weight is one number a sequence, [B], got the shape {list(found.shape)}"
+                )
             drawn.append(found.unflatten(0, (stop - start, many)).t())
             left -= many
             if progress is not None:
@@ -127,7 +155,9 @@ def _whole(log_weight: Loss, batch: Batch, many: int = 1, length: int | None = N
 
 
 def _cut(model: StateSpaceModel, batch: Batch, many: int = 1, length: int | None = None) -> Tensor:
-    """``many`` draws of the log-weight of each sequence, ``[B many]``, from pieces of ``length`` frames."""
+    """``many`` draws of the log-weight of each sequence, ``[B many]``, from pieces of ``length``
+    frames.
+    """
     whole = {**batch, **model.read_context(batch)}  # in one piece: it reads what is to come
     steps, _ = size_of(batch)
     total: Tensor | None = None
@@ -144,7 +174,9 @@ def _cut(model: StateSpaceModel, batch: Batch, many: int = 1, length: int | None
 
 
 @torch.no_grad()
-def bounds(bound: Loss, batch: Batch, memory: float = MEMORY, progress: Progress | None = None) -> Tensor:
+def bounds(
+    bound: Loss, batch: Batch, memory: float = MEMORY, progress: Progress | None = None
+) -> Tensor:
     """A bound of each sequence, ``[B]``, some sequences at a time.
 
     Args:
@@ -166,7 +198,9 @@ def bounds(bound: Loss, batch: Batch, memory: float = MEMORY, progress: Progress
             longest, stop = max(longest, lengths[stop]), stop + 1
         found = bound.eval(rows(batch, start, stop))
         if found.shape != (stop - start,):
-            raise PixyzError(f"a bound is one number a sequence, [B], got the shape {list(found.shape)}")
+            raise PixyzError(
+                f"a bound is one number a sequence, [B], got the shape {list(found.shape)}"
+            )
         parts.append(found)
         start = stop
         if progress is not None:

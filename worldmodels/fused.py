@@ -1,21 +1,25 @@
-r"""Formulas with weights whose backward pass is written out: fewer kernels, and the weights' gradients once a run.
+r"""Formulas with weights whose backward pass is written out: fewer kernels, and the weights'
+gradients once a run.
 
-A network in a time loop of :math:`T` steps is called :math:`T` times.  Its gradient by the chain rule, as autograd makes it,
-is a sum over steps of small products, :math:`dW = \sum_t x_t^\top g_t`: a product, and an addition of all weights, a step.
-Here a step's backward pass only finds the gradients of its inputs, and keeps the rows :math:`(x_t, g_t)`; of many rows
-together, :math:`X^\top G` is one product::
+A network in a time loop of :math:`T` steps is called :math:`T` times.  Its gradient by the chain
+rule, as autograd makes it, is a sum over steps of small products, :math:`dW = \sum_t x_t^\top g_t`:
+a product, and an addition of all weights, a step. Here a step's backward pass only finds the
+gradients of its inputs, and keeps the rows :math:`(x_t, g_t)`; of many rows together, :math:`X^\top
+G` is one product::
 
     weights --- Shared ---> token ---> Call (step 1) ---> ...          forward
                                   `--> Call (step 2) ---> ...
     dW <------- Shared <--- rows <---- Call (step 2), Call (step 1)    backward
 
-The token, which every call reads, is how autograd knows when all are through; it has no elements and no gradient.  What is
-shared lasts for a run of a plan (:mod:`pixyz.plan.once`); outside of one, each call has its own.  Without gradients the first
-call of a run is as ``torch.nn`` has it: an action calls each network once, and packing weights for that would not pay.
+The token, which every call reads, is how autograd knows when all are through; it has no elements
+and no gradient.  What is shared lasts for a run of a plan (:mod:`pixyz.plan.once`); outside of one,
+each call has its own.  Without gradients the first call of a run is as ``torch.nn`` has it: an
+action calls each network once, and packing weights for that would not pay.
 
-A formula is an :class:`Operation`.  It equals its form in ``torch.nn`` (which compilers, transforms of ``torch.func``, and
-modules with hooks or parametrizations get), has one derivative and no second, and obeys autocast as that form does: products
-in the lower precision, all else in the weights' type.
+A formula is an :class:`Operation`.  It equals its form in ``torch.nn`` (which compilers, transforms
+of ``torch.func``, and modules with hooks or parametrizations get), has one derivative and no
+second, and obeys autocast as that form does: products in the lower precision, all else in the
+weights' type.
 """
 
 from __future__ import annotations
@@ -31,7 +35,9 @@ from torch.autograd.function import once_differentiable
 from pixyz.plan.once import RUNNING
 
 ROWS = 1024
-"""From so many rows on they are turned into the weights' gradients, while the backward pass goes on."""
+"""From so many rows on they are turned into the weights' gradients, while the backward pass goes
+on.
+"""
 
 Tensors = tuple[Tensor, ...]
 
@@ -45,15 +51,21 @@ class Operation:
     """How many tensors of rows it then keeps for the weights' gradients."""
 
     def pack(self, weights: Sequence[Tensor], low: torch.dtype | None) -> Any:
-        """What is made of the weights once a run; ``low`` is the type of products under autocast."""
+        """What is made of the weights once a run;
+        ``low`` is the type of products under autocast.
+        """
         raise NotImplementedError
 
     def run(self, inputs: Tensors, packed: Any, low: torch.dtype | None) -> tuple[Tensor, Tensors]:
         """The result ``[B, ...]``, and what the backward pass needs."""
         raise NotImplementedError
 
-    def pull(self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]) -> tuple[list[Tensor | None], Tensors]:
-        """The gradients of the inputs, where ``needed``; and the rows ``[B, ...]`` from which those of the weights follow."""
+    def pull(
+        self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]
+    ) -> tuple[list[Tensor | None], Tensors]:
+        """The gradients of the inputs, where ``needed``; and the rows ``[B, ...]`` from which those
+        of the weights follow.
+        """
         raise NotImplementedError
 
     def gather(self, rows: Tensors) -> list[Tensor]:
@@ -69,7 +81,9 @@ class Fusible(Protocol):
     """A module that an operation may stand for."""
 
     def fused(self, sizes: tuple[int, ...]) -> tuple[Operation, Places] | None:
-        """The operation for inputs of these last dimensions, and where its weights are; None if parts were changed."""
+        """The operation for inputs of these last dimensions, and where its weights are; None if
+        parts were changed.
+        """
         ...
 
 
@@ -81,16 +95,26 @@ def weights_at(places: Places) -> list[Tensor] | None:
 
 def hooked(module: nn.Module) -> bool:
     """Whether a part of a module has hooks; its own run around it."""
-    return any([
-        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
-        for m in nn.Module.modules(module) if m is not module
-    ])
+    return any(
+        [
+            m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
+            for m in nn.Module.modules(module)
+            if m is not module
+        ]
+    )
 
 
 class Uses:
     """All calls of an operation with the same weights in one run."""
 
-    def __init__(self, operation: Operation, places: Places, weights: list[Tensor], low: torch.dtype | None, grad: bool) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        places: Places,
+        weights: list[Tensor],
+        low: torch.dtype | None,
+        grad: bool,
+    ) -> None:
         self.operation, self.low, self.weights = operation, low, weights
         self._at = [(m._parameters, name) for m, name in places]
         self._versions = [w._version for w in weights]
@@ -102,11 +126,20 @@ class Uses:
         self.token = Shared.apply(self, *weights) if self.wanted else weights[0].new_empty(0)
 
     def current(self) -> bool:
-        """Whether the modules still hold these weights (``functional_call`` puts others in their place)."""
-        return not any([held[name] is not weight for (held, name), weight in zip(self._at, self.weights, strict=True)])
+        """Whether the modules still hold these weights (``functional_call`` puts others in their
+        place).
+        """
+        return not any(
+            [
+                held[name] is not weight
+                for (held, name), weight in zip(self._at, self.weights, strict=True)
+            ]
+        )
 
     def keep(self, rows: Tensors) -> None:
-        """Keep a step's rows; those of a backward pass that did not ask for the weights' gradients are dropped."""
+        """Keep a step's rows; those of a backward pass that did not ask for the weights' gradients
+        are dropped.
+        """
         task = torch._C._current_graph_task_id()
         if task != self._task:
             self._task, self._rows, self._count, self._sums = task, [], 0, []
@@ -116,7 +149,11 @@ class Uses:
             self._gather()
 
     def _gather(self) -> None:
-        rows = self._rows[0] if len(self._rows) == 1 else tuple([torch.cat(r) for r in zip(*self._rows, strict=True)])
+        rows = (
+            self._rows[0]
+            if len(self._rows) == 1
+            else tuple([torch.cat(r) for r in zip(*self._rows, strict=True)])
+        )
         found = self.operation.gather(rows)
         if self._sums:
             torch._foreach_add_(self._sums, found)
@@ -128,12 +165,15 @@ class Uses:
         """Those of the weights, from the rows of this backward pass."""
         if [w._version for w in self.weights] != self._versions:
             raise RuntimeError(
-                "weights were changed in place between a forward pass and its backward pass; step the optimizer after backward()"
+                "weights were changed in place between a forward pass and its backward pass; step "
+                "the optimizer after backward()"
             )
         mine = self._task == torch._C._current_graph_task_id()
         if mine and self._rows:
             self._gather()
-        found = [g.to(w.dtype) for g, w in zip(self._sums, self.weights, strict=True)] if mine else []
+        found = (
+            [g.to(w.dtype) for g, w in zip(self._sums, self.weights, strict=True)] if mine else []
+        )
         self._task, self._rows, self._count, self._sums = -1, [], 0, []
         return found or [None] * len(self.weights)
 
@@ -171,7 +211,9 @@ class Call(torch.autograd.Function):
 
 def _pull(ctx: Any, grad: Tensor) -> list[Tensor | None]:
     uses: Uses = ctx.uses
-    found, rows = uses.operation.pull(grad, ctx.saved_tensors, uses.packed, ctx.needs_input_grad[2:])
+    found, rows = uses.operation.pull(
+        grad, ctx.saved_tensors, uses.packed, ctx.needs_input_grad[2:]
+    )
     if uses.wanted:
         uses.keep(rows)
     return found
@@ -187,7 +229,8 @@ def exactly(like: Tensor, function: Any, *args: Any) -> Any:
 
 
 def fused(module: Any, inputs: Tensors) -> Tensor | None:
-    """What ``module`` returns for inputs ``[..., D]``, by its operation; None where its form in ``torch.nn`` must do.
+    """What ``module`` returns for inputs ``[..., D]``, by its operation; None where its form in
+    ``torch.nn`` must do.
 
     Args:
         module: a :class:`Fusible`.
@@ -195,7 +238,8 @@ def fused(module: Any, inputs: Tensors) -> Tensor | None:
     if torch.compiler.is_compiling():
         return None
     grad, held = torch.is_grad_enabled(), RUNNING.held
-    if not grad and (held is None or module not in held):  # one call, as in acting, does not pay for packing
+    # one call, as in acting, does not pay for packing
+    if not grad and (held is None or module not in held):
         if held is not None:
             held[module] = None
         return None
@@ -217,7 +261,11 @@ def fused(module: Any, inputs: Tensors) -> Tensor | None:
     if len(lead) != 1:
         inputs = tuple([x.reshape(-1, x.shape[-1]) for x in inputs])
     if grad and (uses.wanted or any([x.requires_grad for x in inputs])):
-        out = Call.apply(uses, uses.token, *inputs) if low is None else exactly(inputs[0], Call.apply, uses, uses.token, *inputs)
+        out = (
+            Call.apply(uses, uses.token, *inputs)
+            if low is None
+            else exactly(inputs[0], Call.apply, uses, uses.token, *inputs)
+        )
     elif low is None:
         out = uses.operation.run(inputs, uses.packed, None)[0]
     else:

@@ -1,4 +1,6 @@
-r"""DreamerV3's recurrent core with its backward pass; :class:`worldmodels.networks.BlockGRU` has the formula."""
+r"""DreamerV3's recurrent core with its backward pass; :class:`worldmodels.networks.BlockGRU` has
+the formula.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,9 @@ class Packed(NamedTuple):
 class GatedBlocks(Operation):
     """A step of a block GRU: inputs ``h [B, D], s [B, S], a [B, A]``, state ``[B, D]``.
 
-    Weights: of the layers of ``h``, ``s`` and ``a`` three matrices ``[H, .]``, biases and norms ``[H]``;
-    ``own [K, D/K, D/K]``, its bias ``[D]``, ``common [D, 3H]``, the norm ``[D]``; ``gates [K, D/K, 3D/K]`` and their bias
-    ``[3D]``.
+    Weights: of the layers of ``h``, ``s`` and ``a`` three matrices ``[H, .]``, biases and norms
+    ``[H]``; ``own [K, D/K, D/K]``, its bias ``[D]``, ``common [D, 3H]``, the norm ``[D]``; ``gates
+    [K, D/K, 3D/K]`` and their bias ``[3D]``.
 
     Args:
         blocks: K.
@@ -59,11 +61,25 @@ class GatedBlocks(Operation):
         dense, biases = [w.to(kind) for w in weights[:3]], [w.to(kind) for w in weights[3:6]]
         own, common, gates = (weights[i].to(kind) for i in (9, 11, 13))
         return Packed(
-            norm.new_full((), self.eps), torch.stack(list(weights[6:9])), norm, own_bias, bias.flatten(2),
-            dense, [w.t() for w in dense], biases, own, own.mT, common, common.t(), gates, gates.mT,
+            norm.new_full((), self.eps),
+            torch.stack(list(weights[6:9])),
+            norm,
+            own_bias,
+            bias.flatten(2),
+            dense,
+            [w.t() for w in dense],
+            biases,
+            own,
+            own.mT,
+            common,
+            common.t(),
+            gates,
+            gates.mT,
         )
 
-    def run(self, inputs: Tensors, packed: Packed, low: torch.dtype | None) -> tuple[Tensor, Tensors]:
+    def run(
+        self, inputs: Tensors, packed: Packed, low: torch.dtype | None
+    ) -> tuple[Tensor, Tensors]:
         p = packed
         state, latent, action = inputs
         given: Tensors = (state, latent, action.clamp(-1.0, 1.0))
@@ -89,9 +105,26 @@ class GatedBlocks(Operation):
         new = torch.empty_like(y)
         old = self._parts(state if low is None else state.to(new.dtype))
         torch.lerp(old, c, update, out=self._parts(new))
-        return new, (state, action, *given, u, u_scale, u_normed, x, y, y_scale, y_normed, z, candidate, opened, c)
+        return new, (
+            state,
+            action,
+            *given,
+            u,
+            u_scale,
+            u_normed,
+            x,
+            y,
+            y_scale,
+            y_normed,
+            z,
+            candidate,
+            opened,
+            c,
+        )
 
-    def _block(self, h: Tensor, x: Tensor, p: Packed, low: torch.dtype | None) -> tuple[Tensor, Tensor]:
+    def _block(
+        self, h: Tensor, x: Tensor, p: Packed, low: torch.dtype | None
+    ) -> tuple[Tensor, Tensor]:
         if low is None:
             y = torch.addmm(p.own_bias, x, p.common_turned)
             self._parts(y).baddbmm_(self._parts(h), p.own)
@@ -114,7 +147,24 @@ class GatedBlocks(Operation):
         self, grad: Tensor, saved: Tensors, packed: Packed, needed: Sequence[bool]
     ) -> tuple[list[Tensor | None], Tensors]:
         p = packed
-        state, action, h, s, a, u, u_scale, u_normed, x, y, y_scale, y_normed, z, candidate, opened, c = saved
+        (
+            state,
+            action,
+            h,
+            s,
+            a,
+            u,
+            u_scale,
+            u_normed,
+            x,
+            y,
+            y_scale,
+            y_normed,
+            z,
+            candidate,
+            opened,
+            c,
+        ) = saved
         low, exact = z.dtype, y.dtype
         parts = self._parts(grad)
         to_c, to_g = self._pull_gates(parts, self._parts(state.to(exact)), candidate, opened, c)
@@ -133,7 +183,22 @@ class GatedBlocks(Operation):
             found[1] = torch.mm(to_u[:, 1], p.dense[1])
         if needed[2]:
             found[2] = torch.mm(to_u[:, 2], p.dense[2]).div(action.abs().clamp_(min=1.0))
-        return found, (h, s, a, to_u, to_u_normed, u, u_scale, x, to_y, to_y_normed, y, y_scale, z, to_g.transpose(0, 1))
+        return found, (
+            h,
+            s,
+            a,
+            to_u,
+            to_u_normed,
+            u,
+            u_scale,
+            x,
+            to_y,
+            to_y_normed,
+            y,
+            y_scale,
+            z,
+            to_g.transpose(0, 1),
+        )
 
     @staticmethod
     def _pull_gates(
@@ -150,7 +215,9 @@ class GatedBlocks(Operation):
         aten.sigmoid_backward.grad_input(to_gated.mul_(candidate), reset, grad_input=to_reset)
         return to_c, found
 
-    def _pull_state(self, grad: Tensor, to_c: Tensor, to_y: Tensor, to_u: Tensor, p: Packed) -> Tensor:
+    def _pull_state(
+        self, grad: Tensor, to_c: Tensor, to_y: Tensor, to_u: Tensor, p: Packed
+    ) -> Tensor:
         """By its share of the new state, by its block layer, and by its dense layer."""
         found = to_c.new_empty(to_y.shape)
         parts = self._parts(found)

@@ -1,4 +1,6 @@
-"""Dense layers with their backward passes: linear, linear -> RMS norm -> SiLU, and one after the other."""
+"""Dense layers with their backward passes: linear, linear -> RMS norm -> SiLU, and one after the
+other.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ silu_backward = torch.ops.aten.silu_backward.default
 
 
 class Linear(Operation):
-    r""":math:`y = \sum_i x_i W_i^\top + b`, for inputs ``x_i [B, D_i]`` that are side by side, ``W [N, sum D_i]``.
+    r""":math:`y = \sum_i x_i W_i^\top + b`, for inputs ``x_i [B, D_i]`` that are side by side, ``W
+    [N, sum D_i]``.
 
     Args:
         sizes: the ``D_i``.
@@ -40,10 +43,14 @@ class Linear(Operation):
             out.addmm_(x, w)
         return (out if low is None else out.to(exact)), inputs
 
-    def pull(self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]) -> tuple[list[Tensor | None], Tensors]:
+    def pull(
+        self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]
+    ) -> tuple[list[Tensor | None], Tensors]:
         parts = packed[1]
         grad = grad.to(parts[0].dtype)
-        return [torch.mm(grad, w) if need else None for w, need in zip(parts, needed, strict=True)], (grad, *saved)
+        return [
+            torch.mm(grad, w) if need else None for w, need in zip(parts, needed, strict=True)
+        ], (grad, *saved)
 
     def gather(self, rows: Tensors) -> list[Tensor]:
         grad, *inputs = rows
@@ -52,7 +59,9 @@ class Linear(Operation):
 
 
 class LinearNormSiLU(Operation):
-    r""":math:`y = \mathrm{silu}(w \odot u / \sqrt{\mathrm{mean}(u^2) + \epsilon})`, :math:`u` of :class:`Linear`."""
+    r""":math:`y = \mathrm{silu}(w \odot u / \sqrt{\mathrm{mean}(u^2) + \epsilon})`, :math:`u` of
+    :class:`Linear`.
+    """
 
     def __init__(self, sizes: Sequence[int], eps: float) -> None:
         self.linear, self.eps = Linear(sizes), eps
@@ -69,11 +78,15 @@ class LinearNormSiLU(Operation):
         normed = (x * scale).mul_(norm)
         return F.silu(normed), (x, scale, normed, *given)
 
-    def pull(self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]) -> tuple[list[Tensor | None], Tensors]:
+    def pull(
+        self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]
+    ) -> tuple[list[Tensor | None], Tensors]:
         norm, _, linear = packed
         x, scale, normed, *given = saved
         grad = silu_backward(grad, normed)
-        found, rows = self.linear.pull(pull_norm(grad, x, scale, norm), tuple(given), linear, needed)
+        found, rows = self.linear.pull(
+            pull_norm(grad, x, scale, norm), tuple(given), linear, needed
+        )
         return found, (grad, x, scale, *rows)
 
     def gather(self, rows: Tensors) -> list[Tensor]:
@@ -104,12 +117,16 @@ class Chain(Operation):
             saved += more
         return x, saved
 
-    def pull(self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]) -> tuple[list[Tensor | None], Tensors]:
+    def pull(
+        self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]
+    ) -> tuple[list[Tensor | None], Tensors]:
         rows: Tensors = ()
         end = len(saved)
         for i in reversed(range(len(self.links))):
             o = self.links[i][0]
-            found, more = o.pull(grad, saved[end - o.saves : end], packed[i], needed if i == 0 else (True,))
+            found, more = o.pull(
+                grad, saved[end - o.saves : end], packed[i], needed if i == 0 else (True,)
+            )
             end -= o.saves
             rows = more + rows
             grad = found[0]  # type: ignore[assignment]

@@ -1,4 +1,6 @@
-"""What is read off a state: numbers such as rewards and returns, and whether the episode goes on."""
+"""What is read off a state: numbers such as rewards and returns,
+and whether the episode goes on.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,19 @@ Numbers = Literal["two_hot", "normal"]
 
 
 class ScalarHead(TwoHot):
-    """A number of any size (a reward, a return) from the state: from ``cond_var``, ``size`` features together."""
+    """A number of any size (a reward, a return) from the state: from ``cond_var``, ``size``
+    features together.
+    """
 
     def __init__(
-        self, var: str, name: str, size: int, units: int, layers: int, bins: int, cond_var: Sequence[str] = STATE
+        self,
+        var: str,
+        name: str,
+        size: int,
+        units: int,
+        layers: int,
+        bins: int,
+        cond_var: Sequence[str] = STATE,
     ) -> None:
         super().__init__(var, list(cond_var), name, bins=bins)
         self.net = MLP(size, units, layers, bins, outscale=0.0)
@@ -29,7 +40,9 @@ class ScalarHead(TwoHot):
 
 
 class ContinueHead(Bernoulli):
-    """The probability that the episode goes on, from the state: from ``cond_var``, ``size`` features together."""
+    """The probability that the episode goes on, from the state: from ``cond_var``, ``size``
+    features together.
+    """
 
     returned = ("logits",)
 
@@ -42,10 +55,18 @@ class ContinueHead(Bernoulli):
 
 
 class NormalHead(Normal):
-    """A number from the state, with the variance 1: minus its log-density is half a squared error and a constant."""
+    """A number from the state, with the variance 1: minus its log-density is half a squared error
+    and a constant.
+    """
 
     def __init__(
-        self, var: str, name: str, size: int, units: int, layers: int, cond_var: Sequence[str] = STATE
+        self,
+        var: str,
+        name: str,
+        size: int,
+        units: int,
+        layers: int,
+        cond_var: Sequence[str] = STATE,
     ) -> None:
         super().__init__(var, list(cond_var), name, features_shape=[1])
         self.net = MLP(size, units, layers, 1)

@@ -1,20 +1,24 @@
-r"""HRSSM: a recurrent state-space model in two time scales with learned boundaries (VTA, Kim, Ahn and Bengio 2019).
+r"""HRSSM: a recurrent state-space model in two time scales with learned boundaries (VTA, Kim, Ahn
+and Bengio 2019).
 
 .. math::
     m_t \sim p(m_t|s_{t-1}), \quad c_t = m_t f_c(z_{t-1}, c_{t-1}) + (1 - m_t)\, c_{t-1}, \quad
     z_t = m_t \tilde z_t + (1 - m_t)\, z_{t-1},\ \tilde z_t \sim p(\tilde z_t|c_t)
 
-    h_t = m_t f_0(z_t) + (1 - m_t) f_h(s_{t-1}, z_t, h_{t-1}), \quad s_t \sim p(s_t|h_t), \quad x_t \sim p(x_t|s_t, z_t)
+    h_t = m_t f_0(z_t) + (1 - m_t) f_h(s_{t-1}, z_t, h_{t-1}), \quad s_t \sim p(s_t|h_t), \quad
+        x_t \sim p(x_t|s_t, z_t)
 
-    L = \frac{1}{\sum_i T_i} \sum_t -\mathbb{E}_q \log p(x_t|s_t, z_t) + \beta \big(m_t D_{KL}[q(\tilde z_t|c_t, g_t) \| p]
+    L = \frac{1}{\sum_i T_i} \sum_t -\mathbb{E}_q \log p(x_t|s_t,
+        z_t) + \beta \big(m_t D_{KL}[q(\tilde z_t|c_t, g_t) \| p]
         + D_{KL}[q(s_t|h_t, e_t) \| p] + D_{KL}[q(m_t|g_t) \| p]\big)
 
-(their eq. 2-9, with ``m_t`` for their :math:`m_{t-1}`.)  ``g`` is a recurrent network over the whole sequence in both
-directions, ``e`` are features of the frame.  Boundaries are one-hot pairs with straight-through gradient.  The first frame
-of a sequence always opens a segment.
+(their eq. 2-9, with ``m_t`` for their :math:`m_{t-1}`.)  ``g`` is a recurrent network over the
+whole sequence in both directions, ``e`` are features of the frame.  Boundaries are one-hot pairs
+with straight-through gradient.  The first frame of a sequence always opens a segment.
 
-Two parts of the paper are different here: its backward network is reset at boundaries, ``g`` is not; and its prior of
-boundaries is bounded in their number and distance, this one is learned from a rate that ``length`` gives at the start.
+Two parts of the paper are different here: its backward network is reset at boundaries, ``g`` is
+not; and its prior of boundaries is bounded in their number and distance, this one is learned from a
+rate that ``length`` gives at the start.
 """
 
 from __future__ import annotations
@@ -101,7 +105,9 @@ class Boundary(GroupedOneHot):
 
 
 class Opening(Deterministic):
-    """``m``: 1 where a segment begins, ``[B]``; ``n``: frames so far; ``later``: 1 from the second frame on, ``[B]``."""
+    """``m``: 1 where a segment begins, ``[B]``; ``n``: frames so far; ``later``: 1 from the second
+    frame on, ``[B]``.
+    """
 
     def __init__(self) -> None:
         super().__init__(["m", "n", "later"], ["b", "n_prev"], name="o", features_shape=[1])
@@ -109,7 +115,11 @@ class Opening(Deterministic):
     def forward(self, b: Tensor, n_prev: Tensor) -> dict[str, Tensor]:
         first = (n_prev == 0).squeeze(-1)
         m = b.flatten(1)[:, 1]
-        return {"m": torch.where(first, torch.ones_like(m), m), "n": n_prev + 1, "later": (~first).to(m.dtype)}
+        return {
+            "m": torch.where(first, torch.ones_like(m), m),
+            "n": n_prev + 1,
+            "later": (~first).to(m.dtype),
+        }
 
 
 class Cell(Deterministic):
@@ -121,7 +131,9 @@ class Cell(Deterministic):
         self.cell = nn.GRUCell(size, deter)
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        return {self.var[0]: self.cell(torch.cat([given[v] for v in self.inputs], -1), given[self.prev])}
+        return {
+            self.var[0]: self.cell(torch.cat([given[v] for v in self.inputs], -1), given[self.prev])
+        }
 
 
 class Begin(Deterministic):
@@ -138,14 +150,16 @@ class Begin(Deterministic):
 class HRSSM(StateSpaceModel):
     """An HRSSM of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given.
 
-    Its state is ``z``, ``c``, ``h``, ``s`` and ``n``.  It smooths; it filters by the posterior that sees each frame alone.
+    Its state is ``z``, ``c``, ``h``, ``s`` and ``n``.  It smooths; it filters by the posterior that
+    sees each frame alone.
 
     Args:
         size: the size of a frame.
         config: sizes.
         fission: split the time loop; False is the reference in tests.
         terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
-        action_size: the size of actions, which both recurrent cells then read (batches hold ``action``); 0 if there are none.
+        action_size: the size of actions, which both recurrent cells then read (batches hold
+            ``action``); 0 if there are none.
 
     >>> model = HRSSM(3, HRSSMConfig(2, 2, 4, 4, 4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
@@ -156,7 +170,11 @@ class HRSSM(StateSpaceModel):
     smooths = True
 
     def __init__(
-        self, size: int, config: HRSSMConfig | None = None, fission: bool = True, terms: Terms | None = None,
+        self,
+        size: int,
+        config: HRSSMConfig | None = None,
+        fission: bool = True,
+        terms: Terms | None = None,
         action_size: int = 0,
     ) -> None:
         super().__init__()
@@ -166,11 +184,25 @@ class HRSSM(StateSpaceModel):
                 "a frame has at least one feature and a segment more than one frame, got "
                 f"{size}, {c.length} (and action_size={action_size})"
             )
-        self.config, self.size, self.action_size, self.acts = config, size, action_size, action_size > 0
+        self.config, self.size, self.action_size, self.acts = (
+            config,
+            size,
+            action_size,
+            action_size > 0,
+        )
         action = ["action_prev"] if self.acts else []
-        self.context, self.encoder, self.opening = Context(size, c.rnn, "both", var="g"), Features(size, c), Opening()
-        self.boundary_q, self.boundary_p = Boundary("g", "q", c.rnn, c), Boundary("s_prev", "p", c.stoch, c)
-        self.abstract_cell = Cell("c_new", ["z_prev", *action], "c_prev", c.abstract + action_size, c.deter)
+        self.context, self.encoder, self.opening = (
+            Context(size, c.rnn, "both", var="g"),
+            Features(size, c),
+            Opening(),
+        )
+        self.boundary_q, self.boundary_p = (
+            Boundary("g", "q", c.rnn, c),
+            Boundary("s_prev", "p", c.stoch, c),
+        )
+        self.abstract_cell = Cell(
+            "c_new", ["z_prev", *action], "c_prev", c.abstract + action_size, c.deter
+        )
         inputs = c.stoch + c.abstract + action_size
         self.state_cell = Cell("h_next", ["s_prev", "z", *action], "h_prev", inputs, c.deter)
         self.begin = Begin(c)
@@ -181,38 +213,70 @@ class HRSSM(StateSpaceModel):
         ]
         self.gates = nn.ModuleList(gates)
         layers = [c.hidden, c.abstract]
-        self.abstract_q = Gaussian("z_new", ["c", "g"], "q", [c.deter + c.rnn, *layers], c.min_scale)
+        self.abstract_q = Gaussian(
+            "z_new", ["c", "g"], "q", [c.deter + c.rnn, *layers], c.min_scale
+        )
         self.abstract_p = Gaussian("z_new", ["c"], "p", [c.deter, *layers], c.min_scale)
         layers = [c.hidden, c.stoch]
         self.state_q = Gaussian("s", ["h", "e"], "q", [c.deter + c.hidden, *layers], c.min_scale)
         self.state_p = Gaussian("s", ["h"], "p", [c.deter, *layers], c.min_scale)
         self.emission = emission_of(
-            c.observation, "x", ["s", "z"], [c.stoch + c.abstract, c.hidden, c.hidden, size], c.min_scale
+            c.observation,
+            "x",
+            ["s", "z"],
+            [c.stoch + c.abstract, c.hidden, c.hidden, size],
+            c.min_scale,
         )
-        frame = self.opening * self.abstract_cell * gates[0] * gates[1] * self.begin * self.state_cell * gates[2]
+        frame = (
+            self.opening
+            * self.abstract_cell
+            * gates[0]
+            * gates[1]
+            * self.begin
+            * self.state_cell
+            * gates[2]
+        )
         inference = self.encoder * self.boundary_q * frame * self.abstract_q * self.state_q
         self._declare(
-            keys=["x"], inference=inference, context=self.context, emission=self.emission,
+            keys=["x"],
+            inference=inference,
+            context=self.context,
+            emission=self.emission,
             generation=self.boundary_p * frame * self.abstract_p * self.state_p * self.emission,
             carry={"z": "z_prev", "c": "c_prev", "h": "h_prev", "s": "s_prev", "n": "n_prev"},
-            init={"z_prev": 0, "c_prev": 0, "h_prev": 0, "s_prev": 0, "n_prev": 0}, fission=fission,
-            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})}, features=["z", "c", "h", "s"],
+            init={"z_prev": 0, "c_prev": 0, "h_prev": 0, "s_prev": 0, "n_prev": 0},
+            fission=fission,
+            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})},
+            features=["z", "c", "h", "s"],
             terms=terms,
         )
         m, later = Parameter("m"), Parameter("later")
 
         def over_time(term: Loss, reduction: str | None) -> Loss:
-            return IterativeLoss(E(inference, term), reduction=reduction, returns=["z", "s"], **self.recurrence)
+            return IterativeLoss(
+                E(inference, term), reduction=reduction, returns=["z", "s"], **self.recurrence
+            )
 
         cost = -LogProb(self.emission)
-        kl = (m * KullbackLeibler(self.abstract_q, self.abstract_p) + KullbackLeibler(self.state_q, self.state_p)
-              + later * KullbackLeibler(self.boundary_q, self.boundary_p))
-        weight = (LogProb(self.emission) + m * (LogProb(self.abstract_p) - LogProb(self.abstract_q))
-                  + (LogProb(self.state_p) - LogProb(self.state_q))
-                  + later * (LogProb(self.boundary_p) - LogProb(self.boundary_q)))
+        kl = (
+            m * KullbackLeibler(self.abstract_q, self.abstract_p)
+            + KullbackLeibler(self.state_q, self.state_p)
+            + later * KullbackLeibler(self.boundary_q, self.boundary_p)
+        )
+        weight = (
+            LogProb(self.emission)
+            + m * (LogProb(self.abstract_p) - LogProb(self.abstract_q))
+            + (LogProb(self.state_p) - LogProb(self.state_q))
+            + later * (LogProb(self.boundary_p) - LogProb(self.boundary_q))
+        )
         self._express(
-            E(self.context, over_time(self._with_own(cost + Parameter("beta", default=1.0) * kl), "frame")),
-            E(self.context, over_time(cost + kl, "sum")), E(self.context, over_time(weight, "sum")), over_time(weight, None),
+            E(
+                self.context,
+                over_time(self._with_own(cost + Parameter("beta", default=1.0) * kl), "frame"),
+            ),
+            E(self.context, over_time(cost + kl, "sum")),
+            E(self.context, over_time(weight, "sum")),
+            over_time(weight, None),
         )
 
     def initial(self, batch: int) -> State:

@@ -1,4 +1,6 @@
-"""Imagination: a policy acts in a model, without data, for any model whose transitions read actions."""
+"""Imagination: a policy acts in a model, without data, for any model whose transitions read
+actions.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ NEXT, PREV, PATH = "_next", "_prev", "_all"
 
 
 def transition_of(generation: Distribution, state: Collection[str]) -> Distribution:
-    """What a step of generation draws the state from: without densities of observations that no state reads.
+    """What a step of generation draws the state from: without densities of observations that no
+    state reads.
 
     Args:
         generation: one step that draws state and observations.
@@ -40,10 +43,15 @@ def transition_of(generation: Distribution, state: Collection[str]) -> Distribut
 
 
 def dream(
-    transition: Distribution, policy: Distribution, horizon: int, drawn: Mapping[str, str], grad: bool,
+    transition: Distribution,
+    policy: Distribution,
+    horizon: int,
+    drawn: Mapping[str, str],
+    grad: bool,
     start: Mapping[str, str],
 ) -> Scan:
-    """Policy and transition for ``horizon`` steps from a state; see :meth:`worldmodels.StateSpaceModel.dream`.
+    """Policy and transition for ``horizon`` steps from a state; see
+    :meth:`worldmodels.StateSpaceModel.dream`.
 
     Args:
         transition: one step without observation, from ``NAME_prev`` and ``action_prev``.
@@ -54,13 +62,17 @@ def dream(
         start: name in the state -> the variable that it begins with, where that has another name.
     """
     if "action" not in policy.var:
-        raise PixyzError(f"a policy draws 'action' given the state {list(drawn)}, got {policy.prob_text}")
+        raise PixyzError(
+            f"a policy draws 'action' given the state {list(drawn)}, got {policy.prob_text}"
+        )
     ahead = {v: v + NEXT for v in transition.var}
     states = {k: v for k, v in drawn.items() if v in ahead}
     read = {k: k + PREV for k in states if k in policy.cond_var}
     step: Distribution = policy.at(action="action_prev", **read)
     for factor in reversed(transition.factors()):  # parents first
-        step = step * factor.at(**{v: ahead[v] for v in [*factor.var, *factor.cond_var] if v in ahead})
+        step = step * factor.at(
+            **{v: ahead[v] for v in [*factor.var, *factor.cond_var] if v in ahead}
+        )
     update: dict[str, list[str]] = {}
     for k, v in states.items():
         update.setdefault(ahead[v], []).append(k + PREV)

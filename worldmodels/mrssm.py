@@ -1,14 +1,16 @@
-r"""MRSSM: a recurrent state-space model of several modalities, any of which may be missing at any frame.
+r"""MRSSM: a recurrent state-space model of several modalities, any of which may be missing at any
+frame.
 
 .. math::
     h_t = f(h_{t-1}, s_{t-1}, a_{t-1}), \quad
     q(s_t|h_t, x_t) \propto p(s_t|h_t) \prod_m q_m(s_t|h_t, x^m_t)^{g^m_t}
 
-    L = \frac{1}{\sum_i T_i} \sum_t -\mathbb{E}_q \sum_m g^m_t \log p(x^m_t|h_t, s_t) + \beta D_{KL}[q \| p]
+    L = \frac{1}{\sum_i T_i} \sum_t -\mathbb{E}_q \sum_m g^m_t \log p(x^m_t|h_t,
+        s_t) + \beta D_{KL}[q \| p]
 
-The posterior is a product of normal experts (Wu and Goodman 2018; Ichiwara et al. 2022 for world models), the prior
-among them: a missing modality (:math:`g^m_t = 0`) adds neither precision nor a term, and with none left the posterior is
-the prior.
+The posterior is a product of normal experts (Wu and Goodman 2018; Ichiwara et al. 2022 for world
+models), the prior among them: a missing modality (:math:`g^m_t = 0`) adds neither precision nor a
+term, and with none left the posterior is the prior.
 """
 
 from __future__ import annotations
@@ -94,7 +96,9 @@ class Dynamics(Deterministic):
     """``h_t = f(h_{t-1}, s_{t-1}, a_{t-1})``: a GRU."""
 
     def __init__(self, action: int, config: MRSSMConfig) -> None:
-        super().__init__("h", ["h_prev", "s_prev", "action_prev"], name="f", features_shape=[config.deter])
+        super().__init__(
+            "h", ["h_prev", "s_prev", "action_prev"], name="f", features_shape=[config.deter]
+        )
         self.inner = relu_network([config.stoch + action, config.hidden], last=True)
         self.cell = nn.GRUCell(config.hidden, config.deter)
 
@@ -103,15 +107,20 @@ class Dynamics(Deterministic):
 
 
 class Experts(Normal):
-    r"""The product of the prior and one expert a modality that is there: precisions add, means are weighted by them."""
+    r"""The product of the prior and one expert a modality that is there: precisions add, means are
+    weighted by them.
+    """
 
     def __init__(self, prior: Gaussian, shapes: Mapping[str, int], config: MRSSMConfig) -> None:
         features, flags = [f"{k}_feature" for k in shapes], [f"{k}_given" for k in shapes]
         super().__init__("s", ["h", *features, *flags], "q", features_shape=[config.stoch])
         self.keys, self.min_scale = list(shapes), config.min_scale
-        self.nets = nn.ModuleDict({
-            k: relu_network([config.deter + config.hidden, config.hidden, 2 * config.stoch]) for k in shapes
-        })
+        self.nets = nn.ModuleDict(
+            {
+                k: relu_network([config.deter + config.hidden, config.hidden, 2 * config.stoch])
+                for k in shapes
+            }
+        )
         self.prior = Held(prior)
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
@@ -119,8 +128,12 @@ class Experts(Normal):
         precision = first["scale"].square().reciprocal()
         weighted = first["loc"] * precision
         for k in self.keys:
-            loc, scale = self.nets[k](torch.cat([given["h"], given[f"{k}_feature"]], -1)).chunk(2, -1)
-            expert = (F.softplus(scale) + self.min_scale).square().reciprocal() * (given[f"{k}_given"].unsqueeze(-1) != 0)
+            loc, scale = self.nets[k](torch.cat([given["h"], given[f"{k}_feature"]], -1)).chunk(
+                2, -1
+            )
+            expert = (F.softplus(scale) + self.min_scale).square().reciprocal() * (
+                given[f"{k}_given"].unsqueeze(-1) != 0
+            )
             precision, weighted = precision + expert, weighted + loc * expert
         return {"loc": weighted / precision, "scale": precision.rsqrt()}
 
@@ -137,7 +150,8 @@ class Cleaned(Deterministic):
 
 
 class MRSSM(StateSpaceModel):
-    """An RSSM of several vectors, each with a flag ``KEY_given [T, B]`` that says where it was observed.
+    """An RSSM of several vectors, each with a flag ``KEY_given [T, B]`` that says where it was
+    observed.
 
     Its state is ``h`` and ``s``.  Values of missing frames are never read.
 
@@ -149,8 +163,16 @@ class MRSSM(StateSpaceModel):
         terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
 
     >>> model = MRSSM({"x": 3, "y": 2}, 2, MRSSMConfig(deter=4, stoch=2, hidden=4))
-    >>> batch = {"x": torch.zeros(5, 2, 3), "y": torch.full((5, 2, 2), float("nan")), "action": torch.zeros(5, 2, 2)}
-    >>> batch |= {"x_given": torch.ones(5, 2), "y_given": torch.zeros(5, 2), "is_first": torch.zeros(5, 2)}
+    >>> batch = {
+    ...     "x": torch.zeros(5, 2, 3),
+    ...     "y": torch.full((5, 2, 2), float("nan")),
+    ...     "action": torch.zeros(5, 2, 2),
+    ... }
+    >>> batch |= {
+    ...     "x_given": torch.ones(5, 2),
+    ...     "y_given": torch.zeros(5, 2),
+    ...     "is_first": torch.zeros(5, 2),
+    ... }
     >>> bool(model.objective.eval(batch).isfinite())
     True
     """
@@ -158,13 +180,20 @@ class MRSSM(StateSpaceModel):
     acts = True
 
     def __init__(
-        self, shapes: Mapping[str, int], action_size: int, config: MRSSMConfig | None = None, fission: bool = True,
+        self,
+        shapes: Mapping[str, int],
+        action_size: int,
+        config: MRSSMConfig | None = None,
+        fission: bool = True,
         terms: Terms | None = None,
     ) -> None:
         super().__init__()
         config = c = config or MRSSMConfig()
         if not shapes or min(shapes.values()) < 1 or action_size < 1:
-            raise PixyzError(f"modalities and actions have at least one feature, got {dict(shapes)} and {action_size}")
+            raise PixyzError(
+                f"modalities and actions have at least one feature, "
+                f"got {dict(shapes)} and {action_size}"
+            )
         check_keys(shapes, "modalities", RESERVED, ("_given", "_feature", "_clean"))
         self.config, self.shapes, self.action_size = config, dict(shapes), action_size
         self.encoders = nn.ModuleList([Encoder(k, size, c) for k, size in shapes.items()])
@@ -172,17 +201,27 @@ class MRSSM(StateSpaceModel):
         self.prior = Gaussian("s", ["h"], "p", [c.deter, c.hidden, c.stoch], c.min_scale)
         self.posterior = Experts(self.prior, shapes, c)
         layers = [c.deter + c.stoch, c.hidden, c.hidden]
-        self.emissions = nn.ModuleList([
-            emission_of(c.observation, k, ["h", "s"], [*layers, size], c.min_scale) for k, size in shapes.items()
-        ])
+        self.emissions = nn.ModuleList(
+            [
+                emission_of(c.observation, k, ["h", "s"], [*layers, size], c.min_scale)
+                for k, size in shapes.items()
+            ]
+        )
         self.cleaned = nn.ModuleList([Cleaned(k) for k in shapes])
         emission = _product(list(self.emissions))
         inference = _product([*self.encoders, *self.cleaned, self.dynamics, self.posterior])
         self._declare(
-            keys=list(shapes), inference=inference, generation=self.dynamics * self.prior * emission, emission=emission,
-            carry={"h": "h_prev", "s": "s_prev"}, init={"h_prev": 0, "s_prev": 0}, reset_var="is_first",
-            flags=[f"{k}_given" for k in shapes], fission=fission,
-            shapes={**{k: [n] for k, n in shapes.items()}, "action": [action_size]}, terms=terms,
+            keys=list(shapes),
+            inference=inference,
+            generation=self.dynamics * self.prior * emission,
+            emission=emission,
+            carry={"h": "h_prev", "s": "s_prev"},
+            init={"h_prev": 0, "s_prev": 0},
+            reset_var="is_first",
+            flags=[f"{k}_given" for k in shapes],
+            fission=fission,
+            shapes={**{k: [n] for k, n in shapes.items()}, "action": [action_size]},
+            terms=terms,
         )
         there = [
             Parameter(f"{k}_given") * LogProb(p.replace_var(**{k: f"{k}_clean"}))  # type: ignore[operator]
@@ -193,18 +232,28 @@ class MRSSM(StateSpaceModel):
             seen = seen + term
 
         def over_time(term: Loss, reduction: str | None) -> Loss:
-            return IterativeLoss(E(inference, term), reduction=reduction, returns=["h", "s"], **self.recurrence)
+            return IterativeLoss(
+                E(inference, term), reduction=reduction, returns=["h", "s"], **self.recurrence
+            )
 
-        kl, weight = KullbackLeibler(self.posterior, self.prior).named("kl"), LogProb(self.prior) - LogProb(self.posterior)
+        kl, weight = (
+            KullbackLeibler(self.posterior, self.prior).named("kl"),
+            LogProb(self.prior) - LogProb(self.posterior),
+        )
         self._express(
-            over_time(self._with_own(-seen + Parameter("beta", default=1.0) * kl), "frame"), over_time(-seen + kl, "sum"),
-            over_time(seen + weight, "sum"), over_time(seen + weight, None),
+            over_time(self._with_own(-seen + Parameter("beta", default=1.0) * kl), "frame"),
+            over_time(-seen + kl, "sum"),
+            over_time(seen + weight, "sum"),
+            over_time(seen + weight, None),
         )
 
     def initial(self, batch: int) -> State:
         """Zeros: ``h [B, H]``, ``s [B, S]``."""
         like = next(self.parameters())
-        return {"h": like.new_zeros(batch, self.config.deter), "s": like.new_zeros(batch, self.config.stoch)}
+        return {
+            "h": like.new_zeros(batch, self.config.deter),
+            "s": like.new_zeros(batch, self.config.stoch),
+        }
 
 
 def _product(factors: list[nn.Module]) -> Distribution:

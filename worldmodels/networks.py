@@ -1,4 +1,5 @@
-"""Networks of world models: dense and block-dense layers, recurrent cores, convolutions (DreamerV3, 2024).
+"""Networks of world models: dense and block-dense layers, recurrent cores, convolutions (DreamerV3,
+2024).
 
 Every layer is linear -> RMS norm -> SiLU.  Weights start as truncated normals of variance 1/fan_in.
 """
@@ -26,7 +27,10 @@ MULTIPLIERS = (2, 3, 4, 4)
 
 
 def check_keys(
-    keys: Collection[str], what: str = "observations", more: Collection[str] = (), endings: tuple[str, ...] = ()
+    keys: Collection[str],
+    what: str = "observations",
+    more: Collection[str] = (),
+    endings: tuple[str, ...] = (),
 ) -> None:
     """Refuse names of observations that a model cannot take (:mod:`worldmodels.data.names`).
 
@@ -36,14 +40,21 @@ def check_keys(
         more, endings: further names and endings that the model has for itself.
 
     Raises:
-        VariableError: there are none; or one is a model's own name, or cannot name a network (a dot, ``keys``, ``type``).
+        VariableError: there are none; or one is a model's own name, or cannot name a network (a
+            dot, ``keys``, ``type``).
     """
     if not keys:
         raise VariableError(f"{what} are missing: a model needs at least one")
-    wrong = {k: variable(k) if taken(k) else f"{k}_" for k in keys if taken(k) or k in more or (endings and k.endswith(endings))}
+    wrong = {
+        k: variable(k) if taken(k) else f"{k}_"
+        for k in keys
+        if taken(k) or k in more or (endings and k.endswith(endings))
+    }
     if wrong:
-        raise VariableError(f"{what} may not be called {list(wrong)}, which models or torch have for themselves; "
-                            f"call them {list(wrong.values())}")
+        raise VariableError(
+            f"{what} may not be called {list(wrong)}, which models or torch have for themselves; "
+            f"call them {list(wrong.values())}"
+        )
 
 
 def init_weight(weight: Tensor, fan_in: int, outscale: float = 1.0) -> None:
@@ -57,7 +68,8 @@ def init_weight(weight: Tensor, fan_in: int, outscale: float = 1.0) -> None:
 
 
 class Dense(nn.Linear):
-    """A dense layer of one input, or of several that are side by side, without copying them together.
+    """A dense layer of one input, or of several that are side by side, without copying them
+    together.
 
     The result has the weights' type, also under mixed precision.
     """
@@ -103,11 +115,16 @@ class Layer(nn.Sequential):
         dense, norm, silu = self
         if type(dense) is not Dense or type(norm) is not RMSNorm or type(silu) is not nn.SiLU:
             return None
-        return LinearNormSiLU(sizes, norm.eps), [(dense, "weight"), (dense, "bias"), (norm, "weight")]
+        return LinearNormSiLU(sizes, norm.eps), [
+            (dense, "weight"),
+            (dense, "bias"),
+            (norm, "weight"),
+        ]
 
 
 class MLP(nn.Sequential):
-    """``layers`` layers of ``units``, and a last dense layer where ``out`` is given; of one input or several.
+    """``layers`` layers of ``units``, and a last dense layer where ``out`` is given; of one input
+    or several.
 
     Args:
         size: the input's last dimension.
@@ -116,7 +133,9 @@ class MLP(nn.Sequential):
         outscale: its initial scale; 0 starts at exactly zero.
     """
 
-    def __init__(self, size: int, units: int, layers: int, out: int | None = None, outscale: float = 1.0) -> None:
+    def __init__(
+        self, size: int, units: int, layers: int, out: int | None = None, outscale: float = 1.0
+    ) -> None:
         parts: list[nn.Module] = [Layer(size if i == 0 else units, units) for i in range(layers)]
         if out is not None:
             parts.append(linear(units if layers else size, out, outscale))
@@ -146,7 +165,8 @@ class MLP(nn.Sequential):
 
 
 class BlockLinear(nn.Module):
-    """A block-diagonal dense layer: each of ``blocks`` parts of the input feeds one part of the output.
+    """A block-diagonal dense layer: each of ``blocks`` parts of the input feeds one part of the
+    output.
 
     Args:
         size, out: all inputs and outputs, multiples of ``blocks``.
@@ -156,7 +176,10 @@ class BlockLinear(nn.Module):
     def __init__(self, size: int, out: int, blocks: int, fan_in: int | None = None) -> None:
         super().__init__()
         if size % blocks or out % blocks:
-            raise ShapeError(f"a layer of {blocks} blocks needs sizes that are multiples of it, got {size} -> {out}")
+            raise ShapeError(
+                f"a layer of {blocks} blocks needs sizes that are multiples of it, "
+                f"got {size} -> {out}"
+            )
         self.blocks = blocks
         self.weight = nn.Parameter(torch.empty(blocks, size // blocks, out // blocks))
         self.bias = nn.Parameter(torch.zeros(out))
@@ -169,14 +192,16 @@ class BlockLinear(nn.Module):
 
 
 class BlockGRU(nn.Module):
-    r"""DreamerV3's recurrent core: a GRU whose state is split into blocks, ``[B, deter] -> [B, deter]``.
+    r"""DreamerV3's recurrent core: a GRU whose state is split into blocks, ``[B, deter] -> [B,
+    deter]``.
 
     .. math::
-        x = [W_d h, W_s s, W_a a], \quad y = \mathrm{block}(h, x), \quad (r, c, u) = \mathrm{block}(y), \quad
+        x = [W_d h, W_s s, W_a a], \quad y = \mathrm{block}(h, x), \quad (r, c,
+            u) = \mathrm{block}(y), \quad
         h' = \sigma(u - 1)\tanh(\sigma(r) c) + (1 - \sigma(u - 1)) h
 
-    Every block sees its own part of ``h`` and all of ``x``; the part of the block layer that reads ``x`` is one dense
-    layer.  Actions above 1 in size are scaled to 1.
+    Every block sees its own part of ``h`` and all of ``x``; the part of the block layer that reads
+    ``x`` is one dense layer.  Actions above 1 in size are scaled to 1.
 
     Args:
         deter, stoch, action: sizes of state, latent and action.
@@ -208,17 +233,38 @@ class BlockGRU(nn.Module):
 
     def fused(self, sizes: tuple[int, ...]) -> tuple[GatedBlocks, Places] | None:
         """See :mod:`worldmodels.fused`."""
-        layers = [layer.fused((size,)) for layer, size in zip((self.deter_in, self.stoch_in, self.action_in), sizes, strict=True)]
+        layers = [
+            layer.fused((size,))
+            for layer, size in zip(
+                (self.deter_in, self.stoch_in, self.action_in), sizes, strict=True
+            )
+        ]
         rest = (self.own, self.common, self.norm, self.gates)
-        if None in layers or [type(m) for m in rest] != [BlockLinear, nn.Linear, RMSNorm, BlockLinear]:
+        if None in layers or [type(m) for m in rest] != [
+            BlockLinear,
+            nn.Linear,
+            RMSNorm,
+            BlockLinear,
+        ]:
             return None
         places = [layer[1][i] for i in range(3) for layer in layers if layer is not None]
-        places += [(self.own, "weight"), (self.own, "bias"), (self.common, "weight"), (self.norm, "weight")]
-        return GatedBlocks(self.blocks, self.norm.eps), [*places, (self.gates, "weight"), (self.gates, "bias")]
+        places += [
+            (self.own, "weight"),
+            (self.own, "bias"),
+            (self.common, "weight"),
+            (self.norm, "weight"),
+        ]
+        return GatedBlocks(self.blocks, self.norm.eps), [
+            *places,
+            (self.gates, "weight"),
+            (self.gates, "bias"),
+        ]
 
 
 class GRUCore(nn.Module):
-    """A plain GRU on an input layer, with RMS norm on the gates: the core of DreamerV1 to V3 (2023)."""
+    """A plain GRU on an input layer, with RMS norm on the gates: the core of DreamerV1 to V3
+    (2023).
+    """
 
     def __init__(self, deter: int, stoch: int, action: int, hidden: int) -> None:
         super().__init__()
@@ -240,14 +286,16 @@ def bounded(action: Tensor) -> Tensor:
 def gated(reset: Tensor, candidate: Tensor, update: Tensor, old: Tensor) -> Tensor:
     """``u tanh(r c) + (1 - u) h`` with ``u`` biased towards keeping."""
     candidate = torch.sigmoid(reset) * candidate
-    if torch.compiler.is_compiling():  # half the time of tanh's own kernel on a CPU; off by at most 1.2e-7
+    # half the time of tanh's own kernel on a CPU; off by at most 1.2e-7
+    if torch.compiler.is_compiling():
         candidate = 2.0 * torch.sigmoid(2.0 * candidate) - 1.0
     else:
         candidate = torch.tanh(candidate)
     return torch.lerp(old.to(candidate.dtype), candidate, torch.sigmoid(update - 1.0))
 
 
-# -------------------------------------------------------------------------------------------- images
+# --------------------------------------------------------------------------------------------
+# images
 
 
 @dataclass(frozen=True)
@@ -256,7 +304,7 @@ class Pixels(Domain):
 
     >>> PIXELS.misfit(torch.tensor([0.0, 255.0]))
     'must lie between 0 and 1, got 255 and 0 more outside; give pixels of 0 to 255 as uint8, or divided by 255'
-    """
+    """  # noqa: E501
 
     def misfit(self, x: Tensor) -> str:
         if x.dtype == torch.uint8:
@@ -289,19 +337,23 @@ def reduced(shape: Sequence[int]) -> tuple[int, int]:
     height, width, channels = shape
     if height < 16 <= min(width, channels) or (channels >= 16 and channels >= width):
         raise ShapeError(
-            f"images are (height, width, channels), got {tuple(shape)}, which looks like channels first, or like a stack of "
+            f"images are (height, width, channels), got {tuple(shape)}, "
+            f"which looks like channels first, or like a stack of "
             "grey images: move the channels to the last axis"
         )
     if height % 16 or width % 16:
         raise ShapeError(
-            f"images need sides that are multiples of 16 (64 x 64 is usual), got {tuple(shape)}; scale them, as by "
-            "env.options.image_size=[64, 64] in a run, envs.make(..., image_size=(64, 64)) in Python"
+            f"images need sides that are multiples of 16 (64 x 64 is usual), got {tuple(shape)}; "
+            f"scale them, as by "
+            "env.options.image_size=[64, 64] in a run, envs.make(..., image_size=(64, "
+            "64)) in Python"
         )
     return height // 16, width // 16
 
 
 class ConvEncoder(nn.Module):
-    """Images ``[N, H, W, C]``, uint8 or in [0, 1] -> ``[N, out]``: four times convolution, 2x2 maximum, norm, SiLU.
+    """Images ``[N, H, W, C]``, uint8 or in [0, 1] -> ``[N, out]``: four times convolution, 2x2
+    maximum, norm, SiLU.
 
     Args:
         shape: ``(H, W, C)``, sides multiples of 16.
@@ -325,7 +377,9 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The mean of an image in [0, 1], ``[N, size] -> [N, H, W, C]``: four times upsampling, convolution, norm, SiLU."""
+    """The mean of an image in [0, 1], ``[N, size] -> [N, H, W, C]``: four times upsampling,
+    convolution, norm, SiLU.
+    """
 
     def __init__(self, size: int, shape: Sequence[int], depth: int) -> None:
         super().__init__()

@@ -13,16 +13,19 @@ LARGE = 1 << 15
 
 
 def inverse_rms(x: Tensor, eps: Tensor) -> Tensor:
-    r""":math:`1 / \sqrt{\mathrm{mean}(x^2) + \epsilon}` over the last dimension, ``[..., D] -> [..., 1]``; ``eps`` is ``[]``."""
+    r""":math:`1 / \sqrt{\mathrm{mean}(x^2) + \epsilon}` over the last dimension, ``[..., D] ->
+    [..., 1]``; ``eps`` is ``[]``.
+    """
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return torch.addcmul(eps, norm, norm, value=1.0 / x.shape[-1]).rsqrt_()
 
 
 def pull_norm(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
-    r"""The gradient to ``x`` of ``y = weight * x * scale`` with the ``scale`` of :func:`inverse_rms`.
+    r"""The gradient to ``x`` of ``y = weight * x * scale`` with the ``scale`` of
+    :func:`inverse_rms`.
 
-    The gradient of layer normalisation at mean 0, which has a fused kernel on every device, lacks one term of this
-    one: :math:`s\,\mathrm{mean}(g w)`, which is added.
+    The gradient of layer normalisation at mean 0, which has a fused kernel on every device, lacks
+    one term of this one: :math:`s\,\mathrm{mean}(g w)`, which is added.
 
     Args:
         grad: that of ``y``.
@@ -40,9 +43,13 @@ def pull_norm(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
 
 
 def pull_norm_weight(grad: Tensor, x: Tensor, scale: Tensor) -> Tensor:
-    """The gradient to the weight ``[D]`` or, for ``x [N, G, D]``, ``[G, D]`` of ``y = weight * x * scale``."""
+    """The gradient to the weight ``[D]`` or, for ``x [N, G, D]``, ``[G, D]`` of ``y = weight * x *
+    scale``.
+    """
     if x.ndim == 2:
-        return _layer_norm_backward(grad, x, scale, grad.new_ones(grad.shape[-1]), [False, True, False])[1]
+        return _layer_norm_backward(
+            grad, x, scale, grad.new_ones(grad.shape[-1]), [False, True, False]
+        )[1]
     return (grad * x).mul_(scale).sum(0)
 
 
@@ -55,7 +62,9 @@ def _layer_norm_backward(
 
 
 class FusedRMSNorm(torch.autograd.Function):
-    r""":math:`y = w x / \sqrt{\mathrm{mean}(x^2) + \epsilon}`; 3 to 4 times faster than the composed form on large inputs."""
+    r""":math:`y = w x / \sqrt{\mathrm{mean}(x^2) + \epsilon}`; 3 to 4 times faster than the
+    composed form on large inputs.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -73,7 +82,8 @@ class FusedRMSNorm(torch.autograd.Function):
 
 
 class RMSNorm(nn.Module):
-    r"""Root-mean-square normalisation of the last dimension, computed in float32 under mixed precision.
+    r"""Root-mean-square normalisation of the last dimension, computed in float32 under mixed
+    precision.
 
     Args:
         size: the last dimension.

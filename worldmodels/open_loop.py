@@ -1,11 +1,14 @@
-"""Open loop: a model reads some frames, then predicts those that follow from the recorded actions alone.
+"""Open loop: a model reads some frames, then predicts those that follow from the recorded actions
+alone.
 
     Forecaster      what can be asked: models (through agents.pretrain) and the baselines below
     PersistLast     the last observation stays
     TrainingMean    the mean of the training data
-    Ridge           ridge regression from the last five observations and the actions in between, one for each horizon
+    Ridge           ridge regression from the last five observations and the actions in between, one
+                    for each horizon
     open_loop       root mean square errors against the horizon, per key
-    moments, changes, roughness   units of observations and of their changes; whether a model should predict changes
+    moments, changes, roughness   units of observations and of their changes; whether a model should
+                                  predict changes
 
 Batches are time-major, ``[T, B, ...]``; ``action[t]`` follows the observation ``t``.
 """
@@ -31,7 +34,8 @@ class Forecaster(Protocol):
 
         Args:
             seen: frames ``[C, B, ...]``.
-            action: ``[steps, B, A]``, the action before each of the frames to come; None where none were recorded.
+            action: ``[steps, B, A]``, the action before each of the frames to come; None where none
+                were recorded.
         """
         ...
 
@@ -41,7 +45,10 @@ class PersistLast:
 
     def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
         """The last frame, ``steps`` times."""
-        return {k: v[-1].to(torch.get_default_dtype()).expand(steps, *v.shape[1:]) for k, v in _observed(seen)}
+        return {
+            k: v[-1].to(torch.get_default_dtype()).expand(steps, *v.shape[1:])
+            for k, v in _observed(seen)
+        }
 
 
 class TrainingMean:
@@ -56,12 +63,13 @@ class TrainingMean:
 
 
 class Ridge:
-    r"""``x_{t+h} = W_h [x_{t-4}, ..., x_t, a_{t-4}, ..., a_{t+h-1}, 1]``, for each horizon ``h`` with a penalty of its own.
+    r"""``x_{t+h} = W_h [x_{t-4}, ..., x_t, a_{t-4}, ..., a_{t+h-1}, 1]``, for each horizon ``h``
+    with a penalty of its own.
 
     .. math:: W_h = \arg\min_W \sum_t |x_{t+h} - W f_t|^2 + \lambda_h |W|^2
 
-    Features and targets are in standard units; of :attr:`PENALTIES` the one is taken that has the smallest error on the
-    validation part.  Vectors only.
+    Features and targets are in standard units; of :attr:`PENALTIES` the one is taken that has the
+    smallest error on the validation part.  Vectors only.
 
     Args:
         train, valid: the parts to fit and to choose on.
@@ -74,7 +82,9 @@ class Ridge:
     def __init__(self, train: Episodes, valid: Episodes, steps: int) -> None:
         self.keys = train.observations
         found = moments(train)
-        self.loc, self.scale = (torch.cat([found[k][i] for k in self.keys]).double() for i in (0, 1))
+        self.loc, self.scale = (
+            torch.cat([found[k][i] for k in self.keys]).double() for i in (0, 1)
+        )
         self.weights: list[Tensor] = []
         self.penalties: list[float] = []
         sets = [[self._series(e) for e in part] for part in (train, valid)]
@@ -100,14 +110,20 @@ class Ridge:
         found = []
         for h in range(1, steps + 1):
             n = 0 if action is None else (self.LAGS - 1 + h) * action.shape[-1]
-            f = torch.cat([past[0], *[p[:, :n] for p in past[1:]], past[0].new_ones(len(past[0]), 1)], 1)
+            f = torch.cat(
+                [past[0], *[p[:, :n] for p in past[1:]], past[0].new_ones(len(past[0]), 1)], 1
+            )
             found.append(f @ self.weights[h - 1])
         flat = torch.stack(found) * self.scale + self.loc
-        return {k: v.to(torch.get_default_dtype()) for k, v in zip(self.keys, flat.split(sizes, -1))}
+        return {
+            k: v.to(torch.get_default_dtype()) for k, v in zip(self.keys, flat.split(sizes, -1))
+        }
 
     def _series(self, episode: Episode) -> tuple[Tensor, Tensor | None]:
         x = torch.cat([torch.from_numpy(episode[k]) for k in self.keys], -1)
-        action = torch.from_numpy(episode["action"]).double() if "action" in episode.series else None
+        action = (
+            torch.from_numpy(episode["action"]).double() if "action" in episode.series else None
+        )
         return self._units(x), action
 
     def _units(self, x: Tensor) -> Tensor:
@@ -121,44 +137,60 @@ class Ridge:
                 continue
             read = [x.unfold(0, self.LAGS, 1)[:count].transpose(1, 2).flatten(1)]
             if action is not None:
-                read.append(action.unfold(0, self.LAGS - 1 + h, 1)[:count].transpose(1, 2).flatten(1))
+                read.append(
+                    action.unfold(0, self.LAGS - 1 + h, 1)[:count].transpose(1, 2).flatten(1)
+                )
             inputs.append(torch.cat([*read, x.new_ones(count, 1)], 1))
             targets.append(x[self.LAGS + h - 1 :])
         if not inputs:
-            raise DataError(f"no episode is long enough for {self.LAGS} observations and a horizon of {h}")
+            raise DataError(
+                f"no episode is long enough for {self.LAGS} observations and a horizon of {h}"
+            )
         return torch.cat(inputs), torch.cat(targets)
 
 
 def moments(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean and standard deviation of each feature of the observations, ``[D]`` each.
 
-    The deviation is 1 where there is no spread: none above 1e-6, nor above what float32 cannot tell from the mean.
+    The deviation is 1 where there is no spread: none above 1e-6, nor above what float32 cannot tell
+    from the mean.
     """
     found = {}
     for key in data.observations:
         series = [torch.from_numpy(e[key]) for e in data]
         loc = torch.stack([x.double().sum(0) for x in series]).sum(0) / data.steps
         # a second pass: E[x^2] - E[x]^2 loses all digits where the mean is large
-        square = torch.stack([(x.double() - loc).square().sum(0) for x in series]).sum(0) / data.steps
+        square = (
+            torch.stack([(x.double() - loc).square().sum(0) for x in series]).sum(0) / data.steps
+        )
         scale, least = square.sqrt(), loc.abs() * torch.finfo(torch.float32).eps
-        found[key] = (loc.float(), torch.where(scale > least.clamp(min=1e-6), scale, torch.ones_like(scale)).float())
+        found[key] = (
+            loc.float(),
+            torch.where(scale > least.clamp(min=1e-6), scale, torch.ones_like(scale)).float(),
+        )
     return found
 
 
 def changes(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
-    r"""How each feature of the vectors goes on, ``[D]`` each, in standard units: ``g`` and ``c`` of :mod:`worldmodels.change`.
+    r"""How each feature of the vectors goes on, ``[D]`` each, in standard units: ``g`` and ``c`` of
+    :mod:`worldmodels.change`.
 
-    :math:`x_{t+1} - x_t = g (x_t - x_{t-1}) + c\epsilon`, by least squares, with ``g`` kept in [0, 1]; ``c`` is 1 where
-    nothing is left.  Where ``c`` is far below 1, a model should predict changes.
+    :math:`x_{t+1} - x_t = g (x_t - x_{t-1}) + c\epsilon`, by least squares, with ``g`` kept in [0,
+    1]; ``c`` is 1 where nothing is left.  Where ``c`` is far below 1, a model should predict
+    changes.
     """
-    return {k: (gain, torch.where(left > 1e-6, left, torch.ones_like(left))) for k, (gain, left) in _on_lines(data).items()}
+    return {
+        k: (gain, torch.where(left > 1e-6, left, torch.ones_like(left)))
+        for k, (gain, left) in _on_lines(data).items()
+    }
 
 
 def roughness(data: Episodes) -> float:
-    """How much of a usual deviation is left of vectors one step ahead on a line: the root mean square of :func:`changes`' ``c``.
+    """How much of a usual deviation is left of vectors one step ahead on a line: the root mean
+    square of :func:`changes`' ``c``.
 
-    Features that never change do not count.  Below about 0.1 (a log that is sampled fast) a model should predict
-    changes: ``RSSMConfig(predicts="change")``.
+    Features that never change do not count.  Below about 0.1 (a log that is sampled fast) a model
+    should predict changes: ``RSSMConfig(predicts="change")``.
     """
     left = [left[_moving(data, key)] for key, (_, left) in _on_lines(data).items()]
     each = torch.cat(left) if left else torch.ones(0)
@@ -166,14 +198,18 @@ def roughness(data: Episodes) -> float:
 
 
 def _on_lines(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
-    """For each vector ``g`` of :func:`changes`, and the deviation of what it leaves; 1 where no three rows follow each other."""
+    """For each vector ``g`` of :func:`changes`, and the deviation of what it leaves; 1 where no
+    three rows follow each other.
+    """
     found: dict[str, tuple[Tensor, Tensor]] = {}
     vectors = [k for k, s in data.shapes.items() if len(s) == 1]
     for key, (_, unit) in moments(data.select(vectors)).items() if vectors else ():
         steps = [(torch.from_numpy(e[key]).double() / unit).diff(dim=0) for e in data]
         last, after = (torch.cat([s[i : len(s) - 1 + i] for s in steps]) for i in (0, 1))
         gain = ((last * after).sum(0) / last.square().sum(0).clamp(min=1e-30)).clamp(0, 1)
-        left = (after - gain * last).square().mean(0).sqrt() if len(after) else torch.ones_like(gain)
+        left = (
+            (after - gain * last).square().mean(0).sqrt() if len(after) else torch.ones_like(gain)
+        )
         found[key] = (gain.float(), left.float())
     return found
 
@@ -186,22 +222,30 @@ def _moving(data: Episodes, key: str) -> Tensor:
 
 @torch.no_grad()
 def open_loop(
-    forecaster: Forecaster, parts: Sequence[Episode], seen: int, units: Mapping[str, Tensor], size: int = 256
+    forecaster: Forecaster,
+    parts: Sequence[Episode],
+    seen: int,
+    units: Mapping[str, Tensor],
+    size: int = 256,
 ) -> dict[str, Tensor]:
-    """Root mean square errors ``[H]`` of each observed key, and of all features together as ``"all"``.
+    """Root mean square errors ``[H]`` of each observed key, and of all features together as
+    ``"all"``.
 
     Args:
         forecaster: a model or a baseline.
         parts: windows of equal length, ``seen + H`` rows (:func:`worldmodels.data.windows`).
         seen: how many rows are read.
-        units: key -> the standard deviation of its features on the training data; errors are counted in these.
+        units: key -> the standard deviation of its features on the training data; errors are
+            counted in these.
         size: windows predicted at a time.
     """
     sums: dict[str, Tensor] = {}
     for batch in _batches(parts, size):
         steps = len(batch["is_first"]) - seen
         action = batch["action"][seen - 1 : -1] if "action" in batch else None
-        found = forecaster.forecast({k: v[:seen] for k, v in batch.items() if k != "mask"}, action, steps)
+        found = forecaster.forecast(
+            {k: v[:seen] for k, v in batch.items() if k != "mask"}, action, steps
+        )
         for key, prediction in found.items():
             truth = batch[key][seen:]
             gap = (prediction.double() - truth.double()) / units[key].double()
@@ -217,4 +261,8 @@ def _batches(parts: Sequence[Episode], size: int) -> Iterator[dict[str, Tensor]]
 
 
 def _observed(seen: Batch) -> list[tuple[str, Tensor]]:
-    return [(k, v) for k, v in seen.items() if k not in ("action", "reward", "is_first", "is_last", "is_terminal", "mask")]
+    return [
+        (k, v)
+        for k, v in seen.items()
+        if k not in ("action", "reward", "is_first", "is_last", "is_terminal", "mask")
+    ]

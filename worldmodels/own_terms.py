@@ -21,12 +21,16 @@ Terms = Mapping[str, Loss] | Callable[[Any], Mapping[str, Loss]]
 
 
 def joined(first: Mapping[str, Loss], second: Terms | None) -> Terms:
-    """Both: terms that are there already, and those of a user, which may be a function of the model."""
+    """Both: terms that are there already, and those of a user, which may be a function of the
+    model.
+    """
 
     def both(model: Any) -> Mapping[str, Loss]:
         more = second(model) if callable(second) else second or {}
         if clash := sorted({*first} & {*more}):
-            raise VariableError(f"terms may not be called {clash}, there are such already; call them otherwise")
+            raise VariableError(
+                f"terms may not be called {clash}, there are such already; call them otherwise"
+            )
         return {**first, **more}
 
     return both
@@ -49,7 +53,8 @@ class FrameNumber:
 
 
 class FrameTerm(Loss):
-    """A term of a step, :math:`L_t`: one number a frame and sequence, ``[T, B]`` (Suzuki et al. 2023, Figure 9).
+    """A term of a step, :math:`L_t`: one number a frame and sequence, ``[T, B]`` (Suzuki et al.
+    2023, Figure 9).
 
     Args:
         name: what it is called.
@@ -75,8 +80,8 @@ class OwnTerms:
 
     Args:
         losses: name -> the term, weighted.
-        readers: the series that they read and the model does not, and which term does: they are expected in
-            the batch.
+        readers: the series that they read and the model does not, and which term does: they are
+            expected in the batch.
 
     >>> OwnTerms().losses
     {}
@@ -115,7 +120,8 @@ class OwnTerms:
         for name, loss in self.losses.items():
             if name in names:
                 raise VariableError(
-                    f"a term may not be called {name!r}: the model has one of that name among {sorted(names)}"
+                    f"a term may not be called {name!r}: "
+                    f"the model has one of that name among {sorted(names)}"
                 )
             cost = cost + FrameTerm(name, loss).named(name)
         return cost
@@ -130,7 +136,8 @@ def own_terms(terms: Mapping[str, Loss], bound: Collection[str], closed: bool) -
         closed: whether nothing else can be read.
 
     Raises:
-        PixyzError: a term is no expression, or reads what a step does not hold and the batch cannot give.
+        PixyzError: a term is no expression, or reads what a step does not hold and the batch cannot
+            give.
     """
     readers: dict[str, str] = {}
     for name, loss in terms.items():
@@ -142,13 +149,16 @@ def own_terms(terms: Mapping[str, Loss], bound: Collection[str], closed: bool) -
         weights = {m.variable for m in loss.modules() if isinstance(m, Parameter)}
         more = [v for v in loss.input_var if v not in bound and v not in weights]
         if more and closed:
-            raise VariableError(f"the term {name!r} reads {more}, a step of the model holds {sorted(bound)}")
+            raise VariableError(
+                f"the term {name!r} reads {more}, a step of the model holds {sorted(bound)}"
+            )
         readers.update({v: name for v in more if v not in readers})
     return OwnTerms(dict(terms), readers)
 
 
 def networks_of(part: nn.Module, held: set[int]) -> list[nn.Module]:
-    """The parts of an expression that hold weights and that nobody holds yet; they are added to ``held``.
+    """The parts of an expression that hold weights and that nobody holds yet; they are added to
+    ``held``.
 
     Raises:
         PixyzError: weights lie beside distributions that are held already.
@@ -157,13 +167,16 @@ def networks_of(part: nn.Module, held: set[int]) -> list[nn.Module]:
         return []
     inside = list(part.modules())
     loose = bool(part._parameters or part._buffers)
-    if not loose and any(isinstance(m, (Distribution, Expression)) for m in inside if m is not part):
+    if not loose and any(
+        isinstance(m, (Distribution, Expression)) for m in inside if m is not part
+    ):
         return [found for child in part.children() for found in networks_of(child, held)]
     if any(id(m) in held for m in inside):
         if not loose:
             return [found for child in part.children() for found in networks_of(child, held)]
         raise PixyzError(
-            f"{type(part).__name__} holds weights and parts of the model: put its weights into a distribution"
+            f"{type(part).__name__} holds weights and parts of the model: "
+            f"put its weights into a distribution"
         )
     held.update(map(id, inside))
     weights: Sequence[Tensor] = [*part.parameters(), *part.buffers()]

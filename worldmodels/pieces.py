@@ -1,4 +1,6 @@
-"""Pieces of a batch of sequences: what estimators evaluate at once, so that a long song fits into memory."""
+"""Pieces of a batch of sequences: what estimators evaluate at once, so that a long song fits into
+memory.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from torch.utils._pytree import tree_leaves
 from pixyz.types import PixyzError
 
 Batch = Mapping[str, Tensor]
-"""Named series ``[T, B, ...]``; ``mask [T, B]`` where they are ragged; names that end in ``_prev`` are rows ``[B, ...]``."""
+"""Named series ``[T, B, ...]``; ``mask [T, B]`` where they are ragged; names that end in ``_prev``
+are rows ``[B, ...]``.
+"""
 Progress = Callable[[int, int], None]
 """Is told how much is done, of how much."""
 MEMORY = 1e9
@@ -50,7 +54,11 @@ def rows(batch: Batch, start: int, stop: int) -> dict[str, Tensor]:
 
 def times(batch: Batch, start: int, stop: int) -> dict[str, Tensor]:
     """Some frames of a batch; what is carried into the first frame belongs to the first piece."""
-    return {k: v[start:stop] if is_series(k) else v for k, v in batch.items() if is_series(k) or not start}
+    return {
+        k: v[start:stop] if is_series(k) else v
+        for k, v in batch.items()
+        if is_series(k) or not start
+    }
 
 
 def repeated(batch: Batch, many: int) -> dict[str, Tensor]:
@@ -102,12 +110,16 @@ class _Live(TorchDispatchMode):
 
 
 def _storage(x: Tensor) -> int:
-    """Which storage a tensor has; where its values lie is not always known (fake tensors, backends written in Python)."""
+    """Which storage a tensor has; where its values lie is not always known (fake tensors, backends
+    written in Python).
+    """
     return int(x.untyped_storage()._cdata)
 
 
 def bytes_a_frame(run: Callable[[dict[str, Tensor]], object], batch: Batch) -> float:
-    """Bytes that a run needs for each row and frame, on a few of them; the random generators are put back."""
+    """Bytes that a run needs for each row and frame, on a few of them; the random generators are
+    put back.
+    """
     few = times(rows(batch, 0, 1), 0, 8)
     devices = sorted({v.get_device() for v in few.values() if v.is_cuda})
     with torch.random.fork_rng(devices):

@@ -1,7 +1,10 @@
-"""A model in a folder of two files that anybody can read: ``config.json`` and ``model.safetensors``.
+"""A model in a folder of two files that anybody can read: ``config.json`` and
+``model.safetensors``.
 
-    save_pretrained(model, folder)     any model of series of this library, or one whose constructor keeps its arguments
-    from_pretrained(folder)            the same model again; a name of the Hugging Face Hub where that is no folder
+    save_pretrained(model, folder)     any model of series of this library, or one whose constructor
+                                       keeps its arguments
+    from_pretrained(folder)            the same model again; a name of the Hugging Face Hub where
+                                       that is no folder
 
 Nothing is unpickled. :mod:`agents.pretrained` does the same for agents and for models of logs.
 """
@@ -42,10 +45,12 @@ class Saved(NamedTuple):
 def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
     """Write a model of series into an empty or new folder, whole or not at all.
 
-    Own terms of the objective are not written, their weights are: give the same ``terms`` to :func:`from_pretrained`.
+    Own terms of the objective are not written, their weights are: give the same ``terms`` to
+    :func:`from_pretrained`.
 
     Args:
-        model: of :mod:`worldmodels`, or of a class that keeps its constructor's arguments as attributes.
+        model: of :mod:`worldmodels`, or of a class that keeps its constructor's arguments as
+            attributes.
         folder: of the files.
 
     Raises:
@@ -58,8 +63,15 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
     config: Any = getattr(model, "config", None)
     if lacking or not hasattr(config, "__dataclass_fields__"):
         what = lacking or ["config"]
-        raise PixyzError(f"save_pretrained: expected that {cls.__name__} keeps {what[0]!r} as an attribute; set it there")
-    about = {"model": cls.__name__, "arguments": {n: getattr(model, n) for n in names}, "config": asdict(config)}
+        raise PixyzError(
+            f"save_pretrained: expected that {cls.__name__} keeps {what[0]!r} as an attribute; "
+            f"set it there"
+        )
+    about = {
+        "model": cls.__name__,
+        "arguments": {n: getattr(model, n) for n in names},
+        "config": asdict(config),
+    }
     own = getattr(model, "own", None)
     if own is not None and own.losses:
         about["terms"] = list(own.losses)
@@ -67,11 +79,14 @@ def save_pretrained(model: nn.Module, folder: str | Path) -> Path:
     return write_folder(folder, about, model.state_dict(), load)
 
 
-def from_pretrained(source: str | Path, cls: type[M] | None = None, *, terms: Any = None, device: str = "cpu") -> Any:
+def from_pretrained(
+    source: str | Path, cls: type[M] | None = None, *, terms: Any = None, device: str = "cpu"
+) -> Any:
     """The model of :func:`save_pretrained`, in the mode for evaluation.
 
     Args:
-        source: a folder, or the name of a repository on the Hugging Face Hub (package ``huggingface_hub``).
+        source: a folder, or the name of a repository on the Hugging Face Hub (package
+            ``huggingface_hub``).
         cls: the model's class; one of :mod:`worldmodels` if None.
         terms: own terms, where the model had some.
         device: where to.
@@ -89,12 +104,20 @@ def from_pretrained(source: str | Path, cls: type[M] | None = None, *, terms: An
     """
     saved = read_folder(source)
     name = saved.about.get("model")
-    found = cls if cls is not None else getattr(importlib.import_module("worldmodels"), str(name), None)
+    found = (
+        cls if cls is not None else getattr(importlib.import_module("worldmodels"), str(name), None)
+    )
     if found is None or found.__name__ != name:
         wanted = "a model of worldmodels" if cls is None else cls.__name__
-        raise PixyzError(f"{source}: expected {wanted}, got {name!r}; load it by its own class or by agents.from_pretrained")
+        raise PixyzError(
+            f"{source}: expected {wanted}, got {name!r}; "
+            f"load it by its own class or by agents.from_pretrained"
+        )
     if saved.about.get("terms") and terms is None:
-        raise PixyzError(f"{source}: the model had the own terms {saved.about['terms']}; give them again, as terms=")
+        raise PixyzError(
+            f"{source}: the model had the own terms {saved.about['terms']}; give them again, "
+            f"as terms="
+        )
     more = {} if terms is None else {"terms": terms}
     try:
         config = read_config(_config_class(found), saved.about["config"])
@@ -102,14 +125,18 @@ def from_pretrained(source: str | Path, cls: type[M] | None = None, *, terms: An
         model.to(next(v.dtype for v in saved.weights.values() if v.is_floating_point()))
         model.load_state_dict(saved.weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise PixyzError(f"{source}: does not fit this version: {' '.join(str(error).split())[:300]}") from None
+        raise PixyzError(
+            f"{source}: does not fit this version: {' '.join(str(error).split())[:300]}"
+        ) from None
     return model.to(device).eval()
 
 
 # ---------------------------------------------------------------- folders
 
 
-def write_folder(folder: str | Path, about: Mapping[str, Any], weights: Mapping[str, Tensor], load: str) -> Path:
+def write_folder(
+    folder: str | Path, about: Mapping[str, Any], weights: Mapping[str, Tensor], load: str
+) -> Path:
     """Write ``config.json``, ``model.safetensors`` and a card.
 
     Args:
@@ -124,7 +151,10 @@ def write_folder(folder: str | Path, about: Mapping[str, Any], weights: Mapping[
     with fresh_folder(folder) as writing:
         (writing / CONFIG).write_text(text + "\n", encoding="utf-8")
         # a copy each: weights that are shared are written twice
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}, writing / WEIGHTS)
+        save_file(
+            {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()},
+            writing / WEIGHTS,
+        )
         card = f"---\nlibrary_name: pixyz-worldmodels\n---\n\n```python\n{load}\n```\n"
         (writing / CARD).write_text(card, encoding="utf-8")
     return folder
@@ -142,43 +172,66 @@ def read_folder(source: str | Path) -> Saved:
         weights = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
         name = Path(error.filename or WEIGHTS).name
-        raise PixyzError(f"{source}: expected {CONFIG} and {WEIGHTS} of save_pretrained; {name} is missing") from None
+        raise PixyzError(
+            f"{source}: expected {CONFIG} and {WEIGHTS} of save_pretrained; {name} is missing"
+        ) from None
     except (OSError, ValueError, SafetensorError) as error:
         raise PixyzError(f"{source} is damaged: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         what = about.get("format") if isinstance(about, dict) else type(about).__name__
-        raise PixyzError(f"{source}/{CONFIG}: expected the format {FORMAT}, got {what}; it is of another version")
+        raise PixyzError(
+            f"{source}/{CONFIG}: expected the format {FORMAT}, got {what}; it is of another version"
+        )
     return Saved(about, weights)
 
 
 def _folder(source: str | Path) -> Path:
     path = Path(source).expanduser()
-    if path.is_dir() or isinstance(source, Path) or str(source).count("/") != 1 or str(source).startswith((".", "~")):
+    if (
+        path.is_dir()
+        or isinstance(source, Path)
+        or str(source).count("/") != 1
+        or str(source).startswith((".", "~"))
+    ):
         if not path.is_dir():
-            raise PixyzError(f"{source}: expected a folder of save_pretrained, or OWNER/NAME of the Hugging Face Hub; "
-                             "it is neither")
+            raise PixyzError(
+                f"{source}: expected a folder of save_pretrained, "
+                f"or OWNER/NAME of the Hugging Face Hub; "
+                "it is neither"
+            )
         return path
     try:
         hub: Any = importlib.import_module("huggingface_hub")
     except ImportError:
         raise PixyzError(
-            f"{source}: no such folder; a repository of the Hugging Face Hub needs the package huggingface_hub: "
+            f"{source}: no such folder; "
+            f"a repository of the Hugging Face Hub needs the package huggingface_hub: "
             "pip install huggingface_hub"
         ) from None
     try:
         return Path(hub.snapshot_download(str(source), allow_patterns=[CONFIG, WEIGHTS]))
     except Exception as error:  # of the network, of the Hub
-        raise PixyzError(f"{source}: no such folder, and the Hub says {' '.join(str(error).split())[:200]}") from None
+        raise PixyzError(
+            f"{source}: no such folder, and the Hub says {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def read_config(cls: type[Any], values: Mapping[str, Any]) -> Any:
     """A configuration from JSON: lists become tuples, dataclasses inside are built too."""
     inside = {f.name: f.default_factory for f in fields(cls) if is_dataclass(f.default_factory)}
-    return cls(**{k: read_config(inside[k], v) if k in inside else _tuples(v) for k, v in values.items()})  # type: ignore[arg-type]
+
+    def read(key: str, value: Any) -> Any:
+        if key not in inside:
+            return _tuples(value)
+        return read_config(inside[key], value)  # type: ignore[arg-type]
+
+    return cls(**{k: read(k, v) for k, v in values.items()})
 
 
 def _config_class(cls: type[Any]) -> type[Any]:
-    """The class of a model's configuration: the one that its constructor builds where none is given."""
+    """The class of a model's configuration: the one that its constructor builds where none is
+    given.
+    """
     hint = inspect.signature(cls.__init__, eval_str=True).parameters["config"].annotation
     kinds: tuple[Any, ...] = getattr(hint, "__args__", (hint,))
     return next(kind for kind in kinds if hasattr(kind, "__dataclass_fields__"))
@@ -193,4 +246,6 @@ def _tuples(value: Any) -> Any:
 def _refuse(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise PixyzError(f"save_pretrained: expected plain data as arguments, got {type(value).__name__}")
+    raise PixyzError(
+        f"save_pretrained: expected plain data as arguments, got {type(value).__name__}"
+    )

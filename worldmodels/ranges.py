@@ -1,6 +1,7 @@
-"""Ranges of settings, said where the settings are: a dataclass with ``RANGES`` refuses what lies outside of them.
+"""Ranges of settings, said where the settings are: a dataclass with ``RANGES`` refuses what lies
+outside of them.
 
-    RANGES = {"[1, 4096]": "batch horizon", "(0, 1]": "lr"}      an interval -> the names of numbers that lie in it
+RANGES = {"[1, 4096]": "batch horizon", "(0, 1]": "lr"}   an interval -> names of numbers in it
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def ranges(cls: type[Any]) -> Iterator[tuple[str, str]]:
 
 
 def check_ranges(settings: Any) -> None:
-    """Refuse a number of ``settings`` that is outside of its interval, no number, or not finite; None is left alone.
+    """Refuse a number of ``settings`` that is outside of its interval, no number, or not finite;
+    None is left alone.
 
     Raises:
         PixyzError: names the setting, what was expected and what came.
@@ -67,7 +69,10 @@ def _parts(interval: str) -> tuple[str, float, float, str]:
 
 def _said(interval: str) -> str:
     left, low, high, right = _parts(interval)
-    return f"{'at least' if left == '[' else 'above'} {low:.12g} and {'at most' if right == ']' else 'below'} {high:.12g}"
+    return (
+        f"{'at least' if left == '[' else 'above'} {low:.12g} and "
+        f"{'at most' if right == ']' else 'below'} {high:.12g}"
+    )
 
 
 def _shown(value: Any) -> str:

@@ -38,9 +38,15 @@ class Scaling(nn.Module):
         """
         loc, scale = (torch.as_tensor(v, dtype=torch.float32) for v in (loc, scale))
         if loc.shape != self.loc.shape or scale.shape != self.scale.shape:
-            raise ShapeError(f"expected loc and scale of {list(self.loc.shape)}, got {list(loc.shape)} and {list(scale.shape)}")
+            raise ShapeError(
+                f"expected loc and scale of {list(self.loc.shape)}, "
+                f"got {list(loc.shape)} and {list(scale.shape)}"
+            )
         if not (torch.isfinite(loc).all() and torch.isfinite(scale).all() and (scale >= 0).all()):
-            raise ShapeError(f"expected finite loc and scale, scale not negative, got {loc.tolist()} and {scale.tolist()}")
+            raise ShapeError(
+                f"expected finite loc and scale, scale not negative, "
+                f"got {loc.tolist()} and {scale.tolist()}"
+            )
         self.loc.copy_(loc)
         self.scale.copy_(torch.where(scale > 1e-6, scale, torch.ones_like(scale)))
 

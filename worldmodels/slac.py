@@ -1,15 +1,17 @@
 r"""SLAC: the latent variable model of stochastic latent actor-critic, Lee et al. 2020.
 
 .. math::
-    q(z^1_1|x_1), \quad q(z^1_t|x_t, z^2_{t-1}, a_{t-1}), \qquad p(z^1_1), \quad p(z^1_t|z^2_{t-1}, a_{t-1}), \qquad
+    q(z^1_1|x_1), \quad q(z^1_t|x_t, z^2_{t-1}, a_{t-1}), \qquad p(z^1_1), \quad p(z^1_t|z^2_{t-1},
+        a_{t-1}), \qquad
     p(z^2_1|z^1_1), \quad p(z^2_t|z^1_t, z^2_{t-1}, a_{t-1})
 
     L = \frac{1}{\sum_i T_i} \sum_t -\mathbb{E}_q \log p(x_t|z^1_t, z^2_t)
         + \beta D_{KL}[q(z^1_t|\ldots) \| p(z^1_t|\ldots)]
 
-(their eq. 5-7.)  The second latent has one distribution in inference and in generation, so that its divergence is 0.  The
-first frame of a sequence has networks of its own: a carried count ``n`` of frames, reset with the state, says which it is.
-Rewards, where they are modelled, are one more feature of ``x``.
+(their eq. 5-7.)  The second latent has one distribution in inference and in generation, so that its
+divergence is 0.  The first frame of a sequence has networks of its own: a carried count ``n`` of
+frames, reset with the state, says which it is. Rewards, where they are modelled, are one more
+feature of ``x``.
 """
 
 from __future__ import annotations
@@ -87,17 +89,25 @@ class Count(Deterministic):
 
 
 class Latent(Normal):
-    """A normal by one network at the first frame of a sequence (of the conditions in ``first``) and another one later.
+    """A normal by one network at the first frame of a sequence (of the conditions in ``first``) and
+    another one later.
 
     Args:
         var, name: the latent and the letter.
         sizes: the size of each condition.
-        first: which of them the first frame reads; without any, its parameters are learned constants.
+        first: which of them the first frame reads; without any, its parameters are learned
+            constants.
         size: the size of the latent.
     """
 
     def __init__(
-        self, var: str, name: str, sizes: dict[str, int], first: Sequence[str], size: int, config: SLACConfig
+        self,
+        var: str,
+        name: str,
+        sizes: dict[str, int],
+        first: Sequence[str],
+        size: int,
+        config: SLACConfig,
     ) -> None:
         super().__init__(var, [*sizes, "n"], name, features_shape=[size])
         self.first_var, self.later_var, self.min_scale = list(first), list(sizes), config.min_scale
@@ -118,7 +128,8 @@ class Latent(Normal):
 
 
 class SLAC(StateSpaceModel):
-    """SLAC's model of vectors ``x [T, B, D]`` and actions ``action [T, B, A]``; its state is ``z2``, ``z1`` and ``n``.
+    """SLAC's model of vectors ``x [T, B, D]`` and actions ``action [T, B, A]``; its state is
+    ``z2``, ``z1`` and ``n``.
 
     Args:
         size: the size of a frame.
@@ -137,13 +148,20 @@ class SLAC(StateSpaceModel):
     acts = True
 
     def __init__(
-        self, size: int, action_size: int, config: SLACConfig | None = None, fission: bool = True,
+        self,
+        size: int,
+        action_size: int,
+        config: SLACConfig | None = None,
+        fission: bool = True,
         terms: Terms | None = None,
     ) -> None:
         super().__init__()
         config = c = config or SLACConfig()
         if size < 1 or action_size < 1:
-            raise PixyzError(f"frames and actions have at least one feature, got size={size}, action_size={action_size}")
+            raise PixyzError(
+                f"frames and actions have at least one feature, got size={size}, "
+                f"action_size={action_size}"
+            )
         self.config, self.size, self.action_size = config, size, action_size
         past = {"z2_prev": c.latent2, "action_prev": action_size}
         self.encoder, self.count = Features(size, c), Count()
@@ -155,23 +173,39 @@ class SLAC(StateSpaceModel):
         q, p, p_x = self.posterior, self.prior, self.emission
         inference = self.encoder * self.count * q * self.second
         self._declare(
-            keys=["x"], inference=inference, generation=self.count * p * self.second * p_x, emission=p_x,
-            carry={"z2": "z2_prev", "n": "n_prev"}, init={"z2_prev": 0, "n_prev": 0}, also=["z1"], reset_var="is_first",
-            fission=fission, shapes={"x": [size], "action": [action_size]}, features=["z1", "z2"],
+            keys=["x"],
+            inference=inference,
+            generation=self.count * p * self.second * p_x,
+            emission=p_x,
+            carry={"z2": "z2_prev", "n": "n_prev"},
+            init={"z2_prev": 0, "n_prev": 0},
+            also=["z1"],
+            reset_var="is_first",
+            fission=fission,
+            shapes={"x": [size], "action": [action_size]},
+            features=["z1", "z2"],
             terms=terms,
         )
 
         def over_time(term: Loss, reduction: str | None) -> Loss:
-            return IterativeLoss(E(inference, term), reduction=reduction, returns=["z1", "z2"], **self.recurrence)
+            return IterativeLoss(
+                E(inference, term), reduction=reduction, returns=["z1", "z2"], **self.recurrence
+            )
 
         cost, kl = (-LogProb(p_x)).named("rec"), KullbackLeibler(q, p).named("kl")
         weight = LogProb(p_x) + LogProb(p) - LogProb(q)
         self._express(
-            over_time(self._with_own(cost + Parameter("beta", default=1.0) * kl), "frame"), over_time(cost + kl, "sum"),
-            over_time(weight, "sum"), over_time(weight, None),
+            over_time(self._with_own(cost + Parameter("beta", default=1.0) * kl), "frame"),
+            over_time(cost + kl, "sum"),
+            over_time(weight, "sum"),
+            over_time(weight, None),
         )
 
     def initial(self, batch: int) -> State:
         """Zeros, and no frame so far: ``z2 [B, Z2]``, ``z1 [B, Z1]``, ``n [B, 1]``."""
         like, c = next(self.parameters()), self.config
-        return {"z2": like.new_zeros(batch, c.latent2), "n": like.new_zeros(batch, 1), "z1": like.new_zeros(batch, c.latent1)}
+        return {
+            "z2": like.new_zeros(batch, c.latent2),
+            "n": like.new_zeros(batch, 1),
+            "z1": like.new_zeros(batch, c.latent1),
+        }

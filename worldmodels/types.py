@@ -1,7 +1,7 @@
 """Protocols of world models. Everything is time-major: series are ``[T, B, ...]``.
 
-``action[t]`` follows ``obs[t]``; ``reward[t]`` and the flags arrive with ``obs[t]``; a model's step reads the previous
-action.
+``action[t]`` follows ``obs[t]``; ``reward[t]`` and the flags arrive with ``obs[t]``; a model's step
+reads the previous action.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ Policy = Callable[[State], Tensor]
 
 @runtime_checkable
 class SequenceModel(Protocol):
-    """A model of series ``[T, B, ...]``; ``mask [T, B]`` marks valid frames where a batch is ragged.
+    """A model of series ``[T, B, ...]``; ``mask [T, B]`` marks valid frames where a batch is
+    ragged.
 
-    Three properties say which clauses of the contract a model takes on (:func:`worldmodels.check_model`).
+    Three properties say which clauses of the contract a model takes on
+    (:func:`worldmodels.check_model`).
 
     >>> from worldmodels import DMM, DMMConfig
     >>> isinstance(DMM(3, DMMConfig(latent=2, transition=4, emission=4, rnn=4)), SequenceModel)
@@ -38,7 +40,9 @@ class SequenceModel(Protocol):
     smooths: bool
     """It is a :class:`Smoother`."""
     acts: bool
-    """Its transitions read ``action_prev``; batches hold ``action``, and ``action[t]`` follows ``x[t]``."""
+    """Its transitions read ``action_prev``; batches hold ``action``, and ``action[t]`` follows
+    ``x[t]``.
+    """
 
     @property
     def objective(self) -> Loss:
@@ -63,16 +67,24 @@ class SequenceModel(Protocol):
         """One step of filtering: the state after an observation."""
         ...
 
-    def predict(self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False) -> State:
+    def predict(
+        self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False
+    ) -> State:
         """One step without an observation."""
         ...
 
-    def filter(self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False) -> State:
+    def filter(
+        self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False
+    ) -> State:
         """The state at each frame given the frames up to it."""
         ...
 
     def sample(
-        self, state: State, steps: int | None = None, action: Tensor | None = None, mean: bool = False
+        self,
+        state: State,
+        steps: int | None = None,
+        action: Tensor | None = None,
+        mean: bool = False,
     ) -> dict[str, Tensor]:
         """States and observations of the steps after ``state``, without data."""
         ...
@@ -116,5 +128,7 @@ class LatentDynamics(SequenceModel, Protocol):
         ...
 
     def imagine(self, state: State, policy: Policy, horizon: int) -> State:
-        """States of ``horizon`` steps and the action before each, ``[H, B, ...]``; a loop of ``predict``."""
+        """States of ``horizon`` steps and the action before each, ``[H, B, ...]``; a loop of
+        ``predict``.
+        """
         ...

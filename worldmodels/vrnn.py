@@ -1,7 +1,8 @@
 r"""VRNN: the variational recurrent neural network, Chung et al. 2015.
 
 .. math::
-    p(x, z) = \prod_t p(x_t|z_t, h_{t-1})\, p(z_t|h_{t-1}), \quad q(z|x) = \prod_t q(z_t|x_t, h_{t-1}), \quad
+    p(x, z) = \prod_t p(x_t|z_t, h_{t-1})\, p(z_t|h_{t-1}), \quad q(z|x) = \prod_t q(z_t|x_t,
+        h_{t-1}), \quad
     h_t = f(x_t, z_t, h_{t-1})
 
     L = \frac{1}{\sum_i T_i} \sum_t -\mathbb{E}_q \log p(x_t|z_t, h_{t-1})
@@ -78,7 +79,9 @@ class Recurrence(Deterministic):
     """``h_t = f(x_t, z_t, h_{t-1})``: a GRU."""
 
     def __init__(self, latent: int, hidden: int, rnn: int, action_size: int = 0) -> None:
-        super().__init__("h", ["e", "z", "h_prev", *ACTION[:action_size]], name="f", features_shape=[rnn])
+        super().__init__(
+            "h", ["e", "z", "h_prev", *ACTION[:action_size]], name="f", features_shape=[rnn]
+        )
         self.features = relu_network([latent, hidden], last=True)
         self.cell = nn.GRUCell(2 * hidden + action_size, rnn)
 
@@ -94,8 +97,8 @@ class VRNN(StateSpaceModel):
         config: sizes.
         fission: split the time loop; False is the reference in tests.
         terms: own terms of the objective, by name; see :class:`worldmodels.StateSpaceModel`.
-        action_size: the size of actions, which latents and recurrence then read (batches hold ``action`` and ``is_first``);
-            0 if there are none.
+        action_size: the size of actions, which latents and recurrence then read (batches hold
+            ``action`` and ``is_first``); 0 if there are none.
 
     >>> model = VRNN(3, VRNNConfig(latent=2, rnn=4, hidden=4))
     >>> model.objective.eval({"x": torch.zeros(5, 2, 3)}).shape
@@ -103,17 +106,25 @@ class VRNN(StateSpaceModel):
     """
 
     def __init__(
-        self, size: int, config: VRNNConfig | None = None, fission: bool = True, terms: Terms | None = None,
+        self,
+        size: int,
+        config: VRNNConfig | None = None,
+        fission: bool = True,
+        terms: Terms | None = None,
         action_size: int = 0,
     ) -> None:
         super().__init__()
         config = c = config or VRNNConfig()
         if size < 1 or action_size < 0:
-            raise PixyzError(f"a frame has at least one feature, got size={size}, action_size={action_size}")
+            raise PixyzError(
+                f"a frame has at least one feature, got size={size}, action_size={action_size}"
+            )
         self.config, self.size, self.action_size = config, size, action_size
         self.acts, past = action_size > 0, ["h_prev", *ACTION[:action_size]]
         self.encoder = Features(size, c.hidden)
-        self.prior = Gaussian("z", past, "p", [c.rnn + action_size, c.hidden, c.latent], c.min_scale)
+        self.prior = Gaussian(
+            "z", past, "p", [c.rnn + action_size, c.hidden, c.latent], c.min_scale
+        )
         layers = [c.hidden + c.rnn + action_size, c.hidden, c.latent]
         self.posterior = Gaussian("z", ["e", *past], "q", layers, c.min_scale)
         layers = [c.latent + c.rnn, c.hidden, c.hidden, size]
@@ -121,21 +132,31 @@ class VRNN(StateSpaceModel):
         self.dynamics = Recurrence(c.latent, c.hidden, c.rnn, action_size)
         inference = self.encoder * self.posterior * self.dynamics
         self._declare(
-            keys=["x"], inference=inference, generation=self.prior * self.emission * self.encoder * self.dynamics,
-            emission=self.emission, carry={"h": "h_prev"}, init={"h_prev": 0}, fission=fission,
-            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})}, terms=terms,
+            keys=["x"],
+            inference=inference,
+            generation=self.prior * self.emission * self.encoder * self.dynamics,
+            emission=self.emission,
+            carry={"h": "h_prev"},
+            init={"h_prev": 0},
+            fission=fission,
+            shapes={"x": [size], **({"action": [action_size]} if self.acts else {})},
+            terms=terms,
             reset_var="is_first" if self.acts else None,
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
 
         def over_time(term: Loss, reduction: str | None) -> Loss:
-            return IterativeLoss(E(inference, term), reduction=reduction, returns="h", **self.recurrence)
+            return IterativeLoss(
+                E(inference, term), reduction=reduction, returns="h", **self.recurrence
+            )
 
         cost, kl = (-LogProb(p_x)).named("rec"), KullbackLeibler(q, p_z).named("kl")
         weight = LogProb(p_x) + LogProb(p_z) - LogProb(q)
         beta = Parameter("beta", default=1.0)
         self._express(
-            over_time(self._with_own(cost + beta * kl), "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
+            over_time(self._with_own(cost + beta * kl), "frame"),
+            over_time(cost + kl, "sum"),
+            over_time(weight, "sum"),
             over_time(weight, None),
         )
 

@@ -1,4 +1,6 @@
-"""``pixyz completion SHELL``: a script that completes commands, options, configs and paths (by shtab)."""
+"""``pixyz completion SHELL``: a script that completes commands, options, configs and paths (by
+shtab).
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,13 @@ def completion(given: argparse.Namespace, whole: argparse.ArgumentParser) -> int
     try:
         shtab: Any = import_module("shtab")
     except ImportError:
-        raise UsageError("completion needs the package shtab, which is not installed: pip install shtab") from None
+        raise UsageError(
+            "completion needs the package shtab, which is not installed: pip install shtab"
+        ) from None
     names = config_names()
-    configs = {shell: "_pixyz_configs" for shell in PREAMBLE} | {"fish": FISH.format(lines="\\n".join(names))}
+    configs = {shell: "_pixyz_configs" for shell in PREAMBLE} | {
+        "fish": FISH.format(lines="\\n".join(names))
+    }
     for action in _actions(whole):
         if action.dest == "config":
             action.complete = configs  # type: ignore[attr-defined]

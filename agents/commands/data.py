@@ -34,7 +34,11 @@ from worldmodels.data import (
 from worldmodels.open_loop import roughness
 
 WRITERS: dict[str, Callable[[Episodes, Path], object]] = {
-    "npz": write_npz, "store": write_store, "csv": write_csv, "minari": write_minari, "lerobot": write_lerobot,
+    "npz": write_npz,
+    "store": write_store,
+    "csv": write_csv,
+    "minari": write_minari,
+    "lerobot": write_lerobot,
 }
 SHOWN = 20
 
@@ -42,22 +46,43 @@ SHOWN = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    check_ = actions.add_parser("check", help="lengths, rate, ranges, bad values, and settings that fit")
+    check_ = actions.add_parser(
+        "check", help="lengths, rate, ranges, bad values, and settings that fit"
+    )
     convert_ = actions.add_parser("convert", help="write the log in another form")
     show_ = actions.add_parser("show", help="draw an episode")
     for each in (check_, convert_, show_):
-        each.add_argument("data", type=Path, help="a file or folder: npz, CSV, Minari, LeRobot v3, a run's replay")
-        each.add_argument("--format", default="auto", choices=["auto", *(r.name for r in READERS), "replay"],
-                          help="where it cannot be found out")
-        each.add_argument("--keys", nargs="+", default=[], metavar="KEY", help="these observations only")
-    check_.add_argument("--largest", type=float, default=1e6, help="numbers beyond this are taken for broken sensors")
+        each.add_argument(
+            "data", type=Path, help="a file or folder: npz, CSV, Minari, LeRobot v3, a run's replay"
+        )
+        each.add_argument(
+            "--format",
+            default="auto",
+            choices=["auto", *(r.name for r in READERS), "replay"],
+            help="where it cannot be found out",
+        )
+        each.add_argument(
+            "--keys", nargs="+", default=[], metavar="KEY", help="these observations only"
+        )
+    check_.add_argument(
+        "--largest",
+        type=float,
+        default=1e6,
+        help="numbers beyond this are taken for broken sensors",
+    )
     check_.set_defaults(command=check)
     convert_.add_argument("to", type=Path, help="an empty or new folder")
-    convert_.add_argument("--to", dest="form", required=True, choices=list(WRITERS), help="the form to write")
-    convert_.add_argument("--on-bad", default="refuse", choices=["refuse", "drop"], help="episodes with bad values")
+    convert_.add_argument(
+        "--to", dest="form", required=True, choices=list(WRITERS), help="the form to write"
+    )
+    convert_.add_argument(
+        "--on-bad", default="refuse", choices=["refuse", "drop"], help="episodes with bad values"
+    )
     convert_.set_defaults(command=convert)
     show_.add_argument("--episode", default="0", help="its number, or its name")
-    show_.add_argument("--out", type=Path, metavar="FILE", help="the picture (default: DATA-episode.png, here)")
+    show_.add_argument(
+        "--out", type=Path, metavar="FILE", help="the picture (default: DATA-episode.png, here)"
+    )
     show_.set_defaults(command=show)
 
 
@@ -75,7 +100,10 @@ def check(given: argparse.Namespace) -> int:
     for name in short[:SHOWN]:
         print(f"wrong: episode {name}: expected at least 2 rows, got fewer")
     if found or short:
-        print(f"mend the log, or leave such episodes out: pixyz data convert {given.data} NEW --to npz --on-bad drop")
+        print(
+            f"mend the log, or leave such episodes out: "
+            f"pixyz data convert {given.data} NEW --to npz --on-bad drop"
+        )
         return 2
     print("no bad values")
     for line in proposals(data):
@@ -103,7 +131,10 @@ def proposals(data: Episodes) -> list[str]:
         lines.append("actions lie in [-1, 1], as an agent's do")
     else:
         scale = ", ".join(f"{max(1.0, float(v)):.4g}" for v in reach)
-        lines.append(f"action_scale=[{scale}]: actions reach that, an agent's lie in [-1, 1]; the actuators' bounds are better")
+        lines.append(
+            f"action_scale=[{scale}]: actions reach that, an agent's lie in [-1, 1]; "
+            f"the actuators' bounds are better"
+        )
     return lines
 
 
@@ -141,5 +172,8 @@ def _episode(data: Sequence[Episode], name: str) -> Episode:
         return data[int(name)]
     found = [e for e in data if e.name == name]
     if not found:
-        raise UsageError(f"--episode: expected a number below {len(data)} or a name such as {data[0].name!r}, got {name!r}")
+        raise UsageError(
+            f"--episode: expected a number below {len(data)} or a name such as {data[0].name!r}, "
+            f"got {name!r}"
+        )
     return found[0]

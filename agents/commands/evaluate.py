@@ -27,8 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--sampled", action="store_true", help="also the policy that draws its actions, as in training")
-    parser.add_argument("--video", type=Path, metavar="FILE", help="write one episode of the learned policy, as .mp4 or .gif")
+    parser.add_argument(
+        "--sampled",
+        action="store_true",
+        help="also the policy that draws its actions, as in training",
+    )
+    parser.add_argument(
+        "--video",
+        type=Path,
+        metavar="FILE",
+        help="write one episode of the learned policy, as .mp4 or .gif",
+    )
     parser.add_argument("--seconds", type=float, help="of the video (default: the whole episode)")
     parser.add_argument("--device", help="where to compute (default: as in training)")
     parser.set_defaults(command=evaluate)
@@ -37,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate(given: argparse.Namespace) -> int:
     """Print what the policies reach; write the video."""
     if not 1 <= given.episodes <= 1024 or not 0 <= given.seed < 2**32:
-        raise UsageError(f"expected --episodes from 1 to 1024 and --seed from 0 on, got {given.episodes} and {given.seed}")
+        raise UsageError(
+            f"expected --episodes from 1 to 1024 and --seed from 0 on, "
+            f"got {given.episodes} and {given.seed}"
+        )
     if given.seconds is not None and not 0.0 < given.seconds < math.inf:
         raise UsageError(f"expected --seconds above 0, got {given.seconds}")
     settings = read_settings(given.run, given.device)
@@ -46,7 +58,8 @@ def evaluate(given: argparse.Namespace) -> int:
     if given.video:
         check_video(given.video)
         prepare_rendering(settings.env.id)
-        interface = drawn(settings.env, lambda: read_environment(settings))  # a simulator loads its renderer with itself
+        # a simulator loads its renderer with itself
+        interface = drawn(settings.env, lambda: read_environment(settings))
     else:
         interface = read_environment(settings)
     agent: Any = build(settings.agent, interface)
@@ -56,7 +69,11 @@ def evaluate(given: argparse.Namespace) -> int:
     print(f"step {at} of {given.run}")
     if given.video:
         frames, fps, ret = record(settings.env, agent, given.seed, settings.eval_limit)
-        write_video(given.video, frames if given.seconds is None else frames[: max(1, round(fps * given.seconds))], fps)
+        write_video(
+            given.video,
+            frames if given.seconds is None else frames[: max(1, round(fps * given.seconds))],
+            fps,
+        )
         print(f"video: {given.video} (an episode of return {ret:.1f})")
     judge = Judge(replace(settings.env, workers=0), given.episodes, given.seed, settings.eval_limit)
     found = {"learned policy": judge.actor(agent)}

@@ -15,10 +15,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("run", type=Path)
     parser.add_argument("--to", choices=list(ENDINGS), default="onnx", help="the form of the file")
-    parser.add_argument("--what", help="which function of the agent: planner or policy for TD-MPC (default: what it acts by)")
-    parser.add_argument("--explore", action="store_true", help="draw actions as in training; else the best ones")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the file (default: in the run's folder)")
-    parser.add_argument("--check", action="store_true", help="compare with the loaded policy, and time both")
+    parser.add_argument(
+        "--what",
+        help="which function of the agent: planner or policy for TD-MPC (default: what it acts by)",
+    )
+    parser.add_argument(
+        "--explore", action="store_true", help="draw actions as in training; else the best ones"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the file (default: in the run's folder)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the loaded policy, and time both"
+    )
     parser.set_defaults(command=export)
 
 

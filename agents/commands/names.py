@@ -22,12 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def list_names(given: argparse.Namespace) -> int:
     """Print names, with a word on each where there is one."""
-    rows = [(name, text) for name, text in WHAT[given.what]() if given.containing.lower() in name.lower()]
+    rows = [
+        (name, text)
+        for name, text in WHAT[given.what]()
+        if given.containing.lower() in name.lower()
+    ]
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         print(f"{name:<{width}}  {text}".rstrip())
     if given.what == "envs":
-        print("or one of yours: module:Id, where importing the module registers the id, or module:Class")
+        print(
+            "or one of yours: module:Id, where importing the module registers the id, "
+            "or module:Class"
+        )
         for line in missing():
             print(f"more with: {line}")
     return 0 if rows else 2
@@ -56,7 +63,10 @@ def models() -> Iterator[tuple[str, str]]:
 
 
 WHAT: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
-    "envs": known_ids, "agents": agents, "models": models, "configs": configs,
+    "envs": known_ids,
+    "agents": agents,
+    "models": models,
+    "configs": configs,
 }
 
 

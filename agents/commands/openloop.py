@@ -1,4 +1,6 @@
-"""``pixyz openloop``: what an agent's world model predicts from a few rows and its actions, beside what came."""
+"""``pixyz openloop``: what an agent's world model predicts from a few rows and its actions, beside
+what came.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,12 @@ from worldmodels.rssm import RSSM
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("run", type=Path, help="of `pixyz train`, of an agent whose model is an RSSM")
-    parser.add_argument("--episodes", type=int, default=4, help="fresh episodes of the agent to predict")
+    parser.add_argument(
+        "run", type=Path, help="of `pixyz train`, of an agent whose model is an RSSM"
+    )
+    parser.add_argument(
+        "--episodes", type=int, default=4, help="fresh episodes of the agent to predict"
+    )
     parser.add_argument("--seen", type=int, default=20, help="rows that are read")
     parser.add_argument("--horizon", type=int, default=50, help="rows that are predicted")
     parser.add_argument("--seed", type=int, default=1)
@@ -39,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def openloop(given: argparse.Namespace) -> int:
     """Act some episodes that nobody learned from, predict them, write table, pictures and video."""
     if not 1 <= given.episodes <= 1024 or not 0 <= given.seed < 2**32:
-        raise UsageError(f"expected --episodes from 1 to 1024 and --seed from 0 on, got {given.episodes} and {given.seed}")
+        raise UsageError(
+            f"expected --episodes from 1 to 1024 and --seed from 0 on, "
+            f"got {given.episodes} and {given.seed}"
+        )
     check_plots()
     settings = read_settings(given.run, None)
     prepare_process(settings.threads)
@@ -48,11 +57,18 @@ def openloop(given: argparse.Namespace) -> int:
     model = getattr(agent, "model", None)
     if not isinstance(model, RSSM):
         raise UsageError(
-            f"{given.run}: expected an agent whose model is an RSSM, such as dreamer_v3 or planet; {settings.agent.kind} "
+            f"{given.run}: expected an agent whose model is an RSSM, such as dreamer_v3 or planet; "
+            f"{settings.agent.kind} "
             "predicts no observations"
         )
     try:
-        judged = RSSMSettings(seen=given.seen, horizon=given.horizon, stride=given.horizon, predicts="value", data=str(given.run))
+        judged = RSSMSettings(
+            seen=given.seen,
+            horizon=given.horizon,
+            stride=given.horizon,
+            predicts="value",
+            data=str(given.run),
+        )
     except ValueError as error:
         raise UsageError(f"--seen, --horizon: {error}") from None
     agent.load_state(state)
@@ -60,7 +76,10 @@ def openloop(given: argparse.Namespace) -> int:
     data = read_data(given.run, agent, settings, given.episodes, given.seed)
     short = min(map(len, data.test))
     if short < judged.seen + judged.horizon:
-        raise UsageError(f"an episode has {short} rows; expected --seen and --horizon to be at most that together")
+        raise UsageError(
+            f"an episode has {short} rows; "
+            f"expected --seen and --horizon to be at most that together"
+        )
     out = given.out or given.run / "openloop"
     out.mkdir(parents=True, exist_ok=True)
     wrapped = RSSMModel(model, data.train.action_size, (1.0,)).to(settings.device)
@@ -80,26 +99,35 @@ def read_data(run: Path, agent: Actor, settings: RunSettings, episodes: int, see
     """
     learned = read_replay(run / "replay")
     if len(learned) < 2:
-        raise UsageError(f"{run}: expected a replay of at least two episodes, got {len(learned)}; train longer")
+        raise UsageError(
+            f"{run}: expected a replay of at least two episodes, got {len(learned)}; train longer"
+        )
     fresh = acted(agent, settings.env, episodes, seed, settings.eval_limit)
     keys = [k for k in learned.observations if k in fresh.observations]
     return Split(learned[:-1].select(keys), learned[-1:].select(keys), fresh.select(keys))
 
 
 def acted(agent: Actor, settings: EnvSettings, episodes: int, seed: int, limit: int) -> Episodes:
-    """Episodes of an evaluation of the agent, with the actions that were done; whole ones, or ``limit`` actions of them."""
+    """Episodes of an evaluation of the agent, with the actions that were done; whole ones, or
+    ``limit`` actions of them.
+    """
     kept: list[list[dict[str, Any]]] = [[] for _ in range(episodes)]
 
     def watch(running: np.ndarray, rows: Rows, chosen: np.ndarray, following: Rows) -> None:
         taken = following.get("action", chosen)
-        for i in np.flatnonzero(running & ~following["is_first"]).tolist():  # first: it failed, and began anew
+        for i in np.flatnonzero(
+            running & ~following["is_first"]
+        ).tolist():  # first: it failed, and began anew
             kept[i].append({**_row(rows, i), "action": np.array(taken[i])})
             if following["is_last"][i]:
                 kept[i].append({**_row(following, i), "action": np.zeros_like(taken[i])})
 
     Judge(settings, episodes, seed, limit).actor(agent, watch=watch)
     stacked = [{k: np.stack([row[k] for row in one]) for k in one[0]} for one in kept if one]
-    return Episodes([Episode(f"fresh episode {i}", series) for i, series in enumerate(stacked)], source="fresh episodes")
+    return Episodes(
+        [Episode(f"fresh episode {i}", series) for i, series in enumerate(stacked)],
+        source="fresh episodes",
+    )
 
 
 def _row(rows: Rows, i: int) -> dict[str, Any]:

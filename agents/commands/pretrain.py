@@ -14,19 +14,37 @@ from agents.pretrain.settings import KINDS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("model", choices=list(KINDS), help="what is trained")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 model.deter=256")
-    parser.add_argument("--data", type=Path, required=True, help="a file or folder: npz, CSV, Minari, LeRobot v3, a run's replay")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 model.deter=256"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="a file or folder: npz, CSV, Minari, LeRobot v3, a run's replay",
+    )
     parser.add_argument("--format", default=None, help="of the data, where it cannot be found out")
-    parser.add_argument("--config", help="a name such as pretrain/dreamer_v3, or a YAML file (default: pretrain/MODEL)")
-    parser.add_argument("--run", type=Path, help="the run's folder (default: runs/pretrain-MODEL-DATA-seedSEED)")
+    parser.add_argument(
+        "--config",
+        help="a name such as pretrain/dreamer_v3, or a YAML file (default: pretrain/MODEL)",
+    )
+    parser.add_argument(
+        "--run", type=Path, help="the run's folder (default: runs/pretrain-MODEL-DATA-seedSEED)"
+    )
     parser.set_defaults(command=pretrain)
 
 
 def pretrain(given: argparse.Namespace) -> int:
     """Start a run."""
-    values = [f"data={given.data}", *([f"format={given.format}"] if given.format else []), *given.overrides]
+    values = [
+        f"data={given.data}",
+        *([f"format={given.format}"] if given.format else []),
+        *given.overrides,
+    ]
     settings = load_config(KINDS[given.model], given.config or f"pretrain/{given.model}", values)
     if settings.kind != given.model:
         raise UsageError(f"{given.config} is a config of {settings.kind}, not of {given.model}")
-    directory = given.run or Path("runs") / f"pretrain-{given.model}-{given.data.stem}-seed{settings.seed}"
+    directory = (
+        given.run or Path("runs") / f"pretrain-{given.model}-{given.data.stem}-seed{settings.seed}"
+    )
     return runs.start(settings, directory).stop.code

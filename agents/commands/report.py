@@ -24,8 +24,18 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``pixyz compare``."""
     told = "folders of training runs; those that differ in their seed alone are one line"
     parser.add_argument("run", type=Path, nargs="+", help=told)
-    parser.add_argument("--html", type=Path, default=Path("compare.html"), metavar="FILE", help="curves (default: compare.html)")
-    parser.add_argument("--without-published", action="store_true", help="no published returns beside those on dm_control")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        default=Path("compare.html"),
+        metavar="FILE",
+        help="curves (default: compare.html)",
+    )
+    parser.add_argument(
+        "--without-published",
+        action="store_true",
+        help="no published returns beside those on dm_control",
+    )
     parser.set_defaults(command=beside)
 
 

@@ -1,4 +1,6 @@
-"""``pixyz robot``: check a robot, record it, and let it learn, in two processes on one machine or two."""
+"""``pixyz robot``: check a robot, record it, and let it learn, in two processes on one machine or
+two.
+"""
 
 from __future__ import annotations
 
@@ -44,60 +46,141 @@ STOPPED = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command and of its own commands."""
     commands = parser.add_subparsers(required=True, metavar="WHAT")
-    one = commands.add_parser("check", help="does the driver keep its contract, at which rate, and do the limits fit")
+    one = commands.add_parser(
+        "check", help="does the driver keep its contract, at which rate, and do the limits fit"
+    )
     _robot(one, needed=True)
     one.add_argument("--ticks", type=int, default=100)
-    one.add_argument("--move", action="store_true", help="also move each joint a little; without it nothing is sent")
+    one.add_argument(
+        "--move",
+        action="store_true",
+        help="also move each joint a little; without it nothing is sent",
+    )
     one.add_argument("--dry-run", action="store_true", help="send nothing; as without --move")
     one.set_defaults(command=check)
-    log = commands.add_parser("record", help="episodes of a robot that a person or a policy moves, as a LeRobot data set")
+    log = commands.add_parser(
+        "record", help="episodes of a robot that a person or a policy moves, as a LeRobot data set"
+    )
     _robot(log, needed=True)
-    log.add_argument("--task", metavar="MODULE:CLASS", help="rewards and ends (default: the success key)")
-    log.add_argument("--out", type=Path, required=True, help="the folder: rows in log/, at the end a data set in lerobot/")
-    log.add_argument("--episodes", type=int, default=10, help="how many more; 0: only write the data set")
-    log.add_argument("--teleop", metavar="MODULE:CLASS", help="get_action() -> name -> number or None: a person's command")
-    log.add_argument("--policy", type=Path, metavar="RUN", help="who moves it where no person does (default: nobody, it holds)")
+    log.add_argument(
+        "--task", metavar="MODULE:CLASS", help="rewards and ends (default: the success key)"
+    )
+    log.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="the folder: rows in log/, at the end a data set in lerobot/",
+    )
+    log.add_argument(
+        "--episodes", type=int, default=10, help="how many more; 0: only write the data set"
+    )
+    log.add_argument(
+        "--teleop",
+        metavar="MODULE:CLASS",
+        help="get_action() -> name -> number or None: a person's command",
+    )
+    log.add_argument(
+        "--policy",
+        type=Path,
+        metavar="RUN",
+        help="who moves it where no person does (default: nobody, it holds)",
+    )
     log.add_argument("--dry-run", action="store_true", help="send nothing to the robot")
     log.set_defaults(command=records)
-    both = commands.add_parser("learn", help="an actor here and a learner beside it, in a process of its own")
+    both = commands.add_parser(
+        "learn", help="an actor here and a learner beside it, in a process of its own"
+    )
     _learns(both)
     _acts(both)
     both.set_defaults(command=learn)
     actor = commands.add_parser("actor", help="the actor: it has the robot")
-    actor.add_argument("config", help="a name such as dreamer_v3/fast, or a YAML file; the same as the learner's")
+    actor.add_argument(
+        "config", help="a name such as dreamer_v3/fast, or a YAML file; the same as the learner's"
+    )
     actor.add_argument("overrides", nargs="*", metavar="key=value")
     _acts(actor)
-    actor.add_argument("--learner", default=HERE, metavar="ADDRESS", help=f"where the learner is (default: {HERE})")
-    actor.add_argument("--log", type=Path, default=Path("runs/actor"), help="the folder of its log (default: runs/actor)")
+    actor.add_argument(
+        "--learner", default=HERE, metavar="ADDRESS", help=f"where the learner is (default: {HERE})"
+    )
+    actor.add_argument(
+        "--log",
+        type=Path,
+        default=Path("runs/actor"),
+        help="the folder of its log (default: runs/actor)",
+    )
     actor.add_argument("--number", type=int, default=0, help="of several actors, from 0 on")
     actor.set_defaults(command=act)
-    learner = commands.add_parser("learner", help="the learner: it has the replay, and may be on another machine")
+    learner = commands.add_parser(
+        "learner", help="the learner: it has the replay, and may be on another machine"
+    )
     _learns(learner)
-    learner.add_argument("--bind", default=HERE, metavar="ADDRESS", help=f"where actors find it (default: {HERE})")
+    learner.add_argument(
+        "--bind", default=HERE, metavar="ADDRESS", help=f"where actors find it (default: {HERE})"
+    )
     learner.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     learner.set_defaults(command=learns)
 
 
 def _robot(parser: argparse.ArgumentParser, needed: bool) -> None:
-    about = "the driver, in a watchdog's process" + ("" if needed else " (default: the config's env.id)")
+    about = "the driver, in a watchdog's process" + (
+        "" if needed else " (default: the config's env.id)"
+    )
     parser.add_argument("--robot", metavar="MODULE:CLASS", required=needed, help=about)
-    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the driver's constructor")
-    parser.add_argument("--limits", type=Path, required=needed, help="limits.yaml; no robot moves without")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the driver's constructor",
+    )
+    parser.add_argument(
+        "--limits", type=Path, required=needed, help="limits.yaml; no robot moves without"
+    )
 
 
 def _acts(parser: argparse.ArgumentParser) -> None:
     _robot(parser, needed=False)
-    parser.add_argument("--task", metavar="MODULE:CLASS", help="the task: rewards and ends (default: the success key)")
-    parser.add_argument("--hz", type=float, default=0.0, help="ticks a second of an env.id that has no rate of its own")
-    parser.add_argument("--alone", type=float, default=0.0, metavar="SECONDS", help="act so long without the learner (0: on)")
+    parser.add_argument(
+        "--task",
+        metavar="MODULE:CLASS",
+        help="the task: rewards and ends (default: the success key)",
+    )
+    parser.add_argument(
+        "--hz",
+        type=float,
+        default=0.0,
+        help="ticks a second of an env.id that has no rate of its own",
+    )
+    parser.add_argument(
+        "--alone",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="act so long without the learner (0: on)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="send nothing to the robot")
 
 
 def _learns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="a name such as dreamer_v3/fast, or a YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as seed=1; env.num_envs: actors")
-    parser.add_argument("--run", type=Path, help="the run's folder; one that is there goes on (default: runs/robot-CONFIG-seedS)")
-    parser.add_argument("--from", type=Path, dest="start", metavar="RUN", help="a run of `pixyz pretrain rssm` to start from")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="changes, such as seed=1; env.num_envs: actors",
+    )
+    parser.add_argument(
+        "--run",
+        type=Path,
+        help="the run's folder; one that is there goes on (default: runs/robot-CONFIG-seedS)",
+    )
+    parser.add_argument(
+        "--from",
+        type=Path,
+        dest="start",
+        metavar="RUN",
+        help="a run of `pixyz pretrain rssm` to start from",
+    )
 
 
 # -------------------------------------------------------------------- check
@@ -121,15 +204,26 @@ def records(given: argparse.Namespace) -> int:
     limits = load_limits(given.limits)
     policy = None if given.policy is None else load(given.policy, device="cpu")
     teleop = None if given.teleop is None else _made(given.teleop, "--teleop")
-    with RowLog(given.out / "log", keep=True) as log, Keyboard(teleop) as keyboard, Live("recording") as live, Stop() as stop:
+    with (
+        RowLog(given.out / "log", keep=True) as log,
+        Keyboard(teleop) as keyboard,
+        Live("recording") as live,
+        Stop() as stop,
+    ):
         code = 0
         if given.episodes:
             robot = Watched(given.robot, limits, options=_options(given))
-            env = RobotEnv(robot, limits, task=_task(given.task), person=keyboard, dry_run=given.dry_run)
+            env = RobotEnv(
+                robot, limits, task=_task(given.task), person=keyboard, dry_run=given.dry_run
+            )
             live.message(KEYS)
             try:
                 record(
-                    env, log, _move(env, policy), given.episodes, stop,
+                    env,
+                    log,
+                    _move(env, policy),
+                    given.episodes,
+                    stop,
                     lambda number, total: live.message(f"episode {number}: return {total:.3g}"),
                 )
             except RobotStopped as error:
@@ -160,9 +254,14 @@ def learns(given: argparse.Namespace) -> int:
     meeting = Meeting()
     receiving = Receiving(settings.env.num_envs, meeting.check)
     title = f"learner {run.name}"
-    with LearnerLink(receiving, given.bind) as link, Display(total=settings.steps, title=title) as display:
+    with (
+        LearnerLink(receiving, given.bind) as link,
+        Display(total=settings.steps, title=title) as display,
+    ):
         resume = (run / "run.json").is_file()
-        display.message(f"{'going on with' if resume else 'waiting for an actor, for'} {run}, at {link.address}")
+        display.message(
+            f"{'going on with' if resume else 'waiting for an actor, for'} {run}, at {link.address}"
+        )
         with Stop() as stop:
             declared = read_interface(run) if resume else meeting.wait(stop)
         if declared is None:
@@ -173,13 +272,17 @@ def learns(given: argparse.Namespace) -> int:
             recent = [r for _, r in p.returns[-5:]]
             display.update(p.steps, p.updates, float(np.mean(recent)) if recent else None, metrics)
 
-        with LearnerSide(settings, declared, receiving, meeting, watch, arrived=link.arrived, parent=given.parent) as side:
+        with LearnerSide(
+            settings, declared, receiving, meeting, watch, arrived=link.arrived, parent=given.parent
+        ) as side:
             if given.start and not resume:
                 side.start_from(given.start)
             (side.resume if resume else side.begin)(run)
             found = side.train()
             side.say_goodbye()
-        display.message(f"{found.progress.steps} steps, {found.progress.updates} updates, saved in {run}")
+        display.message(
+            f"{found.progress.steps} steps, {found.progress.updates} updates, saved in {run}"
+        )
         if link.error is not None:
             raise link.error
     return found.stop.code
@@ -187,7 +290,13 @@ def learns(given: argparse.Namespace) -> int:
 
 def act(given: argparse.Namespace) -> int:
     """The actor."""
-    return _act(given, load_config(RunSettings, given.config, given.overrides), given.log, given.learner, given.number)
+    return _act(
+        given,
+        load_config(RunSettings, given.config, given.overrides),
+        given.log,
+        given.learner,
+        given.number,
+    )
 
 
 def learn(given: argparse.Namespace) -> int:
@@ -196,7 +305,11 @@ def learn(given: argparse.Namespace) -> int:
     start = ["--from", str(given.start)] if given.start else []
     with Pair([given.config, *given.overrides, "--run", str(run), *start], run) as pair:
         code = _act(given, settings, run.parent / f"{run.name}-actor", pair.address, 0, pair.look)
-        print(f"the learner makes the updates that are due (see {pair.said}); Ctrl+C saves and stops it", file=sys.stderr)
+        print(
+            f"the learner makes the updates that are due (see {pair.said}); "
+            f"Ctrl+C saves and stops it",
+            file=sys.stderr,
+        )
         return pair.wait() or code
 
 
@@ -215,7 +328,11 @@ def _settings(given: argparse.Namespace) -> tuple[RunSettings, Path]:
 
 
 def _act(
-    given: argparse.Namespace, settings: RunSettings, log: Path, address: str, number: int,
+    given: argparse.Namespace,
+    settings: RunSettings,
+    log: Path,
+    address: str,
+    number: int,
     look: Callable[[], None] | None = None,
 ) -> int:
     prepare_process(settings.threads)
@@ -226,7 +343,15 @@ def _act(
         if given.dry_run:
             panel.message("dry run: nothing is sent")
         with ActorSide(
-            settings, env, log, address, actor=number, hz=given.hz, alone=given.alone, panel=panel, look=look
+            settings,
+            env,
+            log,
+            address,
+            actor=number,
+            hz=given.hz,
+            alone=given.alone,
+            panel=panel,
+            look=look,
         ) as side:
             if not side.meet(panel.message):
                 return side.run.stop.code
@@ -240,7 +365,10 @@ def _act(
                     if not _rearmed():
                         return STOPPED
                     side.env.rearm()
-            panel.message(f"{side.run.progress.steps} steps; rows that the learner has not: {side.sending.behind}")
+            panel.message(
+                f"{side.run.progress.steps} steps; rows that the learner has not: "
+                f"{side.sending.behind}"
+            )
             return side.run.stop.code
 
 
@@ -249,18 +377,25 @@ def _rearmed() -> bool:
     if not sys.stdin.isatty():
         return False
     try:
-        return input("type rearm to let the robot move again, anything else to end: ").strip() == "rearm"
+        return (
+            input("type rearm to let the robot move again, anything else to end: ").strip()
+            == "rearm"
+        )
     except (EOFError, KeyboardInterrupt):
         return False
 
 
-def _environment(given: argparse.Namespace, settings: RunSettings, keyboard: Keyboard) -> Callable[[], Any]:
+def _environment(
+    given: argparse.Namespace, settings: RunSettings, keyboard: Keyboard
+) -> Callable[[], Any]:
     """What makes the environment: the driver's, or the config's."""
     if given.robot is None:
         if given.limits or given.task or given.option:
             raise UsageError("--limits, --task and --option go with --robot")
         e, dry = settings.env, {"dry_run": True} if given.dry_run else {}
-        return lambda: make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **{**e.options, **dry})
+        return lambda: make(
+            e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **{**e.options, **dry}
+        )
     if given.limits is None:
         raise UsageError("--robot needs --limits: no robot moves without")
     limits = load_limits(given.limits)
@@ -293,4 +428,7 @@ def _made(place: str, option: str) -> Any:
     try:
         return getattr(import_module(module), name)()
     except (ImportError, AttributeError, TypeError) as error:
-        raise UsageError(f"{option}: expected module:Class that is made without arguments, got {place!r}: {error}") from None
+        raise UsageError(
+            f"{option}: expected module:Class that is made without arguments, got {place!r}: "
+            f"{error}"
+        ) from None

@@ -14,9 +14,17 @@ from agents.settings import RunSettings
 def add_train(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``pixyz train``."""
     parser.add_argument("config", help="a name such as dreamer_v3/pendulum, or a YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 agent.lr=1e-4")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 agent.lr=1e-4"
+    )
     parser.add_argument("--run", type=Path, help="the run's folder (default: runs/CONFIG-seedSEED)")
-    parser.add_argument("--from", type=Path, dest="start", metavar="RUN", help="a run of `pixyz pretrain rssm` to start from")
+    parser.add_argument(
+        "--from",
+        type=Path,
+        dest="start",
+        metavar="RUN",
+        help="a run of `pixyz pretrain rssm` to start from",
+    )
     parser.set_defaults(command=train)
 
 
@@ -32,7 +40,9 @@ def train(given: argparse.Namespace) -> int:
 def add_resume(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``pixyz resume``."""
     parser.add_argument("run", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"changes of {', '.join(runs.CHANGEABLE)}")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help=f"changes of {', '.join(runs.CHANGEABLE)}"
+    )
     parser.set_defaults(command=resume)
 
 

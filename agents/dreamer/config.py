@@ -11,25 +11,30 @@ from worldmodels.ranges import check_ranges
 
 @dataclass(frozen=True)
 class DreamerV3Config(LatentConfig):
-    """DreamerV3 as published in 2024 (Hafner et al., Nature 2025), size1m; more in :class:`LatentConfig`.
+    """DreamerV3 as published in 2024 (Hafner et al., Nature 2025), size1m; more in
+    :class:`LatentConfig`.
 
     Args:
         units, actor_layers, critic_layers: of policy and value.
         bins: of the value's two-hot.
         unimix: the share of the uniform distribution in the policy over choices.
         horizon: imagined steps.
-        discount_horizon: steps; the discount is ``1 - 1 / discount_horizon`` and lives in the continuation target.
+        discount_horizon: steps; the discount is ``1 - 1 / discount_horizon`` and lives in the
+            continuation target.
         lam: lambda of returns.
         entropy: weight of the policy's entropy.
         slow_rate: share of the critic in its moving average, each update.
         slow_regularizer: weight of the critic's distance to its moving average.
         replay_value: weight of the critic's loss on recorded sequences.
         return_rate, return_limit: see :class:`agents.dreamer.normalize.ReturnRange`.
-        curiosity: how much of the reward of imagined steps is the world model's own uncertainty (Plan2Explore: 1); ``members``
-            of the ensemble that tells it (:mod:`worldmodels.disagreement`). Recorded rewards are the task's, so it needs
+        curiosity: how much of the reward of imagined steps is the world model's own uncertainty
+            (Plan2Explore: 1); ``members`` of the ensemble that tells it
+            (:mod:`worldmodels.disagreement`). Recorded rewards are the task's, so it needs
             ``replay_value`` 0.
-        candidates: of a plan on the model, whose paths end with the value (:class:`agents.planning.MPPI`); 0: the policy acts.
-        plan_horizon, rounds, elites, proposals: of it; ``proposals`` of the candidates come from the policy.
+        candidates: of a plan on the model, whose paths end with the value
+            (:class:`agents.planning.MPPI`); 0: the policy acts.
+        plan_horizon, rounds, elites, proposals: of it; ``proposals`` of the candidates come from
+            the policy.
         lr, beta1, beta2, eps, clip, warmup, halving: see :class:`agents.dreamer.optimizer.LaProp`.
 
     >>> config = DreamerV3Config(horizon=10)
@@ -88,10 +93,14 @@ class DreamerV3Config(LatentConfig):
         check_ranges(self)
         self.check_options()
         if self.curiosity and self.replay_value:
-            raise ValueError(f"curiosity needs replay_value 0, since recorded rewards are the task's, got {self.replay_value}")
+            raise ValueError(
+                f"curiosity needs replay_value 0, since recorded rewards are the task's, "
+                f"got {self.replay_value}"
+            )
         if self.candidates and max(self.elites, self.proposals + 1) > self.candidates:
             raise ValueError(
-                f"candidates must be at least elites, and more than proposals, or 0, got {self.candidates}, {self.elites} and "
+                f"candidates must be at least elites, and more than proposals, or 0, got "
+                f"{self.candidates}, {self.elites} and "
                 f"{self.proposals}"
             )
 

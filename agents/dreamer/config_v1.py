@@ -10,10 +10,23 @@ from worldmodels.ranges import check_ranges
 from worldmodels.rssm import RSSMConfig
 
 MODEL = RSSMConfig(
-    latent="gaussian", core="gru", rewards="normal", deter=200, hidden=200, groups=30, units=400, depth=16, prior_layers=2,
-    posterior_layers=2, reward_layers=2, continue_layers=3, free_nats=3.0,
+    latent="gaussian",
+    core="gru",
+    rewards="normal",
+    deter=200,
+    hidden=200,
+    groups=30,
+    units=400,
+    depth=16,
+    prior_layers=2,
+    posterior_layers=2,
+    reward_layers=2,
+    continue_layers=3,
+    free_nats=3.0,
 )
-"""The published sizes (networks are those of the library: RMS norm and SiLU in place of ELU, vectors through symlog)."""
+"""The published sizes (networks are those of the library: RMS norm and SiLU in place of ELU,
+vectors through symlog).
+"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,8 @@ class DreamerV1Config(LatentConfig):
         discount: per step.
         lam: lambda of returns.
         kl: weight of the divergence, whose mean costs at least ``model.free_nats``.
-        noise: deviation of what is added to an action when exploring; for choices the share of random ones.
+        noise: deviation of what is added to an action when exploring; for choices the share of
+            random ones.
         lr, actor_lr, critic_lr: of the world model, the policy and the value.
         clip: the largest norm of the gradient of each of the three.
 

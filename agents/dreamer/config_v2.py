@@ -10,12 +10,28 @@ from worldmodels.ranges import check_ranges
 from worldmodels.rssm import RSSMConfig
 
 MODEL = RSSMConfig(
-    latent="categorical", core="gru", rewards="normal", deter=600, hidden=600, groups=32, classes=32, units=400, depth=24,
-    prior_layers=2, posterior_layers=2, reward_layers=4, continue_layers=4, free_nats=1.0, dyn_scale=0.8, rep_scale=0.2,
+    latent="categorical",
+    core="gru",
+    rewards="normal",
+    deter=600,
+    hidden=600,
+    groups=32,
+    classes=32,
+    units=400,
+    depth=24,
+    prior_layers=2,
+    posterior_layers=2,
+    reward_layers=4,
+    continue_layers=4,
+    free_nats=1.0,
+    dyn_scale=0.8,
+    rep_scale=0.2,
     unimix=0.0,
 )
-"""The published sizes (networks are those of the library: RMS norm and SiLU in place of ELU, vectors through symlog).
-``dyn_scale`` and ``rep_scale`` are the balanced KL's ``alpha`` and ``1 - alpha``."""
+"""The published sizes (networks are those of the library: RMS norm and SiLU in place of ELU,
+vectors through symlog). ``dyn_scale`` and ``rep_scale`` are the balanced KL's ``alpha`` and ``1 -
+alpha``.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,8 +43,8 @@ class DreamerV2Config(LatentConfig):
         horizon: imagined steps.
         discount: per step.
         lam: lambda of returns.
-        reinforce: the share of REINFORCE in the policy's gradient, the rest goes through the dynamics; None: all of it for
-            choices, nothing for numbers.
+        reinforce: the share of REINFORCE in the policy's gradient, the rest goes through the
+            dynamics; None: all of it for choices, nothing for numbers.
         entropy: weight of the policy's entropy.
         slow_every: updates after which the target critic becomes the critic.
         lr, actor_lr, critic_lr: of the world model, the policy and the value.

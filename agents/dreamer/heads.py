@@ -14,7 +14,9 @@ from pixyz.distributions import BoundedNormal, GroupedOneHot
 from worldmodels.networks import MLP
 
 WIDE, SMALLEST = 5.0, 1e-4
-"""Of Dreamer V1's policy: the bound of its mean and its first deviation, and what its deviation is at least."""
+"""Of Dreamer V1's policy: the bound of its mean and its first deviation, and what its deviation is
+at least.
+"""
 
 
 class ContinuousPolicy(BoundedNormal):
@@ -33,10 +35,18 @@ class DiscretePolicy(GroupedOneHot):
     """``pi(a|h, s)``: a one-hot choice, with a share of the uniform distribution."""
 
     def __init__(
-        self, actions: int, size: int, units: int, layers: int, unimix: float, straight_through: bool = False
+        self,
+        actions: int,
+        size: int,
+        units: int,
+        layers: int,
+        unimix: float,
+        straight_through: bool = False,
     ) -> None:
         state = ["deter", "stoch"]
-        super().__init__(1, actions, "action", state, r"\pi", unimix=unimix, straight_through=straight_through)
+        super().__init__(
+            1, actions, "action", state, r"\pi", unimix=unimix, straight_through=straight_through
+        )
         self.net = MLP(size, units, layers, actions, outscale=0.01)
 
     def forward(self, deter: Tensor, stoch: Tensor) -> dict[str, Tensor]:
@@ -44,8 +54,8 @@ class DiscretePolicy(GroupedOneHot):
 
 
 class SquashedPolicy(SquashedNormal):
-    r"""``pi(a|h, s)``: a normal through tanh, whose mean is held in (-5, 5), :math:`5 \tanh(\mu / 5)`; its deviation begins
-    at 5.
+    r"""``pi(a|h, s)``: a normal through tanh, whose mean is held in (-5, 5), :math:`5 \tanh(\mu /
+    5)`; its deviation begins at 5.
     """
 
     def __init__(self, actions: int, size: int, units: int, layers: int) -> None:
@@ -59,15 +69,24 @@ class SquashedPolicy(SquashedNormal):
 
 
 def build_policy(
-    action: ActionSpec, size: int, units: int, layers: int, unimix: float, straight_through: bool = False
+    action: ActionSpec,
+    size: int,
+    units: int,
+    layers: int,
+    unimix: float,
+    straight_through: bool = False,
 ) -> ContinuousPolicy | DiscretePolicy:
-    """The policy for an action space; ``straight_through``: a draw of a choice passes gradients on."""
+    """The policy for an action space; ``straight_through``:
+    a draw of a choice passes gradients on.
+    """
     if action.discrete:
         return DiscretePolicy(action.size, size, units, layers, unimix, straight_through)
     return ContinuousPolicy(action.size, size, units, layers)
 
 
-def build_squashed_policy(action: ActionSpec, size: int, units: int, layers: int) -> SquashedPolicy | DiscretePolicy:
+def build_squashed_policy(
+    action: ActionSpec, size: int, units: int, layers: int
+) -> SquashedPolicy | DiscretePolicy:
     """Dreamer V1's policy for an action space; its draws pass gradients on."""
     if action.discrete:
         return DiscretePolicy(action.size, size, units, layers, 0.0, straight_through=True)

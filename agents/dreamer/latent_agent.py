@@ -1,4 +1,6 @@
-"""What PlaNet and the Dreamers share: an RSSM of recorded sequences, its state as memory, one objective."""
+"""What PlaNet and the Dreamers share: an RSSM of recorded sequences, its state as memory, one
+objective.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +30,14 @@ class LatentConfig:
         model: the world model.
         batch, length: sequences of ``length`` steps in an update.
         stored_latents: start sequences from the states that were stored with them; else from zeros.
-        chunk: compile time loops, this many steps at a time (minutes at the first update, faster ones after it); 0: do not.
-        whole: with ``chunk``: compile the rest of an update, too (another one to two minutes). The first update of a process is
-            not compiled, so a resumed run equals a straight one up to rounding only.
-        max_rows: of a call of encoder, decoder and heads, for less memory at an update (a longer one: their activations are
-            computed again in the backward pass); 0: all rows of a sequence, or of an imagined path, together.
+        chunk: compile time loops, this many steps at a time (minutes at the first update, faster
+            ones after it); 0: do not.
+        whole: with ``chunk``: compile the rest of an update, too (another one to two minutes). The
+            first update of a process is not compiled, so a resumed run equals a straight one up to
+            rounding only.
+        max_rows: of a call of encoder, decoder and heads, for less memory at an update (a longer
+            one: their activations are computed again in the backward pass); 0: all rows of a
+            sequence, or of an imagined path, together.
         precision: of matrix products; ``bfloat16`` runs under autocast.
         kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
     """
@@ -62,7 +67,9 @@ class LatentConfig:
         """
         Options(chunk=self.chunk, max_rows=self.max_rows)  # raises where they are wrong
         if self.whole and not self.chunk:
-            raise ValueError("whole compiles what is around compiled loops, so it needs a chunk, such as 8")
+            raise ValueError(
+                "whole compiles what is around compiled loops, so it needs a chunk, such as 8"
+            )
 
     @property
     def discount(self) -> float:
@@ -71,7 +78,8 @@ class LatentConfig:
 
 
 class LatentAgent(TorchAgent):
-    """Abstract: an agent in the latent state of an RSSM. A final class adds its objective, and what moves the weights.
+    """Abstract: an agent in the latent state of an RSSM. A final class adds its objective, and what
+    moves the weights.
 
     It builds what it acts and learns with, and then calls :meth:`_begin`.
 
@@ -80,9 +88,9 @@ class LatentAgent(TorchAgent):
         action: what an action is.
         config: sizes, weights and rates.
         fission: split the time loops; False is the reference in tests.
-        terms: own terms of the world model's objective, by name: losses over a step's variables, or a function of the model
-            that gives them; see :class:`worldmodels.StateSpaceModel`. They see the draws that all terms see, and are in the
-            log under their names.
+        terms: own terms of the world model's objective, by name: losses over a step's variables, or
+            a function of the model that gives them; see :class:`worldmodels.StateSpaceModel`. They
+            see the draws that all terms see, and are in the log under their names.
     """
 
     names: ClassVar[tuple[str, ...]]
@@ -93,7 +101,11 @@ class LatentAgent(TorchAgent):
     _policy: Distribution | None
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: LatentConfig, fission: bool = True,
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        action: ActionSpec,
+        config: LatentConfig,
+        fission: bool = True,
         terms: Terms | None = None,
     ) -> None:
         super().__init__()
@@ -104,9 +116,12 @@ class LatentAgent(TorchAgent):
         """Say who acts, and by which policy; write the objective."""
         self.actor = actor
         c = self.config
-        # no submodules: their networks are registered by the final class, and the state dict shall hold them once
+        # no submodules: their networks are registered by the final class, and the state dict shall
+        # hold them once
         self.__dict__["_policy"] = policy
-        self.__dict__["_objective"] = self._write_objective().compile(c.chunk, whole=c.whole).in_slabs(c.max_rows)
+        self.__dict__["_objective"] = (
+            self._write_objective().compile(c.chunk, whole=c.whole).in_slabs(c.max_rows)
+        )
 
     # ---------------------------------------------------------------- the objective
 
@@ -121,7 +136,10 @@ class LatentAgent(TorchAgent):
 
     def parts(self) -> dict[str, Distribution]:
         """The distributions that it is made of, by what they are for."""
-        found = {"a step of filtering": self.model.step, "a step of imagination": self.model.transition}
+        found = {
+            "a step of filtering": self.model.step,
+            "a step of imagination": self.model.transition,
+        }
         return found if self._policy is None else {**found, "acting": self._policy}
 
     # ---------------------------------------------------------------- acting
@@ -134,11 +152,17 @@ class LatentAgent(TorchAgent):
     @property
     def stored(self) -> Mapping[str, tuple[int, ...]]:
         """The latent state."""
-        return {k: tuple(v.shape[1:]) for k, v in self.model.initial(1).items()} if self.config.stored_latents else {}
+        return (
+            {k: tuple(v.shape[1:]) for k, v in self.model.initial(1).items()}
+            if self.config.stored_latents
+            else {}
+        )
 
     @property
     def acting(self) -> nn.Module:
-        """Encoder, dynamics, posterior and policy; the units of changes, where the model predicts those."""
+        """Encoder, dynamics, posterior and policy; the units of changes, where the model predicts
+        those.
+        """
         model = self.model
         parts = [model.encoder, model.dynamics, model.posterior, self._policy, model.steps]
         return nn.ModuleList([part for part in parts if part is not None])
@@ -148,8 +172,11 @@ class LatentAgent(TorchAgent):
         found: State = self.actor.initial(rows)
         return found
 
-    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
-        """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B, ...]``.
+    def act(
+        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    ) -> tuple[Tensor, State]:
+        """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B,
+        ...]``.
 
         Args:
             obs: the observation keys and ``is_first [B]``.
@@ -172,24 +199,34 @@ class LatentAgent(TorchAgent):
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
         """The objective's variables from recorded sequences.
 
-        With stored latents, the first step of the batch only gives the state that the rest starts from.
+        With stored latents, the first step of the batch only gives the state that the rest starts
+        from.
         """
         own = self.model.own.reads
-        x = {k: batch[k] for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal", *own)}
+        x = {
+            k: batch[k]
+            for k in (*self.model.keys, "action", "is_first", "is_last", "is_terminal", *own)
+        }
         x["reward"] = batch["reward"].unsqueeze(-1)
         if self.config.stored_latents:
             start = {f"{k}_prev": batch[k][0] for k in (*self.stored, "action")}
             x = {k: v[1:] for k, v in x.items()} | start
-        x["cont"] = (1.0 - x["is_terminal"].to(x["reward"].dtype)).unsqueeze(-1) * self.config.discount
+        x["cont"] = (1.0 - x["is_terminal"].to(x["reward"].dtype)).unsqueeze(
+            -1
+        ) * self.config.discount
         return x
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective of a batch, its terms, and the states that are stored."""
         with self._precision():
-            loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
+            loss, found = self.objective.eval(
+                self.prepare(batch), return_dict=True, return_all=False
+            )
         return loss, {k: found[k] for k in (*self.names, *self.model.own.losses, *self.stored)}
 
-    def _learned(self, batch: Batch, optimizer: Any, undo: Sequence[tuple[Tensor, Tensor]] = ()) -> Learned:
+    def _learned(
+        self, batch: Batch, optimizer: Any, undo: Sequence[tuple[Tensor, Tensor]] = ()
+    ) -> Learned:
         """One guarded step of the objective."""
         self.train()
         loss, found = self.evaluate(batch)

@@ -11,8 +11,9 @@ class ReturnRange(nn.Module):
 
     .. math:: S = \max(1, \mathrm{EMA}(P_{95}(R)) - \mathrm{EMA}(P_5(R)))
 
-    (Hafner et al. 2023, eq. 7.)  In training mode a call first takes in the returns and then answers; in evaluation
-    mode it only answers.  The averages start at 0 and are not corrected for it, as in the published code.
+    (Hafner et al. 2023, eq. 7.)  In training mode a call first takes in the returns and then
+    answers; in evaluation mode it only answers.  The averages start at 0 and are not corrected for
+    it, as in the published code.
 
     Args:
         rate: the share of the newest percentile.
@@ -23,7 +24,9 @@ class ReturnRange(nn.Module):
     bounds: Tensor
     levels: Tensor
 
-    def __init__(self, rate: float = 0.01, low: float = 0.05, high: float = 0.95, limit: float = 1.0) -> None:
+    def __init__(
+        self, rate: float = 0.01, low: float = 0.05, high: float = 0.95, limit: float = 1.0
+    ) -> None:
         super().__init__()
         self.rate, self.limit = rate, limit
         self.register_buffer("bounds", torch.zeros(2))

@@ -10,7 +10,8 @@ from torch import Tensor
 
 
 class LaProp(torch.optim.Optimizer):
-    r"""Momentum over RMS-scaled gradients, after each tensor's gradient was clipped to its weights' size.
+    r"""Momentum over RMS-scaled gradients, after each tensor's gradient was clipped to its weights'
+    size.
 
     .. math::
         g &\leftarrow g \min(1, c \max(10^{-3}, |\theta|) / |g|) \\
@@ -30,12 +31,37 @@ class LaProp(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 4e-5, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-20,
-        clip: float = 0.3, warmup: int = 1000, halving: int = 0,
+        self,
+        params: Iterable[Any],
+        lr: float = 4e-5,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-20,
+        clip: float = 0.3,
+        warmup: int = 1000,
+        halving: int = 0,
     ) -> None:
-        if lr <= 0 or not 0 <= beta1 < 1 or not 0 <= beta2 < 1 or clip < 0 or warmup < 0 or halving < 0:
-            raise ValueError(f"expected lr > 0, betas in [0, 1), no negative number, got {lr=} {beta1=} {beta2=} {clip=}")
-        rates = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "clip": clip, "warmup": warmup, "halving": halving}
+        if (
+            lr <= 0
+            or not 0 <= beta1 < 1
+            or not 0 <= beta2 < 1
+            or clip < 0
+            or warmup < 0
+            or halving < 0
+        ):
+            raise ValueError(
+                f"expected lr > 0, betas in [0, 1), no negative number, "
+                f"got {lr=} {beta1=} {beta2=} {clip=}"
+            )
+        rates = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "clip": clip,
+            "warmup": warmup,
+            "halving": halving,
+        }
         super().__init__(params, rates)
 
     takes_norms = True
@@ -47,7 +73,8 @@ class LaProp(torch.optim.Optimizer):
         """One update from the gradients.
 
         Args:
-            norms: of each gradient, in the order of the parameters that have one, where they are known already.
+            norms: of each gradient, in the order of the parameters that have one, where they are
+                known already.
         """
         if closure is not None:
             raise ValueError("LaProp takes no closure: call backward() before step()")
@@ -59,7 +86,9 @@ class LaProp(torch.optim.Optimizer):
                 self._update(group, params, own)
         return None
 
-    def _update(self, group: dict[str, Any], params: list[Tensor], norms: list[Tensor] | None) -> None:
+    def _update(
+        self, group: dict[str, Any], params: list[Tensor], norms: list[Tensor] | None
+    ) -> None:
         for p in params:
             state = self.state[p]
             if not state:
@@ -85,8 +114,9 @@ class LaProp(torch.optim.Optimizer):
 
 
 class ClippedAdam(torch.optim.AdamW):
-    r"""Adam for groups of weights with rates of their own, as if each had an optimizer: the gradient of a group is clipped to
-    a norm, :math:`g \leftarrow g \min(1, c / |g|)` (Kingma and Ba 2015; decay: Loshchilov and Hutter 2019).
+    r"""Adam for groups of weights with rates of their own, as if each had an optimizer: the
+    gradient of a group is clipped to a norm, :math:`g \leftarrow g \min(1, c / |g|)` (Kingma and Ba
+    2015; decay: Loshchilov and Hutter 2019).
 
     Args:
         groups: ``{"params": ..., "lr": ...}`` each.
@@ -97,7 +127,11 @@ class ClippedAdam(torch.optim.AdamW):
     takes_norms = True
 
     def __init__(
-        self, groups: Sequence[dict[str, Any]], eps: float = 1e-8, weight_decay: float = 0.0, clip: float = 100.0
+        self,
+        groups: Sequence[dict[str, Any]],
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        clip: float = 100.0,
     ) -> None:
         super().__init__(groups, eps=eps, weight_decay=weight_decay, fused=True)
         for group in self.param_groups:
@@ -115,7 +149,8 @@ class ClippedAdam(torch.optim.AdamW):
         """One update from the gradients.
 
         Args:
-            norms: of each gradient, in the order of the parameters that have one, where they are known already.
+            norms: of each gradient, in the order of the parameters that have one, where they are
+                known already.
         """
         if closure is not None:
             raise ValueError("ClippedAdam takes no closure: call backward() before step()")

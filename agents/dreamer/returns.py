@@ -1,7 +1,8 @@
 """Returns of imagined and of recorded series, as distributions that an objective can name.
 
-Series here are time first: ``[H + 1, N, 1]`` on an imagined path (the start state included), ``[T, N, ...]`` on a
-recorded sequence.  Reward and continuation at a step belong to the arrival at its state.
+Series here are time first: ``[H + 1, N, 1]`` on an imagined path (the start state included), ``[T,
+N, ...]`` on a recorded sequence.  Reward and continuation at a step belong to the arrival at its
+state.
 """
 
 from __future__ import annotations
@@ -45,8 +46,10 @@ def path_weight(live: Tensor, discount: float) -> tuple[Tensor, Tensor]:
     r"""Weights of an imagined path from continuation times discount, ``live [H + 1, N, 1]``.
 
     Returns:
-        ``w_pi [H, N]``, :math:`\prod_{i \le t} c_i` (the start's included, without its discount), for what is at each
-        action; and ``w [H + 1, N]`` for what is at each state: 0 at the last, which has no return, times ``(H + 1) / H`` so
+        ``w_pi [H, N]``, :math:`\prod_{i \le t} c_i` (the start's included, without its discount),
+            for what is at each
+        action; and ``w [H + 1, N]`` for what is at each state: 0 at the last, which has no return,
+            times ``(H + 1) / H`` so
         that a mean over ``H + 1`` is one over ``H``.
     """
     w_pi = (live.cumprod(0).squeeze(-1) / discount)[:-1]
@@ -72,7 +75,9 @@ class ImaginedReturn(SeriesFunction):
 
     def __init__(self, lam: float, discount: float, scale: ReturnRange) -> None:
         super().__init__(
-            ["ret", "w", "adv", "w_pi", "boot"], ["r", "c", "v"], "R",
+            ["ret", "w", "adv", "w_pi", "boot"],
+            ["r", "c", "v"],
+            "R",
             like={"adv": "action_prev", "w_pi": "action_prev", "boot": None},
         )
         self.lam, self.discount, self.scale = lam, discount, scale
@@ -96,7 +101,8 @@ class PathReturn(SeriesFunction):
     From ``r``, ``c`` and ``v`` at the ``H + 1`` states of a path it computes
 
     * ``gain [H, N]``: the lambda-return at each action, the only result with a gradient;
-    * ``ret [H + 1, N, 1]``: the same for each state; the last, which has none, is 0 and has no weight;
+    * ``ret [H + 1, N, 1]``: the same for each state; the last, which has none, is 0 and has no
+      weight;
     * ``adv [H, N]``: :math:`R_t - v_t`;
     * ``w [H + 1, N]``, ``w_pi [H, N]``: see :func:`path_weight`.
 
@@ -139,7 +145,8 @@ class Stop(Deterministic):
 
 
 class Curious(SeriesFunction):
-    r"""``r [H + 1, N, 1]``: the reward of the task and the model's uncertainty of the step that led to a state.
+    r"""``r [H + 1, N, 1]``: the reward of the task and the model's uncertainty of the step that led
+    to a state.
 
     .. math:: r_{t+1} \leftarrow (1 - w) r_{t+1} + w u(s_t, a_t)
 
@@ -161,9 +168,10 @@ class Curious(SeriesFunction):
 class ReplayReturn(SeriesFunction):
     r"""Returns of a recorded sequence, bootstrapped by the imagined return of each of its states.
 
-    * ``ret_seen [T, N, 1]``: the lambda-return, cut where an episode ends; the last is 0 and has no weight;
-    * ``w_seen [T, N]``: 0 at the last step of an episode and of the sequence, times ``T / (T - 1)`` so that a mean
-      over ``T`` is one over ``T - 1``.
+    * ``ret_seen [T, N, 1]``: the lambda-return, cut where an episode ends; the last is 0 and has no
+      weight;
+    * ``w_seen [T, N]``: 0 at the last step of an episode and of the sequence, times ``T / (T - 1)``
+      so that a mean over ``T`` is one over ``T - 1``.
 
     Args:
         lam: lambda.
@@ -171,10 +179,14 @@ class ReplayReturn(SeriesFunction):
     """
 
     def __init__(self, lam: float, discount: float) -> None:
-        super().__init__(["ret_seen", "w_seen"], ["reward", "is_last", "is_terminal", "boot"], "R_s")
+        super().__init__(
+            ["ret_seen", "w_seen"], ["reward", "is_last", "is_terminal", "boot"], "R_s"
+        )
         self.lam, self.discount = lam, discount
 
-    def forward(self, reward: Tensor, is_last: Tensor, is_terminal: Tensor, boot: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, reward: Tensor, is_last: Tensor, is_terminal: Tensor, boot: Tensor
+    ) -> dict[str, Tensor]:
         on = 1.0 - is_last.to(reward.dtype).unsqueeze(-1)
         live = (1.0 - is_terminal.to(reward.dtype).unsqueeze(-1)) * self.discount
         ret = lambda_return(reward, live, boot, on * self.lam)

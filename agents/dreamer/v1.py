@@ -4,9 +4,9 @@ r"""Dreamer (Hafner et al. 2020): every loss as one expression.
     L = \mathbb{E}_{seen}\big[-\log p(x, r, c|s) + \max(3, \overline{D_{KL}}[q\|p])
         + \mathbb{E}_{dream}[-w R_\lambda - w \log v(\bar R_\lambda|\bar s)]\big]
 
-The policy climbs the returns' own gradient, through values, rewards and the dynamics, whose weights are constants there.
-As in DreamerV3 a reward belongs to the arrival at a state, and a value counts what comes after it; the published code's
-value counts the state's own reward, too.
+The policy climbs the returns' own gradient, through values, rewards and the dynamics, whose weights
+are constants there. As in DreamerV3 a reward belongs to the arrival at a state, and a value counts
+what comes after it; the published code's value counts the state's own reward, too.
 """
 
 from __future__ import annotations
@@ -38,9 +38,13 @@ class DreamerV1(LatentAgent):
 
     >>> import torch
     >>> from worldmodels import RSSMConfig
-    >>> config = DreamerV1Config(RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8)
+    >>> config = DreamerV1Config(
+    ...     RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8
+    ... )
     >>> agent = DreamerV1({"x": (3,)}, ActionSpec(1), config)
-    >>> action, state = agent.act({"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2))
+    >>> action, state = agent.act(
+    ...     {"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2)
+    ... )
     >>> action.shape
     torch.Size([2, 1])
     """
@@ -50,8 +54,12 @@ class DreamerV1(LatentAgent):
     config: DreamerV1Config
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: DreamerV1Config | None = None,
-        fission: bool = True, terms: Terms | None = None,
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        action: ActionSpec,
+        config: DreamerV1Config | None = None,
+        fission: bool = True,
+        terms: Terms | None = None,
     ) -> None:
         c = config or DreamerV1Config()
         super().__init__(shapes, action, c, fission, terms)
@@ -62,27 +70,44 @@ class DreamerV1(LatentAgent):
         actor = LatentActor(self.model, self.policy, action, self._precision)
         self._begin(Noisy(actor, c.noise), self.policy)
         rates = ((self.model, c.lr), (self.policy, c.actor_lr), (self.value, c.critic_lr))
-        self.optimizer = ClippedAdam([{"params": list(part.parameters()), "lr": lr} for part, lr in rates], clip=c.clip)
+        self.optimizer = ClippedAdam(
+            [{"params": list(part.parameters()), "lr": lr} for part, lr in rates], clip=c.clip
+        )
 
     @property
     def dream(self) -> Distribution:
-        """Imagination under the policy, from every state of the recorded sequence, with gradient to the policy."""
-        ahead = self.model.dream(self.policy, self.config.horizon, grad=True, frozen=True, start=START)
+        """Imagination under the policy, from every state of the recorded sequence, with gradient to
+        the policy.
+        """
+        ahead = self.model.dream(
+            self.policy, self.config.horizon, grad=True, frozen=True, start=START
+        )
         return ahead * Stop({first: k for k, first in START.items()})
 
     def _write_objective(self) -> Loss:
         c, model, value = self.config, self.model, self.value
         # under the recorded sequence: deter, stoch; under the dream: deter_all, stoch_all
         on_path = (
-            Mean(model.reward.frozen().at(**PATH), "r") * Mean(model.cont.frozen().at(**PATH), "c")
+            Mean(model.reward.frozen().at(**PATH), "r")
+            * Mean(model.cont.frozen().at(**PATH), "c")
             * Mean(value.frozen().at(**PATH), "v")
         )
         returns = self.imagined * on_path * Stop({bar: PATH[k] for k, bar in BAR.items()})
         w, w_pi = Parameter("w"), Parameter("w_pi")
         policy = -(w_pi * Parameter("gain"))
-        behaviour = policy.named("policy").mean() + (-(w * LogProb(value.at(**BAR)))).named("value").mean()
-        divergence = KullbackLeibler(model.posterior, model.prior).mean().clamp(min=c.model.free_nats).named("kl")
-        return E(model.scan(), model.heads().mean() + c.kl * divergence + E(self.dream, E(returns, behaviour)))
+        behaviour = (
+            policy.named("policy").mean() + (-(w * LogProb(value.at(**BAR)))).named("value").mean()
+        )
+        divergence = (
+            KullbackLeibler(model.posterior, model.prior)
+            .mean()
+            .clamp(min=c.model.free_nats)
+            .named("kl")
+        )
+        return E(
+            model.scan(),
+            model.heads().mean() + c.kl * divergence + E(self.dream, E(returns, behaviour)),
+        )
 
     def learn(self, batch: Batch) -> Learned:
         """One update of everything: world model, policy, value.

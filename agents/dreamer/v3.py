@@ -1,10 +1,11 @@
 r"""DreamerV3 (Hafner et al. 2023, the 2024 revision in Nature 2025): every loss as one expression.
 
 .. math::
-    L = \mathbb{E}_{seen}\big[\beta L_{model} + \mathbb{E}_{dream}[L_{policy} + L_{value}] + 0.3 L_{replay\ value}\big]
+    L = \mathbb{E}_{seen}\big[\beta L_{model} + \mathbb{E}_{dream}[L_{policy} + L_{value}]
+        + 0.3 L_{replay\ value}\big]
 
-``seen`` filters the recorded sequence, ``dream`` imagines from every state of it.  Nothing is computed beside the
-expression: what :attr:`DreamerV3.objective` prints is what trains.
+``seen`` filters the recorded sequence, ``dream`` imagines from every state of it.  Nothing is
+computed beside the expression: what :attr:`DreamerV3.objective` prints is what trains.
 """
 
 from __future__ import annotations
@@ -40,9 +41,13 @@ class DreamerV3(LatentAgent):
     """The agent; its arguments are those of :class:`agents.dreamer.latent_agent.LatentAgent`.
 
     >>> from worldmodels import RSSMConfig
-    >>> config = DreamerV3Config(RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8)
+    >>> config = DreamerV3Config(
+    ...     RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8
+    ... )
     >>> agent = DreamerV3({"x": (3,)}, ActionSpec(1), config)
-    >>> action, state = agent.act({"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2))
+    >>> action, state = agent.act(
+    ...     {"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2)
+    ... )
     >>> action.shape
     torch.Size([2, 1])
     """
@@ -54,8 +59,12 @@ class DreamerV3(LatentAgent):
     """Says how unsure the model is, where it is curious."""
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: DreamerV3Config | None = None,
-        fission: bool = True, terms: Terms | None = None,
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        action: ActionSpec,
+        config: DreamerV3Config | None = None,
+        fission: bool = True,
+        terms: Terms | None = None,
     ) -> None:
         c = config or DreamerV3Config()
         ensemble = None
@@ -72,38 +81,65 @@ class DreamerV3(LatentAgent):
         self.slow_value.name = r"v^{slow}"
         self.imagined = ImaginedReturn(c.lam, 1.0, ReturnRange(c.return_rate, limit=c.return_limit))
         self.recorded = ReplayReturn(c.lam, c.discount)
-        actor = self._planner() if c.candidates else LatentActor(self.model, self.policy, action, self._precision)
+        actor = (
+            self._planner()
+            if c.candidates
+            else LatentActor(self.model, self.policy, action, self._precision)
+        )
         self._begin(actor, self.policy)
         self.optimizer = LaProp(
-            [p for p in self.parameters() if p.requires_grad], c.lr, c.beta1, c.beta2, c.eps, c.clip, c.warmup, c.halving
+            [p for p in self.parameters() if p.requires_grad],
+            c.lr,
+            c.beta1,
+            c.beta2,
+            c.eps,
+            c.clip,
+            c.warmup,
+            c.halving,
         )
 
     def _planner(self) -> LatentPlanner:
-        """Plans on the model in place of the policy's own action; the continuation has the discount in it."""
+        """Plans on the model in place of the policy's own action; the continuation has the discount
+        in it.
+        """
         c = self.config
         solver = MPPI(self.action, c.plan_horizon, c.candidates, c.rounds, elites=c.elites)
         return LatentPlanner(
-            self.model, solver, self.action, value=self.value, policy=self.policy, proposals=c.proposals, draws=True,
+            self.model,
+            solver,
+            self.action,
+            value=self.value,
+            policy=self.policy,
+            proposals=c.proposals,
+            draws=True,
             precision=self._precision,
         )
 
     @property
     def acting(self) -> nn.Module:
         """What filters and the policy; all of the model and the value, too, where it plans."""
-        return nn.ModuleList([self.model, self.policy, self.value]) if self.config.candidates else super().acting
+        return (
+            nn.ModuleList([self.model, self.policy, self.value])
+            if self.config.candidates
+            else super().acting
+        )
 
     @property
     def dream(self) -> Scan:
-        """Imagination under the policy, from every state of the recorded sequence, without gradient."""
+        """Imagination under the policy, from every state of the recorded sequence, without
+        gradient.
+        """
         return self.model.dream(self.policy, self.config.horizon)
 
     def _write_objective(self) -> Loss:
         c, value, slow = self.config, self.value, self.slow_value
-        # under the recorded sequence: deter, stoch; under the dream: deter_all, stoch_all and action_prev, which
-        # was taken in the state deter_prev, stoch_prev
+        # under the recorded sequence: deter, stoch; under the dream: deter_all, stoch_all and
+        # action_prev, which was taken in the state deter_prev, stoch_prev
         on_path = (
-            Mean(self.model.reward.at(**PATH), "r") * Mean(self.model.cont.at(**PATH), "c")
-            * Mean(value.at(**PATH), "v") * Mean(slow.at(**PATH), "v_slow")
+            Mean(self.model.reward.at(**PATH), "r")
+            * Mean(self.model.cont.at(**PATH), "c")
+            * Mean(value.at(**PATH), "v")
+            * Mean(slow.at(**PATH), "v_slow")
         )
         if self.ensemble is not None:
             on_path = Curious(c.curiosity) * on_path.at(r="r_task") * Disagreement(self.ensemble)
@@ -112,8 +148,12 @@ class DreamerV3(LatentAgent):
         acting = self.policy.at(action="action_prev", deter="deter_prev", stoch="stoch_prev")
         w, adv = Parameter("w"), Parameter("adv")
         policy = -(Parameter("w_pi") * (adv * LogProb(acting) + c.entropy * Entropy(acting)))
-        imagined = LogProb(value.at(**PATH)) + c.slow_regularizer * LogProb(value.at(ret="v_slow", **PATH))
-        recorded = LogProb(value.at(ret="ret_seen")) + c.slow_regularizer * LogProb(value.at(ret="v_slow_seen"))
+        imagined = LogProb(value.at(**PATH)) + c.slow_regularizer * LogProb(
+            value.at(ret="v_slow", **PATH)
+        )
+        recorded = LogProb(value.at(ret="ret_seen")) + c.slow_regularizer * LogProb(
+            value.at(ret="v_slow_seen")
+        )
         behaviour = policy.named("policy").mean() + (-(w * imagined)).named("value").mean()
         replay = (-(Parameter("w_seen") * recorded)).named("replay_value").mean()
         inner = E(returns, behaviour + c.replay_value * E(seen_returns, replay))
@@ -123,7 +163,8 @@ class DreamerV3(LatentAgent):
         """One update of everything: world model, policy, value.
 
         Raises:
-            NotFinite: the loss or the gradient is not finite; weights, running estimates and optimizer are as before.
+            NotFinite: the loss or the gradient is not finite; weights, running estimates and
+                optimizer are as before.
         """
         bounds = self.imagined.scale.bounds
         learned = self._learned(batch, self.optimizer, [(bounds, bounds.clone())])
@@ -133,4 +174,6 @@ class DreamerV3(LatentAgent):
     @torch.no_grad()
     def update_slow(self) -> None:
         """Move the slow critic a little towards the critic."""
-        torch._foreach_lerp_(list(self.slow_value.parameters()), list(self.value.parameters()), self.config.slow_rate)
+        torch._foreach_lerp_(
+            list(self.slow_value.parameters()), list(self.value.parameters()), self.config.slow_rate
+        )

@@ -6,7 +6,8 @@
     parity    does it act as the loaded policy does, and how long does it take
     whole     export(run) and check(run, file)
 
-An agent says what of it can be exported by a property ``exports``: name -> ``(obs, state, explore) -> (action, state)``.
+An agent says what of it can be exported by a property ``exports``: name -> ``(obs, state, explore)
+-> (action, state)``.
 """
 
 from agents.export.files import read, write
@@ -15,5 +16,15 @@ from agents.export.step import PolicyStep, Signature, Slot, policy_step
 from agents.export.whole import check, export
 
 __all__ = [
-    "Parity", "ParityError", "PolicyStep", "Signature", "Slot", "check", "check_parity", "export", "policy_step", "read", "write",
+    "Parity",
+    "ParityError",
+    "PolicyStep",
+    "Signature",
+    "Slot",
+    "check",
+    "check_parity",
+    "export",
+    "policy_step",
+    "read",
+    "write",
 ]

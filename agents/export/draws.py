@@ -1,4 +1,6 @@
-"""Every draw of a function as an input of it: noise is recorded once, and handed in from then on."""
+"""Every draw of a function as an input of it: noise is recorded once,
+and handed in from then on.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,34 @@ from torch.overrides import TorchFunctionMode
 from agents.errors import UsageError
 
 KINDS: dict[Any, str] = {
-    torch.rand: "uniform", torch.rand_like: "uniform", torch.randn: "normal", torch.randn_like: "normal",
+    torch.rand: "uniform",
+    torch.rand_like: "uniform",
+    torch.randn: "normal",
+    torch.randn_like: "normal",
 }
-OTHERS = frozenset({
-    "bernoulli", "bernoulli_", "cauchy_", "exponential_", "geometric_", "log_normal_", "multinomial", "normal", "normal_",
-    "poisson", "rand", "randint", "randint_like", "randn", "random_", "randperm", "rrelu", "dropout", "uniform_",
-})
+OTHERS = frozenset(
+    {
+        "bernoulli",
+        "bernoulli_",
+        "cauchy_",
+        "exponential_",
+        "geometric_",
+        "log_normal_",
+        "multinomial",
+        "normal",
+        "normal_",
+        "poisson",
+        "rand",
+        "randint",
+        "randint_like",
+        "randn",
+        "random_",
+        "randperm",
+        "rrelu",
+        "dropout",
+        "uniform_",
+    }
+)
 
 
 class Draw(NamedTuple):
@@ -49,7 +73,11 @@ class Recorded(TorchFunctionMode):
         self.draws: list[Draw] = []
 
     def __torch_function__(
-        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        function: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kind = KINDS.get(function)
         if kind is None:
@@ -61,7 +89,8 @@ class Recorded(TorchFunctionMode):
 
 
 class Given(TorchFunctionMode):
-    """Within the context every draw gives the next of ``noise``; :func:`given` sees that none is left.
+    """Within the context every draw gives the next of ``noise``; :func:`given` sees that none is
+    left.
 
     >>> noise = [torch.tensor([0.5, -0.5])]
     >>> with Given(noise):
@@ -74,14 +103,21 @@ class Given(TorchFunctionMode):
         self.noise, self.taken = noise, 0
 
     def __torch_function__(
-        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        function: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if function not in KINDS:
             _check(function, args, kwargs or {})
             return function(*args, **(kwargs or {}))
         self.taken += 1
         if self.taken > len(self.noise):
-            raise UsageError(f"expected {len(self.noise)} draws, got another: the function draws differently each time")
+            raise UsageError(
+                f"expected {len(self.noise)} draws, got another: "
+                f"the function draws differently each time"
+            )
         return self.noise[self.taken - 1]
 
 
@@ -96,11 +132,19 @@ def given(noise: Sequence[Tensor]) -> Iterator[None]:
     with mode:
         yield
     if mode.taken != len(noise):
-        raise UsageError(f"expected {len(noise)} draws, got {mode.taken}: the function draws differently each time")
+        raise UsageError(
+            f"expected {len(noise)} draws, got {mode.taken}: "
+            f"the function draws differently each time"
+        )
 
 
 def _check(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     name = getattr(function, "__name__", "")
-    still = name in ("dropout", "rrelu") and not kwargs.get("training", args[2] if len(args) > 2 else False)
+    still = name in ("dropout", "rrelu") and not kwargs.get(
+        "training", args[2] if len(args) > 2 else False
+    )
     if name in OTHERS and not still:
-        raise UsageError(f"expected draws by torch.rand and torch.randn, got {name}: it cannot be exported as an input")
+        raise UsageError(
+            f"expected draws by torch.rand and torch.randn, got {name}: "
+            f"it cannot be exported as an input"
+        )

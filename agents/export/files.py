@@ -43,7 +43,10 @@ def check_packages(form: Form, runs: bool) -> None:
     needed = (*PACKAGES.get(form, ()), *(("onnxruntime",) if runs and form == "onnx" else ()))
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
-        raise UsageError(f"--to {form} needs {' and '.join(missing)}, not installed: pip install {' '.join(missing)}")
+        raise UsageError(
+            f"--to {form} needs {' and '.join(missing)}, not installed: "
+            f"pip install {' '.join(missing)}"
+        )
 
 
 def write(step: PolicyStep, inputs: tuple[Tensor, ...], path: Path, form: Form) -> None:
@@ -66,7 +69,12 @@ def write(step: PolicyStep, inputs: tuple[Tensor, ...], path: Path, form: Form) 
             else:
                 names = [s.name for s in signature.inputs], [s.name for s in signature.outputs]
                 made: Any = torch.onnx.export(
-                    program, input_names=names[0], output_names=names[1], dynamo=True, optimize=True, verbose=False
+                    program,
+                    input_names=names[0],
+                    output_names=names[1],
+                    dynamo=True,
+                    optimize=True,
+                    verbose=False,
                 )
                 made.model.metadata_props[KEY] = signature.text()
                 made.save(new, external_data=False)

@@ -46,17 +46,26 @@ class Parity:
     @property
     def text(self) -> str:
         """A line."""
-        return f"{self.steps} steps: actions differ by {self.action:.2g} of their range, states by {self.state:.2g}"
+        return (
+            f"{self.steps} steps: actions differ by {self.action:.2g} of their range, "
+            f"states by {self.state:.2g}"
+        )
 
 
 def check_parity(
-    policy: Policy, observation: Any, signature: Signature, function: Function, steps: int = 32, seed: int = 0,
+    policy: Policy,
+    observation: Any,
+    signature: Signature,
+    function: Function,
+    steps: int = 32,
+    seed: int = 0,
     limit: float = LIMIT,
 ) -> Parity:
-    """Compare an exported function with ``policy.act``, on the same observations and the same noise.
+    """Compare an exported function with ``policy.act``, on the same observations and the same
+    noise.
 
-    Both keep their own memory; an episode begins every :data:`EPISODE` steps, and at its first step the exported function is
-    given the old state with ``is_first``, while the policy is reset.
+    Both keep their own memory; an episode begins every :data:`EPISODE` steps, and at its first step
+    the exported function is given the old state with ``is_first``, while the policy is reset.
 
     Args:
         policy: of :func:`agents.load`, with the same ``explore``.
@@ -91,7 +100,10 @@ def check_parity(
         restore_random_states(before)
     found = Parity(steps, worst["action"], worst["state"])
     if not max(found.action, found.state) <= limit:
-        raise ParityError(f"the exported {signature.exported} is not the one that was loaded, in {found.text} (limit {limit:g})")
+        raise ParityError(
+            f"the exported {signature.exported} is not the one that was loaded, "
+            f"in {found.text} (limit {limit:g})"
+        )
     return found
 
 
@@ -102,7 +114,11 @@ def start(signature: Signature) -> dict[str, Array]:
 
 
 def arranged(
-    signature: Signature, seen: Mapping[str, Array], first: bool, state: Mapping[str, Array], noise: Sequence[Array]
+    signature: Signature,
+    seen: Mapping[str, Array],
+    first: bool,
+    state: Mapping[str, Array],
+    noise: Sequence[Array],
 ) -> list[Array]:
     """The inputs in their order.
 
@@ -111,13 +127,18 @@ def arranged(
     """
     names = signature.names("noise")
     if len(names) != len(noise):
-        raise ParityError(f"expected {len(names)} draws in a step, got {len(noise)}: the policy draws differently each time")
+        raise ParityError(
+            f"expected {len(names)} draws in a step, got {len(noise)}: "
+            f"the policy draws differently each time"
+        )
     found = {f"obs_{k}": v for k, v in seen.items()} | {"is_first": np.array([first])}
     found |= {f"state_{k}": v for k, v in state.items()} | dict(zip(names, noise))
     return [found[slot.name] for slot in signature.inputs]
 
 
-def latency(calls: Mapping[str, Callable[[], Any]], rounds: int = 200, warmup: int = 20) -> dict[str, dict[str, float]]:
+def latency(
+    calls: Mapping[str, Callable[[], Any]], rounds: int = 200, warmup: int = 20
+) -> dict[str, dict[str, float]]:
     """Milliseconds of each call, p50 and p99; the calls are made in turn."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(rounds + warmup):
@@ -127,7 +148,10 @@ def latency(calls: Mapping[str, Callable[[], Any]], rounds: int = 200, warmup: i
             if i >= warmup:
                 taken[name].append((time.perf_counter_ns() - began) / 1e6)
     cuts = {name: statistics.quantiles(values, n=100) for name, values in taken.items()}
-    return {name: {"p50": round(parts[49], 4), "p99": round(parts[98], 4)} for name, parts in cuts.items()}
+    return {
+        name: {"p50": round(parts[49], 4), "p99": round(parts[98], 4)}
+        for name, parts in cuts.items()
+    }
 
 
 def _half(signature: Signature) -> Any:
@@ -135,7 +159,9 @@ def _half(signature: Signature) -> Any:
     plain = signature.action
     if "low" not in plain or "high" not in plain:
         return 1.0
-    return np.maximum((np.asarray(plain["high"], float) - np.asarray(plain["low"], float)) / 2, 1e-12)
+    return np.maximum(
+        (np.asarray(plain["high"], float) - np.asarray(plain["low"], float)) / 2, 1e-12
+    )
 
 
 def _gap(value: Array, expected: Array, scale: Any) -> float:

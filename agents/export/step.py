@@ -1,8 +1,10 @@
-r"""One step of a policy as a function of tensors: observation, state and noise in, action and state out.
+r"""One step of a policy as a function of tensors: observation, state and noise in, action and state
+out.
 
 .. math:: (a_t, s_t) = f(x_t, \mathrm{is\_first}_t, s_{t-1}, \epsilon_t)
 
-Nothing is drawn in it, so that equal inputs give equal outputs. All tensors have one row, ``[1, ...]``.
+Nothing is drawn in it, so that equal inputs give equal outputs. All tensors have one row, ``[1,
+...]``.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class Signature:
         exported: which of its functions: ``"policy"``, or ``"planner"``.
         explore: actions are drawn as in training; else the best ones.
         step: the checkpoint's.
-        inputs, outputs: in their order; the state that comes out as ``next_NAME`` goes in as ``state_NAME``.
+        inputs, outputs: in their order; the state that comes out as ``next_NAME`` goes in as
+            ``state_NAME``.
         action: the space of the action, as plain data.
 
     >>> Signature("dreamer_v3", "policy", False, 0, (), (), {}).text()[:42]
@@ -78,12 +81,19 @@ class Signature:
         try:
             found = json.loads(text)
             for key in ("inputs", "outputs"):
-                found[key] = tuple(Slot(**{**slot, "shape": tuple(slot["shape"])}) for slot in found[key])
+                found[key] = tuple(
+                    Slot(**{**slot, "shape": tuple(slot["shape"])}) for slot in found[key]
+                )
             signature = Signature(**found)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError(f"expected the signature of an exported policy, got {text[:80]!r}: {error}") from None
+            raise UsageError(
+                f"expected the signature of an exported policy, got {text[:80]!r}: {error}"
+            ) from None
         if signature.format != FORMAT:
-            raise UsageError(f"expected format {FORMAT} of an exported policy, got {signature.format}; export it again")
+            raise UsageError(
+                f"expected format {FORMAT} of an exported policy, got {signature.format}; "
+                f"export it again"
+            )
         return signature
 
     def names(self, what: str) -> list[str]:
@@ -92,7 +102,8 @@ class Signature:
 
 
 class PolicyStep(nn.Module):
-    """The function ``(x_t, is_first_t, s_{t-1}, noise_t) -> (a_t, s_t)``, all ``[1, ...]``, in the order of a signature.
+    """The function ``(x_t, is_first_t, s_{t-1}, noise_t) -> (a_t, s_t)``, all ``[1, ...]``, in the
+    order of a signature.
 
     Args:
         agent: holds the weights.
@@ -102,7 +113,9 @@ class PolicyStep(nn.Module):
         explore: draw actions as in training.
     """
 
-    def __init__(self, agent: nn.Module, choose: Choose, signature: Signature, units: Units, explore: bool) -> None:
+    def __init__(
+        self, agent: nn.Module, choose: Choose, signature: Signature, units: Units, explore: bool
+    ) -> None:
         super().__init__()
         self.agent, self.units, self.explore = agent, units, explore
         self.__dict__["choose"] = choose  # its weights are the agent's
@@ -115,18 +128,27 @@ class PolicyStep(nn.Module):
         noise = [by_name[k] for k in self.signature.names("noise")]
         choose: Choose = self.__dict__["choose"]
         with torch.no_grad(), given(noise):
-            action, following = choose({**obs, "is_first": by_name["is_first"]}, state, self.explore)
+            action, following = choose(
+                {**obs, "is_first": by_name["is_first"]}, state, self.explore
+            )
         return (self.units(action), *(following[k] for k in state))
 
 
 def policy_step(
-    agent: Any, interface: Interface, space: Any, plain: dict[str, Any], *, exported: str | None = None,
-    explore: bool = False, step: int = 0,
+    agent: Any,
+    interface: Interface,
+    space: Any,
+    plain: dict[str, Any],
+    *,
+    exported: str | None = None,
+    explore: bool = False,
+    step: int = 0,
 ) -> tuple[PolicyStep, tuple[Tensor, ...]]:
     """The function of an agent, and inputs to try it with.
 
     Args:
-        agent: on a CPU; has ``exports``: name -> :data:`Choose`, of which the first is what ``act`` does.
+        agent: on a CPU; has ``exports``: name -> :data:`Choose`, of which the first is what ``act``
+            does.
         interface: what it sees and does.
         space, plain: the action space that the environment declares, and the same as plain data.
         exported: a name of ``exports``; the first if None.
@@ -134,38 +156,58 @@ def policy_step(
         step: of the checkpoint.
 
     Raises:
-        UsageError: the agent says of no function that it can be exported, has none of this name, or draws what cannot be
-            an input.
+        UsageError: the agent says of no function that it can be exported, has none of this name, or
+            draws what cannot be an input.
     """
     choices: Mapping[str, Choose] = getattr(agent, "exports", {})
     kind = agent.config.kind if hasattr(agent, "config") else type(agent).__name__
     if not choices:
         raise UsageError(
-            f"agent.kind {kind}: expected a property `exports`, name -> (obs, state, explore) -> (action, state), got none; "
+            f"agent.kind {kind}: expected a property `exports`, name -> (obs, state, "
+            f"explore) -> (action, state), got none; "
             "see agents/export"
         )
     name = exported or next(iter(choices))
     if name not in choices:
-        raise UsageError(f"agent.kind {kind}: expected one of {', '.join(choices)} to export, got {name!r}")
-    obs = {k: torch.zeros(1, *s, dtype=_torch_dtype(interface, k)) for k, s in interface.shapes.items()}
-    first, state, choose = torch.tensor([True]), {k: v.clone() for k, v in agent.initial(1).items()}, choices[name]
-    _, following = choose({**obs, "is_first": first}, state, explore)  # plans are written at the first call
+        raise UsageError(
+            f"agent.kind {kind}: expected one of {', '.join(choices)} to export, got {name!r}"
+        )
+    obs = {
+        k: torch.zeros(1, *s, dtype=_torch_dtype(interface, k)) for k, s in interface.shapes.items()
+    }
+    first, state, choose = (
+        torch.tensor([True]),
+        {k: v.clone() for k, v in agent.initial(1).items()},
+        choices[name],
+    )
+    # plans are written at the first call
+    _, following = choose({**obs, "is_first": first}, state, explore)
     state = state if following else {}
     with Recorded() as recorded:
         _, following = choose({**obs, "is_first": first}, state, explore)
     if {k: v.shape for k, v in following.items()} != {k: v.shape for k, v in state.items()}:
-        raise UsageError(f"{kind}, {name}: expected the state {sorted(state)} as it was given, got {sorted(following)}")
-    named = {f"obs_{k}": ("observation", v) for k, v in obs.items()} | {"is_first": ("is_first", first)}
+        raise UsageError(
+            f"{kind}, {name}: expected the state {sorted(state)} as it was given, "
+            f"got {sorted(following)}"
+        )
+    named = {f"obs_{k}": ("observation", v) for k, v in obs.items()} | {
+        "is_first": ("is_first", first)
+    }
     named |= {f"state_{k}": ("state", v) for k, v in state.items()}
     noise = {f"noise_{i}": draw for i, draw in enumerate(recorded.draws)}
     inputs = [_slot(n, what, v) for n, (what, v) in named.items()]
     inputs += [_slot(n, "noise", draw.value, draw.kind) for n, draw in noise.items()]
     units = Units(space)
     action = units(torch.zeros(1, interface.action.size))
-    outputs = [_slot("action", "action", action), *(_slot(f"next_{k}", "state", v) for k, v in state.items())]
+    outputs = [
+        _slot("action", "action", action),
+        *(_slot(f"next_{k}", "state", v) for k, v in state.items()),
+    ]
     signature = Signature(kind, name, explore, step, tuple(inputs), tuple(outputs), plain)
     values = [v for _, v in named.values()] + [draw.value for draw in noise.values()]
-    return PolicyStep(agent, choose, signature, units, explore).eval(), tuple(v.detach().clone() for v in values)
+    return PolicyStep(agent, choose, signature, units, explore).eval(), tuple(
+        v.detach().clone() for v in values
+    )
 
 
 def _slot(name: str, what: str, value: Tensor, draws: str | None = None) -> Slot:

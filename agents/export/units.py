@@ -1,4 +1,6 @@
-"""An agent's actions in the environment's own units, as a module: what ``envs.ActionGuard`` does, in a graph."""
+"""An agent's actions in the environment's own units, as a module: what ``envs.ActionGuard`` does,
+in a graph.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Units(nn.Module):
             self.register_buffer("low", torch.as_tensor(space.low.astype(np.float64)))
             self.register_buffer("high", torch.as_tensor(space.high.astype(np.float64)))
         else:
-            raise UsageError(f"expected actions of a Box, Discrete, MultiDiscrete or MultiBinary, got {space}")
+            raise UsageError(
+                f"expected actions of a Box, Discrete, MultiDiscrete or MultiBinary, got {space}"
+            )
 
     def forward(self, action: Tensor) -> Tensor:
         if self.sizes is None:

@@ -21,15 +21,22 @@ from envs.plain import space_to_plain
 
 
 def export(
-    run: str | Path, form: Form = "onnx", path: Path | None = None, *, exported: str | None = None, explore: bool = False
+    run: str | Path,
+    form: Form = "onnx",
+    path: Path | None = None,
+    *,
+    exported: str | None = None,
+    explore: bool = False,
 ) -> Path:
     """Write the policy of a training run as a function of tensors; see :mod:`agents.export.step`.
 
     Args:
         run: its folder.
         form: ``"onnx"``, or ``"torch"`` (``torch.export``).
-        path: of the file; ``RUN/policy.onnx`` or ``.pt2`` if None, with the name of what is exported.
-        exported: which function of the agent: for TD-MPC ``"planner"`` or ``"policy"``; what ``act`` does if None.
+        path: of the file; ``RUN/policy.onnx`` or ``.pt2`` if None, with the name of what is
+            exported.
+        exported: which function of the agent: for TD-MPC ``"planner"`` or ``"policy"``; what
+            ``act`` does if None.
         explore: draw actions as in training; else the best ones.
 
     Raises:
@@ -46,18 +53,27 @@ def export(
     if isinstance(agent, torch.nn.Module):
         agent.eval()
     step, inputs = policy_step(
-        agent, interface, action, space_to_plain(action), exported=exported, explore=explore, step=at
+        agent,
+        interface,
+        action,
+        space_to_plain(action),
+        exported=exported,
+        explore=explore,
+        step=at,
     )
     path = path or directory / f"{step.signature.exported}{ENDINGS[form]}"
     write(step, inputs, path, form)
     return path
 
 
-def check(run: str | Path, path: Path, form: Form, steps: int = 32) -> tuple[Signature, Parity, dict[str, dict[str, float]]]:
+def check(
+    run: str | Path, path: Path, form: Form, steps: int = 32
+) -> tuple[Signature, Parity, dict[str, dict[str, float]]]:
     """Compare a file of :func:`export` with ``agents.load(run)``, and time both on one thread.
 
     Returns:
-        The file's signature, the largest differences, and milliseconds of a step by who makes it, p50 and p99.
+        The file's signature, the largest differences, and milliseconds of a step by who makes it,
+            p50 and p99.
 
     Raises:
         ParityError: they differ.
@@ -72,15 +88,18 @@ def check(run: str | Path, path: Path, form: Form, steps: int = 32) -> tuple[Sig
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        taken = latency({"agents.load": lambda: policy.act(seen), path.name: lambda: function(inputs)})
+        taken = latency(
+            {"agents.load": lambda: policy.act(seen), path.name: lambda: function(inputs)}
+        )
     finally:
         torch.set_num_threads(threads)
     return signature, parity, taken
 
 
 def reference(run: str | Path, signature: Signature) -> Policy:
-    """What an exported function is compared with: ``agents.load(run)``; where that does something else (a planner under a
-    limit of time, another function of the agent), the agent's own function in its place.
+    """What an exported function is compared with: ``agents.load(run)``; where that does something
+    else (a planner under a limit of time, another function of the agent), the agent's own function
+    in its place.
     """
     policy = load(run, device="cpu", explore=signature.explore)
     agent: Any = policy.actor
@@ -102,7 +121,9 @@ class Chosen:
         return self.actor.initial(rows)
 
     @torch.no_grad()
-    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+    def act(
+        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    ) -> tuple[Tensor, State]:
         """By that function."""
         return self.choose(obs, state, explore)
 

@@ -1,13 +1,18 @@
-"""Learning online in two processes, on one machine or two: an actor that has the robot, and a learner.
+"""Learning online in two processes, on one machine or two: an actor that has the robot, and a
+learner.
 
     message    what they say, under a checksum; nothing that is read is executed
-    log        the actor's rows on its own disk, until the learner has them safely;  record: a row in it
-    sending    the actor's end of the talk, receiving: the learner's; no socket and no clock in them;  link: ZeroMQ
+    log        the actor's rows on its own disk, until the learner has them safely
+    record     a row in it
+    sending    the actor's end of the talk, receiving: the learner's; no socket and no clock in them
+    link       ZeroMQ
     weights    a policy as arrays
-    acting     the actor's part of the loop, learning: the learner's; the loop is that of ``agents.run.train``
+    acting     the actor's part of the loop, learning: the learner's; the loop is that of
+               ``agents.run.train``
     actor, learner   both from settings;  panel: what a person sees
 
-Rows are never lost (they are in the log until a checkpoint of the learner has them) and never double (they are numbered).
+Rows are never lost (they are in the log until a checkpoint of the learner has them) and never
+double (they are numbered).
 """
 
 from agents.online.acting import Acting, LostLearnerError, Newest, Nothing, Reporting
@@ -25,7 +30,31 @@ from agents.online.sending import Pace, Sending
 from agents.online.weights import Weights
 
 __all__ = [
-    "Acting", "ActorLink", "ActorSide", "Arrivals", "Beat", "DamagedError", "LearnerLink", "LearnerRun",
-    "LearnerSide", "LogFullError", "LostLearnerError", "Meeting", "Newest", "Nothing", "Pace", "Panel", "Publisher",
-    "Receiving", "Record", "RecordError", "Reporting", "RowLog", "Sending", "Streaming", "Weights", "pack", "unpack",
+    "Acting",
+    "ActorLink",
+    "ActorSide",
+    "Arrivals",
+    "Beat",
+    "DamagedError",
+    "LearnerLink",
+    "LearnerRun",
+    "LearnerSide",
+    "LogFullError",
+    "LostLearnerError",
+    "Meeting",
+    "Newest",
+    "Nothing",
+    "Pace",
+    "Panel",
+    "Publisher",
+    "Receiving",
+    "Record",
+    "RecordError",
+    "Reporting",
+    "RowLog",
+    "Sending",
+    "Streaming",
+    "Weights",
+    "pack",
+    "unpack",
 ]

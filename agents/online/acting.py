@@ -1,8 +1,11 @@
-"""The actor: it has the robot, acts at its rate whatever the learner does, and logs every row before it is sent.
+"""The actor: it has the robot, acts at its rate whatever the learner does, and logs every row
+before it is sent.
 
-    the loop of ``train``  ->  Reporting.step  ->  newest policy in  ->  Driver.step  ->  a record in the log
+    the loop of ``train``  ->  Reporting.step  ->  newest policy in  ->  Driver.step  ->  a record
+    in the log
 
-The loop is that of training in one process; it has a schedule that only acts, and nothing to learn from.
+The loop is that of training in one process; it has a schedule that only acts, and nothing to learn
+from.
 """
 
 from __future__ import annotations
@@ -111,7 +114,8 @@ class Newest:
 
 
 class Reporting:
-    """A driver of one environment whose rows go into a log, and which takes the newest policy before it acts.
+    """A driver of one environment whose rows go into a log, and which takes the newest policy
+    before it acts.
 
     Until a policy has come actions are random.
 
@@ -122,12 +126,14 @@ class Reporting:
         weights: of the driver's actor.
         beat: how regular the ticks are.
         ticker: paces an environment that has no rate of its own; None: it has.
-        alone: seconds without a word from the learner after which no action follows; 0: it acts on for ever.
+        alone: seconds without a word from the learner after which no action follows; 0: it acts on
+            for ever.
         notes: what else was seen of a step.
         clock: seconds.
 
     Attributes:
-        version: of the newest policy; ``acted``: of the one that acted last; -1: none, and random actions.
+        version: of the newest policy; ``acted``: of the one that acted last; -1: none, and random
+            actions.
         steps: environment steps of the log.
 
     Raises:
@@ -135,11 +141,21 @@ class Reporting:
     """
 
     def __init__(
-        self, driver: Driver, log: RowLog, sending: Sending, weights: Weights, *, beat: Beat | None = None,
-        ticker: Ticker | None = None, alone: float = 0.0, notes: Callable[[], dict[str, Any]] | None = None,
+        self,
+        driver: Driver,
+        log: RowLog,
+        sending: Sending,
+        weights: Weights,
+        *,
+        beat: Beat | None = None,
+        ticker: Ticker | None = None,
+        alone: float = 0.0,
+        notes: Callable[[], dict[str, Any]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        assert isinstance(driver.store, Newest) and driver.count == 1, "expected a driver of one environment with a Newest"
+        assert isinstance(driver.store, Newest) and driver.count == 1, (
+            "expected a driver of one environment with a Newest"
+        )
         self.driver, self.log, self.sending, self.weights = driver, log, sending, weights
         self.beat, self.ticker, self.alone, self.clock = beat or Beat(), ticker, alone, clock
         self._newest: Newest = driver.store
@@ -173,14 +189,23 @@ class Reporting:
         silent = self.clock() - self.sending.heard
         if self.alone and silent > self.alone:
             raise LostLearnerError(
-                f"the learner has been silent for {silent:.0f} s, and the actor may act alone for {self.alone:g} s; every row is "
+                f"the learner has been silent for {silent:.0f} s, and the actor may act alone for "
+                f"{self.alone:g} s; every row is "
                 "in its log: start it again when the learner is back"
             )
 
     def _write(self, moved: Moved, version: int) -> None:
         self.steps += moved.frames
         episodes = [(float(e.ret), int(e.length), int(e.frames)) for e in moved.episodes]
-        record = Record(self._newest.take(), moved.frames, moved.actions, self.steps, episodes, version, self._notes())
+        record = Record(
+            self._newest.take(),
+            moved.frames,
+            moved.actions,
+            self.steps,
+            episodes,
+            version,
+            self._notes(),
+        )
         self.log.append(record.data())
 
 

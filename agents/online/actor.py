@@ -43,7 +43,8 @@ class ActorSide:
         folder: of the log.
         address: of the learner.
         actor: its number, of several.
-        hz: ticks a second of an environment that has no rate of its own; 0: as fast as it goes. Planners get half of a tick.
+        hz: ticks a second of an environment that has no rate of its own; 0: as fast as it goes.
+            Planners get half of a tick.
         alone: seconds that it acts without a word from the learner; 0: for ever.
         panel: shows how it goes.
         pace: of sending.
@@ -55,9 +56,19 @@ class ActorSide:
     """
 
     def __init__(
-        self, settings: RunSettings, make: Callable[[], Any], folder: Path, address: str, *, actor: int = 0, hz: float = 0.0,
-        alone: float = 0.0, panel: Panel | None = None, pace: Pace | None = None,
-        look: Callable[[], None] | None = None, clock: Clock | None = None,
+        self,
+        settings: RunSettings,
+        make: Callable[[], Any],
+        folder: Path,
+        address: str,
+        *,
+        actor: int = 0,
+        hz: float = 0.0,
+        alone: float = 0.0,
+        panel: Panel | None = None,
+        pace: Pace | None = None,
+        look: Callable[[], None] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.settings, self.panel, self.clock = settings, panel, clock or RealClock()
         self._look_too = look
@@ -74,11 +85,19 @@ class ActorSide:
             if isinstance(self.agent, torch.nn.Module):
                 self.agent.to(settings.device).eval()
             weights = Weights(self.agent.acting)
-            self.sending = Sending(self.log, actor, about(first, self.agent, weights), weights.check, pace)
+            self.sending = Sending(
+                self.log, actor, about(first, self.agent, weights), weights.check, pace
+            )
             self.beat, self._ticker = Beat(), Ticker(hz, self.clock) if hz else None
             self.reporting = Reporting(
-                Driver(self.envs, self.agent, Newest(), settings.seed + self.log.next), self.log, self.sending, weights,
-                beat=self.beat, ticker=self._ticker, alone=alone, notes=self._notes,
+                Driver(self.envs, self.agent, Newest(), settings.seed + self.log.next),
+                self.log,
+                self.sending,
+                weights,
+                beat=self.beat,
+                ticker=self._ticker,
+                alone=alone,
+                notes=self._notes,
                 clock=self.clock.now,
             )
             self.run = Run({})
@@ -94,7 +113,8 @@ class ActorSide:
     # ---------------------------------------------------------------- work
 
     def meet(self, say: Callable[[str], None] = print) -> bool:
-        """Wait until the learner says that it takes rows of this actor; False if a signal asked to stop before.
+        """Wait until the learner says that it takes rows of this actor; False if a signal asked to
+        stop before.
 
         Raises:
             UsageError: the learner has another agent or environment.
@@ -113,7 +133,8 @@ class ActorSide:
         return self.run.stop.asked is None
 
     def act(self) -> Run:
-        """Act until the run's steps are made, or until a signal asks to stop; then give the learner time for the last rows.
+        """Act until the run's steps are made, or until a signal asks to stop; then give the learner
+        time for the last rows.
 
         Raises:
             RobotStopped: the robot was stopped; after ``env.rearm()`` this can be called again.
@@ -123,7 +144,14 @@ class ActorSide:
         if self._ticker is not None:
             self._ticker.start()
         try:
-            train(self.agent, _Watched(self), Nothing(), Acting(s.steps, s.prefill), run=self.run, log_every=0)
+            train(
+                self.agent,
+                _Watched(self),
+                Nothing(),
+                Acting(s.steps, s.prefill),
+                run=self.run,
+                log_every=0,
+            )
         finally:
             self.reporting.finish()
         end = time.monotonic() + LAST
@@ -144,7 +172,9 @@ class ActorSide:
         if self.panel is not None:
             p, safety = self.run.progress, getattr(self.env, "safety", None)
             counts: Mapping[str, int] = {} if safety is None else safety.counts
-            self.panel.update(self.reporting, p.steps, self.settings.steps, [r for _, r in p.returns], counts)
+            self.panel.update(
+                self.reporting, p.steps, self.settings.steps, [r for _, r in p.returns], counts
+            )
 
     def _tick(self, record: Any) -> None:
         """A robot's tick."""
@@ -156,8 +186,13 @@ class ActorSide:
         if record is None:
             return {}
         return {
-            "late": record.late, "missed": record.missed, "latency": record.latency, "causes": list(record.causes),
-            "held": record.held, "intervened": record.intervened, "success": record.success,
+            "late": record.late,
+            "missed": record.missed,
+            "latency": record.latency,
+            "causes": list(record.causes),
+            "held": record.held,
+            "intervened": record.intervened,
+            "success": record.success,
         }
 
     def close(self) -> None:
@@ -191,16 +226,26 @@ def _once(first: Any, make: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def within(config: Any, hz: float) -> Any:
-    """An agent's settings with a time for its planner: :data:`SHARE` of a tick, where they give none."""
-    if hz and getattr(config, "seconds", None) == 0.0 and "seconds" in {f.name for f in fields(config)}:
+    """An agent's settings with a time for its planner: :data:`SHARE` of a tick, where they give
+    none.
+    """
+    if (
+        hz
+        and getattr(config, "seconds", None) == 0.0
+        and "seconds" in {f.name for f in fields(config)}
+    ):
         return replace(config, seconds=SHARE / hz)
     return config
 
 
 def about(env: Any, agent: Any, weights: Weights) -> dict[str, Any]:
-    """What the learner compares before it takes rows: the declared spaces, the weights, what is stored beside a row."""
+    """What the learner compares before it takes rows: the declared spaces, the weights, what is
+    stored beside a row.
+    """
     inner = env.env if isinstance(env, Adapted) else env
     return {
-        "observation": space_to_plain(inner.observation_space), "action": space_to_plain(inner.action_space),
-        "weights": weights.about, "stored": {k: list(s) for k, s in agent.stored.items()},
+        "observation": space_to_plain(inner.observation_space),
+        "action": space_to_plain(inner.action_space),
+        "weights": weights.about,
+        "stored": {k: list(s) for k, s in agent.stored.items()},
     }

@@ -25,7 +25,9 @@ class Beat:
         self.ticks = self.missed = 0
 
     def tick(self, now: float, late: float, missed: int) -> None:
-        """Count a tick: the clock's seconds, how late it began, and how many were passed over before it."""
+        """Count a tick: the clock's seconds, how late it began, and how many were passed over
+        before it.
+        """
         self._times.append(now)
         self._late.append(late)
         self.ticks += 1

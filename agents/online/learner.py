@@ -1,4 +1,6 @@
-"""A learner from settings: it meets an actor, builds the agent for what that one sees and does, and learns from its rows."""
+"""A learner from settings: it meets an actor, builds the agent for what that one sees and does, and
+learns from its rows.
+"""
 
 from __future__ import annotations
 
@@ -96,8 +98,15 @@ class LearnerSide(InFolder):
     """
 
     def __init__(
-        self, settings: RunSettings, declared: Mapping[str, Any], receiving: Receiving, meeting: Meeting,
-        watch: Watch | None = None, seconds: float = 1.0, arrived: threading.Event | None = None, parent: int | None = None,
+        self,
+        settings: RunSettings,
+        declared: Mapping[str, Any],
+        receiving: Receiving,
+        meeting: Meeting,
+        watch: Watch | None = None,
+        seconds: float = 1.0,
+        arrived: threading.Event | None = None,
+        parent: int | None = None,
     ) -> None:
         super().__init__(settings)
         s = settings
@@ -117,7 +126,12 @@ class LearnerSide(InFolder):
         self.publisher = Publisher(receiving, self.weights.take, seconds)
         per_action = s.train_ratio / (w.batch * w.length)
         self.schedule = Streaming(
-            s.steps, s.prefill, per_action, 0, s.checkpoint_every, waiting=lambda: receiving.waiting,
+            s.steps,
+            s.prefill,
+            per_action,
+            0,
+            s.checkpoint_every,
+            waiting=lambda: receiving.waiting,
             owed=max(1.0, OWED * per_action),
         )
 
@@ -125,14 +139,26 @@ class LearnerSide(InFolder):
         """Replay, arrivals and log."""
         s, stored = self.settings, self.agent.stored
         self.replay = ReplayBuffer(
-            self.view.spec(stored), s.capacity, self.receiving.actors, directory=directory / "replay", seed=s.seed,
+            self.view.spec(stored),
+            s.capacity,
+            self.receiving.actors,
+            directory=directory / "replay",
+            seed=s.seed,
             stored=list(stored),
         )
         self.closing.callback(self.replay.close)
         self.arrivals = Arrivals(self.receiving, self.replay, self._wait)
-        parts: dict[str, Saves] = {"agent": self.agent, "replay": self.replay, "arrivals": self.arrivals}
+        parts: dict[str, Saves] = {
+            "agent": self.agent,
+            "replay": self.replay,
+            "arrivals": self.arrivals,
+        }
         return LearnerRun(
-            self.arrivals, parts, directory, Logger(directory, tracker=tracker(s, directory)), minutes=s.checkpoint_minutes
+            self.arrivals,
+            parts,
+            directory,
+            Logger(directory, tracker=tracker(s, directory)),
+            minutes=s.checkpoint_minutes,
         )
 
     def _look(self) -> None:
@@ -156,12 +182,15 @@ class LearnerSide(InFolder):
     def fits(self, about: Mapping[str, Any]) -> None:
         """Raise DamagedError for an actor with other spaces, weights or stored values."""
         mine = {
-            **self.declared, "weights": self.weights.about, "stored": {k: list(v) for k, v in self.agent.stored.items()},
+            **self.declared,
+            "weights": self.weights.about,
+            "stored": {k: list(v) for k, v in self.agent.stored.items()},
         }
         for key, value in mine.items():
             if about.get(key) != value:
                 raise DamagedError(
-                    f"its {key} is not the learner's: expected {str(value)[:200]}, got {str(about.get(key))[:200]}; "
+                    f"its {key} is not the learner's: expected {str(value)[:200]}, got "
+                    f"{str(about.get(key))[:200]}; "
                     "give both the same config, robot and limits"
                 )
 
@@ -173,7 +202,13 @@ class LearnerSide(InFolder):
         self.publisher.offer(updates)
         self.meeting.fits = self.fits
         train(
-            self.agent, self.arrivals, self.replay, self.schedule, run=run, watch=self._seen, log_every=self.settings.log_every
+            self.agent,
+            self.arrivals,
+            self.replay,
+            self.schedule,
+            run=run,
+            watch=self._seen,
+            log_every=self.settings.log_every,
         )
         return run
 
@@ -186,5 +221,7 @@ class LearnerSide(InFolder):
     def say_goodbye(self, seconds: float = 2.0) -> None:
         """Let actors hear which rows the last checkpoint holds."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end and any(time.monotonic() - p.heard < 1.0 for p in self.receiving.peers):
+        while time.monotonic() < end and any(
+            time.monotonic() - p.heard < 1.0 for p in self.receiving.peers
+        ):
             time.sleep(0.05)

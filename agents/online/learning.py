@@ -3,8 +3,8 @@
     the loop of ``train``  ->  Arrivals.step  ->  rows that have come  ->  replay
                            ->  Learner.update  ->  a policy now and then  ->  Receiving.publish
 
-A checkpoint says how far it had each actor's log, together with the replay of that moment: what came later comes again from
-the logs.
+A checkpoint says how far it had each actor's log, together with the replay of that moment: what
+came later comes again from the logs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ MOST = 256
 
 @dataclass(frozen=True)
 class Streaming(Online):
-    """As :class:`agents.run.Online`, for actions that somebody else takes: rows that have come go before updates, and what is
-    due has a limit, so that a learner which was away does not have to catch up.
+    """As :class:`agents.run.Online`, for actions that somebody else takes: rows that have come go
+    before updates, and what is due has a limit, so that a learner which was away does not have to
+    catch up.
 
     Args:
         waiting: rows that have come and are not in the replay.
@@ -52,7 +53,9 @@ class Streaming(Online):
     owed: float = 1e4
 
     def next(self, progress: Progress, saved: int, ready: bool) -> Next:
-        """Rows that wait; a checkpoint that is due, which updates may not put off; then what :class:`agents.run.Online` says."""
+        """Rows that wait; a checkpoint that is due, which updates may not put off; then what
+        :class:`agents.run.Online` says.
+        """
         if progress.steps < self.steps and self.waiting():
             return "act"
         if crossed(saved, progress.steps, self.save):
@@ -68,8 +71,8 @@ class Streaming(Online):
 class Arrivals:
     """What the loop acts by where the environments are elsewhere: rows of actors, into the replay.
 
-    A row that does not fit is left out, with the rest of its episode; its number counts as taken. A first row after one that
-    was not a last one says that the episode before it was cut short.
+    A row that does not fit is left out, with the rest of its episode; its number counts as taken. A
+    first row after one that was not a last one says that the episode before it was cut short.
 
     Args:
         receiving: has the rows.
@@ -81,10 +84,16 @@ class Arrivals:
         version: of the policy that took the newest row.
     """
 
-    def __init__(self, receiving: Receiving, replay: ReplayBuffer, wait: Callable[[], Any] = lambda: time.sleep(0.02)) -> None:
+    def __init__(
+        self,
+        receiving: Receiving,
+        replay: ReplayBuffer,
+        wait: Callable[[], Any] = lambda: time.sleep(0.02),
+    ) -> None:
         self.receiving, self.replay, self.wait = receiving, replay, wait
         self.logs: dict[int, tuple[str, int]] = {}
-        self._open = dict.fromkeys(range(receiving.actors), False)  # the newest row was not a last one
+        # the newest row was not a last one
+        self._open = dict.fromkeys(range(receiving.actors), False)
         self._skipping = dict.fromkeys(range(receiving.actors), False)
         self._steps = dict.fromkeys(range(receiving.actors), 0)
         self.counts: Counter[str] = Counter()
@@ -102,7 +111,8 @@ class Arrivals:
             record = self._read(row)
             if record is None:
                 continue
-            frames += max(0, record.steps - self._steps[row.actor])  # also those of rows that could not be read
+            # also those of rows that could not be read
+            frames += max(0, record.steps - self._steps[row.actor])
             self._steps[row.actor] = record.steps
             episodes += [Episode(row.actor, *episode) for episode in record.episodes]
             if self._add(row.actor, record):
@@ -151,13 +161,18 @@ class Arrivals:
         """How far each actor's log is in the replay."""
         return {
             "logs": [[actor, log, number] for actor, (log, number) in self.logs.items()],
-            "open": list(self._open.values()), "skipping": list(self._skipping.values()), "steps": list(self._steps.values()),
+            "open": list(self._open.values()),
+            "skipping": list(self._skipping.values()),
+            "steps": list(self._steps.values()),
         }
 
     def load_state(self, state: Nested) -> None:
         """Go on from there: actors send what came later again."""
         self.logs = {int(actor): (str(log), int(number)) for actor, log, number in state["logs"]}
-        self._open, self._skipping = dict(enumerate(state["open"])), dict(enumerate(state["skipping"]))
+        self._open, self._skipping = (
+            dict(enumerate(state["open"])),
+            dict(enumerate(state["skipping"])),
+        )
         self._steps = dict(enumerate(state["steps"]))
         self.receiving.begin(self.logs)
 
@@ -198,14 +213,19 @@ class Publisher:
     """
 
     def __init__(
-        self, receiving: Receiving, take: Callable[[], Mapping[str, Any]], seconds: float = 1.0,
+        self,
+        receiving: Receiving,
+        take: Callable[[], Mapping[str, Any]],
+        seconds: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.receiving, self.take, self.seconds, self.clock = receiving, take, seconds, clock
         self._last = float("-inf")
 
     def offer(self, version: int) -> bool:
-        """Publish the weights as they are now as this version, unless the last one is newer than ``seconds``."""
+        """Publish the weights as they are now as this version, unless the last one is newer than
+        ``seconds``.
+        """
         now = self.clock()
         if now - self._last < self.seconds:
             return False

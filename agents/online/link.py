@@ -1,7 +1,9 @@
-"""Sockets for :mod:`agents.online.sending` and :mod:`agents.online.receiving`: a thread each, over ZeroMQ.
+"""Sockets for :mod:`agents.online.sending` and :mod:`agents.online.receiving`: a thread each, over
+ZeroMQ.
 
-The actor connects and the learner binds; either may come first, go away and come back. Queues are bounded: what finds no room is
-dropped here, and said again there. Nothing is encrypted: bind to this machine or to a network of your own, or go through ssh.
+The actor connects and the learner binds; either may come first, go away and come back. Queues are
+bounded: what finds no room is dropped here, and said again there. Nothing is encrypted: bind to
+this machine or to a network of your own, or go through ssh.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class Link:
         try:
             self._zmq = import_module("zmq")
         except ImportError:
-            raise UsageError("actors and learners talk by pyzmq, which is not installed: pip install pyzmq") from None
+            raise UsageError(
+                "actors and learners talk by pyzmq, which is not installed: pip install pyzmq"
+            ) from None
         self.error: BaseException | None = None
         self._ending = threading.Event()
         self._context = self._zmq.Context()
@@ -49,7 +53,9 @@ class Link:
             self.address = self._attach(address)
         except self._zmq.ZMQError as error:
             self._context.destroy(linger=0)
-            raise UsageError(f"cannot use the address {address}: {error}; give one such as tcp://127.0.0.1:5555") from None
+            raise UsageError(
+                f"cannot use the address {address}: {error}; give one such as tcp://127.0.0.1:5555"
+            ) from None
         self._thread = threading.Thread(target=self._run, name=type(self).__name__, daemon=True)
         self._thread.start()
 
@@ -114,7 +120,9 @@ class ActorLink(Link):
         clock: seconds.
     """
 
-    def __init__(self, sending: Sending, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, sending: Sending, address: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.sending, self._clock = sending, clock
         self._synced = clock()
         super().__init__(address)
@@ -137,7 +145,8 @@ class ActorLink(Link):
             self._send([frame])
         if self._clock() - self._synced >= SYNC:
             self._synced = self._clock()
-            with suppress(OSError):  # a full disk: what is not written is held in memory, and tried again
+            # a full disk: what is not written is held in memory, and tried again
+            with suppress(OSError):
                 self.sending.log.sync()
 
 
@@ -150,7 +159,9 @@ class LearnerLink(Link):
         clock: seconds.
     """
 
-    def __init__(self, receiving: Receiving, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, receiving: Receiving, address: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.receiving, self._clock = receiving, clock
         self.arrived = threading.Event()
         super().__init__(address)

@@ -1,11 +1,13 @@
-"""The actor's own log of what happened: written before anything else is done with it, and kept until the learner has it safely.
+"""The actor's own log of what happened: written before anything else is done with it, and kept
+until the learner has it safely.
 
     log.json                   what this log is: a name that no other log has
     rows-000000000001.bin      records from number 1 on;   rows-000000004711.bin, ...
         "row1" | length | number | CRC-32 | bytes
 
-A record is one ``write``, so that a process which is killed leaves whole records and at most one torn one, the last, which is
-cut off when the log is opened again. A machine that loses its power loses what :meth:`RowLog.sync` had not brought to the disk.
+A record is one ``write``, so that a process which is killed leaves whole records and at most one
+torn one, the last, which is cut off when the log is opened again. A machine that loses its power
+loses what :meth:`RowLog.sync` had not brought to the disk.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ class RowLog:
         keep: keep what :meth:`drop` says is not needed.
 
     Raises:
-        RunError: another process has the log, the folder holds something else, or a record in its middle is damaged.
+        RunError: another process has the log, the folder holds something else, or a record in its
+            middle is damaged.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, RowLog(Path(folder)) as log:
@@ -75,10 +78,14 @@ class RowLog:
     (1, 2, [b'a', b'b'])
     """
 
-    def __init__(self, folder: Path, segment: int = SEGMENT, waiting: int = WAITING, keep: bool = False) -> None:
+    def __init__(
+        self, folder: Path, segment: int = SEGMENT, waiting: int = WAITING, keep: bool = False
+    ) -> None:
         self.folder, self.segment, self.waiting, self.keep = folder, segment, waiting, keep
         self._lock, self._closing = threading.RLock(), ExitStack()
-        self._pending: list[bytes] = []  # records that the disk had no room for, behind those in files
+        self._pending: list[
+            bytes
+        ] = []  # records that the disk had no room for, behind those in files
         self._held = 0
         self._handle: int | None = None
         try:
@@ -93,7 +100,9 @@ class RowLog:
             self._closing.close()
             if not isinstance(error, OSError):
                 raise
-            raise RunError(f"{folder}: the log cannot be opened: {error.strerror or error}") from None
+            raise RunError(
+                f"{folder}: the log cannot be opened: {error.strerror or error}"
+            ) from None
 
     # ---------------------------------------------------------------- opening
 
@@ -106,9 +115,14 @@ class RowLog:
             return str(found["log"])
         except FileNotFoundError:
             if any(self.folder.glob("rows-*.bin")):
-                raise RunError(f"{self.folder}: expected {ABOUT} beside rows; restore it, or take another folder") from None
+                raise RunError(
+                    f"{self.folder}: expected {ABOUT} beside rows; restore it, "
+                    f"or take another folder"
+                ) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged: {error}; restore it, or take another folder") from None
+            raise RunError(
+                f"{path} is damaged: {error}; restore it, or take another folder"
+            ) from None
         name, new = uuid.uuid4().hex, self.folder / f".{ABOUT}"
         with new.open("w", encoding="utf-8") as file:
             json.dump({"format": FORMAT, "log": name}, file)
@@ -173,7 +187,8 @@ class RowLog:
                 self._flush()
                 if self._pending:
                     raise LogFullError(
-                        f"{self.folder}: the disk has been full for {len(self._pending)} rows; make space, and start again"
+                        f"{self.folder}: the disk has been full for {len(self._pending)} rows; "
+                        f"make space, and start again"
                     )
             number = self.next
             self._pending.append(bytes(data))
@@ -189,7 +204,10 @@ class RowLog:
                 self._write(data)
             except OSError as error:
                 if len(self._pending) == 1:
-                    warnings.warn(f"{self.folder}: {error.strerror or error}; rows are held in memory", stacklevel=4)
+                    warnings.warn(
+                        f"{self.folder}: {error.strerror or error}; rows are held in memory",
+                        stacklevel=4,
+                    )
                 return
             del self._pending[0]
             self._held -= len(data)
@@ -236,7 +254,8 @@ class RowLog:
     # ---------------------------------------------------------------- reading
 
     def read(self, number: int, count: int, most: int = 1 << 20) -> list[bytes]:
-        """Records from a number on: at most ``count``, and no more once they are ``most`` bytes together.
+        """Records from a number on: at most ``count``, and no more once they are ``most`` bytes
+        together.
 
         Raises:
             RunError: the first one is not there any more, or is damaged.
@@ -244,10 +263,15 @@ class RowLog:
         found: list[bytes] = []
         with self._lock:
             if number < self.first:
-                raise RunError(f"{self.folder}: expected record {number}, the oldest that is there is {self.first}")
+                raise RunError(
+                    f"{self.folder}: expected record {number}, "
+                    f"the oldest that is there is {self.first}"
+                )
             taken = 0
             for segment in self._segments:
-                while segment.first <= number < segment.next and len(found) < count and taken < most:
+                while (
+                    segment.first <= number < segment.next and len(found) < count and taken < most
+                ):
                     found.append(_read(segment, number))
                     number, taken = number + 1, taken + len(found[-1])
             at = number - self._segments[-1].next
@@ -257,7 +281,9 @@ class RowLog:
         return found
 
     def skip(self, number: int) -> None:
-        """Give numbers up to this one away to empty records: somebody has such rows, and this log lost them with its machine."""
+        """Give numbers up to this one away to empty records: somebody has such rows, and this log
+        lost them with its machine.
+        """
         with self._lock:
             while self.next <= number:
                 self.append(b"")
@@ -303,7 +329,9 @@ def _scan(segment: Segment) -> None:
 
 
 def _more(data: bytes) -> bool:
-    """Whether a whole record lies somewhere in ``data``: then what is before it was not torn, but damaged."""
+    """Whether a whole record lies somewhere in ``data``: then what is before it was not torn, but
+    damaged.
+    """
     at = -1
     while (at := data.find(MAGIC, at + 1)) >= 0:
         if at + HEAD.size > len(data):
@@ -317,7 +345,8 @@ def _more(data: bytes) -> bool:
 
 def _damaged(segment: Segment) -> RunError:
     return RunError(
-        f"{segment.path} is damaged after record {segment.next - 1}; restore it, or move the log away and begin another"
+        f"{segment.path} is damaged after record {segment.next - 1}; restore it, "
+        f"or move the log away and begin another"
     )
 
 
@@ -330,8 +359,16 @@ def _read(segment: Segment, number: int) -> bytes:
         record = file.read(end - begin)
     magic, length, found, checksum = HEAD.unpack_from(record)
     data = record[HEAD.size :]
-    if magic != MAGIC or found != number or length != len(data) or _checksum(number, data) != checksum:
-        raise RunError(f"{segment.path}: record {number} is damaged; restore it, or move the log away and begin another")
+    if (
+        magic != MAGIC
+        or found != number
+        or length != len(data)
+        or _checksum(number, data) != checksum
+    ):
+        raise RunError(
+            f"{segment.path}: record {number} is damaged; restore it, "
+            f"or move the log away and begin another"
+        )
     return data
 
 

@@ -1,9 +1,11 @@
-"""What actor and learner say to each other: plain data under a checksum. Nothing that is read is executed.
+"""What actor and learner say to each other: plain data under a checksum. Nothing that is read is
+executed.
 
     4 bytes "pxo1" | 4 bytes: CRC-32 of the rest | the message, as ``envs.wire`` writes it
 
-A message is a dict with ``kind`` and the fields of :data:`FIELDS`. What is damaged, unknown or of the wrong type is refused
-before anybody acts on it; what is refused is counted by the receiver and otherwise ignored: it is said again.
+A message is a dict with ``kind`` and the fields of :data:`FIELDS`. What is damaged, unknown or of
+the wrong type is refused before anybody acts on it; what is refused is counted by the receiver and
+otherwise ignored: it is said again.
 """
 
 from __future__ import annotations
@@ -61,10 +63,14 @@ def unpack(frame: bytes) -> dict[str, Any]:
         DamagedError: its checksum, its form, a field's type or a number's range is not as expected.
     """
     if not 8 <= len(frame) <= LARGEST or frame[:4] != MAGIC:
-        raise DamagedError(f"expected a message that begins with {MAGIC!r}, got {len(frame)} bytes: {frame[:8]!r}")
+        raise DamagedError(
+            f"expected a message that begins with {MAGIC!r}, got {len(frame)} bytes: {frame[:8]!r}"
+        )
     body = frame[8:]
     if zlib.crc32(body) != int.from_bytes(frame[4:8], "little"):
-        raise DamagedError(f"a message of {len(frame)} bytes is not what was sent: its checksum differs")
+        raise DamagedError(
+            f"a message of {len(frame)} bytes is not what was sent: its checksum differs"
+        )
     try:
         message = decode(body)
     except (WireError, MemoryError) as error:
@@ -74,7 +80,9 @@ def unpack(frame: bytes) -> dict[str, Any]:
     name = message.get("kind")
     fields = FIELDS.get(name) if isinstance(name, str) else None
     if fields is None or set(message) != {"kind", *fields}:
-        raise DamagedError(f"expected one of {', '.join(FIELDS)} with its fields, got {sorted(message)[:9]}")
+        raise DamagedError(
+            f"expected one of {', '.join(FIELDS)} with its fields, got {sorted(message)[:9]}"
+        )
     for key, kind in fields.items():
         value = message[key]
         if type(value) is not kind or (isinstance(value, int) and not 0 <= value < _NUMBER):

@@ -37,8 +37,16 @@ class Pair:
         self.said = run.parent / f"{run.name}-learner.txt"
         run.parent.mkdir(parents=True, exist_ok=True)
         self._command = [
-            sys.executable, "-m", "agents.cli", "robot", "learner", *arguments, "--bind", self.address,
-            "--parent", str(os.getpid()),
+            sys.executable,
+            "-m",
+            "agents.cli",
+            "robot",
+            "learner",
+            *arguments,
+            "--bind",
+            self.address,
+            "--parent",
+            str(os.getpid()),
         ]
         self._deaths: list[float] = []
         self._start()
@@ -47,17 +55,27 @@ class Pair:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([p for p in sys.path if p])}
         with self.said.open("ab") as said:
             self.process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment,            )
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env=environment,
+            )
 
     def look(self) -> None:
-        """Start the learner again if it died; what it had not saved comes again from the actor's log."""
+        """Start the learner again if it died; what it had not saved comes again from the actor's
+        log.
+        """
         code = self.process.poll()
         if code is None or code == 0:
             return
         now = time.monotonic()
         self._deaths = [at for at in self._deaths if now - at < WITHIN] + [now]
         if code > 0 or len(self._deaths) >= AGAIN:  # it says why
-            raise RunError(f"the learner ended with code {code}: {self._tail()}; the actor's rows are in its log")
+            raise RunError(
+                f"the learner ended with code {code}: {self._tail()}; "
+                f"the actor's rows are in its log"
+            )
         self._start()
 
     def wait(self) -> int:

@@ -1,4 +1,6 @@
-"""What a person beside the robot sees: a line with its rate, what safety did, returns, and which policy acts."""
+"""What a person beside the robot sees: a line with its rate, what safety did, returns, and which
+policy acts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ CLAMPS = ("range", "step", "rate")
 
 
 class Panel(Live):
-    """The most important first: stops and holds, then the rate, returns, the policy, and rows that the learner has not.
+    """The most important first: stops and holds, then the rate, returns, the policy, and rows that
+    the learner has not.
 
     >>> import sys
     >>> panel = Panel("arm", sys.stdout)
@@ -20,7 +23,14 @@ class Panel(Live):
     arm: 20.0 Hz
     """
 
-    def update(self, reporting: Reporting, steps: int, total: int, returns: Sequence[float], counts: Mapping[str, int]) -> None:
+    def update(
+        self,
+        reporting: Reporting,
+        steps: int,
+        total: int,
+        returns: Sequence[float],
+        counts: Mapping[str, int],
+    ) -> None:
         """Show how it goes, if it is time.
 
         Args:
@@ -33,7 +43,9 @@ class Panel(Live):
             self.show(parts(reporting, steps, returns, counts), steps / total)
 
 
-def parts(reporting: Reporting, steps: int, returns: Sequence[float], counts: Mapping[str, int]) -> list[str]:
+def parts(
+    reporting: Reporting, steps: int, returns: Sequence[float], counts: Mapping[str, int]
+) -> list[str]:
     """What is shown, the most important first."""
     beat, sending, log = reporting.beat, reporting.sending, reporting.log
     recent = list(returns[-5:])

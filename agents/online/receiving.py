@@ -1,9 +1,10 @@
-"""The learner's end: rows come in, each once and in order; policies go out to who asks. No socket and no clock is in here.
+"""The learner's end: rows come in, each once and in order; policies go out to who asks. No socket
+and no clock is in here.
 
-    received(frame, now)  the answers to what came
-    take(most)            rows for the replay
-    publish(version, ..)  a newer policy
-    kept(numbers)         rows up to these would be there after a crash
+received(frame, now)  the answers to what came
+take(most)            rows for the replay
+publish(version, ..)  a newer policy
+kept(numbers)         rows up to these would be there after a crash
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Arrived(NamedTuple):
 
 @dataclass
 class Peer:
-    """What is known of an actor: its log, the last row taken in, the last row that would survive a crash; its process, when it
-    was heard, and which policy it was sent when.
+    """What is known of an actor: its log, the last row taken in, the last row that would survive a
+    crash; its process, when it was heard, and which policy it was sent when.
     """
 
     log: str = ""
@@ -63,14 +64,17 @@ class Receiving:
     Args:
         actors: how many there are.
         check: raises DamagedError where an actor does not fit, given what it says about itself.
-        most: bytes of rows that wait to be taken; what comes beyond is not acknowledged, and comes again.
+        most: bytes of rows that wait to be taken; what comes beyond is not acknowledged, and comes
+            again.
 
     Attributes:
         session: of this learner; another one after every start.
         counts: damaged messages, rows that came twice, and so on.
     """
 
-    def __init__(self, actors: int, check: Callable[[Mapping[str, Any]], None], most: int = 64 << 20) -> None:
+    def __init__(
+        self, actors: int, check: Callable[[Mapping[str, Any]], None], most: int = 64 << 20
+    ) -> None:
         self.actors, self.most, self._check = actors, most, check
         self.session = uuid.uuid4().hex
         self.peers = [Peer() for _ in range(actors)]
@@ -81,7 +85,8 @@ class Receiving:
         self._newest: tuple[int, Arrays] | None = None
         self._packed: tuple[int, bytes] | None = None
 
-    # ---------------------------------------------------------------- the thread that has the socket
+    # ---------------------------------------------------------------- the thread that has the
+    # socket
 
     def received(self, frame: bytes, now: float) -> list[bytes]:
         """Take in a message; returns what to answer to its sender."""
@@ -100,7 +105,9 @@ class Receiving:
                 peer.heard = now
                 if message["session"] != self.session:  # of the learner before this one
                     return [self._state(peer)]
-                return self._rows(message, peer) if kind == "rows" else self._want(message, peer, now)
+                return (
+                    self._rows(message, peer) if kind == "rows" else self._want(message, peer, now)
+                )
         except DamagedError:
             self.counts["damaged"] += 1
             return []
@@ -112,7 +119,11 @@ class Receiving:
             return [pack("refused", log=log, why=why, again=again)]
 
         if log != peer.log and now - peer.heard < AWAY:
-            return refused(f"actor {message['actor']} is another process, heard {now - peer.heard:.0f} s ago; give --actor", True)
+            return refused(
+                f"actor {message['actor']} is another process, heard {now - peer.heard:.0f} s ago; "
+                f"give --actor",
+                True,
+            )
         try:
             self._check(message["about"])
         except DamagedError as error:
@@ -121,7 +132,10 @@ class Receiving:
         if log != peer.log:
             peer.log, peer.have, peer.safe = log, message["first"] - 1, message["first"] - 1
         if peer.have < message["first"] - 1:
-            return refused(f"row {peer.have + 1} is needed, and the log begins with {message['first']}; begin another log")
+            return refused(
+                f"row {peer.have + 1} is needed, and the log begins with {message['first']}; "
+                f"begin another log"
+            )
         peer.life, peer.heard, peer.sent = message["life"], now, Peer.sent
         return [self._state(peer)]
 
@@ -149,7 +163,10 @@ class Receiving:
             return found
         version, arrays = self._newest
         if self._packed is None or self._packed[0] != version:
-            self._packed = version, pack("weights", session=self.session, version=version, arrays=dict(arrays))
+            self._packed = (
+                version,
+                pack("weights", session=self.session, version=version, arrays=dict(arrays)),
+            )
         peer.sent = version, now
         return [*found, self._packed[1]]
 
@@ -176,7 +193,9 @@ class Receiving:
             self._newest = version, arrays
 
     def kept(self, logs: Mapping[int, tuple[str, int]]) -> None:
-        """Rows of actors' logs up to these numbers would be there after a crash: actors need not keep them."""
+        """Rows of actors' logs up to these numbers would be there after a crash: actors need not
+        keep them.
+        """
         with self._lock:
             for actor, (log, number) in logs.items():
                 if self.peers[actor].log == log:

@@ -26,7 +26,8 @@ class Record:
         steps: environment steps of this log up to here.
         episodes: return, actions and environment steps of each episode that ended.
         version: of the policy that acted; -1: random actions.
-        notes: what else was seen of the step: lateness, what safety did, whether a person moved the robot.
+        notes: what else was seen of the step: lateness, what safety did, whether a person moved the
+            robot.
 
     >>> Record.read(Record({"x": np.zeros(2)}, 1, 1, 5).data()).steps
     5
@@ -42,7 +43,9 @@ class Record:
 
     def data(self) -> bytes:
         """As bytes."""
-        return encode({**vars(self), "row": dict(self.row), "episodes": [list(e) for e in self.episodes]})
+        return encode(
+            {**vars(self), "row": dict(self.row), "episodes": [list(e) for e in self.episodes]}
+        )
 
     @staticmethod
     def read(data: bytes) -> Record:
@@ -53,9 +56,18 @@ class Record:
         """
         try:
             found = decode(data)
-            record = Record(**{**found, "episodes": [(float(r), int(n), int(f)) for r, n, f in found["episodes"]]})
+            record = Record(
+                **{
+                    **found,
+                    "episodes": [(float(r), int(n), int(f)) for r, n, f in found["episodes"]],
+                }
+            )
             numbers = [record.frames, record.actions, record.steps]
-            if min(numbers) < 0 or any(type(n) is not int for n in numbers) or type(record.version) is not int:
+            if (
+                min(numbers) < 0
+                or any(type(n) is not int for n in numbers)
+                or type(record.version) is not int
+            ):
                 raise ValueError(f"frames, actions, steps and version {[*numbers, record.version]}")
             if not all(isinstance(v, (np.ndarray, np.generic)) for v in record.row.values()):
                 raise ValueError("values that are no arrays")

@@ -1,7 +1,8 @@
-"""Episodes of a robot, recorded so that a kill at any row loses that row and no other; a data set when it is over.
+"""Episodes of a robot, recorded so that a kill at any row loses that row and no other; a data set
+when it is over.
 
-    record     RobotEnv and who moves it -> rows in a log
-    episodes   the log -> worldmodels.data.Episodes;   write   LeRobot v3
+record     RobotEnv and who moves it -> rows in a log
+episodes   the log -> worldmodels.data.Episodes;   write   LeRobot v3
 """
 
 from __future__ import annotations
@@ -27,11 +28,17 @@ Move = Callable[[Mapping[str, Any]], Any]
 
 
 def record(
-    env: RobotEnv, log: RowLog, move: Move, count: int, stop: Stop | None = None, said: Callable[[int, float], None] | None = None
+    env: RobotEnv,
+    log: RowLog,
+    move: Move,
+    count: int,
+    stop: Stop | None = None,
+    said: Callable[[int, float], None] | None = None,
 ) -> int:
     """Record episodes; returns how many came to their end.
 
-    A row holds what was measured, the action that was SENT after it, and the reward and flags that arrived with it.
+    A row holds what was measured, the action that was SENT after it, and the reward and flags that
+    arrived with it.
 
     Args:
         env: of a robot.
@@ -53,12 +60,27 @@ def record(
                 return number
             following, gained, terminated, truncated, info = env.step(move(seen))
             tick, steps = info[RECORD], steps + 1
-            _write(log, seen, info[SENT], reward, flags, steps, {
-                "late": tick.late, "causes": list(tick.causes), "held": tick.held, "intervened": tick.intervened,
-                "success": tick.success,
-            })
+            _write(
+                log,
+                seen,
+                info[SENT],
+                reward,
+                flags,
+                steps,
+                {
+                    "late": tick.late,
+                    "causes": list(tick.causes),
+                    "held": tick.held,
+                    "intervened": tick.intervened,
+                    "success": tick.success,
+                },
+            )
             seen, reward, total = following, float(gained), total + float(gained)
-            flags = {"is_first": False, "is_last": terminated or truncated, "is_terminal": terminated}
+            flags = {
+                "is_first": False,
+                "is_last": terminated or truncated,
+                "is_terminal": terminated,
+            }
         _write(log, seen, np.zeros(env.action_space.shape or ()), reward, flags, steps, {})
         if said is not None:
             said(number + 1, total)
@@ -66,11 +88,20 @@ def record(
 
 
 def _write(
-    log: RowLog, seen: Mapping[str, Any], action: Any, reward: float, flags: Mapping[str, bool], steps: int,
+    log: RowLog,
+    seen: Mapping[str, Any],
+    action: Any,
+    reward: float,
+    flags: Mapping[str, bool],
+    steps: int,
     notes: dict[str, Any],
 ) -> None:
     row = {k: _single(v) for k, v in seen.items()}
-    row |= {"action": np.asarray(action, np.float32), "reward": np.float32(reward), **{k: np.bool_(v) for k, v in flags.items()}}
+    row |= {
+        "action": np.asarray(action, np.float32),
+        "reward": np.float32(reward),
+        **{k: np.bool_(v) for k, v in flags.items()},
+    }
     log.append(Record(row, 1, 1, steps, notes=notes).data())
 
 
@@ -102,7 +133,8 @@ def episodes(log: RowLog, rate: float | None = None) -> Episodes:
 
 
 def write(data: Episodes, folder: Path) -> Path:
-    """Write a data set in LeRobot's form (v3); one that is there is replaced when the new one is whole.
+    """Write a data set in LeRobot's form (v3); one that is there is replaced when the new one is
+    whole.
 
     Raises:
         DataError: see :func:`worldmodels.data.write_lerobot`.

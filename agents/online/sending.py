@@ -1,10 +1,12 @@
-"""The actor's end: rows go out in order until they are acknowledged, policies come in. No socket and no clock is in here.
+"""The actor's end: rows go out in order until they are acknowledged, policies come in. No socket
+and no clock is in here.
 
     due(now)              what to send now
     received(frame, now)  what came
 
-Rows are sent ahead of their acknowledgement, ``window`` of them at most; what is not acknowledged in time is sent again, from
-the last acknowledged one on. A learner that begins anew says how far it is, and gets the rest from the log.
+Rows are sent ahead of their acknowledgement, ``window`` of them at most; what is not acknowledged
+in time is sent again, from the last acknowledged one on. A learner that begins anew says how far it
+is, and gets the rest from the log.
 """
 
 from __future__ import annotations
@@ -55,19 +57,28 @@ class Sending:
         check: raises DamagedError for weights that are not those of the actor's agent.
 
     Attributes:
-        have: the last row that the learner has taken in; ``safe``: the last one that it would still have after a crash.
-        version: of the newest policy, None before the first; ``heard``: when the learner was heard last.
-        refused: why the learner takes nothing from this actor; None: it does. ``hopeless``: and will not later, either.
+        have: the last row that the learner has taken in; ``safe``: the last one that it would still
+            have after a crash.
+        version: of the newest policy, None before the first; ``heard``: when the learner was heard
+            last.
+        refused: why the learner takes nothing from this actor; None: it does. ``hopeless``: and
+            will not later, either.
         counts: damaged messages, rows sent again, and so on.
     """
 
     def __init__(
-        self, log: RowLog, actor: int, about: Mapping[str, Any], check: Callable[[Arrays], None], pace: Pace | None = None
+        self,
+        log: RowLog,
+        actor: int,
+        about: Mapping[str, Any],
+        check: Callable[[Arrays], None],
+        pace: Pace | None = None,
     ) -> None:
         self.log, self.actor, self.about, self.pace = log, actor, dict(about), pace or Pace()
         self._check = check
         self._lock = threading.Lock()
-        self._life = uuid.uuid4().hex  # an earlier process with the same log may have messages under way
+        # an earlier process with the same log may have messages under way
+        self._life = uuid.uuid4().hex
         self.session: str | None = None
         self.have = self.safe = self._sent = log.first - 1
         self.version: int | None = None
@@ -86,7 +97,9 @@ class Sending:
     def due(self, now: float) -> list[bytes]:
         """The messages to send now."""
         p, found = self.pace, []
-        if now - self._greeted >= p.again and (self.session is None or now - self.heard > 4 * p.again):
+        if now - self._greeted >= p.again and (
+            self.session is None or now - self.heard > 4 * p.again
+        ):
             self._greeted = now
             found.append(pack("hello", first=self.log.first, about=self.about, **self._head))
         if self.session is None:
@@ -115,7 +128,9 @@ class Sending:
         """Take in a message; what is damaged, or is not for this actor, is counted and ignored."""
         try:
             message = unpack(frame)
-            {"state": self._state, "weights": self._weights, "refused": self._refused}[message["kind"]](message, now)
+            {"state": self._state, "weights": self._weights, "refused": self._refused}[
+                message["kind"]
+            ](message, now)
         except (DamagedError, KeyError):
             self.counts["damaged"] += 1
 
@@ -158,7 +173,11 @@ class Sending:
 
     def _refused(self, message: Mapping[str, Any], now: float) -> None:
         if message["log"] == self.log.name:
-            self.refused, self.hopeless, self.heard = message["why"][:500], not message["again"], now
+            self.refused, self.hopeless, self.heard = (
+                message["why"][:500],
+                not message["again"],
+                now,
+            )
 
     def take(self) -> tuple[int, Arrays] | None:
         """The newest policy, once."""

@@ -34,7 +34,10 @@ class Weights:
         try:
             self._types = {k: v.detach().cpu().numpy().dtype for k, v in self._tensors.items()}
         except TypeError as error:
-            raise UsageError(f"the weights of an actor: expected types that numpy has: {error}; take precision=float32") from None
+            raise UsageError(
+                f"the weights of an actor: expected types that numpy has: {error}; "
+                f"take precision=float32"
+            ) from None
 
     @property
     def about(self) -> dict[str, Any]:
@@ -46,18 +49,30 @@ class Weights:
         return {k: np.array(v.detach().cpu().numpy()) for k, v in self._tensors.items()}
 
     def check(self, arrays: Mapping[str, Any]) -> None:
-        """Raise DamagedError for arrays of other names, shapes or types, or with numbers that are not finite."""
+        """Raise DamagedError for arrays of other names, shapes or types, or with numbers that are
+        not finite.
+        """
         if arrays.keys() != self._tensors.keys():
-            raise DamagedError(f"expected the weights {sorted(self._tensors)[:4]}..., got {sorted(arrays)[:4]}...")
+            raise DamagedError(
+                f"expected the weights {sorted(self._tensors)[:4]}..., got {sorted(arrays)[:4]}..."
+            )
         for name, tensor in self._tensors.items():
             array = arrays[name]
-            if not isinstance(array, np.ndarray) or array.shape != tensor.shape or array.dtype != self._types[name]:
-                raise DamagedError(f"weight {name}: expected {tuple(tensor.shape)} of {self._types[name]}")
+            if (
+                not isinstance(array, np.ndarray)
+                or array.shape != tensor.shape
+                or array.dtype != self._types[name]
+            ):
+                raise DamagedError(
+                    f"weight {name}: expected {tuple(tensor.shape)} of {self._types[name]}"
+                )
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise DamagedError(f"weight {name}: expected finite numbers")
 
     @torch.no_grad()
     def put(self, arrays: Arrays) -> None:
-        """Act with these from now on. They are not copied, so that it takes no longer for a large agent."""
+        """Act with these from now on. They are not copied, so that it takes no longer for a large
+        agent.
+        """
         for name, tensor in self._tensors.items():
             tensor.data = torch.from_numpy(np.asarray(arrays[name])).to(tensor.device)

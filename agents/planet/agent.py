@@ -29,8 +29,14 @@ class PlaNet(LatentAgent):
     >>> import torch
     >>> from worldmodels import RSSMConfig
     >>> model = RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8)
-    >>> agent = PlaNet({"x": (3,)}, ActionSpec(1), PlaNetConfig(model, horizon=4, candidates=16, elites=4, rounds=2))
-    >>> action, state = agent.act({"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2))
+    >>> agent = PlaNet(
+    ...     {"x": (3,)},
+    ...     ActionSpec(1),
+    ...     PlaNetConfig(model, horizon=4, candidates=16, elites=4, rounds=2),
+    ... )
+    >>> action, state = agent.act(
+    ...     {"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2)
+    ... )
     >>> action.shape, state["plan"].shape
     (torch.Size([2, 1]), torch.Size([2, 4, 1]))
     """
@@ -40,19 +46,29 @@ class PlaNet(LatentAgent):
     config: PlaNetConfig
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: PlaNetConfig | None = None,
-        fission: bool = True, terms: Terms | None = None,
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        action: ActionSpec,
+        config: PlaNetConfig | None = None,
+        fission: bool = True,
+        terms: Terms | None = None,
     ) -> None:
         c = config or PlaNetConfig()
         super().__init__(shapes, action, c, fission, terms)
         solver = CEM(action, c.horizon, c.candidates, c.rounds, elites=c.elites)
-        self.planner = LatentPlanner(self.model, solver, action, c.discount, c.discount, precision=self._precision)
+        self.planner = LatentPlanner(
+            self.model, solver, action, c.discount, c.discount, precision=self._precision
+        )
         self._begin(Noisy(self.planner, c.noise))
-        self.optimizer = ClippedAdam([{"params": list(self.model.parameters()), "lr": c.lr}], c.eps, clip=c.clip)
+        self.optimizer = ClippedAdam(
+            [{"params": list(self.model.parameters()), "lr": c.lr}], c.eps, clip=c.clip
+        )
 
     def _write_objective(self) -> Loss:
         c, model = self.config, self.model
-        divergence = KullbackLeibler(model.posterior, model.prior).clamp(min=c.model.free_nats).named("kl")
+        divergence = (
+            KullbackLeibler(model.posterior, model.prior).clamp(min=c.model.free_nats).named("kl")
+        )
         return E(model.scan(), (model.heads() + c.kl * divergence).mean())
 
     @property

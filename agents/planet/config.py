@@ -10,21 +10,37 @@ from worldmodels.ranges import check_ranges
 from worldmodels.rssm import RSSMConfig
 
 MODEL = RSSMConfig(
-    latent="gaussian", core="gru", rewards="normal", deter=200, hidden=200, groups=30, units=200, depth=16, prior_layers=2,
-    posterior_layers=2, reward_layers=2, continue_layers=2, free_nats=3.0,
+    latent="gaussian",
+    core="gru",
+    rewards="normal",
+    deter=200,
+    hidden=200,
+    groups=30,
+    units=200,
+    depth=16,
+    prior_layers=2,
+    posterior_layers=2,
+    reward_layers=2,
+    continue_layers=2,
+    free_nats=3.0,
 )
-"""The published sizes (networks are those of the library: RMS norm and SiLU in place of ReLU, vectors through symlog)."""
+"""The published sizes (networks are those of the library: RMS norm and SiLU in place of ReLU,
+vectors through symlog).
+"""
 
 
 @dataclass(frozen=True)
 class PlaNetConfig(LatentConfig):
-    """PlaNet as published (Hafner et al. 2019), without latent overshooting; more in :class:`LatentConfig`.
+    """PlaNet as published (Hafner et al. 2019), without latent overshooting; more in
+    :class:`LatentConfig`.
 
     Args:
         kl: weight of the divergence, which costs at least ``model.free_nats`` a frame.
-        horizon, candidates, elites, rounds: of a plan (:class:`agents.planning.CEM`); it begins with the last one, shifted.
+        horizon, candidates, elites, rounds: of a plan (:class:`agents.planning.CEM`); it begins
+            with the last one, shifted.
         discount: per step of a plan.
-        noise: deviation of what is added to an action when exploring; for choices the share of random ones.
+        noise: deviation of what is added to an action when exploring; for choices the share of
+            random ones.
         lr, eps, clip: of Adam, and the largest norm of the gradient.
 
     >>> PlaNetConfig().model.features
@@ -59,4 +75,6 @@ class PlaNetConfig(LatentConfig):
         check_ranges(self)
         self.check_options()
         if self.elites > self.candidates:
-            raise ValueError(f"elites must be at most candidates, {self.candidates}, got {self.elites}")
+            raise ValueError(
+                f"elites must be at most candidates, {self.candidates}, got {self.elites}"
+            )

@@ -1,8 +1,9 @@
-"""Planning: the best actions on a path that a model imagines. Solvers are values; their memory is handed in and back.
+"""Planning: the best actions on a path that a model imagines. Solvers are values; their memory is
+handed in and back.
 
-    plan       what solvers share: a plan, its warm start, rounds within a time budget
-    scorer     what a path is worth: rewards, constraints of one's own, continuation, a value at its end
-    shooting, cem, icem, mppi     the solvers
+plan       what solvers share: a plan, its warm start, rounds within a time budget
+scorer     what a path is worth: rewards, constraints of one's own, continuation, a value at its end
+shooting, cem, icem, mppi     the solvers
 """
 
 from agents.planning.cem import CEM
@@ -12,4 +13,15 @@ from agents.planning.plan import Guess, Plan, Score, Solver, Tried
 from agents.planning.scorer import PathScorer
 from agents.planning.shooting import RandomShooting
 
-__all__ = ["CEM", "ICEM", "MPPI", "Guess", "PathScorer", "Plan", "RandomShooting", "Score", "Solver", "Tried"]
+__all__ = [
+    "CEM",
+    "ICEM",
+    "MPPI",
+    "Guess",
+    "PathScorer",
+    "Plan",
+    "RandomShooting",
+    "Score",
+    "Solver",
+    "Tried",
+]

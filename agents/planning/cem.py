@@ -1,4 +1,6 @@
-"""The cross-entropy method (Rubinstein 1997; as a planner on a learned model: Chua et al. 2018, Hafner et al. 2019)."""
+"""The cross-entropy method (Rubinstein 1997; as a planner on a learned model: Chua et al. 2018,
+Hafner et al. 2019).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from agents.planning.plan import Guess, Solver, Tried
 class CEM(Solver):
     r"""The mean and the deviation of the elites, each as much as another.
 
-    .. math:: \mu \leftarrow \alpha \mu + (1 - \alpha) \bar a, \quad \sigma \leftarrow \alpha \sigma + (1 - \alpha) s_a
+    .. math::
+        \mu \leftarrow \alpha \mu + (1 - \alpha) \bar a, \quad
+            \sigma \leftarrow \alpha \sigma + (1 - \alpha) s_a
 
     Args:
         elites: the best candidates of a round.
@@ -24,7 +28,11 @@ class CEM(Solver):
     >>> import torch
     >>> from agents.spaces import ActionSpec
     >>> solver = CEM(ActionSpec(1), horizon=2, candidates=256, elites=16)
-    >>> plan, _ = solver.solve(lambda a: -(a - 0.5).square().sum((0, 2)), solver.init(1), generator=torch.manual_seed(0))
+    >>> plan, _ = solver.solve(
+    ...     lambda a: -(a - 0.5).square().sum((0, 2)),
+    ...     solver.init(1),
+    ...     generator=torch.manual_seed(0),
+    ... )
     >>> bool((plan.mean - 0.5).abs().max() < 0.1)
     True
     """

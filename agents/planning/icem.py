@@ -15,10 +15,12 @@ from agents.planning.plan import Guess, Tried, draw
 
 @dataclass(frozen=True)
 class ICEM(CEM):
-    r"""CEM with noise that is coloured in time, elites that are kept, fewer candidates in later rounds.
+    r"""CEM with noise that is coloured in time, elites that are kept, fewer candidates in later
+    rounds.
 
-    Noise has the power spectrum :math:`1 / f^\beta`. A share of the elites is among the next round's candidates, and,
-    shifted by a step, among the next plan's. The last round also tries the mean.
+    Noise has the power spectrum :math:`1 / f^\beta`. A share of the elites is among the next
+    round's candidates, and, shifted by a step, among the next plan's. The last round also tries the
+    mean.
 
     Args:
         beta: colour; 0 is white, 2 is red: steps that belong together.
@@ -28,7 +30,11 @@ class ICEM(CEM):
     >>> import torch
     >>> from agents.spaces import ActionSpec
     >>> solver = ICEM(ActionSpec(1), horizon=4, candidates=128, elites=16)
-    >>> plan, state = solver.solve(lambda a: -(a - 0.5).square().sum((0, 2)), solver.init(1), generator=torch.manual_seed(0))
+    >>> plan, state = solver.solve(
+    ...     lambda a: -(a - 0.5).square().sum((0, 2)),
+    ...     solver.init(1),
+    ...     generator=torch.manual_seed(0),
+    ... )
     >>> bool((plan.mean - 0.5).abs().max() < 0.1), state["elites"].shape
     (True, torch.Size([1, 4, 4, 1]))
     """
@@ -80,13 +86,17 @@ class ICEM(CEM):
 def coloured(
     steps: int, shape: tuple[int, ...], beta: float, generator: torch.Generator | None, like: Tensor
 ) -> Tensor:
-    r"""Noise ``[steps, *shape]`` of variance 1 with the power spectrum :math:`1 / f^\beta` (Timmer and Koenig 1995)."""
+    r"""Noise ``[steps, *shape]`` of variance 1 with the power spectrum :math:`1 / f^\beta` (Timmer
+    and Koenig 1995).
+    """
     if beta == 0.0 or steps < 2:
         return torch.randn(steps, *shape, generator=generator, dtype=like.dtype, device=like.device)
     frequency = torch.fft.rfftfreq(steps, dtype=like.dtype, device=like.device)
     frequency[0] = frequency[1]  # the mean over the path varies as much as the slowest wave
     size = frequency ** (-beta / 2.0)
-    parts = torch.randn(2, *shape, len(size), generator=generator, dtype=like.dtype, device=like.device)
+    parts = torch.randn(
+        2, *shape, len(size), generator=generator, dtype=like.dtype, device=like.device
+    )
     parts[1, ..., 0] = 0.0
     parts[0, ..., 0] *= math.sqrt(2.0)
     if steps % 2 == 0:
@@ -98,4 +108,8 @@ def coloured(
         share[-1] = 1.0
     # of each wave the power is 2 size^2, counted twice where a wave has a conjugate
     scale = (2.0 * share * size * size).sum().sqrt() / steps
-    return torch.fft.irfft(torch.complex(parts[0] * size, parts[1] * size), steps).div(scale).movedim(-1, 0)
+    return (
+        torch.fft.irfft(torch.complex(parts[0] * size, parts[1] * size), steps)
+        .div(scale)
+        .movedim(-1, 0)
+    )

@@ -1,4 +1,6 @@
-"""Plans in the latent state of a world model that filters: PlaNet's actor, and a Dreamer's that plans."""
+"""Plans in the latent state of a world model that filters: PlaNet's actor, and a Dreamer's that
+plans.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,14 @@ class LatentPlanner:
     r"""Filters observations into a latent state and plans from it.
 
     .. math:: s_t \sim q(s_t | s_{t-1}, a_{t-1}, x_t), \quad
-        a_{t:t+H} = \arg\max \mathbb{E}\Big[\sum_{k=1}^{H} \gamma^{k-1} r(s_{t+k}) \prod_{i<k} c(s_{t+i}) + \dots v(s_{t+H})\Big]
+        a_{t:t+H} = \arg\max \mathbb{E}\Big[\sum_{k=1}^{H} \gamma^{k-1} r(s_{t+k}) \prod_{i<k}
+            c(s_{t+i}) + \dots v(s_{t+H})\Big]
 
     A path is one draw of the model for each candidate. (Hafner et al. 2019.)
 
     Args:
-        model: a world model that reads actions and predicts rewards and continuation, such as :class:`worldmodels.RSSM`.
+        model: a world model that reads actions and predicts rewards and continuation, such as
+            :class:`worldmodels.RSSM`.
         solver: finds the actions.
         action: what an action is.
         discount: per step; the continuation's target is divided by ``target``.
@@ -36,13 +40,18 @@ class LatentPlanner:
         value: of a last state; nothing counts after a path if None.
         policy: a distribution of ``action`` given the state, for candidates; none if None.
         proposals: how many candidates it gives.
-        draws: explore by a draw from the plan's distribution; else the best action is taken then, too.
+        draws: explore by a draw from the plan's distribution; else the best action is taken then,
+            too.
         precision: gives the context that the networks are called in.
 
     >>> from agents.planning import CEM
     >>> from worldmodels import RSSM, RSSMConfig
-    >>> model = RSSM({"x": (3,)}, 1, RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8))
-    >>> actor = LatentPlanner(model, CEM(ActionSpec(1), horizon=4, candidates=16, elites=4), ActionSpec(1))
+    >>> model = RSSM(
+    ...     {"x": (3,)}, 1, RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8)
+    ... )
+    >>> actor = LatentPlanner(
+    ...     model, CEM(ActionSpec(1), horizon=4, candidates=16, elites=4), ActionSpec(1)
+    ... )
     >>> first = {"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}
     >>> actor.act(first, actor.initial(2))[0].shape
     torch.Size([2, 1])
@@ -51,20 +60,39 @@ class LatentPlanner:
     what: ClassVar[str] = "planner"
 
     def __init__(
-        self, model: Any, solver: Solver, action: ActionSpec, discount: float = 1.0, target: float = 1.0,
-        value: Distribution | None = None, policy: Distribution | None = None, proposals: int = 0, draws: bool = False,
+        self,
+        model: Any,
+        solver: Solver,
+        action: ActionSpec,
+        discount: float = 1.0,
+        target: float = 1.0,
+        value: Distribution | None = None,
+        policy: Distribution | None = None,
+        proposals: int = 0,
+        draws: bool = False,
         precision: Any = nullcontext,
     ) -> None:
-        self.model, self.solver, self.action, self.target, self.precision = model, solver, action, target, precision
+        self.model, self.solver, self.action, self.target, self.precision = (
+            model,
+            solver,
+            action,
+            target,
+            precision,
+        )
         self.value, self.proposals, self.draws = value, proposals, draws
         names = list(model.initial(1))
         at = {f"{k}_prev": k for k in names}
         ahead = Scan(
-            model.transition, ["action_prev"], {k: prev for prev, k in at.items()}, path={k + PATH: f"{k}_prev" for k in names}
+            model.transition,
+            ["action_prev"],
+            {k: prev for prev, k in at.items()},
+            path={k + PATH: f"{k}_prev" for k in names},
         )
         # kept as products, so that their plans are kept
         self.ahead: Distribution = Mean(model.cont, "c") * Mean(model.reward, "r") * ahead
-        self.dream = None if policy is None or not proposals else model.dream(policy, solver.horizon)
+        self.dream = (
+            None if policy is None or not proposals else model.dream(policy, solver.horizon)
+        )
         last: AtEnd | None = None if value is None else self._value
         self.scorer = PathScorer(self._imagine, self._rewards, last, self._live, discount)
 
@@ -73,40 +101,60 @@ class LatentPlanner:
         return list(self.model.initial(1))
 
     def initial(self, rows: int) -> State:
-        """The model's first state, ``action``, the action before it, and the plan that the next one starts from: none."""
+        """The model's first state, ``action``, the action before it, and the plan that the next one
+        starts from: none.
+        """
         like = next(self.model.parameters()).detach()
         memory = self.solver.init(rows, like)
-        return {**self.model.initial(rows), "action": like.new_zeros(rows, self.action.size), **memory}
+        return {
+            **self.model.initial(rows),
+            "action": like.new_zeros(rows, self.action.size),
+            **memory,
+        }
 
-    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+    def act(
+        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    ) -> tuple[Tensor, State]:
         """See :meth:`agents.agent.Actor.act`.
 
         Raises:
-            NotFinite: an observation or the action is not finite; the state is the caller's as it was.
+            NotFinite: an observation or the action is not finite; the state is the caller's as it
+                was.
         """
         action, following = self.choose(obs, state, explore)
         check_acting({k: obs[k] for k in self.model.keys}, action)
         return action, following
 
     @torch.no_grad()
-    def choose(self, obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
+    def choose(
+        self, obs: Mapping[str, Tensor], state: State, explore: bool
+    ) -> tuple[Tensor, State]:
         """As :meth:`act`, and looks at no number."""
         plan, following = self.plan(obs, state)
         action = plan.draw() if explore and self.draws else plan.best()
         return action, {**following, "action": action}
 
     @torch.no_grad()
-    def plan(self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None) -> tuple[Plan, State]:
-        """The plan after observations ``[B, ...]``, with its candidates, and the state for the next one, without an action."""
+    def plan(
+        self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None
+    ) -> tuple[Plan, State]:
+        """The plan after observations ``[B, ...]``, with its candidates, and the state for the next
+        one, without an action.
+        """
         first, names = obs["is_first"].bool(), self._names
-        before = {k: state[k].masked_fill(first.unsqueeze(-1), 0) for k in (*names, "action")}  # a product would keep a NaN
+        # a product would keep a NaN
+        before = {k: state[k].masked_fill(first.unsqueeze(-1), 0) for k in (*names, "action")}
         given = {f"{k}_prev": v for k, v in before.items()} | {k: obs[k] for k in self.model.keys}
         memory = {k: v for k, v in state.items() if k not in before}
         with self.precision():
             drawn = self.model.step.sample(given, return_all=False, generator=generator)
             now = {k: drawn[k] for k in names}
             plan, memory = self.solver.solve(
-                self.scorer.at(now), memory, first=first, proposals=self._propose(now, generator), generator=generator
+                self.scorer.at(now),
+                memory,
+                first=first,
+                proposals=self._propose(now, generator),
+                generator=generator,
             )
         return plan, {**now, "action": before["action"], **memory}
 

@@ -1,4 +1,6 @@
-r"""Model predictive path integrals, with elites, as in TD-MPC (Williams et al. 2015; Hansen et al. 2022)."""
+r"""Model predictive path integrals, with elites, as in TD-MPC (Williams et al. 2015; Hansen et al.
+2022).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from agents.planning.plan import Guess, Solver, Tried
 class MPPI(Solver):
     r"""The elites' mean and deviation, weighted by their returns.
 
-    .. math:: w_i \propto \exp(\tau R_i), \quad \mu = \sum_i w_i a_i, \quad \sigma^2 = \sum_i w_i (a_i - \mu)^2
+    .. math::
+        w_i \propto \exp(\tau R_i), \quad \mu = \sum_i w_i a_i, \quad
+            \sigma^2 = \sum_i w_i (a_i - \mu)^2
 
     Args:
         elites: the best candidates of a round.
@@ -24,7 +28,11 @@ class MPPI(Solver):
     >>> import torch
     >>> from agents.spaces import ActionSpec
     >>> solver = MPPI(ActionSpec(1), horizon=2, candidates=256, elites=16, temperature=5.0)
-    >>> plan, _ = solver.solve(lambda a: -(a - 0.5).square().sum((0, 2)), solver.init(1), generator=torch.manual_seed(0))
+    >>> plan, _ = solver.solve(
+    ...     lambda a: -(a - 0.5).square().sum((0, 2)),
+    ...     solver.init(1),
+    ...     generator=torch.manual_seed(0),
+    ... )
     >>> bool((plan.mean - 0.5).abs().max() < 0.1)
     True
     """

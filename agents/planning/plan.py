@@ -1,7 +1,7 @@
 """What solvers share: a plan, its warm start, the rounds of drawing, scoring and fitting.
 
-Candidates are ``[H, N, B, A]``: steps, candidates, environments, numbers of an action. A solver is a value; what it
-remembers between actions is handed in and back.
+Candidates are ``[H, N, B, A]``: steps, candidates, environments, numbers of an action. A solver is
+a value; what it remembers between actions is handed in and back.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from agents.spaces import ActionSpec
 from pixyz.distributions.one_hot import one_hot_sample
 
 Score = Callable[[Tensor], Tensor]
-"""The returns ``[N * B]`` of paths of actions ``[H, N * B, A]``; row ``n * B + b`` is candidate ``n`` of environment ``b``."""
+"""The returns ``[N * B]`` of paths of actions ``[H, N * B, A]``; row ``n * B + b`` is candidate
+``n`` of environment ``b``.
+"""
 
 
 class Guess(NamedTuple):
-    """From what candidates are drawn: normals ``[H, B, A]``, or the choices' probabilities in ``mean``.
+    """From what candidates are drawn: normals ``[H, B, A]``, or the choices' probabilities in
+    ``mean``.
 
     >>> Guess(torch.zeros(3, 1, 2), torch.ones(3, 1, 2)).mean.shape
     torch.Size([3, 1, 2])
@@ -53,7 +56,9 @@ class Tried(NamedTuple):
         """These and others."""
         if other is None:
             return self
-        return Tried(torch.cat([self.actions, other.actions], 1), torch.cat([self.returns, other.returns]))
+        return Tried(
+            torch.cat([self.actions, other.actions], 1), torch.cat([self.returns, other.returns])
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,9 @@ class Plan:
         """The first action, ``[B, A]``: the mean, or the most probable choice."""
         if not self.discrete:
             return self.mean[0]
-        return torch.nn.functional.one_hot(self.mean[0].argmax(-1), self.mean.shape[-1]).to(self.mean.dtype)
+        return torch.nn.functional.one_hot(self.mean[0].argmax(-1), self.mean.shape[-1]).to(
+            self.mean.dtype
+        )
 
     def draw(self, generator: torch.Generator | None = None, least: float = 0.0) -> Tensor:
         """A first action drawn from the solver's distribution, ``[B, A]``.
@@ -88,10 +95,18 @@ class Plan:
         Args:
             least: the smallest deviation of a normal.
         """
-        return draw(Guess(self.mean[:1], self.std[:1].clamp_min(least)), 1, self.discrete, generator)[0, 0]
+        return draw(
+            Guess(self.mean[:1], self.std[:1].clamp_min(least)), 1, self.discrete, generator
+        )[0, 0]
 
 
-def draw(guess: Guess, count: int, discrete: bool, generator: torch.Generator | None, noise: Tensor | None = None) -> Tensor:
+def draw(
+    guess: Guess,
+    count: int,
+    discrete: bool,
+    generator: torch.Generator | None,
+    noise: Tensor | None = None,
+) -> Tensor:
     """Candidates ``[H, count, B, A]``; normals are held in [-1, 1].
 
     Args:
@@ -100,16 +115,21 @@ def draw(guess: Guess, count: int, discrete: bool, generator: torch.Generator | 
     steps, rows, size = guess.mean.shape
     mean = guess.mean.unsqueeze(1)
     if discrete:
-        level = torch.rand(steps, count, rows, 1, generator=generator, dtype=mean.dtype, device=mean.device)
+        level = torch.rand(
+            steps, count, rows, 1, generator=generator, dtype=mean.dtype, device=mean.device
+        )
         return one_hot_sample(level, mean.expand(steps, count, rows, size))
     if noise is None:
-        noise = torch.randn(steps, count, rows, size, generator=generator, dtype=mean.dtype, device=mean.device)
+        noise = torch.randn(
+            steps, count, rows, size, generator=generator, dtype=mean.dtype, device=mean.device
+        )
     return torch.addcmul(mean, guess.std.unsqueeze(1), noise).clamp_(-1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Solver:
-    """Abstract: draws candidates, scores them, fits what the next ones are drawn from. A final class says how.
+    """Abstract: draws candidates, scores them, fits what the next ones are drawn from. A final
+    class says how.
 
     Args:
         action: what an action is.
@@ -140,7 +160,9 @@ class Solver:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         elites = getattr(self, "elites", 1)
         if not 1 <= elites <= self.candidates:
-            raise ValueError(f"elites: expected 1 to {self.candidates}, the number of candidates, got {elites}")
+            raise ValueError(
+                f"elites: expected 1 to {self.candidates}, the number of candidates, got {elites}"
+            )
 
     # ---------------------------------------------------------------- what a final class says
 
@@ -184,30 +206,43 @@ class Solver:
         return 1.0 / self.action.size if self.action.discrete else 0.0
 
     def cleared(self, state: State, first: Tensor | None) -> State:
-        """The state with the rows where an episode begins as :meth:`init` gives them; NaN in them has no effect."""
+        """The state with the rows where an episode begins as :meth:`init` gives them; NaN in them
+        has no effect.
+        """
         if first is None:
             return state
         fresh = self.init(len(first), next(iter(state.values())))
-        return {k: torch.where(first.reshape(-1, *[1] * (v.ndim - 1)), fresh[k], v) for k, v in state.items()}
+        return {
+            k: torch.where(first.reshape(-1, *[1] * (v.ndim - 1)), fresh[k], v)
+            for k, v in state.items()
+        }
 
     def shifted(self, plan: Tensor) -> Tensor:
         """A plan ``[H, ..., A]`` from its second step on; nothing is known of the last."""
         return torch.cat([plan[1:], torch.full_like(plan[:1], self._nothing)])
 
     def solve(
-        self, score: Score, state: State, *, first: Tensor | None = None, proposals: Tensor | None = None,
-        generator: torch.Generator | None = None, seconds: float | None = None,
+        self,
+        score: Score,
+        state: State,
+        *,
+        first: Tensor | None = None,
+        proposals: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        seconds: float | None = None,
     ) -> tuple[Plan, State]:
         """Plan for each environment.
 
         Args:
             score: the returns of paths.
-            state: of :meth:`init`, or of the last plan: its plan is shifted by one step, for a start.
+            state: of :meth:`init`, or of the last plan: its plan is shifted by one step, for a
+                start.
             first: ``[B]``, where an episode begins and the last plan does not count.
-            proposals: candidates of a policy's, ``[H, P, B, A]``; they are scored once, and count in each round.
+            proposals: candidates of a policy's, ``[H, P, B, A]``; they are scored once, and count
+                in each round.
             generator: of the draws; torch's own if None.
-            seconds: no round begins after so many; a plan without any round is the first proposal. With a budget two equal
-                calls may differ.
+            seconds: no round begins after so many; a plan without any round is the first proposal.
+                With a budget two equal calls may differ.
 
         Returns:
             The plan, and the state for the next one.
@@ -235,7 +270,9 @@ class Solver:
             guess, kept = self.fit(guess, tried), self.keep(tried)
         if not made and proposals is not None:
             guess = Guess(proposals[:, 0], torch.zeros_like(proposals[:, 0]))
-        return Plan(guess.mean, guess.std, made, tried, self.action.discrete), self.remember(guess, tried)
+        return Plan(guess.mean, guess.std, made, tried, self.action.discrete), self.remember(
+            guess, tried
+        )
 
     @staticmethod
     def _scored(score: Score, actions: Tensor) -> Tried:
@@ -244,4 +281,8 @@ class Solver:
 
     def _mixed(self, mean: Tensor) -> Tensor:
         """Probabilities of choices with a share of the uniform ones."""
-        return mean * (1.0 - self.unimix) + self.unimix / self.action.size if self.action.discrete else mean
+        return (
+            mean * (1.0 - self.unimix) + self.unimix / self.action.size
+            if self.action.discrete
+            else mean
+        )

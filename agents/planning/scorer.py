@@ -1,6 +1,8 @@
 r"""What a path is worth, for any world model that imagines.
 
-.. math:: R(a_{0:H}) = \sum_{t<H} \gamma^t l_t (r_t - \sum_k g_k) + \gamma^H l_H V(s_H), \quad l_t = \prod_{i<t} c_i
+.. math::
+    R(a_{0:H}) = \sum_{t<H} \gamma^t l_t (r_t - \sum_k g_k) + \gamma^H l_H V(s_H), \quad
+        l_t = \prod_{i<t} c_i
 """
 
 from __future__ import annotations
@@ -14,10 +16,14 @@ from agents.agent import State
 from agents.planning.plan import Score
 
 Imagine = Callable[[State, Tensor], State]
-"""States ``[H + 1, N, ...]``, the start included, from states ``[N, ...]`` and actions ``[H, N, A]``."""
+"""States ``[H + 1, N, ...]``, the start included, from states ``[N, ...]`` and actions ``[H, N,
+A]``.
+"""
 
 OnPath = Callable[[State, Tensor], Tensor]
-"""Numbers ``[H, N]``, one an action, from the states ``[H + 1, N, ...]`` and actions ``[H, N, A]`` of paths."""
+"""Numbers ``[H, N]``, one an action, from the states ``[H + 1, N, ...]`` and actions ``[H, N, A]``
+of paths.
+"""
 
 AtEnd = Callable[[State], Tensor]
 """Numbers ``[N]`` from states ``[N, ...]``."""
@@ -36,21 +42,30 @@ class PathScorer:
 
     >>> def imagine(state, actions):
     ...     return {"x": torch.cat([state["x"][None], state["x"] + actions.cumsum(0)])}
-    >>> scorer = PathScorer(imagine, reward=lambda path, actions: -path["x"][1:].square().sum(-1), discount=1.0)
+    >>> scorer = PathScorer(
+    ...     imagine, reward=lambda path, actions: -path["x"][1:].square().sum(-1), discount=1.0
+    ... )
     >>> scorer.at({"x": torch.ones(1, 1)}, rows=2)(torch.tensor([[[-1.0], [0.0]]]))
     tensor([ 0., -1.])
     """
 
     def __init__(
-        self, imagine: Imagine, reward: OnPath, value: AtEnd | None = None, live: OnPath | None = None,
-        discount: float = 0.99, constraints: Sequence[OnPath] = (),
+        self,
+        imagine: Imagine,
+        reward: OnPath,
+        value: AtEnd | None = None,
+        live: OnPath | None = None,
+        discount: float = 0.99,
+        constraints: Sequence[OnPath] = (),
     ) -> None:
         self.imagine, self.reward, self.value, self.live = imagine, reward, value, live
         self.discount, self.constraints = discount, tuple(constraints)
         self._powers: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
 
     def at(self, state: State, rows: int | None = None) -> Score:
-        """The returns of paths from states ``[B, ...]``; ``rows`` paths, or as many as actions are given for."""
+        """The returns of paths from states ``[B, ...]``; ``rows`` paths, or as many as actions are
+        given for.
+        """
 
         def score(actions: Tensor) -> Tensor:
             n = actions.shape[1] if rows is None else rows
@@ -73,10 +88,16 @@ class PathScorer:
             return total if last is None else torch.add(total, last, alpha=self.discount**steps)
         live = self.live(path, actions).cumprod(0)
         total = reward[0] + (weight[1:-1, None] * live[:-1] * reward[1:]).sum(0)
-        return total if last is None else torch.addcmul(total, live[-1], last, value=self.discount**steps)
+        return (
+            total
+            if last is None
+            else torch.addcmul(total, live[-1], last, value=self.discount**steps)
+        )
 
     def _weights(self, steps: int, like: Tensor) -> Tensor:
         key = steps, like.device, like.dtype
         if key not in self._powers:
-            self._powers[key] = self.discount ** torch.arange(steps + 1, device=like.device, dtype=like.dtype)
+            self._powers[key] = self.discount ** torch.arange(
+                steps + 1, device=like.device, dtype=like.dtype
+            )
         return self._powers[key]

@@ -12,12 +12,17 @@ from agents.planning.plan import Guess, Solver, Tried
 
 @dataclass(frozen=True)
 class RandomShooting(Solver):
-    r"""The candidate of the highest return, :math:`\arg\max_i R(a^i)`, of uniform ones in [-1, 1] and the last plan.
+    r"""The candidate of the highest return, :math:`\arg\max_i R(a^i)`, of uniform ones in [-1, 1]
+    and the last plan.
 
     >>> import torch
     >>> from agents.spaces import ActionSpec
     >>> solver = RandomShooting(ActionSpec(1), horizon=1, candidates=4000)
-    >>> plan, _ = solver.solve(lambda a: -(a - 0.5).square().sum((0, 2)), solver.init(1), generator=torch.manual_seed(0))
+    >>> plan, _ = solver.solve(
+    ...     lambda a: -(a - 0.5).square().sum((0, 2)),
+    ...     solver.init(1),
+    ...     generator=torch.manual_seed(0),
+    ... )
     >>> bool((plan.mean - 0.5).abs().max() < 0.1)
     True
     """
@@ -30,10 +35,22 @@ class RandomShooting(Solver):
     def draw(self, guess: Guess, count: int, at: int, generator: torch.Generator | None) -> Tensor:
         steps, rows, size = guess.mean.shape
         if self.action.discrete:
-            return super().draw(Guess(torch.full_like(guess.mean, 1.0 / size), guess.std), count, at, generator)
-        found = torch.rand(
-            steps, count, rows, size, generator=generator, dtype=guess.mean.dtype, device=guess.mean.device
-        ).mul_(2.0).sub_(1.0)
+            return super().draw(
+                Guess(torch.full_like(guess.mean, 1.0 / size), guess.std), count, at, generator
+            )
+        found = (
+            torch.rand(
+                steps,
+                count,
+                rows,
+                size,
+                generator=generator,
+                dtype=guess.mean.dtype,
+                device=guess.mean.device,
+            )
+            .mul_(2.0)
+            .sub_(1.0)
+        )
         found[:, 0] = guess.mean
         return found
 

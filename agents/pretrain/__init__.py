@@ -1,12 +1,13 @@
-"""Pretraining: a world model learns from logs, and is judged in open loop before anything acts on it.
+"""Pretraining: a world model learns from logs, and is judged in open loop before anything acts on
+it.
 
-    settings    what a run is made of
-    choice, fit what was left open: values or changes; how the log is split, and how far the report goes
-    models      RSSM, DMM, VRNN and TD-VAE behind one face: objective, bound, forecast
-    learner     a model that learns from windows of a log, as an agent learns from a replay
-    trainer     Pretrainer: that in a run, with validation and early stopping
-    report      errors against the horizon beside baselines, pictures, a video
-    start       an agent that starts from a pretrained model
+settings    what a run is made of
+choice, fit what was left open: values or changes; how the log is split, and how far the report goes
+models      RSSM, DMM, VRNN and TD-VAE behind one face: objective, bound, forecast
+learner     a model that learns from windows of a log, as an agent learns from a replay
+trainer     Pretrainer: that in a run, with validation and early stopping
+report      errors against the horizon beside baselines, pictures, a video
+start       an agent that starts from a pretrained model
 """
 
 from agents.pretrain.models import PretrainModel

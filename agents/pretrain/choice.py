@@ -1,4 +1,6 @@
-"""What a model of a log predicts, values or changes: chosen before it is built, kept in the run's settings."""
+"""What a model of a log predicts, values or changes: chosen before it is built, kept in the run's
+settings.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from worldmodels.data import Episodes
 from worldmodels.open_loop import roughness
 
 ROUGH = 0.1
-"""Changes are predicted where a line through the last two rows leaves less than this of the next one's deviation."""
+"""Changes are predicted where a line through the last two rows leaves less than this of the next
+one's deviation.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Choice:
 
     >>> print(Choice("change", 0.012, "below 0.1"))
     predicts change: a line through the last rows leaves 0.012 deviations of the next one (below 0.1)
-    """
+    """  # noqa: E501
 
     predicts: Literal["value", "change"]
     roughness: float
@@ -33,7 +37,8 @@ class Choice:
 
     def __str__(self) -> str:
         return (
-            f"predicts {self.predicts}: a line through the last rows leaves {self.roughness:.2g} deviations of the "
+            f"predicts {self.predicts}: "
+            f"a line through the last rows leaves {self.roughness:.2g} deviations of the "
             f"next one ({self.why})"
         )
 
@@ -41,8 +46,8 @@ class Choice:
 def chosen(settings: PretrainSettings, train: Episodes) -> tuple[PretrainSettings, Choice]:
     """The settings with ``predicts`` decided, and the reason.
 
-    ``auto`` is ``change`` where :func:`worldmodels.open_loop.roughness` of the training part is below 0.1, as in
-    a log that is sampled fast, and the model has normal densities; else ``value``.
+    ``auto`` is ``change`` where :func:`worldmodels.open_loop.roughness` of the training part is
+    below 0.1, as in a log that is sampled fast, and the model has normal densities; else ``value``.
 
     Args:
         settings: the run.
@@ -61,11 +66,14 @@ def chosen(settings: PretrainSettings, train: Episodes) -> tuple[PretrainSetting
     ('change', 'change', 'below 0.1')
     """
     rough, model = roughness(train), getattr(settings, "model", None)
-    asked = settings.predicts if settings.predicts != "auto" else getattr(model, "predicts", "value")
+    asked = (
+        settings.predicts if settings.predicts != "auto" else getattr(model, "predicts", "value")
+    )
     vectors = any(len(shape) == 1 for shape in train.shapes.values())
     if asked == "change" and not vectors:
         raise UsageError(
-            f"predicts=change needs vectors among the observations, got {dict(train.shapes)}; give predicts=value"
+            f"predicts=change needs vectors among the observations, got {dict(train.shapes)}; "
+            f"give predicts=value"
         )
     if settings.predicts != "auto" or asked == "change":
         found = Choice("change" if asked == "change" else "value", rough, "as asked")

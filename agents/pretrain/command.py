@@ -15,7 +15,14 @@ from worldmodels.data import Episodes, checked, read_unchecked
 from worldmodels.data.check import OnBad
 
 CHANGEABLE = (
-    "updates", "patience", "eval_every", "checkpoint_every", "checkpoint_minutes", "threads", "device", "data",
+    "updates",
+    "patience",
+    "eval_every",
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "threads",
+    "device",
+    "data",
 )
 """What `pixyz resume RUN key=value` may change in a pretraining run."""
 
@@ -26,10 +33,14 @@ def open_data(settings: PretrainSettings) -> Episodes:
     Raises:
         DataError, ReplayError: it cannot be read, or has problems.
     """
-    return checked(open_log(settings.data, settings.format, settings.on_bad, settings.keys), settings.on_bad)
+    return checked(
+        open_log(settings.data, settings.format, settings.on_bad, settings.keys), settings.on_bad
+    )
 
 
-def open_log(path: str | Path, form: str = "auto", on_bad: OnBad = "refuse", keys: Sequence[str] = ()) -> Episodes:
+def open_log(
+    path: str | Path, form: str = "auto", on_bad: OnBad = "refuse", keys: Sequence[str] = ()
+) -> Episodes:
     """A log of any form, a run's replay too, with whatever values are there.
 
     Raises:
@@ -45,7 +56,9 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
     """Train, then write the report; not when stopped."""
     if not resume:
         print(data)
-    with Display(total=settings.updates, title=f"{settings.kind} seed {settings.seed}", unit="updates") as display:
+    with Display(
+        total=settings.updates, title=f"{settings.kind} seed {settings.seed}", unit="updates"
+    ) as display:
 
         def watch(run: Run, metrics: Mapping[str, float]) -> None:
             display.update(run.at, run.at, None, metrics)
@@ -57,14 +70,21 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
         with trainer.resume(directory) if resume else trainer.begin(directory):
             stop = trainer.train().stop
         if stop.asked:
-            display.message(f"stopped at update {trainer.run.at}, saved; go on with: pixyz resume {directory}")
+            display.message(
+                f"stopped at update {trainer.run.at}, saved; go on with: pixyz resume {directory}"
+            )
             return trainer.run
     p, (at, bound) = trainer.run.progress, trainer.best
     trainer.load_best()
     found = report.write(directory, trainer.model, trainer.data, trainer.settings)
-    print(f"validation bound {bound:.3f} nats a frame at update {at} of {p.updates}, "
-          f"{p.seconds / 60:.1f} minutes, {p.cpu_seconds / 60:.1f} CPU minutes")
-    print(f"open loop on the test part ({found['windows']} windows, {found['seen']} rows read), errors in standard deviations:")
+    print(
+        f"validation bound {bound:.3f} nats a frame at update {at} of {p.updates}, "
+        f"{p.seconds / 60:.1f} minutes, {p.cpu_seconds / 60:.1f} CPU minutes"
+    )
+    print(
+        f"open loop on the test part ({found['windows']} windows, {found['seen']} rows read), "
+        f"errors in standard deviations:"
+    )
     print(report.table(found))
     print(trainer.choice)
     for line in report.worse(found):

@@ -1,4 +1,6 @@
-"""How a log is split, and how much the report reads and predicts: what was left open is made to fit, and said."""
+"""How a log is split, and how much the report reads and predicts: what was left open is made to
+fit, and said.
+"""
 
 from __future__ import annotations
 
@@ -42,16 +44,17 @@ class Fit:
 def fitted(settings: PretrainSettings, data: Episodes) -> tuple[PretrainSettings, Split, Fit]:
     """The settings with split, ``seen`` and ``horizon`` decided, the parts, and what was chosen.
 
-    By time where the test part has the rows that the report wants (50 and 50, or what is given), or where episodes are
-    too few to be split; else by episode where that gives it more.  Rows left open are halves of the longest test
-    episode, at most 50.
+    By time where the test part has the rows that the report wants (50 and 50, or what is given), or
+    where episodes are too few to be split; else by episode where that gives it more.  Rows left
+    open are halves of the longest test episode, at most 50.
 
     Args:
         settings: the run; ``split="auto"``, ``seen=0`` and ``horizon=0`` are left open.
         data: all episodes.
 
     Raises:
-        DataError: the data cannot be split, or the longest test episode is too short; names what to choose.
+        DataError: the data cannot be split, or the longest test episode is too short; names what to
+            choose.
 
     >>> import numpy
     >>> from agents.pretrain.settings import VRNNSettings
@@ -78,7 +81,11 @@ def fitted(settings: PretrainSettings, data: Episodes) -> tuple[PretrainSettings
     if longest < seen + horizon:
         raise _too_short(s, by, seen, horizon, data, longest)
     open_ = s.split == "auto" or not (s.seen and s.horizon)
-    return replace(s, split=by, seen=seen, horizon=horizon), parts, Fit(by, seen, horizon, longest, open_)
+    return (
+        replace(s, split=by, seen=seen, horizon=horizon),
+        parts,
+        Fit(by, seen, horizon, longest, open_),
+    )
 
 
 def _rows(seen: int, horizon: int, longest: int) -> tuple[int, int]:
@@ -95,17 +102,24 @@ def _longest(parts: Split) -> int:
     return max(map(len, parts.test))
 
 
-def _too_short(s: PretrainSettings, by: By, seen: int, horizon: int, data: Episodes, longest: int) -> DataError:
+def _too_short(
+    s: PretrainSettings, by: By, seen: int, horizon: int, data: Episodes, longest: int
+) -> DataError:
     """The error that names what cures it."""
     cures = []
     if by == "time" and len(data) >= 3:
         whole = _longest(split(data, "episode", s.valid, s.test, s.seed))
-        cures += [f"split=episode, which tests whole episodes (the longest has {whole} rows)"] if whole >= seen + horizon else []
+        cures += (
+            [f"split=episode, which tests whole episodes (the longest has {whole} rows)"]
+            if whole >= seen + horizon
+            else []
+        )
     if longest > LEAST_SEEN:
         less = max(LEAST_SEEN, longest // 2)
         cures.append(f"shorter ones, such as seen={less} horizon={longest - less}")
     cures.append("a larger test share" if by == "time" else "longer episodes")
     return DataError(
-        f"{data.source}: the open-loop report reads {seen} rows and predicts {horizon}, and the longest test "
+        f"{data.source}: the open-loop report reads {seen} rows and predicts {horizon}, "
+        f"and the longest test "
         f"episode has {longest}; choose {', or '.join(cures)}"
     )

@@ -37,7 +37,9 @@ class LogLearner(TorchAgent):
     def __init__(self, model: PretrainModel, settings: PretrainSettings) -> None:
         super().__init__()
         self.model, self.settings, self.made = model, settings, 0
-        self.optimizer = torch.optim.AdamW(model.parameters(), settings.lr, weight_decay=settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), settings.lr, weight_decay=settings.weight_decay
+        )
 
     @property
     def window(self) -> Window:
@@ -80,7 +82,9 @@ class LogWindows:
 
     >>> import numpy
     >>> from worldmodels.data import make_episode
-    >>> source = LogWindows(Episodes([make_episode("run", {"x": numpy.zeros((20, 3))})]), batch=4, length=8)
+    >>> source = LogWindows(
+    ...     Episodes([make_episode("run", {"x": numpy.zeros((20, 3))})]), batch=4, length=8
+    ... )
     >>> source.sample(4, 8)["x"].shape
     (8, 4, 3)
     """
@@ -110,6 +114,8 @@ class LogWindows:
 
 
 def arrays(batch: Mapping[str, Tensor]) -> dict[str, Any]:
-    """A batch of a log as a replay gives it, without a mask that masks nothing: a plan without masks is faster."""
+    """A batch of a log as a replay gives it, without a mask that masks nothing: a plan without
+    masks is faster.
+    """
     found = {k: v.numpy() for k, v in batch.items()}
     return {k: v for k, v in found.items() if k != "mask"} if bool(found["mask"].all()) else found

@@ -1,7 +1,7 @@
 """The models of pretraining behind one face: an objective, a bound in nats a frame, a forecast.
 
-    RSSMModel     dict observations and images, actions, rewards
-    VectorModel   DMM, VRNN, TD-VAE: the vectors of a log side by side, in standard units
+RSSMModel     dict observations and images, actions, rewards
+VectorModel   DMM, VRNN, TD-VAE: the vectors of a log side by side, in standard units
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ Builder = Callable[[PretrainSettings, Mapping[str, tuple[int, ...]], int], "Pret
 
 
 class PretrainModel(nn.Module):
-    r"""Abstract: a model of logs ``[T, B, ...]``, whose bound :math:`\log p(x_{1:T}) \geq -L` is trained.
+    r"""Abstract: a model of logs ``[T, B, ...]``, whose bound :math:`\log p(x_{1:T}) \geq -L` is
+    trained.
 
-    The bound is that of the model (:mod:`worldmodels`: Krishnan et al. 2017, Chung et al. 2015, Gregor et al. 2019,
-    Hafner et al. 2023).
+    The bound is that of the model (:mod:`worldmodels`: Krishnan et al. 2017, Chung et al. 2015,
+    Gregor et al. 2019, Hafner et al. 2023).
 
     Args:
         model: of series.
@@ -59,7 +60,9 @@ class PretrainModel(nn.Module):
 
     @abstractmethod
     def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
-        """Observations in the log's units and keys from what the model draws after the rows ``seen`` of the log."""
+        """Observations in the log's units and keys from what the model draws after the rows
+        ``seen`` of the log.
+        """
 
     def loss(self, batch: Batch, beta: float = 1.0) -> Tensor:
         """What is minimised, a number."""
@@ -75,9 +78,11 @@ class PretrainModel(nn.Module):
         found: Tensor = self.model.bound.eval(self.prepare(batch))
         return found
 
-    def forecast(self, seen: Batch, action: Tensor | None, steps: int, draws: int = 1) -> dict[str, Tensor]:
-        """The mean of ``draws`` predictions of the ``steps`` frames after ``seen``, ``[steps, B, ...]``; see
-        :class:`worldmodels.open_loop.Forecaster`.
+    def forecast(
+        self, seen: Batch, action: Tensor | None, steps: int, draws: int = 1
+    ) -> dict[str, Tensor]:
+        """The mean of ``draws`` predictions of the ``steps`` frames after ``seen``, ``[steps, B,
+        ...]``; see :class:`worldmodels.open_loop.Forecaster`.
         """
         self.eval()
         count = seen["is_first"].shape[1]
@@ -93,11 +98,13 @@ class PretrainModel(nn.Module):
 
 
 class RSSMModel(PretrainModel):
-    """An RSSM of a log; actions are divided by a scale: one that is given, or their largest size in the log, at least 1.
+    """An RSSM of a log; actions are divided by a scale: one that is given, or their largest size in
+    the log, at least 1.
 
     Args:
         model: the RSSM.
-        action_size: of the log's actions; 0 if there are none (the model then reads one that is always 0).
+        action_size: of the log's actions; 0 if there are none (the model then reads one that is
+            always 0).
         scale: one number or ``action_size`` of them; found in the log if empty.
 
     Raises:
@@ -111,7 +118,10 @@ class RSSMModel(PretrainModel):
         self.action_size, self.scale_given = action_size, bool(scale)
         count = max(1, action_size)
         if len(scale) not in (0, 1, count):
-            raise UsageError(f"action_scale: expected one number or {count}, as the log has actions, got {len(scale)}")
+            raise UsageError(
+                f"action_scale: expected one number or {count}, as the log has actions, "
+                f"got {len(scale)}"
+            )
         self.register_buffer("action_scale", torch.ones(count) * torch.tensor(list(scale) or [1.0]))
 
     def fit_units(self, train: Episodes) -> None:
@@ -119,19 +129,30 @@ class RSSMModel(PretrainModel):
         assert isinstance(self.model, RSSM)
         if self.model.config.vectors == "gaussian" and self.model.encoder.vectors:
             vectors = train.select(self.model.encoder.vectors)
-            self.model.standardize(moments(vectors), changes(vectors) if self.model.config.predicts == "change" else None)
+            self.model.standardize(
+                moments(vectors),
+                changes(vectors) if self.model.config.predicts == "change" else None,
+            )
         if self.action_size:
-            largest = torch.stack([torch.from_numpy(e["action"]).abs().amax(0) for e in train]).amax(0)
+            largest = torch.stack(
+                [torch.from_numpy(e["action"]).abs().amax(0) for e in train]
+            ).amax(0)
             if self.scale_given:
                 if (largest > self.action_scale * (1 + 1e-3)).any():
-                    raise UsageError(f"action_scale {self.action_scale.tolist()}: the log's actions reach {largest.tolist()}, "
-                                     "more than an agent's, which lie in [-1, 1] of it; give the environment's bound")
+                    raise UsageError(
+                        f"action_scale {self.action_scale.tolist()}: "
+                        f"the log's actions reach {largest.tolist()}, "
+                        "more than an agent's, which lie in [-1, 1] of it; "
+                        "give the environment's bound"
+                    )
                 return
             self.action_scale.copy_(largest.clamp(min=1.0))
             if (largest > 1 + 1e-3).any():
                 warnings.warn(
-                    f"the log's actions reach {[round(x, 4) for x in largest.tolist()]}, an agent's lie in [-1, 1]: if one shall "
-                    "start from this model (pixyz train --from), give the environment's bound, such as action_scale=[2.0]",
+                    f"the log's actions reach {[round(x, 4) for x in largest.tolist()]}, an "
+                    f"agent's lie in [-1, 1]: if one shall "
+                    "start from this model (pixyz train --from), give the environment's bound, "
+                    "such as action_scale=[2.0]",
                     stacklevel=3,
                 )
 
@@ -141,8 +162,10 @@ class RSSMModel(PretrainModel):
         if "mask" in batch:
             found["mask"] = batch["mask"]
         steps, count = batch["is_first"].shape
-        found["action"] = batch["action"] / self.action_scale if self.action_size else found["is_first"].new_zeros(
-            (steps, count, 1), dtype=torch.get_default_dtype()
+        found["action"] = (
+            batch["action"] / self.action_scale
+            if self.action_size
+            else found["is_first"].new_zeros((steps, count, 1), dtype=torch.get_default_dtype())
         )
         found["reward"] = batch["reward"].unsqueeze(-1)
         found["cont"] = (~batch["is_terminal"]).to(found["reward"].dtype).unsqueeze(-1)
@@ -162,17 +185,21 @@ class RSSMModel(PretrainModel):
 
 
 class VectorModel(PretrainModel):
-    """A model of one vector ``x``: the vectors of a log side by side, in standard units, or what they change in those.
+    """A model of one vector ``x``: the vectors of a log side by side, in standard units, or what
+    they change in those.
 
     Bounds are of the standard units, whichever is modelled.
 
     Args:
         model: of ``x [T, B, D]``.
         sizes: key -> the size of the vector.
-        predicts: the ``value``, or the ``change`` from the last two rows on (:class:`worldmodels.change.Changes`).
+        predicts: the ``value``, or the ``change`` from the last two rows on
+            (:class:`worldmodels.change.Changes`).
     """
 
-    def __init__(self, model: StateSpaceModel, sizes: Mapping[str, int], predicts: str = "value") -> None:
+    def __init__(
+        self, model: StateSpaceModel, sizes: Mapping[str, int], predicts: str = "value"
+    ) -> None:
         super().__init__(model)
         self.sizes = dict(sizes)
         self.scaling = Scaling(sum(sizes.values()))
@@ -221,19 +248,26 @@ class VectorModel(PretrainModel):
         return dict(zip(self.sizes, parts, strict=True))
 
 
-def _rssm(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> RSSMModel:
+def _rssm(
+    settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int
+) -> RSSMModel:
     assert isinstance(settings, RSSMSettings)
-    return RSSMModel(RSSM(shapes, max(1, action_size), settings.model), action_size, settings.action_scale)
+    return RSSMModel(
+        RSSM(shapes, max(1, action_size), settings.model), action_size, settings.action_scale
+    )
 
 
 def _vectors(model: Callable[[int, Any], StateSpaceModel]) -> Builder:
     """A builder for a model of one vector."""
 
-    def build(settings: Any, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> VectorModel:
+    def build(
+        settings: Any, shapes: Mapping[str, tuple[int, ...]], action_size: int
+    ) -> VectorModel:
         images = [k for k, s in shapes.items() if len(s) != 1]
         if images:
             raise UsageError(
-                f"{settings.kind} models vectors; {images} are images: choose others with keys=[...], or take rssm"
+                f"{settings.kind} models vectors; {images} are images: "
+                f"choose others with keys=[...], or take rssm"
             )
         sizes = {k: s[0] for k, s in shapes.items()}
         return VectorModel(model(sum(sizes.values()), settings.model), sizes, settings.predicts)
@@ -241,11 +275,18 @@ def _vectors(model: Callable[[int, Any], StateSpaceModel]) -> Builder:
     return build
 
 
-BUILDERS: dict[str, Builder] = {"rssm": _rssm, "dmm": _vectors(DMM), "vrnn": _vectors(VRNN), "tdvae": _vectors(TDVAE)}
+BUILDERS: dict[str, Builder] = {
+    "rssm": _rssm,
+    "dmm": _vectors(DMM),
+    "vrnn": _vectors(VRNN),
+    "tdvae": _vectors(TDVAE),
+}
 """Kind of settings -> what makes its model; see :data:`agents.pretrain.settings.KINDS`."""
 
 
-def build(settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int) -> PretrainModel:
+def build(
+    settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int
+) -> PretrainModel:
     """The model of a run.
 
     Args:

@@ -16,7 +16,8 @@ MOST, FRAMES = 12, 8
 
 
 def draw_episode(path: Path, episode: Episode, rate: float | None = None) -> None:
-    """Write a picture, a panel for each observation, the action and the reward; a reward that is 0 throughout is left out.
+    """Write a picture, a panel for each observation, the action and the reward; a reward that is 0
+    throughout is left out.
 
     Args:
         path: of the picture; its ending says the format.
@@ -52,8 +53,15 @@ def _draw_lines(axes: Any, series: NDArray[Any], time: NDArray[Any]) -> None:
         axes.plot(time, line, style, linewidth=1.1, label=f"{i}")
     if len(shown.T) > 1:
         more = f" of {series.shape[1]}" if series.shape[1] > MOST else ""
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="x-small", frameon=False,
-                    ncols=1 + (len(shown.T) > 6), title=f"{len(shown.T)}{more}" if more else None, title_fontsize="x-small")
+        axes.legend(
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            fontsize="x-small",
+            frameon=False,
+            ncols=1 + (len(shown.T) > 6),
+            title=f"{len(shown.T)}{more}" if more else None,
+            title_fontsize="x-small",
+        )
     axes.set_xlim(time[0], time[-1] if len(time) > 1 else time[0] + 1)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
@@ -65,7 +73,11 @@ def _draw_frames(axes: Any, series: NDArray[Any], time: NDArray[Any]) -> None:
     shown = strip[..., :3] if strip.shape[-1] >= 3 else strip[..., 0]
     axes.imshow(shown, cmap="gray", interpolation="nearest")
     width = series.shape[2]
-    axes.set_xticks([width * (i + 0.5) for i in range(len(chosen))], [f"{time[t]:g}" for t in chosen], fontsize="small")
+    axes.set_xticks(
+        [width * (i + 0.5) for i in range(len(chosen))],
+        [f"{time[t]:g}" for t in chosen],
+        fontsize="small",
+    )
     axes.set_yticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -1,8 +1,8 @@
 """The open-loop report: errors against the horizon beside baselines, pictures, a video.
 
-    evaluate   the numbers, as plain data
-    write      open_loop.json, open_loop.png, forecast.png, forecast.gif
-    table      the numbers as text
+evaluate   the numbers, as plain data
+write      open_loop.json, open_loop.png, forecast.png, forecast.gif
+table      the numbers as text
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from agents.pretrain.models import PretrainModel
 from agents.pretrain.settings import PretrainSettings
 from agents.run.parts import seeded
 from worldmodels.data import Episode, Episodes, Split, pad, windows
-from worldmodels.open_loop import Forecaster, PersistLast, Ridge, TrainingMean, moments, open_loop, roughness
+from worldmodels.open_loop import (
+    Forecaster,
+    PersistLast,
+    Ridge,
+    TrainingMean,
+    moments,
+    open_loop,
+    roughness,
+)
 
 HORIZONS = (1, 5, 20, 50)
 Series = Mapping[str, NDArray[Any]]
@@ -36,16 +44,21 @@ class MeanOfDraws:
         self.model, self.draws, self.device = model, draws, device
 
     @torch.no_grad()
-    def forecast(self, seen: Mapping[str, Tensor], action: Tensor | None, steps: int) -> dict[str, Tensor]:
+    def forecast(
+        self, seen: Mapping[str, Tensor], action: Tensor | None, steps: int
+    ) -> dict[str, Tensor]:
         """See :class:`worldmodels.open_loop.Forecaster`."""
         given = {k: v.to(self.device) for k, v in seen.items()}
-        found = self.model.forecast(given, None if action is None else action.to(self.device), steps, self.draws)
+        found = self.model.forecast(
+            given, None if action is None else action.to(self.device), steps, self.draws
+        )
         return {k: v.cpu() for k, v in found.items()}
 
 
 def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> dict[str, Any]:
-    """Root mean square errors of the model and the baselines on the test part, in standard deviations of the training
-    part (images: in pixels), a list over the horizon for each forecaster and key.
+    """Root mean square errors of the model and the baselines on the test part, in standard
+    deviations of the training part (images: in pixels), a list over the horizon for each forecaster
+    and key.
 
     Raises:
         DataError: no test episode has ``seen + horizon`` rows.
@@ -55,7 +68,9 @@ def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> d
     parts = windows(test, s.seen + s.horizon, s.stride)
     units = _units(train)
     contenders: dict[str, Forecaster] = {
-        s.kind: MeanOfDraws(model, s.draws, torch.device(s.device)), "persist": PersistLast(), "mean": TrainingMean(train),
+        s.kind: MeanOfDraws(model, s.draws, torch.device(s.device)),
+        "persist": PersistLast(),
+        "mean": TrainingMean(train),
     }
     left_out = {}
     if any(len(shape) != 1 for shape in train.shapes.values()):
@@ -65,15 +80,34 @@ def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> d
     else:
         contenders["ridge"] = Ridge(train, valid, s.horizon)
     with seeded(s.seed):
-        rmse = {name: {k: v.tolist() for k, v in open_loop(f, parts, s.seen, units).items()} for name, f in contenders.items()}
-    return {"seen": s.seen, "horizon": s.horizon, "windows": len(parts), "draws": s.draws, "rate": data.test.rate, "rmse": rmse,
-            "left_out": left_out, "predicts": s.predicts, "roughness": roughness(train)}
+        rmse = {
+            name: {k: v.tolist() for k, v in open_loop(f, parts, s.seen, units).items()}
+            for name, f in contenders.items()
+        }
+    return {
+        "seen": s.seen,
+        "horizon": s.horizon,
+        "windows": len(parts),
+        "draws": s.draws,
+        "rate": data.test.rate,
+        "rmse": rmse,
+        "left_out": left_out,
+        "predicts": s.predicts,
+        "roughness": roughness(train),
+    }
 
 
 def table(found: Mapping[str, Any]) -> str:
     """The errors of all features together at a few horizons.
 
-    >>> print(table({"horizon": 2, "rmse": {"rssm": {"all": [0.1, 0.2]}, "persist": {"all": [0.3, 0.4]}}}))
+    >>> print(
+    ...     table(
+    ...         {
+    ...             "horizon": 2,
+    ...             "rmse": {"rssm": {"all": [0.1, 0.2]}, "persist": {"all": [0.3, 0.4]}},
+    ...         }
+    ...     )
+    ... )
     steps ahead      1      2
     rssm         0.100  0.200
     persist      0.300  0.400
@@ -81,26 +115,45 @@ def table(found: Mapping[str, Any]) -> str:
     steps = sorted({h for h in HORIZONS if h <= found["horizon"]} | {found["horizon"]})
     lines = [f"{'steps ahead':<12}" + "".join(f"{h:>7}" for h in steps)[1:]]
     lines += [f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()]
-    lines[1:1] = [f"{name:<12}" + "".join(f"{e['all'][h - 1]:7.3f}" for h in steps)[1:] for name, e in found["rmse"].items()]
+    lines[1:1] = [
+        f"{name:<12}" + "".join(f"{e['all'][h - 1]:7.3f}" for h in steps)[1:]
+        for name, e in found["rmse"].items()
+    ]
     return "\n".join(lines)
 
 
 def worse(found: Mapping[str, Any]) -> list[str]:
     """A line for each of persist-last and the mean that is better than the model one step ahead.
 
-    >>> worse({"predicts": "value", "rmse": {"rssm": {"all": [0.7]}, "persist": {"all": [0.006]}, "mean": {"all": [1.0]}}})
+    >>> worse(
+    ...     {
+    ...         "predicts": "value",
+    ...         "rmse": {
+    ...             "rssm": {"all": [0.7]},
+    ...             "persist": {"all": [0.006]},
+    ...             "mean": {"all": [1.0]},
+    ...         },
+    ...     }
+    ... )
     ['one step ahead rssm (0.7) is worse than persist (0.006): try predicts=change, more updates, or another lr']
-    """
+    """  # noqa: E501
     (model, own), *others = ((name, errors["all"][0]) for name, errors in found["rmse"].items())
-    cure = f"try {'predicts=change, ' if found['predicts'] == 'value' else ''}more updates, or another lr"
+    cure = (
+        f"try {'predicts=change, ' if found['predicts'] == 'value' else ''}more updates, "
+        f"or another lr"
+    )
     return [
         f"one step ahead {model} ({own:.3g}) is worse than {name} ({error:.3g}): {cure}"
-        for name, error in others if name in ("persist", "mean") and own > error
+        for name, error in others
+        if name in ("persist", "mean") and own > error
     ]
 
 
-def write(directory: Path, model: PretrainModel, data: Split, settings: PretrainSettings) -> dict[str, Any]:
-    """Evaluate, and write ``open_loop.json``, ``open_loop.png``, ``forecast.png`` and ``forecast.gif`` into a run's folder.
+def write(
+    directory: Path, model: PretrainModel, data: Split, settings: PretrainSettings
+) -> dict[str, Any]:
+    """Evaluate, and write ``open_loop.json``, ``open_loop.png``, ``forecast.png`` and
+    ``forecast.gif`` into a run's folder.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -131,27 +184,41 @@ def draw_errors(path: Path, found: Mapping[str, Any]) -> None:
         axes = axes_of(rows, columns, i + 1)
         for name, errors in rmse.items():
             color, line = styles.get(name, ("C0", "-"))
-            axes.plot(range(1, found["horizon"] + 1), errors[key], line, color=color, label=name if i == 0 else None)
+            axes.plot(
+                range(1, found["horizon"] + 1),
+                errors[key],
+                line,
+                color=color,
+                label=name if i == 0 else None,
+            )
         axes.set_title("all features" if key == "all" else key, fontsize="medium", parse_math=False)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xlabel("steps ahead" + (f" ({1 / found['rate']:.3g} s each)" if found["rate"] else ""))
+        axes.set_xlabel(
+            "steps ahead" + (f" ({1 / found['rate']:.3g} s each)" if found["rate"] else "")
+        )
         axes.set_ylabel("RMSE (standard deviations)" if i % columns == 0 else "")
     figure.legend(loc="outside lower center", ncols=len(rmse), fontsize="small", frameon=False)
     figure.savefig(path, dpi=120)
 
 
 def draw_forecast(path: Path, truth: Series, predicted: Series, s: PretrainSettings) -> None:
-    """One window: lines over time for the features of vectors, and for images truth, prediction and difference of some frames."""
+    """One window: lines over time for the features of vectors, and for images truth, prediction and
+    difference of some frames.
+    """
     figure = new_figure()
     axes_of = figure.add_subplot
-    panels = [(k, f) for k in truth for f in (_features(truth[k]) if truth[k].ndim == 2 else [None])]
+    panels = [
+        (k, f) for k in truth for f in (_features(truth[k]) if truth[k].ndim == 2 else [None])
+    ]
     figure.set_size_inches(9.0, 1.5 * sum(1 if f is not None else 2 for _, f in panels) + 0.8)
     for row, (key, feature) in enumerate(panels):
         if feature is not None:
             axes = axes_of(len(panels), 1, row + 1)
-            _draw_lines(axes, truth[key][:, feature], predicted[key][:, feature], s.seen, len(truth[key]))
+            _draw_lines(
+                axes, truth[key][:, feature], predicted[key][:, feature], s.seen, len(truth[key])
+            )
             axes.set_ylabel(f"{key}[{feature}]", fontsize="small", parse_math=False)
             continue
         for column, (title, image) in enumerate(_panels(truth[key], predicted[key], s).items()):
@@ -161,8 +228,13 @@ def draw_forecast(path: Path, truth: Series, predicted: Series, s: PretrainSetti
             axes.set_title(f"{key}: {title}", fontsize="medium", parse_math=False)
     if any(f is not None for _, f in panels):
         axes.set_xlabel("frame (predicted behind the line)")
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize="small",
-                      frameon=False)
+        figure.legend(
+            *figure.axes[0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=2,
+            fontsize="small",
+            frameon=False,
+        )
     figure.savefig(path, dpi=110)
 
 
@@ -174,13 +246,17 @@ def draw_video(path: Path, truth: Series, predicted: Series, s: PretrainSettings
     true, guess = truth[key].astype(np.float32), predicted[key].astype(np.float32)
     figure = new_figure()
     axes_of = figure.add_subplot
-    draw_frame = _moving_images(figure, axes_of, true, guess) if true.ndim == 4 else _moving_lines(
-        figure, axes_of, key, true, guess, s.seen
+    draw_frame = (
+        _moving_images(figure, axes_of, true, guess)
+        if true.ndim == 4
+        else _moving_lines(figure, axes_of, key, true, guess, s.seen)
     )
     text = figure.suptitle("")
 
     def draw(t: int) -> list[Any]:
-        text.set_text(f"frame {t}: read" if t < s.seen else f"frame {t}: predicted, {t - s.seen + 1} ahead")
+        text.set_text(
+            f"frame {t}: read" if t < s.seen else f"frame {t}: predicted, {t - s.seen + 1} ahead"
+        )
         return [*draw_frame(t), text]
 
     first = max(0, s.seen - 10)
@@ -188,7 +264,9 @@ def draw_video(path: Path, truth: Series, predicted: Series, s: PretrainSettings
     animation.save(path, writer=PillowWriter(fps=8), dpi=70)
 
 
-def _moving_images(figure: Any, axes_of: Any, true: NDArray[Any], guess: NDArray[Any]) -> Callable[[int], list[Any]]:
+def _moving_images(
+    figure: Any, axes_of: Any, true: NDArray[Any], guess: NDArray[Any]
+) -> Callable[[int], list[Any]]:
     figure.set_size_inches(7.5, 2.8)
     frames, shown = {"truth": true, "prediction": guess, "difference": guess - true}, []
     for i, (title, series) in enumerate(frames.items()):
@@ -225,10 +303,14 @@ def _moving_lines(
     return draw
 
 
-def _draw_lines(axes: Any, true: NDArray[Any], guess: NDArray[Any], seen: int, steps: int) -> list[Any]:
+def _draw_lines(
+    axes: Any, true: NDArray[Any], guess: NDArray[Any], seen: int, steps: int
+) -> list[Any]:
     """Truth, and the prediction from the last frame that was read on."""
     truth = axes.plot(true, color="0.35", linewidth=1.4, label="truth")
-    predicted = axes.plot(range(seen - 1, steps), guess[seen - 1 :], color="C0", linewidth=1.4, label="prediction")
+    predicted = axes.plot(
+        range(seen - 1, steps), guess[seen - 1 :], color="C0", linewidth=1.4, label="prediction"
+    )
     axes.axvline(seen - 0.5, color="k", linewidth=0.8)
     axes.set_xlim(0, steps - 1)
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -244,22 +326,30 @@ def _features(true: NDArray[Any], most: int = 8) -> list[int]:
 
 
 def _one(model: PretrainModel, part: Episode, s: PretrainSettings) -> tuple[Series, Series]:
-    """Truth and prediction ``[T, ...]`` of a window; in the frames that were read the prediction is the truth."""
+    """Truth and prediction ``[T, ...]`` of a window; in the frames that were read the prediction is
+    the truth.
+    """
     batch = pad([part])
     action = batch["action"][s.seen - 1 : -1] if "action" in batch else None
     seen = {k: v[: s.seen] for k, v in batch.items() if k != "mask"}
     guess = MeanOfDraws(model, s.draws, torch.device(s.device)).forecast(seen, action, s.horizon)
     truth = {k: np.asarray(part[k]) for k in guess}
-    return truth, {k: np.concatenate([truth[k][: s.seen], v[:, 0].numpy()]) for k, v in guess.items()}
+    return truth, {
+        k: np.concatenate([truth[k][: s.seen], v[:, 0].numpy()]) for k, v in guess.items()
+    }
 
 
 def _units(train: Episodes) -> dict[str, Tensor]:
     vectors = [k for k, s in train.shapes.items() if len(s) == 1]
-    found = {k: scale for k, (_, scale) in moments(train.select(vectors)).items()} if vectors else {}
+    found = (
+        {k: scale for k, (_, scale) in moments(train.select(vectors)).items()} if vectors else {}
+    )
     return {k: found.get(k, torch.ones(s)) for k, s in train.shapes.items()}
 
 
-def _panels(true: NDArray[Any], guess: NDArray[Any], s: PretrainSettings) -> dict[str, NDArray[Any]]:
+def _panels(
+    true: NDArray[Any], guess: NDArray[Any], s: PretrainSettings
+) -> dict[str, NDArray[Any]]:
     true, guess = true.astype(np.float32), guess.astype(np.float32)
     series = {"truth": true, "prediction": guess, "difference": guess - true}
     chosen = np.linspace(s.seen, len(true) - 1, 4).astype(int)
@@ -275,4 +365,8 @@ def _picture(title: str, image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _colors(title: str) -> dict[str, Any]:
-    return {"cmap": "RdBu", "vmin": -255, "vmax": 255} if title == "difference" else {"cmap": "gray", "vmin": 0, "vmax": 1}
+    return (
+        {"cmap": "RdBu", "vmin": -255, "vmax": 255}
+        if title == "difference"
+        else {"cmap": "gray", "vmin": 0, "vmax": 1}
+    )

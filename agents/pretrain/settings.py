@@ -1,5 +1,5 @@
-"""What a pretraining run is made of: one dataclass a model over what all have in common; ``configs/pretrain`` has the
-defaults of the command.
+"""What a pretraining run is made of: one dataclass a model over what all have in common;
+``configs/pretrain`` has the defaults of the command.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from worldmodels.vrnn import VRNNConfig
 LEAST_SEEN = 5
 """Rows that the report reads at least."""
 WANTED = 50
-"""Rows that it reads, and rows that it predicts, where nothing else is said and the log has them."""
+"""Rows that it reads, and rows that it predicts, where nothing else is said and the log has them.
+"""
 NORMAL = {"rssm": "vectors", "dmm": "observation", "vrnn": "observation", "tdvae": "observation"}
 """Kind -> the setting of its model that says what density vectors have."""
 
@@ -32,29 +33,31 @@ class PretrainSettings:
         format: of the data; found out if ``auto``.
         keys: the observations to learn; all if empty.
         on_bad: what to do with episodes that hold bad values: refuse the data, or drop them.
-        split: whether the validation and the test part are the last rows of each episode, or whole episodes; ``auto``: what
-            leaves the report room (:func:`agents.pretrain.fit.fitted`).
+        split: whether the validation and the test part are the last rows of each episode, or whole
+            episodes; ``auto``: what leaves the report room (:func:`agents.pretrain.fit.fitted`).
         valid, test: their shares.
         seed: of weights, draws and the split.
         device: such as ``cpu`` or ``cuda``.
         threads: of torch; 0 leaves them alone.
         updates: at most so many.
         batch, length: windows of ``length`` rows in an update.
-        lr, final_lr: the rate falls from ``lr`` to the share ``final_lr`` of it over ``updates``, along a cosine.
+        lr, final_lr: the rate falls from ``lr`` to the share ``final_lr`` of it over ``updates``,
+            along a cosine.
         warmup: updates over which the rate rises from 0.
         weight_decay: decoupled (AdamW).
         clip: the largest norm of the gradient.
-        anneal: updates over which the weight of the divergence rises to 1, where the objective has one.
+        anneal: updates over which the weight of the divergence rises to 1, where the objective has
+            one.
         eval_every: updates between validations.
         patience: validations without a better bound after which training ends; 0: never.
         checkpoint_every: updates between checkpoints.
         checkpoint_minutes: minutes between checkpoints, beside those; 0: none.
-        seen, horizon: rows that are read, and rows that are predicted, in the open-loop report; 0: 50 each, or as many as
-            the longest test episode has.
+        seen, horizon: rows that are read, and rows that are predicted, in the open-loop report; 0:
+            50 each, or as many as the longest test episode has.
         stride: rows between the starts of the report's windows.
         draws: samples that a prediction is the mean of.
-        predicts: what is predicted of vectors, their ``value`` or their ``change`` from the last two rows on
-            (:mod:`worldmodels.change`); ``auto``: what suits the training part, see
+        predicts: what is predicted of vectors, their ``value`` or their ``change`` from the last
+            two rows on (:mod:`worldmodels.change`); ``auto``: what suits the training part, see
             :func:`agents.pretrain.choice.chosen`. A run's config holds what was chosen.
 
     >>> from agents.pretrain.settings import DMMSettings
@@ -111,16 +114,23 @@ class PretrainSettings:
     def __post_init__(self) -> None:
         own = type(self).__dataclass_fields__["kind"].default
         if self.kind != own:
-            raise ValueError(f"kind {self.kind!r} is not that of these settings, {own!r}; take another config")
+            raise ValueError(
+                f"kind {self.kind!r} is not that of these settings, {own!r}; take another config"
+            )
         check_ranges(self)
         check_threads(self.threads)
         if 0 < self.seen < LEAST_SEEN:
-            raise ValueError(f"seen must be at least {LEAST_SEEN}, or 0 for what fits the log; got {self.seen}")
+            raise ValueError(
+                f"seen must be at least {LEAST_SEEN}, or 0 for what fits the log; got {self.seen}"
+            )
         if not self.valid + self.test < 1:
-            raise ValueError(f"valid and test must together be below 1, got {self.valid} and {self.test}")
+            raise ValueError(
+                f"valid and test must together be below 1, got {self.valid} and {self.test}"
+            )
         if self.predicts == "change" and not self.has_normal:
             raise ValueError(
-                f"predicts=change needs normal densities; give model.{NORMAL[self.kind]}=gaussian, or predicts=value"
+                f"predicts=change needs normal densities; give model.{NORMAL[self.kind]}=gaussian, "
+                f"or predicts=value"
             )
         check_device(self.device)
 
@@ -135,9 +145,10 @@ class RSSMSettings(PretrainSettings):
     """An RSSM; it reads the actions of the log.
 
     Args:
-        action_scale: what the log's actions are divided by, one number or one for each: the action that an agent calls 1,
-            such as the bound of the environment. The largest of the log (at least 1) if empty; an agent can then start from
-            the model only if the log's actions lie in [-1, 1].
+        action_scale: what the log's actions are divided by, one number or one for each: the action
+            that an agent calls 1, such as the bound of the environment. The largest of the log (at
+            least 1) if empty; an agent can then start from the model only if the log's actions lie
+            in [-1, 1].
     """
 
     kind: str = "rssm"
@@ -177,5 +188,8 @@ class TDVAESettings(PretrainSettings):
 
 
 KINDS: dict[str, type[PretrainSettings]] = {
-    "rssm": RSSMSettings, "dmm": DMMSettings, "vrnn": VRNNSettings, "tdvae": TDVAESettings,
+    "rssm": RSSMSettings,
+    "dmm": DMMSettings,
+    "vrnn": VRNNSettings,
+    "tdvae": TDVAESettings,
 }

@@ -25,7 +25,10 @@ def start_settings(settings: RunSettings, run: Path) -> RunSettings:
     """
     config, _ = open_run(run)
     if config.get("kind") != "rssm":
-        raise RunError(f"{run}: expected a run of `pixyz pretrain rssm`, got {config.get('kind', 'a training run')!r}")
+        raise RunError(
+            f"{run}: expected a run of `pixyz pretrain rssm`, got "
+            f"{config.get('kind', 'a training run')!r}"
+        )
     pretrained = load_config(RSSMSettings, config)
     return replace(settings, agent=replace(settings.agent, model=pretrained.model), start=str(run))
 
@@ -33,26 +36,40 @@ def start_settings(settings: RunSettings, run: Path) -> RunSettings:
 def start_from(agent: Any, run: Path) -> None:
     """Give the agent the weights of the best validation bound of a run of ``pixyz pretrain rssm``.
 
-    The observations must have the keys and shapes of the log, and the log's actions must be the agent's: of the same size
-    and in [-1, 1], or pretrained with the ``action_scale`` that brings them there (one-hot for discrete ones).
+    The observations must have the keys and shapes of the log, and the log's actions must be the
+    agent's: of the same size and in [-1, 1], or pretrained with the ``action_scale`` that brings
+    them there (one-hot for discrete ones).
 
     Raises:
-        RunError: keys, shapes or action sizes differ, the log's actions had another scale, or the agent has no ``model``
-            that is an RSSM.
+        RunError: keys, shapes or action sizes differ, the log's actions had another scale, or the
+            agent has no ``model`` that is an RSSM.
     """
     if not isinstance(getattr(agent, "model", None), RSSM):
-        raise RunError(f"{run}: expected an agent whose `model` is an RSSM, got {type(agent).__name__}; it cannot start from it")
+        raise RunError(
+            f"{run}: expected an agent whose `model` is an RSSM, got {type(agent).__name__}; "
+            f"it cannot start from it"
+        )
     found = best_weights(run)
     scale, given = found.get("action_scale"), open_run(run)[0].get("action_scale")
     if scale is not None and not given and bool((scale > 1.0 + 1e-3).any()):
-        raise RunError(f"{run}: the log's actions reach {scale.tolist()}, an agent's lie in [-1, 1]; pretrain with the "
-                       "environment's bound as action_scale")
+        raise RunError(
+            f"{run}: the log's actions reach {scale.tolist()}, an agent's lie in [-1, 1]; "
+            f"pretrain with the "
+            "environment's bound as action_scale"
+        )
     weights = {k.removeprefix(PREFIX): v for k, v in found.items() if k.startswith(PREFIX)}
     own = agent.model.state_dict()
-    differ = [k for k in {**own, **weights} if k not in own or k not in weights or own[k].shape != weights[k].shape]
+    differ = [
+        k
+        for k in {**own, **weights}
+        if k not in own or k not in weights or own[k].shape != weights[k].shape
+    ]
     if differ:
         k = differ[0]
         there, here = (list(d[k].shape) if k in d else "nothing" for d in (weights, own))
-        raise RunError(f"{run} does not fit this environment: {len(differ)} weights differ, such as {k} ({there} there, {here} "
-                       "here); the log must have the environment's observation keys, shapes and actions")
+        raise RunError(
+            f"{run} does not fit this environment: {len(differ)} weights differ, "
+            f"such as {k} ({there} there, {here} "
+            "here); the log must have the environment's observation keys, shapes and actions"
+        )
     agent.model.load_state_dict(weights)

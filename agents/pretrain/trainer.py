@@ -1,4 +1,6 @@
-"""Pretrainer: a world model learns from windows of a log, by the loop that agents learn by; it stops where validation does."""
+"""Pretrainer: a world model learns from windows of a log, by the loop that agents learn by; it
+stops where validation does.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,17 @@ class Pretrainer(InFolder):
     >>> from worldmodels.vrnn import VRNNConfig
     >>> model = VRNNConfig(observation="gaussian")
     >>> settings = VRNNSettings(model=model, updates=1, batch=2, length=8, seen=5, horizon=4)
-    >>> with tempfile.TemporaryDirectory() as folder, Pretrainer(settings, data).begin(Path(folder) / "run") as run:
+    >>> with (
+    ...     tempfile.TemporaryDirectory() as folder,
+    ...     Pretrainer(settings, data).begin(Path(folder) / "run") as run,
+    ... ):
     ...     run.train().progress.updates
     1
     """
 
-    def __init__(self, settings: PretrainSettings, data: Episodes, watch: Watch | None = None) -> None:
+    def __init__(
+        self, settings: PretrainSettings, data: Episodes, watch: Watch | None = None
+    ) -> None:
         super().__init__(settings)
         s = settings
         self.watch, self.device = watch, torch.device(s.device)
@@ -89,19 +96,36 @@ class Pretrainer(InFolder):
     # ---------------------------------------------------------------- work
 
     def train(self) -> Run:
-        """Train to the end, or until validation has not improved for long, or a signal asks to stop."""
+        """Train to the end, or until validation has not improved for long, or a signal asks to
+        stop.
+        """
         return train(
-            self.learner, None, self.source, self.schedule, run=self.run, evaluate=self.validate, watch=self.watch, log_every=0,
+            self.learner,
+            None,
+            self.source,
+            self.schedule,
+            run=self.run,
+            evaluate=self.validate,
+            watch=self.watch,
+            log_every=0,
         )
 
     @property
     def best(self) -> tuple[int, float]:
-        """The update and the validation bound, nats a frame, of the best validation; infinity before the first."""
+        """The update and the validation bound, nats a frame, of the best validation; infinity
+        before the first.
+        """
         found = self.run.progress.evaluations
-        return min(((at, numbers[0]) for at, numbers in found), key=lambda x: x[1], default=(0, float("inf")))
+        return min(
+            ((at, numbers[0]) for at, numbers in found),
+            key=lambda x: x[1],
+            default=(0, float("inf")),
+        )
 
     def validate(self, stop: Stop | None = None) -> list[float] | None:
-        """The validation bound; the weights are kept in ``best`` if it is the smallest so far. None if asked to stop."""
+        """The validation bound; the weights are kept in ``best`` if it is the smallest so far. None
+        if asked to stop.
+        """
         run = self.run
         bound = self.bound(self.valid, stop)
         if bound is None:
@@ -109,16 +133,23 @@ class Pretrainer(InFolder):
         if bound < self.best[1]:
             tensors, nested = flatten_state(self.model.state_dict())
             assert run.directory is not None
-            save_checkpoint(run.directory / "best", run.at, tensors, {"nested": nested, "bound": bound}, keep=1)
+            save_checkpoint(
+                run.directory / "best", run.at, tensors, {"nested": nested, "bound": bound}, keep=1
+            )
         found = {**run.means.pop(), "valid_bound": bound, "best": min(bound, self.best[1])}
-        run.write({**found, "seconds": run.progress.seconds, "cpu_seconds": run.progress.cpu_seconds}, "pretrain")
+        run.write(
+            {**found, "seconds": run.progress.seconds, "cpu_seconds": run.progress.cpu_seconds},
+            "pretrain",
+        )
         if self.watch is not None:
             self.watch(run, found)
         return [bound]
 
     @torch.no_grad()
     def bound(self, parts: Sequence[Episode], stop: Stop | None = None) -> float | None:
-        """Nats a frame over windows, one draw each, with the same noise at every call; None if asked to stop."""
+        """Nats a frame over windows, one draw each, with the same noise at every call; None if
+        asked to stop.
+        """
         self.model.eval()
         nats = frames = 0.0
         with seeded(self.settings.seed + 1):
@@ -131,7 +162,9 @@ class Pretrainer(InFolder):
         return nats / frames
 
     def load_best(self) -> None:
-        """Take the weights of the best validation bound; those of now, with a warning, where no validation was made."""
+        """Take the weights of the best validation bound; those of now, with a warning, where no
+        validation was made.
+        """
         try:
             assert self.run.directory is not None
             self.model.load_state_dict(best_weights(self.run.directory))
@@ -151,7 +184,10 @@ class _Same:
 
     def load_state(self, state: str) -> None:
         if state != self.fingerprint:
-            raise RunError(f"{self.path} is not the data that the run began with; give that, or start a new run")
+            raise RunError(
+                f"{self.path} is not the data that the run began with; give that, "
+                f"or start a new run"
+            )
 
 
 def best_weights(directory: Path) -> dict[str, Tensor]:
@@ -162,9 +198,15 @@ def best_weights(directory: Path) -> dict[str, Tensor]:
 
 
 def fingerprint(data: Episodes) -> str:
-    """What tells two data sets apart: names, lengths, keys, shapes, types, the first and the last row of each episode."""
+    """What tells two data sets apart: names, lengths, keys, shapes, types, the first and the last
+    row of each episode.
+    """
     digest = hashlib.sha256()
-    digest.update(json.dumps([[k, list(shape), dtype.str] for k, (shape, dtype) in data.schema.items()]).encode())
+    digest.update(
+        json.dumps(
+            [[k, list(shape), dtype.str] for k, (shape, dtype) in data.schema.items()]
+        ).encode()
+    )
     for episode in data:
         digest.update(f"{episode.name} {len(episode)}".encode())
         for series in episode.series.values():

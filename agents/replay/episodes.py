@@ -1,4 +1,6 @@
-"""A replay's folder as a data set, for pretraining: what is stored of each episode, without the agent's own state."""
+"""A replay's folder as a data set, for pretraining: what is stored of each episode, without the
+agent's own state.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ def is_replay(folder: Path) -> bool:
 def read_replay(folder: Path) -> Episodes:
     """The episodes of a replay's folder (``RUN/replay``), oldest first; nothing in it is changed.
 
-    An episode whose beginning was overwritten starts where it is still there; the one that was running has no last row.
-    What the replay was made with as ``stored`` is left out.
+    An episode whose beginning was overwritten starts where it is still there; the one that was
+    running has no last row. What the replay was made with as ``stored`` is left out.
 
     Args:
         folder: of the replay.
@@ -50,7 +52,10 @@ def read_replay(folder: Path) -> Episodes:
         rows = rings.read(np.full(len(number), stream), number, keys)
         cuts = [0, *(int(i) for i in np.flatnonzero(rows["is_first"]) if i > 0), len(number)]
         for start, stop in pairwise(cuts):
-            whole = Episode(f"stream {stream}, row {int(first) + start}", {k: v[start:stop] for k, v in rows.items()})
+            whole = Episode(
+                f"stream {stream}, row {int(first) + start}",
+                {k: v[start:stop] for k, v in rows.items()},
+            )
             found.append(whole.part(0, stop - start))
     if not found:
         raise ReplayError(f"{folder}: expected stored rows, found none")

@@ -1,10 +1,14 @@
-"""What a replay's folder was at each saved state: checksums of all blocks, and what later writes overwrote.
+"""What a replay's folder was at each saved state: checksums of all blocks, and what later writes
+overwrote.
 
-    epoch-000000007.sums   counters and the CRC-32 of every block at the seventh state; written whole, then renamed
-    epoch-000000007.undo   blocks as they were at that state, appended before they are overwritten for the first time
+    epoch-000000007.sums   counters and the CRC-32 of every block at the seventh state; written
+                           whole, then renamed
+    epoch-000000007.undo   blocks as they were at that state, appended before they are overwritten
+                           for the first time
 
-Going back to a state puts the blocks of all journals from its own on back, the newest first. A block counts only if its
-checksum is the one of that state, so that the order of writes and torn or missing parts of a journal cannot matter.
+Going back to a state puts the blocks of all journals from its own on back, the newest first. A
+block counts only if its checksum is the one of that state, so that the order of writes and torn or
+missing parts of a journal cannot matter.
 """
 
 from __future__ import annotations
@@ -31,7 +35,8 @@ Sums = NDArray[np.uint32]
 Blocks = NDArray[np.uint8]  # [blocks, bytes]
 
 NAME = re.compile(r"epoch-(\d{9})\.(sums|undo)")
-HEAD = Struct("<4sIQII")  # mark, number of the key, blocks, CRC-32 of their numbers, CRC-32 of the head before it
+# mark, number of the key, blocks, CRC-32 of their numbers, CRC-32 of the head before it
+HEAD = Struct("<4sIQII")
 MARK = b"undo"
 CHUNK = 1 << 24  # bytes of a journal that are held in memory at once
 
@@ -44,7 +49,8 @@ class Epoch:
         number: 0 for a new folder.
         counters: int64 ``[3, streams]``, see agents.replay.ring.
         top: slots of each stream's ring that were ever written, int64 ``[streams]``.
-        sums: key -> CRC-32 of its blocks, uint32 ``[blocks]``; meaningless for blocks that were never written.
+        sums: key -> CRC-32 of its blocks, uint32 ``[blocks]``; meaningless for blocks that were
+            never written.
         digest: of all this; tells epochs of one number apart.
     """
 
@@ -74,10 +80,17 @@ def checksums(blocks: Blocks) -> Sums:
 def write_epoch(folder: Path, epoch: Epoch) -> str:
     """Write an epoch whole or not at all, synced to the disk; returns its digest."""
     head = {
-        "number": epoch.number, "counters": epoch.counters.tolist(), "top": epoch.top.tolist(),
+        "number": epoch.number,
+        "counters": epoch.counters.tolist(),
+        "top": epoch.top.tolist(),
         "blocks": [len(s) for s in epoch.sums.values()],
     }
-    content = b"\n".join([json.dumps(head).encode(), b"".join(s.astype("<u4").tobytes() for s in epoch.sums.values())])
+    content = b"\n".join(
+        [
+            json.dumps(head).encode(),
+            b"".join(s.astype("<u4").tobytes() for s in epoch.sums.values()),
+        ]
+    )
     digest = hashlib.sha256(content).hexdigest()
     path, temporary = epoch_path(folder, epoch.number), folder / ".epoch"
     with temporary.open("wb") as file:
@@ -101,14 +114,21 @@ def read_epoch(folder: Path, number: int, blocks: Mapping[str, int], streams: in
     line, _, table = content.partition(b"\n")
     head: dict[str, Any] = json.loads(line)
     counters, top = np.array(head["counters"], np.int64), np.array(head["top"], np.int64)
-    if head["number"] != number or head["blocks"] != list(blocks.values()) or counters.shape != (3, streams):
+    if (
+        head["number"] != number
+        or head["blocks"] != list(blocks.values())
+        or counters.shape != (3, streams)
+    ):
         raise ValueError("it is of another replay")
-    parts = np.split(np.frombuffer(table, "<u4").astype(np.uint32), np.cumsum(list(blocks.values())))
+    parts = np.split(
+        np.frombuffer(table, "<u4").astype(np.uint32), np.cumsum(list(blocks.values()))
+    )
     return Epoch(number, counters, top, dict(zip(blocks, parts)), digest.decode())
 
 
 class Journal:
-    """Appends blocks to an ``undo`` file. What a failed write has left there is overwritten by the next one.
+    """Appends blocks to an ``undo`` file. What a failed write has left there is overwritten by the
+    next one.
 
     Args:
         path: of the file, which is made anew.
@@ -143,7 +163,8 @@ def sync_path(path: Path) -> None:
 
 
 def read_journal(path: Path, sizes: list[int]) -> Iterator[tuple[int, Ints, Blocks]]:
-    """Keys, numbers and blocks of an ``undo`` file, in pieces; ends where the file is torn. Blocks may be torn themselves.
+    """Keys, numbers and blocks of an ``undo`` file, in pieces; ends where the file is torn. Blocks
+    may be torn themselves.
 
     Args:
         sizes: bytes of a block of each key.
@@ -151,7 +172,11 @@ def read_journal(path: Path, sizes: list[int]) -> Iterator[tuple[int, Ints, Bloc
     with path.open("rb") as file:
         while len(head := file.read(HEAD.size)) == HEAD.size:
             mark, key, count, table_sum, head_sum = HEAD.unpack(head)
-            if mark != MARK or zlib.crc32(HEAD.pack(mark, key, count, table_sum, 0)) != head_sum or key >= len(sizes):
+            if (
+                mark != MARK
+                or zlib.crc32(HEAD.pack(mark, key, count, table_sum, 0)) != head_sum
+                or key >= len(sizes)
+            ):
                 return
             table = file.read(8 * count)
             if zlib.crc32(table) != table_sum or len(table) != 8 * count:

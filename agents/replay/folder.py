@@ -1,9 +1,11 @@
-"""Rows in a folder: files that change only when a state is saved, and can be what they were at the last few states.
+"""Rows in a folder: files that change only when a state is saved, and can be what they were at the
+last few states.
 
-A folder holds ``meta.json`` (format, streams, rows, spec, stored keys), one ``<key>.bin`` a key and two files a saved
-state (``epochs``). The files are mapped privately: what is written stays in memory until :meth:`Folder.commit`, or until
-there is much of it. Then the blocks to be overwritten are copied to the journal of the last state and synced, and only
-then the files change. So a process that is killed, or a machine whose power goes, leaves what the last state was.
+A folder holds ``meta.json`` (format, streams, rows, spec, stored keys), one ``<key>.bin`` a key and
+two files a saved state (``epochs``). The files are mapped privately: what is written stays in
+memory until :meth:`Folder.commit`, or until there is much of it. Then the blocks to be overwritten
+are copied to the journal of the last state and synced, and only then the files change. So a process
+that is killed, or a machine whose power goes, leaves what the last state was.
 """
 
 from __future__ import annotations
@@ -73,8 +75,15 @@ class Folder(Store):
     """
 
     def __init__(
-        self, spec: RowSpec, streams: int, rows: int, directory: Path, *, stored: Iterable[str] = (),
-        unsaved: int = 1 << 28, read_only: bool = False,
+        self,
+        spec: RowSpec,
+        streams: int,
+        rows: int,
+        directory: Path,
+        *,
+        stored: Iterable[str] = (),
+        unsaved: int = 1 << 28,
+        read_only: bool = False,
     ) -> None:
         self.directory, self._limit, self._read_only = directory, unsaved, read_only
         self._layouts = layouts(spec, streams * rows, directory)
@@ -86,11 +95,15 @@ class Folder(Store):
         self._top: Ints  # slots that were ever written, [streams]
         self._changes = _Changes(np.zeros(streams * rows, np.bool_))
         # what the files hold, and where that has to be found out anew
-        self._sums: dict[str, Sums] = {k: np.zeros(x.count, np.uint32) for k, x in self._layouts.items()}
+        self._sums: dict[str, Sums] = {
+            k: np.zeros(x.count, np.uint32) for k, x in self._layouts.items()
+        }
         self._stale = {k: np.ones(x.count, np.bool_) for k, x in self._layouts.items()}
         self._unsynced: set[str] = set()
         self._journal: Journal | None = None
-        self._journaled: dict[str, NDArray[np.bool_]] = {}  # blocks of this epoch that need no copy any more
+        self._journaled: dict[
+            str, NDArray[np.bool_]
+        ] = {}  # blocks of this epoch that need no copy any more
         with self._failing_in_one_line("opened"):
             super().__init__(spec, streams, rows)
         epoch, note = self._newest()
@@ -98,7 +111,9 @@ class Folder(Store):
 
     def _map(self) -> None:
         files = self._layouts.items()
-        self._memory = {k: map_privately(x.path, x.count * x.size).reshape(x.count, x.size) for k, x in files}
+        self._memory = {
+            k: map_privately(x.path, x.count * x.size).reshape(x.count, x.size) for k, x in files
+        }
         total = self.streams * self.rows
         for key, (shape, dtype) in self.spec.keys.items():
             if key in self._layouts:
@@ -112,7 +127,9 @@ class Folder(Store):
     def touch(self, at: Ints, keys: Iterable[str] | None = None) -> None:
         """Rows ``at`` will now be overwritten, of all keys or of some."""
         if self._changes.size > self._limit:
-            self._changes.size = sum(x.row * int(self._changes.rows(k).sum()) for k, x in self._layouts.items())
+            self._changes.size = sum(
+                x.row * int(self._changes.rows(k).sum()) for k, x in self._layouts.items()
+            )
             if self._changes.size > self._limit // 2:  # else much was written twice
                 self._write_files()
         changes = self._changes
@@ -128,10 +145,12 @@ class Folder(Store):
                 changes.size += at.size * self._layouts[key].row
 
     def commit(self) -> dict[str, Any]:
-        """Make all that was written a new epoch, synced to the disk; the one that is there if nothing was.
+        """Make all that was written a new epoch, synced to the disk; the one that is there if
+        nothing was.
 
         Raises:
-            ReplayError: the disk is full, or cannot be written; nothing is lost, and it can be tried again.
+            ReplayError: the disk is full, or cannot be written; nothing is lost, and it can be
+                tried again.
         """
         old = self._epoch
         if self._changes.size or self._unsynced or (self.counters != old.counters).any():
@@ -159,7 +178,9 @@ class Folder(Store):
             self.flat, self._memory = {}, {}
 
     def _write_files(self) -> None:
-        """Bring what is in memory into the files, behind copies of what they held at the last epoch."""
+        """Bring what is in memory into the files, behind copies of what they held at the last
+        epoch.
+        """
         changes = self._changes
         blocks = {k: x.blocks_of(changes.rows(k)) for k, x in self._layouts.items()}
         with self._failing_in_one_line():
@@ -185,7 +206,9 @@ class Folder(Store):
                 write_all(file, memory[first:end].data)
 
     def _copy_to_journal(self, key: str, numbers: Ints) -> None:
-        """Copy what the file held at the last epoch, once a block; one that no row ever lay in needs no copy."""
+        """Copy what the file held at the last epoch, once a block; one that no row ever lay in
+        needs no copy.
+        """
         layout = self._layouts[key]
         if key not in self._journaled:
             self._journaled[key] = ~layout.holds(self._epoch.top, self.rows)
@@ -230,14 +253,17 @@ class Folder(Store):
                 raise ValueError("it is of another run")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ReplayError(
-                f"{self.directory}: expected epoch {mark!r} of the state, got {list_epochs(self.directory)} ({error}); "
+                f"{self.directory}: expected epoch {mark!r} of the state, got "
+                f"{list_epochs(self.directory)} ({error}); "
                 "open the folder that was saved together with this state, or take another state"
             ) from None
         differ = np.flatnonzero(epoch.counters[2] != written)
         if len(differ):
             i = int(differ[0])
             expected, got = int(epoch.counters[2][i]), int(written[i])
-            raise ReplayError(f"stream {i}: expected {expected} rows in the state, got {got}; take an older state")
+            raise ReplayError(
+                f"stream {i}: expected {expected} rows in the state, got {got}; take an older state"
+            )
         self._put_back(epoch)
         return True
 
@@ -285,7 +311,9 @@ class Folder(Store):
         self._find_sums(self._epoch.top)
         bad, files = np.zeros(self.streams * self.rows, np.bool_), []
         for key, layout in self._layouts.items():
-            wrong = layout.holds(self._epoch.top, self.rows) & (self._sums[key] != self._epoch.sums[key])
+            wrong = layout.holds(self._epoch.top, self.rows) & (
+                self._sums[key] != self._epoch.sums[key]
+            )
             if wrong.any():
                 files.append(layout.path.name)
                 bad |= layout.rows_of(wrong)
@@ -300,7 +328,10 @@ class Folder(Store):
                 lost += int(floor[stream] - oldest[stream])
         if lost:
             total = int((written - oldest).sum())
-            text = f"{lost} of {total} rows are left out, since they are damaged or older than damage ({', '.join(files)})"
+            text = (
+                f"{lost} of {total} rows are left out, "
+                f"since they are damaged or older than damage ({', '.join(files)})"
+            )
             note = f"{note}; {text}" if note else text
         if note:
             warnings.warn(f"{self.directory}: {note}", stacklevel=2)
@@ -316,12 +347,15 @@ class Folder(Store):
                 continue
             return epoch, f"{', '.join(failed)}, the one before is taken" if failed else ""
         raise ReplayError(
-            f"{self.directory} is damaged: expected a sound epoch-*.sums, got {', '.join(failed) or 'none'}; "
+            f"{self.directory} is damaged: expected a sound epoch-*.sums, got "
+            f"{', '.join(failed) or 'none'}; "
             "restore it, or start in another folder"
         )
 
     def _read(self, number: int) -> Epoch:
-        return read_epoch(self.directory, number, {k: x.count for k, x in self._layouts.items()}, self.streams)
+        return read_epoch(
+            self.directory, number, {k: x.count for k, x in self._layouts.items()}, self.streams
+        )
 
     @contextmanager
     def _failing_in_one_line(self, what: str = "written") -> Iterator[None]:
@@ -338,7 +372,10 @@ def _runs(numbers: Ints) -> Iterator[tuple[int, int]]:
     """Ascending numbers as first and end of runs without a gap."""
     if len(numbers):
         cuts = np.flatnonzero(np.diff(numbers) > 1)
-        firsts, ends = numbers[np.concatenate([[0], cuts + 1])], numbers[np.concatenate([cuts, [-1]])] + 1
+        firsts, ends = (
+            numbers[np.concatenate([[0], cuts + 1])],
+            numbers[np.concatenate([cuts, [-1]])] + 1,
+        )
         yield from zip(firsts.tolist(), ends.tolist())
 
 

@@ -1,4 +1,6 @@
-"""A replay's folder from outside: which files there are, how rows lie in blocks, and making one in one piece."""
+"""A replay's folder from outside: which files there are, how rows lie in blocks, and making one in
+one piece.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,18 @@ from agents.replay.store import COUNTERS
 
 FORMAT = 3
 BLOCK = 4096  # bytes, at most; a row that is larger is a block of its own
-META, MAKING = "meta.json", ".meta.json"  # the first name while a folder is made: with meta.json it is whole
+# the first name while a folder is made: with meta.json it is whole
+META, MAKING = (
+    "meta.json",
+    ".meta.json",
+)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A key's file: ``count`` blocks of ``per`` rows of ``row`` bytes; the last block may hold fewer."""
+    """A key's file: ``count`` blocks of ``per`` rows of ``row`` bytes; the last block may hold
+    fewer.
+    """
 
     path: Path
     row: int
@@ -82,12 +90,17 @@ def read_meta(directory: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ReplayError(f"{path} is damaged: {error}; start in another folder") from error
     if not isinstance(found, dict):
-        raise ReplayError(f"{path} is damaged: expected an object, got {found!r}; start in another folder")
+        raise ReplayError(
+            f"{path} is damaged: expected an object, got {found!r}; start in another folder"
+        )
     return found
 
 
-def open_meta(directory: Path, spec: RowSpec, streams: int, rows: int, files: Mapping[str, Layout]) -> bool:
-    """Whether a folder holds this store; False if nothing is there, or only what an interrupted making left.
+def open_meta(
+    directory: Path, spec: RowSpec, streams: int, rows: int, files: Mapping[str, Layout]
+) -> bool:
+    """Whether a folder holds this store; False if nothing is there, or only what an interrupted
+    making left.
 
     Raises:
         ReplayError: it holds another store, a damaged one, or files that are none.
@@ -98,7 +111,8 @@ def open_meta(directory: Path, spec: RowSpec, streams: int, rows: int, files: Ma
         there = [p.name for p in directory.iterdir()] if directory.is_dir() else []
         if there and MAKING not in there:
             raise ReplayError(
-                f"{directory}: expected {META} of a replay, got {len(there)} files without it, such as {min(there)}; "
+                f"{directory}: expected {META} of a replay, got {len(there)} files without it, "
+                f"such as {min(there)}; "
                 "nothing was changed, restore it, or start in another folder"
             ) from None
         return False
@@ -109,17 +123,28 @@ def open_meta(directory: Path, spec: RowSpec, streams: int, rows: int, files: Ma
             what = f"the spec differs: {differences(found[key], value)}"
         else:
             what = f"expected {value} as {key}, got {found.get(key)}"
-        raise ReplayError(f"{directory} holds another replay: {what}; open it as it was made, or choose another folder")
+        raise ReplayError(
+            f"{directory} holds another replay: {what}; open it as it was made, "
+            f"or choose another folder"
+        )
     for layout in files.values():
         file, size = layout.path, layout.count * layout.size
         got = f"{file.stat().st_size} bytes" if file.exists() else "no file"
         if got != f"{size} bytes":
-            raise ReplayError(f"{file} is damaged: expected {size} bytes, got {got}; restore it, or start in another folder")
+            raise ReplayError(
+                f"{file} is damaged: expected {size} bytes, got {got}; restore it, "
+                f"or start in another folder"
+            )
     return True
 
 
 def make_folder(
-    directory: Path, spec: RowSpec, streams: int, rows: int, files: Mapping[str, Layout], stored: Sequence[str]
+    directory: Path,
+    spec: RowSpec,
+    streams: int,
+    rows: int,
+    files: Mapping[str, Layout],
+    stored: Sequence[str],
 ) -> None:
     """Make the folder of an empty store, with all of its space; ``meta.json`` comes last.
 
@@ -131,16 +156,27 @@ def make_folder(
     above = [p for p in (directory, *directory.parents) if not p.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / MAKING).write_text(json.dumps({**_meta(spec, streams, rows), "stored": list(stored)}), encoding="utf-8")
+        (directory / MAKING).write_text(
+            json.dumps({**_meta(spec, streams, rows), "stored": list(stored)}), encoding="utf-8"
+        )
         for layout in files.values():
             layout.path.unlink(missing_ok=True)
             reserve(layout.path, layout.count * layout.size)
         sums = {k: np.zeros(x.count, np.uint32) for k, x in files.items()}
-        write_epoch(directory, Epoch(0, np.zeros((len(COUNTERS), streams), np.int64), np.zeros(streams, np.int64), sums))
+        write_epoch(
+            directory,
+            Epoch(
+                0, np.zeros((len(COUNTERS), streams), np.int64), np.zeros(streams, np.int64), sums
+            ),
+        )
         os.replace(directory / MAKING, directory / META)
     except BaseException as error:
         with suppress(OSError):
-            for path in (*(x.path for x in files.values()), epoch_path(directory, 0), directory / MAKING):
+            for path in (
+                *(x.path for x in files.values()),
+                epoch_path(directory, 0),
+                directory / MAKING,
+            ):
                 path.unlink(missing_ok=True)
             for path in above:
                 path.rmdir()

@@ -1,10 +1,13 @@
-"""Rings: the rows of all streams, one ring of equal size a stream, side by side so that one index reaches them all.
+"""Rings: the rows of all streams, one ring of equal size a stream, side by side so that one index
+reaches them all.
 
-Rows of a stream are numbered 0, 1, 2, ... for ever; row ``n`` lies in slot ``n % rows``. Three counters a stream say
-which are there, and lie next to the data, so that a folder knows itself what it holds:
+Rows of a stream are numbered 0, 1, 2, ... for ever; row ``n`` lies in slot ``n % rows``. Three
+counters a stream say which are there, and lie next to the data, so that a folder knows itself what
+it holds:
 
     written   rows committed; the next row gets this number
-    claimed   number after the newest slot that was touched; raised before a row is written, so that a row that was
+    claimed   number after the newest slot that was touched; raised before a row is written, so that
+              a row that was
               interrupted half-way counts neither as the new one nor as the old one that lay there
     floor     rows below were lost when the store was truncated
 
@@ -41,7 +44,9 @@ class Rings:
 
     @property
     def oldest(self) -> Ints:
-        """Number of the oldest row that is there, ``[streams]``; equals ``written`` in an empty ring."""
+        """Number of the oldest row that is there, ``[streams]``; equals ``written`` in an empty
+        ring.
+        """
         oldest: Ints = np.minimum(np.maximum(self._floor, self._claimed - self.rows), self._written)
         return oldest
 
@@ -56,14 +61,20 @@ class Rings:
             flat[key][at] = value
         self._written[streams] = number + 1
 
-    def read(self, stream: Ints, number: Ints, keys: Iterable[str] | None = None) -> dict[str, Array]:
-        """Rows by stream and number, both of one shape ``[...]``: fresh arrays ``[..., *shape]``."""
+    def read(
+        self, stream: Ints, number: Ints, keys: Iterable[str] | None = None
+    ) -> dict[str, Array]:
+        """Rows by stream and number, both of one shape ``[...]``: fresh arrays ``[...,
+        *shape]``.
+        """
         at = stream * self.rows + number % self.rows
         flat = self._store.flat
         return {k: flat[k].take(at, axis=0) for k in (flat if keys is None else keys)}
 
     def write(self, stream: Ints, number: Ints, values: Mapping[str, Array]) -> int:
-        """Overwrite checked values ``[..., *shape]`` of rows that are still there; returns how many were."""
+        """Overwrite checked values ``[..., *shape]`` of rows that are still there; returns how many
+        were.
+        """
         kept = (number >= self.oldest[stream]) & (number < self._written[stream])
         at = (stream * self.rows + number % self.rows)[kept]
         self._store.touch(at, values)
@@ -74,8 +85,8 @@ class Rings:
     def truncate(self, written: Ints) -> None:
         """Forget the rows from the numbers ``written [streams]`` on.
 
-        In a full ring the forgotten rows lie where the oldest ones were: those are lost too. A folder has kept them, and
-        :meth:`Store.go_back` gives them back.
+        In a full ring the forgotten rows lie where the oldest ones were: those are lost too. A
+        folder has kept them, and :meth:`Store.go_back` gives them back.
 
         Raises:
             ReplayError: a stream never got so far.
@@ -84,7 +95,8 @@ class Rings:
         if len(bad):
             i = int(bad[0])
             raise ReplayError(
-                f"stream {i}: expected at least {int(written[i])} rows, got {int(self._written[i])}; open the folder that was "
+                f"stream {i}: expected at least {int(written[i])} rows, got "
+                f"{int(self._written[i])}; open the folder that was "
                 "saved together with this state, or call load_arrays first"
             )
         self._floor[:] = np.minimum(self.oldest, written)
@@ -94,7 +106,10 @@ class Rings:
     def arrays(self) -> dict[str, Array]:
         """Copies ``[streams, filled, ...]`` of all keys, and ``counters [3, streams]``."""
         filled = int(min(self._claimed.max(initial=0), self.rows))
-        found = {k: np.array(v.reshape(self.streams, self.rows, *v.shape[1:])[:, :filled]) for k, v in self._store.flat.items()}
+        found = {
+            k: np.array(v.reshape(self.streams, self.rows, *v.shape[1:])[:, :filled])
+            for k, v in self._store.flat.items()
+        }
         return {**found, "counters": self._store.counters.copy()}
 
     def load_arrays(self, arrays: Mapping[str, Array]) -> None:
@@ -104,17 +119,24 @@ class Rings:
             ReplayError: keys, shapes or types of another store.
         """
         if arrays.keys() != {*self.spec.keys, "counters"}:
-            raise ReplayError(f"expected arrays of the keys {sorted([*self.spec.keys, 'counters'])}, got {sorted(arrays)}")
+            raise ReplayError(
+                f"expected arrays of the keys {sorted([*self.spec.keys, 'counters'])}, "
+                f"got {sorted(arrays)}"
+            )
         counters = np.asarray(arrays["counters"])
         mine = self._store.counters
         if counters.shape != mine.shape or counters.dtype != mine.dtype:
-            raise ReplayError(f"'counters': expected {mine.shape} of {mine.dtype}, got {counters.shape} of {counters.dtype}")
+            raise ReplayError(
+                f"'counters': expected {mine.shape} of {mine.dtype}, "
+                f"got {counters.shape} of {counters.dtype}"
+            )
         filled = int(min(counters[1].max(initial=0), self.rows))
         for key, (shape, dtype) in self.spec.keys.items():
             expected = (self.streams, filled, *shape)
             if arrays[key].shape != expected or arrays[key].dtype != dtype:
                 raise ReplayError(
-                    f"{key!r}: expected an array {expected} of {dtype}, got {arrays[key].shape} of {arrays[key].dtype}; "
+                    f"{key!r}: expected an array {expected} of {dtype}, "
+                    f"got {arrays[key].shape} of {arrays[key].dtype}; "
                     "make the buffer with the capacity, streams and spec it was saved with"
                 )
         at = (np.arange(self.streams)[:, None] * self.rows + np.arange(filled)).reshape(-1)

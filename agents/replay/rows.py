@@ -26,14 +26,23 @@ class RowSpec:
     Reward and flags of a row arrive with its observation; the action is taken after it.
 
     Args:
-        spec: key -> (shape, numpy type), or an example row. Holds ``action``, ``reward`` (one float32) and the flags
-            ``is_first``, ``is_last``, ``is_terminal`` (one bool each); all others are observations and stored latents.
+        spec: key -> (shape, numpy type), or an example row. Holds ``action``, ``reward`` (one
+            float32) and the flags ``is_first``, ``is_last``, ``is_terminal`` (one bool each); all
+            others are observations and stored latents.
 
     Raises:
-        ReplayError: a required key is missing or has another shape or type, or a key cannot be stored.
+        ReplayError: a required key is missing or has another shape or type, or a key cannot be
+            stored.
 
     >>> flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), np.bool_))
-    >>> spec = RowSpec({"x": ((3,), np.float32), "action": ((1,), np.float32), "reward": ((), np.float32), **flags})
+    >>> spec = RowSpec(
+    ...     {
+    ...         "x": ((3,), np.float32),
+    ...         "action": ((1,), np.float32),
+    ...         "reward": ((), np.float32),
+    ...         **flags,
+    ...     }
+    ... )
     >>> spec.fingerprint()["x"]
     [[3], '<f4']
     """
@@ -42,18 +51,30 @@ class RowSpec:
         self.keys = {key: _entry(key, value) for key, value in spec.items()}
         missing = [key for key in REQUIRED if key not in self.keys]
         if missing:
-            raise ReplayError(f"expected the keys {list(REQUIRED)} in the spec, {missing} missing in {list(self.keys)}")
-        for key, dtype in {"reward": np.dtype(np.float32), **dict.fromkeys(FLAGS, np.dtype(np.bool_))}.items():
+            raise ReplayError(
+                f"expected the keys {list(REQUIRED)} in the spec, "
+                f"{missing} missing in {list(self.keys)}"
+            )
+        for key, dtype in {
+            "reward": np.dtype(np.float32),
+            **dict.fromkeys(FLAGS, np.dtype(np.bool_)),
+        }.items():
             if self.keys[key] != ((), dtype):
                 shape, got = self.keys[key]
-                raise ReplayError(f"{key!r}: expected the shape () and {dtype}, got {shape} and {got}; declare ((), {dtype})")
+                raise ReplayError(
+                    f"{key!r}: expected the shape () and {dtype}, got {shape} and {got}; "
+                    f"declare ((), {dtype})"
+                )
 
     def fingerprint(self) -> dict[str, list[Any]]:
         """The same as plain data, key -> [shape, type]; equal for equal specs."""
         return {k: [list(shape), dtype.str] for k, (shape, dtype) in self.keys.items()}
 
     def check(
-        self, rows: Mapping[str, Any], lead: tuple[int, ...], where: Callable[[tuple[int, ...]], str],
+        self,
+        rows: Mapping[str, Any],
+        lead: tuple[int, ...],
+        where: Callable[[tuple[int, ...]], str],
         keys: Iterable[str] | None = None,
     ) -> dict[str, Array]:
         """``rows`` as arrays ``[*lead, *shape]`` of the declared types.
@@ -65,7 +86,8 @@ class RowSpec:
             keys: the keys that must be there; all if None.
 
         Raises:
-            ReplayError: an unknown or missing key, a wrong shape or type, a number that is not finite.
+            ReplayError: an unknown or missing key, a wrong shape or type, a number that is not
+                finite.
         """
         wanted = list(self.keys) if keys is None else list(keys)
         if rows.keys() != set(wanted) or not self.keys.keys() >= rows.keys():
@@ -76,20 +98,32 @@ class RowSpec:
         for key in rows:
             if key not in self.keys:
                 near = get_close_matches(str(key), list(self.keys), n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "add it to the spec, or leave it out"
-                raise ReplayError(f"expected the keys {list(self.keys)}, got the unknown key {key!r}; {hint}")
+                hint = (
+                    f"did you mean {near[0]!r}?" if near else "add it to the spec, or leave it out"
+                )
+                raise ReplayError(
+                    f"expected the keys {list(self.keys)}, got the unknown key {key!r}; {hint}"
+                )
         missing = [key for key in wanted if key not in rows]
-        raise ReplayError(f"expected the keys {list(wanted)}, {missing} missing in {list(rows)}; give every key of the spec")
+        raise ReplayError(
+            f"expected the keys {list(wanted)}, {missing} missing in {list(rows)}; "
+            f"give every key of the spec"
+        )
 
-    def _value(self, key: str, value: Any, lead: tuple[int, ...], where: Callable[[tuple[int, ...]], str]) -> Array:
+    def _value(
+        self, key: str, value: Any, lead: tuple[int, ...], where: Callable[[tuple[int, ...]], str]
+    ) -> Array:
         shape, dtype = self.keys[key]
         try:
             array = np.asarray(value)
         except ValueError as error:
-            raise ReplayError(f"{key!r}: expected an array of shape {(*lead, *shape)}, got nested values: {error}") from error
+            raise ReplayError(
+                f"{key!r}: expected an array of shape {(*lead, *shape)}, got nested values: {error}"
+            ) from error
         if array.shape != (*lead, *shape):
             raise ReplayError(
-                f"{key!r}: expected the shape {(*lead, *shape)}, leading dimensions {lead} and then the spec's {shape}, "
+                f"{key!r}: expected the shape {(*lead, *shape)}, "
+                f"leading dimensions {lead} and then the spec's {shape}, "
                 f"got {array.shape}; reshape it, or declare another shape in the spec"
             )
         if array.dtype != dtype:
@@ -98,9 +132,10 @@ class RowSpec:
             finite = np.isfinite(array)
             if not finite.all():
                 at = tuple(int(i) for i in np.argwhere(~finite)[0])
-                inner = f", index {list(at[len(lead):])}" if shape else ""
+                inner = f", index {list(at[len(lead) :])}" if shape else ""
                 raise ReplayError(
-                    f"{where(at[: len(lead)])}, key {key!r}: expected finite numbers in {dtype}, got {array[at]}{inner}; "
+                    f"{where(at[: len(lead)])}, key {key!r}: expected finite numbers in {dtype}, "
+                    f"got {array[at]}{inner}; "
                     "nothing was written, look at where it comes from"
                 )
         return array
@@ -115,9 +150,13 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
 
 
 def _entry(key: Any, value: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """One key of a spec: from (shape, type) or from an example ``[*shape]``; Python's floats mean float32."""
+    """One key of a spec: from (shape, type) or from an example ``[*shape]``; Python's floats mean
+    float32.
+    """
     if not isinstance(key, str) or not key or key in RESERVED:
-        raise ReplayError(f"expected text as a key, not one of {list(RESERVED)}, got {key!r}; choose another name")
+        raise ReplayError(
+            f"expected text as a key, not one of {list(RESERVED)}, got {key!r}; choose another name"
+        )
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], (tuple, list)):
         try:
             shape, dtype = tuple(int(n) for n in value[0]), np.dtype(value[1])
@@ -127,15 +166,21 @@ def _entry(key: Any, value: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         example: Array = np.array(value, np.float32 if type(value) is float else None)
         shape, dtype = example.shape, example.dtype
     if dtype.kind not in "fiub" or any(n < 0 for n in shape):
-        raise ReplayError(f"{key!r}: expected a shape and a type of numbers or bools, got {shape} and {dtype}")
+        raise ReplayError(
+            f"{key!r}: expected a shape and a type of numbers or bools, got {shape} and {dtype}"
+        )
     return shape, dtype
 
 
 def _cast(key: str, array: Array, dtype: np.dtype[Any]) -> Array:
     if not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise ReplayError(f"{key!r}: expected {dtype}, got {array.dtype}; cast it where its meaning is known")
+        raise ReplayError(
+            f"{key!r}: expected {dtype}, got {array.dtype}; cast it where its meaning is known"
+        )
     with np.errstate(over="ignore"):  # the check for finite numbers sees the overflow
         result = array.astype(dtype)
     if dtype.kind in "iu" and not (result == array).all():
-        raise ReplayError(f"{key!r}: expected numbers that {dtype} can hold, got {array[result != array][0]}")
+        raise ReplayError(
+            f"{key!r}: expected numbers that {dtype} can hold, got {array[result != array][0]}"
+        )
     return result

@@ -1,5 +1,6 @@
-"""Space: on the disk it is there before rows come, so that a full one is met when a replay is made and not hours later; in
-memory it is asked for only where rows differ from the disk."""
+"""Space: on the disk it is there before rows come, so that a full one is met when a replay is made
+and not hours later; in memory it is asked for only where rows differ from the disk.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def reserve(path: Path, size: int) -> None:
 def map_privately(path: Path, size: int) -> NDArray[np.uint8]:
     """The bytes of a file, as an array; what is written to it stays in memory.
 
-    Files larger than the memory can be mapped, as with a common map: Linux is told not to set memory aside for all of it.
+    Files larger than the memory can be mapped, as with a common map: Linux is told not to set
+    memory aside for all of it.
 
     Raises:
         OSError: it cannot be opened or mapped.

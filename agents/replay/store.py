@@ -1,4 +1,6 @@
-"""Where rows lie: one array a key, all streams behind each other, in memory or in a folder (``folder``)."""
+"""Where rows lie: one array a key, all streams behind each other, in memory or in a folder
+(``folder``).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Store:
         streams, rows: how many.
 
     Attributes:
-        flat: key -> ``[streams * rows, *shape]``; another array after :meth:`touch`, :meth:`commit` and :meth:`go_back`.
+        flat: key -> ``[streams * rows, *shape]``; another array after :meth:`touch`, :meth:`commit`
+            and :meth:`go_back`.
         counters: int64 ``[3, streams]``, always the same array.
     """
 
@@ -34,17 +37,22 @@ class Store:
 
     def _map(self) -> None:
         total = self.streams * self.rows
-        self.flat = {k: np.zeros((total, *shape), dtype) for k, (shape, dtype) in self.spec.keys.items()}
+        self.flat = {
+            k: np.zeros((total, *shape), dtype) for k, (shape, dtype) in self.spec.keys.items()
+        }
 
     def touch(self, at: Ints, keys: Iterable[str] | None = None) -> None:
         """Rows ``at`` will now be overwritten, of all keys or of some; called before it is done."""
 
     def commit(self) -> dict[str, Any] | None:
-        """Make all that was written lasting; what names this state for :meth:`go_back`, None in memory."""
+        """Make all that was written lasting; what names this state for :meth:`go_back`, None in
+        memory.
+        """
         return None
 
     def go_back(self, mark: Any, written: Ints) -> bool:
-        """Be again what :meth:`commit` named, with all rows; False if nothing was kept, as in memory.
+        """Be again what :meth:`commit` named, with all rows; False if nothing was kept, as in
+        memory.
 
         Args:
             mark: what commit gave.

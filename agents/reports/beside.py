@@ -1,7 +1,9 @@
-"""Runs beside each other: runs that differ in their seed alone are one line, with an interval over seeds.
+"""Runs beside each other: runs that differ in their seed alone are one line, with an interval over
+seeds.
 
-The score of a run is the mean of its last three evaluations.  An interval is over the scores of seeds where there are
-several, else over the episodes of those evaluations: the percentile bootstrap of :mod:`agents.statistics`.
+The score of a run is the mean of its last three evaluations.  An interval is over the scores of
+seeds where there are several, else over the episodes of those evaluations: the percentile bootstrap
+of :mod:`agents.statistics`.
 """
 
 from __future__ import annotations
@@ -25,10 +27,28 @@ from agents.statistics import bootstrap_interval, interquartile_mean
 LAST = 3
 """Evaluations that a score is the mean of."""
 HEAD = [
-    "run", "environment", "seeds", "frames", "decisions", "updates", "CPU minutes", "score", "interquartile mean",
-    "95 % bootstrap interval", "over",
+    "run",
+    "environment",
+    "seeds",
+    "frames",
+    "decisions",
+    "updates",
+    "CPU minutes",
+    "score",
+    "interquartile mean",
+    "95 % bootstrap interval",
+    "over",
 ]
-APART = ("seed", "device", "threads", "tracker", "checkpoint_every", "checkpoint_minutes", "log_every", "start")
+APART = (
+    "seed",
+    "device",
+    "threads",
+    "tracker",
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "log_every",
+    "start",
+)
 """Settings that do not tell runs apart."""
 
 
@@ -72,7 +92,9 @@ class Member:
 Group = list[Member]
 
 
-def compare(runs: Sequence[str | Path], path: str | Path | None = None, published: bool = True) -> str:
+def compare(
+    runs: Sequence[str | Path], path: str | Path | None = None, published: bool = True
+) -> str:
     """A table of runs of training; and, with ``path``, curves beside each other in one HTML file.
 
     Args:
@@ -87,33 +109,50 @@ def compare(runs: Sequence[str | Path], path: str | Path | None = None, publishe
     groups = grouped([Path(run) for run in runs])
     rows = [row(group) for group in groups]
     if path is not None:
-        said = "A score is the mean of a run's last three evaluations; frames count repeated actions."
+        said = (
+            "A score is the mean of a run's last three evaluations; frames count repeated actions."
+        )
         page = Page("Runs beside each other", said)
         page.section("Scores", table(HEAD, rows))
         for env_id in dict.fromkeys(g[0].env_id for g in groups):
             here = [g for g in groups if g[0].env_id == env_id]
-            notes = [note(f"{p.name}: {p.protocol}.") for p, _ in beside(env_id)] if published else []
-            page.section(env_id, drawn(_curves(here, env_id, published), f"curves on {env_id}"), *notes)
+            notes = (
+                [note(f"{p.name}: {p.protocol}.") for p, _ in beside(env_id)] if published else []
+            )
+            page.section(
+                env_id, drawn(_curves(here, env_id, published), f"curves on {env_id}"), *notes
+            )
         page.write(Path(path))
     return text_table([HEAD, *rows])
 
 
 def grouped(runs: Sequence[Path]) -> list[Group]:
-    """Runs that differ in their seed alone together, in the order given; labels say what tells the others apart."""
+    """Runs that differ in their seed alone together, in the order given; labels say what tells the
+    others apart.
+    """
     if not runs:
         raise UsageError("compare: expected at least one run, got none")
     found = [(run, read_settings(run, "cpu")) for run in runs]
     plain = [_flat({k: v for k, v in to_dict(s).items() if k not in APART}) for _, s in found]
     keys = list(dict.fromkeys(k for values in plain for k in values))
-    telling = [k for k in keys if k not in ("agent.kind", "env.id") and len({repr(v.get(k)) for v in plain}) > 1]
+    telling = [
+        k
+        for k in keys
+        if k not in ("agent.kind", "env.id") and len({repr(v.get(k)) for v in plain}) > 1
+    ]
     alike = {v["agent.kind"] for v in plain}
     groups: dict[str, Group] = {}
     for (run, settings), values in zip(found, plain, strict=True):
         kin = [v for v in plain if v["agent.kind"] == values["agent.kind"]]
         own = [k for k in telling if k in values and len({repr(v.get(k)) for v in kin}) > 1]
         name = values["agent.kind"] if len(alike) > 1 or not own else ""
-        label = " ".join([name, *(f"{k.removeprefix('agent.')}={values[k]}" for k in own)]).strip() or values["agent.kind"]
-        groups.setdefault(repr(sorted(map(repr, values.items()))), []).append(_member(run, settings, label))
+        label = (
+            " ".join([name, *(f"{k.removeprefix('agent.')}={values[k]}" for k in own)]).strip()
+            or values["agent.kind"]
+        )
+        groups.setdefault(repr(sorted(map(repr, values.items()))), []).append(
+            _member(run, settings, label)
+        )
     return list(groups.values())
 
 
@@ -127,9 +166,17 @@ def row(group: Group) -> list[str]:
         return float(np.mean([getattr(m, name) for m in group]))
 
     return [
-        group[0].label, group[0].env_id, str(len(group)), f"{mean('steps'):,.0f}", f"{mean('actions'):,.0f}",
-        f"{mean('updates'):,.0f}", f"{mean('cpu_minutes'):.1f}", f"{np.mean(scores):,.1f}",
-        f"{interquartile_mean(episodes):,.1f}", f"{low:,.1f} to {high:,.1f}", f"{len(values)} {over}",
+        group[0].label,
+        group[0].env_id,
+        str(len(group)),
+        f"{mean('steps'):,.0f}",
+        f"{mean('actions'):,.0f}",
+        f"{mean('updates'):,.0f}",
+        f"{mean('cpu_minutes'):.1f}",
+        f"{np.mean(scores):,.1f}",
+        f"{interquartile_mean(episodes):,.1f}",
+        f"{low:,.1f} to {high:,.1f}",
+        f"{len(values)} {over}",
     ]
 
 
@@ -141,18 +188,34 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     long  x  10
     """
     widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    wide = [[c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))] for r in rows]
+    wide = [
+        [
+            c.ljust(w) if i < 2 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(r, widths, strict=True))
+        ]
+        for r in rows
+    ]
     return "\n".join("  ".join(cells).rstrip() for cells in wide)
 
 
 def _member(run: Path, settings: Any, label: str) -> Member:
     p = read_part(run, "progress")[1]
     if not p["evaluations"]:
-        raise UsageError(f"{run}: expected a run with an evaluation, got none yet; go on with it: pixyz resume {run}")
+        raise UsageError(
+            f"{run}: expected a run with an evaluation, got none yet; go on with it: "
+            f"pixyz resume {run}"
+        )
     random = float(np.mean(p["random"])) if p["random"] else float("nan")
     evaluations = [(int(at), [float(r) for r in found]) for at, found in p["evaluations"]]
     return Member(
-        label, settings.env.id, int(p["steps"]), int(p["actions"]), int(p["updates"]), p["cpu_seconds"] / 60, evaluations, random,
+        label,
+        settings.env.id,
+        int(p["steps"]),
+        int(p["actions"]),
+        int(p["updates"]),
+        p["cpu_seconds"] / 60,
+        evaluations,
+        random,
         settings.seed,
     )
 
@@ -165,11 +228,29 @@ def _curves(groups: Sequence[Group], env_id: str, published: bool) -> Any:
         at, mean, low, high = _line(group)
         seeds = "1 seed" if len(group) == 1 else f"{len(group)} seeds"
         axes.fill_between(at, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
-        axes.plot(at, mean, "o-", color=f"C{i}", markersize=3.5, linewidth=1.7, label=f"{group[0].label} ({seeds})")
+        axes.plot(
+            at,
+            mean,
+            "o-",
+            color=f"C{i}",
+            markersize=3.5,
+            linewidth=1.7,
+            label=f"{group[0].label} ({seeds})",
+        )
     longest = max(m.steps for g in groups for m in g)
     for marker, (curve, points) in zip("sD^v", beside(env_id) if published else [], strict=False):
-        shown = {frames: value for frames, value in points.items() if frames <= max(2 * longest, 100_000)}
-        axes.plot(list(shown), list(shown.values()), f"{marker}:", color="0.35", markersize=5, linewidth=1.0, label=curve.name)
+        shown = {
+            frames: value for frames, value in points.items() if frames <= max(2 * longest, 100_000)
+        }
+        axes.plot(
+            list(shown),
+            list(shown.values()),
+            f"{marker}:",
+            color="0.35",
+            markersize=5,
+            linewidth=1.0,
+            label=curve.name,
+        )
     random = float(np.nanmean([m.random for g in groups for m in g]))
     axes.axhline(random, color="C3", linestyle="--", linewidth=1.0, label="random policy")
     axes.set_xlabel("environment frames (repeated actions counted)")
@@ -187,13 +268,24 @@ def _line(group: Group) -> tuple[list[int], list[float], list[float], list[float
     """Frames, mean and interval of the evaluations that all runs of a group have."""
     returns = [dict(m.evaluations) for m in group]
     at = sorted(set.intersection(*(set(r) for r in returns)))
-    values = [[float(np.mean(r[t])) for r in returns] if len(group) > 1 else returns[0][t] for t in at]
+    values = [
+        [float(np.mean(r[t])) for r in returns] if len(group) > 1 else returns[0][t] for t in at
+    ]
     bounds = [bootstrap_interval(v) for v in values]
-    return at, [float(np.mean(v)) for v in values], [low for low, _ in bounds], [high for _, high in bounds]
+    return (
+        at,
+        [float(np.mean(v)) for v in values],
+        [low for low, _ in bounds],
+        [high for _, high in bounds],
+    )
 
 
 def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
-        found |= _flat(value, f"{path}{key}.") if isinstance(value, dict) and value else {f"{path}{key}": value}
+        found |= (
+            _flat(value, f"{path}{key}.")
+            if isinstance(value, dict) and value
+            else {f"{path}{key}": value}
+        )
     return found

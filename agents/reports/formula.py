@@ -1,6 +1,8 @@
-r"""An objective's LaTeX as MathML, which browsers draw by themselves; long ones in lines, what is inside brackets indented.
+r"""An objective's LaTeX as MathML, which browsers draw by themselves; long ones in lines, what is
+inside brackets indented.
 
-Knows what :meth:`pixyz.losses.Loss.__str__` writes; other commands stand as words, and nothing is refused.
+Knows what :meth:`pixyz.losses.Loss.__str__` writes; other commands stand as words, and nothing is
+refused.
 """
 
 from __future__ import annotations
@@ -9,14 +11,49 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
-TOKEN = re.compile(r"\\left\\?.|\\right\\?.|\\[A-Za-z]+|\d+(?:\.\d+)?(?:e[-+]?\d+)?|[A-Za-z]+|\|\||\S")
+TOKEN = re.compile(
+    r"\\left\\?.|\\right\\?.|\\[A-Za-z]+|\d+(?:\.\d+)?(?:e[-+]?\d+)?|[A-Za-z]+|\|\||\S"
+)
 LONG = 24
 """Tokens of a term above which it is broken at its brackets."""
 SIGNS = {
-    "prod": "∏", "sum": "∑", "cdot": "·", "times": "×", "leq": "≤", "geq": "≥", "sim": "∼", "infty": "∞", "||": "‖",
-    "mid": "|", "-": "−", "min": "min", "max": "max", "log": "log", "exp": "exp", "int": "∫", "to": "→", "in": "∈", "quad": " ",
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "lambda": "λ", "mu": "μ",
-    "pi": "π", "phi": "φ", "psi": "ψ", "rho": "ρ", "sigma": "σ", "tau": "τ", "omega": "ω", "Sigma": "Σ", "Pi": "Π",
+    "prod": "∏",
+    "sum": "∑",
+    "cdot": "·",
+    "times": "×",
+    "leq": "≤",
+    "geq": "≥",
+    "sim": "∼",
+    "infty": "∞",
+    "||": "‖",
+    "mid": "|",
+    "-": "−",
+    "min": "min",
+    "max": "max",
+    "log": "log",
+    "exp": "exp",
+    "int": "∫",
+    "to": "→",
+    "in": "∈",
+    "quad": " ",
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "delta": "δ",
+    "epsilon": "ε",
+    "eta": "η",
+    "theta": "θ",
+    "lambda": "λ",
+    "mu": "μ",
+    "pi": "π",
+    "phi": "φ",
+    "psi": "ψ",
+    "rho": "ρ",
+    "sigma": "σ",
+    "tau": "τ",
+    "omega": "ω",
+    "Sigma": "Σ",
+    "Pi": "Π",
 }
 OVER, UNDER = {"bar": "¯", "hat": "^", "tilde": "~"}, {"underline": "_"}
 LETTERS = {"E": "𝔼", "R": "ℝ"}
@@ -30,12 +67,15 @@ def formula(text: str) -> str:
     1
     """
     return "\n".join(
-        f'<div class="math" style="margin-left:{2 * depth}em">{_math(line)}</div>' for depth, line in lines(TOKEN.findall(text))
+        f'<div class="math" style="margin-left:{2 * depth}em">{_math(line)}</div>'
+        for depth, line in lines(TOKEN.findall(text))
     )
 
 
 def lines(tokens: Tokens, depth: int = 0) -> Iterator[tuple[int, Tokens]]:
-    """Pieces of a formula with how far each is indented: its terms, long ones broken at their largest brackets."""
+    """Pieces of a formula with how far each is indented: its terms, long ones broken at their
+    largest brackets.
+    """
     for term in _terms(tokens):
         cut = _largest(term) if len(term) > LONG else None
         if cut is None:
@@ -66,13 +106,23 @@ def _largest(tokens: Tokens) -> tuple[int, int] | None:
         if inside == 0 and token.startswith("\\left"):
             start = i
         inside += _opens(token)
-        if inside == 0 and token.startswith("\\right") and (best is None or i - start > best[1] - best[0]):
+        if (
+            inside == 0
+            and token.startswith("\\right")
+            and (best is None or i - start > best[1] - best[0])
+        ):
             best = start, i
     return best if best is not None and best[1] - best[0] > LONG / 2 else None
 
 
 def _opens(token: str) -> int:
-    return 1 if token == "{" or token.startswith("\\left") else -1 if token == "}" or token.startswith("\\right") else 0
+    return (
+        1
+        if token == "{" or token.startswith("\\left")
+        else -1
+        if token == "}" or token.startswith("\\right")
+        else 0
+    )
 
 
 # ---------------------------------------------------------------- MathML
@@ -110,7 +160,9 @@ def _atom(tokens: Tokens, i: int) -> tuple[str, int]:
     name = token.removeprefix("\\")
     if token.startswith(("\\left", "\\right")):
         sign = token.removeprefix("\\left").removeprefix("\\right").removeprefix("\\")
-        return (f'<mo stretchy="false">{escape(sign)}</mo>' if sign != "." else "<mrow></mrow>"), i + 1
+        return (
+            f'<mo stretchy="false">{escape(sign)}</mo>' if sign != "." else "<mrow></mrow>"
+        ), i + 1
     if token.startswith("\\") and i + 1 < len(tokens):
         if name in OVER or name in UNDER:
             inner, i = _atom(tokens, i + 1)

@@ -11,16 +11,22 @@ from typing import Any
 
 STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; color: #1b1b1b; }
-h1 { font-size: 1.5rem; margin: .5rem 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ddd; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem;
+  margin: 0 auto; padding: 1rem; color: #1b1b1b; }
+h1 { font-size: 1.5rem; margin: .5rem 0; }
+h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ddd; }
 img { max-width: 100%; height: auto; display: block; margin: .5rem 0; }
-.wide { overflow-x: auto; margin: .6rem 0; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; margin: .6rem 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 th { font-weight: 600; border-bottom: 1px solid #999; } td { border-bottom: 1px solid #eee; }
-pre { background: #f5f5f5; padding: .6rem .8rem; overflow-x: auto; font-size: .85rem; } .note { color: #555; font-size: .9rem; }
-.math { white-space: nowrap; line-height: 1.9; } dl { display: flex; flex-wrap: wrap; gap: .8rem 2rem; margin: 0; }
-dt { color: #555; font-size: .85rem; } dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
+pre { background: #f5f5f5; padding: .6rem .8rem; overflow-x: auto; font-size: .85rem; }
+.note { color: #555; font-size: .9rem; }
+.math { white-space: nowrap; line-height: 1.9; }
+dl { display: flex; flex-wrap: wrap; gap: .8rem 2rem; margin: 0; }
+dt { color: #555; font-size: .85rem; }
+dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
 """
 KINDS = {".png": "image/png", ".gif": "image/gif", ".jpg": "image/jpeg"}
 
@@ -46,10 +52,14 @@ class Page:
 
     def html(self) -> str:
         """The file's text."""
-        head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        head = (
+            '<meta charset="utf-8"><meta name="viewport" content="width=device-width, '
+            'initial-scale=1">'
+        )
         body = "\n".join(self.parts)
         return (
-            f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(self.title)}</title><style>{STYLE}</style></head>\n'
+            f"<!doctype html>\n<html "
+            f'lang="en"><head>{head}<title>{escape(self.title)}</title><style>{STYLE}</style></head>\n'
             f"<body>\n{body}\n</body></html>\n"
         )
 
@@ -61,15 +71,18 @@ class Page:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table; the first column is text."""
+
     def line(tag: str, cells: Sequence[Any]) -> str:
         return f"<tr>{''.join(f'<{tag}>{escape(str(c))}</{tag}>' for c in cells)}</tr>"
 
-    return f'<div class="wide"><table>{line("th", head)}{"".join(line("td", row) for row in rows)}</table></div>'
+    body = "".join(line("td", row) for row in rows)
+    return f'<div class="wide"><table>{line("th", head)}{body}</table></div>'
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """A few numbers with their names."""
-    return f"<dl>{''.join(f'<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>' for k, v in pairs)}</dl>"
+    body = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in pairs)
+    return f"<dl>{body}</dl>"
 
 
 def code(text: str) -> str:
@@ -97,4 +110,6 @@ def drawn(figure: Any, what: str) -> str:
 
 
 def _image(content: bytes, kind: str, what: str) -> str:
-    return f'<img alt="{escape(what)}" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
+    return (
+        f'<img alt="{escape(what)}" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
+    )

@@ -1,4 +1,6 @@
-"""``report.html`` of a run: what it reached, its curve, losses, objective, settings, and what to type next."""
+"""``report.html`` of a run: what it reached, its curve, losses, objective, settings, and what to
+type next.
+"""
 
 from __future__ import annotations
 
@@ -57,23 +59,45 @@ def _trained(directory: Path, config: Mapping[str, Any], origin: Mapping[str, An
     page = Page(f"{settings.agent.kind} on {e.id}, seed {settings.seed}", _origin(origin))
     finals = progress["evaluations"][-1][1] if progress["evaluations"] else []
     learned = f"{summarize(finals).mean:,.1f}" if finals else "not evaluated"
-    page.section("What it reached", facts([
-        ("learned return", learned), ("environment steps", f"{progress['steps']:,} of {settings.steps:,}"),
-        ("actions", f"{progress['actions']:,}"), ("updates", f"{progress['updates']:,}"),
-        ("minutes", f"{progress['seconds'] / 60:.1f}"), ("CPU minutes", f"{progress['cpu_seconds'] / 60:.1f}"),
-    ]), _returns({"learned policy": finals, "random policy": progress["random"]}),
-        note(f"An evaluation is {settings.eval_episodes} episodes under the policy's best action; environment steps count "
-             f"repeated actions (action repeat {e.action_repeat}). The interval holds the mean of 95 % of resampled episodes."))
-    page.section("Curve", picture(directory / "curve.png", "returns over environment steps"),
-                 picture(directory / "clip.gif", "an episode of the learned policy"))
+    page.section(
+        "What it reached",
+        facts(
+            [
+                ("learned return", learned),
+                ("environment steps", f"{progress['steps']:,} of {settings.steps:,}"),
+                ("actions", f"{progress['actions']:,}"),
+                ("updates", f"{progress['updates']:,}"),
+                ("minutes", f"{progress['seconds'] / 60:.1f}"),
+                ("CPU minutes", f"{progress['cpu_seconds'] / 60:.1f}"),
+            ]
+        ),
+        _returns({"learned policy": finals, "random policy": progress["random"]}),
+        note(
+            f"An evaluation is {settings.eval_episodes} episodes under the policy's best action; "
+            f"environment steps count "
+            f"repeated actions (action repeat {e.action_repeat}). "
+            f"The interval holds the mean of 95 % of resampled episodes."
+        ),
+    )
+    page.section(
+        "Curve",
+        picture(directory / "curve.png", "returns over environment steps"),
+        picture(directory / "clip.gif", "an episode of the learned policy"),
+    )
     page.section("Losses", _losses(directory, "train", "environment steps"))
     see, do = guards(directory)
     agent: Any = build(settings.agent, Interface.from_spaces(see.space, do.space))
     page.section("Objective", _objective(agent), _weights(agent))
     page.section("Settings that differ from the defaults", _changed(settings, _defaults(settings)))
-    page.section("What to type next", code(
-        f"pixyz resume {directory}\npixyz evaluate {directory} --video a.mp4\npixyz save {directory} FOLDER\n\n"
-        f"import agents\npolicy = agents.load({str(directory)!r})\naction = policy.act(observation)"))
+    page.section(
+        "What to type next",
+        code(
+            f"pixyz resume {directory}\npixyz evaluate {directory} --video "
+            f"a.mp4\npixyz save {directory} FOLDER\n\n"
+            f"import agents\npolicy = "
+            f"agents.load({str(directory)!r})\naction = policy.act(observation)"
+        ),
+    )
     return page
 
 
@@ -82,30 +106,61 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
     settings: Any = load_config(cls, {**config, "device": "cpu", "threads": 0})
     progress, about = read_part(directory, "progress")[1], read_interface(directory)
     page = Page(f"{settings.kind} on {settings.data}, seed {settings.seed}", _origin(origin))
-    best = min((numbers[0], at) for at, numbers in progress["evaluations"]) if progress["evaluations"] else (math.nan, 0)
-    page.section("What it reached", facts([
-        ("validation bound, nats a row", f"{best[0]:.3f}"), ("at update", f"{best[1]:,} of {progress['updates']:,}"),
-        ("minutes", f"{progress['seconds'] / 60:.1f}"), ("CPU minutes", f"{progress['cpu_seconds'] / 60:.1f}"),
-    ]))
+    best = (
+        min((numbers[0], at) for at, numbers in progress["evaluations"])
+        if progress["evaluations"]
+        else (math.nan, 0)
+    )
+    page.section(
+        "What it reached",
+        facts(
+            [
+                ("validation bound, nats a row", f"{best[0]:.3f}"),
+                ("at update", f"{best[1]:,} of {progress['updates']:,}"),
+                ("minutes", f"{progress['seconds'] / 60:.1f}"),
+                ("CPU minutes", f"{progress['cpu_seconds'] / 60:.1f}"),
+            ]
+        ),
+    )
     if (directory / "open_loop.json").is_file():
         found = json.loads((directory / "open_loop.json").read_text(encoding="utf-8"))
-        steps = sorted({h for h in pretraining.HORIZONS if h <= found["horizon"]} | {found["horizon"]})
-        rows = [[name, *(f"{errors['all'][h - 1]:.3f}" for h in steps)] for name, errors in found["rmse"].items()]
-        said = [f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()] + pretraining.worse(found)
+        steps = sorted(
+            {h for h in pretraining.HORIZONS if h <= found["horizon"]} | {found["horizon"]}
+        )
+        rows = [
+            [name, *(f"{errors['all'][h - 1]:.3f}" for h in steps)]
+            for name, errors in found["rmse"].items()
+        ]
+        said = [
+            f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()
+        ] + pretraining.worse(found)
         page.section(
-            "Open loop", table(["steps ahead", *map(str, steps)], rows),
-            note(f"Errors in standard deviations on {found['windows']} windows of the test part; {found['seen']} rows are read."),
-            *map(note, said), picture(directory / "open_loop.png", "errors against the horizon"),
+            "Open loop",
+            table(["steps ahead", *map(str, steps)], rows),
+            note(
+                f"Errors in standard deviations on {found['windows']} windows of the test part; "
+                f"{found['seen']} rows are read."
+            ),
+            *map(note, said),
+            picture(directory / "open_loop.png", "errors against the horizon"),
             picture(directory / "forecast.png", "truth and prediction of one window"),
             picture(directory / "forecast.gif", "truth and prediction, moving"),
         )
     page.section("Losses", _losses(directory, "pretrain", "updates"))
-    model = build_model(settings, {k: tuple(s) for k, s in about["shapes"].items()}, int(about["action_size"]))
+    model = build_model(
+        settings, {k: tuple(s) for k, s in about["shapes"].items()}, int(about["action_size"])
+    )
     page.section("Objective", _objective(model.model), _weights(model))
     page.section("Settings that differ from the defaults", _changed(settings, cls()))
-    page.section("What to type next", code(
-        f"pixyz resume {directory} updates={2 * settings.updates}\npixyz save {directory} FOLDER\n\n"
-        f"import agents\nmodel = agents.load_model({str(directory)!r})\nmodel.forecast(seen, action, steps)"))
+    page.section(
+        "What to type next",
+        code(
+            f"pixyz resume {directory} "
+            f"updates={2 * settings.updates}\npixyz save {directory} FOLDER\n\n"
+            f"import agents\nmodel = agents.load_model({str(directory)!r})\nmodel.forecast(seen, "
+            f"action, steps)"
+        ),
+    )
     return page
 
 
@@ -114,8 +169,13 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
 
 def _origin(origin: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{k} {v}" for k, v in (origin.get("versions") or {}).items())
-    commit = str(origin.get("commit") or "unknown")[:10] + (" with changes" if origin.get("dirty") else "")
-    return f"Begun {str(origin.get('started', 'at an unknown time'))[:16].replace('T', ' ')} UTC; commit {commit}; {versions}"
+    commit = str(origin.get("commit") or "unknown")[:10] + (
+        " with changes" if origin.get("dirty") else ""
+    )
+    return (
+        f"Begun {str(origin.get('started', 'at an unknown time'))[:16].replace('T', ' ')} UTC; "
+        f"commit {commit}; {versions}"
+    )
 
 
 def _returns(policies: Mapping[str, Sequence[float]]) -> str:
@@ -125,7 +185,9 @@ def _returns(policies: Mapping[str, Sequence[float]]) -> str:
             s = summarize(returns)
             interval = f"{s.low:,.1f} to {s.high:,.1f}" if s.count > 1 else "-"
             rows.append([name, f"{s.mean:,.1f}", interval, f"{s.middle:,.1f}", s.count])
-    return table(["", "mean return", INTERVAL, "interquartile mean", "episodes"], rows) if rows else ""
+    return (
+        table(["", "mean return", INTERVAL, "interquartile mean", "episodes"], rows) if rows else ""
+    )
 
 
 def _losses(directory: Path, kind: str, unit: str) -> str:
@@ -140,7 +202,12 @@ def _losses(directory: Path, kind: str, unit: str) -> str:
     figure.set_size_inches(3.2 * columns, 1.9 * lines + 0.2)
     for i, name in enumerate(names):
         axes = figure.add_subplot(lines, columns, i + 1)
-        axes.plot([r["step"] for r in rows if name in r], [r[name] for r in rows if name in r], color="C0", linewidth=1.1)
+        axes.plot(
+            [r["step"] for r in rows if name in r],
+            [r[name] for r in rows if name in r],
+            color="C0",
+            linewidth=1.1,
+        )
         axes.set_title(name, fontsize="small", parse_math=False)
         axes.tick_params(labelsize="x-small")
         axes.grid(alpha=0.25, linewidth=0.6)
@@ -160,7 +227,9 @@ def _weights(owner: Any) -> str:
 
 
 def _changed(settings: Any, defaults: Any) -> str:
-    pairs = [(k, v) for k, v in _flat(to_dict(settings)) if dict(_flat(to_dict(defaults))).get(k) != v]
+    pairs = [
+        (k, v) for k, v in _flat(to_dict(settings)) if dict(_flat(to_dict(defaults))).get(k) != v
+    ]
     return table(["", ""], pairs) if pairs else note("None.")
 
 
@@ -175,5 +244,9 @@ def _defaults(settings: RunSettings) -> RunSettings:
 def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in values.items():
-        found += _flat(value, f"{path}{key}.") if isinstance(value, Mapping) and value else [(f"{path}{key}", value)]
+        found += (
+            _flat(value, f"{path}{key}.")
+            if isinstance(value, Mapping) and value
+            else [(f"{path}{key}", value)]
+        )
     return found

@@ -1,13 +1,14 @@
-"""The loops of agents, made of parts. They use nothing of an agent but its contract (:mod:`agents.agent`).
+"""The loops of agents, made of parts. They use nothing of an agent but its contract
+(:mod:`agents.agent`).
 
-    progress   the counters
-    schedule   what comes next: act, update, evaluate, save
-    driver     environments and an actor -> rows
-    learner    an agent and a replay -> updates
-    train      the loop over them
-    run        parts that are saved together, the folder, the clock, the stop
-    evaluate   episodes of a policy that does not learn
-    trainer    all of it from settings;  in_folder: what it shares with pretraining
+progress   the counters
+schedule   what comes next: act, update, evaluate, save
+driver     environments and an actor -> rows
+learner    an agent and a replay -> updates
+train      the loop over them
+run        parts that are saved together, the folder, the clock, the stop
+evaluate   episodes of a policy that does not learn
+trainer    all of it from settings;  in_folder: what it shares with pretraining
 """
 
 from agents.run.driver import Driver, Moved, Moves
@@ -21,6 +22,18 @@ from agents.run.train import train
 from agents.run.trainer import Trainer
 
 __all__ = [
-    "Driver", "Judge", "Learner", "Moved", "Moves", "Offline", "Online", "Progress", "Run", "Schedule", "Stop", "Trainer",
-    "read_part", "train",
+    "Driver",
+    "Judge",
+    "Learner",
+    "Moved",
+    "Moves",
+    "Offline",
+    "Online",
+    "Progress",
+    "Run",
+    "Schedule",
+    "Stop",
+    "Trainer",
+    "read_part",
+    "train",
 ]

@@ -35,7 +35,8 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Moved:
-    """What a step did: environment steps, actions, finished episodes, environments that failed and began anew.
+    """What a step did: environment steps, actions, finished episodes, environments that failed and
+    began anew.
 
     >>> Moved(frames=2, actions=1, episodes=[]).failures
     []
@@ -62,9 +63,10 @@ class Moves(Protocol):
 class Driver:
     """Steps environments under an actor and stores what happened.
 
-    A row holds the observation, what was done after it (the action that the environment says it took, where it says so:
-    a robot's safety layer may change it), and reward and flags that arrived with it. An environment that begins anew
-    without an end (it failed, or could not be restored) has its episode marked as cut short.
+    A row holds the observation, what was done after it (the action that the environment says it
+    took, where it says so: a robot's safety layer may change it), and reward and flags that arrived
+    with it. An environment that begins anew without an end (it failed, or could not be restored)
+    has its episode marked as cut short.
 
     Args:
         envs: a vector of environments (:class:`envs.Vector`).
@@ -89,7 +91,9 @@ class Driver:
         self._rows: Rows | None = None
         self._memory = {} if actor is None else actor.initial(self.count)
         self.restarted: tuple[int, ...] = ()
-        """The environments that the last :meth:`load_state` could not put back, and that began a new episode."""
+        """The environments that the last :meth:`load_state` could not put back, and that began a
+        new episode.
+        """
 
     def step(self, *, random: bool = False) -> Moved:
         """One action of each environment.
@@ -107,7 +111,9 @@ class Driver:
         if self.actor is not None:
             obs = self.interface.tensors(rows, self.actor.device)
             action, memory = self.actor.act(obs, memory, explore=True)
-            kept = to_arrays({"action": action, **{k: memory[k] for k in self.actor.stored}}, lead=1)
+            kept = to_arrays(
+                {"action": action, **{k: memory[k] for k in self.actor.stored}}, lead=1
+            )
             chosen = kept.pop("action")
         if random or chosen is None:
             chosen = self.interface.random(self.count, self._rng)
@@ -125,7 +131,8 @@ class Driver:
         return Moved(int(following["frames"].sum()), self.count, self.envs.pop_episodes(), failures)
 
     def finish(self) -> None:
-        """Store the newest rows where no step will follow, with actions of zeros; the next step begins new episodes.
+        """Store the newest rows where no step will follow, with actions of zeros; the next step
+        begins new episodes.
 
         Raises:
             EnvError: the actor cannot take the observations.
@@ -135,7 +142,9 @@ class Driver:
             return
         kept: dict[str, np.ndarray] = {}
         if self.actor is not None:
-            _, memory = self.actor.act(self.interface.tensors(rows, self.actor.device), self._memory)
+            _, memory = self.actor.act(
+                self.interface.tensors(rows, self.actor.device), self._memory
+            )
             kept = to_arrays({k: memory[k] for k in self.actor.stored}, lead=1)
         nothing = np.zeros((self.count, self.interface.action.size), np.float32)
         flags, seen = {k: rows[k] for k in FLAGS}, self.interface.observation(rows)
@@ -154,25 +163,35 @@ class Driver:
     # ---------------------------------------------------------------- saving
 
     def state(self) -> Nested:
-        """The environments, where they can say it, the actor's memory, the newest rows and random actions' generator."""
+        """The environments, where they can say it, the actor's memory, the newest rows and random
+        actions' generator.
+        """
         begun, envs = self._rows is not None, None
         if begun and hasattr(self.envs, "state"):
             with suppress(EnvError):  # after an error of theirs nothing runs that could be saved
                 envs = self.envs.state()
         return {
-            "envs": envs, "memory": self._memory, "rng": self._rng.bit_generator.state,
-            "begun": begun, "last": None if self._rows is None else self._rows["is_last"],
+            "envs": envs,
+            "memory": self._memory,
+            "rng": self._rng.bit_generator.state,
+            "begun": begun,
+            "last": None if self._rows is None else self._rows["is_last"],
         }
 
     def load_state(self, state: Nested, attempt: int = 1) -> None:
         """Be as it was; environments that could not be saved begin a new episode.
 
         Args:
-            attempt: how often the run was started, so that new episodes get seeds that no part of it has used.
+            attempt: how often the run was started, so that new episodes get seeds that no part of
+                it has used.
         """
         self._rng.bit_generator.state = state["rng"]
         memory = state["memory"]
-        self._memory = memory if self.actor is None else {k: v.to(self.actor.device) for k, v in memory.items()}
+        self._memory = (
+            memory
+            if self.actor is None
+            else {k: v.to(self.actor.device) for k, v in memory.items()}
+        )
         if not state["begun"]:
             return
         if state["envs"] is not None:

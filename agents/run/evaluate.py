@@ -19,7 +19,9 @@ from envs import make_vector
 EVAL_SEED = 10_000
 
 Watch = Callable[[np.ndarray, Rows, np.ndarray, Rows], None]
-"""Sees a step: which episodes are running ``[B]``, the rows before it, the agent's actions, the rows after it."""
+"""Sees a step: which episodes are running ``[B]``, the rows before it, the agent's actions, the
+rows after it.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,16 @@ class Judge:
     limit: int = 30_000
 
     def actor(
-        self, actor: Actor, stop: Stop | None = None, *, explore: bool = False, watch: Watch | None = None
+        self,
+        actor: Actor,
+        stop: Stop | None = None,
+        *,
+        explore: bool = False,
+        watch: Watch | None = None,
     ) -> list[float] | None:
-        """Returns of an actor's best actions, or of those that it explores with; None if asked to stop."""
+        """Returns of an actor's best actions, or of those that it explores with; None if asked to
+        stop.
+        """
         state = actor.initial(self.episodes)
 
         def act(interface: Interface, rows: Rows) -> np.ndarray:
@@ -66,13 +75,21 @@ class Judge:
         return self.run(lambda interface, rows: interface.random(self.episodes, rng), stop)
 
     def run(
-        self, act: Callable[[Interface, Rows], np.ndarray], stop: Stop | None = None, watch: Watch | None = None
+        self,
+        act: Callable[[Interface, Rows], np.ndarray],
+        stop: Stop | None = None,
+        watch: Watch | None = None,
     ) -> list[float] | None:
         """Returns of the first episode of each environment; None if asked to stop."""
         e = self.settings
         envs = make_vector(
-            e.id, self.episodes, seed=EVAL_SEED + self.seed, action_repeat=e.action_repeat, time_limit=e.time_limit,
-            workers=min(e.workers, self.episodes), **e.options,
+            e.id,
+            self.episodes,
+            seed=EVAL_SEED + self.seed,
+            action_repeat=e.action_repeat,
+            time_limit=e.time_limit,
+            workers=min(e.workers, self.episodes),
+            **e.options,
         )
         interface, returns = Interface.of(envs), np.zeros(self.episodes)
         running = np.ones(self.episodes, np.bool_)
@@ -91,8 +108,10 @@ class Judge:
                     return None
             else:
                 warnings.warn(
-                    f"{e.id}: {running.sum()} of {self.episodes} episodes had not ended after {self.limit} actions; they count "
-                    "with the return so far. Give env.time_limit, or another eval_limit", stacklevel=2,
+                    f"{e.id}: {running.sum()} of {self.episodes} episodes had not ended after "
+                    f"{self.limit} actions; they count "
+                    "with the return so far. Give env.time_limit, or another eval_limit",
+                    stacklevel=2,
                 )
         finally:
             envs.close()

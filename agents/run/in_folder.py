@@ -1,4 +1,6 @@
-"""What training from settings and pretraining from settings share: a folder that is made, locked, filled, and let go of."""
+"""What training from settings and pretraining from settings share: a folder that is made, locked,
+filled, and let go of.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from agents.rundir import count_start, created, lock, open_run, write_interface
 
 
 class InFolder:
-    """Abstract: built from settings without writing anything; then given a folder; closed at the end of a ``with``.
+    """Abstract: built from settings without writing anything; then given a folder; closed at the
+    end of a ``with``.
 
-    A final class says what is in the folder (:meth:`fill`), what its environment or log looks like (:meth:`interface`), and
-    how it trains.
+    A final class says what is in the folder (:meth:`fill`), what its environment or log looks like
+    (:meth:`interface`), and how it trains.
 
     Args:
         settings: of the run, with ``seed`` and the number that the run counts to.
@@ -40,7 +43,9 @@ class InFolder:
         """What a loaded agent or model must know of the environment or the log, as plain data."""
 
     def options(self, attempt: int) -> dict[str, Any]:
-        """Further arguments of parts' ``load_state``, by their names; ``attempt`` counts the starts of the run."""
+        """Further arguments of parts' ``load_state``, by their names; ``attempt`` counts the starts
+        of the run.
+        """
         return {}
 
     @property
@@ -53,7 +58,8 @@ class InFolder:
         """Make the run's folder; returns itself.
 
         Raises:
-            RunError, ReplayError: the folder is there and not empty, or has no room for the replay; nothing is left in it.
+            RunError, ReplayError: the folder is there and not empty, or has no room for the replay;
+                nothing is left in it.
         """
         with created(directory, self.settings, seed=self.settings.seed):
             self._open(directory)
@@ -63,7 +69,8 @@ class InFolder:
         """Go on in a run's folder; returns itself.
 
         Raises:
-            RunError, CheckpointError, ReplayError: it is no folder of such a run, in use, damaged, or began with other data.
+            RunError, CheckpointError, ReplayError: it is no folder of such a run, in use, damaged,
+                or began with other data.
         """
         open_run(directory)
         attempt = self._open(directory)
@@ -71,7 +78,9 @@ class InFolder:
             self.run.load(**self.options(attempt))
             unit = self.run.counts
             if self.run.at > getattr(self.settings, unit):
-                raise UsageError(f"{directory} has made {self.run.at} {unit} already; give {unit} above that")
+                raise UsageError(
+                    f"{directory} has made {self.run.at} {unit} already; give {unit} above that"
+                )
         except BaseException:
             self.close()
             raise

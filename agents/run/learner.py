@@ -42,8 +42,9 @@ class Source(Protocol):
 class Learner:
     """Draws windows, lets the agent learn, writes back what it refreshed.
 
-    An update that the agent refuses, since a number is not finite, is counted and left out; its batch with the rows'
-    numbers is kept in ``not_finite`` of the run's folder. Three in a row end the run.
+    An update that the agent refuses, since a number is not finite, is counted and left out; its
+    batch with the rows' numbers is kept in ``not_finite`` of the run's folder. Three in a row end
+    the run.
 
     Args:
         agent: learns.
@@ -52,7 +53,9 @@ class Learner:
         directory: where refused batches are kept; they are not if None.
     """
 
-    def __init__(self, agent: Learns, source: Source, progress: Progress, directory: Path | None = None) -> None:
+    def __init__(
+        self, agent: Learns, source: Source, progress: Progress, directory: Path | None = None
+    ) -> None:
         self.agent, self.source, self.progress, self.directory = agent, source, progress, directory
         self.window: Window = agent.window
 
@@ -90,10 +93,15 @@ class Learner:
             folder = self.directory / "not_finite"
             folder.mkdir(exist_ok=True)
             file = folder / f"update-{p.updates:09d}-{p.refused}.npz"
-            arrays = {k: np.asarray(v) for k, v in sample.items()} | ({} if index is None else {"index": index})
+            arrays = {k: np.asarray(v) for k, v in sample.items()} | (
+                {} if index is None else {"index": index}
+            )
             np.savez_compressed(file, **arrays)
             where = f"; the batch and the numbers of its rows are in {file}"
         text = f"update {p.updates}: {error}{where}"
         if p.in_a_row >= STRIKES:
-            raise RunError(f"{text}; {STRIKES} in a row: the run is saved as it was before them, try a smaller agent.lr")
+            raise RunError(
+                f"{text}; {STRIKES} in a row: the run is saved as it was before them, "
+                f"try a smaller agent.lr"
+            )
         warnings.warn(f"{text}; training goes on without it", stacklevel=3)

@@ -1,4 +1,6 @@
-"""Parts that are saved by name, and parts that every run has: random generators and running means."""
+"""Parts that are saved by name, and parts that every run has:
+random generators and running means.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from pixyz.plan.random import random_states, restore_random_states
 
 
 class Generators:
-    """The random generators of the process: torch's (of the CPU and of CUDA devices in use), numpy's and Python's.
+    """The random generators of the process: torch's (of the CPU and of CUDA devices in use),
+    numpy's and Python's.
 
     >>> generators = Generators()
     >>> state = generators.state()
@@ -46,11 +49,17 @@ class Generators:
     def load_state(self, state: Nested) -> None:
         """Be as they were. CUDA generators that were not in use then are left alone."""
         states = state["torch"]
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else int(torch.backends.mps.is_available())
+        gpus = (
+            torch.cuda.device_count()
+            if torch.cuda.is_available()
+            else int(torch.backends.mps.is_available())
+        )
         if len(states) - 1 not in (0, gpus):
             warnings.warn(
-                f"random generators of {len(states) - 1} GPUs were saved and {gpus} are here: theirs begin anew, and the run is "
-                "no longer exactly the one without the stop", stacklevel=2,
+                f"random generators of {len(states) - 1} GPUs were saved and {gpus} are here: "
+                f"theirs begin anew, and the run is "
+                "no longer exactly the one without the stop",
+                stacklevel=2,
             )
             states = states[:1]
         if len(states) > 1 and torch.cuda.is_available():
@@ -84,7 +93,8 @@ class Means:
     """Sums of metrics since the last line of the log.
 
     >>> means = Means()
-    >>> means.add({"loss": 1.0}); means.add({"loss": 3.0})
+    >>> means.add({"loss": 1.0})
+    >>> means.add({"loss": 3.0})
     >>> means.pop()
     {'loss': 2.0}
     """

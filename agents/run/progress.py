@@ -14,7 +14,8 @@ class Progress:
     Args:
         steps: environment steps, repeated actions counted; 0 in a run without an environment.
         actions, updates: counts.
-        refused: updates that were not made, since a number was not finite; ``in_a_row`` without one between them.
+        refused: updates that were not made, since a number was not finite; ``in_a_row`` without one
+            between them.
         credit: updates that are due.
         returns: ``(steps, return)`` of finished training episodes.
         evaluations: ``(steps or updates, [numbers])``.

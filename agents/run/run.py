@@ -22,8 +22,9 @@ from envs import EnvFailure
 class Run:
     """What is saved, when, and how it comes back.
 
-    Every part gives its state at a checkpoint and gets it back at a resume; a run that is stopped between two of its
-    steps and resumed gives what a straight one gives, bit for bit on a CPU, if all parts do.
+    Every part gives its state at a checkpoint and gets it back at a resume; a run that is stopped
+    between two of its steps and resumed gives what a straight one gives, bit for bit on a CPU, if
+    all parts do.
 
     Args:
         parts: name -> what is saved, beside counters, running means and random generators.
@@ -40,16 +41,26 @@ class Run:
     """
 
     def __init__(
-        self, parts: Mapping[str, Saves], directory: Path | None = None, log: Logger | None = None,
-        counts: Literal["steps", "updates"] = "steps", minutes: float = 0.0,
+        self,
+        parts: Mapping[str, Saves],
+        directory: Path | None = None,
+        log: Logger | None = None,
+        counts: Literal["steps", "updates"] = "steps",
+        minutes: float = 0.0,
     ) -> None:
         self.directory, self.log, self.minutes = directory, log, minutes
         self.progress, self.means, self.counts = Progress(), Means(), counts
-        own: dict[str, Saves] = {"progress": self.progress, "means": self.means, "generators": Generators()}
+        own: dict[str, Saves] = {
+            "progress": self.progress,
+            "means": self.means,
+            "generators": Generators(),
+        }
         self.parts: dict[str, Saves] = {**parts, **own}
         self.stop = Stop()
         self.saved = 0
-        self.whole = True  # False while an update moves weights: what an error leaves then is not saved
+        self.whole = (
+            True  # False while an update moves weights: what an error leaves then is not saved
+        )
         self._working = False
         self._clock = time.monotonic(), time.process_time()
         self._last_save = time.monotonic()
@@ -61,10 +72,11 @@ class Run:
 
     @contextmanager
     def working(self) -> Iterator[Stop]:
-        """Within the context the clock runs and signals ask for a stop; at its end a checkpoint is written.
+        """Within the context the clock runs and signals ask for a stop; at its end a checkpoint is
+        written.
 
-        None is written after an error or a second Ctrl+C inside of an update, which may have moved a part of the
-        weights: the last checkpoint stands.
+        None is written after an error or a second Ctrl+C inside of an update, which may have moved
+        a part of the weights: the last checkpoint stands.
         """
         if self._working:
             yield self.stop
@@ -90,7 +102,9 @@ class Run:
 
     @contextmanager
     def moving(self) -> Iterator[None]:
-        """Within the context parts do not fit together; nor after an error in it, unless it is one of ours."""
+        """Within the context parts do not fit together; nor after an error in it, unless it is one
+        of ours.
+        """
         self.whole = False
         try:
             yield
@@ -131,8 +145,13 @@ class Run:
         self.saved = self.at
 
     def failed(self, failure: Any) -> None:
-        """An environment failed and was made anew: its traceback is kept in ``failures.txt`` of the run's folder."""
-        text = f"environment {failure.env} failed at step {self.at} and was made anew; its episode is cut short"
+        """An environment failed and was made anew: its traceback is kept in ``failures.txt`` of the
+        run's folder.
+        """
+        text = (
+            f"environment {failure.env} failed at step {self.at} and was made anew; "
+            f"its episode is cut short"
+        )
         if file := self._keep(failure.text):
             text += f"; the traceback is in {file}"
         self.write({"env": failure.env, "attempt": failure.attempt}, "failure")

@@ -1,4 +1,6 @@
-"""What comes next in a run: one decision, from counters alone, so that a stopped run goes on where it was."""
+"""What comes next in a run: one decision, from counters alone, so that a stopped run goes on where
+it was.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ class Online:
         steps: environment steps of the run.
         prefill: environment steps of random actions, which make nothing due.
         per_action: updates that an action makes due (train ratio / rows of an update).
-        evaluate, save: environment steps between evaluations and between checkpoints; 0: only at the end.
+        evaluate, save: environment steps between evaluations and between checkpoints; 0: only at
+            the end.
 
     >>> plan, progress = Online(steps=4, prefill=1, per_action=0.5, evaluate=0, save=0), Progress()
     >>> found = []
@@ -90,8 +93,8 @@ class Offline:
     Args:
         updates: of the run.
         evaluate, save: updates between validations and between checkpoints.
-        patience: validations without a better one after which it ends; 0: never. The validations are the first
-            numbers of ``progress.evaluations``; smaller is better.
+        patience: validations without a better one after which it ends; 0: never. The validations
+            are the first numbers of ``progress.evaluations``; smaller is better.
 
     >>> Offline(updates=10, evaluate=5).next(Progress(updates=5), saved=0, ready=True)
     'evaluate'

@@ -11,9 +11,11 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stop:
-    """Within the context a signal only sets ``asked``; a second Ctrl+C interrupts at once, and nothing is saved then.
+    """Within the context a signal only sets ``asked``; a second Ctrl+C interrupts at once, and
+    nothing is saved then.
 
-    In a thread other than the main one signals cannot be caught, and ``asked`` stays None unless :meth:`ask` is called.
+    In a thread other than the main one signals cannot be caught, and ``asked`` stays None unless
+    :meth:`ask` is called.
 
     >>> with Stop() as stop:
     ...     stop.ask()
@@ -43,7 +45,10 @@ class Stop:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """The loop: act, learn what is due, evaluate, save. It knows the contract and no agent.
 
-    train(agent, driver, replay, schedule, log)      an agent in environments
-    train(agent, None, windows, schedule, log)       from logs alone
+train(agent, driver, replay, schedule, log)      an agent in environments
+train(agent, None, windows, schedule, log)       from logs alone
 """
 
 from __future__ import annotations
@@ -25,10 +25,19 @@ Watch = Callable[[Run, Mapping[str, float]], None]
 
 
 def train(
-    agent: Learns, driver: Moves | None, replay: Source, schedule: Schedule, log: Logger | None = None, *,
-    run: Run | None = None, evaluate: Evaluate | None = None, watch: Watch | None = None, log_every: int = 100,
+    agent: Learns,
+    driver: Moves | None,
+    replay: Source,
+    schedule: Schedule,
+    log: Logger | None = None,
+    *,
+    run: Run | None = None,
+    evaluate: Evaluate | None = None,
+    watch: Watch | None = None,
+    log_every: int = 100,
 ) -> Run:
-    """Train until the schedule is done or a signal asks to stop; an update that is being made is finished first.
+    """Train until the schedule is done or a signal asks to stop; an update that is being made is
+    finished first.
 
     Args:
         agent: learns.
@@ -94,6 +103,11 @@ def _update(run: Run, learner: Learner, log_every: int, show: Watch) -> None:
         return
     run.means.add(metrics)
     if log_every and run.means.count >= log_every:
-        speed = {"updates": p.updates, "actions": p.actions, "seconds": p.seconds, "cpu_seconds": p.cpu_seconds}
+        speed = {
+            "updates": p.updates,
+            "actions": p.actions,
+            "seconds": p.seconds,
+            "cpu_seconds": p.cpu_seconds,
+        }
         run.write({**run.means.pop(), **speed}, "train")
     show(run, metrics)

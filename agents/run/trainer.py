@@ -37,13 +37,24 @@ class Trainer(InFolder):
         watch: sees the newest metrics, for a display.
 
     Raises:
-        UsageError, EnvError: the environment, the agent or their sizes do not fit; nothing was written.
+        UsageError, EnvError: the environment, the agent or their sizes do not fit; nothing was
+            written.
 
     >>> import tempfile
     >>> from agents.config import load_config
-    >>> small = ["steps=40", "prefill=30", "agent.length=4", "agent.batch=2", "eval_episodes=1", "env.time_limit=10"]
+    >>> small = [
+    ...     "steps=40",
+    ...     "prefill=30",
+    ...     "agent.length=4",
+    ...     "agent.batch=2",
+    ...     "eval_episodes=1",
+    ...     "env.time_limit=10",
+    ... ]
     >>> settings = load_config(RunSettings, "dreamer_v3/pendulum", small)
-    >>> with tempfile.TemporaryDirectory() as folder, Trainer(settings).begin(Path(folder) / "run") as trainer:
+    >>> with (
+    ...     tempfile.TemporaryDirectory() as folder,
+    ...     Trainer(settings).begin(Path(folder) / "run") as trainer,
+    ... ):
     ...     trainer.train().progress.steps
     40
     """
@@ -55,7 +66,12 @@ class Trainer(InFolder):
         check_tracker(s)
         Generators.seed(s.seed)
         self.envs = make_vector(
-            e.id, e.num_envs, seed=s.seed, action_repeat=e.action_repeat, time_limit=e.time_limit, workers=e.workers,
+            e.id,
+            e.num_envs,
+            seed=s.seed,
+            action_repeat=e.action_repeat,
+            time_limit=e.time_limit,
+            workers=e.workers,
             **e.options,
         )
         self.closing.callback(self.envs.close)
@@ -70,7 +86,13 @@ class Trainer(InFolder):
             self.close()
             raise
         w = self.agent.window
-        self.schedule = Online(s.steps, s.prefill, s.train_ratio / (w.batch * w.length), s.eval_every, s.checkpoint_every)
+        self.schedule = Online(
+            s.steps,
+            s.prefill,
+            s.train_ratio / (w.batch * w.length),
+            s.eval_every,
+            s.checkpoint_every,
+        )
 
     # ---------------------------------------------------------------- a folder
 
@@ -78,13 +100,26 @@ class Trainer(InFolder):
         """Replay, driver and log."""
         s, stored = self.settings, self.agent.stored
         self.replay = ReplayBuffer(
-            self.view.spec(stored), s.capacity, s.env.num_envs, directory=directory / "replay", seed=s.seed,
+            self.view.spec(stored),
+            s.capacity,
+            s.env.num_envs,
+            directory=directory / "replay",
+            seed=s.seed,
             stored=list(stored),
         )
         self.closing.callback(self.replay.close)
         self.driver = Driver(self.envs, self.agent, self.replay, s.seed)
-        parts: dict[str, Saves] = {"agent": self.agent, "replay": self.replay, "driver": self.driver}
-        return Run(parts, directory, Logger(directory, tracker=tracker(s, directory)), minutes=s.checkpoint_minutes)
+        parts: dict[str, Saves] = {
+            "agent": self.agent,
+            "replay": self.replay,
+            "driver": self.driver,
+        }
+        return Run(
+            parts,
+            directory,
+            Logger(directory, tracker=tracker(s, directory)),
+            minutes=s.checkpoint_minutes,
+        )
 
     def interface(self) -> dict[str, Any]:
         """The spaces that the environment declares."""
@@ -99,8 +134,10 @@ class Trainer(InFolder):
         super().resume(directory)
         if restarted := self.driver.restarted:
             warnings.warn(
-                f"{len(restarted)} of {self.envs.num_envs} environments cannot be put back into the middle of an episode: "
-                "they begin a new one, and the run is no longer exactly the one without the stop", stacklevel=2,
+                f"{len(restarted)} of {self.envs.num_envs} environments cannot be put back "
+                f"into the middle of an episode: "
+                "they begin a new one, and the run is no longer exactly the one without the stop",
+                stacklevel=2,
             )
         return self
 
@@ -121,11 +158,23 @@ class Trainer(InFolder):
             def evaluate(stop: Stop) -> list[float] | None:
                 returns = judge.actor(self.agent, stop)
                 if returns is not None:
-                    run.write({"eval_return": float(np.mean(returns)), "eval_std": float(np.std(returns))}, "eval")
+                    run.write(
+                        {
+                            "eval_return": float(np.mean(returns)),
+                            "eval_std": float(np.std(returns)),
+                        },
+                        "eval",
+                    )
                 return returns
 
             train(
-                self.agent, self.driver, self.replay, self.schedule, run=run, evaluate=evaluate, watch=self.watch,
+                self.agent,
+                self.driver,
+                self.replay,
+                self.schedule,
+                run=run,
+                evaluate=evaluate,
+                watch=self.watch,
                 log_every=s.log_every,
             )
             if stop.asked is None:
@@ -133,12 +182,17 @@ class Trainer(InFolder):
         return run
 
     def _tell_bounds(self, run: Run) -> None:
-        """Say how often observations lay far outside of the bounds that the environment declares."""
+        """Say how often observations lay far outside of the bounds that the
+        environment declares.
+        """
         counts = {k: n for k, n in getattr(self.envs, "out_of_bounds", {}).items() if n}
         if counts:
             run.write({f"out_of_bounds/{k}": n for k, n in counts.items()}, "bounds")
             said = ", ".join(f"{k} in {n} rows" for k, n in counts.items())
-            warnings.warn(f"{self.settings.env.id}: outside of the bounds that it declares: {said}", stacklevel=2)
+            warnings.warn(
+                f"{self.settings.env.id}: outside of the bounds that it declares: {said}",
+                stacklevel=2,
+            )
 
 
 def check_sizes(s: RunSettings, w: Window) -> None:
@@ -150,14 +204,16 @@ def check_sizes(s: RunSettings, w: Window) -> None:
     each = s.capacity // s.env.num_envs
     if each < 2 * w.rows:
         raise UsageError(
-            f"capacity {s.capacity} is {each} rows an environment, and an update reads {w.rows} in a row: "
+            f"capacity {s.capacity} is {each} rows an environment, "
+            f"and an update reads {w.rows} in a row: "
             f"give at least {2 * w.rows * s.env.num_envs}"
         )
     made = s.steps // (s.env.num_envs * s.env.action_repeat)
     credit = (s.steps - s.prefill) / s.env.action_repeat * s.train_ratio / (w.batch * w.length)
     if made < w.rows or credit < 1:
         raise UsageError(
-            f"steps={s.steps} give {made} rows an environment and {credit:.2f} updates, and an update reads {w.rows} rows: "
+            f"steps={s.steps} give {made} rows an environment and {credit:.2f} updates, "
+            f"and an update reads {w.rows} rows: "
             "nothing would be learned; raise steps or train_ratio, or lower prefill"
         )
 
@@ -168,7 +224,10 @@ def _declared(settings: RunSettings) -> dict[str, Any]:
     env = make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options)
     try:
         inner = env.env
-        found = {"observation": space_to_plain(inner.observation_space), "action": space_to_plain(inner.action_space)}
+        found = {
+            "observation": space_to_plain(inner.observation_space),
+            "action": space_to_plain(inner.action_space),
+        }
         return found if env.image_size is None else {**found, "image_size": list(env.image_size)}
     finally:
         env.close()

@@ -1,12 +1,15 @@
-r"""SAC: an off-policy actor and critics that are paid for the policy's entropy (Haarnoja et al. 2018).
+r"""SAC: an off-policy actor and critics that are paid for the policy's entropy (Haarnoja et al.
+2018).
 
 .. math::
     L = \mathbb{E}\big[-\textstyle\sum_i \log \mathcal{N}(y; Q_i(s, a), 1)\big]
-        + \mathbb{E}_{a \sim \pi}\big[\bar\alpha \log \pi(a|\bar s) - \min_i \underline{Q}_i(\bar s, a)\big]
+        + \mathbb{E}_{a \sim \pi}\big[\bar\alpha \log \pi(a|\bar s) - \min_i \underline{Q}_i(\bar s,
+            a)\big]
         - \alpha\, \mathbb{E}_{a \sim \pi}\big[\overline{\log \pi(a|\bar s) + \mathcal{H}}\big]
 
-with :math:`y = r + \gamma c (\min_i Q^{slow}_i(s', a') - \alpha \log \pi(a'|s'))`, :math:`a' \sim \pi`. The bar stops
-gradients, underlined weights are constants. Policy, critics and temperature move at once, and not one after another.
+with :math:`y = r + \gamma c (\min_i Q^{slow}_i(s', a') - \alpha \log \pi(a'|s'))`, :math:`a' \sim
+\pi`. The bar stops gradients, underlined weights are constants. Policy, critics and temperature
+move at once, and not one after another.
 """
 
 from __future__ import annotations
@@ -43,10 +46,13 @@ class SAC(TorchAgent):
         config: sizes and rates.
 
     Raises:
-        PixyzError: an observation's name is taken, or a shape is neither that of a vector nor of an image.
+        PixyzError: an observation's name is taken, or a shape is neither that of a vector nor of an
+            image.
 
     >>> agent = SAC({"x": (3,)}, ActionSpec(1), SACConfig(units=16))
-    >>> action, _ = agent.act({"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2))
+    >>> action, _ = agent.act(
+    ...     {"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2)
+    ... )
     >>> action.shape
     torch.Size([2, 1])
     """
@@ -54,11 +60,16 @@ class SAC(TorchAgent):
     Config = SACConfig
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: SACConfig | None = None
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        action: ActionSpec,
+        config: SACConfig | None = None,
     ) -> None:
         super().__init__()
         self.config = c = config or SACConfig()
-        check_keys(shapes, more=("s", "y", "q", "alpha", "w"), endings=(NEXT, "_bar", "_pi", "_min"))
+        check_keys(
+            shapes, more=("s", "y", "q", "alpha", "w"), endings=(NEXT, "_bar", "_pi", "_min")
+        )
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if odd:
             raise PixyzError(f"observations are vectors [D] or images [H, W, C], got {odd}")
@@ -72,7 +83,8 @@ class SAC(TorchAgent):
         if c.slow:
             self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
             self.slow_critics.name = "Q^{slow}"
-        # no submodule: its distributions are registered above, and the state dict shall hold them once
+        # no submodule: its distributions are registered above, and the state dict shall hold them
+        # once
         self.__dict__["_objective"] = self._write_objective()
         trained = [p for p in self.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(trained, c.lr, (c.beta1, 0.999), fused=True)
@@ -90,7 +102,12 @@ class SAC(TorchAgent):
 
     def parts(self) -> dict[str, Distribution]:
         """The distributions that it is made of, by what they are for."""
-        return {"a state": self.observation, "values": self.critics, "a target": self.target, "acting": self.policy}
+        return {
+            "a state": self.observation,
+            "values": self.critics,
+            "a target": self.target,
+            "acting": self.policy,
+        }
 
     @property
     def target_entropy(self) -> float:
@@ -99,17 +116,24 @@ class SAC(TorchAgent):
         return c.target_share * math.log(a.size) if a.discrete else c.target_entropy * a.size
 
     def _drawn(self, s: str, action: str) -> Distribution:
-        """An action of the policy; the probabilities of choices, which critics and densities are linear in."""
+        """An action of the policy; the probabilities of choices, which critics and densities are
+        linear in.
+        """
         policy = self.policy.at(s=s)
         return Mean(policy, action) if self.action.discrete else policy.at(action=action)
 
     def _write_objective(self) -> Loss:
-        now, ahead = self.observation, self.observation.at(s="s_next", **{k: k + NEXT for k in self.keys})
+        now, ahead = (
+            self.observation,
+            self.observation.at(s="s_next", **{k: k + NEXT for k in self.keys}),
+        )
         log_next = LogDensity(self.policy.at(s="s_next", action="a_next"), "l_next")
         following = (log_next * self._drawn("s_next", "a_next") * ahead).detach()
         valued: Distribution
         if self.slow_critics is not None:
-            slow = self.slow_critics.at(s="s_next", action="a_next", q="q_slow", q_min="q_next").detach()
+            slow = self.slow_critics.at(
+                s="s_next", action="a_next", q="q_slow", q_min="q_next"
+            ).detach()
             valued = self.critics.at(q_min="q_least") * slow
         else:
             valued = JointCritics(self.critics)
@@ -139,7 +163,9 @@ class SAC(TorchAgent):
         """Nothing is remembered."""
         return {}
 
-    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
+    def act(
+        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    ) -> tuple[Tensor, State]:
         """See :meth:`agents.agent.Actor.act`.
 
         Raises:
@@ -150,10 +176,14 @@ class SAC(TorchAgent):
         return action, state
 
     @torch.no_grad()
-    def choose(self, obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
+    def choose(
+        self, obs: Mapping[str, Tensor], state: State, explore: bool
+    ) -> tuple[Tensor, State]:
         """As :meth:`act`, and looks at no number: NaN comes out where it goes in."""
         seen = {k: obs[k] for k in self.keys}
-        action = (self.exploring if explore else self.greedy).sample(seen, return_all=False)["action"]
+        action = (self.exploring if explore else self.greedy).sample(seen, return_all=False)[
+            "action"
+        ]
         if self.action.discrete:
             action = F.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
         return action, state
@@ -166,7 +196,9 @@ class SAC(TorchAgent):
     # ---------------------------------------------------------------- learning
 
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
-        """The objective's variables from transitions ``[2, B, ...]``; where an episode begins between the two, ``w`` is 0."""
+        """The objective's variables from transitions ``[2, B, ...]``; where an episode begins
+        between the two, ``w`` is 0.
+        """
         x = {k: batch[k][0] for k in self.keys} | {k + NEXT: batch[k][1] for k in self.keys}
         reward = batch["reward"][1]
         cont, w = (1.0 - batch[k][1].to(reward.dtype) for k in ("is_terminal", "is_first"))
@@ -181,7 +213,8 @@ class SAC(TorchAgent):
         """One update of everything: critics, policy, temperature.
 
         Raises:
-            NotFinite: the loss or the gradient is not finite; weights, running moments and optimizer are as before.
+            NotFinite: the loss or the gradient is not finite; weights, running moments and
+                optimizer are as before.
         """
         self.train()
         undo = [(b, b.clone()) for b in self.critics.buffers()]
@@ -194,4 +227,6 @@ class SAC(TorchAgent):
     @torch.no_grad()
     def update_slow(self, slow: Critics) -> None:
         """Move the slow critics a little towards the critics."""
-        torch._foreach_lerp_(list(slow.parameters()), list(self.critics.parameters()), self.config.slow_rate)
+        torch._foreach_lerp_(
+            list(slow.parameters()), list(self.critics.parameters()), self.config.slow_rate
+        )

@@ -15,13 +15,16 @@ class SACConfig:
     Args:
         units, layers: of policy and critics.
         critics: how many; a target takes the smallest.
-        norm: of the critics. ``"batch"`` is CrossQ (Bhatt et al. 2024, without their renormalisation): one call on the
-            recorded and on the next actions together, and no slow critics.
-        depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`; the critics train it.
+        norm: of the critics. ``"batch"`` is CrossQ (Bhatt et al. 2024, without their
+            renormalisation): one call on the recorded and on the next actions together, and no slow
+            critics.
+        depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`; the
+            critics train it.
         batch: transitions of an update.
         discount: per action.
         target_entropy: nats a number of an action that the temperature is learned for.
-        target_share: the same for choices, as a share of the uniform choice's entropy (Christodoulou 2019).
+        target_share: the same for choices, as a share of the uniform choice's entropy
+            (Christodoulou 2019).
         temperature: the first one.
         min_log_std, max_log_std: of the policy.
         slow_rate: share of the critics in their moving average, each update.
@@ -65,7 +68,10 @@ class SACConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.min_log_std >= self.max_log_std:
-            raise ValueError(f"min_log_std must be below max_log_std, got {self.min_log_std} and {self.max_log_std}")
+            raise ValueError(
+                f"min_log_std must be below max_log_std, "
+                f"got {self.min_log_std} and {self.max_log_std}"
+            )
 
     @property
     def slow(self) -> bool:

@@ -1,7 +1,8 @@
 r"""Observation, critics, target, temperature and policy of SAC as distributions.
 
-A critic of choices gives a number for each of them, :math:`Q(s, a) = \sum_k a_k Q_k(s)`. It is linear in ``a``, so the
-choices' probabilities in place of a choice give the expectation over it (Christodoulou 2019).
+A critic of choices gives a number for each of them, :math:`Q(s, a) = \sum_k a_k Q_k(s)`. It is
+linear in ``a``, so the choices' probabilities in place of a choice give the expectation over it
+(Christodoulou 2019).
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from worldmodels.networks import ConvEncoder
 
 
 class Observation(Deterministic):
-    """``s = h(x)``: vectors as they are, images ``[H, W, C]`` through convolutions, side by side, ``[N, size]``."""
+    """``s = h(x)``: vectors as they are, images ``[H, W, C]`` through convolutions, side by side,
+    ``[N, size]``.
+    """
 
     def __init__(self, shapes: Mapping[str, Sequence[int]], c: SACConfig) -> None:
         super().__init__("s", list(shapes), name="h")
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
-        self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3})
+        self.cnn = nn.ModuleDict(
+            {k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3}
+        )
         self.size = sum(shapes[k][0] for k in self.vectors)
         self.size += sum(cnn.out for cnn in self.cnn.values())  # type: ignore[misc]
 
@@ -36,7 +41,9 @@ class Observation(Deterministic):
 
 
 class Critics(Deterministic):
-    r"""``q, q_min = Q(s, a)``: a number of each critic, ``[N, critics]``, and the smallest, ``[N]``."""
+    r"""``q, q_min = Q(s, a)``: a number of each critic, ``[N, critics]``, and the smallest,
+    ``[N]``.
+    """
 
     def __init__(self, size: int, action: ActionSpec, c: SACConfig) -> None:
         super().__init__(["q", "q_min"], ["s", "action"], name="Q")
@@ -58,7 +65,8 @@ class Critics(Deterministic):
 
 
 class JointCritics(Deterministic):
-    """``q, q_next = Q(s, a, s', a')``: the critics' numbers now and the smallest one at the next step.
+    """``q, q_next = Q(s, a, s', a')``: the critics' numbers now and the smallest one at the next
+    step.
 
     They are called once on both, so that batch norm sees the actions of both (Bhatt et al. 2024).
     """
@@ -67,7 +75,9 @@ class JointCritics(Deterministic):
         super().__init__(["q", "q_next"], ["s", "action", "s_next", "a_next"], name="Q")
         self.__dict__["critics"] = critics  # held by the agent
 
-    def forward(self, s: Tensor, action: Tensor, s_next: Tensor, a_next: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, s: Tensor, action: Tensor, s_next: Tensor, a_next: Tensor
+    ) -> dict[str, Tensor]:
         critics: Critics = self.__dict__["critics"]
         both = torch.cat([s, s_next]), torch.cat([action, a_next])
         q, least = critics.values(*both, of_rows=True)

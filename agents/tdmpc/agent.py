@@ -1,13 +1,14 @@
-r"""TD-MPC: a latent model without a decoder, a value learned by temporal differences, and a planner on both.
+r"""TD-MPC: a latent model without a decoder, a value learned by temporal differences, and a planner
+on both.
 
 .. math::
     L = \mathbb{E}\sum_{t} \rho^t \big[-20 \log p(e_{t+1}|z_{t+1}) - 0.1 \log p_r(r_{t+1}|z_t, a_t)
         - 0.1 \log Q(y_t|z_t, a_t) - 0.1 \log p_c(c_{t+1}|z_{t+1})\big]
         - \mathbb{E}\sum_t \rho^t \big[Q(\bar z_t, a)/S + \eta H[\pi(a|\bar z_t)]\big]
 
-with ``z_{t+1} = d(z_t, a_t)`` from the first state's latent, and the target ``e`` the next observation's latent without
-gradient (Hansen et al. 2022, 2024). Nothing is computed beside the expression: what :attr:`TDMPC.objective` prints is what
-trains.
+with ``z_{t+1} = d(z_t, a_t)`` from the first state's latent, and the target ``e`` the next
+observation's latent without gradient (Hansen et al. 2022, 2024). Nothing is computed beside the
+expression: what :attr:`TDMPC.objective` prints is what trains.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from agents.guard import check_acting
 from agents.planning import MPPI, PathScorer, Plan
 from agents.spaces import ActionSpec
 from agents.tdmpc.config import TDMPCConfig
-from agents.tdmpc.heads import Continue, Critics, Dynamics, Encoder, NextLatent, Reward, build_policy
+from agents.tdmpc.heads import (
+    Continue,
+    Critics,
+    Dynamics,
+    Encoder,
+    NextLatent,
+    Reward,
+    build_policy,
+)
 from agents.tdmpc.targets import Constant, ScaledValue, StepWeights, Target, n_step
 from agents.torch_agent import TorchAgent
 from pixyz.distributions import Distribution, Mean, Scan
@@ -35,8 +44,30 @@ from worldmodels.networks import check_keys
 NEXT, LATER = "_next", "_later"
 NAMES = ("consistency", "reward_loss", "value", "cont_loss", "policy")
 RESERVED = (
-    "z", "z_0", "z_all", "z_bar", "e", "e_later", "y", "q", "q_e", "q_pi", "w", "w_pi", "on", "action", "a_e", "a_bar",
-    "reward", "cont", "reward_n", "discount_n", "is_first", "is_last", "is_terminal", "mask",
+    "z",
+    "z_0",
+    "z_all",
+    "z_bar",
+    "e",
+    "e_later",
+    "y",
+    "q",
+    "q_e",
+    "q_pi",
+    "w",
+    "w_pi",
+    "on",
+    "action",
+    "a_e",
+    "a_bar",
+    "reward",
+    "cont",
+    "reward_n",
+    "discount_n",
+    "is_first",
+    "is_last",
+    "is_terminal",
+    "mask",
 )
 
 
@@ -50,11 +81,16 @@ class TDMPC(TorchAgent):
         fission: split the time loops; False is the reference in tests.
 
     Raises:
-        PixyzError: an observation's name is taken, or a shape is neither that of a vector nor of an image.
+        PixyzError: an observation's name is taken, or a shape is neither that of a vector nor of an
+            image.
 
-    >>> config = TDMPCConfig(latent=16, units=16, encoder_units=16, critics=2, candidates=16, proposals=2, elites=4)
+    >>> config = TDMPCConfig(
+    ...     latent=16, units=16, encoder_units=16, critics=2, candidates=16, proposals=2, elites=4
+    ... )
     >>> agent = TDMPC({"x": (3,)}, ActionSpec(1), config)
-    >>> action, state = agent.act({"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2))
+    >>> action, state = agent.act(
+    ...     {"x": torch.zeros(2, 3), "is_first": torch.ones(2, dtype=torch.bool)}, agent.initial(2)
+    ... )
     >>> action.shape, state["plan"].shape
     (torch.Size([2, 1]), torch.Size([2, 3, 1]))
     """
@@ -62,7 +98,10 @@ class TDMPC(TorchAgent):
     Config = TDMPCConfig
 
     def __init__(
-        self, shapes: Mapping[str, Sequence[int]], action: ActionSpec, config: TDMPCConfig | None = None,
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        action: ActionSpec,
+        config: TDMPCConfig | None = None,
         fission: bool = True,
     ) -> None:
         super().__init__()
@@ -71,22 +110,38 @@ class TDMPC(TorchAgent):
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if taken or odd or not shapes:
             raise PixyzError(
-                f"expected observations as vectors [D] or images [H, W, C], none called *{NEXT}, *{LATER} or as one of "
+                f"expected observations as vectors [D] or images [H, W, C], none called *{NEXT}, "
+                f"*{LATER} or as one of "
                 f"{', '.join(RESERVED)}, got {dict(shapes)}"
             )
         check_keys(shapes)
         self.action, self.keys, self.fission = action, list(shapes), fission
         self.encoder, self.dynamics = Encoder(shapes, c), Dynamics(action.size, c)
-        self.next_latent, self.reward, self.cont = NextLatent(c), Reward(action.size, c), Continue(c)
+        self.next_latent, self.reward, self.cont = (
+            NextLatent(c),
+            Reward(action.size, c),
+            Continue(c),
+        )
         self.critics, self.policy = Critics(action.size, c), build_policy(action, c)
         self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.slow_critics.name = r"Q^{slow}"
-        self.target, self.weights, self.scaled = Target(c.pessimistic), StepWeights(c.rho), ScaledValue(c.scale_rate)
-        # no submodule: its distributions are registered above, and the state dict shall hold them once
+        self.target, self.weights, self.scaled = (
+            Target(c.pessimistic),
+            StepWeights(c.rho),
+            ScaledValue(c.scale_rate),
+        )
+        # no submodule: its distributions are registered above, and the state dict shall hold them
+        # once
         self.__dict__["_objective"] = self._write_objective()
         self.optimizer = torch.optim.Adam(self._groups(), c.lr, fused=True)
         self.solver = MPPI(
-            action, c.horizon, c.candidates, c.rounds, elites=c.elites, temperature=c.temperature, min_std=c.min_std,
+            action,
+            c.horizon,
+            c.candidates,
+            c.rounds,
+            elites=c.elites,
+            temperature=c.temperature,
+            min_std=c.min_std,
             max_std=c.max_std,
         )
         self.scorer = PathScorer(self._imagine, self._rewards, self._value, self._live, c.discount)
@@ -96,7 +151,10 @@ class TDMPC(TorchAgent):
         encoder = list(self.encoder.parameters())
         own = {id(p) for p in encoder}
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in own]
-        return [{"params": encoder, "lr": self.config.lr * self.config.encoder_lr}, {"params": rest}]
+        return [
+            {"params": encoder, "lr": self.config.lr * self.config.encoder_lr},
+            {"params": rest},
+        ]
 
     # ---------------------------------------------------------------- the objective
 
@@ -109,8 +167,10 @@ class TDMPC(TorchAgent):
     def parts(self) -> dict[str, Distribution]:
         """The distributions that it is made of, by what they are for."""
         return {
-            "a state": self.encoder, "a step of the model": self.dynamics * self.reward * self.cont.at(z_next="z_next"),
-            "values": self.critics, "acting": self.policy,
+            "a state": self.encoder,
+            "a step of the model": self.dynamics * self.reward * self.cont.at(z_next="z_next"),
+            "values": self.critics,
+            "acting": self.policy,
         }
 
     @property
@@ -123,8 +183,12 @@ class TDMPC(TorchAgent):
     def ahead(self) -> Scan:
         """The model along the recorded actions, from the first observation's latent."""
         return Scan(
-            self.dynamics, [*self.recorded, "action", "reward", "cont", "reward_n", "discount_n", "on"], {"z_next": "z"},
-            start={"z": "z_0"}, path={"z_all": "z"}, fission=self.fission,
+            self.dynamics,
+            [*self.recorded, "action", "reward", "cont", "reward_n", "discount_n", "on"],
+            {"z_next": "z"},
+            start={"z": "z_0"},
+            path={"z_all": "z"},
+            fission=self.fission,
         )
 
     def _write_objective(self) -> Loss:
@@ -147,27 +211,39 @@ class TDMPC(TorchAgent):
         valued = self.scaled * Mean(self.critics.frozen().at(z="z_bar", action="a_bar"), "q_pi")
         entropy = Entropy(acting) if self.action.discrete else -LogProb(acting)
         policy = -(Parameter("w_pi") * (Parameter("q") + c.entropy * entropy))
-        behaviour = E(valued * acting * Constant("z_bar", "z_all").detach(), policy.named("policy").mean())
-        return E(self.encoder.at(z="z_0"), E(self.ahead, E(targets, (Parameter("w") * model).mean() + behaviour)))
+        behaviour = E(
+            valued * acting * Constant("z_bar", "z_all").detach(), policy.named("policy").mean()
+        )
+        return E(
+            self.encoder.at(z="z_0"),
+            E(self.ahead, E(targets, (Parameter("w") * model).mean() + behaviour)),
+        )
 
     # ---------------------------------------------------------------- acting
 
     @property
     def window(self) -> Window:
-        """Short sequences: a start, ``horizon`` steps, and what the last one's target looks ahead."""
+        """Short sequences: a start, ``horizon`` steps,
+        and what the last one's target looks ahead.
+        """
         return Window(self.config.batch, self.config.horizon + self.config.n_step)
 
     @property
     def acting(self) -> nn.Module:
         """All but the slow critics."""
-        return nn.ModuleList([self.encoder, self.dynamics, self.reward, self.cont, self.critics, self.policy])
+        return nn.ModuleList(
+            [self.encoder, self.dynamics, self.reward, self.cont, self.critics, self.policy]
+        )
 
     def initial(self, rows: int) -> State:
         """The plan that the next one starts from: none."""
         return self.solver.init(rows, next(self.parameters()).detach())
 
-    def act(self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False) -> tuple[Tensor, State]:
-        """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B, ...]``.
+    def act(
+        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    ) -> tuple[Tensor, State]:
+        """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B,
+        ...]``.
 
         Args:
             obs: the observation keys and ``is_first [B]``.
@@ -175,7 +251,8 @@ class TDMPC(TorchAgent):
             explore: draw from the plan's distribution; else its mean (the most probable choice).
 
         Raises:
-            NotFinite: an observation is not finite, or no path has a return; the state is the caller's as it was.
+            NotFinite: an observation is not finite, or no path has a return; the state is the
+                caller's as it was.
             PixyzError: an image is neither uint8 nor in [0, 1].
         """
         plan, state = self.plan(obs, state)
@@ -183,14 +260,20 @@ class TDMPC(TorchAgent):
         check_acting({k: obs[k] for k in self.keys}, action)
         return action, state
 
-    def plan(self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None) -> tuple[Plan, State]:
-        """The plan after observations ``[B, ...]``, with its candidates, and the state for the next one."""
+    def plan(
+        self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None
+    ) -> tuple[Plan, State]:
+        """The plan after observations ``[B, ...]``, with its candidates, and the state for the next
+        one.
+        """
         scorer = self.scorer if bool(self.cont.met) else self.endless
         return self._solve(obs, state, scorer, generator, self.config.seconds or None)
 
     @property
     def exports(self) -> dict[str, Choose]:
-        """The planner, with all of its rounds and no limit of time, and the policy that its proposals come from."""
+        """The planner, with all of its rounds and no limit of time, and the policy that its
+        proposals come from.
+        """
         scorer = self.scorer if bool(self.cont.met) else self.endless
 
         def planner(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
@@ -205,7 +288,11 @@ class TDMPC(TorchAgent):
 
     @torch.no_grad()
     def _solve(
-        self, obs: Mapping[str, Tensor], state: State, scorer: PathScorer, generator: torch.Generator | None,
+        self,
+        obs: Mapping[str, Tensor],
+        state: State,
+        scorer: PathScorer,
+        generator: torch.Generator | None,
         seconds: float | None,
     ) -> tuple[Plan, State]:
         c = self.config
@@ -215,9 +302,15 @@ class TDMPC(TorchAgent):
         z = self.encoder(**{k: obs[k] for k in self.keys})["z"]
         proposals = None
         if c.proposals:
-            proposals = self._propose(z.repeat(c.proposals, 1), generator).unflatten(1, (c.proposals, len(z)))
+            proposals = self._propose(z.repeat(c.proposals, 1), generator).unflatten(
+                1, (c.proposals, len(z))
+            )
         return self.solver.solve(
-            scorer.at({"z": z}), state, first=obs["is_first"].bool(), proposals=proposals, generator=generator,
+            scorer.at({"z": z}),
+            state,
+            first=obs["is_first"].bool(),
+            proposals=proposals,
+            generator=generator,
             seconds=seconds,
         )
 
@@ -257,9 +350,16 @@ class TDMPC(TorchAgent):
         if c.n_step > 1:
             column = torch.arange(reward.shape[1], device=reward.device)
             x |= {k + LATER: batch[k][later.row, column] for k in self.keys}
-        numbers = {"reward": reward[after], "cont": cont[after], "reward_n": later.reward, "discount_n": later.discount}
+        numbers = {
+            "reward": reward[after],
+            "cont": cont[after],
+            "reward_n": later.reward,
+            "discount_n": later.discount,
+        }
         on = 1.0 - first[after].to(reward.dtype)
-        return {**x, "action": batch["action"][: c.horizon], "on": on} | {k: v.unsqueeze(-1) for k, v in numbers.items()}
+        return {**x, "action": batch["action"][: c.horizon], "on": on} | {
+            k: v.unsqueeze(-1) for k, v in numbers.items()
+        }
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective of a batch, and its terms."""
@@ -270,7 +370,8 @@ class TDMPC(TorchAgent):
         """One update of everything: model, critics, policy.
 
         Raises:
-            NotFinite: the loss or the gradient is not finite; weights, running estimates and optimizer are as before.
+            NotFinite: the loss or the gradient is not finite; weights, running estimates and
+                optimizer are as before.
         """
         self.train()
         bounds = self.scaled.scale.bounds
@@ -286,4 +387,8 @@ class TDMPC(TorchAgent):
     @torch.no_grad()
     def update_slow(self) -> None:
         """Move the slow critics a little towards the critics."""
-        torch._foreach_lerp_(list(self.slow_critics.parameters()), list(self.critics.parameters()), self.config.slow_rate)
+        torch._foreach_lerp_(
+            list(self.slow_critics.parameters()),
+            list(self.critics.parameters()),
+            self.config.slow_rate,
+        )

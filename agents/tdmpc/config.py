@@ -10,21 +10,24 @@ from worldmodels.ranges import check_ranges
 
 @dataclass(frozen=True)
 class TDMPCConfig:
-    """A planner on a latent model without a decoder, as published for one task (TD-MPC2: Hansen et al. 2024).
+    """A planner on a latent model without a decoder, as published for one task (TD-MPC2: Hansen et
+    al. 2024).
 
     Args:
-        latent, group: the latent state, groups of ``group`` numbers that are positive and add up to 1.
+        latent, group: the latent state, groups of ``group`` numbers that are positive and add up to
+            1.
         units, layers: of dynamics, reward, critics and policy.
         encoder_units, encoder_layers: of the encoder.
         depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`.
         critics: how many.
-        pessimistic: a critic's target takes the smallest of two critics, as published; else the mean of all, which
-            does not hold good news back (Nauman et al. 2024).
+        pessimistic: a critic's target takes the smallest of two critics, as published; else the
+            mean of all, which does not hold good news back (Nauman et al. 2024).
         bins, limit: of rewards and values: ``bins`` equal steps of the symlog in [-limit, limit].
         batch: sequences of an update, ``horizon + 1`` rows each.
         horizon: steps that the model is trained on, and that a plan has.
         discount: per action.
-        n_step: recorded rewards in a critic's target before the value at its end (Sutton 1988); 1 as published.
+        n_step: recorded rewards in a critic's target before the value at its end (Sutton 1988); 1
+            as published.
         rho: the weight of a step ahead, as a share of the weight of the one before.
         consistency, reward, value, cont: weights of the model's terms.
         entropy: weight of the policy's entropy.
@@ -33,8 +36,8 @@ class TDMPCConfig:
         lr, encoder_lr: of Adam; ``encoder_lr`` is a share of ``lr``.
         clip: the largest norm of the gradient.
         slow_rate: share of the critics in their moving average, each update.
-        candidates, proposals, rounds, elites, temperature, min_std, max_std: of the plan (:class:`agents.planning.MPPI`);
-            ``proposals`` of the candidates come from the policy.
+        candidates, proposals, rounds, elites, temperature, min_std, max_std: of the plan
+            (:class:`agents.planning.MPPI`); ``proposals`` of the candidates come from the policy.
         explore_std: the smallest deviation of an action that explores; 0: the plan's own.
         seconds: the time that a plan may take; 0: all rounds are made.
         kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
@@ -101,16 +104,26 @@ class TDMPCConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.latent % self.group:
-            raise ValueError(f"latent must be a multiple of group, got {self.latent} and {self.group}")
+            raise ValueError(
+                f"latent must be a multiple of group, got {self.latent} and {self.group}"
+            )
         if self.bins % 2 == 0:
             raise ValueError(f"bins must be odd (a bin at 0), got {self.bins}")
         if self.proposals >= self.candidates:
-            raise ValueError(f"proposals must be 0 to {self.candidates - 1}, below candidates, got {self.proposals}")
+            raise ValueError(
+                f"proposals must be 0 to {self.candidates - 1}, below candidates, "
+                f"got {self.proposals}"
+            )
         if self.elites > self.candidates:
-            raise ValueError(f"elites must be at most {self.candidates}, the candidates, got {self.elites}")
+            raise ValueError(
+                f"elites must be at most {self.candidates}, the candidates, got {self.elites}"
+            )
         for low, high in (("min_std", "max_std"), ("min_log_std", "max_log_std")):
             if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{low} must be at most {high}, got {getattr(self, low)} and {getattr(self, high)}")
+                raise ValueError(
+                    f"{low} must be at most {high}, "
+                    f"got {getattr(self, low)} and {getattr(self, high)}"
+                )
 
     @property
     def groups(self) -> int:

@@ -1,10 +1,12 @@
 r"""The distributions of TD-MPC (Hansen et al. 2022, 2024).
 
 .. math::
-    z = h(x), \quad z' = d(z, a), \quad e \sim p(e|z'), \quad r \sim p_r(r|z, a), \quad c \sim p_c(c|z'), \quad
+    z = h(x), \quad z' = d(z, a), \quad e \sim p(e|z'), \quad r \sim p_r(r|z, a), \quad
+        c \sim p_c(c|z'), \quad
     y \sim Q(y|z, a), \quad a \sim \pi(a|z)
 
-``z [N, D]`` is a latent state, ``a [N, A]`` an action, ``e [N, D]`` the latent state of the next observation.
+``z [N, D]`` is a latent state, ``a [N, A]`` an action, ``e [N, D]`` the latent state of the next
+observation.
 """
 
 from __future__ import annotations
@@ -26,18 +28,24 @@ from worldmodels.networks import PIXELS, ConvEncoder
 
 
 class Encoder(Deterministic):
-    """``z = h(x)``: vectors through symlog, images ``[H, W, C]`` through convolutions, then a network."""
+    """``z = h(x)``: vectors through symlog, images ``[H, W, C]`` through convolutions, then a
+    network.
+    """
 
     def __init__(self, shapes: Mapping[str, Sequence[int]], c: TDMPCConfig) -> None:
         super().__init__("z", list(shapes), name="h", features_shape=[c.latent])
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
-        self.cnn = nn.ModuleDict({k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3})
+        self.cnn = nn.ModuleDict(
+            {k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3}
+        )
         self.domains = dict.fromkeys(self.cnn, PIXELS)
         size = sum(shapes[k][0] for k in self.vectors) + sum(cnn.out for cnn in self.cnn.values())  # type: ignore[misc]
         self.net = LatentNetwork(size, c.encoder_units, c.encoder_layers, c.latent, c.group)
 
     def forward(self, **obs: Tensor) -> dict[str, Tensor]:
-        parts = [symlog(obs[k]) for k in self.vectors] + [cnn(obs[k]) for k, cnn in self.cnn.items()]
+        parts = [symlog(obs[k]) for k in self.vectors] + [
+            cnn(obs[k]) for k, cnn in self.cnn.items()
+        ]
         return {"z": self.net(*parts)}
 
 
@@ -55,7 +63,8 @@ class Dynamics(Deterministic):
 class NextLatent(Normal):
     """``p(e|z')``: a normal around the predicted latent state, ``[N, D]``.
 
-    Its variance is ``D / 2``, so that minus its logarithm is the mean squared error, and a constant.
+    Its variance is ``D / 2``, so that minus its logarithm is the mean squared error, and a
+    constant.
     """
 
     def __init__(self, c: TDMPCConfig) -> None:
@@ -67,7 +76,9 @@ class NextLatent(Normal):
 
 
 class SymlogTwoHot(TwoHot):
-    """Numbers of any size, as two-hot weights over equal steps of their symlog; the mean is symexp of the bins' mean."""
+    """Numbers of any size, as two-hot weights over equal steps of their symlog; the mean is symexp
+    of the bins' mean.
+    """
 
     def __init__(self, var: str, cond_var: Sequence[str], name: str, c: TDMPCConfig) -> None:
         half = torch.linspace(0.0, c.limit, c.bins // 2 + 1)
@@ -96,7 +107,9 @@ class Reward(SymlogTwoHot):
 
 
 class Critics(SymlogTwoHot):
-    """``Q(y|z, a)``: several critics, each of its own number in ``y [N, critics, 1]``; so is their mean."""
+    """``Q(y|z, a)``: several critics, each of its own number in ``y [N, critics, 1]``; so is their
+    mean.
+    """
 
     def __init__(self, action: int, c: TDMPCConfig) -> None:
         super().__init__("y", ["z", "action"], "Q", c)
@@ -107,7 +120,9 @@ class Critics(SymlogTwoHot):
 
 
 class Continue(Bernoulli):
-    """``p_c(c|z')``: whether the episode goes on. ``met``: a termination was; a planner need not ask before."""
+    """``p_c(c|z')``: whether the episode goes on. ``met``: a termination was; a planner need not
+    ask before.
+    """
 
     met: Tensor
 
@@ -145,7 +160,9 @@ class ContinuousPolicy(SquashedNormal):
 
 
 class DiscretePolicy(GroupedOneHot):
-    """``pi(a|z)``: a one-hot choice, with a share of the uniform distribution; gradients pass straight through a draw."""
+    """``pi(a|z)``: a one-hot choice, with a share of the uniform distribution; gradients pass
+    straight through a draw.
+    """
 
     def __init__(self, actions: int, c: TDMPCConfig) -> None:
         super().__init__(1, actions, "action", "z", r"\pi", unimix=0.01, straight_through=True)
@@ -162,7 +179,9 @@ class DiscretePolicy(GroupedOneHot):
     def propose(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A draw, ``[N, A]``."""
         logits = self.net(z)
-        noise = torch.rand(*logits.shape[:-1], 1, 1, generator=generator, dtype=z.dtype, device=z.device)
+        noise = torch.rand(
+            *logits.shape[:-1], 1, 1, generator=generator, dtype=z.dtype, device=z.device
+        )
         return self.draw(noise, self.derive_probs(logits))
 
 

@@ -1,4 +1,6 @@
-"""Networks of a latent model without a decoder: linear, layer norm, SiLU; several side by side; simplicial latents."""
+"""Networks of a latent model without a decoder: linear, layer norm, SiLU; several side by side;
+simplicial latents.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +13,26 @@ from torch.nn import functional as F
 from pixyz.distributions.one_hot import softmax_last
 
 INITIAL = 0.02
-"""Deviation of weights at the beginning. Layers are normalised, so what counts is how much a step of the optimizer is beside
-it: at variance 1 / fan_in, four times as much, the same rates learn several times slower."""
+"""Deviation of weights at the beginning. Layers are normalised, so what counts is how much a step
+of the optimizer is beside it: at variance 1 / fan_in, four times as much, the same rates learn
+several times slower.
+"""
 
 
 def start(weight: Tensor, zero: bool = False) -> Tensor:
     """Draw first weights, or zeros; returns them."""
     with torch.no_grad():
-        return weight.zero_() if zero else nn.init.trunc_normal_(weight, 0.0, INITIAL, -2 * INITIAL, 2 * INITIAL)
+        return (
+            weight.zero_()
+            if zero
+            else nn.init.trunc_normal_(weight, 0.0, INITIAL, -2 * INITIAL, 2 * INITIAL)
+        )
 
 
 def simplicial(x: Tensor, group: int) -> Tensor:
-    """Groups of ``group`` numbers through softmax, ``[..., D] -> [..., D]`` (Lavoie et al. 2023)."""
+    """Groups of ``group`` numbers through softmax, ``[..., D] -> [...,
+    D]`` (Lavoie et al. 2023).
+    """
     return softmax_last(x.unflatten(-1, (-1, group))).flatten(-2)
 
 
@@ -31,16 +41,22 @@ class Normed(nn.Module):
 
     def __init__(self, size: int, out: int) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.empty(out, size)), nn.Parameter(torch.zeros(out))
+        self.weight, self.bias = (
+            nn.Parameter(torch.empty(out, size)),
+            nn.Parameter(torch.zeros(out)),
+        )
         self.gain, self.shift = nn.Parameter(torch.ones(out)), nn.Parameter(torch.zeros(out))
         start(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(F.linear(x, self.weight, self.bias), self.gain.shape, self.gain, self.shift)
+        return F.layer_norm(
+            F.linear(x, self.weight, self.bias), self.gain.shape, self.gain, self.shift
+        )
 
 
 class Network(nn.Module):
-    """``layers`` times linear, layer norm, SiLU, then a linear layer; of parts that are side by side.
+    """``layers`` times linear, layer norm, SiLU, then a linear layer; of parts that are side by
+    side.
 
     Args:
         size: of all parts together.
@@ -72,11 +88,15 @@ class LatentNetwork(Network):
 
     def forward(self, *parts: Tensor) -> Tensor:
         x = super().forward(*parts)
-        return simplicial(F.layer_norm(x, self.norm.normalized_shape, self.norm.weight, self.norm.bias), self.group)
+        return simplicial(
+            F.layer_norm(x, self.norm.normalized_shape, self.norm.weight, self.norm.bias),
+            self.group,
+        )
 
 
 class Ensemble(nn.Module):
-    """``members`` networks of one shape at once: one product of matrices a layer, ``[N, size] -> [N, members, out]``.
+    """``members`` networks of one shape at once: one product of matrices a layer, ``[N, size] ->
+    [N, members, out]``.
 
     The last layer starts at zero.
     """
@@ -84,10 +104,18 @@ class Ensemble(nn.Module):
     def __init__(self, members: int, size: int, units: int, layers: int, out: int) -> None:
         super().__init__()
         sizes = [size, *[units] * layers, out]
-        self.weights = nn.ParameterList([nn.Parameter(torch.empty(members, a, b)) for a, b in pairwise(sizes)])
-        self.biases = nn.ParameterList([nn.Parameter(torch.zeros(members, 1, b)) for b in sizes[1:]])
-        self.gains = nn.ParameterList([nn.Parameter(torch.ones(members, 1, units)) for _ in range(layers)])
-        self.shifts = nn.ParameterList([nn.Parameter(torch.zeros(members, 1, units)) for _ in range(layers)])
+        self.weights = nn.ParameterList(
+            [nn.Parameter(torch.empty(members, a, b)) for a, b in pairwise(sizes)]
+        )
+        self.biases = nn.ParameterList(
+            [nn.Parameter(torch.zeros(members, 1, b)) for b in sizes[1:]]
+        )
+        self.gains = nn.ParameterList(
+            [nn.Parameter(torch.ones(members, 1, units)) for _ in range(layers)]
+        )
+        self.shifts = nn.ParameterList(
+            [nn.Parameter(torch.zeros(members, 1, units)) for _ in range(layers)]
+        )
         for i, weight in enumerate(self.weights):
             start(weight, zero=i == layers)
 

@@ -1,11 +1,14 @@
-r"""What the heads are to predict, and what a step counts, as distributions that an objective can name.
+r"""What the heads are to predict, and what a step counts, as distributions that an objective can
+name.
 
 .. math::
-    y_t = \sum_{j=1}^{k} \gamma^{j-1} r_{t+j} + \gamma^k c_{t+k} \min_i Q_i(e_{t+k}, a), \quad a \sim \pi(a|e_{t+k}), \quad
+    y_t = \sum_{j=1}^{k} \gamma^{j-1} r_{t+j} + \gamma^k c_{t+k} \min_i Q_i(e_{t+k}, a), \quad
+        a \sim \pi(a|e_{t+k}), \quad
     w_t = \rho^t \prod_{i \le t} o_{i+1}
 
-``r``, ``c``: reward and continuation that arrived with an observation; ``o``: it is of the same episode as the one before;
-``k`` is ``n_step``, or less where the episode ends before. (Hansen et al. 2024, eq. 4, where ``k = 1``.)
+``r``, ``c``: reward and continuation that arrived with an observation; ``o``: it is of the same
+episode as the one before; ``k`` is ``n_step``, or less where the episode ends before. (Hansen et
+al. 2024, eq. 4, where ``k = 1``.)
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from pixyz.distributions import Deterministic, SeriesFunction
 
 
 class Ahead(NamedTuple):
-    """Of each step ``[H, N]``: the rewards before the bootstrap, its discount (0 after a termination), its row."""
+    """Of each step ``[H, N]``: the rewards before the bootstrap, its discount (0 after a
+    termination), its row.
+    """
 
     reward: Tensor
     discount: Tensor
@@ -33,16 +38,33 @@ def n_step(reward: Tensor, cont: Tensor, is_first: Tensor, steps: int, discount:
     Args:
         reward, cont, is_first: what arrived with each row, ``[H + steps, N]``.
 
-    >>> reward, cont = torch.tensor([[9.0], [1.0], [2.0], [4.0]]), torch.tensor([[1.0], [1.0], [0.0], [1.0]])
-    >>> found = n_step(reward, cont, torch.tensor([[1.0], [0.0], [0.0], [1.0]]).bool(), steps=2, discount=0.5)
-    >>> found.reward.squeeze(1).tolist(), found.discount.squeeze(1).tolist(), found.row.squeeze(1).tolist()
+    >>> reward, cont = (
+    ...     torch.tensor([[9.0], [1.0], [2.0], [4.0]]),
+    ...     torch.tensor([[1.0], [1.0], [0.0], [1.0]]),
+    ... )
+    >>> found = n_step(
+    ...     reward, cont, torch.tensor([[1.0], [0.0], [0.0], [1.0]]).bool(), steps=2, discount=0.5
+    ... )
+    >>> (
+    ...     found.reward.squeeze(1).tolist(),
+    ...     found.discount.squeeze(1).tolist(),
+    ...     found.row.squeeze(1).tolist(),
+    ... )
     ([2.0, 2.0], [0.0, 0.0], [2, 2])
     """
     count = len(reward) - steps
-    row = torch.arange(1, count + 1, device=reward.device).unsqueeze(1).expand(count, reward.shape[1])
-    total, factor, going = reward[1 : count + 1], torch.full_like(reward[:count], discount), torch.ones_like(reward[:count])
+    row = (
+        torch.arange(1, count + 1, device=reward.device).unsqueeze(1).expand(count, reward.shape[1])
+    )
+    total, factor, going = (
+        reward[1 : count + 1],
+        torch.full_like(reward[:count], discount),
+        torch.ones_like(reward[:count]),
+    )
     for j in range(2, steps + 1):
-        going = going * cont[j - 1 : j - 1 + count] * (1.0 - is_first[j : j + count].to(reward.dtype))
+        going = (
+            going * cont[j - 1 : j - 1 + count] * (1.0 - is_first[j : j + count].to(reward.dtype))
+        )
         total = torch.addcmul(total, going * reward[j : j + count], factor)
         factor = factor * (1.0 - going * (1.0 - discount))
         row = row + going.to(row.dtype)
@@ -50,11 +72,13 @@ def n_step(reward: Tensor, cont: Tensor, is_first: Tensor, steps: int, discount:
 
 
 class Target(Deterministic):
-    """``y [N, critics, 1]``, for each critic the same, from what :func:`n_step` gives of the record, ``reward_n [N, 1]`` and
-    ``discount_n [N, 1]``, and the slow critics' means ``q_e [N, critics, 1]``.
+    """``y [N, critics, 1]``, for each critic the same, from what :func:`n_step` gives of the
+    record, ``reward_n [N, 1]`` and ``discount_n [N, 1]``, and the slow critics' means ``q_e [N,
+    critics, 1]``.
 
     Args:
-        pessimistic: the smallest of two critics, drawn anew at each call where there are more; else the mean of all.
+        pessimistic: the smallest of two critics, drawn anew at each call where there are more; else
+            the mean of all.
     """
 
     def __init__(self, pessimistic: bool = True) -> None:
@@ -70,7 +94,8 @@ class Target(Deterministic):
 
 
 class StepWeights(SeriesFunction):
-    """``w [H, N]`` for the terms of each step, ``w_pi [H + 1, N]`` for those of each state, from ``on [H, N]``.
+    """``w [H, N]`` for the terms of each step, ``w_pi [H + 1, N]`` for those of each state, from
+    ``on [H, N]``.
 
     A state's weight is that of the step that leads to it, times ``rho``; the first one's is 1.
     """
@@ -80,13 +105,17 @@ class StepWeights(SeriesFunction):
         self.rho = rho
 
     def forward(self, on: Tensor) -> dict[str, Tensor]:
-        powers = self.rho ** torch.arange(len(on) + 1, dtype=on.dtype, device=on.device).unsqueeze(1)
+        powers = self.rho ** torch.arange(len(on) + 1, dtype=on.dtype, device=on.device).unsqueeze(
+            1
+        )
         unbroken = torch.cat([torch.ones_like(on[:1]), on.cumprod(0)])
         return {"w": powers[:-1] * unbroken[1:], "w_pi": powers * unbroken}
 
 
 class Constant(Deterministic):
-    """A series of latent states under another name; with ``.detach()`` it is one without gradient."""
+    """A series of latent states under another name;
+    with ``.detach()`` it is one without gradient.
+    """
 
     def __init__(self, var: str, cond_var: str) -> None:
         super().__init__(var, cond_var, name="sg")
@@ -96,7 +125,9 @@ class Constant(Deterministic):
 
 
 class ScaledValue(SeriesFunction):
-    """``q [H + 1, N]``: the mean of the critics' ``q_pi [H + 1, N, critics, 1]``, over the range of values at the first step."""
+    """``q [H + 1, N]``: the mean of the critics' ``q_pi [H + 1, N, critics, 1]``, over the range of
+    values at the first step.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__("q", "q_pi", "S")

@@ -1,17 +1,20 @@
-r"""DynaNet: a Kalman filter on learned features with a learned transition (Chen et al. 2019), as a loop that carries moments.
+r"""DynaNet: a Kalman filter on learned features with a learned transition (Chen et al. 2019), as a
+loop that carries moments.
 
 .. math::
-    (a_t, R_t) = \mathrm{enc}(x_t), \quad A_t = \mathrm{Dir}(\alpha(h_t)), \quad h_t = f(z_{t-1|t-1}, h_{t-1})
+    (a_t, R_t) = \mathrm{enc}(x_t), \quad A_t = \mathrm{Dir}(\alpha(h_t)), \quad
+        h_t = f(z_{t-1|t-1}, h_{t-1})
 
     z_{t|t-1} = A_t z_{t-1|t-1}, \quad P_{t|t-1} = A_t P_{t-1|t-1} A_t^\top + Q
 
-    K = P_{t|t-1} H^\top (H P_{t|t-1} H^\top + R_t)^{-1}, \quad z_{t|t} = z_{t|t-1} + K (a_t - H z_{t|t-1})
+    K = P_{t|t-1} H^\top (H P_{t|t-1} H^\top + R_t)^{-1}, \quad
+        z_{t|t} = z_{t|t-1} + K (a_t - H z_{t|t-1})
 
     L = \sum_t -\log p(y_t|z_{t|t}) - \log p(y_t|z_{t|t-1})
 
-``H = [I, 0]`` reads features out of the state.  The rows of ``A_t`` are Dirichlet means.  What is carried from frame to
-frame is a vector, a matrix and a recurrent state.  The data are a pendulum's noisy views, in which every fifth frame is
-blind; ``y`` is the angle.
+``H = [I, 0]`` reads features out of the state.  The rows of ``A_t`` are Dirichlet means.  What is
+carried from frame to frame is a vector, a matrix and a recurrent state.  The data are a pendulum's
+noisy views, in which every fifth frame is blind; ``y`` is the angle.
 
     python docs/examples/dynanet.py --updates 400
 """
@@ -79,7 +82,9 @@ class Update(Deterministic):
 
     def forward(self, z_pred: Tensor, P_pred: Tensor, a: Tensor, R: Tensor) -> dict[str, Tensor]:
         innovation = P_pred[:, :A, :A] + torch.diag_embed(R)
-        gain = torch.linalg.solve(innovation, P_pred[:, :A]).mT  # P H^T S^-1, as S and P are symmetric
+        gain = torch.linalg.solve(
+            innovation, P_pred[:, :A]
+        ).mT  # P H^T S^-1, as S and P are symmetric
         z = z_pred + (gain @ (a - z_pred[:, :A]).unsqueeze(-1)).squeeze(-1)
         return {"z": z, "P": P_pred - gain @ P_pred[:, :A]}
 
@@ -97,13 +102,17 @@ class Angle(Normal):
 
 
 def pendulum(count: int, steps: int, draw: torch.Generator) -> dict[str, Tensor]:
-    """Views ``x [T, B, X]``: a bump at the angle, with noise, blind at every fifth frame; ``y [T, B, 2]``: where it is."""
+    """Views ``x [T, B, X]``: a bump at the angle, with noise, blind at every fifth frame; ``y [T,
+    B, 2]``: where it is.
+    """
     rate = 0.2 + 0.2 * torch.rand(count, generator=draw)
     phase = 2 * math.pi * torch.rand(count, generator=draw)
     angle = 1.2 * torch.sin(rate * torch.arange(steps).unsqueeze(1) + phase)
     place = torch.linspace(-1.6, 1.6, X)
     x = torch.exp(-8 * (angle.unsqueeze(-1) - place).square())
-    x = x * (torch.arange(steps) % 5 != 4).float()[:, None, None] + 0.2 * torch.randn(steps, count, X, generator=draw)
+    x = x * (torch.arange(steps) % 5 != 4).float()[:, None, None] + 0.2 * torch.randn(
+        steps, count, X, generator=draw
+    )
     return {"x": x, "y": torch.stack([angle.sin(), angle.cos()], -1)}
 
 
@@ -114,8 +123,12 @@ def build() -> tuple[IterativeLoss, list[nn.Module], Angle]:
     carry = {"z": "z_prev", "P": "P_prev", "h": "h_prev"}
     init = {"z_prev": torch.zeros(N), "P_prev": torch.eye(N), "h_prev": torch.zeros(H)}
     loss = IterativeLoss(
-        E(step, -LogProb(p) - LogProb(p.at(z="z_pred"))), series_var=["x", "y"], update_value=carry, init=init,
-        reduction="frame", returns=["z", "z_pred"],
+        E(step, -LogProb(p) - LogProb(p.at(z="z_pred"))),
+        series_var=["x", "y"],
+        update_value=carry,
+        init=init,
+        reduction="frame",
+        returns=["z", "z_pred"],
     )
     return loss, [encoder, transition, predict, p], p
 
@@ -145,7 +158,10 @@ def main(argv: Sequence[str] | None = None) -> tuple[float, float]:
         loc = p(found[name][blind].flatten(0, 1))["loc"]
         errors.append((loc - test["y"][blind].flatten(0, 1)).square().mean().item())
     spread = test["y"].var((0, 1)).mean().item()
-    print(f"errors at blind frames: filtered {errors[0]:.4f}, predicted {errors[1]:.4f}; variance {spread:.4f}")
+    print(
+        f"errors at blind frames: filtered {errors[0]:.4f}, predicted {errors[1]:.4f}; "
+        f"variance {spread:.4f}"
+    )
     return errors[0], spread
 
 

@@ -5,8 +5,8 @@ r"""Glow (Kingma and Dhariwal, 2018; Figure 8 of the Pixyz paper) on MNIST, in b
 .. math::
     \log p(x) = \log N(f(x); 0, I) + \log |\det \partial f / \partial x|
 
-``f`` dequantises the image and takes the logit (:class:`Preprocess`), then goes through two scales of four steps: activation
-normalisation, 1 x 1 convolution, affine coupling (:class:`Glow`).
+``f`` dequantises the image and takes the logit (:class:`Preprocess`), then goes through two scales
+of four steps: activation normalisation, 1 x 1 convolution, affine coupling (:class:`Glow`).
 """
 
 from collections.abc import Sequence

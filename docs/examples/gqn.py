@@ -1,11 +1,12 @@
-r"""GQN: the generative query network (Eslami et al. 2018) on made scenes: a loop over layers instead of time.
+r"""GQN: the generative query network (Eslami et al. 2018) on made scenes: a loop over layers
+instead of time.
 
 .. math::
     r = \sum_k \psi(x_k, v_k), \quad L = \mathbb{E}_q \Big[-\log g(x|u_L)
         + \sum_{l=1}^{L} D_{KL}[q(z_l|h^e_l) \| \pi(z_l|h_{l-1})]\Big]
 
-A scene is a ring of light: what is seen from a direction ``v`` is brightness at eight angles.  Four views are given; a
-fifth one is asked for.
+A scene is a ring of light: what is seen from a direction ``v`` is brightness at eight angles.  Four
+views are given; a fifth one is asked for.
 
     python docs/examples/gqn.py --updates 600
 """
@@ -97,7 +98,10 @@ class View(Normal):
 
 def scenes(count: int, draw: torch.Generator) -> dict[str, Tensor]:
     """Rings of light with three bright spots, seen from five directions."""
-    spot, size = 2 * math.pi * torch.rand(count, 1, 1, 3, generator=draw), torch.rand(count, 1, 1, 3, generator=draw)
+    spot, size = (
+        2 * math.pi * torch.rand(count, 1, 1, 3, generator=draw),
+        torch.rand(count, 1, 1, 3, generator=draw),
+    )
     turn = 2 * math.pi * torch.rand(count, VIEWS + 1, generator=draw)
     angle = turn.unsqueeze(-1) + torch.linspace(-1.0, 1.0, X)
     x = (size * torch.exp(4 * (torch.cos(angle.unsqueeze(-1) - spot) - 1))).sum(-1)
@@ -114,12 +118,22 @@ def build() -> tuple[Model, Scan, Scan, Deterministic, View]:
     carry = {"h": "h_prev", "h_e": "h_e_prev", "u": "u_prev"}
     zeros = {name: torch.zeros(H) for name in carry.values()}
     layers = Scan(encoder * q * decoder * canvas, steps=LAYERS, update_value=carry, init=zeros)
-    dream = Scan(prior * decoder * canvas, steps=LAYERS, update_value={"h": "h_prev", "u": "u_prev"},
-                 init={k: zeros[k] for k in ("h_prev", "u_prev")})
+    dream = Scan(
+        prior * decoder * canvas,
+        steps=LAYERS,
+        update_value={"h": "h_prev", "u": "u_prev"},
+        init={k: zeros[k] for k in ("h_prev", "u_prev")},
+    )
     kl = IterativeLoss(KullbackLeibler(q, prior), series_var=["h_e", "h_prev"])
     loss = E(f_r, E(layers, kl - E(last, LogProb(g)))).mean()
     parts = [f_r, encoder, decoder, canvas, q, prior, g]
-    return Model(loss, distributions=parts, optimizer_params={"lr": 2e-3}), layers, dream * last, f_r, g
+    return (
+        Model(loss, distributions=parts, optimizer_params={"lr": 2e-3}),
+        layers,
+        dream * last,
+        f_r,
+        g,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> tuple[float, float]:

@@ -5,10 +5,11 @@
     Safety            every command passes it
     RobotEnv          a robot as a gymnasium environment, in real time or in stepped time
     Watched           a driver in the watchdog's process
-    SimulatedArm      and SimulatedQuadruped: robots to try all of this on (Served: in real time, with Faults)
+    SimulatedArm      and SimulatedQuadruped: robots to try all of this on (Served: in real time,
+                      with Faults)
 
-Nothing here replaces a hardware button that cuts the power. Simulated robots need mujoco and dm-control, which
-are loaded when one is made.
+Nothing here replaces a hardware button that cuts the power. Simulated robots need mujoco and
+dm-control, which are loaded when one is made.
 """
 
 from envs.extras import simulators

@@ -1,11 +1,13 @@
-"""The electronics of a simulated robot: it takes packets from the link, drives the body, and sends what it measures.
+"""The electronics of a simulated robot: it takes packets from the link, drives the body, and sends
+what it measures.
 
-    receive -> (link's faults) -> newest command of the session -> (stuck, backlash) -> servos -> body
-    transmit <- (link's faults) <- sensors' faults <- body
+    receive -> (link's faults) -> newest command of the session -> (stuck, backlash) -> servos ->
+    body transmit <- (link's faults) <- sensors' faults <- body
 
-It obeys whoever said hello last. It ignores commands that are older than one it has had, that have been on
-their way for too long, or that hold a number that is not finite; whatever else it is told it does, however
-dangerous: limits are the business of the program. A stop holds the pose until the next hello.
+It obeys whoever said hello last. It ignores commands that are older than one it has had, that have
+been on their way for too long, or that hold a number that is not finite; whatever else it is told
+it does, however dangerous: limits are the business of the program. A stop holds the pose until the
+next hello.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from envs.robot.packet import COMMAND, FAULTS, HELLO, STATE, STOP, STOPPED, Pack
 from envs.state import load_generator, save_generator
 
 _FRESH = 0.25  # seconds that a command may have been on its way
-_BEHIND = 0.1  # seconds that are made up for; of a longer absence, or where the clock was set, nothing is
+_BEHIND = (
+    0.1  # seconds that are made up for; of a longer absence, or where the clock was set, nothing is
+)
 _ROW = 3  # numbers of a row of the trace before the setpoint: time, session, stopped
 
 
@@ -38,7 +42,8 @@ class Board:
         faults: what goes wrong from the beginning.
         seed: of all that is random here.
         hz: how often measurements are sent.
-        trace: a file to which each measurement's time, the setpoint and the sensors are appended, float64.
+        trace: a file to which each measurement's time, the setpoint and the sensors are appended,
+            float64.
 
     >>> from envs.robot.models import Arm
     >>> board = Board(Arm(3), now=0.0)
@@ -49,9 +54,15 @@ class Board:
     """
 
     def __init__(
-        self, body: Body, *, now: float, faults: Faults | None = None, seed: int = 0, hz: float = 100.0,
+        self,
+        body: Body,
+        *,
+        now: float,
+        faults: Faults | None = None,
+        seed: int = 0,
+        hz: float = 100.0,
         trace: Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.body = body
         self.every = max(1, round(1.0 / (hz * TIMESTEP)))
         self._trace = None if trace is None else trace.open("ab", buffering=0)
@@ -72,7 +83,10 @@ class Board:
     def switch(self, faults: Faults) -> None:
         """From now on these go wrong."""
         if faults.stuck is not None and faults.stuck not in self.body.actions:
-            raise RobotError(f"faults: stuck: expected one of {', '.join(self.body.actions)}, got {faults.stuck!r}")
+            raise RobotError(
+                f"faults: stuck: expected one of {', '.join(self.body.actions)}, "
+                f"got {faults.stuck!r}"
+            )
         self.faults = faults
         self.body.carry(faults.payload)
         self._stuck = None if faults.stuck is None else self.body.actions.index(faults.stuck)
@@ -80,7 +94,9 @@ class Board:
     # ---------------------------------------------------------------- the link
 
     def receive(self, message: bytes, now: float) -> None:
-        """A datagram sets out to the board. Orders to switch faults are the bench's, and always arrive."""
+        """A datagram sets out to the board. Orders to switch faults are the bench's, and always
+        arrive.
+        """
         packet = unpack(message)
         if packet is not None and packet.kind == FAULTS:
             self.switch(Faults.read(json.loads(bytes(packet.values.astype(np.uint8)))))
@@ -120,14 +136,20 @@ class Board:
         if packet.kind == STOP and not self.stopped:
             self._setpoint, self.stopped = self.body.setpoint(), True
         elif packet.kind == COMMAND and not self.stopped and packet.serial > self.serial:
-            fits = packet.values.shape == self._setpoint.shape and bool(np.isfinite(packet.values).all())
+            fits = packet.values.shape == self._setpoint.shape and bool(
+                np.isfinite(packet.values).all()
+            )
             if fits and abs(now - packet.time) <= _FRESH:
                 self._setpoint, self.serial = packet.values, packet.serial
 
     def _drive(self) -> None:
         """The servos' goals: with play in the gears, and one that may be stuck."""
         half = self.faults.backlash / 2.0
-        driven = np.clip(self._driven, self._setpoint - half, self._setpoint + half) if half else self._setpoint.copy()
+        driven = (
+            np.clip(self._driven, self._setpoint - half, self._setpoint + half)
+            if half
+            else self._setpoint.copy()
+        )
         if self._stuck is not None:
             driven[self._stuck] = self._driven[self._stuck]
         self._driven = driven
@@ -148,7 +170,9 @@ class Board:
         if self.session:
             self._states += 1
             flags = STOPPED if self.stopped else 0
-            packet = Packet(STATE, self.session, self._states, self._framed_at, self._frame, self.serial, flags)
+            packet = Packet(
+                STATE, self.session, self._states, self._framed_at, self._frame, self.serial, flags
+            )
             self._out.put(pack(packet), now, f)
 
     # ---------------------------------------------------------------- state
@@ -158,29 +182,52 @@ class Board:
         kept = {key: getattr(self, key) for key in _KEPT}
         return {
             **{k: v.copy() if isinstance(v, np.ndarray) else v for k, v in kept.items()},
-            "body": self.body.state(), "in": self._in.state(), "out": self._out.state(), "rng": save_generator(self._rng),
-        }  # fmt: skip
+            "body": self.body.state(),
+            "in": self._in.state(),
+            "out": self._out.state(),
+            "rng": save_generator(self._rng),
+        }
 
     def load_state(self, state: Any) -> None:
         """Go on from `state()`; the faults stay as they are."""
         for key in _KEPT:
-            setattr(self, key, np.array(state[key]) if isinstance(state[key], np.ndarray) else state[key])
+            setattr(
+                self,
+                key,
+                np.array(state[key]) if isinstance(state[key], np.ndarray) else state[key],
+            )
         self.body.load_state(state["body"])
         self._rng.bit_generator.state = load_generator(state["rng"]).bit_generator.state
         self._in.load_state(state["in"])
         self._out.load_state(state["out"])
 
 
-_KEPT = ("_zero", "_steps", "session", "serial", "_states", "stopped", "_setpoint", "_driven", "_frame", "_framed_at")
+_KEPT = (
+    "_zero",
+    "_steps",
+    "session",
+    "serial",
+    "_states",
+    "stopped",
+    "_setpoint",
+    "_driven",
+    "_frame",
+    "_framed_at",
+)
 
 
 def read_trace(path: Path, body: Body) -> dict[str, NDArray[np.float64]]:
-    """The rows of a trace: "time" [T], "session" [T], "stopped" [T], "setpoint" [T, A], "sensors" [T, D]."""
+    """The rows of a trace: "time" [T], "session" [T], "stopped" [T], "setpoint" [T, A], "sensors"
+    [T, D].
+    """
     a, d = len(body.actions), len(body.sensors)
     width = _ROW + a + d
     raw = np.frombuffer(path.read_bytes(), "<f8")
     rows = raw[: raw.size // width * width].reshape(-1, width)
     return {
-        "time": rows[:, 0], "session": rows[:, 1], "stopped": rows[:, 2],
-        "setpoint": rows[:, _ROW : _ROW + a], "sensors": rows[:, _ROW + a :],
-    }  # fmt: skip
+        "time": rows[:, 0],
+        "session": rows[:, 1],
+        "stopped": rows[:, 2],
+        "setpoint": rows[:, _ROW : _ROW + a],
+        "sensors": rows[:, _ROW + a :],
+    }

@@ -24,11 +24,11 @@ _SLOW = 0.25  # of step and rate: what is tried for the first time is tried slow
 
 @dataclass(frozen=True)
 class Report:
-    """What `check_robot` measured. Times in milliseconds, of reading an observation and of its age; `late` is how
-    late ticks began.
+    """What `check_robot` measured. Times in milliseconds, of reading an observation and of its age;
+    `late` is how late ticks began.
 
-    `followed`: of each action that was tried, the share of the way told that was measured; empty where nothing
-    was sent. `remarks`: what keeps the contract and may still be wrong.
+    `followed`: of each action that was tried, the share of the way told that was measured; empty
+    where nothing was sent. `remarks`: what keeps the contract and may still be wrong.
 
     >>> Report(100, 20.0, 0, (0.1, 0.4), (0.2, 0.3), (5.0, 9.0), {}, ()).hz
     20.0
@@ -47,26 +47,36 @@ class Report:
         rows = [f"{self.ticks} ticks at {self.hz:g} Hz, {self.missed} missed; ms at p50 and p99:"]
         for name in ("late", "read", "age"):
             rows.append(f"  {name:5}" + "".join(f"{ms:9.2f}" for ms in getattr(self, name)))
-        rows += [f"  {name} went {100.0 * share:.0f} % of the way told" for name, share in self.followed.items()]
+        rows += [
+            f"  {name} went {100.0 * share:.0f} % of the way told"
+            for name, share in self.followed.items()
+        ]
         return "\n".join([*rows, *(f"  note: {remark}" for remark in self.remarks)])
 
 
 def check_robot(
-    robot: Robot, limits: Limits | str | Path | Mapping[str, Any], *, ticks: int = 100, move: bool = False,
+    robot: Robot,
+    limits: Limits | str | Path | Mapping[str, Any],
+    *,
+    ticks: int = 100,
+    move: bool = False,
     clock: Clock | None = None,
-) -> Report:  # fmt: skip
+) -> Report:
     """Check that a driver keeps the contract and fits its limits; it is disconnected at the end.
 
-    Reads `ticks` observations at the rate of the limits. With `move`, it then moves each action that is also
-    measured under its name, one after the other, slowly, by four steps and back, within the limits, and looks
-    whether the robot follows: units and signs that are wrong show there. Nothing is sent without `move`, but
-    `stop` is called. Raises RobotError, LimitsError at the first broken promise.
+    Reads `ticks` observations at the rate of the limits. With `move`, it then moves each action
+    that is also measured under its name, one after the other, slowly, by four steps and back,
+    within the limits, and looks whether the robot follows: units and signs that are wrong show
+    there. Nothing is sent without `move`, but `stop` is called. Raises RobotError, LimitsError at
+    the first broken promise.
 
     >>> from envs.robot import SteppedClock
     >>> from envs.robot.models import arm_limits
     >>> from envs.robot.simulated import SimulatedArm
     >>> clock = SteppedClock()
-    >>> report = check_robot(SimulatedArm(joints=3, clock=clock), arm_limits(3), clock=clock, move=True)
+    >>> report = check_robot(
+    ...     SimulatedArm(joints=3, clock=clock), arm_limits(3), clock=clock, move=True
+    ... )
     >>> report.missed, [round(share, 1) for share in report.followed.values()]
     (0, [1.0, 1.0, 1.0])
     """
@@ -74,7 +84,9 @@ def check_robot(
     bounds, clock = load_limits(limits), clock or RealClock()
     declared = getattr(robot, "action_features", None)
     if declared is not None and set(declared) != set(bounds.names):
-        raise RobotError(f"limits: actions: expected limits of {sorted(declared)}, got {sorted(bounds.names)}")
+        raise RobotError(
+            f"limits: actions: expected limits of {sorted(declared)}, got {sorted(bounds.names)}"
+        )
     robot.stop()  # it works before connect(), too
     robot.connect()
     try:
@@ -84,7 +96,11 @@ def check_robot(
         safety = Safety(bounds)
         safety.begin(first_pose(bounds, _good(robot, features)), clock.now())
         if move:
-            followed = {n: _follow(robot, safety, features, clock, n) for n in bounds.names if n in features.numbers}
+            followed = {
+                n: _follow(robot, safety, features, clock, n)
+                for n in bounds.names
+                if n in features.numbers
+            }
             report = Report(**{**vars(report), "followed": followed})
         robot.stop()
         robot.stop()
@@ -109,7 +125,10 @@ def _read(robot: Robot, limits: Limits, features: Features, clock: Clock, ticks:
         at = getattr(robot, "observed_at", None)
         _check(features.fault(raw))
         if raw is before:
-            raise RobotError("get_observation: expected a dict of its own at each call, got the one before; return a copy")
+            raise RobotError(
+                "get_observation: expected a dict of its own at each call, got the one before; "
+                "return a copy"
+            )
         same += before is not None and all(raw[name] == before[name] for name in features.numbers)
         before = raw
         missed += tick.missed
@@ -119,18 +138,22 @@ def _read(robot: Robot, limits: Limits, features: Features, clock: Clock, ticks:
     read = _percentiles(took)
     if read[0] > 1000.0 * limits.period:
         raise RobotError(
-            f"get_observation: expected less than a tick of {1000.0 * limits.period:g} ms, got {read[0]:.1f} ms; lower hz"
+            f"get_observation: expected less than a tick of {1000.0 * limits.period:g} ms, "
+            f"got {read[0]:.1f} ms; lower hz"
         )
     if _percentiles(ages)[0] > limits.stale_ms:
         raise RobotError(
-            f"observed_at: expected seconds of time.monotonic, within stale_ms of now, got {_percentiles(ages)[0]:.0f} ms off"
+            f"observed_at: expected seconds of time.monotonic, within stale_ms of now, got "
+            f"{_percentiles(ages)[0]:.0f} ms off"
         )
     remarks = []
     if features.numbers and same == ticks - 1:
         remarks.append("all observations were equal, bit for bit: is the robot measured at all?")
     if missed:
         remarks.append(f"{missed} ticks were missed: something takes longer than a tick")
-    return Report(ticks, limits.hz, missed, _percentiles(late), read, _percentiles(ages), {}, tuple(remarks))
+    return Report(
+        ticks, limits.hz, missed, _percentiles(late), read, _percentiles(ages), {}, tuple(remarks)
+    )
 
 
 def _follow(robot: Robot, safety: Safety, features: Features, clock: Clock, name: str) -> float:
@@ -146,20 +169,28 @@ def _follow(robot: Robot, safety: Safety, features: Features, clock: Clock, name
     found = []
     safety.slowly(_SLOW)
     for goal in (start[name] + way, start[name]):
-        settled = clock.now() + _SETTLING + abs(way) / (_SLOW * min(limit.step * safety.limits.hz, limit.rate))
+        settled = (
+            clock.now()
+            + _SETTLING
+            + abs(way) / (_SLOW * min(limit.step * safety.limits.hz, limit.rate))
+        )
         while clock.now() < settled:
             ticker.wait()
             now = clock.now()
             verdict = safety.decide({**start, name: goal}, now=now, observed_at=now, decided_at=now)
             sent = robot.send_action(dict(verdict.command))
             if not isinstance(sent, Mapping):
-                raise RobotError(f"send_action: expected what was sent, name -> number, got {type(sent).__name__}")
+                raise RobotError(
+                    f"send_action: expected what was sent, name -> number, "
+                    f"got {type(sent).__name__}"
+                )
             _check(safety.sent(sent, now))
         found.append(float(_good(robot, features)[name]) - before)
     share = found[0] / way
     if not _FOLLOWS[0] <= share <= _FOLLOWS[1]:
         raise RobotError(
-            f"{name}: told to go {way:g}, expected it to be measured, got {found[0]:g}; are units and signs of "
+            f"{name}: told to go {way:g}, expected it to be measured, got {found[0]:g}; "
+            f"are units and signs of "
             "send_action and get_observation the same, and is the drive on?"
         )
     return share

@@ -1,6 +1,7 @@
 """Time, handed in: the same loop runs in real time on a robot and as fast as it can in a test.
 
-All times are seconds that only go forward (`time.monotonic`): the date may be set while a robot moves.
+All times are seconds that only go forward (`time.monotonic`): the date may be set while a robot
+moves.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Tick(NamedTuple):
 
 
 class Ticker:
-    """Ticks at a fixed rate. One that is late does not push the later ones; what passed meanwhile is left out.
+    """Ticks at a fixed rate. One that is late does not push the later ones; what passed meanwhile
+    is left out.
 
     >>> clock = SteppedClock()
     >>> ticker = Ticker(20.0, clock)

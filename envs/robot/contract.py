@@ -3,19 +3,24 @@
     connect()                  open the device; nothing moves
     get_observation()          name -> number, or camera -> array; what is measured now
     send_action({name: x})     go there; returns what was really sent
-    stop()                     end all motion at once: hold, or torque off; until connected again, it does not move
+    stop()                     end all motion at once: hold, or torque off; until connected again,
+                               it does not move
     disconnect()               close the device
 
 A driver may also have, and then they are used:
 
-    observation_features       name -> float, or the shape of an image (LeRobot's); else one observation tells
+    observation_features       name -> float, or the shape of an image (LeRobot's); else one
+                               observation tells
     action_features            name -> float; compared with the limits
     is_connected               bool
-    observed_at                seconds on the clock of this machine (`time.monotonic`) at which the newest
-                               observation was measured; else it is as old as the call that returned it
+    observed_at                seconds on the clock of this machine (`time.monotonic`) at which the
+                               newest
+                               observation was measured; else it is as old as the call that returned
+                               it
     rest()                     told at the end of an episode: no command will come for a while
     pop_interventions()        what a watchdog did since the last call (`envs.robot.Watched`)
-    forward({name: x})         name -> number: where a command would bring the robot (of the workspace's names)
+    forward({name: x})         name -> number: where a command would bring the robot (of the
+                               workspace's names)
 """
 
 from __future__ import annotations
@@ -35,8 +40,12 @@ class Robot(Protocol):
 
     >>> class Arm:
     ...     def connect(self): ...
-    ...     def get_observation(self): return {"elbow.pos": 0.0}
-    ...     def send_action(self, action): return action
+    ...     def get_observation(self):
+    ...         return {"elbow.pos": 0.0}
+    ...
+    ...     def send_action(self, action):
+    ...         return action
+    ...
     ...     def stop(self): ...
     ...     def disconnect(self): ...
     >>> isinstance(Arm(), Robot)
@@ -51,15 +60,22 @@ class Robot(Protocol):
 
 
 class Stoppable:
-    """A robot of LeRobot's, which has no `stop`, with a function that is one. All else is the robot's own.
+    """A robot of LeRobot's, which has no `stop`, with a function that is one. All else is the
+    robot's own.
 
     >>> class Bus:
-    ...     def disable_torque(self): print("torque off")
+    ...     def disable_torque(self):
+    ...         print("torque off")
     >>> class Follower:
     ...     bus = Bus()
+    ...
     ...     def connect(self): ...
-    ...     def get_observation(self): return {"elbow.pos": 0.0}
-    ...     def send_action(self, action): return action
+    ...     def get_observation(self):
+    ...         return {"elbow.pos": 0.0}
+    ...
+    ...     def send_action(self, action):
+    ...         return action
+    ...
     ...     def disconnect(self): ...
     >>> robot = Follower()
     >>> arm = Stoppable(robot, robot.bus.disable_torque)
@@ -98,7 +114,8 @@ class Stoppable:
 
 
 def make_driver(spec: str, options: Mapping[str, Any] | None = None) -> Any:
-    """The driver "module:Class", made with `options`. Raises RobotError where there is none, or it has not the methods.
+    """The driver "module:Class", made with `options`. Raises RobotError where there is none, or it
+    has not the methods.
 
     >>> make_driver("envs.robot.simulated:SimulatedArm", {"joints": 3}).is_connected
     False

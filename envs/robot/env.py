@@ -1,10 +1,11 @@
 """A robot as a gymnasium environment: ticks at a fixed rate, and every command through `Safety`.
 
-    step(action)   person's wishes -> safety -> send -> wait for the next tick -> measure -> the task's reward
+    step(action)   person's wishes -> safety -> send -> wait for the next tick -> measure -> the
+                   task's reward
 
-A tick's observation is what was measured when the tick began; the action that answers it is sent as soon as
-it is there. `info["envs.sent"]` is the action that was sent, in the action space: it, and not the one that
-was asked, belongs into a replay. `info["envs.robot"]` is the tick's `Record`.
+A tick's observation is what was measured when the tick began; the action that answers it is sent as
+soon as it is there. `info["envs.sent"]` is the action that was sent, in the action space: it, and
+not the one that was asked, belongs into a replay. `info["envs.robot"]` is the tick's `Record`.
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ _log = logging.getLogger("envs.robot")
 class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
     """A robot that moves within its limits. Nothing moves before `reset`.
 
-    Observations, under the names that a log of LeRobot's gives them too (worldmodels.data): "state" [D], the
-    numbers that the driver measures, in its order; images [H, W, C] under their own names; then "target" [A],
-    the command that was sent last, and what the task adds. Actions: changes of the command ("delta", in
-    [-step, step] of each), or commands ("absolute", in [low, high]), in the driver's units; `envs.adapt` makes
-    them [-1, 1].
+    Observations, under the names that a log of LeRobot's gives them too (worldmodels.data): "state"
+    [D], the numbers that the driver measures, in its order; images [H, W, C] under their own names;
+    then "target" [A], the command that was sent last, and what the task adds. Actions: changes of
+    the command ("delta", in [-step, step] of each), or commands ("absolute", in [low, high]), in
+    the driver's units; `envs.adapt` makes them [-1, 1].
 
-    An observation that is late or broken is replaced by the last good one, and the robot holds. A stop ends
-    the episode (truncated); after it `reset` raises RobotStopped until `rearm()` is called.
+    An observation that is late or broken is replaced by the last good one, and the robot holds. A
+    stop ends the episode (truncated); after it `reset` raises RobotStopped until `rearm()` is
+    called.
 
     Args:
         robot: the driver (`envs.robot.Robot`).
@@ -61,12 +63,21 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
     >>> from envs.robot import SteppedClock
     >>> class Arm:
     ...     pos = 0.0
+    ...
     ...     def connect(self): ...
-    ...     def get_observation(self): return {"elbow.pos": self.pos}
-    ...     def send_action(self, action): self.pos = action["elbow.pos"]; return action
+    ...     def get_observation(self):
+    ...         return {"elbow.pos": self.pos}
+    ...
+    ...     def send_action(self, action):
+    ...         self.pos = action["elbow.pos"]
+    ...         return action
+    ...
     ...     def stop(self): ...
     ...     def disconnect(self): ...
-    >>> limits = {"hz": 20, "actions": {"elbow.pos": {"low": -1, "high": 1, "step": 0.1, "rate": 4, "home": 0}}}
+    >>> limits = {
+    ...     "hz": 20,
+    ...     "actions": {"elbow.pos": {"low": -1, "high": 1, "step": 0.1, "rate": 4, "home": 0}},
+    ... }
     >>> env = RobotEnv(Arm(), limits, clock=SteppedClock())
     >>> observation, info = env.reset()
     >>> observation, reward, terminated, truncated, info = env.step([0.5])
@@ -126,8 +137,8 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
     ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Go home slowly, and begin an episode. `seed` is for the task: the robot is where it is.
 
-        Raises RobotStopped while a stop is latched, or where one happens on the way; RobotError where
-        no good observation comes, or the robot is outside of its limits.
+        Raises RobotStopped while a stop is latched, or where one happens on the way; RobotError
+        where no good observation comes, or the robot is outside of its limits.
         """
         super().reset(seed=seed)
         self.safety.check()
@@ -143,14 +154,21 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
     def step(
         self, action: Any
     ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
-        """One tick. `action` [A] is in the driver's units; one that is not finite, or out of bounds, is not sent."""
+        """One tick. `action` [A] is in the driver's units; one that is not finite, or out of
+        bounds, is not sent.
+        """
         if not self._running:
             self.safety.check()
-            raise EnvError("step: expected a running episode, got none; call reset() first, and after every end")
+            raise EnvError(
+                "step: expected a running episode, got none; call reset() first, "
+                "and after every end"
+            )
         decided_at = self.clock.now()
         wishes = self._wishes()
         asked = self._asked(action) if wishes.action is None else wishes.action
-        while wishes.pause and not (wishes.stop or wishes.reset or wishes.success or wishes.failure):
+        while wishes.pause and not (
+            wishes.stop or wishes.reset or wishes.success or wishes.failure
+        ):
             verdict = self.safety.hold("person", "pause", self.clock.now())
             if verdict.stop is not None:
                 break
@@ -164,13 +182,17 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         elif self._fault is not None:
             verdict = self.safety.hold("driver", self._fault, now)
         else:
-            verdict = self.safety.decide(asked, now=now, observed_at=self._measured_at, decided_at=decided_at)
+            verdict = self.safety.decide(
+                asked, now=now, observed_at=self._measured_at, decided_at=decided_at
+            )
         record = self._tick(verdict, wishes)
         self._count += 1
         return self._ended(record, before, wishes)
 
     def rearm(self) -> None:
-        """A person has looked at the robot, and it may move again. The next call is `reset`, which connects it again."""
+        """A person has looked at the robot, and it may move again. The next call is `reset`, which
+        connects it again.
+        """
         self.safety.rearm()
         if self._connected:
             self._quietly("disconnect")
@@ -200,13 +222,22 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         tick: Tick = self._ticker.wait()
         self._began = self.clock.now()
         self._measure()
-        for each in self.robot.pop_interventions() if hasattr(self.robot, "pop_interventions") else ():
+        for each in (
+            self.robot.pop_interventions() if hasattr(self.robot, "pop_interventions") else ()
+        ):
             self.safety.note(each.cause, each.detail, each.time)
         record = Record(
-            time=self._began, late=tick.late, missed=tick.missed, age=age, latency=latency,
-            command=self.safety.last, causes=verdict.causes, held=verdict.held,
-            intervened=wishes.action is not None, stopped=stop,
-        )  # fmt: skip
+            time=self._began,
+            late=tick.late,
+            missed=tick.missed,
+            age=age,
+            latency=latency,
+            command=self.safety.last,
+            causes=verdict.causes,
+            held=verdict.held,
+            intervened=wishes.action is not None,
+            stopped=stop,
+        )
         if self.on_tick is not None:
             self.on_tick(record)
         return record
@@ -215,21 +246,32 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         """The cause of a stop, if sending led to one."""
         now = self.clock.now()
         try:
-            sent = verdict.command if self.dry_run else self.robot.send_action(dict(verdict.command))
+            sent = (
+                verdict.command if self.dry_run else self.robot.send_action(dict(verdict.command))
+            )
         except RobotStopped as error:
             return self.safety.stop("watchdog", error.cause.removeprefix("watchdog: "), now).stop
         except Exception as error:  # a driver's own
-            return self.safety.hold("driver", f"send_action raised {type(error).__name__}: {error}", now).stop
-        return self.safety.sent(sent, self.clock.now())  # not before it: then the next would count too much time
+            return self.safety.hold(
+                "driver", f"send_action raised {type(error).__name__}: {error}", now
+            ).stop
+        # not before it: then the next would count too much time
+        return self.safety.sent(sent, self.clock.now())
 
     def _measure(self) -> None:
-        """Take in a new observation; a broken one is named in `_fault`, and the last good one stays."""
+        """Take in a new observation; a broken one is named in `_fault`, and the last good one
+        stays.
+        """
         try:
             found = self.robot.get_observation()
             at = getattr(self.robot, "observed_at", None)
         except RobotStopped as error:
             if self.safety.latched is None:
-                self._stop(self.safety.stop("watchdog", error.cause.removeprefix("watchdog: "), self.clock.now()))
+                self._stop(
+                    self.safety.stop(
+                        "watchdog", error.cause.removeprefix("watchdog: "), self.clock.now()
+                    )
+                )
             return
         except Exception as error:  # a driver's own
             self._fault = f"get_observation raised {type(error).__name__}: {error}"
@@ -251,9 +293,16 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         over = self.task.limit is not None and self._count >= self.task.limit
         truncated = not terminated and (stopped is not None or wishes.reset or over)
         self._running = not (terminated or truncated or stopped)
-        if not self._running and stopped is None and not self.dry_run and hasattr(self.robot, "rest"):
+        if (
+            not self._running
+            and stopped is None
+            and not self.dry_run
+            and hasattr(self.robot, "rest")
+        ):
             self._quietly("rest")
-        sent = np.array([last[name] - before[name] if self._delta else last[name] for name in self.names])
+        sent = np.array(
+            [last[name] - before[name] if self._delta else last[name] for name in self.names]
+        )
         record = Record(**{**vars(record), "success": success, "stopped": stopped})
         reward = judged.reward + float(wishes.success)
         return self._seen(), reward, terminated, truncated, {SENT: sent, RECORD: record}
@@ -264,7 +313,8 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         declared = getattr(self.robot, "action_features", None)
         if declared is not None and set(declared) != set(self.limits.names):
             raise RobotError(
-                f"limits: actions: expected limits of {sorted(declared)}, which send_action takes, got "
+                f"limits: actions: expected limits of {sorted(declared)}, which send_action takes, "
+                f"got "
                 f"{sorted(self.limits.names)}"
             )
         if getattr(self.robot, "observation_features", None) is None:
@@ -286,17 +336,24 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             self._measure()
         self.safety.check()
         if self._fault is not None or self._measured is None:
-            raise RobotError(f"reset: expected a good observation within {_FIRST:g} s, got none: {self._fault}")
+            raise RobotError(
+                f"reset: expected a good observation within {_FIRST:g} s, got none: {self._fault}"
+            )
         self._began = self.clock.now()
         if not self.safety.begun:
             self.safety.begin(first_pose(self.limits, self._measured), self._began)
 
     def _approach(self) -> None:
         """Go home slowly; where nobody said where home is, hold for a tick."""
-        home = {name: each.home for name, each in self.limits.actions.items() if each.home is not None and self._go_home}
+        home = {
+            name: each.home
+            for name, each in self.limits.actions.items()
+            if each.home is not None and self._go_home
+        }
         limits, slow = self.limits, self.limits.approach
         seconds = [
-            abs(self.safety.last[name] - at) / (slow * min(limits.actions[name].step * limits.hz, limits.actions[name].rate))
+            abs(self.safety.last[name] - at)
+            / (slow * min(limits.actions[name].step * limits.hz, limits.actions[name].rate))
             for name, at in home.items()
         ]
         end = self.clock.now() + 3.0 * max(seconds, default=0.0) + 1.0
@@ -310,13 +367,18 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
                 elif self._fault is not None:
                     verdict = self.safety.hold("driver", self._fault, now)
                 else:
-                    verdict = self.safety.decide(command, now=now, observed_at=self._measured_at, decided_at=now)
+                    verdict = self.safety.decide(
+                        command, now=now, observed_at=self._measured_at, decided_at=now
+                    )
                 self._tick(verdict)
                 self.safety.check()
                 if all(abs(self.safety.last[name] - at) < 1e-6 for name, at in home.items()):
                     return
                 if now > end:
-                    raise RobotError(f"reset: expected to reach home in {end - now:g} s, got to {self.safety.last}")
+                    raise RobotError(
+                        f"reset: expected to reach home in {end - now:g} s, "
+                        f"got to {self.safety.last}"
+                    )
         finally:
             self.safety.slowly(1.0)
 
@@ -329,13 +391,21 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         """The command that an action means."""
         values = np.asarray(action, np.float64)
         if values.shape != self.action_space.shape:
-            raise EnvError(f"step: expected an action of shape {self.action_space.shape}, got {values.shape}")
+            raise EnvError(
+                f"step: expected an action of shape {self.action_space.shape}, got {values.shape}"
+            )
         last = self.safety.last
-        return {n: v + last[n] if self._delta else v for n, v in zip(self.names, values.tolist(), strict=True)}
+        return {
+            n: v + last[n] if self._delta else v
+            for n, v in zip(self.names, values.tolist(), strict=True)
+        }
 
     def _seen(self) -> dict[str, NDArray[Any]]:
         assert self._measured is not None
-        return {**self.features.arrays(self._measured, self.safety.last.values()), **self.task.seen()}
+        return {
+            **self.features.arrays(self._measured, self.safety.last.values()),
+            **self.task.seen(),
+        }
 
     def _stop(self, verdict: Verdict) -> None:
         _log.error("stopped: %s", verdict.stop)

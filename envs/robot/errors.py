@@ -14,7 +14,8 @@ class RobotError(EnvError):
 
 
 class LimitsError(RobotError):
-    """Limits are missing, not finite, reversed, or do not fit the robot. Nothing moves without limits.
+    """Limits are missing, not finite, reversed, or do not fit the robot. Nothing moves without
+    limits.
 
     >>> from envs.robot import ActionLimit
     >>> try:
@@ -33,7 +34,9 @@ class RobotStopped(RobotError):
     """
 
     def __init__(self, cause: str, *, env: int | None = None) -> None:
-        super().__init__(f"the robot is stopped ({cause}); look at it, then call rearm() and reset()", env=env)
+        super().__init__(
+            f"the robot is stopped ({cause}); look at it, then call rearm() and reset()", env=env
+        )
         self.cause = cause
 
     def at(self, env: int) -> RobotStopped:

@@ -1,5 +1,6 @@
-"""What goes wrong between a program and a robot, each switchable: a link that delays, loses and garbles; a body
-that sticks and rattles; sensors that are noisy, late or broken."""
+"""What goes wrong between a program and a robot, each switchable: a link that delays, loses and
+garbles; a body that sticks and rattles; sensors that are noisy, late or broken.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +18,14 @@ from envs.robot.errors import RobotError
 class Faults:
     """All off by default; `dataclasses.replace` switches.
 
-    Of the link, in both directions: `latency_ms`, `jitter_ms` (the scale of an exponential delay on top),
-    and the shares of messages that are lost (`loss`), come twice (`duplicate`), come late by up to five
-    times the latency and 20 ms, so that others pass them (`reorder`), or have a flipped bit (`corrupt`);
-    `cut`: nothing passes. Of the sensors: `noise` (standard deviation, in each number's own unit),
-    `dropped` (the share of frames that only repeat the one before), `frozen` (all of them do), and `broken`
-    values in their place. Of the body: `stuck`, the action whose drive no longer follows, `backlash`, the
-    play between drive and joint, in the action's unit, and `payload` (kg) that it carries unannounced.
+    Of the link, in both directions: `latency_ms`, `jitter_ms` (the scale of an exponential delay on
+    top), and the shares of messages that are lost (`loss`), come twice (`duplicate`), come late by
+    up to five times the latency and 20 ms, so that others pass them (`reorder`), or have a flipped
+    bit (`corrupt`); `cut`: nothing passes. Of the sensors: `noise` (standard deviation, in each
+    number's own unit), `dropped` (the share of frames that only repeat the one before), `frozen`
+    (all of them do), and `broken` values in their place. Of the body: `stuck`, the action whose
+    drive no longer follows, `backlash`, the play between drive and joint, in the action's unit, and
+    `payload` (kg) that it carries unannounced.
 
     >>> Faults(latency_ms=20.0, loss=0.1).cut
     False
@@ -48,20 +50,26 @@ class Faults:
         for name in ("latency_ms", "jitter_ms", "noise", "backlash", "payload"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and 0.0 <= value < math.inf):
-                raise RobotError(f"faults: {name}: expected a finite number, 0 or more, got {value!r}")
+                raise RobotError(
+                    f"faults: {name}: expected a finite number, 0 or more, got {value!r}"
+                )
         for name in ("loss", "duplicate", "reorder", "corrupt", "dropped"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and 0.0 <= value <= 1.0):
                 raise RobotError(f"faults: {name}: expected a share in [0, 1], got {value!r}")
         if self.broken not in (None, *BROKEN):
-            raise RobotError(f"faults: broken: expected one of {', '.join(BROKEN)}, got {self.broken!r}")
+            raise RobotError(
+                f"faults: broken: expected one of {', '.join(BROKEN)}, got {self.broken!r}"
+            )
 
     @staticmethod
     def read(values: Any) -> Faults:
         """From plain data. Raises RobotError for what is none of the faults."""
         known = {f.name for f in fields(Faults)}
         if not isinstance(values, dict) or not values.keys() <= known:
-            raise RobotError(f"faults: expected some of {', '.join(sorted(known))}, got {values!r:.100}")
+            raise RobotError(
+                f"faults: expected some of {', '.join(sorted(known))}, got {values!r:.100}"
+            )
         return replace(Faults(), **values)
 
 
@@ -105,12 +113,18 @@ class Channel:
 
     def state(self) -> dict[str, Any]:
         """What is on its way, as plain data."""
-        waiting = [[when, count, np.frombuffer(body, np.uint8)] for when, count, body in sorted(self._waiting)]
+        waiting = [
+            [when, count, np.frombuffer(body, np.uint8)]
+            for when, count, body in sorted(self._waiting)
+        ]
         return {"waiting": waiting, "count": self._count}
 
     def load_state(self, state: Any) -> None:
         """Go on from `state()`."""
-        waiting = [(float(when), int(count), np.asarray(body, np.uint8).tobytes()) for when, count, body in state["waiting"]]
+        waiting = [
+            (float(when), int(count), np.asarray(body, np.uint8).tobytes())
+            for when, count, body in state["waiting"]
+        ]
         self._waiting = waiting
         self._count = int(state["count"])
 

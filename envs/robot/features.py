@@ -16,7 +16,8 @@ STATE, TARGET = "state", "target"
 
 
 class Features:
-    """Which numbers and images a driver measures: name -> float, or the shape [H, W, C] of an image.
+    """Which numbers and images a driver measures: name -> float, or the shape [H, W, C] of an
+    image.
 
     >>> features = Features({"elbow.pos": float, "front": (2, 2, 3)})
     >>> features.numbers, features.images
@@ -30,19 +31,29 @@ class Features:
         for name, kind in declared.items():
             if kind in (float, int):
                 numbers.append(str(name))
-            elif isinstance(kind, (tuple, list)) and len(kind) == 3 and all(isinstance(n, int) for n in kind):
+            elif (
+                isinstance(kind, (tuple, list))
+                and len(kind) == 3
+                and all(isinstance(n, int) for n in kind)
+            ):
                 images[str(name)] = tuple(kind)
             else:
                 raise RobotError(
-                    f"observation_features: {name}: expected float, or the shape (H, W, C) of an image, got {kind!r}"
+                    f"observation_features: {name}: expected float, or the shape (H, W, "
+                    f"C) of an image, got {kind!r}"
                 )
             if name in (STATE, TARGET) and images.get(name) is not None:
-                raise RobotError(f"observation_features: expected other names of images than {STATE} and {TARGET}; rename one")
+                raise RobotError(
+                    f"observation_features: "
+                    f"expected other names of images than {STATE} and {TARGET}; rename one"
+                )
         self.numbers, self.images = tuple(numbers), images
 
     @staticmethod
     def of(robot: Any) -> Features:
-        """As the robot declares them; where it does not, as its first observation has them (it is connected)."""
+        """As the robot declares them; where it does not, as its first observation has them (it is
+        connected).
+        """
         declared = getattr(robot, "observation_features", None)
         return Features.found(robot.get_observation()) if declared is None else Features(declared)
 
@@ -51,18 +62,26 @@ class Features:
         """From one observation."""
         if not isinstance(observation, Mapping):
             raise RobotError(f"get_observation: expected a dict, got {type(observation).__name__}")
-        return Features({name: float if np.ndim(value) == 0 else np.shape(value) for name, value in observation.items()})
+        return Features(
+            {
+                name: float if np.ndim(value) == 0 else np.shape(value)
+                for name, value in observation.items()
+            }
+        )
 
     def need(self, names: Iterable[str], what: str) -> None:
         """Raise RobotError unless all these numbers are measured."""
         missing = [name for name in names if name not in self.numbers]
         if missing:
             raise RobotError(
-                f"{what}: expected names that get_observation returns, got {missing}; it returns {list(self.numbers)}"
+                f"{what}: expected names that get_observation returns, got {missing}; "
+                f"it returns {list(self.numbers)}"
             )
 
     def fault(self, observation: Any) -> str | None:
-        """What is wrong with an observation; None if nothing is. Names beside those declared are ignored."""
+        """What is wrong with an observation; None if nothing is. Names beside those declared are
+        ignored.
+        """
         if not isinstance(observation, Mapping):
             return f"expected a dict, got {type(observation).__name__}"
         for name in self.numbers:
@@ -78,7 +97,11 @@ class Features:
         for name, shape in self.images.items():
             image = observation.get(name)
             if not isinstance(image, np.ndarray) or image.shape != shape or image.dtype != np.uint8:
-                got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+                got = (
+                    f"{image.dtype} {image.shape}"
+                    if isinstance(image, np.ndarray)
+                    else type(image).__name__
+                )
                 return f"{name}: expected an image uint8 {shape}, got {got}"
         return None
 
@@ -88,9 +111,13 @@ class Features:
             name: spaces.Box(-np.inf, np.inf, (count,), np.float32)
             for name, count in ((STATE, len(self.numbers)), (TARGET, targets))
         }
-        return boxes | {name: spaces.Box(0, 255, shape, np.uint8) for name, shape in self.images.items()}
+        return boxes | {
+            name: spaces.Box(0, 255, shape, np.uint8) for name, shape in self.images.items()
+        }
 
-    def arrays(self, observation: Mapping[str, Any], target: Iterable[float]) -> dict[str, NDArray[Any]]:
+    def arrays(
+        self, observation: Mapping[str, Any], target: Iterable[float]
+    ) -> dict[str, NDArray[Any]]:
         """A checked observation as arrays, in memory of their own."""
         state = np.array([float(observation[name]) for name in self.numbers], np.float32)
         found = {STATE: state, TARGET: np.array(list(target), np.float32)}

@@ -9,12 +9,12 @@
     workspace:                # of numbers that get_observation returns; may be left empty
       tip.z: {low: 0.05, high: 0.9, margin: 0.03}
 
-`step` is the largest change from one command to the next, `rate` the largest change a second (by the clock,
-so that a command that comes early may change less; give it some room above step * hz, since ticks jitter).
-`home` is where an episode begins, and where it goes slowly: at the share `approach` of `step` and `rate`.
-`hold` is what is sent to hold: left out, it is the last command (a position); of a velocity or a torque it
-is 0. Outside of `low` and `high` of the workspace the robot goes back to where it was inside, beyond `margin`
-it is stopped.
+`step` is the largest change from one command to the next, `rate` the largest change a second (by
+the clock, so that a command that comes early may change less; give it some room above step * hz,
+since ticks jitter). `home` is where an episode begins, and where it goes slowly: at the share
+`approach` of `step` and `rate`. `hold` is what is sent to hold: left out, it is the last command (a
+position); of a velocity or a torque it is 0. Outside of `low` and `high` of the workspace the robot
+goes back to where it was inside, beyond `margin` it is stopped.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class ActionLimit:
         for name in ("home", "hold"):
             value = getattr(self, name)
             if value is not None and not self.low <= value <= self.high:
-                raise LimitsError(f"{name}: expected it within [{self.low}, {self.high}], got {value}")
+                raise LimitsError(
+                    f"{name}: expected it within [{self.low}, {self.high}], got {value}"
+                )
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Region:
 
 @dataclass(frozen=True)
 class Limits:
-    """All limits of a robot; see the text of this file. Raises LimitsError for what is missing or makes no sense.
+    """All limits of a robot; see the text of this file. Raises LimitsError for what is missing or
+    makes no sense.
 
     >>> Limits(hz=20, actions={"elbow.pos": ActionLimit(-1.5, 1.5, 0.08, 1.6)}).period
     0.05
@@ -97,13 +100,16 @@ class Limits:
     def __post_init__(self) -> None:
         _finite(self)
         if not self.actions:
-            raise LimitsError(f"actions: expected limits of every number of an action, got none; {_REFUSED}")
+            raise LimitsError(
+                f"actions: expected limits of every number of an action, got none; {_REFUSED}"
+            )
         if not 0.0 < self.hz <= 1000.0:
             raise LimitsError(f"hz: expected ticks a second in (0, 1000], got {self.hz}")
         for name in ("stale_ms", "watchdog_ms"):
             if not getattr(self, name) > 1000.0 / self.hz:
                 raise LimitsError(
-                    f"{name}: expected more than one tick of {1000.0 / self.hz:g} ms, got {getattr(self, name):g}"
+                    f"{name}: expected more than one tick of {1000.0 / self.hz:g} ms, "
+                    f"got {getattr(self, name):g}"
                 )
         if not self.stop_ms > 0.0:
             raise LimitsError(f"stop_ms: expected more than 0, got {self.stop_ms}")
@@ -123,7 +129,11 @@ class Limits:
     def plain(self) -> dict[str, Any]:
         """As in the file; `Limits.read` takes it."""
         return {
-            **{f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("actions", "workspace")},
+            **{
+                f.name: getattr(self, f.name)
+                for f in fields(self)
+                if f.name not in ("actions", "workspace")
+            },
             "actions": {name: vars(limit).copy() for name, limit in self.actions.items()},
             "workspace": {name: vars(region).copy() for name, region in self.workspace.items()},
         }
@@ -135,7 +145,10 @@ class Limits:
         parts = {"actions": ActionLimit, "workspace": Region}
         for key, cls in parts.items():
             table = _mapping(values.get(key, {}) or {}, f"{where}: {key}")
-            values[key] = {str(name): _build(cls, each, f"{where}: {key}: {name}") for name, each in table.items()}
+            values[key] = {
+                str(name): _build(cls, each, f"{where}: {key}: {name}")
+                for name, each in table.items()
+            }
         return _build(Limits, values, where, parts)
 
 
@@ -145,7 +158,7 @@ def load_limits(source: str | Path | Mapping[str, Any] | Limits) -> Limits:
     >>> load_limits({"hz": 20, "actions": {"a": {"low": 1, "high": 0, "step": 0.1, "rate": 1}}})
     Traceback (most recent call last):
     envs.robot.errors.LimitsError: limits: actions: a: low: expected less than high, got low=1.0 and high=0.0
-    """
+    """  # noqa: E501
     if isinstance(source, Limits):
         return source
     if isinstance(source, Mapping):
@@ -156,7 +169,9 @@ def load_limits(source: str | Path | Mapping[str, Any] | Limits) -> Limits:
     try:
         values = yaml.load(Path(source).read_text(encoding="utf-8"), Loader=_loader(yaml))
     except (OSError, UnicodeDecodeError) as error:
-        raise LimitsError(f"{source}: expected a readable file of limits: {error}; {_REFUSED}") from None
+        raise LimitsError(
+            f"{source}: expected a readable file of limits: {error}; {_REFUSED}"
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise LimitsError(f"{source}: expected YAML: {' '.join(str(error).split())}") from None
     return Limits.read(values, str(source))
@@ -178,7 +193,10 @@ def _loader(yaml: Any) -> Any:
 
 def _build(cls: type[Any], values: Any, where: str, parts: Mapping[str, Any] | None = None) -> Any:
     values = _known(cls, values, where)
-    found = {key: each if key in (parts or {}) else _number(each, f"{where}: {key}") for key, each in values.items()}
+    found = {
+        key: each if key in (parts or {}) else _number(each, f"{where}: {key}")
+        for key, each in values.items()
+    }
     try:
         return cls(**found)
     except LimitsError as error:
@@ -193,7 +211,9 @@ def _known(cls: type[Any], values: Any, where: str) -> dict[str, Any]:
         if key not in names:
             near = get_close_matches(str(key), names, n=1)
             hint = f" (nearest: {near[0]})" if near else ""
-            raise LimitsError(f"{where}: unknown key {key!r}{hint}; the keys are {', '.join(names)}")
+            raise LimitsError(
+                f"{where}: unknown key {key!r}{hint}; the keys are {', '.join(names)}"
+            )
     needed = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
     missing = [name for name in needed if values.get(name) is None]
     if missing:
@@ -211,7 +231,9 @@ def _number(value: Any, where: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise LimitsError(f"{where}: expected a number, got {value!r}; a power of ten is written 1.0e-3")
+        raise LimitsError(
+            f"{where}: expected a number, got {value!r}; a power of ten is written 1.0e-3"
+        )
     return float(value)
 
 
@@ -220,7 +242,11 @@ def _finite(owner: Any) -> None:
         value = getattr(owner, f.name)
         if isinstance(value, Mapping) or (value is None and f.default is None):
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not math.isfinite(value)
+        ):
             raise LimitsError(f"{f.name}: expected a finite number, got {value!r}")
 
 

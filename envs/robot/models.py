@@ -1,8 +1,9 @@
 """Bodies of simulated robots: MuJoCo models that come with dm-control, driven by position servos.
 
-    arm         Kinova's Jaco, 6 joints (dm_control/third_party/kinova): gravity, friction and torque limits as
-                in its data sheet; a servo on each joint
-    quadruped   dm-control's, 12 actuators (yaw, lift and extension of each leg)
+arm         Kinova's Jaco, 6 joints (dm_control/third_party/kinova): gravity, friction and torque
+            limits as
+            in its data sheet; a servo on each joint
+quadruped   dm-control's, 12 actuators (yaw, lift and extension of each leg)
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _RADIUS = 0.04  # m, of a payload
 
 
 class Body(Protocol):
-    """What the electronics of a simulated robot see of it: setpoints in, measurements out, time that passes.
+    """What the electronics of a simulated robot see of it: setpoints in, measurements out, time
+    that passes.
 
     >>> Arm().actions[0], Arm().sensors[0]
     ('joint_1.pos', 'joint_1.pos')
@@ -55,7 +57,10 @@ class _Simulated:
         self.model = spec.compile()
         self.data = self._mujoco.MjData(self.model)
         self._carrier = self.model.body(self.carrier).id
-        self._mass, self._inertia = float(self.model.body_mass[self._carrier]), self.model.body_inertia[self._carrier].copy()
+        self._mass, self._inertia = (
+            float(self.model.body_mass[self._carrier]),
+            self.model.body_inertia[self._carrier].copy(),
+        )
 
     def carry(self, mass: float) -> None:
         """From now on it carries a ball of this mass (kg), in place of the one before."""
@@ -83,7 +88,8 @@ class Arm(_Simulated):
     """The Jaco arm. It measures joint angles (rad), velocities (rad/s), and where its wrist is (m).
 
     Args:
-        joints: how many joints are driven by commands, from the base; the others hold where they are at rest.
+        joints: how many joints are driven by commands, from the base; the others hold where they
+            are at rest.
 
     >>> arm = Arm(joints=3)
     >>> arm.actions
@@ -94,13 +100,17 @@ class Arm(_Simulated):
 
     carrier = "b_6"
     rest = (0.0, 3.6, 1.4, 0.0, 0.0, 0.0)  # rad: the forearm before the base, 0.3 m above the floor
-    gains = ((800.0, 120.0, 30.5),) * 3 + ((400.0, 60.0, 6.8),) * 3  # Nm/rad, Nms/rad, largest Nm (Kinova's data sheet)
+    gains = ((800.0, 120.0, 30.5),) * 3 + (
+        (400.0, 60.0, 6.8),
+    ) * 3  # Nm/rad, Nms/rad, largest Nm (Kinova's data sheet)
 
     def __init__(self, joints: int = 6) -> None:
         mujoco = load("mujoco", "a simulated arm")
         spec = mujoco.MjSpec.from_file(str(_file("third_party/kinova/jaco_arm.xml")))
         for i, (kp, kv, torque) in enumerate(self.gains, start=1):
-            servo = spec.add_actuator(name=f"joint_{i}", target=f"joint_{i}", trntype=mujoco.mjtTrn.mjTRN_JOINT)
+            servo = spec.add_actuator(
+                name=f"joint_{i}", target=f"joint_{i}", trntype=mujoco.mjtTrn.mjTRN_JOINT
+            )
             servo.set_to_position(kp=kp, kv=kv)
             servo.forcelimited, servo.forcerange = True, [-torque, torque]
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -133,12 +143,15 @@ class Arm(_Simulated):
         data.qpos[:] = self.rest
         data.qpos[: self._count] = [command[name] for name in self.actions]
         self._mujoco.mj_kinematics(self.model, data)
-        return dict(zip(("tip.x", "tip.y", "tip.z"), data.site_xpos[self._site].tolist(), strict=True))
+        return dict(
+            zip(("tip.x", "tip.y", "tip.z"), data.site_xpos[self._site].tolist(), strict=True)
+        )
 
 
 class Quadruped(_Simulated):
-    """A quadruped of 107 kg. It measures its 12 actuators, its 16 joints' speeds (rad/s), and what an estimator would say:
-    "torso.up" (1 is upright), "torso.height" (m), "torso.forward" (m/s, along its own axis), and turning rates.
+    """A quadruped of 107 kg. It measures its 12 actuators, its 16 joints' speeds (rad/s), and what
+    an estimator would say: "torso.up" (1 is upright), "torso.height" (m), "torso.forward" (m/s,
+    along its own axis), and turning rates.
 
     >>> robot = Quadruped()
     >>> len(robot.actions), len(robot.sensors)
@@ -159,7 +172,14 @@ class Quadruped(_Simulated):
         super().__init__(spec)
         self.actions = tuple(self.model.actuator(i).name for i in range(self.model.nu))
         joints = [self.model.joint(i).name for i in range(1, self.model.njnt)]
-        pose = ("torso.up", "torso.height", "torso.forward", "torso.roll_rate", "torso.pitch_rate", "torso.yaw_rate")
+        pose = (
+            "torso.up",
+            "torso.height",
+            "torso.forward",
+            "torso.roll_rate",
+            "torso.pitch_rate",
+            "torso.yaw_rate",
+        )
         self.sensors = (*self.actions, *(f"{name}.vel" for name in joints), *pose)
         self._torso = self.model.body("torso").id
         self._start: Any = None
@@ -181,7 +201,11 @@ class Quadruped(_Simulated):
 
     def setpoint(self) -> NDArray[np.float64]:
         """The lengths that its actuators have: who commands these holds it."""
-        return np.clip(self.data.actuator_length, self.model.actuator_ctrlrange[:, 0], self.model.actuator_ctrlrange[:, 1])
+        return np.clip(
+            self.data.actuator_length,
+            self.model.actuator_ctrlrange[:, 0],
+            self.model.actuator_ctrlrange[:, 1],
+        )
 
     def measure(self) -> NDArray[np.float64]:
         """The sensors' numbers."""
@@ -199,12 +223,16 @@ def _file(name: str) -> Path:
         raise missing_extra("a simulated robot", "dm_control")
     path = Path(found.origin).parent / name
     if not path.is_file():
-        raise MissingExtra(f"a simulated robot needs {path}, which this release of dm-control lacks; pip install dm-control")
+        raise MissingExtra(
+            f"a simulated robot needs {path}, which this release of dm-control lacks; "
+            f"pip install dm-control"
+        )
     return path
 
 
 def arm_limits(joints: int = 6, hz: float = 20.0, **others: Any) -> Limits:
-    """Limits of the simulated arm: the speeds of its data sheet (36 and 48 degrees a second), above the floor.
+    """Limits of the simulated arm: the speeds of its data sheet (36 and 48 degrees a second), above
+    the floor.
 
     >>> arm_limits().names[0], arm_limits().actions["joint_1.pos"].rate
     ('joint_1.pos', 0.6)
@@ -214,7 +242,13 @@ def arm_limits(joints: int = 6, hz: float = 20.0, **others: Any) -> Limits:
     for i, ((low, high), home) in enumerate(zip(ranges[:joints], Arm.rest), start=1):
         rate = 0.6 if i <= 3 else 0.8
         step = 0.9 * rate / hz
-        actions[f"joint_{i}.pos"] = {"low": low, "high": high, "step": step, "rate": rate, "home": home}
+        actions[f"joint_{i}.pos"] = {
+            "low": low,
+            "high": high,
+            "step": step,
+            "rate": rate,
+            "home": home,
+        }
     return Limits.read({"hz": hz, "actions": actions, **others}, "arm_limits")
 
 

@@ -18,7 +18,8 @@ KEYS = "space: pause, go on   s: success   f: failure   r: reset   x: stop"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a person wants in this tick. `action` replaces the policy's: name -> number, a whole command.
+    """What a person wants in this tick. `action` replaces the policy's: name -> number, a whole
+    command.
 
     `pause` holds as long as it is wished; `success`, `failure` and `reset` end the episode.
 
@@ -51,11 +52,12 @@ class Person(Protocol):
 
 
 class Keyboard:
-    """Single keys from the terminal, without Return; see `KEYS`. A context manager, which puts the terminal back.
+    """Single keys from the terminal, without Return; see `KEYS`. A context manager, which puts the
+    terminal back.
 
     Args:
-        teleoperator: an object with `get_action() -> name -> number or None`, such as a leader arm; while it
-            returns a command, the person moves the robot.
+        teleoperator: an object with `get_action() -> name -> number or None`, such as a leader arm;
+            while it returns a command, the person moves the robot.
 
     >>> with Keyboard() as keyboard:
     ...     keyboard.wishes().stop
@@ -68,7 +70,8 @@ class Keyboard:
         self._before: Any = None
 
     def __enter__(self) -> Self:
-        with suppress(ImportError, OSError, ValueError):  # no terminal, or one that has no such modes
+        # no terminal, or one that has no such modes
+        with suppress(ImportError, OSError, ValueError):
             import termios
             import tty
 
@@ -78,7 +81,10 @@ class Keyboard:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._before is not None:
             import termios

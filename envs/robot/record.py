@@ -13,11 +13,11 @@ RECORD = "envs.robot"
 class Record:
     """What a tick was like.
 
-    `time`: the clock's seconds at which it began; `late`: seconds after it was due; `missed`: ticks passed
-    over before it; `age`: seconds since the observation was measured, when the answer to it was sent;
-    `latency`: seconds from the beginning of the last tick to its command; `command`: what was sent last, by
-    name; `causes`: why it was not what was asked; `held`; `intervened`: a person moved the robot; `success`;
-    `stopped`: the cause of a stop.
+    `time`: the clock's seconds at which it began; `late`: seconds after it was due; `missed`: ticks
+    passed over before it; `age`: seconds since the observation was measured, when the answer to it
+    was sent; `latency`: seconds from the beginning of the last tick to its command; `command`: what
+    was sent last, by name; `causes`: why it was not what was asked; `held`; `intervened`: a person
+    moved the robot; `success`; `stopped`: the cause of a stop.
 
     >>> Record(time=0.05).held
     False

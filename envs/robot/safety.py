@@ -1,15 +1,16 @@
 """Every command passes here before it is sent. The order is that of the list.
 
     1  schema      the names of the limits, numbers, all finite          else: hold
-    2  freshness   of the observation and of the decision; the clock      else: hold; stop if it went back
+    2  freshness   of the observation and of the decision; the clock      else: hold, or stop
     3  range       low <= command <= high                                 clamped
     4  step        |command - last sent| <= step                          clamped
     5  rate        |command - last sent| <= rate * seconds since          clamped
     6  workspace   where the robot is, and where the command leads        back, hold, or stop
-    7  send        by the caller, who says what was sent                  stop, if that is outside of the limits
+    7  send        by the caller, who says what was sent                  stop, if outside limits
 
-To hold is to send the last command again (or the limits' `hold`). Who has held for `stop_ms` stops. A stop
-latches: nothing is sent until a person calls `rearm`. All of it is counted by its cause, and logged.
+To hold is to send the last command again (or the limits' `hold`). Who has held for `stop_ms` stops.
+A stop latches: nothing is sent until a person calls `rearm`. All of it is counted by its cause, and
+logged.
 
 This is software. It replaces no hardware button that cuts the power.
 """
@@ -30,9 +31,21 @@ from envs.robot.errors import RobotError, RobotStopped
 from envs.robot.limits import Limits
 
 CAUSES = (
-    "schema", "stale observation", "stale decision", "clock", "range", "step", "rate", "workspace", "sent",
-    "held too long", "driver", "watchdog", "person", "doubt",
-)  # fmt: skip
+    "schema",
+    "stale observation",
+    "stale decision",
+    "clock",
+    "range",
+    "step",
+    "rate",
+    "workspace",
+    "sent",
+    "held too long",
+    "driver",
+    "watchdog",
+    "person",
+    "doubt",
+)
 """The causes of interventions."""
 _PATIENT = ("person", "workspace")  # who holds for these waits as long as it takes
 _STATE = ("_last", "_inside", "_sent_at", "_now", "_held_since", "_slow", "latched")
@@ -42,12 +55,17 @@ _log = logging.getLogger("envs.robot")
 
 
 def first_pose(limits: Limits, measured: Mapping[str, Any]) -> dict[str, float]:
-    """The command that a robot is at: what it measures under the same name, else its home. Else RobotError."""
+    """The command that a robot is at: what it measures under the same name, else its home. Else
+    RobotError.
+    """
     pose = {}
     for name, limit in limits.actions.items():
         value = measured.get(name, limit.home)
         if value is None:
-            raise RobotError(f"limits: {name}: expected a home, since get_observation has no number of this name to start from")
+            raise RobotError(
+                f"limits: {name}: expected a home, "
+                f"since get_observation has no number of this name to start from"
+            )
         pose[name] = float(value)
     return pose
 
@@ -85,8 +103,8 @@ class Safety:
 
     Args:
         limits: what it may do.
-        forward: command -> name of the workspace -> number: where a command leads. None: only where the
-            robot is measured to be is looked at.
+        forward: command -> name of the workspace -> number: where a command leads. None: only where
+            the robot is measured to be is looked at.
 
     >>> from envs.robot import ActionLimit
     >>> safety = Safety(Limits(hz=20, actions={"elbow.pos": ActionLimit(-1.5, 1.5, 0.25, 5.0)}))
@@ -102,8 +120,12 @@ class Safety:
         self.limits, self._forward = limits, forward
         self.names = limits.names
         table = list(limits.actions.values())
-        self._low, self._high = (np.array([getattr(each, key) for each in table]) for key in ("low", "high"))
-        self._step, self._rate = (np.array([getattr(each, key) for each in table]) for key in ("step", "rate"))
+        self._low, self._high = (
+            np.array([getattr(each, key) for each in table]) for key in ("low", "high")
+        )
+        self._step, self._rate = (
+            np.array([getattr(each, key) for each in table]) for key in ("step", "rate")
+        )
         self._holds = np.array([math.nan if each.hold is None else each.hold for each in table])
         self._last: NDArray[np.float64] | None = None
         self._inside: NDArray[np.float64] | None = None
@@ -120,8 +142,8 @@ class Safety:
     def begin(self, pose: Mapping[str, float], now: float) -> None:
         """Where the robot's commands are now; every later one is compared with the one before it.
 
-        Raises RobotError where the pose is outside of the limits by more than a step: going back in at once
-        would be a jump.
+        Raises RobotError where the pose is outside of the limits by more than a step: going back in
+        at once would be a jump.
         """
         found = self._array(pose)
         if isinstance(found, str):
@@ -131,7 +153,8 @@ class Safety:
         if far.any():
             i = int(np.argmax(far))
             raise RobotError(
-                f"first pose: expected {self.names[i]} within [{self._low[i]}, {self._high[i]}], got {found[i]}; "
+                f"first pose: expected {self.names[i]} within [{self._low[i]}, {self._high[i]}], "
+                f"got {found[i]}; "
                 "move the robot there by hand"
             )
         self._last = self._inside = within
@@ -157,13 +180,15 @@ class Safety:
 
     # ---------------------------------------------------------------- a command
 
-    def decide(self, asked: Mapping[str, Any], *, now: float, observed_at: float, decided_at: float) -> Verdict:
+    def decide(
+        self, asked: Mapping[str, Any], *, now: float, observed_at: float, decided_at: float
+    ) -> Verdict:
         """What to send for what is asked.
 
         Args:
             asked: name -> number, of every name of the limits.
-            now: the clock's seconds; `observed_at`, `decided_at`: when the robot was measured, and when it
-                was decided what to do.
+            now: the clock's seconds; `observed_at`, `decided_at`: when the robot was measured, and
+                when it was decided what to do.
         """
         last = self._need()
         if self.latched is not None:
@@ -183,7 +208,9 @@ class Safety:
         if place is not None:
             name, beyond = place
             if beyond > self.limits.workspace[name].margin:
-                return self.stop("workspace", f"{name} is {self._place[name]:g}, beyond the margin", now)
+                return self.stop(
+                    "workspace", f"{name} is {self._place[name]:g}, beyond the margin", now
+                )
             assert self._inside is not None
             target, causes = self._within(self._inside, last, now)[0], (*causes, "workspace")
             self.note("workspace", f"{name} is {self._place[name]:g}", now)
@@ -195,7 +222,9 @@ class Safety:
         return Verdict(self._named(target), causes)
 
     def hold(self, cause: str, detail: str, now: float) -> Verdict:
-        """Hold for a cause from elsewhere: a person's pause, a driver that does not answer, a doubt."""
+        """Hold for a cause from elsewhere: a person's pause, a driver that does not answer, a
+        doubt.
+        """
         if self.latched is not None:
             return Verdict({}, stop=self.latched)
         self._now = max(now, self._now)
@@ -204,27 +233,38 @@ class Safety:
     def holding(self, now: float) -> dict[str, float]:
         """The command that holds: the last one, or on the way to the limits' `hold`."""
         last = self._need()
-        target, _ = self._within(np.where(np.isnan(self._holds), last, self._holds), last, now, quiet=True)
+        target, _ = self._within(
+            np.where(np.isnan(self._holds), last, self._holds), last, now, quiet=True
+        )
         return self._named(target)
 
     def sent(self, command: Mapping[str, Any], now: float) -> str | None:
-        """What the driver says that it sent, and a time after it did. Returns the cause of a stop where that is
-        outside of the limits."""
+        """What the driver says that it sent, and a time after it did. Returns the cause of a stop
+        where that is outside of the limits.
+        """
         found, last = self._array(command), self._need()
         if isinstance(found, str):
             return self.stop("sent", found, now).stop
         room = _ROUNDED * self._step
-        far = (found < self._low - room) | (found > self._high + room) | (np.abs(found - last) > self._step + room)
+        far = (
+            (found < self._low - room)
+            | (found > self._high + room)
+            | (np.abs(found - last) > self._step + room)
+        )
         if far.any():
             i = int(np.argmax(far))
-            return self.stop("sent", f"the driver sent {self.names[i]} = {found[i]} after {last[i]}", now).stop
+            return self.stop(
+                "sent", f"the driver sent {self.names[i]} = {found[i]} after {last[i]}", now
+            ).stop
         self._last, self._sent_at = found, now
         return None
 
     # ---------------------------------------------------------------- stops
 
     def stop(self, cause: str, detail: str, now: float, level: int = logging.ERROR) -> Verdict:
-        """Latch. The caller calls the robot's `stop`. Later causes are counted, the first one stays."""
+        """Latch. The caller calls the robot's `stop`. Later causes are counted, the first one
+        stays.
+        """
         self.note(cause, detail, now, level)
         if self.latched is None:
             self.latched = f"{cause}: {detail}"
@@ -240,13 +280,23 @@ class Safety:
     def state(self) -> dict[str, Any]:
         """All that later verdicts depend on, and the counts, as plain data."""
         kept = {key: getattr(self, key) for key in _STATE}
-        return {**{k: None if v is None else np.array(v) if isinstance(v, np.ndarray) else v for k, v in kept.items()},
-                "place": dict(self._place), "counts": dict(self.counts)}
+        return {
+            **{
+                k: None if v is None else np.array(v) if isinstance(v, np.ndarray) else v
+                for k, v in kept.items()
+            },
+            "place": dict(self._place),
+            "counts": dict(self.counts),
+        }
 
     def load_state(self, state: Any) -> None:
         """Go on from `state()`."""
         for key in _STATE:
-            setattr(self, key, np.array(state[key]) if isinstance(state[key], np.ndarray) else state[key])
+            setattr(
+                self,
+                key,
+                np.array(state[key]) if isinstance(state[key], np.ndarray) else state[key],
+            )
         self._place, self.counts = dict(state["place"]), Counter(state["counts"])
 
     def check(self) -> None:
@@ -262,12 +312,18 @@ class Safety:
             self._held_since = None
         elif self._held_since is None:
             self._held_since = now
-        elif 1000.0 * (now + self.limits.period - self._held_since) > self.limits.stop_ms + 1e-6:  # the next would be late
+        elif (
+            1000.0 * (now + self.limits.period - self._held_since) > self.limits.stop_ms + 1e-6
+        ):  # the next would be late
             return self.stop("held too long", f"{cause}: {detail}", now)
         return Verdict(self.holding(now), (cause,), held=True)
 
     def _within(
-        self, target: NDArray[np.float64], last: NDArray[np.float64], now: float, quiet: bool = False
+        self,
+        target: NDArray[np.float64],
+        last: NDArray[np.float64],
+        now: float,
+        quiet: bool = False,
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
         """Clamp by range, step and rate, in this order."""
         causes: tuple[str, ...] = ()
@@ -283,10 +339,17 @@ class Safety:
                 causes = (*causes, cause)
                 if not quiet:
                     i = int(np.argmax(np.abs(clamped - target)))
-                    self.note(cause, f"{self.names[i]}: {target[i]:g} -> {clamped[i]:g}", now, logging.DEBUG)
+                    self.note(
+                        cause,
+                        f"{self.names[i]}: {target[i]:g} -> {clamped[i]:g}",
+                        now,
+                        logging.DEBUG,
+                    )
             target = clamped
         far = np.abs(target - last) > np.minimum(step, rate)  # by rounding
-        return np.minimum(np.maximum(np.where(far, np.nextafter(target, last), target), self._low), self._high), causes
+        return np.minimum(
+            np.maximum(np.where(far, np.nextafter(target, last), target), self._low), self._high
+        ), causes
 
     def _outside(self) -> tuple[str, float] | None:
         """The name that is farthest outside of the workspace, and how far."""
@@ -329,7 +392,9 @@ class Safety:
 
     def _need(self) -> NDArray[np.float64]:
         if self._last is None:
-            raise RobotError("expected a first pose, got none; call begin() first, and after rearm()")
+            raise RobotError(
+                "expected a first pose, got none; call begin() first, and after rearm()"
+            )
         return self._last
 
     def _named(self, values: NDArray[np.float64]) -> dict[str, float]:

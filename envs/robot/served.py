@@ -53,22 +53,37 @@ class Served:
     """
 
     def __init__(
-        self, body: str, *, options: dict[str, Any] | None = None, faults: Faults | None = None, seed: int = 0,
-        trace: Path | None = None, port: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        body: str,
+        *,
+        options: dict[str, Any] | None = None,
+        faults: Faults | None = None,
+        seed: int = 0,
+        trace: Path | None = None,
+        port: int = 0,
+    ) -> None:
         told = {
-            "body": body, "options": options or {}, "faults": vars(faults or Faults()), "seed": seed,
-            "trace": None if trace is None else str(trace), "port": port,
-        }  # fmt: skip
+            "body": body,
+            "options": options or {},
+            "faults": vars(faults or Faults()),
+            "seed": seed,
+            "trace": None if trace is None else str(trace),
+            "port": port,
+        }
         pipe = subprocess.PIPE
-        self._process = start_python("envs.robot.served", [told], stdin=pipe, stdout=pipe, start_new_session=True)
+        self._process = start_python(
+            "envs.robot.served", [told], stdin=pipe, stdout=pipe, start_new_session=True
+        )
         self.pid = self._process.pid
         assert self._process.stdout is not None
         ready = select.select([self._process.stdout], [], [], _STARTING)[0]
         line = self._process.stdout.readline().strip() if ready else b""
         if not line.isdigit():
             self.close()
-            raise RobotError(f"simulated robot {body!r}: expected its process to start, it said {line!r}; see its errors above")
+            raise RobotError(
+                f"simulated robot {body!r}: expected its process to start, it said {line!r}; "
+                f"see its errors above"
+            )
         self.port = int(line)
 
     @property
@@ -89,7 +104,10 @@ class Served:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -98,9 +116,12 @@ def main(told: dict[str, Any]) -> None:
     """Be the robot until standard input closes."""
     trace = told["trace"]
     board = Board(
-        make_body(told["body"], told["options"]), now=time.monotonic(), faults=Faults.read(told["faults"]), seed=told["seed"],
+        make_body(told["body"], told["options"]),
+        now=time.monotonic(),
+        faults=Faults.read(told["faults"]),
+        seed=told["seed"],
         trace=None if trace is None else Path(trace),
-    )  # fmt: skip
+    )
     line = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     line.bind((HOST, told["port"]))
     line.setblocking(False)

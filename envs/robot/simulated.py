@@ -1,8 +1,9 @@
-"""Drivers of simulated robots: in stepped time within this process, or in real time in a process of its own.
+"""Drivers of simulated robots: in stepped time within this process, or in real time in a process of
+its own.
 
-    SimulatedArm(clock=SteppedClock())     as fast as it can, the same every time
-    SimulatedArm()                         in real time; its process starts when it is connected
-    SimulatedArm(port=robot.port)          in real time, of a `Served` robot that outlives this program
+SimulatedArm(clock=SteppedClock())     as fast as it can, the same every time
+SimulatedArm()                         in real time; its process starts when it is connected
+SimulatedArm(port=robot.port)          in real time, of a `Served` robot that outlives this program
 """
 
 from __future__ import annotations
@@ -121,18 +122,31 @@ class Simulated:
     >>> robot.connect()
     >>> before = robot.get_observation()["joint_1.pos"]
     >>> for _ in range(40):
-    ...     sent = robot.send_action({**{n: robot.get_observation()[n] for n in robot.action_features}, "joint_1.pos": 0.1})
+    ...     sent = robot.send_action(
+    ...         {
+    ...             **{n: robot.get_observation()[n] for n in robot.action_features},
+    ...             "joint_1.pos": 0.1,
+    ...         }
+    ...     )
     ...     clock.sleep_until(clock.now() + 0.05)
     >>> round(robot.get_observation()["joint_1.pos"] - before, 2)
     0.1
     """
 
     def __init__(
-        self, body: str, *, clock: Any = None, port: int | None = None, faults: Faults | None = None, seed: int = 0,
+        self,
+        body: str,
+        *,
+        clock: Any = None,
+        port: int | None = None,
+        faults: Faults | None = None,
+        seed: int = 0,
         options: dict[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if clock is not None and not isinstance(clock, (SteppedClock, RealClock)):
-            raise RobotError(f"clock: expected a SteppedClock, a RealClock or None, got {type(clock).__name__}")
+            raise RobotError(
+                f"clock: expected a SteppedClock, a RealClock or None, got {type(clock).__name__}"
+            )
         self._name, self._options, self._port = body, options or {}, port
         self._body = make_body(body, self._options)
         self._faults, self._seed = faults or Faults(), seed
@@ -156,7 +170,11 @@ class Simulated:
         line = self._open()
         end = line.now() + _HELLO
         before = 0 if self._newest is None else self._newest.session
-        self._session = max(before, self._session) + 1 if self.board is not None else time.monotonic_ns() // 1000
+        self._session = (
+            max(before, self._session) + 1
+            if self.board is not None
+            else time.monotonic_ns() // 1000
+        )
         self._serial, self._newest = 1, None
         while line.now() < end:
             self._send(line, HELLO, np.empty(0), serial=1)
@@ -165,23 +183,35 @@ class Simulated:
             if self._newest is not None:
                 self.is_connected = True
                 return
-        raise RobotError(f"connect: expected an answer of the robot within {_HELLO:g} s, got none; is its process there?")
+        raise RobotError(
+            f"connect: expected an answer of the robot within {_HELLO:g} s, got none; "
+            f"is its process there?"
+        )
 
     def get_observation(self) -> dict[str, float]:
         """The newest measurements; `observed_at` says of when they are."""
         self._take(self._connected())
         if self._newest is None:
-            raise RobotError("get_observation: expected a measurement, none has come since connect()")
+            raise RobotError(
+                "get_observation: expected a measurement, none has come since connect()"
+            )
         self.observed_at = self._newest.time
         return dict(zip(self._body.sensors, self._newest.values.tolist(), strict=True))
 
     def send_action(self, action: Mapping[str, float]) -> dict[str, float]:
         """Setpoints of the servos."""
         if set(action) != set(self._body.actions):
-            raise RobotError(f"send_action: expected {list(self._body.actions)}, got {list(action)}")
+            raise RobotError(
+                f"send_action: expected {list(self._body.actions)}, got {list(action)}"
+            )
         line = self._connected()
         self._serial += 1
-        self._send(line, COMMAND, np.array([action[name] for name in self._body.actions]), serial=self._serial)
+        self._send(
+            line,
+            COMMAND,
+            np.array([action[name] for name in self._body.actions]),
+            serial=self._serial,
+        )
         return {name: float(action[name]) for name in self._body.actions}
 
     def stop(self) -> None:
@@ -207,7 +237,9 @@ class Simulated:
             self._served = None
 
     def restart(self, seed: int) -> None:
-        """Of a robot in this process: switch it off and on again, where a person has put it at rest."""
+        """Of a robot in this process: switch it off and on again, where a person has put it at
+        rest.
+        """
         if self.board is None:
             raise RobotError("restart: expected a robot in this process, got one in its own")
         self.board.restart(self._wire.now(), seed, self._faults)
@@ -230,10 +262,14 @@ class Simulated:
             self._open()
 
     def switch(self, **changes: Any) -> None:
-        """Switch faults: `switch(stuck="joint_2.pos", loss=0.1)`. It is the bench that does this, not the link."""
+        """Switch faults: `switch(stuck="joint_2.pos", loss=0.1)`. It is the bench that does this,
+        not the link.
+        """
         self._faults = replace(self._faults, **changes)
         told = json.dumps(vars(self._faults)).encode()
-        self._send(self._connected(), FAULTS, np.frombuffer(told, np.uint8).astype(np.float64), serial=0)
+        self._send(
+            self._connected(), FAULTS, np.frombuffer(told, np.uint8).astype(np.float64), serial=0
+        )
 
     # ---------------------------------------------------------------- parts
 
@@ -243,8 +279,12 @@ class Simulated:
                 self._line = self._wire
             else:
                 if self._port is None:
-                    self._served = Served(self._name, options=self._options, faults=self._faults, seed=self._seed)
-                self._line = Socket(self._served.port if self._served is not None else int(self._port or 0))
+                    self._served = Served(
+                        self._name, options=self._options, faults=self._faults, seed=self._seed
+                    )
+                self._line = Socket(
+                    self._served.port if self._served is not None else int(self._port or 0)
+                )
         return self._line
 
     def _connected(self) -> Line:
@@ -261,7 +301,9 @@ class Simulated:
             packet = unpack(message)
             if packet is None or packet.kind != STATE or packet.session != self._session:
                 continue
-            if len(packet.values) == len(self._body.sensors) and (self._newest is None or packet.serial > self._newest.serial):
+            if len(packet.values) == len(self._body.sensors) and (
+                self._newest is None or packet.serial > self._newest.serial
+            ):
                 self._newest = packet
 
 

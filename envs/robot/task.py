@@ -23,7 +23,8 @@ class Judgement(NamedTuple):
 
 
 class Task(Protocol):
-    """A task. `spaces` is what it adds to the observation, such as a goal; `limit` the ticks of an episode.
+    """A task. `spaces` is what it adds to the observation, such as a goal; `limit` the ticks of an
+    episode.
 
     >>> FreeTask().judge({"elbow.pos": 0.0}, {"elbow.pos": 0.0})
     Judgement(reward=0.0, terminated=False, success=False)

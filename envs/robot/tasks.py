@@ -3,8 +3,8 @@
     envs.make("envs.robot.tasks:Reach")     the arm's wrist goes to a goal, at 20 Hz
     envs.make("envs.robot.tasks:Stand")     the quadruped stands up, or walks (speed=0.5), at 20 Hz
 
-They run in stepped time (as fast as the machine can, the same every time), or with `real=True` in real time, the
-robot in a process of its own. Rewards are computed here, from what was measured.
+They run in stepped time (as fast as the machine can, the same every time), or with `real=True` in
+real time, the robot in a process of its own. Rewards are computed here, from what was measured.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ GOAL = "to_goal"
 
 
 class ReachTask:
-    """Bring the tip to a goal: reward ``1 / (1 + (d / 0.1)^2)`` a tick, at a distance ``d`` in metres.
+    """Bring the tip to a goal: reward ``1 / (1 + (d / 0.1)^2)`` a tick, at a distance ``d`` in
+    metres.
 
-    Goals are where the tip is at random angles within the middle of the limits, at least 0.1 m from where it is.
-    `success`: it is within `near` of the goal.
+    Goals are where the tip is at random angles within the middle of the limits, at least 0.1 m from
+    where it is. `success`: it is within `near` of the goal.
 
     Args:
         limits: of the arm.
@@ -51,9 +52,13 @@ class ReachTask:
 
     share = 0.8  # of the range of each joint
 
-    def __init__(self, limits: Limits, forward: Any, limit: int | None = 100, near: float = 0.05) -> None:
+    def __init__(
+        self, limits: Limits, forward: Any, limit: int | None = 100, near: float = 0.05
+    ) -> None:
         self._limits, self._forward, self.limit, self.near = limits, forward, limit, near
-        self.spaces: Mapping[str, spaces.Box] = {GOAL: spaces.Box(-np.inf, np.inf, (3,), np.float32)}
+        self.spaces: Mapping[str, spaces.Box] = {
+            GOAL: spaces.Box(-np.inf, np.inf, (3,), np.float32)
+        }
         self.goal = self._way = np.zeros(3)
 
     def begin(self, observation: Mapping[str, Any], rng: np.random.Generator) -> None:
@@ -62,7 +67,9 @@ class ReachTask:
         low, high = np.array([each.low for each in table]), np.array([each.high for each in table])
         at = _tip(observation)
         while True:
-            angles = (low + high) / 2 + self.share * (high - low) / 2 * rng.uniform(-1.0, 1.0, len(low))
+            angles = (low + high) / 2 + self.share * (high - low) / 2 * rng.uniform(
+                -1.0, 1.0, len(low)
+            )
             goal = _tip(self._forward(dict(zip(self._limits.names, angles.tolist(), strict=True))))
             inside = all(each.low <= v <= each.high for each, v in self._bounds(goal))
             if inside and np.linalg.norm(goal - at) >= 0.1:
@@ -89,16 +96,25 @@ class ReachTask:
 
     def _bounds(self, goal: NDArray[np.float64]) -> list[Any]:
         named = dict(zip(TIP, goal.tolist(), strict=True))
-        return [(region, named[name]) for name, region in self._limits.workspace.items() if name in named]
+        return [
+            (region, named[name])
+            for name, region in self._limits.workspace.items()
+            if name in named
+        ]
 
 
 class StandTask:
     """Stand up, and walk if `speed` (m/s) is not 0.
 
-    The reward of a tick is ``clip(up, 0, 1) clip((height - 0.3) / 0.5, 0, 1)``, times ``clip(forward / speed, 0, 1)``
-    where it is to walk. `success`: the reward is above 0.85.
+    The reward of a tick is ``clip(up, 0, 1) clip((height - 0.3) / 0.5, 0, 1)``, times
+    ``clip(forward / speed, 0, 1)`` where it is to walk. `success`: the reward is above 0.85.
 
-    >>> round(StandTask().judge({"torso.up": 1.0, "torso.height": 0.55, "torso.forward": 0.0}, {}).reward, 6)
+    >>> round(
+    ...     StandTask()
+    ...     .judge({"torso.up": 1.0, "torso.height": 0.55, "torso.forward": 0.0}, {})
+    ...     .reward,
+    ...     6,
+    ... )
     0.5
     """
 
@@ -129,13 +145,16 @@ class StandTask:
 
 
 class _SimulatedTask(RobotEnv):
-    """A task of a simulated robot. A seed given to `reset`, and each episode where `again`, begins with the robot
-    at rest, switched off and on."""
+    """A task of a simulated robot. A seed given to `reset`, and each episode where `again`, begins
+    with the robot at rest, switched off and on.
+    """
 
     robot: Simulated  # type: ignore[assignment]
     task: Any
 
-    def __init__(self, robot: Simulated, limits: Limits, task: Any, clock: Any, again: bool, **options: Any) -> None:
+    def __init__(
+        self, robot: Simulated, limits: Limits, task: Any, clock: Any, again: bool, **options: Any
+    ) -> None:
         super().__init__(robot, limits, task=task, clock=clock, **options)
         self._again = again
         self.restorable = isinstance(clock, SteppedClock)
@@ -159,9 +178,15 @@ class _SimulatedTask(RobotEnv):
         kept = {key: getattr(self, key) for key in _KEPT}
         measured = None if self._measured is None else dict(self._measured)
         return {
-            **kept, "measured": measured, "robot": self.robot.state(), "safety": self.safety.state(), "now": self.clock.now(),
-            "ticker": self._ticker.state(), "task": self.task.state(), "rng": save_generator(self.np_random),
-        }  # fmt: skip
+            **kept,
+            "measured": measured,
+            "robot": self.robot.state(),
+            "safety": self.safety.state(),
+            "now": self.clock.now(),
+            "ticker": self._ticker.state(),
+            "task": self.task.state(),
+            "rng": save_generator(self.np_random),
+        }
 
     def load_state(self, state: Any) -> None:
         """Go on from `save_state()`."""
@@ -186,7 +211,8 @@ def _clock(real: bool, port: int | None) -> Any:
 
 
 class Reach(_SimulatedTask):
-    """The arm reaches for goals (`ReachTask`), from where it is: an episode begins where the last one ended.
+    """The arm reaches for goals (`ReachTask`), from where it is: an episode begins where the last
+    one ended.
 
     Args:
         joints: how many of the arm's 6 joints are moved, from the base.
@@ -202,11 +228,20 @@ class Reach(_SimulatedTask):
     """
 
     def __init__(
-        self, joints: int = 3, hz: float = 20.0, seconds: float = 5.0, faults: Mapping[str, Any] | None = None,
-        real: bool = False, port: int | None = None, limits: Any = None, **options: Any,
-    ) -> None:  # fmt: skip
+        self,
+        joints: int = 3,
+        hz: float = 20.0,
+        seconds: float = 5.0,
+        faults: Mapping[str, Any] | None = None,
+        real: bool = False,
+        port: int | None = None,
+        limits: Any = None,
+        **options: Any,
+    ) -> None:
         clock = _clock(real, port)
-        robot = SimulatedArm(joints, clock=clock, port=port, faults=Faults.read(dict(faults or {"noise": 0.001})))
+        robot = SimulatedArm(
+            joints, clock=clock, port=port, faults=Faults.read(dict(faults or {"noise": 0.001}))
+        )
         above = {"tip.z": {"low": 0.1, "high": 1.1, "margin": 0.08}}  # the floor
         bounds = arm_limits(joints, hz, workspace=above) if limits is None else limits
         task = ReachTask(bounds, robot.forward, limit=round(seconds * hz))
@@ -226,14 +261,30 @@ class Stand(_SimulatedTask):
     """
 
     def __init__(
-        self, speed: float = 0.0, hz: float = 20.0, seconds: float = 10.0, faults: Mapping[str, Any] | None = None,
-        real: bool = False, port: int | None = None, limits: Any = None, **options: Any,
-    ) -> None:  # fmt: skip
+        self,
+        speed: float = 0.0,
+        hz: float = 20.0,
+        seconds: float = 10.0,
+        faults: Mapping[str, Any] | None = None,
+        real: bool = False,
+        port: int | None = None,
+        limits: Any = None,
+        **options: Any,
+    ) -> None:
         clock = _clock(real, port)
-        robot = SimulatedQuadruped(clock=clock, port=port, faults=Faults.read(dict(faults or {"noise": 0.005})))
+        robot = SimulatedQuadruped(
+            clock=clock, port=port, faults=Faults.read(dict(faults or {"noise": 0.005}))
+        )
         bounds = quadruped_limits(hz) if limits is None else limits
         task = StandTask(speed, limit=round(seconds * hz))
-        super().__init__(robot, bounds, task, clock, again=True, **{"home": False, "control": "absolute", **options})
+        super().__init__(
+            robot,
+            bounds,
+            task,
+            clock,
+            again=True,
+            **{"home": False, "control": "absolute", **options},
+        )
 
 
 def _unit(value: float) -> float:

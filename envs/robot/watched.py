@@ -1,14 +1,18 @@
-"""A driver in a process of its own, which watches over the program that moves it, and is watched by it.
+"""A driver in a process of its own, which watches over the program that moves it, and is watched by
+it.
 
     program, with RobotEnv  --  commands  -->  the watchdog's process, with the driver  -->  robot
 
-    the program hangs: no command for `watchdog_ms`     the watchdog holds; after `stop_ms` more it stops the robot
+    the program hangs: no command for `watchdog_ms`     the watchdog holds; after `stop_ms` more it
+                                                        stops the robot
     the program dies                                    the watchdog stops the robot at once
-    the watchdog hangs or dies                          the program ends it, connects a driver itself, and stops the robot
-    a command is outside of the limits                  the watchdog clamps it, whatever the program thinks
+    the watchdog hangs or dies                          the program ends it, connects a driver
+                                                        itself, and stops the robot
+    a command is outside of the limits                  the watchdog clamps it, whatever the program
+                                                        thinks
 
-A stop latches on both sides. Where both die together only the robot's own electronics are left: give them a
-timeout if they have one, and use the button that cuts the power.
+A stop latches on both sides. Where both die together only the robot's own electronics are left:
+give them a timeout if they have one, and use the button that cuts the power.
 """
 
 from __future__ import annotations
@@ -39,8 +43,9 @@ class Watched:
     """A robot whose driver is in the watchdog's process (`envs.robot.Robot`).
 
     Args:
-        driver: "module:Class"; it is made there with `options`, which are plain data, and once here, without
-            connecting it: to tell what it measures, and to stop the robot if the watchdog is lost.
+        driver: "module:Class"; it is made there with `options`, which are plain data, and once
+            here, without connecting it: to tell what it measures, and to stop the robot if the
+            watchdog is lost.
         limits: the same that `RobotEnv` has.
 
     >>> from envs.robot.models import arm_limits
@@ -50,14 +55,24 @@ class Watched:
     """
 
     def __init__(
-        self, driver: str, limits: Limits | str | Path | Mapping[str, Any], *, options: Mapping[str, Any] | None = None
+        self,
+        driver: str,
+        limits: Limits | str | Path | Mapping[str, Any],
+        *,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.limits = load_limits(limits)
-        self._told = {"driver": driver, "options": dict(options or {}), "limits": self.limits.plain()}
+        self._told = {
+            "driver": driver,
+            "options": dict(options or {}),
+            "limits": self.limits.plain(),
+        }
         try:
             encode(self._told)
         except WireError as error:
-            raise RobotError(f"watchdog: expected options that are plain data, since they are sent; {error}") from None
+            raise RobotError(
+                f"watchdog: expected options that are plain data, since they are sent; {error}"
+            ) from None
         self._own = make_driver(driver, options)
         for name in ("observation_features", "action_features", "forward"):
             if getattr(self._own, name, None) is not None:
@@ -80,7 +95,10 @@ class Watched:
             ours, theirs = socket.socketpair()
             with theirs:
                 self._process = start_python(
-                    "envs.robot.watching", [theirs.fileno(), self._told], pass_fds=[theirs.fileno()], start_new_session=True
+                    "envs.robot.watching",
+                    [theirs.fileno(), self._told],
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
                 )
             self._socket = ours
         self._ask("connect", seconds=_CONNECTING)
@@ -129,7 +147,9 @@ class Watched:
     # ---------------------------------------------------------------- parts
 
     def _ask(self, what: str, value: Any = None, seconds: float | None = None) -> Any:
-        """The watchdog's answer. Raises RobotStopped where it stopped the robot, or is lost itself."""
+        """The watchdog's answer. Raises RobotStopped where it stopped the robot,
+        or is lost itself.
+        """
         if self._process is None or self._socket is None:
             raise RobotError(f"{what}: expected a connected robot; call connect() first")
         self._serial += 1
@@ -141,7 +161,9 @@ class Watched:
         except (TimeoutError, OSError, EOFError, WireError, TypeError, ValueError) as error:
             self._lost(f"the watchdog did not answer to {what!r} ({type(error).__name__})")
             raise AssertionError("not reached") from error
-        self._notes += [Intervention(float(at), str(cause), str(detail)) for at, cause, detail in notes]
+        self._notes += [
+            Intervention(float(at), str(cause), str(detail)) for at, cause, detail in notes
+        ]
         if kind == "stopped":
             raise RobotStopped(str(found))
         if kind != "ok" or serial != self._serial:

@@ -1,9 +1,11 @@
-"""The watchdog's process: it has the driver, passes commands on within the limits, and acts when none come.
+"""The watchdog's process: it has the driver, passes commands on within the limits, and acts when
+none come.
 
     from the program   [serial, "connect" | "observe" | "send" | "rest" | "stop" | "end", value]
     to the program     [serial, "ok" | "error" | "stopped", value, [[time, cause, detail], ...]]
 
-The program's end of the socket closes when it dies, whatever killed it: then the robot is stopped at once.
+The program's end of the socket closes when it dies, whatever killed it: then the robot is stopped
+at once.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ _log = logging.getLogger("envs.robot")
 class Watchdog:
     """What it knows: when the last command came, and whether it holds or has stopped.
 
-    Its gate has the limits of range and step, and twice the rate: the program has kept the rate by its own
-    clock, and messages jitter.
+    Its gate has the limits of range and step, and twice the rate: the program has kept the rate by
+    its own clock, and messages jitter.
 
     >>> from envs.robot.models import arm_limits
     >>> dog = Watchdog("envs.robot.simulated:SimulatedArm", {"joints": 3}, arm_limits(3))
@@ -53,7 +55,11 @@ class Watchdog:
         """When `watch` wants to be called."""
         if self._commanded_at is None or self.gate.latched is not None:
             return None
-        return self._held_at + self.limits.period if self._holding else self._commanded_at + self.limits.watchdog_ms / 1000.0
+        return (
+            self._held_at + self.limits.period
+            if self._holding
+            else self._commanded_at + self.limits.watchdog_ms / 1000.0
+        )
 
     def watch(self, now: float) -> None:
         """Hold where no command came for too long, and then stop."""
@@ -88,7 +94,11 @@ class Watchdog:
             found = getattr(self, f"_{what}")(value, now)
         except Exception as error:  # a driver's own
             return "error", f"{type(error).__name__}: {refuse(error)}"
-        return ("ok", found) if self.gate.latched is None or what == "stop" else ("stopped", self.gate.latched)
+        return (
+            ("ok", found)
+            if self.gate.latched is None or what == "stop"
+            else ("stopped", self.gate.latched)
+        )
 
     def _connect(self, value: Any, now: float) -> None:
         self.gate.rearm()

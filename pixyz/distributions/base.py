@@ -1,8 +1,9 @@
 """Distribution: what every distribution answers, and how its answers are lowered.
 
-A distribution writes the steps of its samples and of its log-density into a plan (:meth:`Distribution.lower_sample`,
-:meth:`Distribution.lower_log_prob`); ``sample``, ``get_log_prob`` and the like build such a plan once and run it.
-Nothing of a call is kept on the object, so any distribution can be copied and pickled at any time.
+A distribution writes the steps of its samples and of its log-density into a plan
+(:meth:`Distribution.lower_sample`, :meth:`Distribution.lower_log_prob`); ``sample``,
+``get_log_prob`` and the like build such a plan once and run it. Nothing of a call is kept on the
+object, so any distribution can be copied and pickled at any time.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Distribution(Structured):
         var: the variables; ``"x"`` and ``["x"]`` mean the same.
         cond_var: the variables that it depends on.
         name: the letter in formulas.
-        features_shape: the shape of one sample; ``[]`` declares one number a row, None leaves it open.
+        features_shape: the shape of one sample; ``[]`` declares one number a row, None leaves it
+            open.
 
     Raises:
         VariableError: a name is in both ``var`` and ``cond_var``, or may not be used.
@@ -59,13 +61,20 @@ class Distribution(Structured):
         overrides.adopt(cls)
 
     def __init__(
-        self, var: VarSpec, cond_var: VarSpec = (), name: str = "p", features_shape: Sequence[int] | None = None
+        self,
+        var: VarSpec,
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self._var, self._cond_var = names(var), names(cond_var, "cond_var")
         both = set(self._var) & set(self._cond_var)
         if both:
-            raise VariableError(f"{sorted(both)} in var and in cond_var of {name!r}; a variable cannot depend on itself")
+            raise VariableError(
+                f"{sorted(both)} in var and in cond_var of {name!r}; "
+                f"a variable cannot depend on itself"
+            )
         self._name = name
         self._features_shape = torch.Size(features_shape or ())
         self._declared = features_shape is not None
@@ -135,7 +144,9 @@ class Distribution(Structured):
 
     def __str__(self) -> str:
         body = "\n".join("  " + line for line in self._describe().split("\n"))
-        return f"Distribution:\n  {self.prob_joint_factorized_and_text}\nNetwork architecture:\n{body}"
+        return (
+            f"Distribution:\n  {self.prob_joint_factorized_and_text}\nNetwork architecture:\n{body}"
+        )
 
     def _describe(self) -> str:
         return nn.Module.__repr__(self)
@@ -146,9 +157,14 @@ class Distribution(Structured):
     def extra_repr(self) -> str:
         parts = [
             f"name={latex.latex_name(self.name)}, distribution_name={self.distribution_name},",
-            f"var={self.var}, cond_var={self.cond_var}, input_var={self.input_var}, features_shape={self.features_shape}",
+            f"var={self.var}, cond_var={self.cond_var}, input_var={self.input_var}, "
+            f"features_shape={self.features_shape}",
         ]
-        parts += [f"({n}): {b.shape}" for n, b in [*self._buffers.items(), *self._parameters.items()] if b is not None]
+        parts += [
+            f"({n}): {b.shape}"
+            for n, b in [*self._buffers.items(), *self._parameters.items()]
+            if b is not None
+        ]
         return "\n".join(parts)
 
     # ---------------------------------------------------------------- structure
@@ -177,33 +193,61 @@ class Distribution(Structured):
         raise NotImplementedError(f"{self.prob_text} has no parameters")
 
     def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        reparam: bool,
+        particles: tuple[Axis, ...],
+        mean: bool,
     ) -> dict[str, Slot]:
         """Draw, given the parameters."""
         raise NotImplementedError(f"{self.prob_text} cannot be sampled")
 
     def log_prob_from(
-        self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        sum_features: bool,
+        feature_dims: Sequence[int] | None,
     ) -> Slot:
         """The log-density, given the parameters."""
         raise NotImplementedError(f"{self.prob_text} has no log-density")
 
     def lower_sample(
-        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        reparam: bool = True,
+        particles: tuple[Axis, ...] = (),
+        mean: bool = False,
     ) -> dict[str, Slot]:
         """The slots of a sample. On the path of a loop, the slots that were drawn there."""
         found = on_path(self, scope, reparam)
         if found is not None:
             return found
         params = self.lower_params(builder, scope)
-        return self.sample_from(builder, scope, params, reparam=reparam, particles=particles, mean=mean)
+        return self.sample_from(
+            builder, scope, params, reparam=reparam, particles=particles, mean=mean
+        )
 
     def lower_log_prob(
-        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
     ) -> Slot:
         """The slot of the log-density."""
         params = self.lower_params(builder, scope)
-        return self.log_prob_from(builder, scope, params, sum_features=sum_features, feature_dims=feature_dims)
+        return self.log_prob_from(
+            builder, scope, params, sum_features=sum_features, feature_dims=feature_dims
+        )
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         """The slot of the entropy where there is a formula, features not summed; else None."""
@@ -212,9 +256,16 @@ class Distribution(Structured):
     # ---------------------------------------------------------------- direct use
 
     def sample(
-        self, x_dict: Any = None, batch_n: int | None = None, sample_shape: Sequence[int] = torch.Size(),
-        return_all: bool = True, reparam: bool = False, sample_mean: bool = False,
-        *, generator: torch.Generator | None = None, **kwargs: Any,
+        self,
+        x_dict: Any = None,
+        batch_n: int | None = None,
+        sample_shape: Sequence[int] = torch.Size(),
+        return_all: bool = True,
+        reparam: bool = False,
+        sample_mean: bool = False,
+        *,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
     ) -> dict[str, Tensor]:
         """Draw a sample.
 
@@ -228,7 +279,8 @@ class Distribution(Structured):
             generator: where it is drawn from, in the place of torch's own generator.
 
         Returns:
-            A dict of variables, each ``[*sample_shape, B, ...]``, of series ``[T, *sample_shape, B, ...]``.
+            A dict of variables, each ``[*sample_shape, B, ...]``, of series ``[T, *sample_shape, B,
+                ...]``.
         """
         values = self._sample_values(x_dict, batch_n)
         shape = tuple(int(n) for n in sample_shape)
@@ -237,7 +289,9 @@ class Distribution(Structured):
             lower = overrides.library_lowering(self, "lower_sample")
             particles = tuple(Axis("particle", n) for n in reversed(shape))
             builder.batch_n = builder.input(BATCH, "none") if builder.given(BATCH) else None
-            drawn = lower(builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean)
+            drawn = lower(
+                builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean
+            )
             return {name: drawn[name] for name in self.var}
 
         drawn = self._run(("sample", shape, reparam, sample_mean), values, build, generator)
@@ -258,22 +312,29 @@ class Distribution(Structured):
         return self._run("variance", self._values(x_dict), build)["variance"]
 
     def get_log_prob(
-        self, x_dict: Any, sum_features: bool = True, feature_dims: Sequence[int] | None = None,
-        *, generator: torch.Generator | None = None, **kwargs: Any,
+        self,
+        x_dict: Any,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
     ) -> Tensor:
-        """The log-density ``[B]`` at given values of ``var`` and ``cond_var``; of several draws ``[K, B, ...]`` it is ``[K, B]``.
+        """The log-density ``[B]`` at given values of ``var`` and ``cond_var``; of several draws
+        ``[K, B, ...]`` it is ``[K, B]``.
 
         Features are known from ``features_shape``, from constants, or from the parameters' shape.
 
         Args:
             x_dict: the values.
             sum_features: sum over feature dimensions.
-            feature_dims: which dimensions, counted as in ``[B, ...]``; all behind the batch if None.  With 0 among them
-                the first dimension is summed too, whatever it is.
+            feature_dims: which dimensions, counted as in ``[B, ...]``; all behind the batch if
+                None.  With 0 among them the first dimension is summed too, whatever it is.
             generator: where an estimate (a marginal's, by a proposal) is drawn from.
         """
         dims = None if feature_dims is None else tuple(feature_dims)
-        if sum_features and dims is not None and 0 in dims:  # as in 0.3.3, where dimensions count as given
+        # as in 0.3.3, where dimensions count as given
+        if sum_features and dims is not None and 0 in dims:
             return self.get_log_prob(x_dict, sum_features=False, generator=generator).sum(dims)
 
         def build(builder: Builder) -> dict[str, Slot]:
@@ -294,7 +355,10 @@ class Distribution(Structured):
         return self._run("params", self._values(params_dict), build)
 
     def get_entropy(
-        self, x_dict: Any = None, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+        self,
+        x_dict: Any = None,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
     ) -> Tensor:
         """The entropy ``[B]``, by formula."""
         dims = None if feature_dims is None else tuple(feature_dims)
@@ -302,24 +366,34 @@ class Distribution(Structured):
         def build(builder: Builder) -> dict[str, Slot]:
             slot = self.lower_entropy(builder, Scope(builder))
             if slot is None:
-                raise NotImplementedError(f"no formula for the entropy of {self.prob_text}; use Entropy(p, analytical=False)")
+                raise NotImplementedError(
+                    f"no formula for the entropy of {self.prob_text}; use Entropy(p, "
+                    f"analytical=False)"
+                )
             return {"entropy": sum_over(builder, slot, sum_features, dims, "entropy")}
 
         return self._run(("entropy", sum_features, dims), self._values(x_dict), build)["entropy"]
 
     def states(self) -> Tensor | None:
-        """All values of its variable, ``[S, *features_shape]``, which a marginal sums over; None if it is not finite."""
+        """All values of its variable, ``[S, *features_shape]``, which a marginal sums over; None if
+        it is not finite.
+        """
         return None
 
     def formula(self, name: str) -> Callable[..., Any]:
         """A formula of the family, by name."""
         cls: type[Distribution] = type(self.atom)
         if getattr(cls, name, None) is None:
-            raise NotImplementedError(f"{self.distribution_name or type(self).__name__} has no {name.removesuffix('_of')}")
-        found = inspect.getattr_static(cls, name)  # the class's: an object's attribute may be called so
+            raise NotImplementedError(
+                f"{self.distribution_name or type(self).__name__} has no {name.removesuffix('_of')}"
+            )
+        # the class's: an object's attribute may be called so
+        found = inspect.getattr_static(cls, name)
         return found.__get__(self.atom, cls) if hasattr(found, "__get__") else found  # type: ignore[no-any-return]
 
-    def log_prob(self, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> LogProb:
+    def log_prob(
+        self, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    ) -> LogProb:
         """The log-density as an expression."""
         return LogProb(self, sum_features=sum_features, feature_dims=feature_dims)
 
@@ -343,19 +417,25 @@ class Distribution(Structured):
     def _values(self, x_dict: Any, variables: Sequence[str] | None = None) -> dict[str, Any]:
         given = {} if x_dict is None else x_dict
         known = () if isinstance(given, dict) else variables or self.input_var
-        return as_tensor_dict(given, known, lambda: self.prob_text)  # the text takes longer than a small network
+        # the text takes longer than a small network
+        return as_tensor_dict(given, known, lambda: self.prob_text)
 
     def _sample_values(self, x_dict: Any, batch_n: int | None) -> dict[str, Any]:
         values = self._values(x_dict)
         if isinstance(batch_n, bool):
-            raise PixyzError(f"batch_n is a number of rows, got {batch_n}; give return_all={batch_n} by its name")
+            raise PixyzError(
+                f"batch_n is a number of rows, got {batch_n}; give return_all={batch_n} by its name"
+            )
         if batch_n is not None:
             values.update({v: _rows(values[v], batch_n, v) for v in self.input_var if v in values})
             values[BATCH] = batch_n
         return values
 
     def _run(
-        self, key: Hashable, values: Mapping[str, Any], build: Callable[[Builder], Mapping[str, Slot]],
+        self,
+        key: Hashable,
+        values: Mapping[str, Any],
+        build: Callable[[Builder], Mapping[str, Slot]],
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         if generator is not None:
@@ -370,7 +450,8 @@ class Distribution(Structured):
 
         return self._plans.run(key, values, build_direct, lambda: self.prob_text)
 
-    # ---------------------------------------------------------------- new distributions from this one
+    # ---------------------------------------------------------------- new distributions from this
+    # one
 
     def __mul__(self, other: Distribution) -> MultiplyDistribution:
         from pixyz.distributions.product import MultiplyDistribution
@@ -383,7 +464,9 @@ class Distribution(Structured):
         return ProductArgument(self, other)
 
     def replace_var(self, /, **replace_dict: str) -> Distribution:
-        """The same distribution with other variable names: ``p.replace_var(x="y")``; all at once."""
+        """The same distribution with other variable names: ``p.replace_var(x="y")``;
+        all at once.
+        """
         from pixyz.distributions.views import ReplaceVarDistribution
 
         return ReplaceVarDistribution(self, replace_dict)
@@ -406,7 +489,9 @@ class Distribution(Structured):
         return DetachedDistribution(self)
 
     def frozen(self) -> Distribution:
-        """The same distribution with its weights as constants: gradients flow through it, not into it."""
+        """The same distribution with its weights as constants: gradients flow through it, not into
+        it.
+        """
         from pixyz.distributions.views import FrozenDistribution
 
         overrides.refuse(self.atom, "frozen()")
@@ -432,6 +517,8 @@ def sum_over(
     if not dims:
         return slot
     if 0 in dims:
-        raise PixyzError("feature_dims counts as in [B, ...]; 0 is the batch and cannot be summed; use .sum()")
+        raise PixyzError(
+            "feature_dims counts as in [B, ...]; 0 is the batch and cannot be summed; use .sum()"
+        )
 
     return builder.features(rules.SumOver(dims), slot, label)

@@ -25,16 +25,20 @@ GRID = 400_001
 def check_family(family: Any, count: int = 20_000, seed: int = 0, **params: Any) -> list[str]:
     r"""Try whether a family is what it says, at some parameters.
 
-    Looked at is what there is of: formulas and their arguments; shapes of draws ``[B, *features_shape]`` and densities
-    ``[B]``; the mass of the density, by counting or, of one real number, by quadrature; the law of draws against it; the
-    density of a draw in terms of its noise; mean, variance and entropy against draws; finite gradients to values and
-    parameters; a divergence to itself of 0; all values of a finite variable.  Float64; torch's generators are put back.
+    Looked at is what there is of: formulas and their arguments; shapes of draws ``[B,
+    *features_shape]`` and densities ``[B]``; the mass of the density, by counting or, of one real
+    number, by quadrature; the law of draws against it; the density of a draw in terms of its noise;
+    mean, variance and entropy against draws; finite gradients to values and parameters; a
+    divergence to itself of 0; all values of a finite variable.  Float64; torch's generators are put
+    back.
 
     Args:
-        family: a distribution with constant parameters, or a class, then ``params`` are given to its constructor.
+        family: a distribution with constant parameters, or a class, then ``params`` are given to
+            its constructor.
         count: how many draws.
         seed: of the draws.
-        **params: parameters ``[*features_shape]`` and options of the constructor; without any, a class alone is looked at.
+        **params: parameters ``[*features_shape]`` and options of the constructor; without any, a
+            class alone is looked at.
 
     Returns:
         What was looked at, as short names.
@@ -47,10 +51,12 @@ def check_family(family: Any, count: int = 20_000, seed: int = 0, **params: Any)
     ['declaration', 'shapes', 'noise', 'mass', 'law', 'mean', 'variance', 'entropy', 'gradients', 'divergence']
     >>> check_family(Beta)
     ['declaration']
-    """
+    """  # noqa: E501
     cls = family if isinstance(family, type) else type(family)
     if not issubclass(cls, ParametricDistribution):
-        raise PixyzError(f"check_family is for families (ParametricDistribution), got {cls.__name__}")
+        raise PixyzError(
+            f"check_family is for families (ParametricDistribution), got {cls.__name__}"
+        )
     for problem in problems(cls):
         raise PixyzError(f"{cls.__name__}: {problem}")
     if isinstance(family, type):
@@ -58,9 +64,13 @@ def check_family(family: Any, count: int = 20_000, seed: int = 0, **params: Any)
             return ["declaration"]
         family = cls(var="x", **params)
     elif params:
-        raise PixyzError(f"parameters {sorted(params)} are for a class; {family.prob_text} has its own")
+        raise PixyzError(
+            f"parameters {sorted(params)} are for a class; {family.prob_text} has its own"
+        )
     if family.cond_var:
-        raise PixyzError(f"{family.prob_text} has conditions; give check_family one with constant parameters")
+        raise PixyzError(
+            f"{family.prob_text} has conditions; give check_family one with constant parameters"
+        )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return ["declaration", *Trial(copy.deepcopy(family).double(), count).run()]
@@ -83,8 +93,16 @@ class Trial:
     def run(self) -> Iterator[str]:
         """Every look, in order; names of those that were possible."""
         looks: list[Callable[[], bool]] = [
-            self.shapes, self.noise, self.states, self.mass, self.law, self.mean, self.variance, self.entropy,
-            self.gradients, self.divergence,
+            self.shapes,
+            self.noise,
+            self.states,
+            self.mass,
+            self.law,
+            self.mean,
+            self.variance,
+            self.entropy,
+            self.gradients,
+            self.divergence,
         ]
         return (look.__name__ for look in looks if look())
 
@@ -105,10 +123,15 @@ class Trial:
         for lead in ([], [2]):
             drawn = self.p.sample(batch_n=3, sample_shape=lead)[self.name]
             if list(drawn.shape) != [*lead, 3, *features]:
-                raise self.wrong(f"3 draws have the shape {list(drawn.shape)}, expected {[*lead, 3, *features]}")
+                raise self.wrong(
+                    f"3 draws have the shape {list(drawn.shape)}, expected {[*lead, 3, *features]}"
+                )
             value = self.score(drawn)
             if self.p.feature_rank is not None and list(value.shape) != [*lead, 3]:
-                raise self.wrong(f"the log-density of 3 draws has the shape {list(value.shape)}, expected {[*lead, 3]}")
+                raise self.wrong(
+                    f"the log-density of 3 draws has the shape {list(value.shape)}, "
+                    f"expected {[*lead, 3]}"
+                )
         return True
 
     def noise(self) -> bool:
@@ -118,7 +141,10 @@ class Trial:
         by_noise, drawn = Expectation(self.p, self.p.log_prob()).eval({}, return_dict=True)
         given = self.score(drawn[self.name])
         if not torch.allclose(by_noise, given, rtol=1e-5, atol=1e-5):
-            raise self.wrong(f"the log-density of a draw is {by_noise.tolist()} by its noise, {given.tolist()} by its value")
+            raise self.wrong(
+                f"the log-density of a draw is {by_noise.tolist()} by its noise, "
+                f"{given.tolist()} by its value"
+            )
         return True
 
     def states(self) -> bool:
@@ -127,14 +153,21 @@ class Trial:
         if values is None or not self.p.normalized:
             return False
         if list(values.shape[1:]) != list(self.p.features_shape):
-            raise self.wrong(f"states() has the shape {list(values.shape)}, expected [S, {list(self.p.features_shape)}]")
+            raise self.wrong(
+                f"states() has the shape {list(values.shape)}, expected [S, "
+                f"{list(self.p.features_shape)}]"
+            )
         if len(values.unique(dim=0)) != len(values):
             raise self.wrong("states() names a value twice")
         chances = self.score(values.to(self.x.dtype)).exp()
         if abs(chances.sum().item() - 1.0) > 1e-5:
-            raise self.wrong(f"the density of all states() sums to {chances.sum().item():.6g}, not to 1")
+            raise self.wrong(
+                f"the density of all states() sums to {chances.sum().item():.6g}, not to 1"
+            )
         if self.can_draw and not self.p.relaxes:
-            seen = torch.stack([_equal(self.x, v) for v in values.to(self.x.dtype)]).double().mean(-1)
+            seen = (
+                torch.stack([_equal(self.x, v) for v in values.to(self.x.dtype)]).double().mean(-1)
+            )
             self._compare_shares(seen, chances, "a state")
         return True
 
@@ -145,7 +178,10 @@ class Trial:
             return False
         x, chance = found
         if abs(chance.sum().item() - 1.0) > 1e-2:
-            raise self.wrong(f"the density has the mass {chance.sum().item():.5g} between {x[0]:.3g} and {x[-1]:.3g}, not 1")
+            raise self.wrong(
+                f"the density has the mass {chance.sum().item():.5g} between "
+                f"{x[0]:.3g} and {x[-1]:.3g}, not 1"
+            )
         return True
 
     def law(self) -> bool:
@@ -164,7 +200,9 @@ class Trial:
         steps = torch.arange(1, len(drawn) + 1, dtype=torch.float64) / len(drawn)
         gap = (at - steps).abs().max().item()
         if gap > 2.5 / math.sqrt(len(drawn)) + 5e-3:
-            raise self.wrong(f"draws and density differ: their distribution functions are {gap:.3g} apart")
+            raise self.wrong(
+                f"draws and density differ: their distribution functions are {gap:.3g} apart"
+            )
         return True
 
     def mean(self) -> bool:
@@ -177,7 +215,9 @@ class Trial:
         """The formula of the variance against draws."""
         if not self.can_draw or self.p.period is not None:  # of angles it is the circular one
             return False
-        return self._moment("variance_of", lambda: self.p.sample_variance(), (self.x - self.x.mean(0)).square())
+        return self._moment(
+            "variance_of", lambda: self.p.sample_variance(), (self.x - self.x.mean(0)).square()
+        )
 
     def entropy(self) -> bool:
         """The formula of the entropy against the log-density of draws."""
@@ -192,12 +232,17 @@ class Trial:
         if not weights or not self.can_draw:
             return False
         x = self.x[:100].clone().requires_grad_()
-        found = torch.autograd.grad(twin.get_log_prob({self.name: x}).sum(), [x, *weights], allow_unused=True)
+        found = torch.autograd.grad(
+            twin.get_log_prob({self.name: x}).sum(), [x, *weights], allow_unused=True
+        )
         self._all_finite("the log-density", found)
         if self.p.has_reparam:
             drawn = twin.sample(batch_n=100, reparam=True)[self.name]
             if not drawn.requires_grad:
-                raise self.wrong("it is pathwise, but draws have no gradient; set pathwise = False, or draw from the noise")
+                raise self.wrong(
+                    "it is pathwise, but draws have no gradient; set pathwise = False, "
+                    "or draw from the noise"
+                )
             self._all_finite("a draw", torch.autograd.grad(drawn.sum(), weights, allow_unused=True))
         return True
 
@@ -207,7 +252,9 @@ class Trial:
             return False
         found = KullbackLeibler(self.p, copy.deepcopy(self.p)).eval({})
         if not bool((found.abs() < 1e-6).all()):
-            raise self.wrong(f"the divergence of the distribution to itself is {found.tolist()}, not 0")
+            raise self.wrong(
+                f"the divergence of the distribution to itself is {found.tolist()}, not 0"
+            )
         return True
 
     # ---------------------------------------------------------------- parts
@@ -220,9 +267,17 @@ class Trial:
         return bool((drawn == drawn.round()).all()) and len(drawn.unique()) < len(drawn)
 
     def _line(self) -> tuple[Tensor, Tensor] | None:
-        """Points on the line and the mass at each, of the first feature; None if features depend on each other."""
+        """Points on the line and the mass at each, of the first feature; None if features depend on
+        each other.
+        """
         p = self.p
-        if p.event_dims or not self.can_draw or p.relaxes or not p.normalized or not bool(self.x.isfinite().all()):
+        if (
+            p.event_dims
+            or not self.can_draw
+            or p.relaxes
+            or not p.normalized
+            or not bool(self.x.isfinite().all())
+        ):
             return None
         if p.states() is not None:
             return None
@@ -232,7 +287,9 @@ class Trial:
             x = torch.arange(2 * least - most - 20, 2 * most - least + 20, dtype=torch.float64)
             return x, self._density(x)
         if p.period is not None:
-            x = torch.linspace(float(drawn.min()), float(drawn.min()) + p.period, GRID, dtype=torch.float64)
+            x = torch.linspace(
+                float(drawn.min()), float(drawn.min()) + p.period, GRID, dtype=torch.float64
+            )
             return x, self._density(x) * (x[1] - x[0])
         middle = drawn.median()
         size = (drawn - middle).abs().median().clamp(min=1e-300)
@@ -267,14 +324,22 @@ class Trial:
         value = x.reshape(-1, *[1] * len(shape)).expand(-1, *shape) if shape else x
         each = self.score(value, sum_features=False).reshape(len(x), -1)[:, 0]
         if bool(each.isnan().any()):
-            raise self.wrong(f"the log-density at {x[each.isnan()][0].item():.6g} is NaN; outside of the support it is -inf")
+            raise self.wrong(
+                f"the log-density at {x[each.isnan()][0].item():.6g} is NaN; "
+                f"outside of the support it is -inf"
+            )
         return each.exp()
 
     def _compare_shares(self, seen: Tensor, chance: Tensor, what: str) -> None:
-        allowed = WIDE * (chance * (1.0 - chance).clamp(min=0.0) / self.count).sqrt() + 2.0 / self.count
+        allowed = (
+            WIDE * (chance * (1.0 - chance).clamp(min=0.0) / self.count).sqrt() + 2.0 / self.count
+        )
         worst = ((seen - chance).abs() - allowed).argmax()
         if (seen - chance).abs()[worst] > allowed[worst]:
-            raise self.wrong(f"{what} of the probability {chance[worst]:.4g} is drawn in {seen[worst]:.4g} of all cases")
+            raise self.wrong(
+                f"{what} of the probability {chance[worst]:.4g} is drawn in "
+                f"{seen[worst]:.4g} of all cases"
+            )
 
     def _moment(self, formula: str, value: Callable[[], Tensor], each: Tensor) -> bool:
         p = self.p
@@ -282,13 +347,18 @@ class Trial:
             return False
         found = value()[0]
         spread = each.var(0)
-        steady = bool(found.isfinite().all()) and bool((each.square().mean(0) < 1e4 * each.mean(0).square() + 1e4).all())
+        steady = bool(found.isfinite().all()) and bool(
+            (each.square().mean(0) < 1e4 * each.mean(0).square() + 1e4).all()
+        )
         if not steady:  # no such moment, or none that draws show
             return False
         gap = (each.mean(0) - found).abs()
         if bool((gap > WIDE * (spread / len(each)).sqrt() + 1e-6 * (1.0 + found.abs())).any()):
             name = formula.removesuffix("_of")
-            raise self.wrong(f"{formula} says {found.tolist()}, but the {name} of {len(each)} draws is {each.mean(0).tolist()}")
+            raise self.wrong(
+                f"{formula} says {found.tolist()}, "
+                f"but the {name} of {len(each)} draws is {each.mean(0).tolist()}"
+            )
         return True
 
     def _all_finite(self, what: str, gradients: tuple[Tensor | None, ...]) -> None:
@@ -296,8 +366,12 @@ class Trial:
             raise self.wrong(f"a gradient of {what} is not finite")
 
 
-def points(middle: Tensor, size: Tensor, low: Tensor | None, high: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Rising points between the ends of a support, closest together at them, and the length that each stands for."""
+def points(
+    middle: Tensor, size: Tensor, low: Tensor | None, high: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Rising points between the ends of a support, closest together at them, and the length that
+    each stands for.
+    """
     u = torch.linspace(-40.0, 40.0, GRID, dtype=torch.float64)
     step = u[1] - u[0]
     if low is not None and high is not None:

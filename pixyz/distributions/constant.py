@@ -1,4 +1,6 @@
-"""Formulas of normals whose parameters are constants, as priors are: shorter where they are 0 and 1."""
+"""Formulas of normals whose parameters are constants, as priors are: shorter where they are 0 and
+1.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ def constant(params: Mapping[str, Slot]) -> bool:
 
 
 class StandardCheck:
-    """Whether ``loc`` and ``scale`` are 0 and 1, and of the type and features of a value ``[B, ...]``.
+    """Whether ``loc`` and ``scale`` are 0 and 1, and of the type and features of a value ``[B,
+    ...]``.
 
-    They are looked at again when they are other tensors or were written to: a device is waited for then.
+    They are looked at again when they are other tensors or were written to: a device is waited for
+    then.
     """
 
     __slots__ = ("_seen", "_shape", "_standard", "_values")
@@ -37,13 +41,27 @@ class StandardCheck:
             return False
         shape = x.shape
         a, b, a_version, b_version = self._seen
-        if loc is not a or scale is not b or loc._version != a_version or scale._version != b_version:
+        if (
+            loc is not a
+            or scale is not b
+            or loc._version != a_version
+            or scale._version != b_version
+        ):
             self._seen, self._shape = (loc, scale, loc._version, scale._version), None
             self._values = loc.shape == scale.shape and bool(((loc == 0) & (scale == 1)).all())
         if shape != self._shape:
             self._shape = shape
-            self._standard = self._values and len(shape) >= loc.ndim and shape[len(shape) - loc.ndim + 1 :] == loc.shape[1:]
-        return self._standard and x.dtype is loc.dtype and not loc.requires_grad and not scale.requires_grad
+            self._standard = (
+                self._values
+                and len(shape) >= loc.ndim
+                and shape[len(shape) - loc.ndim + 1 :] == loc.shape[1:]
+            )
+        return (
+            self._standard
+            and x.dtype is loc.dtype
+            and not loc.requires_grad
+            and not scale.requires_grad
+        )
 
 
 class MinusLogNormal:
@@ -58,7 +76,11 @@ class MinusLogNormal:
 
     def __call__(self, x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         if self.standard(x, loc, scale):
-            if self._bias is None or self._bias.dtype is not loc.dtype or self._bias.device != loc.device:
+            if (
+                self._bias is None
+                or self._bias.dtype is not loc.dtype
+                or self._bias.device != loc.device
+            ):
                 self._bias = torch.full((), LOG_SQRT_2PI, dtype=loc.dtype, device=loc.device)
             return torch.addcmul(self._bias, x, x, value=0.5)
         gap = (x - loc) / scale

@@ -15,10 +15,12 @@ from pixyz.types import VarSpec
 
 
 class CustomProb(Distribution):
-    r"""A density given as a function, :math:`\log p(x) = f(x)`; normalised or not. It cannot be sampled.
+    r"""A density given as a function, :math:`\log p(x) = f(x)`; normalised or not. It cannot be
+    sampled.
 
     Args:
-        log_prob_function: ``f(**variables)``: the log-density, ``[B]`` or with feature dimensions; a function or a module.
+        log_prob_function: ``f(**variables)``: the log-density, ``[B]`` or with feature dimensions;
+            a function or a module.
         var: the variables.
         distribution_name: the name of the family in texts.
         **kwargs: ``name``, ``features_shape``.
@@ -33,7 +35,11 @@ class CustomProb(Distribution):
     log_prob_function: Callable[..., Tensor]
 
     def __init__(
-        self, log_prob_function: Callable[..., Tensor], var: VarSpec, distribution_name: str = "Custom PDF", **kwargs: Any
+        self,
+        log_prob_function: Callable[..., Tensor],
+        var: VarSpec,
+        distribution_name: str = "Custom PDF",
+        **kwargs: Any,
     ) -> None:
         super().__init__(var, **kwargs)
         self.log_prob_function = log_prob_function
@@ -52,19 +58,30 @@ class CustomProb(Distribution):
         return False
 
     def lower_log_prob(
-        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
     ) -> Slot:
         args = [scope.lookup(v) for v in self._var]
         label = f"log {self.prob_text}"
         if self._features_shape and feature_dims is None:  # declared: the shape of each variable
-            builder.ranks.update({x.step.label: len(self._features_shape) for x in args if x.step.kind == "input"})
+            builder.ranks.update(
+                {x.step.label: len(self._features_shape) for x in args if x.step.kind == "input"}
+            )
         call = DensityCall(self.log_prob_function, tuple(self._var))
-        why = next(filter(None, map(pinned_reason, modules_of(self.log_prob_function))), "") or reason(self.log_prob_function)
+        why = next(
+            filter(None, map(pinned_reason, modules_of(self.log_prob_function))), ""
+        ) or reason(self.log_prob_function)
         slot = builder.net(call, args, [label], label, key=None, pinned=why)[0]
         return sum_over(builder, slot, sum_features, feature_dims, label)
 
     def sample_from(self, *args: Any, **kwargs: Any) -> dict[str, Slot]:
-        raise NotImplementedError(f"{self.prob_text} is known by its log-density only and cannot be sampled")
+        raise NotImplementedError(
+            f"{self.prob_text} is known by its log-density only and cannot be sampled"
+        )
 
     lower_sample = sample_from
 
@@ -82,7 +99,11 @@ class CustomProb(Distribution):
 def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
     """The modules that a function is, belongs to or holds in its closure."""
     cells = getattr(function, "__closure__", None) or ()
-    held = [function, getattr(function, "__self__", None), *(c.cell_contents for c in cells if _filled(c))]
+    held = [
+        function,
+        getattr(function, "__self__", None),
+        *(c.cell_contents for c in cells if _filled(c)),
+    ]
     return [m for m in held if isinstance(m, nn.Module)]
 
 
@@ -110,7 +131,9 @@ class DensityCall:
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, DensityCall) and other.function is self.function and other.variables == self.variables
+            isinstance(other, DensityCall)
+            and other.function is self.function
+            and other.variables == self.variables
         )
 
     def __hash__(self) -> int:

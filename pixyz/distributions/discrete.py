@@ -1,7 +1,9 @@
-"""Counts, and what Bernoulli and categorical variables become with another density or another gradient.
+"""Counts, and what Bernoulli and categorical variables become with another density or another
+gradient.
 
-Formulas as in Johnson, Kemp and Kotz, *Univariate Discrete Distributions* (3rd ed. 2005).  Parameters and
-counts are ``[B, ...]``, a density each; classes are the last dimension, ``[B, ..., K]``.
+Formulas as in Johnson, Kemp and Kotz, *Univariate Discrete Distributions* (3rd ed. 2005).
+Parameters and counts are ``[B, ...]``, a density each; classes are the last dimension, ``[B, ...,
+K]``.
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ COUNTS = Domain(0.0, whole=True, advice="give counts of the classes")
 
 
 class FactorizedBernoulli(Bernoulli):
-    r"""A Bernoulli whose density counts only what is there: :math:`\log p(x) = \sum_{i: x_i = 1} \log p_i`.
+    r"""A Bernoulli whose density counts only what is there: :math:`\log p(x) = \sum_{i: x_i = 1}
+    \log p_i`.
 
-    It is no density, but the score of a set of attributes of which the absent ones are unknown (Vedantam et al. 2017,
-    *Generative models of visually grounded imagination*).
+    It is no density, but the score of a set of attributes of which the absent ones are unknown
+    (Vedantam et al. 2017, *Generative models of visually grounded imagination*).
 
     >>> p = FactorizedBernoulli(var="x", probs=torch.tensor([0.5, 0.1]))
-    >>> p.get_log_prob({"x": torch.tensor([[1., 0.]])})
+    >>> p.get_log_prob({"x": torch.tensor([[1.0, 0.0]])})
     tensor([-0.6931])
     """
 
@@ -70,14 +73,17 @@ class OneHotCategoricalStraightThrough(Categorical):
 
 
 class Multinomial(Categorical):
-    r"""Counts of the classes in n draws, :math:`p(x) = \frac{n!}{\prod_k x_k!} \prod_k p_k^{x_k}`; ``probs`` or ``logits``.
+    r"""Counts of the classes in n draws, :math:`p(x) = \frac{n!}{\prod_k x_k!} \prod_k p_k^{x_k}`;
+    ``probs`` or ``logits``.
 
     The coefficient is that of the counts given, so rows of other totals may be scored.
 
     Args:
         total_count: the number of draws n of a sample.
 
-    >>> Multinomial(2, var="x", probs=torch.tensor([.5, .5])).get_log_prob({"x": torch.tensor([[1., 1.]])})
+    >>> Multinomial(2, var="x", probs=torch.tensor([0.5, 0.5])).get_log_prob(
+    ...     {"x": torch.tensor([[1.0, 1.0]])}
+    ... )
     tensor([-0.6931])
     """
 
@@ -90,11 +96,20 @@ class Multinomial(Categorical):
     total_count: int
 
     def __init__(
-        self, total_count: int = 1, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
+        self,
+        total_count: int = 1,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        probs: Any = None,
+        logits: Any = None,
     ) -> None:
         if not isinstance(total_count, int) or total_count < 0:
-            raise PixyzError(f"total_count is the number of draws, a whole number of at least 0; got {total_count!r}")
+            raise PixyzError(
+                f"total_count is the number of draws, a whole number of at least 0; "
+                f"got {total_count!r}"
+            )
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
         self.total_count = total_count
 
@@ -103,7 +118,11 @@ class Multinomial(Categorical):
         if not self.total_count:
             return torch.zeros_like(rows).reshape(noise.shape)
         found = torch.multinomial(rows, self.total_count, replacement=True)
-        return torch.zeros_like(rows).scatter_add_(-1, found, torch.ones_like(found, dtype=rows.dtype)).reshape(noise.shape)
+        return (
+            torch.zeros_like(rows)
+            .scatter_add_(-1, found, torch.ones_like(found, dtype=rows.dtype))
+            .reshape(noise.shape)
+        )
 
     @staticmethod
     def log_density(x: Tensor, log_probs: Tensor) -> Tensor:
@@ -126,9 +145,10 @@ class Multinomial(Categorical):
 
 
 class Poisson(TorchFamily):
-    r"""The Poisson distribution, :math:`p(x) = \lambda^x e^{-\lambda} / x!`; parameter ``rate`` (:math:`\lambda`).
+    r"""The Poisson distribution, :math:`p(x) = \lambda^x e^{-\lambda} / x!`; parameter ``rate``
+    (:math:`\lambda`).
 
-    >>> Poisson(var="x", rate=2.).get_log_prob({"x": torch.zeros(1)})
+    >>> Poisson(var="x", rate=2.0).get_log_prob({"x": torch.zeros(1)})
     tensor([-2.])
     """
 
@@ -139,8 +159,12 @@ class Poisson(TorchFamily):
     domain = WHOLE
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, rate: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        rate: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, rate=rate)
 
@@ -150,7 +174,8 @@ class Poisson(TorchFamily):
 
 
 class Binomial(OddsFamily):
-    r"""The binomial distribution, :math:`p(x) = \binom{n}{x} p^x (1-p)^{n-x}`; ``total_count`` (n), ``probs`` or ``logits``.
+    r"""The binomial distribution, :math:`p(x) = \binom{n}{x} p^x (1-p)^{n-x}`; ``total_count`` (n),
+    ``probs`` or ``logits``.
 
     >>> Binomial(var="x", total_count=2, probs=0.5).get_log_prob({"x": torch.ones(1)})
     tensor([-0.6931])
@@ -164,26 +189,39 @@ class Binomial(OddsFamily):
     entropy_of = None
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, total_count: Any = 1, probs: Any = None, logits: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        total_count: Any = 1,
+        probs: Any = None,
+        logits: Any = None,
     ) -> None:
         one_of(probs, logits)
-        super().__init__(var, cond_var, name, features_shape, total_count=total_count, probs=probs, logits=logits)
+        super().__init__(
+            var, cond_var, name, features_shape, total_count=total_count, probs=probs, logits=logits
+        )
 
     @staticmethod
     def log_density(x: Tensor, total_count: Tensor, logits: Tensor) -> Tensor:
         inside = (x >= 0) & (x <= total_count)
-        x, n = torch.where(inside & (total_count > 0), x, 0.0), torch.where(total_count > 0, total_count, 1.0)
+        x, n = (
+            torch.where(inside & (total_count > 0), x, 0.0),
+            torch.where(total_count > 0, total_count, 1.0),
+        )
         found = log_binomial(x, n - x, *odds(logits))
         return torch.where(inside, torch.where(total_count > 0, found, 0.0), -math.inf)
 
 
 class NegativeBinomial(OddsFamily):
-    r"""Successes before the r-th failure, :math:`p(x) = \frac{\Gamma(x+r)}{x!\,\Gamma(r)} p^x (1-p)^r`.
+    r"""Successes before the r-th failure, :math:`p(x) = \frac{\Gamma(x+r)}{x!\,\Gamma(r)} p^x
+    (1-p)^r`.
 
-    ``total_count`` (r, any positive number), ``probs`` (of a success) or ``logits``, as in torch; SciPy's p is ``1 - probs``.
+    ``total_count`` (r, any positive number), ``probs`` (of a success) or ``logits``, as in torch;
+    SciPy's p is ``1 - probs``.
 
-    >>> NegativeBinomial(var="x", total_count=1., probs=0.5).get_log_prob({"x": torch.zeros(1)})
+    >>> NegativeBinomial(var="x", total_count=1.0, probs=0.5).get_log_prob({"x": torch.zeros(1)})
     tensor([-0.6931])
     """
 
@@ -195,11 +233,19 @@ class NegativeBinomial(OddsFamily):
     domain = WHOLE
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, total_count: Any = None, probs: Any = None, logits: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        total_count: Any = None,
+        probs: Any = None,
+        logits: Any = None,
     ) -> None:
         one_of(probs, logits)
-        super().__init__(var, cond_var, name, features_shape, total_count=total_count, probs=probs, logits=logits)
+        super().__init__(
+            var, cond_var, name, features_shape, total_count=total_count, probs=probs, logits=logits
+        )
 
     @staticmethod
     def log_density(x: Tensor, total_count: Tensor, logits: Tensor) -> Tensor:
@@ -207,7 +253,8 @@ class NegativeBinomial(OddsFamily):
 
 
 class Geometric(OddsFamily):
-    r"""Failures before the first success, :math:`p(x) = (1-p)^x p`; ``probs`` (of a success) or ``logits``.
+    r"""Failures before the first success, :math:`p(x) = (1-p)^x p`; ``probs`` (of a success) or
+    ``logits``.
 
     >>> Geometric(var="x", probs=0.5).get_log_prob({"x": torch.ones(1)})
     tensor([-1.3863])
@@ -223,8 +270,13 @@ class Geometric(OddsFamily):
     noise = staticmethod(exponential_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        probs: Any = None,
+        logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
@@ -240,4 +292,9 @@ class Geometric(OddsFamily):
 
 def odds(logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The probability, its complement, and the logarithms of both."""
-    return torch.sigmoid(logits), torch.sigmoid(-logits), F.logsigmoid(logits), F.logsigmoid(-logits)
+    return (
+        torch.sigmoid(logits),
+        torch.sigmoid(-logits),
+        F.logsigmoid(logits),
+        F.logsigmoid(-logits),
+    )

@@ -1,4 +1,6 @@
-"""Products of experts: normal distributions of one variable, multiplied and normalised in closed form."""
+"""Products of experts: normal distributions of one variable, multiplied and normalised in closed
+form.
+"""
 
 from __future__ import annotations
 
@@ -19,43 +21,60 @@ from pixyz.types import PixyzError, VariableError
 
 
 class ProductOfNormal(Normal):
-    r"""A product of experts, :math:`p(z|x,y) \propto p(z)\,p(z|x)\,p(z|y)` with the prior expert :math:`p(z)=\mathcal{N}(0,1)`.
+    r"""A product of experts, :math:`p(z|x,y) \propto p(z)\,p(z|x)\,p(z|y)` with the prior expert
+    :math:`p(z)=\mathcal{N}(0,1)`.
 
-    It is the normal distribution with the precision :math:`w_0 + \sum_m w_m/\sigma_m^2` and the precision-weighted mean, so
-    it has a density, entropy and KL.  An expert of which no condition is given is left out; with none given, a direct call
-    (``p.sample()``) is the prior, and an expression names what is missing.
+    It is the normal distribution with the precision :math:`w_0 + \sum_m w_m/\sigma_m^2` and the
+    precision-weighted mean, so it has a density, entropy and KL.  An expert of which no condition
+    is given is left out; with none given, a direct call (``p.sample()``) is the prior, and an
+    expression names what is missing.
 
-    Wu and Goodman 2018, *Multimodal generative models for scalable weakly-supervised learning*; Vedantam et al. 2017.
+    Wu and Goodman 2018, *Multimodal generative models for scalable weakly-supervised learning*;
+    Vedantam et al. 2017.
 
     Args:
         p: the experts, Normal distributions of one variable.
-        weight_modalities: weights of the prior and of each expert (one more than experts); 1 if None.
+        weight_modalities: weights of the prior and of each expert (one more than experts); 1 if
+            None.
         name, features_shape: see :class:`Distribution`.
 
-    >>> experts = [Normal(var="z", cond_var=v, loc=v, scale=1., name="q") for v in ("x", "y")]
+    >>> experts = [Normal(var="z", cond_var=v, loc=v, scale=1.0, name="q") for v in ("x", "y")]
     >>> q = ProductOfNormal(experts, name="q")
     >>> {k: v.tolist() for k, v in q.get_params({"x": torch.ones(1, 1)}).items()}
     {'loc': [[0.5]], 'scale': [[0.7071067690849304]]}
     """
 
     def __init__(
-        self, p: Distribution | Sequence[Distribution] = (), weight_modalities: Sequence[float] | None = None,
-        name: str = "p", features_shape: Sequence[int] | None = None,
+        self,
+        p: Distribution | Sequence[Distribution] = (),
+        weight_modalities: Sequence[float] | None = None,
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
     ) -> None:
         experts = [p] if isinstance(p, Distribution) else list(p)
         if not experts:
             raise PixyzError("a product of experts needs at least one expert, got an empty list")
         for expert in experts:
             if not isinstance(expert.atom, Normal) or expert.atom.family() is not Normal:
-                raise PixyzError(f"the experts are Normal, got {expert.prob_text} ({expert.distribution_name})")
+                raise PixyzError(
+                    f"the experts are Normal, got {expert.prob_text} ({expert.distribution_name})"
+                )
             if expert.var != experts[0].var:
-                raise VariableError(f"experts are of one variable; {experts[0].prob_text} and {expert.prob_text} are not")
+                raise VariableError(
+                    f"experts are of one variable; "
+                    f"{experts[0].prob_text} and {expert.prob_text} are not"
+                )
         conditions = dict.fromkeys(c for expert in experts for c in expert.cond_var)
         super().__init__(experts[0].var, list(conditions), name, features_shape)
-        weights = [1.0] * (len(experts) + 1) if weight_modalities is None else [float(w) for w in weight_modalities]
+        weights = (
+            [1.0] * (len(experts) + 1)
+            if weight_modalities is None
+            else [float(w) for w in weight_modalities]
+        )
         if len(weights) != len(experts) + 1 or min(weights) < 0 or not any(weights):
             raise PixyzError(
-                f"weight_modalities are numbers of at least 0, of the prior and the {len(experts)} experts; "
+                f"weight_modalities are numbers of at least 0, "
+                f"of the prior and the {len(experts)} experts; "
                 f"got {weight_modalities}"
             )
         self.weight_modalities = weights
@@ -83,34 +102,52 @@ class ProductOfNormal(Normal):
             known = [scope.bound(c) or builder.given(scope.outer_name(c)) for c in expert.cond_var]
             return any(known) or not known
 
-        present = [(e, w) for e, w in zip(self._experts(), self.weight_modalities[1:], strict=True) if there(e)]
+        present = [
+            (e, w)
+            for e, w in zip(self._experts(), self.weight_modalities[1:], strict=True)
+            if there(e)
+        ]
         if not present and builder.direct:
             return self._prior(builder)
         present = present or list(zip(self._experts(), self.weight_modalities[1:], strict=True))
-        found = [(e if network is self else e.frozen()).lower_params(builder, scope) for e, _ in present]
+        found = [
+            (e if network is self else e.frozen()).lower_params(builder, scope) for e, _ in present
+        ]
         weights = (self.weight_modalities[0], *(w for _, w in present))
         loc, scale = [f["loc"] for f in found], [f["scale"] for f in found]
-        precision = builder.point(Precision(weights), *scale, label=f"precision of {self.prob_text}")
+        precision = builder.point(
+            Precision(weights), *scale, label=f"precision of {self.prob_text}"
+        )
         known = tuple(f"{n} of {e.prob_text}" for n in ("loc", "scale") for e, _ in present)
         builder.look(precision, Together(f"the experts of {self.prob_text}", known), *loc, *scale)
         for params in found:
             look_at(builder, precision, params)
-        mean = builder.point(WeightedMean(weights[1:]), precision, *loc, *scale, label=f"loc of {self.prob_text}")
+        mean = builder.point(
+            WeightedMean(weights[1:]), precision, *loc, *scale, label=f"loc of {self.prob_text}"
+        )
         spread = builder.point(spread_of, precision, mean, label=f"scale of {self.prob_text}")
         return Params(builder, {"loc": mean, "scale": spread}, self._derive)
 
     def _prior(self, builder: Builder) -> Params:
-        shape = self.features_shape or next((e.features_shape for e in self._experts() if e.features_shape), ())
+        shape = self.features_shape or next(
+            (e.features_shape for e in self._experts() if e.features_shape), ()
+        )
         prior = StandardNormal(tuple(shape), self.weight_modalities[0], self)
-        loc, scale = (builder.point(part, label=f"{n} of the prior", batch="one") for n, part in prior.parts().items())
+        loc, scale = (
+            builder.point(part, label=f"{n} of the prior", batch="one")
+            for n, part in prior.parts().items()
+        )
         if builder.batch_n is not None:
-            loc, scale = (builder.point(repeat_rows, s, builder.batch_n, label="rows", batch="full") for s in (loc, scale))
+            loc, scale = (
+                builder.point(repeat_rows, s, builder.batch_n, label="rows", batch="full")
+                for s in (loc, scale)
+            )
         return Params(builder, {"loc": loc, "scale": scale}, self._derive)
 
 
 class ElementWiseProductOfNormal(ProductOfNormal):
-    r"""A product of experts in which each element of one input is an expert; 0 means that it is absent:
-    :math:`p(z|x) \propto p(z) \prod_{i: x_i \ne 0} p(z|x_i)`.
+    r"""A product of experts in which each element of one input is an expert; 0 means that it is
+    absent: :math:`p(z|x) \propto p(z) \prod_{i: x_i \ne 0} p(z|x_i)`.
 
     The network is called once, on all elements of all rows, each alone in a vector of zeros.
 
@@ -118,20 +155,28 @@ class ElementWiseProductOfNormal(ProductOfNormal):
         p: a Normal with one condition ``x [B, D]``.
         name, features_shape: see :class:`Distribution`.
 
-    >>> q = ElementWiseProductOfNormal(Normal(var="z", cond_var="x", loc="x", scale=1., name="q"), name="q")
-    >>> q.get_params({"x": torch.tensor([[3., 0.]])})["loc"]
+    >>> q = ElementWiseProductOfNormal(
+    ...     Normal(var="z", cond_var="x", loc="x", scale=1.0, name="q"), name="q"
+    ... )
+    >>> q.get_params({"x": torch.tensor([[3.0, 0.0]])})["loc"]
     tensor([[1.5000, 0.0000]])
     """
 
-    def __init__(self, p: Distribution, name: str = "p", features_shape: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, p: Distribution, name: str = "p", features_shape: Sequence[int] | None = None
+    ) -> None:
         if not isinstance(p, Distribution) or len(p.cond_var) != 1:
-            raise VariableError("an element-wise product of experts takes one Normal with one condition")
+            raise VariableError(
+                "an element-wise product of experts takes one Normal with one condition"
+            )
         super().__init__([p], None, name, features_shape)
 
     def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
         x = scope.lookup(self._cond_var[0])
         call = ElementExperts(self._experts()[0].atom, network is not self)
-        loc, scale = builder.net(call, [x], ["loc", "scale"], f"experts of {self.prob_text}", key=None)
+        loc, scale = builder.net(
+            call, [x], ["loc", "scale"], f"experts of {self.prob_text}", key=None
+        )
         return Params(builder, {"loc": loc, "scale": scale}, self._derive)
 
 
@@ -178,7 +223,10 @@ class StandardNormal:
         return {"loc": self._loc, "scale": self._scale}
 
     def _loc(self) -> Tensor:
-        like = next(iter([*nn.Module.parameters(self.module), *nn.Module.buffers(self.module)]), torch.empty(0))
+        like = next(
+            iter([*nn.Module.parameters(self.module), *nn.Module.buffers(self.module)]),
+            torch.empty(0),
+        )
         return torch.zeros((1, *self.shape), dtype=like.dtype, device=like.device)
 
     def _scale(self) -> Tensor:
@@ -215,7 +263,11 @@ class ElementExperts:
         return found["loc"], found["scale"]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ElementExperts) and other.expert is self.expert and other.constant == self.constant
+        return (
+            isinstance(other, ElementExperts)
+            and other.expert is self.expert
+            and other.constant == self.constant
+        )
 
     def __hash__(self) -> int:
         return hash((id(self.expert), self.constant))

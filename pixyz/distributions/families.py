@@ -1,7 +1,8 @@
-"""The families of densities on the hot path, each a few formulas; values equal torch.distributions'.
+"""The families of densities on the hot path, each a few formulas; values equal
+torch.distributions'.
 
-Parameters and samples are ``[B, ...]``, a density each; base noise is one kernel a site.  Those over one-hot vectors are in
-:mod:`pixyz.distributions.one_hot`.
+Parameters and samples are ``[B, ...]``, a density each; base noise is one kernel a site.  Those
+over one-hot vectors are in :mod:`pixyz.distributions.one_hot`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from pixyz.types import PixyzError, VarSpec
 
 
 class Normal(ParametricDistribution):
-    r"""The normal distribution, :math:`\mathcal{N}(x; \mu, \sigma^2)`; parameters ``loc`` and ``scale``, or ``log_scale``
-    :math:`= \log\sigma`, which a network that makes ``scale`` by an exponential function should return instead.
+    r"""The normal distribution, :math:`\mathcal{N}(x; \mu, \sigma^2)`; parameters ``loc`` and
+    ``scale``, or ``log_scale`` :math:`= \log\sigma`, which a network that makes ``scale`` by an
+    exponential function should return instead.
 
-    >>> p = Normal(var="x", loc=0., scale=1., features_shape=[3])
+    >>> p = Normal(var="x", loc=0.0, scale=1.0, features_shape=[3])
     >>> p.sample(batch_n=2)["x"].shape
     torch.Size([2, 3])
     """
@@ -40,11 +42,19 @@ class Normal(ParametricDistribution):
     noise = staticmethod(normal_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, loc: Any = None, scale: Any = None, log_scale: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Any = None,
+        scale: Any = None,
+        log_scale: Any = None,
     ) -> None:
         one_of(scale, log_scale, "scale or log_scale")
-        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale, log_scale=log_scale)
+        super().__init__(
+            var, cond_var, name, features_shape, loc=loc, scale=scale, log_scale=log_scale
+        )
 
     @staticmethod
     @rules.inline("{0}.exp()")
@@ -62,7 +72,9 @@ class Normal(ParametricDistribution):
         return torch.addcmul(loc, scale, noise)
 
     @staticmethod
-    def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
+    def log_density(
+        x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None
+    ) -> Tensor:
         gap = (x - loc) / scale
         return -0.5 * gap * gap - (scale.log() if log_scale is None else log_scale) - LOG_SQRT_2PI
 
@@ -70,9 +82,15 @@ class Normal(ParametricDistribution):
     def minus_log_density_of_noise(noise: Tensor, log_scale: Tensor) -> Tensor:
         return torch.addcmul(log_scale + LOG_SQRT_2PI, noise, noise, value=0.5)
 
-    def density_of(self, params: Mapping[str, Slot]) -> tuple[Callable[..., Any], Sequence[str], bool]:
+    def density_of(
+        self, params: Mapping[str, Slot]
+    ) -> tuple[Callable[..., Any], Sequence[str], bool]:
         plain = type(self).log_density is Normal.log_density
-        return (MinusLogNormal(), MinusLogNormal.reads, True) if plain and constant(params) else super().density_of(params)
+        return (
+            (MinusLogNormal(), MinusLogNormal.reads, True)
+            if plain and constant(params)
+            else super().density_of(params)
+        )
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
@@ -84,7 +102,11 @@ class Normal(ParametricDistribution):
 
     @staticmethod
     def entropy_of(loc: Tensor, log_scale: Tensor) -> Tensor:
-        return 0.5 + LOG_SQRT_2PI + log_scale.expand(torch.broadcast_shapes(loc.shape, log_scale.shape))
+        return (
+            0.5
+            + LOG_SQRT_2PI
+            + log_scale.expand(torch.broadcast_shapes(loc.shape, log_scale.shape))
+        )
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
         return torch.distributions.Normal(**scaled(params))  # type: ignore[arg-type]
@@ -99,11 +121,12 @@ def scaled(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class BoundedNormal(Normal):
-    r"""A normal whose parameters are held in bounds, for actions: :math:`\mathcal{N}(\tanh\mu, \sigma(s))` with
-    :math:`\sigma(s) = (\sigma_{max}-\sigma_{min})\,\mathrm{sigmoid}(s+2)+\sigma_{min}`.
+    r"""A normal whose parameters are held in bounds, for actions: :math:`\mathcal{N}(\tanh\mu,
+    \sigma(s))` with :math:`\sigma(s) =
+    (\sigma_{max}-\sigma_{min})\,\mathrm{sigmoid}(s+2)+\sigma_{min}`.
 
-    Parameters ``loc`` (the raw mean) and ``scale`` (the raw scale), as a network returns them (DreamerV3's
-    ``bounded_normal``; Hafner et al. 2023).
+    Parameters ``loc`` (the raw mean) and ``scale`` (the raw scale), as a network returns them
+    (DreamerV3's ``bounded_normal``; Hafner et al. 2023).
 
     Args:
         min_scale, max_scale: bounds of the standard deviation.
@@ -119,9 +142,15 @@ class BoundedNormal(Normal):
     constraints: ClassVar[Mapping[str, Domain]] = {}
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, loc: Any = None, scale: Any = None,
-        min_scale: float = 0.1, max_scale: float = 1.0,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Any = None,
+        scale: Any = None,
+        min_scale: float = 0.1,
+        max_scale: float = 1.0,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
         self.min_scale, self.max_scale = min_scale, max_scale
@@ -156,11 +185,14 @@ class BoundedNormal(Normal):
         return Normal.entropy_of(bounded_loc, bounded_scale.log())
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.Normal(self.derive_bounded_loc(params["loc"]), self.derive_bounded_scale(params["scale"]))
+        return torch.distributions.Normal(
+            self.derive_bounded_loc(params["loc"]), self.derive_bounded_scale(params["scale"])
+        )
 
 
 class TanhNormal(Normal):
-    r"""A normal pushed through tanh: :math:`x = \tanh u,\ u \sim \mathcal{N}(\mu, \sigma^2)`; support (-1, 1).
+    r"""A normal pushed through tanh: :math:`x = \tanh u,\ u \sim \mathcal{N}(\mu, \sigma^2)`;
+    support (-1, 1).
 
     Its mean has no closed form; ``sample_mean`` gives the mode-like :math:`\tanh\mu`.
 
@@ -177,14 +209,19 @@ class TanhNormal(Normal):
         return torch.tanh(Normal.draw(noise, loc, scale))
 
     @staticmethod
-    def log_density(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None) -> Tensor:
+    def log_density(
+        x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor | None = None
+    ) -> Tensor:
         eps = torch.finfo(x.dtype).eps
         u = torch.atanh(x.clamp(eps / 2 - 1.0, 1.0 - eps / 2))
         size = x.detach().abs()
-        rounded = eps / 2 * size / ((1.0 - size) * (1.0 + size)).clamp(min=eps / 2)  # what rounding x hides of u
-        share = rounded.square() / (rounded.square() + 3.0 * scale.detach().square())  # all, if it hides the whole density
+        # what rounding x hides of u
+        rounded = eps / 2 * size / ((1.0 - size) * (1.0 + size)).clamp(min=eps / 2)
+        # all, if it hides the whole density
+        share = rounded.square() / (rounded.square() + 3.0 * scale.detach().square())
         near = u + share * (loc - u).clamp(-rounded, rounded)
-        unseen = 0.5 * torch.where((loc - u).detach().abs() < rounded, share, 0.0)  # of half a mean square of the noise
+        # of half a mean square of the noise
+        unseen = 0.5 * torch.where((loc - u).detach().abs() < rounded, share, 0.0)
         within = Normal.log_density(near, loc, scale, log_scale) + tanh_slope(near) - unseen
         saturated = _saturated(x, loc, scale, scale.log() if log_scale is None else log_scale)
         return torch.where(size < 1.0, within, torch.where(size > 1.0, -math.inf, saturated))
@@ -193,7 +230,9 @@ class TanhNormal(Normal):
     def minus_log_density_of_noise(  # type: ignore[override]
         noise: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor
     ) -> Tensor:
-        return Normal.minus_log_density_of_noise(noise, log_scale) - tanh_slope(Normal.draw(noise, loc, scale))
+        return Normal.minus_log_density_of_noise(noise, log_scale) - tanh_slope(
+            Normal.draw(noise, loc, scale)
+        )
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
@@ -204,16 +243,22 @@ class TanhNormal(Normal):
 
     def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
         base = torch.distributions.Normal(**scaled(params))  # type: ignore[arg-type]
-        return torch.distributions.TransformedDistribution(base, [torch.distributions.TanhTransform()])
+        return torch.distributions.TransformedDistribution(
+            base, [torch.distributions.TanhTransform()]
+        )
 
 
 def tanh_slope(u: Tensor) -> Tensor:
-    r"""Minus the logarithm of the derivative of tanh, :math:`-\log(1 - \tanh^2 u) = 2 (u + \mathrm{softplus}(-2u) - \log 2)`."""
+    r"""Minus the logarithm of the derivative of tanh, :math:`-\log(1 - \tanh^2 u) = 2 (u +
+    \mathrm{softplus}(-2u) - \log 2)`.
+    """
     return 2.0 * (u + F.softplus(-2.0 * u) - math.log(2.0))
 
 
 def _saturated(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
-    """The log-density where rounding has made -1 or 1 of ``tanh(u)``: its mean over all ``u`` of which that is true."""
+    """The log-density where rounding has made -1 or 1 of ``tanh(u)``: its mean over all ``u`` of
+    which that is true.
+    """
     side = x.detach().sign()
     mean = side * loc
     edge = (0.5 * math.log(8.0 / torch.finfo(x.dtype).eps) - mean) / scale
@@ -231,7 +276,8 @@ def minus_log_bernoulli_total(x: Tensor, logits: Tensor) -> tuple[Tensor, int]:
 
 
 class Bernoulli(ParametricDistribution):
-    r"""The Bernoulli distribution; ``probs`` or ``logits``. ``x`` may lie between 0 and 1 (soft targets).
+    r"""The Bernoulli distribution; ``probs`` or ``logits``. ``x`` may lie between 0 and 1 (soft
+    targets).
 
     :math:`p(x) = \pi^x (1 - \pi)^{1 - x}`, each feature by itself.
 
@@ -245,12 +291,19 @@ class Bernoulli(ParametricDistribution):
     alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("probs",)
     noise = staticmethod(uniform_noise)
-    domain: ClassVar[Domain | None] = Domain(0.0, 1.0, advice="scale the data (pixels of 0 to 255: x / 255)")
+    domain: ClassVar[Domain | None] = Domain(
+        0.0, 1.0, advice="scale the data (pixels of 0 to 255: x / 255)"
+    )
     pathwise = False
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        probs: Any = None,
+        logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
@@ -302,7 +355,9 @@ class Bernoulli(ParametricDistribution):
 
 def unknown_shape(p: ParametricDistribution, shape: str) -> PixyzError:
     """The error of a finite variable whose values are not known before a network has run."""
-    return PixyzError(f"to sum over {p.var[0]!r} its shape must be known; declare features_shape=[{shape}]")
+    return PixyzError(
+        f"to sum over {p.var[0]!r} its shape must be known; declare features_shape=[{shape}]"
+    )
 
 
 def one_of(first: Any, second: Any, names: str = "probs or logits") -> None:

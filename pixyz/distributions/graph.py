@@ -35,7 +35,8 @@ class DistGraph:
             for v in factor.var:
                 if v in owner:
                     raise VariableError(
-                        f"{v!r} is drawn by {owner[v].prob_text} and by {factor.prob_text}; rename one: replace_var({v}=...)"
+                        f"{v!r} is drawn by {owner[v].prob_text} and by {factor.prob_text}; "
+                        f"rename one: replace_var({v}=...)"
                     )
                 owner[v] = factor
         self._owner = owner
@@ -57,7 +58,9 @@ class DistGraph:
 
     @property
     def var(self) -> list[str]:
-        """The variables that the factors draw, in the order in which the factors name them first, as multiplied."""
+        """The variables that the factors draw, in the order in which the factors name them first,
+        as multiplied.
+        """
         named = dict.fromkeys(v for f in self._factors for v in (*f.var, *f.cond_var))
         return [v for v in named if v in self._owner]
 
@@ -69,12 +72,18 @@ class DistGraph:
     @property
     def cond_var(self) -> list[str]:
         """The variables that no factor draws."""
-        return list(dict.fromkeys(c for f in self._factors for c in f.cond_var if c not in self._owner))
+        return list(
+            dict.fromkeys(c for f in self._factors for c in f.cond_var if c not in self._owner)
+        )
 
     @property
     def input_var(self) -> list[str]:
         """The variables that must be given to sample."""
-        return list(dict.fromkeys(c for f in self._factors for c in f.input_var if c not in self._owner or c in f.var))
+        return list(
+            dict.fromkeys(
+                c for f in self._factors for c in f.input_var if c not in self._owner or c in f.var
+            )
+        )
 
     @property
     def all_var(self) -> list[str]:
@@ -94,7 +103,10 @@ class DistGraph:
             PixyzError: always; it says which call to write.
         """
         given = ", ".join(f"{k}={v!r}" for k, v in option_dict.items())
-        raise PixyzError(f"a graph holds no options; give them to the call: p.sample(x, {given}) or p.get_log_prob(x, {given})")
+        raise PixyzError(
+            f"a graph holds no options; give them to the call: p.sample(x, "
+            f"{given}) or p.get_log_prob(x, {given})"
+        )
 
     # ---------------------------------------------------------------- order
 
@@ -125,7 +137,9 @@ class DistGraph:
         return graph
 
     def draw(self, path: Any) -> None:
-        """Draw the graph into a file (needs matplotlib): drawn variables as circles, given ones grey."""
+        """Draw the graph into a file (needs matplotlib): drawn variables as circles, given ones
+        grey.
+        """
         import networkx as nx
         from matplotlib.figure import Figure
 
@@ -139,7 +153,15 @@ class DistGraph:
         position = nx.multipartite_layout(graph, subset_key="layer", align="horizontal")
         position = {n: (x, -y) for n, (x, y) in position.items()}
         colors = ["#d9d9d9" if n in given else "#ffffff" for n in graph.nodes]
-        nx.draw_networkx(graph, position, ax=axes, node_color=colors, edgecolors="#333333", node_size=900, font_size=11)
+        nx.draw_networkx(
+            graph,
+            position,
+            ax=axes,
+            node_color=colors,
+            edgecolors="#333333",
+            node_size=900,
+            font_size=11,
+        )
         axes.margins(0.2)
         axes.set_axis_off()
         figure.savefig(path, dpi=150, bbox_inches="tight")
@@ -166,13 +188,17 @@ def children_first(factors: Sequence[Distribution]) -> list[Distribution]:
     order: list[Distribution] = []
     while left:
         for factor in left:
-            if not any(set(factor.var) & set(other.cond_var) for other in left if other is not factor):
+            if not any(
+                set(factor.var) & set(other.cond_var) for other in left if other is not factor
+            ):
                 order.append(factor)
                 left.remove(factor)
                 break
         else:
             text = " and ".join(f.prob_text for f in left)
-            raise VariableError(f"the factors {text} depend on each other in a circle: {_circle(left)}")
+            raise VariableError(
+                f"the factors {text} depend on each other in a circle: {_circle(left)}"
+            )
     return order
 
 

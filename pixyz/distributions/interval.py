@@ -1,6 +1,7 @@
 """Densities on an interval; parameters and samples are ``[B, ...]``, a density each.
 
-Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed. 1994-95).
+Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed.
+1994-95).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SMALL = 0.5
 class Uniform(TorchFamily):
     r"""The uniform distribution on :math:`[a, b)`; parameters ``low``, ``high``.
 
-    >>> Uniform(var="x", low=0., high=2.).get_log_prob({"x": torch.tensor([1., 3.])})
+    >>> Uniform(var="x", low=0.0, high=2.0).get_log_prob({"x": torch.tensor([1.0, 3.0])})
     tensor([-0.6931,    -inf])
     """
 
@@ -37,8 +38,13 @@ class Uniform(TorchFamily):
     noise = staticmethod(uniform_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, low: Any = None, high: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        low: Any = None,
+        high: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, low=low, high=high)
 
@@ -54,10 +60,10 @@ class Uniform(TorchFamily):
 class Beta(TorchFamily):
     r"""The beta distribution, :math:`p(x) = x^{\alpha-1}(1-x)^{\beta-1} / B(\alpha, \beta)`.
 
-    Parameters ``concentration1`` (:math:`\alpha`), ``concentration0`` (:math:`\beta`); pathwise by implicit
-    reparametrisation (Figurnov et al. 2018).
+    Parameters ``concentration1`` (:math:`\alpha`), ``concentration0`` (:math:`\beta`); pathwise by
+    implicit reparametrisation (Figurnov et al. 2018).
 
-    >>> Beta(var="x", concentration1=2., concentration0=1.).get_log_prob({"x": torch.ones(1)})
+    >>> Beta(var="x", concentration1=2.0, concentration0=1.0).get_log_prob({"x": torch.ones(1)})
     tensor([0.6931])
     """
 
@@ -67,10 +73,22 @@ class Beta(TorchFamily):
     support = UNIT
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, concentration1: Any = None, concentration0: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        concentration1: Any = None,
+        concentration0: Any = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, concentration1=concentration1, concentration0=concentration0)
+        super().__init__(
+            var,
+            cond_var,
+            name,
+            features_shape,
+            concentration1=concentration1,
+            concentration0=concentration0,
+        )
 
     @staticmethod
     def log_density(x: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
@@ -87,15 +105,21 @@ class Beta(TorchFamily):
     def draw(noise: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
         a, b = concentration1.expand(noise.shape), concentration0.expand(noise.shape)
         info = torch.finfo(noise.dtype)
-        return torch.sigmoid(log_gamma_draw(a) - log_gamma_draw(b)).clamp(info.tiny, 1.0 - info.eps / 2)
+        return torch.sigmoid(log_gamma_draw(a) - log_gamma_draw(b)).clamp(
+            info.tiny, 1.0 - info.eps / 2
+        )
 
 
 class Kumaraswamy(TorchFamily):
-    r"""Kumaraswamy's distribution, :math:`p(x) = ab\,x^{a-1}(1-x^a)^{b-1}`: like Beta, with an inverse cdf.
+    r"""Kumaraswamy's distribution, :math:`p(x) = ab\,x^{a-1}(1-x^a)^{b-1}`: like Beta, with an
+    inverse cdf.
 
-    Parameters ``concentration1`` (a), ``concentration0`` (b).  Kumaraswamy, *J. Hydrology* 46 (1980).
+    Parameters ``concentration1`` (a), ``concentration0`` (b).  Kumaraswamy, *J. Hydrology* 46
+    (1980).
 
-    >>> Kumaraswamy(var="x", concentration1=1., concentration0=2.).get_log_prob({"x": torch.zeros(1)})
+    >>> Kumaraswamy(var="x", concentration1=1.0, concentration0=2.0).get_log_prob(
+    ...     {"x": torch.zeros(1)}
+    ... )
     tensor([0.6931])
     """
 
@@ -106,15 +130,31 @@ class Kumaraswamy(TorchFamily):
     noise = staticmethod(exponential_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, concentration1: Any = None, concentration0: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        concentration1: Any = None,
+        concentration0: Any = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, concentration1=concentration1, concentration0=concentration0)
+        super().__init__(
+            var,
+            cond_var,
+            name,
+            features_shape,
+            concentration1=concentration1,
+            concentration0=concentration0,
+        )
 
     @staticmethod
     def draw(noise: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
         info = torch.finfo(noise.dtype)
-        return (-torch.expm1(-noise / concentration0)).pow(1.0 / concentration1).clamp(info.tiny, 1.0 - info.eps / 2)
+        return (
+            (-torch.expm1(-noise / concentration0))
+            .pow(1.0 / concentration1)
+            .clamp(info.tiny, 1.0 - info.eps / 2)
+        )
 
     @staticmethod
     def log_density(x: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
@@ -123,17 +163,26 @@ class Kumaraswamy(TorchFamily):
         return a.log() + b.log() + power_log(a - 1.0, x) + power_log(b - 1.0, rest)
 
     @staticmethod
-    def minus_log_density_of_noise(noise: Tensor, concentration1: Tensor, concentration0: Tensor) -> Tensor:
+    def minus_log_density_of_noise(
+        noise: Tensor, concentration1: Tensor, concentration0: Tensor
+    ) -> Tensor:
         a, b = concentration1, concentration0
-        return (b - 1.0) * noise / b - (1.0 - 1.0 / a) * torch.log(-torch.expm1(-noise / b)) - a.log() - b.log()
+        return (
+            (b - 1.0) * noise / b
+            - (1.0 - 1.0 / a) * torch.log(-torch.expm1(-noise / b))
+            - a.log()
+            - b.log()
+        )
 
 
 class ContinuousBernoulli(OddsFamily):
-    r"""The continuous Bernoulli distribution on [0, 1], :math:`p(x) = C(\lambda)\lambda^x(1-\lambda)^{1-x}`.
+    r"""The continuous Bernoulli distribution on [0, 1], :math:`p(x) =
+    C(\lambda)\lambda^x(1-\lambda)^{1-x}`.
 
-    For grey values, where a Bernoulli is no density (Loaiza-Ganem and Cunningham 2019); ``probs`` or ``logits``.
+    For grey values, where a Bernoulli is no density (Loaiza-Ganem and Cunningham 2019); ``probs``
+    or ``logits``.
 
-    >>> ContinuousBernoulli(var="x", logits=2.).get_log_prob({"x": torch.tensor([0.5])})
+    >>> ContinuousBernoulli(var="x", logits=2.0).get_log_prob({"x": torch.tensor([0.5])})
     tensor([-0.1614])
     """
 
@@ -145,15 +194,22 @@ class ContinuousBernoulli(OddsFamily):
     noise = staticmethod(uniform_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        probs: Any = None,
+        logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
 
     @staticmethod
     def derive_log_height(logits: Tensor) -> Tensor:
-        r""":math:`\log C` at the middle, :math:`\log \frac{h}{\sinh h}` with :math:`h = |l| / 2`."""
+        r""":math:`\log C` at the middle,
+        :math:`\log \frac{h}{\sinh h}` with :math:`h = |l| / 2`.
+        """
         small = logits.abs() < SMALL
         h = 0.5 * torch.where(small, SMALL, logits).abs()
         y = torch.where(small, 0.5 * logits, 0.0).square()

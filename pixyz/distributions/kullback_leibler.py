@@ -37,7 +37,8 @@ _FORMULAS: dict[tuple[type, type], Formula] = {}
 
 
 def register_kl(p: type[Distribution], q: type[Distribution]) -> Callable[[F], F]:
-    """Register the KL of two families: a formula whose arguments are parameters, ``p_`` or ``q_`` in front.
+    """Register the KL of two families: a formula whose arguments are parameters, ``p_`` or ``q_``
+    in front.
 
     The result keeps feature dimensions (event dimensions summed), as ``log_density`` does.
     """
@@ -58,10 +59,11 @@ def kl_formula(p: Distribution, q: Distribution) -> Formula | None:
 
 
 class KullbackLeibler(Loss):
-    r"""The Kullback-Leibler divergence, :math:`D_{KL}[p\|q] = \mathbb{E}_p[\log p - \log q]`, ``[B]``.
+    r"""The Kullback-Leibler divergence, :math:`D_{KL}[p\|q] = \mathbb{E}_p[\log p - \log q]`,
+    ``[B]``.
 
-    Analytic where a formula is registered for the two families; for joints by the chain rule, factor by factor,
-    :math:`\sum_i \mathbb{E}[D_{KL}[p_i\|q_i]]`; else by samples of ``p``.
+    Analytic where a formula is registered for the two families; for joints by the chain rule,
+    factor by factor, :math:`\sum_i \mathbb{E}[D_{KL}[p_i\|q_i]]`; else by samples of ``p``.
 
     Args:
         p, q: distributions of the same variables.
@@ -72,19 +74,27 @@ class KullbackLeibler(Loss):
     Raises:
         VariableError: ``p`` and ``q`` are of different variables.
 
-    >>> p, q = (Normal("x", loc=m, scale=1.0, features_shape=[2], name=n) for m, n in ((0.0, "p"), (1.0, "q")))
+    >>> p, q = (
+    ...     Normal("x", loc=m, scale=1.0, features_shape=[2], name=n)
+    ...     for m, n in ((0.0, "p"), (1.0, "q"))
+    ... )
     >>> KullbackLeibler(p, q).eval({})
     tensor([1.])
     """
 
     def __init__(
-        self, p: Distribution, q: Distribution, dim: int | None = None, analytical: bool = True,
+        self,
+        p: Distribution,
+        q: Distribution,
+        dim: int | None = None,
+        analytical: bool = True,
         sample_shape: Sequence[int] | int = (1,),
     ) -> None:
         super().__init__()
         if set(p.var) != set(q.var):
             raise VariableError(
-                f"the KL of {p.prob_text} and {q.prob_text}: they are of different variables, {p.var} and {q.var}; "
+                f"the KL of {p.prob_text} and {q.prob_text}: they are of different variables, "
+                f"{p.var} and {q.var}; "
                 "rename one with replace_var"
             )
         self.p, self.q, self.dim, self.analytical = p, q, dim, analytical
@@ -102,20 +112,38 @@ class KullbackLeibler(Loss):
         return self._sampled(builder, scope, dims)
 
     def _chain(
-        self, builder: Builder, scope: Scope, pairs: list[tuple[Distribution, Distribution]], dims: tuple[int, ...] | None
+        self,
+        builder: Builder,
+        scope: Scope,
+        pairs: list[tuple[Distribution, Distribution]],
+        dims: tuple[int, ...] | None,
     ) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
         read = {v for p, q in pairs for v in (*p.cond_var, *q.cond_var)} & set(self.p.var)
-        inner = scope.child(self.p.lower_sample(builder, scope, particles=particles) if read else None)
+        inner = scope.child(
+            self.p.lower_sample(builder, scope, particles=particles) if read else None
+        )
         total: Slot | None = None
         for p, q in pairs:
             formula = kl_formula(p, q)
             assert formula is not None
-            term = lower_kl(builder, formula, p.lower_params(builder, inner), q.lower_params(builder, inner),
-                            f"KL[{p.prob_text} || {q.prob_text}]", dims)
-            total = term if total is None else builder.point(operator.add, total, term, label="chain rule")
+            term = lower_kl(
+                builder,
+                formula,
+                p.lower_params(builder, inner),
+                q.lower_params(builder, inner),
+                f"KL[{p.prob_text} || {q.prob_text}]",
+                dims,
+            )
+            total = (
+                term
+                if total is None
+                else builder.point(operator.add, total, term, label="chain rule")
+            )
         assert total is not None
-        return builder.reduce(rules.reduce_mean, total, particles, batch=False, label="mean over samples")
+        return builder.reduce(
+            rules.reduce_mean, total, particles, batch=False, label="mean over samples"
+        )
 
     def _sampled(self, builder: Builder, scope: Scope, dims: tuple[int, ...] | None) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
@@ -123,8 +151,12 @@ class KullbackLeibler(Loss):
         inner.keep = scope.keep | set(particles)
         log_p = self.p.lower_log_prob(builder, inner, feature_dims=dims)
         log_q = self.q.lower_log_prob(builder, inner, feature_dims=dims)
-        value = builder.point(operator.sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}")
-        return builder.reduce(rules.reduce_mean, value, particles, batch=False, label="mean over samples")
+        value = builder.point(
+            operator.sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}"
+        )
+        return builder.reduce(
+            rules.reduce_mean, value, particles, batch=False, label="mean over samples"
+        )
 
 
 class AnalyticalKullbackLeibler(KullbackLeibler):
@@ -137,11 +169,18 @@ class AnalyticalKullbackLeibler(KullbackLeibler):
     def __init__(self, p: Distribution, q: Distribution, dim: int | None = None) -> None:
         super().__init__(p, q, dim)
         if _pairs(p, q) is None:
-            raise PixyzError(f"no formula for {self.loss_text}; use KullbackLeibler(p, q), or register_kl")
+            raise PixyzError(
+                f"no formula for {self.loss_text}; use KullbackLeibler(p, q), or register_kl"
+            )
 
 
 def lower_kl(
-    builder: Builder, formula: Formula, p: Params, q: Params, label: str, dims: tuple[int, ...] | None = None
+    builder: Builder,
+    formula: Formula,
+    p: Params,
+    q: Params,
+    label: str,
+    dims: tuple[int, ...] | None = None,
 ) -> Slot:
     """Write the KL of two families from their parameters, features summed."""
     names = arguments(formula)
@@ -155,7 +194,12 @@ def lower_kl(
     for params in (p, q):
         look_at(builder, slot, params)
     if p.look is not None and q.look is not None:
-        builder.look(slot, Divergence(label, p.look[0], q.look[0], _impossible(formula, q)), *p.look[1], *q.look[1])
+        builder.look(
+            slot,
+            Divergence(label, p.look[0], q.look[0], _impossible(formula, q)),
+            *p.look[1],
+            *q.look[1],
+        )
     return sum_over(builder, slot, True, dims, label)
 
 
@@ -167,9 +211,11 @@ def _impossible(formula: Formula, q: Params) -> tuple[float, ...]:
 
 
 def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distribution]] | None:
-    """Factors of ``p`` and ``q`` with the same variables, parents first; None if any has no formula.
+    """Factors of ``p`` and ``q`` with the same variables, parents first; None if any has no
+    formula.
 
-    The chain rule needs ``q``'s factors to depend on variables that ``p`` draws earlier, and on no later ones.
+    The chain rule needs ``q``'s factors to depend on variables that ``p`` draws earlier, and on no
+    later ones.
     """
     owners: dict[Hashable, Distribution] = {frozenset(f.var): f for f in q.factors()}
     pairs = []
@@ -187,11 +233,17 @@ def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distrib
 def kl_normal(p_loc: Tensor, p_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
     r""":math:`\log(\sigma_q/\sigma_p) + (\sigma_p^2 + (\mu_p-\mu_q)^2)/2\sigma_q^2 - 1/2`."""
     ratio, gap = p_scale / q_scale, (p_loc - q_loc) / q_scale
-    return 0.5 * (ratio * ratio + gap * gap - 1.0) - ratio.log()  # x * x: square() costs five small operations
+    # x * x: square() costs five small operations
+    return 0.5 * (ratio * ratio + gap * gap - 1.0) - ratio.log()
 
 
 def kl_normal_by_logarithms(
-    p_loc: Tensor, p_scale: Tensor, p_log_scale: Tensor, q_loc: Tensor, q_scale: Tensor, q_log_scale: Tensor
+    p_loc: Tensor,
+    p_scale: Tensor,
+    p_log_scale: Tensor,
+    q_loc: Tensor,
+    q_scale: Tensor,
+    q_log_scale: Tensor,
 ) -> Tensor:
     """:func:`kl_normal` where both networks return the logarithm of the scale."""
     ratio, gap = p_scale / q_scale, (p_loc - q_loc) / q_scale
@@ -207,7 +259,9 @@ class KLToConstant:
     def __init__(self) -> None:
         self.standard = StandardCheck()
 
-    def __call__(self, p_loc: Tensor, p_scale: Tensor, p_log_scale: Tensor, q_loc: Tensor, q_scale: Tensor) -> Tensor:
+    def __call__(
+        self, p_loc: Tensor, p_scale: Tensor, p_log_scale: Tensor, q_loc: Tensor, q_scale: Tensor
+    ) -> Tensor:
         if p_loc.shape == p_scale.shape and self.standard(p_loc, q_loc, q_scale):
             return 0.5 * (p_scale * p_scale + p_loc * p_loc - 1.0) - p_log_scale
         return kl_normal(p_loc, p_scale, q_loc, q_scale)
@@ -253,7 +307,12 @@ def kl_grouped(p_probs: Tensor, p_log_probs: Tensor, q_log_probs: Tensor) -> Ten
 
 
 BITS: tuple[type[Distribution], ...] = (Bernoulli, RelaxedBernoulli)
-CLASSES: tuple[type[Distribution], ...] = (Categorical, RelaxedCategorical, OneHotCategoricalStraightThrough)
-# the relaxed and the straight-through families have the density of the discrete variable, so its KL too
+CLASSES: tuple[type[Distribution], ...] = (
+    Categorical,
+    RelaxedCategorical,
+    OneHotCategoricalStraightThrough,
+)
+# the relaxed and the straight-through families have the density of the discrete variable, so its KL
+# too
 _FORMULAS.update(dict.fromkeys(itertools.product(BITS, BITS), kl_bernoulli))
 _FORMULAS.update(dict.fromkeys(itertools.product(CLASSES, CLASSES), kl_categorical))

@@ -1,7 +1,7 @@
 r"""Densities on the line, most of them :math:`x = \mu + \sigma\epsilon` of a standard variable.
 
-Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed. 1994-95).  Parameters and
-samples are ``[B, ...]``, a density each.
+Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed.
+1994-95).  Parameters and samples are ``[B, ...]``, a density each.
 """
 
 from __future__ import annotations
@@ -16,14 +16,22 @@ from torch import distributions as td
 
 from pixyz.distributions.families import LOG_SQRT_2PI, Normal
 from pixyz.distributions.noise import normal_noise
-from pixyz.distributions.special import LOG_2PI, log1p_square, log_gamma_draw, log_gamma_half, log_i0e
+from pixyz.distributions.special import (
+    LOG_2PI,
+    log1p_square,
+    log_gamma_draw,
+    log_gamma_half,
+    log_i0e,
+)
 from pixyz.distributions.torch_family import TorchFamily, exponential_noise
 from pixyz.types import VarSpec
 
 
 def laplace_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Noise of the standard Laplace distribution: an exponential with a random sign."""
-    return exponential_noise(shape, like).mul_((torch.rand(tuple(shape), device=like.device) < 0.5) * 2 - 1)
+    return exponential_noise(shape, like).mul_(
+        (torch.rand(tuple(shape), device=like.device) < 0.5) * 2 - 1
+    )
 
 
 def gumbel_noise(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -37,23 +45,31 @@ def cauchy_noise(shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 class LocationScale(TorchFamily):
-    r"""Base of the families :math:`x = \mu + \sigma\epsilon`; parameters ``loc``, ``scale``, both ``[B, ...]``."""
+    r"""Base of the families :math:`x = \mu + \sigma\epsilon`; parameters ``loc``, ``scale``, both
+    ``[B, ...]``.
+    """
 
     params_keys = ("loc", "scale")
     noise_shape = ("loc", "scale")
     draw = staticmethod(Normal.draw)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, loc: Any = None, scale: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Any = None,
+        scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
 
 
 class Laplace(LocationScale):
-    r"""The Laplace distribution, :math:`p(x) = \frac{1}{2b} e^{-|x-\mu|/b}`; parameters ``loc``, ``scale``.
+    r"""The Laplace distribution, :math:`p(x) = \frac{1}{2b} e^{-|x-\mu|/b}`; parameters ``loc``,
+    ``scale``.
 
-    >>> p = Laplace(var="x", loc=0., scale=1., features_shape=[2])
+    >>> p = Laplace(var="x", loc=0.0, scale=1.0, features_shape=[2])
     >>> p.get_log_prob({"x": torch.zeros(1, 2)})
     tensor([-1.3863])
     """
@@ -69,9 +85,10 @@ class Laplace(LocationScale):
 
 
 class Cauchy(LocationScale):
-    r"""The Cauchy distribution, :math:`p(x) = [\pi\gamma(1 + (x-\mu)^2/\gamma^2)]^{-1}`; it has no mean (NaN).
+    r"""The Cauchy distribution, :math:`p(x) = [\pi\gamma(1 + (x-\mu)^2/\gamma^2)]^{-1}`; it has no
+    mean (NaN).
 
-    >>> Cauchy(var="x", loc=0., scale=1.).get_log_prob({"x": torch.zeros(1)})
+    >>> Cauchy(var="x", loc=0.0, scale=1.0).get_log_prob({"x": torch.zeros(1)})
     tensor([-1.1447])
     """
 
@@ -86,9 +103,10 @@ class Cauchy(LocationScale):
 
 
 class Gumbel(LocationScale):
-    r"""The Gumbel distribution of maxima, :math:`p(x) = \frac1\beta e^{-(y + e^{-y})},\ y = (x-\mu)/\beta`.
+    r"""The Gumbel distribution of maxima, :math:`p(x) = \frac1\beta e^{-(y + e^{-y})},\ y =
+    (x-\mu)/\beta`.
 
-    >>> Gumbel(var="x", loc=0., scale=1.).get_log_prob({"x": torch.zeros(1)})
+    >>> Gumbel(var="x", loc=0.0, scale=1.0).get_log_prob({"x": torch.zeros(1)})
     tensor([-1.])
     """
 
@@ -107,7 +125,7 @@ class Gumbel(LocationScale):
 class LogNormal(LocationScale):
     r"""The log-normal distribution: :math:`\log x \sim \mathcal{N}(\mu, \sigma^2)`; ``x > 0``.
 
-    >>> LogNormal(var="x", loc=0., scale=1.).get_log_prob({"x": torch.ones(1)})
+    >>> LogNormal(var="x", loc=0.0, scale=1.0).get_log_prob({"x": torch.ones(1)})
     tensor([-0.9189])
     """
 
@@ -129,11 +147,13 @@ class LogNormal(LocationScale):
 
 
 class StudentT(TorchFamily):
-    r"""Student's t distribution, :math:`p(x) \propto (1 + y^2/\nu)^{-(\nu+1)/2},\ y = (x-\mu)/\sigma`.
+    r"""Student's t distribution, :math:`p(x) \propto (1 + y^2/\nu)^{-(\nu+1)/2},\ y =
+    (x-\mu)/\sigma`.
 
-    Parameters ``df`` (:math:`\nu`), ``loc``, ``scale``.  The mean needs :math:`\nu > 1`, the variance :math:`\nu > 2`.
+    Parameters ``df`` (:math:`\nu`), ``loc``, ``scale``.  The mean needs :math:`\nu > 1`, the
+    variance :math:`\nu > 2`.
 
-    >>> StudentT(var="x", df=1., loc=0., scale=1.).get_log_prob({"x": torch.zeros(1)})
+    >>> StudentT(var="x", df=1.0, loc=0.0, scale=1.0).get_log_prob({"x": torch.zeros(1)})
     tensor([-1.1447])
     """
 
@@ -143,8 +163,14 @@ class StudentT(TorchFamily):
     noise = staticmethod(normal_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, df: Any = None, loc: Any = None, scale: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        df: Any = None,
+        loc: Any = None,
+        scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, df=df, loc=loc, scale=scale)
 
@@ -162,7 +188,9 @@ class StudentT(TorchFamily):
 
     @staticmethod
     def mean_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        return torch.where(df > 1.0, loc, math.nan).expand(torch.broadcast_shapes(df.shape, loc.shape, scale.shape))
+        return torch.where(df > 1.0, loc, math.nan).expand(
+            torch.broadcast_shapes(df.shape, loc.shape, scale.shape)
+        )
 
     @staticmethod
     def variance_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -174,17 +202,23 @@ class StudentT(TorchFamily):
     def entropy_of(df: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         half = 0.5 * (df + 1.0)
         log_beta = torch.lgamma(0.5 * df) + 0.5 * math.log(math.pi) - torch.lgamma(half)
-        found = scale.log() + half * (torch.digamma(half) - torch.digamma(0.5 * df)) + 0.5 * df.log() + log_beta
+        found = (
+            scale.log()
+            + half * (torch.digamma(half) - torch.digamma(0.5 * df))
+            + 0.5 * df.log()
+            + log_beta
+        )
         return found.expand(torch.broadcast_shapes(found.shape, loc.shape))
 
 
 class VonMises(TorchFamily):
-    r"""The von Mises distribution of an angle, :math:`p(x) = e^{\kappa\cos(x-\mu)} / 2\pi I_0(\kappa)`, :math:`|x| \le \pi`.
+    r"""The von Mises distribution of an angle, :math:`p(x) = e^{\kappa\cos(x-\mu)} / 2\pi
+    I_0(\kappa)`, :math:`|x| \le \pi`.
 
-    Parameters ``loc``, ``concentration``.  Samples by rejection (Best and Fisher 1979): no pathwise gradient.  The
-    variance is the circular one, :math:`1 - I_1(\kappa)/I_0(\kappa)`.
+    Parameters ``loc``, ``concentration``.  Samples by rejection (Best and Fisher 1979): no pathwise
+    gradient.  The variance is the circular one, :math:`1 - I_1(\kappa)/I_0(\kappa)`.
 
-    >>> VonMises(var="x", loc=0., concentration=1.).get_log_prob({"x": torch.zeros(1)})
+    >>> VonMises(var="x", loc=0.0, concentration=1.0).get_log_prob({"x": torch.zeros(1)})
     tensor([-1.0738])
     """
 
@@ -194,8 +228,13 @@ class VonMises(TorchFamily):
     torch_family = td.VonMises
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, loc: Any = None, concentration: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Any = None,
+        concentration: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, concentration=concentration)
 

@@ -1,6 +1,7 @@
 """The marginal of a joint, and its likelihood where it can be had.
 
-A finite variable is summed out exactly; another one is integrated by importance sampling from a proposal.
+A finite variable is summed out exactly; another one is integrated by importance sampling from a
+proposal.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
 
 
 class MarginalizeVarDistribution(View):
-    r"""The marginal of a joint, :math:`p(x) = \int p(x, z)\,dz`: some variables are drawn and stay inside.
+    r"""The marginal of a joint, :math:`p(x) = \int p(x, z)\,dz`: some variables are drawn and stay
+    inside.
 
-    Its bound variables live in a scope of their own, so they never meet another variable of the same name.  The
-    log-density is exact where the bound variables are finite (``states()``: Bernoulli, Categorical, ... of known shape):
-    the joint is evaluated at all values in one vectorised call and summed.  The others need a ``proposal``; the estimate
-    is that of importance weighted autoencoders, :math:`\log \frac1K \sum_k p(x, z_k) / q(z_k|x)` (Burda et al. 2016,
-    eq. 8), whose expectation is a lower bound of :math:`\log p(x)` that rises with K.
+    Its bound variables live in a scope of their own, so they never meet another variable of the
+    same name.  The log-density is exact where the bound variables are finite (``states()``:
+    Bernoulli, Categorical, ... of known shape): the joint is evaluated at all values in one
+    vectorised call and summed.  The others need a ``proposal``; the estimate is that of importance
+    weighted autoencoders, :math:`\log \frac1K \sum_k p(x, z_k) / q(z_k|x)` (Burda et al. 2016, eq.
+    8), whose expectation is a lower bound of :math:`\log p(x)` that rises with K.
 
     Args:
         p: the joint.
@@ -42,13 +45,14 @@ class MarginalizeVarDistribution(View):
         sample_shape: how many samples of the proposal.
 
     Raises:
-        VariableError: an unknown variable, nothing would be left, or the proposal draws other variables.
+        VariableError: an unknown variable, nothing would be left, or the proposal draws other
+            variables.
         NotImplementedError: the log-density of an integral is asked for without a proposal.
 
     >>> import torch
     >>> from pixyz.distributions import Categorical, Normal
     >>> z = Categorical(var="z", probs=torch.tensor([0.5, 0.5]))
-    >>> p = Normal(var="x", cond_var="z", loc="z", scale=1.) * z
+    >>> p = Normal(var="x", cond_var="z", loc="z", scale=1.0) * z
     >>> p.marginalize_var("z").get_log_prob({"x": torch.zeros(1, 2)})
     tensor([-2.3379])
     """
@@ -56,19 +60,28 @@ class MarginalizeVarDistribution(View):
     composite = True
 
     def __init__(
-        self, p: Distribution, marginalize_list: VarSpec, proposal: Distribution | None = None,
+        self,
+        p: Distribution,
+        marginalize_list: VarSpec,
+        proposal: Distribution | None = None,
         sample_shape: Sequence[int] | int = (1,),
     ) -> None:
         bound = names(marginalize_list, "marginalize_list")
         unknown = [v for v in bound if v not in p.var]
         if unknown or not bound:
-            raise VariableError(f"{p.prob_text} does not draw {unknown or 'nothing'}; it draws {p.var}")
+            raise VariableError(
+                f"{p.prob_text} does not draw {unknown or 'nothing'}; it draws {p.var}"
+            )
         left = [v for v in p.var if v not in bound]
         if not left:
             raise VariableError(f"marginalising {bound} leaves no variable of {p.prob_text}")
         super().__init__(p, left, p.cond_var)
         self.bound = bound
-        shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(int(n) for n in sample_shape)
+        shape = (
+            (sample_shape,)
+            if isinstance(sample_shape, int)
+            else tuple(int(n) for n in sample_shape)
+        )
         if any(n < 1 for n in shape):
             raise PixyzError(f"sample_shape must be positive numbers, got {shape}")
         self.proposal, self.sample_shape = proposal, shape
@@ -77,11 +90,16 @@ class MarginalizeVarDistribution(View):
 
     def _check(self, proposal: Distribution) -> None:
         if not set(proposal.var) <= set(self.bound):
-            raise VariableError(f"the proposal {proposal.prob_text} must draw bound variables, {self.bound}, only")
+            raise VariableError(
+                f"the proposal {proposal.prob_text} must draw bound variables, {self.bound}, only"
+            )
         foreign = set(proposal.cond_var) - {*self.var, *self.cond_var}
         if foreign:
             known = [*self.var, *self.cond_var]
-            raise VariableError(f"the proposal {proposal.prob_text} depends on {sorted(foreign)}; {self.prob_text} has {known}")
+            raise VariableError(
+                f"the proposal {proposal.prob_text} depends on {sorted(foreign)}; "
+                f"{self.prob_text} has {known}"
+            )
 
     # ---------------------------------------------------------------- text and structure
 
@@ -116,14 +134,22 @@ class MarginalizeVarDistribution(View):
             return rf"\log {inside}"
         count, q = math.prod(self.sample_shape), self.proposal.prob_text
         who = ",".join(latex.latex_name(v) for v in drawn)
-        return rf"\log \frac{{1}}{{{count}}} \sum_{{{who} \sim {q}}}^{{{count}}} \frac{{{inside}}}{{{q}}}"
+        return (
+            rf"\log \frac{{1}}{{{count}}} \sum_{{{who} \sim "
+            rf"{q}}}^{{{count}}} \frac{{{inside}}}{{{q}}}"
+        )
 
-    def with_proposal(self, proposal: Distribution | None, sample_shape: Sequence[int] | int = (1,)) -> Distribution:
+    def with_proposal(
+        self, proposal: Distribution | None, sample_shape: Sequence[int] | int = (1,)
+    ) -> Distribution:
         """The same marginal; its log-density is estimated by samples of ``proposal``."""
         return MarginalizeVarDistribution(self.p, self.bound, proposal, sample_shape)
 
     def log_prob(
-        self, sum_features: bool = True, feature_dims: Sequence[int] | None = None, proposal: Distribution | None = None,
+        self,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
+        proposal: Distribution | None = None,
         sample_shape: Sequence[int] | int = (1,),
     ) -> LogProb:
         """The log-density as an expression, by samples of ``proposal`` if one is given."""
@@ -131,24 +157,43 @@ class MarginalizeVarDistribution(View):
         return MarginalLogProb(p, sum_features, feature_dims)
 
     def get_log_prob(
-        self, x_dict: Any, sum_features: bool = True, feature_dims: Sequence[int] | None = None,
-        proposal: Distribution | None = None, sample_shape: Sequence[int] | int = (1,), **kwargs: Any,
+        self,
+        x_dict: Any,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
+        proposal: Distribution | None = None,
+        sample_shape: Sequence[int] | int = (1,),
+        **kwargs: Any,
     ) -> Tensor:
-        """The log-density ``[B]``; for many calls with a proposal keep ``p.with_proposal(q, K)``."""
+        """The log-density ``[B]``; for many calls with a proposal keep ``p.with_proposal(q,
+        K)``.
+        """
         if proposal is None:
             return super().get_log_prob(x_dict, sum_features, feature_dims, **kwargs)
-        return self.with_proposal(proposal, sample_shape).get_log_prob(x_dict, sum_features, feature_dims, **kwargs)
+        return self.with_proposal(proposal, sample_shape).get_log_prob(
+            x_dict, sum_features, feature_dims, **kwargs
+        )
 
     def detach(self) -> Distribution:
-        return MarginalizeVarDistribution(self.p.detach(), self.bound, self.proposal, self.sample_shape)
+        return MarginalizeVarDistribution(
+            self.p.detach(), self.bound, self.proposal, self.sample_shape
+        )
 
     def frozen(self) -> Distribution:
-        return MarginalizeVarDistribution(self.p.frozen(), self.bound, self.proposal, self.sample_shape)
+        return MarginalizeVarDistribution(
+            self.p.frozen(), self.bound, self.proposal, self.sample_shape
+        )
 
     # ---------------------------------------------------------------- lowering
 
     def lower_sample(
-        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        reparam: bool = True,
+        particles: tuple[Axis, ...] = (),
+        mean: bool = False,
     ) -> dict[str, Slot]:
         found = on_path(self, scope, reparam)
         if found is not None:
@@ -159,10 +204,18 @@ class MarginalizeVarDistribution(View):
         return {v: drawn[v] for v in self.var}
 
     def lower_log_prob(
-        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
     ) -> Slot:
         if not sum_features or feature_dims is not None:
-            raise PixyzError(f"the features of {self.prob_text} are dependent; its log-density is one number, sum_features=True")
+            raise PixyzError(
+                f"the features of {self.prob_text} are dependent; its log-density is one number, "
+                f"sum_features=True"
+            )
         particles = tuple(Axis("particle", n) for n in self.sample_shape if n > 1)
         drawn: dict[str, Slot] = {}
         if self.proposal is not None:
@@ -181,10 +234,16 @@ class MarginalizeVarDistribution(View):
         total = builder.reduce(rules.reduce_logsumexp, joint, axes, batch=False, label=label)
         if self.proposal is None:
             return total
-        weight = builder.point(operator.sub, total, self.proposal.lower_log_prob(builder, inner), label="log weight")
+        weight = builder.point(
+            operator.sub, total, self.proposal.lower_log_prob(builder, inner), label="log weight"
+        )
         total = builder.reduce(rules.reduce_logsumexp, weight, particles, batch=False, label=label)
         count = math.prod(self.sample_shape)
-        return builder.point(operator.sub, total, builder.constant(math.log(count)), label=label) if count > 1 else total
+        return (
+            builder.point(operator.sub, total, builder.constant(math.log(count)), label=label)
+            if count > 1
+            else total
+        )
 
     def _states(self, variable: str) -> States:
         owner = next(f for f in self.p.factors() if variable in f.var)
@@ -194,8 +253,10 @@ class MarginalizeVarDistribution(View):
             raise PixyzError(f"{owner.prob_text}: {error}") from None
         if values is None:
             raise NotImplementedError(
-                f"the log-density of {self.prob_joint_factorized_and_text} is an integral over {variable!r}, drawn by "
-                f"{owner.prob_text} ({owner.distribution_name}); estimate it by log_prob(proposal=q, sample_shape=[K]), or "
+                f"the log-density of {self.prob_joint_factorized_and_text} is an "
+                f"integral over {variable!r}, drawn by "
+                f"{owner.prob_text} ({owner.distribution_name}); estimate it by "
+                f"log_prob(proposal=q, sample_shape=[K]), or "
                 "bound it with ELBO(p, q)"
             )
         return States(values, self.p)

@@ -1,6 +1,8 @@
-"""Densities of vectors whose elements depend on each other, and elements read as one event: ``[B, ..., K]``.
+"""Densities of vectors whose elements depend on each other, and elements read as one event: ``[B,
+..., K]``.
 
-Formulas as in Kotz, Balakrishnan and Johnson, *Continuous Multivariate Distributions* (2nd ed. 2000).
+Formulas as in Kotz, Balakrishnan and Johnson, *Continuous Multivariate Distributions* (2nd ed.
+2000).
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ from pixyz.types import PixyzError, VarSpec
 
 
 class Dirichlet(TorchFamily):
-    r"""The Dirichlet distribution of probability vectors ``[..., K]``,
-    :math:`p(x) = \frac{\Gamma(\sum_k\alpha_k)}{\prod_k\Gamma(\alpha_k)} \prod_k x_k^{\alpha_k-1}`; ``concentration``.
+    r"""The Dirichlet distribution of probability vectors ``[..., K]``, :math:`p(x) =
+    \frac{\Gamma(\sum_k\alpha_k)}{\prod_k\Gamma(\alpha_k)} \prod_k x_k^{\alpha_k-1}`;
+    ``concentration``.
 
     Pathwise by implicit reparametrisation (Figurnov et al. 2018).
 
-    >>> Dirichlet(var="x", concentration=torch.ones(3)).get_log_prob({"x": torch.tensor([[.2, .3, .5]])})
+    >>> Dirichlet(var="x", concentration=torch.ones(3)).get_log_prob(
+    ...     {"x": torch.tensor([[0.2, 0.3, 0.5]])}
+    ... )
     tensor([0.6931])
     """
 
@@ -41,8 +46,12 @@ class Dirichlet(TorchFamily):
     domain = Domain(0.0, 1.0, 1.0, advice="give probability vectors")
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, concentration: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        concentration: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration=concentration)
 
@@ -60,17 +69,22 @@ class Dirichlet(TorchFamily):
         few, many = torch.where(large, 1.0, concentration), torch.where(large, concentration, LARGE)
         direct = power_log(few - 1.0, x) - torch.lgamma(few)
         n = torch.where(large, n, LARGE)
-        share = log_poisson(many - 1.0, n * torch.where(large, x, 1.0 / classes)) + n * torch.where(large, x, 0.0)
+        share = log_poisson(many - 1.0, n * torch.where(large, x, 1.0 / classes)) + n * torch.where(
+            large, x, 0.0
+        )
         rising = (n + torch.arange(1, classes, dtype=x.dtype, device=x.device)).log().sum(-1)
         last = rising - (log_poisson(n, n) + n).squeeze(-1)
         found = torch.where(large, share, direct).sum(-1)
-        return found + torch.where(large.squeeze(-1), last, torch.lgamma(torch.where(large, 1.0, total)).squeeze(-1))
+        return found + torch.where(
+            large.squeeze(-1), last, torch.lgamma(torch.where(large, 1.0, total)).squeeze(-1)
+        )
 
 
 class MultivariateNormal(TorchFamily):
     r"""The normal distribution of vectors, :math:`\mathcal{N}(x; \mu, LL^T)`, ``x [..., D]``.
 
-    Parameters ``loc [..., D]`` and ``scale_tril [..., D, D]`` (L, lower triangular) or ``covariance_matrix``.
+    Parameters ``loc [..., D]`` and ``scale_tril [..., D, D]`` (L, lower triangular) or
+    ``covariance_matrix``.
 
     >>> p = MultivariateNormal(var="x", loc=torch.zeros(2), covariance_matrix=torch.eye(2))
     >>> p.get_log_prob({"x": torch.zeros(1, 2)})
@@ -86,13 +100,25 @@ class MultivariateNormal(TorchFamily):
     matrices = ("scale_tril", "covariance_matrix")
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, loc: Any = None, scale_tril: Any = None, covariance_matrix: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Any = None,
+        scale_tril: Any = None,
+        covariance_matrix: Any = None,
     ) -> None:
         if scale_tril is not None and covariance_matrix is not None:
             raise PixyzError("give scale_tril or covariance_matrix, not both")
         super().__init__(
-            var, cond_var, name, features_shape, loc=loc, scale_tril=scale_tril, covariance_matrix=covariance_matrix
+            var,
+            cond_var,
+            name,
+            features_shape,
+            loc=loc,
+            scale_tril=scale_tril,
+            covariance_matrix=covariance_matrix,
         )
 
     @classmethod
@@ -100,7 +126,11 @@ class MultivariateNormal(TorchFamily):
         return torch.broadcast_shapes(*(s if k == "loc" else s[:-1] for k, s in shapes.items()))
 
     def param_shape_of(self, key: str, given: torch.Size) -> torch.Size:
-        return self._features_shape if key == "loc" else torch.Size([*self._features_shape, *self._features_shape[-1:]])
+        return (
+            self._features_shape
+            if key == "loc"
+            else torch.Size([*self._features_shape, *self._features_shape[-1:]])
+        )
 
     @staticmethod
     def derive_scale_tril_from_covariance_matrix(covariance_matrix: Tensor) -> Tensor:
@@ -120,18 +150,23 @@ class MultivariateNormal(TorchFamily):
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale_tril: Tensor) -> Tensor:
-        gap = torch.linalg.solve_triangular(scale_tril, (x - loc).unsqueeze(-1), upper=False).squeeze(-1)
+        gap = torch.linalg.solve_triangular(
+            scale_tril, (x - loc).unsqueeze(-1), upper=False
+        ).squeeze(-1)
         log_det = scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return -0.5 * (gap * gap).sum(-1) - log_det - x.shape[-1] * LOG_SQRT_2PI
 
 
 class LowRankMultivariateNormal(TorchFamily):
-    r"""The normal distribution of vectors with the covariance :math:`WW^T + \mathrm{diag}(d)`, ``x [..., D]``.
+    r"""The normal distribution of vectors with the covariance :math:`WW^T + \mathrm{diag}(d)`, ``x
+    [..., D]``.
 
-    Parameters ``loc [..., D]``, ``cov_factor [..., D, R]`` (W), ``cov_diag [..., D]`` (d); all by capacitance matrices
-    of size R (Woodbury's identity).
+    Parameters ``loc [..., D]``, ``cov_factor [..., D, R]`` (W), ``cov_diag [..., D]`` (d); all by
+    capacitance matrices of size R (Woodbury's identity).
 
-    >>> p = LowRankMultivariateNormal(var="x", loc=torch.zeros(2), cov_factor=torch.zeros(2, 1), cov_diag=torch.ones(2))
+    >>> p = LowRankMultivariateNormal(
+    ...     var="x", loc=torch.zeros(2), cov_factor=torch.zeros(2, 1), cov_diag=torch.ones(2)
+    ... )
     >>> p.get_log_prob({"x": torch.zeros(1, 2)})
     tensor([-1.8379])
     """
@@ -143,17 +178,31 @@ class LowRankMultivariateNormal(TorchFamily):
     matrices = ("cov_factor",)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, loc: Any = None, cov_factor: Any = None, cov_diag: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Any = None,
+        cov_factor: Any = None,
+        cov_diag: Any = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag)
+        super().__init__(
+            var, cond_var, name, features_shape, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag
+        )
 
     @classmethod
     def sample_shape_of(cls, shapes: Mapping[str, torch.Size]) -> torch.Size:
-        return torch.broadcast_shapes(*(s[:-1] if k == "cov_factor" else s for k, s in shapes.items()))
+        return torch.broadcast_shapes(
+            *(s[:-1] if k == "cov_factor" else s for k, s in shapes.items())
+        )
 
     def param_shape_of(self, key: str, given: torch.Size) -> torch.Size:
-        return torch.Size([*self._features_shape, given[-1]]) if key == "cov_factor" and given else self._features_shape
+        return (
+            torch.Size([*self._features_shape, given[-1]])
+            if key == "cov_factor" and given
+            else self._features_shape
+        )
 
     @staticmethod
     def derive_full_loc(loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
@@ -161,7 +210,9 @@ class LowRankMultivariateNormal(TorchFamily):
 
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
-        rank = torch.randn((*noise.shape[:-1], cov_factor.shape[-1]), dtype=noise.dtype, device=noise.device)
+        rank = torch.randn(
+            (*noise.shape[:-1], cov_factor.shape[-1]), dtype=noise.dtype, device=noise.device
+        )
         own = torch.randn(noise.shape, dtype=noise.dtype, device=noise.device)
         return loc + (cov_factor @ rank.unsqueeze(-1)).squeeze(-1) + cov_diag.sqrt() * own
 
@@ -182,7 +233,9 @@ class LowRankMultivariateNormal(TorchFamily):
     def log_density(x: Tensor, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
         gap, scaled = x - loc, cov_factor.mT / cov_diag.unsqueeze(-2)
         tril = capacitance(cov_factor, cov_diag)
-        part = torch.linalg.solve_triangular(tril, scaled @ gap.unsqueeze(-1), upper=False).squeeze(-1)
+        part = torch.linalg.solve_triangular(tril, scaled @ gap.unsqueeze(-1), upper=False).squeeze(
+            -1
+        )
         distance = (gap * gap / cov_diag).sum(-1) - (part * part).sum(-1)
         return -0.5 * (distance + log_determinant(cov_diag, tril)) - x.shape[-1] * LOG_SQRT_2PI
 
@@ -199,17 +252,19 @@ def log_determinant(cov_diag: Tensor, tril: Tensor) -> Tensor:
 
 
 class Independent(View):
-    r"""A distribution whose last feature dimensions are one event: its log-density sums them, whatever is asked.
+    r"""A distribution whose last feature dimensions are one event: its log-density sums them,
+    whatever is asked.
 
-    ``get_log_prob`` of any distribution sums all features, so this matters where ``sum_features=False`` or
-    ``feature_dims`` shall leave some of them: images of independent pixels in a mixture over patches.
+    ``get_log_prob`` of any distribution sums all features, so this matters where
+    ``sum_features=False`` or ``feature_dims`` shall leave some of them: images of independent
+    pixels in a mixture over patches.
 
     Args:
         p: a distribution.
         reinterpreted_batch_ndims: how many of the last feature dimensions.
 
     >>> from pixyz.distributions import Normal
-    >>> p = Independent(Normal(var="x", loc=0., scale=1., features_shape=[2, 3]), 1)
+    >>> p = Independent(Normal(var="x", loc=0.0, scale=1.0, features_shape=[2, 3]), 1)
     >>> p.get_log_prob({"x": torch.zeros(4, 2, 3)}, sum_features=False).shape
     torch.Size([4, 2])
 
@@ -220,7 +275,10 @@ class Independent(View):
 
     def __init__(self, p: Distribution, reinterpreted_batch_ndims: int) -> None:
         if reinterpreted_batch_ndims < 0:
-            raise PixyzError(f"reinterpreted_batch_ndims is a number of dimensions, got {reinterpreted_batch_ndims}")
+            raise PixyzError(
+                f"reinterpreted_batch_ndims is a number of dimensions, "
+                f"got {reinterpreted_batch_ndims}"
+            )
         super().__init__(p, p.var, p.cond_var)
         self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
 
@@ -242,15 +300,28 @@ class Independent(View):
         return Independent(self.p.frozen(), self.reinterpreted_batch_ndims)
 
     def lower_sample(
-        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        reparam: bool = True,
+        particles: tuple[Axis, ...] = (),
+        mean: bool = False,
     ) -> dict[str, Slot]:
         return self.p.lower_sample(builder, scope, reparam=reparam, particles=particles, mean=mean)
 
     def lower_log_prob(
-        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
     ) -> Slot:
         label = f"log {self.prob_text}"
-        slot = self._event(builder, self.p.lower_log_prob(builder, scope, sum_features=False), label)
+        slot = self._event(
+            builder, self.p.lower_log_prob(builder, scope, sum_features=False), label
+        )
         return sum_over(builder, slot, sum_features, feature_dims, label)
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
@@ -270,7 +341,10 @@ class SumLast:
 
     def __call__(self, x: Tensor, lead: int) -> Tensor:
         if x.ndim - lead < len(self.dims):
-            raise PixyzError(f"Independent sums {len(self.dims)} feature dimensions, the log-density has {x.ndim - lead}")
+            raise PixyzError(
+                f"Independent sums {len(self.dims)} feature dimensions, "
+                f"the log-density has {x.ndim - lead}"
+            )
         return x.sum(self.dims)
 
     def __eq__(self, other: object) -> bool:

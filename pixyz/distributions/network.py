@@ -1,4 +1,6 @@
-"""How a plan calls a user's network: which of its results it reads, and why it may have to stay in a loop."""
+"""How a plan calls a user's network: which of its results it reads, and why it may have to stay in
+a loop.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class NetworkCall:
 
     Args:
         module: what is called (the distribution itself, or a copy with constant weights).
-        owner: the distribution, for messages and for remembering which of two alternative parameters it returns.
+        owner: the distribution, for messages and for remembering which of two alternative
+            parameters it returns.
         arguments: names of the values, in order.
         wanted: the keys to read.
         alternatives: key -> the key that may stand in its place (``probs`` -> ``logits``).
@@ -38,7 +41,12 @@ class NetworkCall:
     __slots__ = ("alternatives", "arguments", "module", "owner", "spread", "wanted")
 
     def __init__(
-        self, module: Any, owner: Any, arguments: Sequence[str], wanted: Sequence[str], alternatives: Mapping[str, str]
+        self,
+        module: Any,
+        owner: Any,
+        arguments: Sequence[str],
+        wanted: Sequence[str],
+        alternatives: Mapping[str, str],
     ) -> None:
         self.module, self.owner = module, owner
         self.arguments, self.wanted = tuple(arguments), tuple(wanted)
@@ -57,8 +65,16 @@ class NetworkCall:
 
     def checked(self, **values: Any) -> Mapping[str, Tensor]:
         """What the network returns; an error that says what it should return, if it does not."""
-        found = self.module(**values) if isinstance(self.module, Tensors) else call_once(self.module, **values)
-        if not isinstance(found, Mapping) or len(found) != len(self.wanted) or any(k not in found for k in self.wanted):
+        found = (
+            self.module(**values)
+            if isinstance(self.module, Tensors)
+            else call_once(self.module, **values)
+        )
+        if (
+            not isinstance(found, Mapping)
+            or len(found) != len(self.wanted)
+            or any(k not in found for k in self.wanted)
+        ):
             raise self._mismatch(found)
         if not all(isinstance(v, Tensor) for v in found.values()):
             raise self._numbers(found)
@@ -66,16 +82,26 @@ class NetworkCall:
         return found
 
     def _numbers(self, found: Mapping[str, Any]) -> Exception:
-        """Build the plan again with numbers and arrays turned into tensors; an error if it is something else."""
-        wrong = {k: type(v).__name__ for k, v in found.items() if not isinstance(v, (Tensor, numbers.Number, np.ndarray))}
+        """Build the plan again with numbers and arrays turned into tensors; an error if it is
+        something else.
+        """
+        wrong = {
+            k: type(v).__name__
+            for k, v in found.items()
+            if not isinstance(v, (Tensor, numbers.Number, np.ndarray))
+        }
         if wrong or self.owner._returns_numbers:
             kinds = ", ".join(f"{k!r}: {kind}" for k, kind in wrong.items())
-            return PixyzError(f"forward of {self.owner.prob_text} must return tensors or numbers, got {{{kinds}}}")
+            return PixyzError(
+                f"forward of {self.owner.prob_text} must return tensors or numbers, got {{{kinds}}}"
+            )
         self.owner._returns_numbers = True
         return Relower()
 
     def _note_rows(self, found: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Remember which results have no batch dimension (a learned scale ``[D]``, a number), and how many it would have."""
+        """Remember which results have no batch dimension (a learned scale ``[D]``, a number), and
+        how many it would have.
+        """
         shapes = {k: v.shape for k, v in found.items() if isinstance(v, Tensor)}
         rows = next((v.shape[0] for v in values.values() if isinstance(v, Tensor) and v.ndim), None)
         if rows is None or not shapes or self.spread is None:
@@ -84,7 +110,11 @@ class NetworkCall:
         widest = max(len(s) - matrix[k] for k, s in shapes.items())
         if all(not s or s[0] not in (1, rows) for s in shapes.values()):
             widest += 1  # none has one
-        news = {k: widest + matrix[k] for k, s in shapes.items() if len(s) < widest + matrix[k] or (s[0] == 1 and rows != 1)}
+        news = {
+            k: widest + matrix[k]
+            for k, s in shapes.items()
+            if len(s) < widest + matrix[k] or (s[0] == 1 and rows != 1)
+        }
         if news.keys() - self.spread:
             self.owner._without_rows.update(news)
             raise Relower
@@ -103,13 +133,20 @@ class NetworkCall:
 
     @property
     def keywords(self) -> tuple[str, ...]:
-        """The names of the arguments, if they and the results' may stand in a plan's text; else nothing."""
-        plain = all(n.isidentifier() and n.isascii() and not iskeyword(n) for n in (*self.arguments, *self.wanted))
+        """The names of the arguments, if they and the results' may stand in a plan's text; else
+        nothing.
+        """
+        plain = all(
+            n.isidentifier() and n.isascii() and not iskeyword(n)
+            for n in (*self.arguments, *self.wanted)
+        )
         return self.arguments if plain else ()
 
     def _mismatch(self, found: Any) -> Exception:
         optional = {*getattr(self.owner, "optional", ())} - {*getattr(self.owner, "_given", ())}
-        if isinstance(found, Mapping) and (more := optional & set(found)) != optional & set(self.wanted):
+        if isinstance(found, Mapping) and (more := optional & set(found)) != optional & set(
+            self.wanted
+        ):
             self.owner._returns_also = tuple(sorted(more))
             return Relower()
         pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}
@@ -117,13 +154,20 @@ class NetworkCall:
             swap = {k: k if k in found else pairs.get(k, k) for k in self.wanted}
             if all(k in found for k in swap.values()):
                 for key, actual in swap.items():
-                    self.owner._returns[self.alternatives and _shown(key, self.alternatives)] = actual
+                    self.owner._returns[self.alternatives and _shown(key, self.alternatives)] = (
+                        actual
+                    )
                 _SEEN[type(self.owner)] = dict(self.owner._returns)
                 return Relower()
         keys = sorted(found) if isinstance(found, Mapping) else type(found).__name__
         shown = sorted(_shown(k, self.alternatives) for k in self.wanted)
-        also = "".join(f" ({v!r} in the place of {k!r})" for k, v in self.alternatives.items() if k in shown)
-        return PixyzError(f"forward of {self.owner.prob_text} must return a dict with the keys {shown}{also}, got {keys}")
+        also = "".join(
+            f" ({v!r} in the place of {k!r})" for k, v in self.alternatives.items() if k in shown
+        )
+        return PixyzError(
+            f"forward of {self.owner.prob_text} must return a dict with the keys {shown}{also}, "
+            f"got {keys}"
+        )
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -141,7 +185,11 @@ def _shown(key: str, alternatives: Mapping[str, str]) -> str:
 
 
 def call_network(
-    owner: Any, module: Any, builder: Builder, scope: Scope, wanted: Sequence[str],
+    owner: Any,
+    module: Any,
+    builder: Builder,
+    scope: Scope,
+    wanted: Sequence[str],
     alternatives: Mapping[str, str] | None = None,
 ) -> dict[str, Slot]:
     """Write the step that calls ``module`` with the conditioning variables of ``owner``."""
@@ -162,16 +210,22 @@ def call_network(
         return dict(zip(keys, slots, strict=True))
     slots[0].step.fn.spread = frozenset(owner._without_rows)  # type: ignore[union-attr]
     for i, key in enumerate(keys):
-        like = next((a for a in args if a.batch == slots[i].batch and a.axes == slots[i].axes), None)
+        like = next(
+            (a for a in args if a.batch == slots[i].batch and a.axes == slots[i].axes), None
+        )
         if key in owner._without_rows and like is not None:
             spread = Spread(owner._without_rows[key])
-            slots[i] = builder.net(spread, [slots[i], like], [key], f"{key} of each row", key=None)[0]
+            slots[i] = builder.net(spread, [slots[i], like], [key], f"{key} of each row", key=None)[
+                0
+            ]
     return dict(zip(keys, slots, strict=True))
 
 
 @dataclass(frozen=True)
 class Tensors:
-    """Calls a network that returns numbers or arrays, ``{"loc": x, "scale": 0.01}``: they become tensors that broadcast."""
+    """Calls a network that returns numbers or arrays, ``{"loc": x, "scale": 0.01}``: they become
+    tensors that broadcast.
+    """
 
     module: Any
     owner: Any
@@ -181,10 +235,13 @@ class Tensors:
         if not isinstance(found, Mapping):
             return found
         given = [v for v in (*found.values(), *values.values()) if isinstance(v, Tensor)]
-        like = next((v for v in given if v.is_floating_point()), given[0] if given else torch.zeros(()))
+        like = next(
+            (v for v in given if v.is_floating_point()), given[0] if given else torch.zeros(())
+        )
         dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
         shape: tuple[int, ...] = ()
-        if not any(isinstance(v, Tensor) for v in found.values()):  # numbers alone: one density a row
+        # numbers alone: one density a row
+        if not any(isinstance(v, Tensor) for v in found.values()):
             shape = (len(like) if like.ndim else 1, *self.owner.features_shape)
 
         def tensor(value: Any) -> Any:
@@ -198,7 +255,9 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Spread:
-    """A parameter without a batch dimension for each row; with one it would have ``ndim`` dimensions."""
+    """A parameter without a batch dimension for each row; with one it would have ``ndim``
+    dimensions.
+    """
 
     ndim: int
 
@@ -211,8 +270,8 @@ class Spread:
 def pinned_reason(module: nn.Module) -> str:
     """Why a network may not leave its time loop, or an empty string.
 
-    A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once a step.  What this does
-    not see, :mod:`pixyz.distributions.probe` may.
+    A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once
+    a step.  What this does not see, :mod:`pixyz.distributions.probe` may.
     """
     for part in nn.Module.modules(module):
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -223,7 +282,12 @@ def pinned_reason(module: nn.Module) -> str:
             return part.mixes_rows
         if type(part).__name__ in ("_SpectralNorm", "SpectralNorm"):
             return "spectral normalisation"
-        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
+        if (
+            part._forward_hooks
+            or part._forward_pre_hooks
+            or part._backward_hooks
+            or part._backward_pre_hooks
+        ):
             return "hooks"
         if why := reason(part):
             return why

@@ -1,4 +1,6 @@
-"""Base noise: what a draw is made of, one kernel a site; a plan writes the kernels into its text."""
+"""Base noise: what a draw is made of, one kernel a site;
+a plan writes the kernels into its text.
+"""
 
 from __future__ import annotations
 
@@ -28,4 +30,8 @@ def uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
 
 def class_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """One uniform number a categorical: ``[..., 1]``."""
-    return torch.rand((*shape[:-1], 1), dtype=torch.float32 if like.dtype.itemsize < 4 else like.dtype, device=like.device)
+    return torch.rand(
+        (*shape[:-1], 1),
+        dtype=torch.float32 if like.dtype.itemsize < 4 else like.dtype,
+        device=like.device,
+    )

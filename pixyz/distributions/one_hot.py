@@ -1,4 +1,5 @@
-"""Families over one-hot vectors on the hot path: categorical, groups of one-hot variables, two-hot numbers.
+"""Families over one-hot vectors on the hot path: categorical, groups of one-hot variables, two-hot
+numbers.
 
 A one-hot sample takes one uniform number a categorical (cumulative sum and compare).
 """
@@ -42,13 +43,20 @@ class Categorical(ParametricDistribution):
     noise_shape = ("probs",)
     noise = staticmethod(class_noise)
     event_dims = 1
-    domain = Domain(0.0, 1.0, 1.0, advice="give one-hot vectors (class numbers n: one_hot(n, classes))")
+    domain = Domain(
+        0.0, 1.0, 1.0, advice="give one-hot vectors (class numbers n: one_hot(n, classes))"
+    )
     constraints: ClassVar[Mapping[str, Domain]] = {"probs": WEIGHTS}
     pathwise = False
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, probs: Any = None, logits: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        probs: Any = None,
+        logits: Any = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
@@ -63,12 +71,16 @@ class Categorical(ParametricDistribution):
 
     @staticmethod
     def derive_log_probs(logits: Tensor) -> Tensor:
-        return torch.log_softmax(logits, -1).clamp(min=torch.finfo(logits.dtype).min)  # 0 * log 0 = 0
+        # 0 * log 0 = 0
+        return torch.log_softmax(logits, -1).clamp(min=torch.finfo(logits.dtype).min)
 
     def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
         params = super().params_from(builder, scope, network)
         if "probs" in params:
-            params.replace("probs", builder.point(normalized, params["probs"], label=f"probs of {self.prob_text}"))
+            params.replace(
+                "probs",
+                builder.point(normalized, params["probs"], label=f"probs of {self.prob_text}"),
+            )
         return params
 
     @staticmethod
@@ -98,11 +110,12 @@ class Categorical(ParametricDistribution):
 
 
 class GroupedOneHot(Categorical):
-    r"""A vector of ``groups`` one-hot variables of ``classes`` classes, flattened: ``[..., groups * classes]``.
+    r"""A vector of ``groups`` one-hot variables of ``classes`` classes, flattened: ``[..., groups *
+    classes]``.
 
-    The latent of DreamerV2 and V3: gradients pass straight through the sample to the probabilities, and ``unimix``
-    mixes in the uniform distribution, :math:`p = (1-\epsilon)\,\mathrm{softmax}(l) + \epsilon/K`, inside the
-    distribution, so that the KL sees it (Hafner et al. 2023).
+    The latent of DreamerV2 and V3: gradients pass straight through the sample to the probabilities,
+    and ``unimix`` mixes in the uniform distribution, :math:`p = (1-\epsilon)\,\mathrm{softmax}(l) +
+    \epsilon/K`, inside the distribution, so that the KL sees it (Hafner et al. 2023).
 
     Args:
         groups, classes: the shape of the latent.
@@ -121,12 +134,21 @@ class GroupedOneHot(Categorical):
     pathwise = True
 
     def __init__(
-        self, groups: int, classes: int, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        logits: Any = None, unimix: float = 0.01, straight_through: bool = True,
+        self,
+        groups: int,
+        classes: int,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        logits: Any = None,
+        unimix: float = 0.01,
+        straight_through: bool = True,
     ) -> None:
         if not 0.0 <= unimix < 1.0:
             raise PixyzError(f"unimix must lie in [0, 1), got {unimix}")
-        ParametricDistribution.__init__(self, var, cond_var, name, (groups * classes,), logits=logits)
+        ParametricDistribution.__init__(
+            self, var, cond_var, name, (groups * classes,), logits=logits
+        )
         self.groups, self.classes = groups, classes
         self.unimix, self.straight_through = unimix, straight_through
 
@@ -145,7 +167,11 @@ class GroupedOneHot(Categorical):
         return with_uniform(probs, self.unimix) if self.unimix else probs
 
     def derive_log_probs(self, probs: Tensor, logits: Tensor) -> Tensor:  # type: ignore[override]
-        return probs.log() if self.unimix else Categorical.derive_log_probs(logits.unflatten(-1, (self.groups, self.classes)))
+        return (
+            probs.log()
+            if self.unimix
+            else Categorical.derive_log_probs(logits.unflatten(-1, (self.groups, self.classes)))
+        )
 
     def draw(self, noise: Tensor, probs: Tensor) -> Tensor:  # type: ignore[override]
         sample = one_hot_sample(noise, probs.detach())
@@ -168,14 +194,17 @@ class GroupedOneHot(Categorical):
 
 
 class TwoHot(ParametricDistribution):
-    r"""A categorical over bins whose mean is the prediction, for returns of any size (Hafner et al. 2023, eq. 9-10).
+    r"""A categorical over bins whose mean is the prediction, for returns of any size (Hafner et al.
+    2023, eq. 9-10).
 
-    The log-density of a number ``x [..., 1]`` is :math:`\mathrm{twohot}(x)^T \log\mathrm{softmax}(l)` with the
-    weight of ``x`` shared by the two nearest bins; the mean is :math:`\sum_i p_i b_i`, added from the outside in pairs
-    so that uniform logits give exactly 0.  It is a proper objective, not a density over ``x``.
+    The log-density of a number ``x [..., 1]`` is :math:`\mathrm{twohot}(x)^T
+    \log\mathrm{softmax}(l)` with the weight of ``x`` shared by the two nearest bins; the mean is
+    :math:`\sum_i p_i b_i`, added from the outside in pairs so that uniform logits give exactly 0.
+    It is a proper objective, not a density over ``x``.
 
     Args:
-        bins: the bins ``[K]``, increasing, symmetric about 0 (default: symexp of 255 points in [-20, 20]).
+        bins: the bins ``[K]``, increasing, symmetric about 0 (default: symexp of 255 points in
+            [-20, 20]).
 
     >>> p = TwoHot("r", logits=torch.zeros(1, 5), bins=5)
     >>> p.sample_mean({}).shape
@@ -190,12 +219,18 @@ class TwoHot(ParametricDistribution):
     bins: Tensor
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p", logits: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        logits: Any = None,
         bins: Tensor | int = 255,
     ) -> None:
         found = symexp_bins(bins) if isinstance(bins, int) else bins
         if not ((found.diff() > 0).all() and torch.equal(found, -found.flip(0))):
-            raise PixyzError(f"the bins must be increasing and symmetric about 0, got {found.tolist()}")
+            raise PixyzError(
+                f"the bins must be increasing and symmetric about 0, got {found.tolist()}"
+            )
         super().__init__(var, cond_var, name, logits=logits)
         self._features_shape = torch.Size([1])
         self.register_buffer("bins", found)
@@ -217,13 +252,22 @@ class TwoHot(ParametricDistribution):
             rows = torch.broadcast_shapes(x.shape[:-1], log_probs.shape[:-1])
             x, log_probs = x.expand(*rows, 1), log_probs.expand(*rows, log_probs.shape[-1])
         below, above, weight = two_hot(x.squeeze(-1), self.bins)
-        if torch.compiler.is_compiling():  # one pass over all bins; a gather's gradient would be scattered, one by one
+        # one pass over all bins; a gather's gradient would be scattered, one by one
+        if torch.compiler.is_compiling():
             bin_of, w = torch.arange(log_probs.shape[-1], device=x.device), weight.unsqueeze(-1)
-            shares = torch.where(bin_of == below.unsqueeze(-1), 1.0 - w, torch.where(bin_of == above.unsqueeze(-1), w, 0.0))
+            shares = torch.where(
+                bin_of == below.unsqueeze(-1),
+                1.0 - w,
+                torch.where(bin_of == above.unsqueeze(-1), w, 0.0),
+            )
             return (shares * log_probs).sum(-1)
         if torch._C._are_functorch_transforms_active():
-            return Between.formula(log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1)).squeeze(-1)
-        found = Between.apply(log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1))
+            return Between.formula(
+                log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1)
+            ).squeeze(-1)
+        found = Between.apply(
+            log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1)
+        )
         return found.squeeze(-1)  # type: ignore[no-any-return]
 
     def mean_of(self, probs: Tensor) -> Tensor:
@@ -240,7 +284,9 @@ class TwoHot(ParametricDistribution):
 
 
 class Between(torch.autograd.Function):
-    """``(1 - w) x[i] + w x[j]`` for ``x [..., K]``, ``i, j, w [..., 1]``; the gradient is one tensor ``[..., K]``, not two."""
+    """``(1 - w) x[i] + w x[j]`` for ``x [..., K]``, ``i, j, w [..., 1]``; the gradient is one
+    tensor ``[..., K]``, not two.
+    """
 
     @staticmethod
     def formula(x: Tensor, i: Tensor, j: Tensor, w: Tensor) -> Tensor:
@@ -259,7 +305,11 @@ class Between(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, Tensor | None]:
         i, j, w, gap = ctx.saved_tensors
         upper = grad * w
-        found = grad.new_zeros((*grad.shape[:-1], ctx.classes)).scatter_(-1, i, grad - upper).scatter_add_(-1, j, upper)
+        found = (
+            grad.new_zeros((*grad.shape[:-1], ctx.classes))
+            .scatter_(-1, i, grad - upper)
+            .scatter_add_(-1, j, upper)
+        )
         return found, None, None, None if gap is None else gap * grad
 
 
@@ -273,14 +323,18 @@ def normalized(probs: Tensor) -> Tensor:
 
 
 def softmax_last(x: Tensor) -> Tensor:
-    """Softmax over the last dimension; a short one is moved to the front, where CPUs vectorise (13 times faster for 4)."""
+    """Softmax over the last dimension; a short one is moved to the front, where CPUs vectorise (13
+    times faster for 4).
+    """
     if x.shape[-1] < FEW and x.device.type == "cpu" and not torch.compiler.is_compiling():
         return x.movedim(-1, 0).softmax(0).movedim(0, -1)
     return x.softmax(-1)
 
 
 def with_uniform(probs: Tensor, share: float) -> Tensor:
-    r""":math:`(1 - \epsilon) p + \epsilon / K`, by one kernel; the number is a tensor without dimensions, as kernels take it."""
+    r""":math:`(1 - \epsilon) p + \epsilon / K`, by one kernel; the number is a tensor without
+    dimensions, as kernels take it.
+    """
     uniform = share / probs.shape[-1]
     if torch.compiler.is_compiling():
         return probs * (1.0 - share) + uniform
@@ -288,14 +342,20 @@ def with_uniform(probs: Tensor, share: float) -> Tensor:
 
 
 def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
-    """A one-hot sample from one uniform number: the first class whose cumulative probability exceeds ``u``.
+    """A one-hot sample from one uniform number: the first class whose cumulative probability
+    exceeds ``u``.
 
     ``u`` is scaled by the total, so that rounding never leaves the range.
     """
-    if torch.compiler.is_compiling() and 1 < probs.shape[-1] < FEW:  # sums and comparisons alone: one kernel
+    # sums and comparisons alone: one kernel
+    if torch.compiler.is_compiling() and 1 < probs.shape[-1] < FEW:
         *steps, total = accumulate(probs.unbind(-1))
-        below = torch.stack([edge <= u.squeeze(-1) * total for edge in steps]).to(probs.dtype).sum(0)
-        return (torch.arange(probs.shape[-1], device=probs.device) == below.unsqueeze(-1)).to(probs.dtype)
+        below = (
+            torch.stack([edge <= u.squeeze(-1) * total for edge in steps]).to(probs.dtype).sum(0)
+        )
+        return (torch.arange(probs.shape[-1], device=probs.device) == below.unsqueeze(-1)).to(
+            probs.dtype
+        )
     if probs.shape[-1] < FEW and u.ndim == probs.ndim:  # [K, ...] is vectorised
         edges = probs.detach().movedim(-1, 0).cumsum(0)
         bound = u.squeeze(-1) * edges[-1]
@@ -330,7 +390,9 @@ def straight_through(sample: Tensor, probs: Tensor) -> Tensor:
 
 
 def symexp_bins(count: int) -> Tensor:
-    """Bins that are dense near 0: symexp of ``count`` equal steps in [-20, 20], exactly symmetric; ``count`` is odd."""
+    """Bins that are dense near 0: symexp of ``count`` equal steps in [-20, 20], exactly symmetric;
+    ``count`` is odd.
+    """
     if count < 3 or count % 2 == 0:
         raise PixyzError(f"the number of bins must be odd and at least 3 (a bin at 0), got {count}")
     half = torch.linspace(-20.0, 0.0, (count + 1) // 2, dtype=torch.float64)
@@ -339,9 +401,13 @@ def symexp_bins(count: int) -> Tensor:
 
 
 def two_hot(x: Tensor, bins: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two bins around ``x`` and the weight of the upper one; values outside go to the last bin."""
+    """The two bins around ``x`` and the weight of the upper one;
+    values outside go to the last bin.
+    """
     bins = bins.to(x.dtype)
-    above = torch.searchsorted(bins, x.detach().contiguous(), right=True).clamp(1, bins.shape[0] - 1)
+    above = torch.searchsorted(bins, x.detach().contiguous(), right=True).clamp(
+        1, bins.shape[0] - 1
+    )
     below = above - 1
     low, high = bins[below], bins[above]
     return below, above, ((x - low) / (high - low)).clamp(0.0, 1.0)

@@ -1,9 +1,11 @@
-"""A class of the user's that overrides ``sample``, ``get_log_prob`` or ``get_params``: the method is one step of every plan.
+"""A class of the user's that overrides ``sample``, ``get_log_prob`` or ``get_params``: the method
+is one step of every plan.
 
-pixyz 0.3.3 computed expectations and log-densities by these methods, so its users' classes change a distribution by
-overriding them.  Here a plan is made by ``lower_sample``, ``lower_log_prob`` and ``lower_params``; where a class outside of
-the library defines an old method and not the new one, the new one calls the old.  A ``super().sample(...)`` inside the
-method reaches what the library does, see :func:`library_lowering`.
+pixyz 0.3.3 computed expectations and log-densities by these methods, so its users' classes change a
+distribution by overriding them.  Here a plan is made by ``lower_sample``, ``lower_log_prob`` and
+``lower_params``; where a class outside of the library defines an old method and not the new one,
+the new one calls the old.  A ``super().sample(...)`` inside the method reaches what the library
+does, see :func:`library_lowering`.
 """
 
 from __future__ import annotations
@@ -61,11 +63,19 @@ def refuse(p: Distribution, what: str) -> None:
     """
     for old, new in OLD.items():
         if adopted(p, old) and (old != "get_params" or what == "frozen()"):
-            raise PixyzError(f"{what} of {p.prob_text}: its class overrides {old}, which hides the parameters; override {new}")
+            raise PixyzError(
+                f"{what} of {p.prob_text}: its class overrides {old}, which hides the parameters; "
+                f"override {new}"
+            )
 
 
 def lower_by_sample(
-    self: Distribution, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (),
+    self: Distribution,
+    builder: Builder,
+    scope: Scope,
+    *,
+    reparam: bool = True,
+    particles: tuple[Axis, ...] = (),
     mean: bool = False,
 ) -> dict[str, Slot]:
     """A step that calls ``self.sample``; on the path of a loop, what was drawn there."""
@@ -95,27 +105,45 @@ def lower_by_sample(
 
 
 def lower_by_log_prob(
-    self: Distribution, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    self: Distribution,
+    builder: Builder,
+    scope: Scope,
+    *,
+    sum_features: bool = True,
+    feature_dims: Sequence[int] | None = None,
 ) -> Slot:
     """A step that calls ``self.get_log_prob``."""
     variables = list(dict.fromkeys([*self.var, *self.cond_var]))
     dims = None if feature_dims is None else list(feature_dims)
 
     def call(*values: Any) -> tuple[Tensor]:
-        return (self.get_log_prob(dict(zip(variables, values)), sum_features=sum_features, feature_dims=dims),)
+        return (
+            self.get_log_prob(
+                dict(zip(variables, values)), sum_features=sum_features, feature_dims=dims
+            ),
+        )
 
-    return builder.opaque(call, [scope.lookup(v) for v in variables], ["log_prob"], f"log {self.prob_text}")[0]
+    return builder.opaque(
+        call, [scope.lookup(v) for v in variables], ["log_prob"], f"log {self.prob_text}"
+    )[0]
 
 
 def lower_by_params(self: ParametricDistribution, builder: Builder, scope: Scope) -> Params:
     """A step that calls ``self.get_params``, once for all that read the parameters."""
     given, label = [scope.lookup(v) for v in self.cond_var], f"parameters of {self.prob_text}"
-    slots = list(builder.net(ParamsCall(self), given, self.params_keys, label, key=None, pinned="foreign code"))
+    slots = list(
+        builder.net(
+            ParamsCall(self), given, self.params_keys, label, key=None, pinned="foreign code"
+        )
+    )
     if not self.cond_var:
         for slot in slots:
             slot.batch = "one"
         if builder.batch_n is not None:
-            slots = [builder.point(repeat_rows, s, builder.batch_n, label=s.label, batch="full") for s in slots]
+            slots = [
+                builder.point(repeat_rows, s, builder.batch_n, label=s.label, batch="full")
+                for s in slots
+            ]
     return Params(builder, dict(zip(self.params_keys, slots, strict=True)), self._derive)
 
 
@@ -131,5 +159,7 @@ class ParamsCall:
 
 
 _LOWERING: dict[str, Callable[..., Any]] = {
-    "sample": lower_by_sample, "get_log_prob": lower_by_log_prob, "get_params": lower_by_params,
+    "sample": lower_by_sample,
+    "get_log_prob": lower_by_log_prob,
+    "get_params": lower_by_params,
 }

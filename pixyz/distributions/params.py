@@ -17,9 +17,16 @@ Look = tuple[Parameters, tuple[Slot, ...]]
 
 
 class Params(Mapping[str, Slot]):
-    """Parameters of a distribution in a plan: given ones, and ones derived from them when they are asked for."""
+    """Parameters of a distribution in a plan: given ones, and ones derived from them when they are
+    asked for.
+    """
 
-    def __init__(self, builder: Builder, raw: Mapping[str, Slot], derive: Callable[[Params, str], Slot | None]) -> None:
+    def __init__(
+        self,
+        builder: Builder,
+        raw: Mapping[str, Slot],
+        derive: Callable[[Params, str], Slot | None],
+    ) -> None:
         self.builder, self._raw, self._derive = builder, dict(raw), derive
         self._base: Params | None = None
         self.look: Look | None = None
@@ -54,9 +61,16 @@ class Params(Mapping[str, Slot]):
 
     def expanded(self, like: Slot) -> Params:
         """The same parameters, given to every row of ``like``."""
-        copy = Params(self.builder, {k: self.builder.expand(self[k], like, like.axes) for k in self}, self._derive)
+        copy = Params(
+            self.builder,
+            {k: self.builder.expand(self[k], like, like.axes) for k in self},
+            self._derive,
+        )
         copy.look = self.look
-        copy.hidden = {k: self.builder.expand(v, like, like.axes) if v.batch == "full" else v for k, v in self.hidden.items()}
+        copy.hidden = {
+            k: self.builder.expand(v, like, like.axes) if v.batch == "full" else v
+            for k, v in self.hidden.items()
+        }
         return copy
 
     def detached(self) -> Params:
@@ -68,7 +82,8 @@ class Params(Mapping[str, Slot]):
 
 def arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
     """The names of a formula's arguments: they say which parameters it reads."""
-    method = getattr(formula, "__func__", None)  # the cache shall not hold the distribution of a method
+    # the cache shall not hold the distribution of a method
+    method = getattr(formula, "__func__", None)
     return _arguments(formula) if method is None else _arguments(method)[1:]
 
 
@@ -77,13 +92,22 @@ def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
-def apply(builder: Builder, formula: Callable[..., Any], params: Mapping[str, Slot], label: str, **more: Slot) -> Slot:
+def apply(
+    builder: Builder,
+    formula: Callable[..., Any],
+    params: Mapping[str, Slot],
+    label: str,
+    **more: Slot,
+) -> Slot:
     """Write ``formula`` with the parameters that its argument names ask for."""
     try:
         slots = [more[n] if n in more else params[n] for n in arguments(formula)]
     except KeyError as missing:
         known = sorted({*params, *more})
-        raise PixyzError(f"{label}: its formula reads {missing}, which is no parameter of the family; it has {known}") from None
+        raise PixyzError(
+            f"{label}: its formula reads {missing}, which is no parameter of the family; "
+            f"it has {known}"
+        ) from None
     found = builder.point(formula, *slots, label=label)
     look_at(builder, found, params)
     return found

@@ -1,4 +1,6 @@
-"""One path through time: a carried variable is drawn once in a step of a loop, and every term of the step sees that draw."""
+"""One path through time: a carried variable is drawn once in a step of a loop, and every term of
+the step sees that draw.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 class Path(dict[str, tuple[Hashable, Slot]]):
     """What a loop has drawn: variable -> (who drew it, the slot).
 
-    ``whole`` holds all that a distribution brought by its identity: a Scan has further series and masks.
+    ``whole`` holds all that a distribution brought by its identity: a Scan has further series and
+    masks.
     """
 
     whole: dict[Hashable, dict[str, Slot]]
@@ -54,14 +57,17 @@ def on_path(p: Distribution, scope: Scope, reparam: bool = True) -> dict[str, Sl
         drawn, slot = scope.path.get(name, (None, None))
         if drawn != me or slot is None:
             raise VariableError(
-                f"{name!r} is carried along the loop and drawn by two different distributions, {p.prob_text} among them; "
+                f"{name!r} is carried along the loop and drawn by two different distributions, "
+                f"{p.prob_text} among them; "
                 "a carried variable is drawn once in a step"
             )
         found[inner] = slot
     if not reparam and p.is_random:
         raise PixyzError(
-            f"REINFORCE on a carried variable is refused: it would drop future credit. {outer} of {p.prob_text} are carried "
-            "along the loop, or what is carried depends on them; draw them with reparam=True, or write the return as a loss "
+            f"REINFORCE on a carried variable is refused: it would drop future credit. "
+            f"{outer} of {p.prob_text} are carried "
+            "along the loop, or what is carried depends on them; draw them with reparam=True, "
+            "or write the return as a loss "
             "over E(Scan(...).detach(), ...)"
         )
     return found

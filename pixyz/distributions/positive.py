@@ -1,7 +1,7 @@
 """Densities of positive numbers.
 
-Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed. 1994-95).  Parameters and
-samples are ``[B, ...]``, a density each; at a negative number it is 0.
+Formulas as in Johnson, Kotz and Balakrishnan, *Continuous Univariate Distributions* (2nd ed.
+1994-95).  Parameters and samples are ``[B, ...]``, a density each; at a negative number it is 0.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ POSITIVE = (0.0, math.inf)
 
 
 class Gamma(TorchFamily):
-    r"""The gamma distribution, :math:`p(x) = \frac{\beta^\alpha}{\Gamma(\alpha)} x^{\alpha-1} e^{-\beta x}`.
+    r"""The gamma distribution, :math:`p(x) = \frac{\beta^\alpha}{\Gamma(\alpha)} x^{\alpha-1}
+    e^{-\beta x}`.
 
-    Parameters ``concentration`` (:math:`\alpha`), ``rate`` (:math:`\beta`).  Samples have pathwise gradients by implicit
-    reparametrisation (Figurnov et al. 2018).
+    Parameters ``concentration`` (:math:`\alpha`), ``rate`` (:math:`\beta`).  Samples have pathwise
+    gradients by implicit reparametrisation (Figurnov et al. 2018).
 
-    >>> Gamma(var="x", concentration=1., rate=2.).get_log_prob({"x": torch.zeros(1)})
+    >>> Gamma(var="x", concentration=1.0, rate=2.0).get_log_prob({"x": torch.zeros(1)})
     tensor([0.6931])
     """
 
@@ -40,10 +41,17 @@ class Gamma(TorchFamily):
     support = POSITIVE
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, concentration: Any = None, rate: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        concentration: Any = None,
+        rate: Any = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, concentration=concentration, rate=rate)
+        super().__init__(
+            var, cond_var, name, features_shape, concentration=concentration, rate=rate
+        )
 
     @staticmethod
     def log_density(x: Tensor, concentration: Tensor, rate: Tensor) -> Tensor:
@@ -51,11 +59,12 @@ class Gamma(TorchFamily):
 
 
 class InverseGamma(TorchFamily):
-    r"""The distribution of :math:`1/g,\ g \sim \mathrm{Gamma}(\alpha, \beta)`; ``concentration``, ``rate``.
+    r"""The distribution of :math:`1/g,\ g \sim \mathrm{Gamma}(\alpha, \beta)`; ``concentration``,
+    ``rate``.
 
     The mean is infinite for :math:`\alpha \le 1`, the variance for :math:`\alpha \le 2`.
 
-    >>> InverseGamma(var="x", concentration=1., rate=1.).get_log_prob({"x": torch.ones(1)})
+    >>> InverseGamma(var="x", concentration=1.0, rate=1.0).get_log_prob({"x": torch.ones(1)})
     tensor([-1.])
     """
 
@@ -65,26 +74,38 @@ class InverseGamma(TorchFamily):
     support = POSITIVE
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, concentration: Any = None, rate: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        concentration: Any = None,
+        rate: Any = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, concentration=concentration, rate=rate)
+        super().__init__(
+            var, cond_var, name, features_shape, concentration=concentration, rate=rate
+        )
 
     @staticmethod
     def log_density(x: Tensor, concentration: Tensor, rate: Tensor) -> Tensor:
         info = torch.finfo(x.dtype)
-        x = torch.maximum(x, rate.detach() * (16.0 / info.max)).clamp(min=info.tiny)  # rate / x is finite
+        # rate / x is finite
+        x = torch.maximum(x, rate.detach() * (16.0 / info.max)).clamp(min=info.tiny)
         large = concentration >= LARGE + 1.0
-        few, many = torch.where(large, 1.0, concentration), torch.where(large, concentration - 1.0, LARGE)
+        few, many = (
+            torch.where(large, 1.0, concentration),
+            torch.where(large, concentration - 1.0, LARGE),
+        )
         turned = rate / x
         direct = few * rate.log() - torch.lgamma(few) - (few + 1.0) * x.log() - turned
         return torch.where(large, log_poisson(many, turned) + rate.log() - 2.0 * x.log(), direct)
 
 
 class Chi2(TorchFamily):
-    r"""The chi-squared distribution, :math:`\mathrm{Gamma}(\nu/2, 1/2)`; parameter ``df`` (:math:`\nu`).
+    r"""The chi-squared distribution, :math:`\mathrm{Gamma}(\nu/2, 1/2)`; parameter ``df``
+    (:math:`\nu`).
 
-    >>> Chi2(var="x", df=2.).get_log_prob({"x": torch.zeros(1)})
+    >>> Chi2(var="x", df=2.0).get_log_prob({"x": torch.zeros(1)})
     tensor([-0.6931])
     """
 
@@ -94,8 +115,12 @@ class Chi2(TorchFamily):
     support = POSITIVE
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, df: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        df: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, df=df)
 
@@ -122,9 +147,10 @@ class Chi2(TorchFamily):
 
 
 class Exponential(TorchFamily):
-    r"""The exponential distribution, :math:`p(x) = \lambda e^{-\lambda x}`; parameter ``rate`` (:math:`\lambda`).
+    r"""The exponential distribution, :math:`p(x) = \lambda e^{-\lambda x}`; parameter ``rate``
+    (:math:`\lambda`).
 
-    >>> Exponential(var="x", rate=2.).get_log_prob({"x": torch.zeros(1)})
+    >>> Exponential(var="x", rate=2.0).get_log_prob({"x": torch.zeros(1)})
     tensor([0.6931])
     """
 
@@ -135,8 +161,12 @@ class Exponential(TorchFamily):
     noise = staticmethod(exponential_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, rate: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        rate: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, rate=rate)
 
@@ -152,7 +182,7 @@ class Exponential(TorchFamily):
 class HalfNormal(TorchFamily):
     r"""The distribution of :math:`|x|,\ x \sim \mathcal{N}(0, \sigma^2)`; parameter ``scale``.
 
-    >>> HalfNormal(var="x", scale=1.).get_log_prob({"x": torch.zeros(1)})
+    >>> HalfNormal(var="x", scale=1.0).get_log_prob({"x": torch.zeros(1)})
     tensor([-0.2258])
     """
 
@@ -163,8 +193,12 @@ class HalfNormal(TorchFamily):
     noise = staticmethod(normal_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, scale: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale)
 
@@ -191,9 +225,10 @@ class HalfNormal(TorchFamily):
 
 
 class HalfCauchy(TorchFamily):
-    r"""The distribution of :math:`|x|,\ x \sim \mathrm{Cauchy}(0, \gamma)`; parameter ``scale``; it has no mean.
+    r"""The distribution of :math:`|x|,\ x \sim \mathrm{Cauchy}(0, \gamma)`; parameter ``scale``; it
+    has no mean.
 
-    >>> HalfCauchy(var="x", scale=1.).get_log_prob({"x": torch.zeros(1)})
+    >>> HalfCauchy(var="x", scale=1.0).get_log_prob({"x": torch.zeros(1)})
     tensor([-0.4516])
     """
 
@@ -204,8 +239,12 @@ class HalfCauchy(TorchFamily):
     noise = staticmethod(cauchy_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, scale: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        scale: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale)
 
@@ -231,9 +270,10 @@ class HalfCauchy(TorchFamily):
 
 
 class Pareto(TorchFamily):
-    r"""The Pareto distribution, :math:`p(x) = \alpha m^\alpha x^{-\alpha-1},\ x \ge m`; ``scale`` (m), ``alpha``.
+    r"""The Pareto distribution, :math:`p(x) = \alpha m^\alpha x^{-\alpha-1},\ x \ge m`; ``scale``
+    (m), ``alpha``.
 
-    >>> Pareto(var="x", scale=1., alpha=2.).get_log_prob({"x": torch.tensor([1., .5])})
+    >>> Pareto(var="x", scale=1.0, alpha=2.0).get_log_prob({"x": torch.tensor([1.0, 0.5])})
     tensor([0.6931,   -inf])
     """
 
@@ -243,8 +283,13 @@ class Pareto(TorchFamily):
     noise = staticmethod(exponential_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, scale: Any = None, alpha: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        scale: Any = None,
+        alpha: Any = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale, alpha=alpha)
 
@@ -265,7 +310,7 @@ class Weibull(TorchFamily):
 
     Parameters ``scale`` (:math:`\lambda`), ``concentration`` (k).
 
-    >>> Weibull(var="x", scale=2., concentration=1.).get_log_prob({"x": torch.ones(1)})
+    >>> Weibull(var="x", scale=2.0, concentration=1.0).get_log_prob({"x": torch.ones(1)})
     tensor([-1.1931])
     """
 
@@ -276,10 +321,17 @@ class Weibull(TorchFamily):
     noise = staticmethod(exponential_noise)
 
     def __init__(
-        self, var: VarSpec = ("x",), cond_var: VarSpec = (), name: str = "p",
-        features_shape: Sequence[int] | None = None, scale: Any = None, concentration: Any = None,
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        scale: Any = None,
+        concentration: Any = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, scale=scale, concentration=concentration)
+        super().__init__(
+            var, cond_var, name, features_shape, scale=scale, concentration=concentration
+        )
 
     @staticmethod
     def draw(noise: Tensor, scale: Tensor, concentration: Tensor) -> Tensor:
@@ -291,6 +343,14 @@ class Weibull(TorchFamily):
         gap = (x - scale) / scale
         near = gap.abs() < 0.5
         y = torch.where(near, 1.0, x / scale)
-        power = torch.exp(concentration * torch.log1p(torch.where(near, gap, 0.0)))  # all digits of a value near the scale
-        first = (concentration - 1.0) * torch.log1p(torch.where(near, gap, 0.0)) + power_log(concentration - 1.0, y)
-        return concentration.log() - scale.log() + first - torch.where(near, power, y.pow(concentration))
+        # all digits of a value near the scale
+        power = torch.exp(concentration * torch.log1p(torch.where(near, gap, 0.0)))
+        first = (concentration - 1.0) * torch.log1p(torch.where(near, gap, 0.0)) + power_log(
+            concentration - 1.0, y
+        )
+        return (
+            concentration.log()
+            - scale.log()
+            + first
+            - torch.where(near, power, y.pow(concentration))
+        )

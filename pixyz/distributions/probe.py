@@ -1,12 +1,14 @@
 """May a network leave its time loop? The first run of a plan tries it.
 
-A network that was moved out of a loop sees the rows of all steps at once, ``[T*B, ...]``.  That changes nothing if each row
-of its results follows from the same row of its arguments, and if the network keeps nothing from one call to the next.
-When a plan runs for the first time, each such network is tried on its real arguments: a few rows alone must give the same
-rows, and its buffers must be what they were.  If not, the plan is built again with the network in its loop, and a note
-says why.  A single row proves nothing: a network that has seen one is tried again until two come.  Later runs try nothing,
-so what is seen is the mode (training or not) of the first run; what a network keeps in plain Python attributes is not seen,
-nor is a hook or a part that comes later: call ``touch()`` on the loss then.
+A network that was moved out of a loop sees the rows of all steps at once, ``[T*B, ...]``.  That
+changes nothing if each row of its results follows from the same row of its arguments, and if the
+network keeps nothing from one call to the next. When a plan runs for the first time, each such
+network is tried on its real arguments: a few rows alone must give the same rows, and its buffers
+must be what they were.  If not, the plan is built again with the network in its loop, and a note
+says why.  A single row proves nothing: a network that has seen one is tried again until two come.
+Later runs try nothing, so what is seen is the mode (training or not) of the first run; what a
+network keeps in plain Python attributes is not seen, nor is a hook or a part that comes later: call
+``touch()`` on the loss then.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ def reason(subject: Any) -> str:
 
 
 class Probe:
-    """A call that is tried once; ``checked`` stands in the plan's text until the plan has run, ``module`` from then on.
+    """A call that is tried once; ``checked`` stands in the plan's text until the plan has run,
+    ``module`` from then on.
 
     Args:
         subject: what is kept in its loop if the trial fails.
@@ -48,8 +51,13 @@ class Probe:
     """
 
     def __init__(
-        self, subject: Any, module: Callable[..., Any], checked: Callable[..., Any], bare: Callable[..., Any],
-        parts: Sequence[nn.Module], rows: Sequence[bool],
+        self,
+        subject: Any,
+        module: Callable[..., Any],
+        checked: Callable[..., Any],
+        bare: Callable[..., Any],
+        parts: Sequence[nn.Module],
+        rows: Sequence[bool],
     ) -> None:
         self.subject, self.module, self._call, self._bare = subject, module, checked, bare
         self._parts, self._rows = parts, rows
@@ -65,10 +73,14 @@ class Probe:
         if self.tried or torch.compiler.is_compiling():
             return self._call(*values, **named)
         parts = [m for p in self._parts for m in nn.Module.modules(p)]
-        before = [(m, n, b, b.clone()) for m in parts for n, b in m._buffers.items() if b is not None]
+        before = [
+            (m, n, b, b.clone()) for m in parts for n, b in m._buffers.items() if b is not None
+        ]
         found = self._call(*values, **named)
         changed = any(m._buffers.get(n) is not b or not _equal(b, old) for m, n, b, old in before)
-        why = "its buffers change when it is called" if changed else self._mixed(found, values, named)
+        why = (
+            "its buffers change when it is called" if changed else self._mixed(found, values, named)
+        )
         if why and not reason(self.subject):
             self._restore(before)
             _REASONS[self.subject] = why
@@ -78,7 +90,9 @@ class Probe:
         return found
 
     def _mixed(self, found: Any, values: tuple[Any, ...], named: dict[str, Any]) -> str:
-        """Whether a few rows alone give other rows; no answer for random networks and those that take no few rows."""
+        """Whether a few rows alone give other rows; no answer for random networks and those that
+        take no few rows.
+        """
         given = [*values, *named.values()]
         rows = count_rows(given, self._rows)
         few = min(rows // 2, MOST_ROWS)
@@ -94,9 +108,13 @@ class Probe:
         try:
             with torch.no_grad(), one_run():  # leaves nothing for the run that it is part of
                 alone, whole = call(few), _results(found)
-                if all(same(a, w[:few] if a.ndim and len(a) == few else w) for a, w in zip(alone, whole, strict=True)):
+                if all(
+                    same(a, w[:few] if a.ndim and len(a) == few else w)
+                    for a, w in zip(alone, whole, strict=True)
+                ):
                     return ""
-                again = call(rows)  # on other random numbers: a random network gives other rows in any case
+                # on other random numbers: a random network gives other rows in any case
+                again = call(rows)
                 return "its rows depend on one another" if all(map(same, again, whole)) else ""
         except Exception:  # made for batches of one size
             return ""
@@ -113,7 +131,11 @@ class Probe:
 
 
 def _results(found: Any) -> list[Tensor]:
-    values = list(found.values()) if hasattr(found, "values") and not isinstance(found, Tensor) else list(found)
+    values = (
+        list(found.values())
+        if hasattr(found, "values") and not isinstance(found, Tensor)
+        else list(found)
+    )
     return [v.detach() for v in values if isinstance(v, Tensor)]
 
 

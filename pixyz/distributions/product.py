@@ -1,4 +1,6 @@
-"""``p * q``: a joint distribution, held as a graph of factors (Suzuki, Kaneko and Matsuo, 2023, section 4.1)."""
+"""``p * q``: a joint distribution, held as a graph of factors (Suzuki, Kaneko and Matsuo, 2023,
+section 4.1).
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ from pixyz.types import VariableError
 
 
 class MultiplyDistribution(Distribution):
-    r"""The joint of two distributions: ``p(x|z) * p(z)`` is ``p(x,z)``. The order of the operands is free.
+    r"""The joint of two distributions: ``p(x|z) * p(z)`` is ``p(x,z)``. The order of the operands
+    is free.
 
-    Variables are in the order in which the factors, as multiplied, name them first; ``sample_mean`` is that of the first one.
+    Variables are in the order in which the factors, as multiplied, name them first; ``sample_mean``
+    is that of the first one.
 
     Raises:
         VariableError: both draw one variable, or they depend on each other in a circle.
@@ -26,7 +30,9 @@ class MultiplyDistribution(Distribution):
     :math:`p(x, z) = p(x|z)\, p(z)`.
 
     >>> from pixyz.distributions import Normal
-    >>> p = Normal("z", loc=0.0, scale=1.0, features_shape=[2]) * Normal("y", loc=0.0, scale=1.0, features_shape=[2])
+    >>> p = Normal("z", loc=0.0, scale=1.0, features_shape=[2]) * Normal(
+    ...     "y", loc=0.0, scale=1.0, features_shape=[2]
+    ... )
     >>> p.prob_joint_factorized_and_text
     'p(z,y) = p(z)p(y)'
     """
@@ -34,7 +40,9 @@ class MultiplyDistribution(Distribution):
     def __init__(self, a: Distribution, b: Distribution) -> None:
         for part in (a, b):
             if not isinstance(part, Distribution):
-                raise VariableError(f"a distribution is multiplied by distributions, got {type(part).__name__}")
+                raise VariableError(
+                    f"a distribution is multiplied by distributions, got {type(part).__name__}"
+                )
         graph = DistGraph([*_as_multiplied(a), *_as_multiplied(b)])
         ordered = list(graph.factors(reverse=True))
         super().__init__(graph.var, graph.cond_var, a.name)
@@ -76,7 +84,13 @@ class MultiplyDistribution(Distribution):
         return "\n".join(f._describe_factor() for f in reversed(self._ordered))
 
     def lower_sample(
-        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        reparam: bool = True,
+        particles: tuple[Axis, ...] = (),
+        mean: bool = False,
     ) -> dict[str, Slot]:
         inner = scope.child()
         drawn: dict[str, Slot] = {}
@@ -94,24 +108,45 @@ class MultiplyDistribution(Distribution):
         return result
 
     def lower_log_prob(
-        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
     ) -> Slot:
         total: Slot | None = None
         for factor in self._ordered:
-            slot = factor.lower_log_prob(builder, scope, sum_features=sum_features, feature_dims=feature_dims)
-            total = slot if total is None else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
+            slot = factor.lower_log_prob(
+                builder, scope, sum_features=sum_features, feature_dims=feature_dims
+            )
+            total = (
+                slot
+                if total is None
+                else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
+            )
         assert total is not None
         return total
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
-        """The sum over factors, where none depends on what another one draws (else it is an expectation: ``Entropy``)."""
+        """The sum over factors, where none depends on what another one draws (else it is an
+        expectation: ``Entropy``).
+        """
         total: Slot | None = None
         for factor in self._ordered:
-            part = None if set(factor.cond_var) & set(self.var) else factor.lower_entropy(builder, scope)
+            part = (
+                None
+                if set(factor.cond_var) & set(self.var)
+                else factor.lower_entropy(builder, scope)
+            )
             if part is None:
                 return None
             part = sum_over(builder, part, True, None, f"H[{factor.prob_text}]")
-            total = part if total is None else builder.point(operator.add, total, part, label=f"H[{self.prob_text}]")
+            total = (
+                part
+                if total is None
+                else builder.point(operator.add, total, part, label=f"H[{self.prob_text}]")
+            )
         return total
 
     @property
@@ -123,7 +158,11 @@ class MultiplyDistribution(Distribution):
 
         def build(builder: Builder) -> dict[str, Slot]:
             scope, factor = Scope(builder), self._graph.distribution(self.var[0])
-            inner = scope.child(self.lower_sample(builder, scope, mean=True) if set(factor.cond_var) & set(self.var) else None)
+            inner = scope.child(
+                self.lower_sample(builder, scope, mean=True)
+                if set(factor.cond_var) & set(self.var)
+                else None
+            )
             params = factor.lower_params(builder, inner)
             return {"variance": apply(builder, factor.formula("variance_of"), params, "variance")}
 
@@ -132,7 +171,9 @@ class MultiplyDistribution(Distribution):
     def replace_var(self, /, **replace_dict: str) -> Distribution:
         unknown = [v for v in replace_dict if v not in self._graph.all_var]
         if unknown:
-            raise VariableError(f"{self.prob_text} has no variable {unknown}; it has {self._graph.all_var}")
+            raise VariableError(
+                f"{self.prob_text} has no variable {unknown}; it has {self._graph.all_var}"
+            )
         parts = []
         for factor in self._graph.as_multiplied:
             own = {o: n for o, n in replace_dict.items() if o in factor.var or o in factor.cond_var}

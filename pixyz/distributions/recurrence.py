@@ -1,7 +1,7 @@
 """A recurrence over time: what a Scan and an IterativeLoss have in common, and how it is lowered.
 
-A step draws some distributions; ``update_value`` says which values are carried to the next step and under which
-name.  The order in a step is: reset, step, hold.
+A step draws some distributions; ``update_value`` says which values are carried to the next step and
+under which name.  The order in a step is: reset, step, hold.
 """
 
 from __future__ import annotations
@@ -27,29 +27,39 @@ class Recurrence(Structured):
 
     Args:
         series_var: inputs that are series, time first ``[T, B, ...]``.
-        update_value: ``{"h": "h_prev"}``: after a step, the value of ``h`` is the next step's ``h_prev``; several
-            targets may be named, and new values come from the old snapshot, whatever the order.
+        update_value: ``{"h": "h_prev"}``: after a step, the value of ``h`` is the next step's
+            ``h_prev``; several targets may be named, and new values come from the old snapshot,
+            whatever the order.
         steps: the number of steps; the length of the series if None.
-        init: what a carried (or lagged) name holds at the beginning and after a reset: 0 or another number, a
-            tensor, an ``nn.Parameter`` (learned) or a distribution of that name.  A value in the input dict is taken
-            for the first step.
+        init: what a carried (or lagged) name holds at the beginning and after a reset: 0 or another
+            number, a tensor, an ``nn.Parameter`` (learned) or a distribution of that name.  A value
+            in the input dict is taken for the first step.
         start: carried name -> the variable around the recurrence that it starts from.
-        reset_var: a series of flags; where it is set, carried values are back at ``init`` before the step.
-        mask_var: a series of flags; where it is not set, carried values are held and terms contribute 0. Whatever a
-            masked frame holds, a reset among it, has no effect.
-        lags: ``{"a_prev": ("action", -1)}``: a name for a shifted series.  With an ``init`` it is filled at the
-            beginning and cut at resets; without one the range is shortened to where all shifts exist, and a frame whose
-            shift crosses a reset or reads a masked frame contributes 0 and holds what its reset left.
+        reset_var: a series of flags; where it is set, carried values are back at ``init`` before
+            the step.
+        mask_var: a series of flags; where it is not set, carried values are held and terms
+            contribute 0. Whatever a masked frame holds, a reset among it, has no effect.
+        lags: ``{"a_prev": ("action", -1)}``: a name for a shifted series.  With an ``init`` it is
+            filled at the beginning and cut at resets; without one the range is shortened to where
+            all shifts exist, and a frame whose shift crosses a reset or reads a masked frame
+            contributes 0 and holds what its reset left.
         timestep_var: a name for the number of the step.
         reverse: go from the last step to the first.
         fission: split the time loop; False keeps every step inside.
     """
 
     def __init__(
-        self, series_var: VarSpec = (), update_value: Mapping[str, str | Sequence[str]] | None = None,
-        steps: int | None = None, init: Mapping[str, Any] | None = None, start: Mapping[str, str] | None = None,
-        reset_var: str | None = None, mask_var: str | None = None,
-        lags: Mapping[str, tuple[str, int]] | None = None, timestep_var: VarSpec = (), reverse: bool = False,
+        self,
+        series_var: VarSpec = (),
+        update_value: Mapping[str, str | Sequence[str]] | None = None,
+        steps: int | None = None,
+        init: Mapping[str, Any] | None = None,
+        start: Mapping[str, str] | None = None,
+        reset_var: str | None = None,
+        mask_var: str | None = None,
+        lags: Mapping[str, tuple[str, int]] | None = None,
+        timestep_var: VarSpec = (),
+        reverse: bool = False,
         fission: bool = True,
     ) -> None:
         super().__init__()
@@ -66,16 +76,24 @@ class Recurrence(Structured):
         self.timestep_var = names(timestep_var, "timestep_var")
         self.start = dict(start or {})
         self.init: dict[str, Any] = dict(init or {})
-        unknown = [n for n in [*self.init, *self.start] if n not in self.carried and n not in self.lags]
+        unknown = [
+            n for n in [*self.init, *self.start] if n not in self.carried and n not in self.lags
+        ]
         if unknown:
-            raise VariableError(f"init or start for {unknown}, but carried are {self.carried} and lagged {list(self.lags)}")
+            raise VariableError(
+                f"init or start for {unknown}, "
+                f"but carried are {self.carried} and lagged {list(self.lags)}"
+            )
         for i, (name, value) in enumerate(self.init.items()):
             if isinstance(value, (nn.Parameter, nn.Module)):
                 setattr(self, f"init_{i}", value)
             elif isinstance(value, Tensor):
                 self.register_buffer(f"init_{i}", value)
             elif not isinstance(value, (int, float)):
-                raise PixyzError(f"init of {name!r} must be a number, a tensor, a parameter or a distribution, got {value!r}")
+                raise PixyzError(
+                    f"init of {name!r} must be a number, a tensor, a parameter or a distribution, "
+                    f"got {value!r}"
+                )
             else:
                 continue
             self.init[name] = f"init_{i}"
@@ -85,7 +103,9 @@ class Recurrence(Structured):
         """The variables around the recurrence that it reads."""
         flags = [v for v in (self.reset_var, self.mask_var) if v]
         shifted = [source for source, _ in self.lags.values()]
-        starts = [self.start.get(c, c) for c in self.carried if c in self.start or c not in self.init]
+        starts = [
+            self.start.get(c, c) for c in self.carried if c in self.start or c not in self.init
+        ]
         return list(dict.fromkeys([*self.series_var, *shifted, *flags, *starts]))
 
 
@@ -105,13 +125,23 @@ class Step:
     end: Slot | None = None
 
     def final(self, builder: Builder, name: str, value: Slot) -> Slot:
-        """The last carried ``value`` of ``name``; a reset in a frame behind the range that lags leave counts."""
-        return value if self.end is None else _reset(builder, self.end, value, self.inits[name], name)
+        """The last carried ``value`` of ``name``; a reset in a frame behind the range that lags
+        leave counts.
+        """
+        return (
+            value if self.end is None else _reset(builder, self.end, value, self.inits[name], name)
+        )
 
 
 def open_step(
-    r: Recurrence, builder: Builder, scope: Scope, factors: Sequence[Distribution], particles: tuple[Axis, ...],
-    label: str, slices: Callable[[Builder, Scope], dict[str, Slot]] | None = None, reads: Sequence[str] = (),
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    factors: Sequence[Distribution],
+    particles: tuple[Axis, ...],
+    label: str,
+    slices: Callable[[Builder, Scope], dict[str, Slot]] | None = None,
+    reads: Sequence[str] = (),
 ) -> Step:
     """Lower everything that comes before the step: series, flags, lags, carried values.
 
@@ -119,7 +149,8 @@ def open_step(
         factors: what the step draws, all of it or what it carries on.
         particles: leading dimensions of the carried values.
         slices: makes further series (a ``slice_step``).
-        reads: variables around the recurrence that the step reads: they give the batch size where no series does.
+        reads: variables around the recurrence that the step reads: they give the batch size where
+            no series does.
     """
     raw = read_series(r, builder, scope)
     axis, mask, first = raw.axis, raw.mask, raw.first
@@ -155,34 +186,46 @@ def open_step(
             inner.values[name] = value
             held[name] = carries[name] if raw.valid is None else value
     if raw.valid is not None:
-        mask = raw.valid if mask is None else builder.point(rules.both, mask, raw.valid, label="valid")
+        mask = (
+            raw.valid if mask is None else builder.point(rules.both, mask, raw.valid, label="valid")
+        )
     if mask is not None:
         inner.masks[axis] = mask
     return Step(axis, loop, inner, mask, starts, carries, series, inits, held, raw.end)
 
 
 def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
-    """Lower what comes after the step: which values are carried on; a frame that is not valid holds what came in."""
+    """Lower what comes after the step: which values are carried on; a frame that is not valid holds
+    what came in.
+    """
     with builder.body(step.loop):
         for name, prevs in r.update.items():
             for prev in prevs:
                 new = step.scope.lookup(name)
                 if new.step.kind == "input":
                     raise VariableError(
-                        f"update_value carries {name!r} on, but no distribution of the step draws it and it is no series"
+                        f"update_value carries {name!r} on, "
+                        f"but no distribution of the step draws it and it is no series"
                     )
                 new = as_series(builder, step, new, step.carries[prev].axes)
                 if step.mask is not None:
-                    new = builder.point(rules.hold, step.mask, new, step.held[prev], label=f"hold {name}")
+                    new = builder.point(
+                        rules.hold, step.mask, new, step.held[prev], label=f"hold {name}"
+                    )
                 builder.close_carry(step.loop, prev, new)
 
 
 def as_series(builder: Builder, step: Step, slot: Slot, axes: tuple[Axis, ...] = ()) -> Slot:
-    """A value of the step, ``[T, B, ...]`` also where it is constant in time; with further ``axes`` (particles)."""
+    """A value of the step, ``[T, B, ...]`` also where it is constant in time; with further ``axes``
+    (particles).
+    """
     wanted = {step.axis, *axes, *slot.axes}
     if wanted == set(slot.axes):
         return slot
-    like = next((s for s in [slot, *step.series.values(), *step.carries.values()] if s.batch == "full"), slot)
+    like = next(
+        (s for s in [slot, *step.series.values(), *step.carries.values()] if s.batch == "full"),
+        slot,
+    )
     return builder.expand(slot, like, order_axes(wanted))
 
 
@@ -190,11 +233,21 @@ def as_series(builder: Builder, step: Step, slot: Slot, axes: tuple[Axis, ...] =
 
 
 def _filled_lag(
-    r: Recurrence, builder: Builder, scope: Scope, name: str, source: str, shift: int, slot: Slot, first: Slot | None,
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    name: str,
+    source: str,
+    shift: int,
+    slot: Slot,
+    first: Slot | None,
     axis: Axis,
 ) -> Slot:
     if shift != -1:
-        raise PixyzError(f"the lag {name!r} of {shift} steps: an init is for lags of -1; leave it out to shorten the range")
+        raise PixyzError(
+            f"the lag {name!r} of {shift} steps: an init is for lags of -1; "
+            f"leave it out to shorten the range"
+        )
     init = _init_slot(r, builder, scope, name, None, slot)
     if init is None:
         init = builder.point(_zero_row, slot, label=f"init of {name}")
@@ -206,7 +259,11 @@ def _filled_lag(
         begin = scope.lookup(name)
     begin = builder.expand(begin, slot, tuple(a for a in slot.axes if a is not axis))
     moved = builder.series(rules.lagged, [slot, begin], [(name, axis)], axis, name, key=None)[0]
-    return moved if first is None else _reset(builder, first, moved, None if r.init[name] == 0 else init, name)
+    return (
+        moved
+        if first is None
+        else _reset(builder, first, moved, None if r.init[name] == 0 else init, name)
+    )
 
 
 def _zero_row(x: Tensor) -> Tensor:
@@ -220,12 +277,18 @@ def _reset(builder: Builder, first: Slot, value: Slot, init: Slot | None, name: 
     return builder.point(rules.reset, first, value, init, label=f"reset {name}")
 
 
-# -------------------------------------------------------------------------------------------- carried values
+# --------------------------------------------------------------------------------------------
+# carried values
 
 
 def _starts(
-    r: Recurrence, builder: Builder, scope: Scope, shapes: Mapping[str, torch.Size], wide: set[Axis],
-    like: Slot | None, begin: Slot | None,
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    shapes: Mapping[str, torch.Size],
+    wide: set[Axis],
+    like: Slot | None,
+    begin: Slot | None,
 ) -> tuple[dict[str, Slot], dict[str, Slot | None]]:
     starts: dict[str, Slot] = {}
     inits: dict[str, Slot | None] = {}
@@ -249,9 +312,15 @@ def _starts(
 
 
 def _outer_axes(
-    r: Recurrence, scope: Scope, factors: Sequence[Distribution], series: Mapping[str, Slot], axis: Axis
+    r: Recurrence,
+    scope: Scope,
+    factors: Sequence[Distribution],
+    series: Mapping[str, Slot],
+    axis: Axis,
 ) -> set[Axis]:
-    """The axes (particles, an outer time) that carried values get from what the step reads: their starts need them too."""
+    """The axes (particles, an outer time) that carried values get from what the step reads: their
+    starts need them too.
+    """
     owner = {v: f for f in factors for v in f.var}
     found: set[Axis] = set()
     seen: set[str] = set()
@@ -265,19 +334,27 @@ def _outer_axes(
             stack += [(c, owner[name].atom.over_time) for c in owner[name].cond_var]
         elif name in series or scope.bound(name):
             axes = (series[name] if name in series else scope.lookup(name)).axes
-            found |= {a for a in axes if a.family is not axis.family and not (whole and a.kind == "time")}
+            found |= {
+                a for a in axes if a.family is not axis.family and not (whole and a.kind == "time")
+            }
     return found
 
 
 def _first_value(
-    r: Recurrence, builder: Builder, scope: Scope, prev: str, shape: torch.Size | None, like: Slot | None
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    prev: str,
+    shape: torch.Size | None,
+    like: Slot | None,
 ) -> Slot:
     slot = _init_slot(r, builder, scope, prev, shape, like)
     if slot is not None:
         return slot
     if shape is None or like is None:
         raise PixyzError(
-            f"the start of {prev!r} is a number, but its shape is not known: declare features_shape on the distribution "
+            f"the start of {prev!r} is a number, but its shape is not known: declare "
+            f"features_shape on the distribution "
             "that draws it, or give a tensor"
         )
     row = builder.point(_ZeroRow(tuple(shape)), like, label=f"zeros for {prev}")
@@ -302,7 +379,12 @@ class _ZeroRow:
 
 
 def _init_slot(
-    r: Recurrence, builder: Builder, scope: Scope, name: str, shape: torch.Size | None, like: Slot | None
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    name: str,
+    shape: torch.Size | None,
+    like: Slot | None,
 ) -> Slot | None:
     """The value of ``init``; None for zero."""
     value = r.init[name]
@@ -310,11 +392,15 @@ def _init_slot(
         held = getattr(r, value)
         if isinstance(held, Distribution):
             return held.lower_sample(builder, scope)[name]
-        return builder.point(_as_row, builder.attribute(r, value, f"init of {name}"), label=f"init of {name}")
+        return builder.point(
+            _as_row, builder.attribute(r, value, f"init of {name}"), label=f"init of {name}"
+        )
     if value == 0:
         return None
     if shape is None or like is None:
-        raise PixyzError(f"the start of {name!r} is {value}, but its shape is not known: give a tensor")
+        raise PixyzError(
+            f"the start of {name!r} is {value}, but its shape is not known: give a tensor"
+        )
     row = builder.point(_Filled(float(value), tuple(shape)), like, label=f"init of {name}")
     row.axes, row.batch = (), "one"
     return row

@@ -1,9 +1,11 @@
-"""The series that a recurrence reads: one time axis, flags, shifts, and what stands in a masked frame.
+"""The series that a recurrence reads: one time axis, flags, shifts, and what stands in a masked
+frame.
 
-A shift without an ``init`` shortens the range of all series.  What a masked frame holds is read by nobody, a flag of a
-reset least of all: in its place stands a valid frame of the batch, the same for all series, because a density need not be
-finite at 0 (a Weibull, a flow with a logarithm), and a gradient of infinity times 0 would be NaN.  A shift with an
-``init`` and a function of the whole series read 0 there.
+A shift without an ``init`` shortens the range of all series.  What a masked frame holds is read by
+nobody, a flag of a reset least of all: in its place stands a valid frame of the batch, the same for
+all series, because a density need not be finite at 0 (a Weibull, a flow with a logarithm), and a
+gradient of infinity times 0 would be NaN.  A shift with an ``init`` and a function of the whole
+series read 0 there.
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ class Series:
         series: the series by name, masked frames filled.
         lags: the shifted series by name; the unshifted source of one with an ``init``.
         mask, first: the flags.
-        valid: where every shift without ``init`` reads a valid frame of the same sequence; None if there is no such shift.
-        begin, end: ``[B]``, whether a sequence begins in a frame that shifts leave out before (behind) the loop.
+        valid: where every shift without ``init`` reads a valid frame of the same sequence; None if
+            there is no such shift.
+        begin, end: ``[B]``, whether a sequence begins in a frame that shifts leave out before
+            (behind) the loop.
     """
 
     axis: Axis
@@ -50,7 +54,9 @@ class Series:
         like = next(iter(self.series.values()), None)
         if like is None:
             return step_numbers(builder, self.axis)
-        slot = builder.series(_Count(None), [like], [("t", self.axis)], self.axis, "t", key=id(self.axis))[0]
+        slot = builder.series(
+            _Count(None), [like], [("t", self.axis)], self.axis, "t", key=id(self.axis)
+        )[0]
         slot.axes, slot.batch = (self.axis,), "none"
         return slot
 
@@ -81,15 +87,24 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
             raise PixyzError("a recurrence without series needs the number of its steps")
         return Series(Axis("time", r.steps), {}, {})
     axis, slots = read_as_series(builder, found)
-    mask, first = (None if n is None else builder.point(rules.as_flag, slots[n], label=n) for n in (mask_var, r.reset_var))
+    mask, first = (
+        None if n is None else builder.point(rules.as_flag, slots[n], label=n)
+        for n in (mask_var, r.reset_var)
+    )
     for flag in (mask, first):
         if flag is not None:
             builder.look(flag, Flag(scope.outer_name(flag.step.label)), *flag.step.args)
     values = {n: s for n, s in slots.items() if n in r.series_var}
     lags = {n: slots[s] for n, (s, _) in r.lags.items()}
     if mask is not None:
-        values = {n: builder.point(rules.blank if n in flags else fill, mask, s, label=n) for n, s in values.items()}
-        lags = {n: builder.point(rules.blank if n in r.init else fill, mask, s, label=n) for n, s in lags.items()}
+        values = {
+            n: builder.point(rules.blank if n in flags else fill, mask, s, label=n)
+            for n, s in values.items()
+        }
+        lags = {
+            n: builder.point(rules.blank if n in r.init else fill, mask, s, label=n)
+            for n, s in lags.items()
+        }
     read = Series(axis, values, lags, mask, first)
     free = {n: k for n, (_, k) in r.lags.items() if n not in r.init}
     low, high = max([0, *(-k for k in free.values())]), max([0, *free.values()])
@@ -105,20 +120,32 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
 
 
 def fill(mask: Tensor, x: Tensor) -> Tensor:
-    """``x`` with the first valid frame of the batch in the place of all masked ones; 0.5 where there is none."""
+    """``x`` with the first valid frame of the batch in the place of all masked ones; 0.5 where
+    there is none.
+    """
     valid = mask.expand(x.shape[: mask.ndim])
     flat = valid.flatten()
-    row = x.detach().flatten(0, mask.ndim - 1).index_select(0, flat.to(torch.uint8).argmax(0, keepdim=True))
+    row = (
+        x.detach()
+        .flatten(0, mask.ndim - 1)
+        .index_select(0, flat.to(torch.uint8).argmax(0, keepdim=True))
+    )
     half = torch.full((), 0.5, device=x.device).to(x.dtype)
     return torch.where(rules.lift(valid, x), x, torch.where(flat.any(), row[0], half))
 
 
 def blank_filled(builder: Builder, slot: Slot) -> Slot:
     """A series with 0 in its masked frames, for a function of the whole series."""
-    return builder.point(rules.blank, *slot.step.args, label=slot.label) if slot.step.fn is fill else slot
+    return (
+        builder.point(rules.blank, *slot.step.args, label=slot.label)
+        if slot.step.fn is fill
+        else slot
+    )
 
 
-def _shift(read: Series, builder: Builder, free: Mapping[str, int], low: int, high: int, reverse: bool) -> None:
+def _shift(
+    read: Series, builder: Builder, free: Mapping[str, int], low: int, high: int, reverse: bool
+) -> None:
     """Shorten the range to where all shifts exist."""
     whole, lags, mask = read.axis, read.lags, read.mask
     if read.first is not None and mask is not None:
@@ -132,11 +159,19 @@ def _shift(read: Series, builder: Builder, free: Mapping[str, int], low: int, hi
         if mask is not None and shift:
             valid.append(_window(builder, window, mask, whole, axis, f"mask of {name}"))
     if first is not None:
-        valid.append(_window(builder, rules.Unbroken(-low, high, low, high), first, whole, axis, "valid"))
+        valid.append(
+            _window(builder, rules.Unbroken(-low, high, low, high), first, whole, axis, "valid")
+        )
         ends = [(low, True), (high, False)][:: -1 if reverse else 1]
-        read.begin, read.end = (_any_first(builder, first, whole, n, at) if n else None for n, at in ends)
+        read.begin, read.end = (
+            _any_first(builder, first, whole, n, at) if n else None for n, at in ends
+        )
     for slot in valid:
-        read.valid = slot if read.valid is None else builder.point(rules.both, read.valid, slot, label="valid")
+        read.valid = (
+            slot
+            if read.valid is None
+            else builder.point(rules.both, read.valid, slot, label="valid")
+        )
 
 
 def _any_first(builder: Builder, first: Slot, whole: Axis, frames: int, head: bool) -> Slot:
@@ -174,7 +209,9 @@ def _move(read: Series, builder: Builder, axis: Axis, fn: Any) -> None:
 
 
 def read_as_series(builder: Builder, found: Mapping[str, Slot]) -> tuple[Axis, dict[str, Slot]]:
-    """Values, among them inputs ``[T, B, ...]``, as series over one axis: that of the newest of them, else a new one."""
+    """Values, among them inputs ``[T, B, ...]``, as series over one axis: that of the newest of
+    them, else a new one.
+    """
     axis = _common_axis(builder, found)
     for slot in found.values():
         if not any(a.kind == "time" for a in slot.axes):

@@ -15,10 +15,12 @@ MOST_STATES = 1 << 16
 
 
 def all_states(values: Tensor, shape: Sequence[int]) -> Tensor:
-    """All ways to fill ``shape`` with ``values``: ``[S, *shape]``, what :meth:`Distribution.states` returns.
+    """All ways to fill ``shape`` with ``values``: ``[S, *shape]``, what :meth:`Distribution.states`
+    returns.
 
     Args:
-        values: what one element may be, ``[V]``, or what one vector may be, ``[V, K]``; then K divides the last dimension.
+        values: what one element may be, ``[V]``, or what one vector may be, ``[V, K]``; then K
+            divides the last dimension.
         shape: of a sample, ``features_shape``.
 
     Raises:
@@ -33,14 +35,17 @@ def all_states(values: Tensor, shape: Sequence[int]) -> Tensor:
     groups = math.prod(shape) // (values.shape[1] if values.ndim > 1 else 1)
     if groups * math.log(len(values)) > math.log(MOST_STATES):
         raise PixyzError(
-            f"{len(values)}^{groups} values are too many to sum over; estimate by log_prob(proposal=q, sample_shape=[K])"
+            f"{len(values)}^{groups} values are too many to sum over; estimate by "
+            f"log_prob(proposal=q, sample_shape=[K])"
         )
     rows = [torch.stack(row) for row in itertools.product(values, repeat=groups)]
     return torch.stack(rows).reshape(len(rows), *shape)
 
 
 class States:
-    """All values of a variable ``[S, *features]``, of the type and on the device of a joint's weights."""
+    """All values of a variable ``[S, *features]``, of the type and on the device of a joint's
+    weights.
+    """
 
     def __init__(self, values: Tensor, joint: nn.Module) -> None:
         self.values, self.joint = values, joint

@@ -1,7 +1,9 @@
-"""Families that torch.distributions knows: what a class does not write as a formula of its own is asked of torch.
+"""Families that torch.distributions knows: what a class does not write as a formula of its own is
+asked of torch.
 
-A torch distribution is built in the step that needs it, without argument checks, and is never kept.  The steps of the
-plan stay the same as for every family (network, parameters, noise, draw, log), so parameters are shared between terms.
+A torch distribution is built in the step that needs it, without argument checks, and is never kept.
+The steps of the plan stay the same as for every family (network, parameters, noise, draw, log), so
+parameters are shared between terms.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def exponential_noise(shape: Sequence[int], like: Tensor) -> Tensor:
 def open_uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Uniform noise in (0, 1)."""
     info = torch.finfo(like.dtype)
-    return torch.rand(tuple(shape), dtype=like.dtype, device=like.device).clamp_(info.tiny, 1.0 - info.eps / 2)
+    return torch.rand(tuple(shape), dtype=like.dtype, device=like.device).clamp_(
+        info.tiny, 1.0 - info.eps / 2
+    )
 
 
 def chi2_draw(noise: Tensor, df: Tensor) -> Tensor:
@@ -41,8 +45,9 @@ def chi2_draw(noise: Tensor, df: Tensor) -> Tensor:
 class TorchFamily(ParametricDistribution):
     """A family with a counterpart in torch.distributions.
 
-    A subclass names ``torch_family``, ``params_keys`` and ``noise_shape``; formulas that it defines itself go before
-    torch's.  Densities are 0 outside of ``support``, where torch without argument checks returns any number.
+    A subclass names ``torch_family``, ``params_keys`` and ``noise_shape``; formulas that it defines
+    itself go before torch's.  Densities are 0 outside of ``support``, where torch without argument
+    checks returns any number.
     """
 
     torch_family: ClassVar[Any]
@@ -64,16 +69,26 @@ class TorchFamily(ParametricDistribution):
         ask_torch(cls, cls.torch_family, cls.torch_keys or cls.params_keys)
 
     def log_prob_from(
-        self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        sum_features: bool,
+        feature_dims: Sequence[int] | None,
     ) -> Slot:
         limits, x = type(self).limits, scope.lookup(self.var[0])
         if limits is None or self._noise_of(x, params) is not None:  # a draw lies in the support
-            return super().log_prob_from(builder, scope, params, sum_features=sum_features, feature_dims=feature_dims)
+            return super().log_prob_from(
+                builder, scope, params, sum_features=sum_features, feature_dims=feature_dims
+            )
         label = f"log {self.prob_text}"
         inside = builder.point(limits, x, label=f"support of {self.prob_text}")
         safe = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
         formula = self.formula("log_density")
-        slot = self.score(builder, formula, arguments(formula), params, safe, x, label, feature_dims)
+        slot = self.score(
+            builder, formula, arguments(formula), params, safe, x, label, feature_dims
+        )
         self.look_at_value(builder, slot, x, params, scope.outer_name(self.var[0]), sum_features)
         slot = builder.point(zero_outside, slot, inside, label=label)
         return sum_over(builder, slot, sum_features, feature_dims, label)
@@ -91,7 +106,9 @@ class Limits:
 
     def held(self, x: Tensor, inside: Tensor) -> Tensor:
         """``x`` where it is inside, else some value there."""
-        return torch.where(inside, x, self.low + 1.0 if self.high == float("inf") else (self.low + self.high) / 2)
+        return torch.where(
+            inside, x, self.low + 1.0 if self.high == float("inf") else (self.low + self.high) / 2
+        )
 
 
 def zero_outside(log_density: Tensor, inside: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Formulas of a family that are asked of torch.distributions: a torch object is built in the step that needs it, not kept."""
+"""Formulas of a family that are asked of torch.distributions: a torch object is built in the step
+that needs it, not kept.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,12 @@ from typing import Any
 from torch import Tensor
 from torch import distributions as td
 
-FORMULAS = {"log_density": "log_prob", "mean_of": "mean", "variance_of": "variance", "entropy_of": "entropy"}
+FORMULAS = {
+    "log_density": "log_prob",
+    "mean_of": "mean",
+    "variance_of": "variance",
+    "entropy_of": "entropy",
+}
 """A formula of a family -> the method of a torch distribution."""
 
 
@@ -22,15 +29,22 @@ def shape_only(shape: Sequence[int], like: Tensor) -> Tensor:
 class TorchFormula:
     """``method`` of a torch distribution as a formula of its parameters."""
 
-    def __init__(self, build: Callable[..., td.Distribution], keys: Sequence[str], method: str) -> None:
+    def __init__(
+        self, build: Callable[..., td.Distribution], keys: Sequence[str], method: str
+    ) -> None:
         self.build, self.keys, self.method = build, tuple(keys), method
         self.__name__ = f"{getattr(build, '__name__', 'torch')}_{method}"
         first = {"log_prob": ("x",), "rsample": ("noise",), "sample": ("noise",)}.get(method, ())
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        self.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in (*first, *self.keys)])
+        self.__signature__ = inspect.Signature(
+            [inspect.Parameter(n, kind) for n in (*first, *self.keys)]
+        )
 
     def __call__(self, *values: Tensor) -> Tensor:
-        *first, dist = *values[: len(values) - len(self.keys)], self.build(**dict(zip(self.keys, values[-len(self.keys) :])))
+        *first, dist = (
+            *values[: len(values) - len(self.keys)],
+            self.build(**dict(zip(self.keys, values[-len(self.keys) :]))),
+        )
         if self.method == "log_prob":
             return dist.log_prob(first[0])
         if not first:
@@ -41,7 +55,9 @@ class TorchFormula:
 
 
 def ask_torch(cls: Any, family: Any, keys: Sequence[str]) -> None:
-    """Give ``cls`` the formulas that it does not define itself, from the torch class ``family`` with parameters ``keys``."""
+    """Give ``cls`` the formulas that it does not define itself, from the torch class ``family``
+    with parameters ``keys``.
+    """
     build = functools.partial(family, validate_args=False)
     build.__name__ = family.__name__  # type: ignore[attr-defined]
     for name, method in FORMULAS.items():
@@ -56,9 +72,11 @@ def ask_torch(cls: Any, family: Any, keys: Sequence[str]) -> None:
 
 
 def read_old_family(cls: Any) -> None:
-    """A family as it was written for pixyz 0.3.3: properties ``params_keys`` and ``distribution_torch_class``.
+    """A family as it was written for pixyz 0.3.3: properties ``params_keys`` and
+    ``distribution_torch_class``.
 
-    Its parameters have the shape of a sample.  The properties are read once, without an object's attributes.
+    Its parameters have the shape of a sample.  The properties are read once, without an object's
+    attributes.
     """
     blank = cls.__new__(cls)
     family = _constant(blank, "distribution_torch_class")

@@ -1,5 +1,5 @@
-"""Distributions seen otherwise: renamed (Suzuki, Kaneko and Matsuo, 2023, section 4.1), without gradient to parameters (KL
-balancing: Hafner et al., 2021), with constant weights.
+"""Distributions seen otherwise: renamed (Suzuki, Kaneko and Matsuo, 2023, section 4.1), without
+gradient to parameters (KL balancing: Hafner et al., 2021), with constant weights.
 """
 
 from __future__ import annotations
@@ -61,22 +61,43 @@ class View(Distribution):
         return self.p.lower_params(builder, self.inner_scope(scope))
 
     def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, *, reparam: bool, particles: tuple[Axis, ...], mean: bool
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        reparam: bool,
+        particles: tuple[Axis, ...],
+        mean: bool,
     ) -> dict[str, Slot]:
         inner = self.inner_scope(scope)
         return self.outward(
-            self.p.sample_from(builder, inner, params, reparam=reparam, particles=particles, mean=mean)
+            self.p.sample_from(
+                builder, inner, params, reparam=reparam, particles=particles, mean=mean
+            )
         )
 
     def log_prob_from(
-        self, builder: Builder, scope: Scope, params: Params, *, sum_features: bool, feature_dims: Sequence[int] | None
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        sum_features: bool,
+        feature_dims: Sequence[int] | None,
     ) -> Slot:
         inner = self.inner_scope(scope)
-        return self.p.log_prob_from(builder, inner, params, sum_features=sum_features, feature_dims=feature_dims)
+        return self.p.log_prob_from(
+            builder, inner, params, sum_features=sum_features, feature_dims=feature_dims
+        )
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         params = self.lower_params(builder, scope)
-        return self.atom.entropy_from(builder, params) if isinstance(self.atom, ParametricDistribution) else None
+        return (
+            self.atom.entropy_from(builder, params)
+            if isinstance(self.atom, ParametricDistribution)
+            else None
+        )
 
 
 class ReplaceVarDistribution(View):
@@ -99,9 +120,14 @@ class ReplaceVarDistribution(View):
             raise VariableError(f"{p.prob_text} has no variable {unknown}; it has {known}")
         renamed = [replace_dict.get(v, v) for v in known]
         if len(set(renamed)) != len(renamed):
-            raise VariableError(f"renaming {dict(replace_dict)} gives two variables of {p.prob_text} one name: {renamed}")
+            raise VariableError(
+                f"renaming {dict(replace_dict)} gives two variables of {p.prob_text} one name: "
+                f"{renamed}"
+            )
         if isinstance(p, ReplaceVarDistribution):
-            replace_dict = {o: replace_dict.get(n, n) for o, n in {**_same(p.p), **p.mapping}.items()}
+            replace_dict = {
+                o: replace_dict.get(n, n) for o, n in {**_same(p.p), **p.mapping}.items()
+            }
             p = p.p
         self_var = [replace_dict.get(v, v) for v in p.var]
         super().__init__(p, self_var, [replace_dict.get(v, v) for v in p.cond_var])
@@ -118,7 +144,11 @@ class ReplaceVarDistribution(View):
 
     def _describe(self) -> str:
         inside = self.p.renamed_inside(self.mapping)
-        return f"{self.prob_text} -> {self.p.prob_text}:\n{self.p._describe()}" if inside is None else inside._describe()
+        return (
+            f"{self.prob_text} -> {self.p.prob_text}:\n{self.p._describe()}"
+            if inside is None
+            else inside._describe()
+        )
 
     def _describe_factor(self) -> str:
         return self._describe()
@@ -129,10 +159,18 @@ class ReplaceVarDistribution(View):
         return (inner[0], tuple(self.var), tuple(self.cond_var), *inner[3:])
 
     def detach(self) -> Distribution:
-        return ReplaceVarDistribution(self.p.detach(), self.mapping) if self.p.composite else super().detach()
+        return (
+            ReplaceVarDistribution(self.p.detach(), self.mapping)
+            if self.p.composite
+            else super().detach()
+        )
 
     def frozen(self) -> Distribution:
-        return ReplaceVarDistribution(self.p.frozen(), self.mapping) if self.p.composite else super().frozen()
+        return (
+            ReplaceVarDistribution(self.p.frozen(), self.mapping)
+            if self.p.composite
+            else super().frozen()
+        )
 
     def inner_scope(self, scope: Scope) -> Scope:
         return scope.renamed(self.mapping)
@@ -141,16 +179,31 @@ class ReplaceVarDistribution(View):
         return {self.mapping.get(v, v): slot for v, slot in drawn.items()}
 
     def lower_sample(
-        self, builder: Builder, scope: Scope, *, reparam: bool = True, particles: tuple[Axis, ...] = (), mean: bool = False
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        reparam: bool = True,
+        particles: tuple[Axis, ...] = (),
+        mean: bool = False,
     ) -> dict[str, Slot]:
         inner = self.inner_scope(scope)
-        return self.outward(self.p.lower_sample(builder, inner, reparam=reparam, particles=particles, mean=mean))
+        return self.outward(
+            self.p.lower_sample(builder, inner, reparam=reparam, particles=particles, mean=mean)
+        )
 
     def lower_log_prob(
-        self, builder: Builder, scope: Scope, *, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
     ) -> Slot:
         inner = self.inner_scope(scope)
-        return self.p.lower_log_prob(builder, inner, sum_features=sum_features, feature_dims=feature_dims)
+        return self.p.lower_log_prob(
+            builder, inner, sum_features=sum_features, feature_dims=feature_dims
+        )
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         return self.p.lower_entropy(builder, self.inner_scope(scope))
@@ -161,7 +214,8 @@ def _same(p: Distribution) -> dict[str, str]:
 
 
 class DetachedDistribution(View):
-    r"""``p`` without gradient to its parameters: log-densities, KL and samples see them as constants.
+    r"""``p`` without gradient to its parameters: log-densities, KL and samples see them as
+    constants.
 
     In text :math:`\bar p`; see :meth:`pixyz.distributions.Distribution.detach`.
 
@@ -185,7 +239,8 @@ class DetachedDistribution(View):
 
 
 class FrozenDistribution(View):
-    r"""``p`` with its weights as constants: gradients flow through its inputs, not into its weights.
+    r"""``p`` with its weights as constants: gradients flow through its inputs, not into its
+    weights.
 
     The copy shares the weights' memory, so it follows the optimiser.
 
@@ -203,7 +258,9 @@ class FrozenDistribution(View):
         super().__init__(p, p.var, p.cond_var)
         self._name = rf"\underline{{{latex.latex_name(p.name)}}}"
         if not isinstance(self.atom, (ParametricDistribution, Deterministic)):
-            raise PixyzError(f"frozen() is for distributions with a network, {p.prob_text} has none")
+            raise PixyzError(
+                f"frozen() is for distributions with a network, {p.prob_text} has none"
+            )
 
     def identity(self) -> Hashable:
         return (*self.p.identity(), "frozen")  # type: ignore[misc]
@@ -216,7 +273,9 @@ class FrozenDistribution(View):
         assert isinstance(p, (ParametricDistribution, Deterministic))
         constant = ConstantWeights(p)
         if isinstance(p, Deterministic):
-            params = Params(builder, call_network(p, constant, builder, inner, p.var), lambda params, name: None)
+            params = Params(
+                builder, call_network(p, constant, builder, inner, p.var), lambda params, name: None
+            )
         else:
             params = p.params_from(builder, inner, constant)
         return params.detached() if detached else params
@@ -231,7 +290,10 @@ class ConstantWeights:
         self._seen: tuple[Any, ...] = ()
 
     def __call__(self, **values: Tensor) -> Any:
-        seen = (*[m.training for m in nn.Module.modules(self.module)], *[p.data_ptr() for p in nn.Module.parameters(self.module)])
+        seen = (
+            *[m.training for m in nn.Module.modules(self.module)],
+            *[p.data_ptr() for p in nn.Module.parameters(self.module)],
+        )
         if self._twin is None or seen != self._seen:
             self._twin, self._seen = constant_copy(self.module, {}), seen
         return self._twin(**values)
@@ -251,7 +313,8 @@ def constant_copy(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:
     twin.__dict__.update(module.__dict__)
     memo[id(module)] = twin
     twin.__dict__["_parameters"] = {
-        k: None if p is None else nn.Parameter(p.detach(), requires_grad=False) for k, p in module._parameters.items()
+        k: None if p is None else nn.Parameter(p.detach(), requires_grad=False)
+        for k, p in module._parameters.items()
     }
     twin.__dict__["_modules"] = {
         k: None if m is None else constant_copy(m, memo) for k, m in module._modules.items()
@@ -260,5 +323,8 @@ def constant_copy(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:
 
 
 __all__: Sequence[str] = [
-    "DetachedDistribution", "FrozenDistribution", "ReplaceVarDistribution", "View",
+    "DetachedDistribution",
+    "FrozenDistribution",
+    "ReplaceVarDistribution",
+    "View",
 ]

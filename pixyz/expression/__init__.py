@@ -1,15 +1,17 @@
 """Objectives as symbolic expressions, and the few that speak of densities only.
 
-A :class:`Loss` is a tree.  It prints as a formula and is lowered, once for each structure, to a plan that runs
-(:mod:`pixyz.plan`).  Here are its operators, :class:`LogProb`, :class:`Prob` and :class:`Expectation`, which know a
-distribution only as a :class:`pixyz.types.Density`; everything else is in :mod:`pixyz.losses`.
+A :class:`Loss` is a tree.  It prints as a formula and is lowered, once for each structure, to a
+plan that runs (:mod:`pixyz.plan`).  Here are its operators, :class:`LogProb`, :class:`Prob` and
+:class:`Expectation`, which know a distribution only as a :class:`pixyz.types.Density`; everything
+else is in :mod:`pixyz.losses`.
 
-``node``: a node of the tree and how its plan is run; ``loss``: arithmetic, operators, expectation; ``extremes``: min and
-max; ``parameter``: a variable as a term; ``density``: log-density and density.
+``node``: a node of the tree and how its plan is run; ``loss``: arithmetic, operators, expectation;
+``extremes``: min and max; ``parameter``: a variable as a term; ``density``: log-density and
+density.
 
     >>> from pixyz.distributions import Normal
-    >>> q = Normal(var="z", cond_var="x", loc="x", scale=1., name="q")
-    >>> p = Normal(var="z", loc=0., scale=1.)
+    >>> q = Normal(var="z", cond_var="x", loc="x", scale=1.0, name="q")
+    >>> p = Normal(var="z", loc=0.0, scale=1.0)
     >>> print((Expectation(q, LogProb(q) - LogProb(p))).mean())
     mean \\left(\\mathbb{E}_{q(z|x)} \\left[\\log q(z|x) - \\log p(z) \\right] \\right)
 """
@@ -43,7 +45,31 @@ from pixyz.expression.node import Expression
 from pixyz.expression.parameter import Parameter
 
 __all__ = [
-    "AbsLoss", "AddLoss", "BatchMean", "BatchSum", "Clamp", "ConstantVar", "Detach", "DivLoss", "E", "Expectation",
-    "Expression", "LogProb", "Loss", "LossLike", "LossOperator", "LossSelfOperator", "MaxLoss", "MinLoss", "MulLoss",
-    "Named", "NegLoss", "Parameter", "Prob", "SubLoss", "ValueLoss", "as_loss", "walk",
+    "AbsLoss",
+    "AddLoss",
+    "BatchMean",
+    "BatchSum",
+    "Clamp",
+    "ConstantVar",
+    "Detach",
+    "DivLoss",
+    "E",
+    "Expectation",
+    "Expression",
+    "LogProb",
+    "Loss",
+    "LossLike",
+    "LossOperator",
+    "LossSelfOperator",
+    "MaxLoss",
+    "MinLoss",
+    "MulLoss",
+    "Named",
+    "NegLoss",
+    "Parameter",
+    "Prob",
+    "SubLoss",
+    "ValueLoss",
+    "as_loss",
+    "walk",
 ]

@@ -22,7 +22,8 @@ class LogProb(Loss):
     Args:
         p: the distribution.
         sum_features: sum over feature dimensions (result ``[B]``, over series ``[T, B]``).
-        feature_dims: the dimensions to sum, counted as in ``[B, ...]``; all behind the batch if None.
+        feature_dims: the dimensions to sum, counted as in ``[B, ...]``; all behind the batch if
+            None.
 
     >>> from pixyz.distributions import Normal
     >>> loss = LogProb(Normal("x", loc=0.0, scale=1.0, features_shape=[2]))
@@ -32,7 +33,9 @@ class LogProb(Loss):
     tensor([-1.8379])
     """
 
-    def __init__(self, p: Density, sum_features: bool = True, feature_dims: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, p: Density, sum_features: bool = True, feature_dims: Sequence[int] | None = None
+    ) -> None:
         super().__init__()
         self.p = p
         self.sum_features, self.feature_dims = sum_features, feature_dims
@@ -41,7 +44,9 @@ class LogProb(Loss):
         return latex.leaf(rf"\log {self.p.prob_text}")
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return self.p.lower_log_prob(builder, scope, sum_features=self.sum_features, feature_dims=self.feature_dims)
+        return self.p.lower_log_prob(
+            builder, scope, sum_features=self.sum_features, feature_dims=self.feature_dims
+        )
 
 
 class Prob(LogProb):

@@ -1,4 +1,6 @@
-"""The smaller and the larger of two expressions, ``[B]`` or one number (Suzuki, Kaneko and Matsuo, 2023, section 4.2)."""
+"""The smaller and the larger of two expressions, ``[B]`` or one number (Suzuki, Kaneko and Matsuo,
+2023, section 4.2).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class MinLoss(LossOperator):
 
 
 class MaxLoss(LossOperator):
-    r"""The larger of two expressions, :math:`\max(a, b)`, element by element (free nats: ``MaxLoss(KL, 1.0)``).
+    r"""The larger of two expressions, :math:`\max(a, b)`, element by element (free nats:
+    ``MaxLoss(KL, 1.0)``).
 
     >>> print(MaxLoss(3, 1), MaxLoss(3, 1).eval())
     max \left(3, 1\right) tensor(3.)

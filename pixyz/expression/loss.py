@@ -1,4 +1,5 @@
-"""Loss: an expression with arithmetic, its operators, and the expectation (Suzuki, Kaneko and Matsuo, 2023, section 4.2).
+"""Loss: an expression with arithmetic, its operators, and the expectation (Suzuki, Kaneko and
+Matsuo, 2023, section 4.2).
 
 A value is ``[B]``, ``[T, B]`` where it is of a series, or one number; operators work on each entry.
 """
@@ -26,13 +27,15 @@ LossLike = Union["Loss", float, int, Tensor]
 
 
 class Loss(Expression):
-    r"""An objective: an expression over named variables that can be added, scaled and reduced, :math:`a L_1 + L_2`.
+    r"""An objective: an expression over named variables that can be added, scaled and reduced,
+    :math:`a L_1 + L_2`.
 
-    A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with ``forward(x_dict)`` and
-    ``_symbol``, works too and runs as one step of the plan.
+    A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with
+    ``forward(x_dict)`` and ``_symbol``, works too and runs as one step of the plan.
 
     Args:
-        input_var: the variables that ``forward`` needs, for subclasses that define it; else found by lowering.
+        input_var: the variables that ``forward`` needs, for subclasses that define it; else found
+            by lowering.
 
     >>> from pixyz.losses import Parameter
     >>> loss = 2 * Parameter("a") - Parameter("b") / 4
@@ -72,11 +75,15 @@ class Loss(Expression):
         return AbsLoss(self)
 
     def mean(self) -> Loss:
-        """The mean over batch and time (inside a step of :class:`IterativeLoss`: over the batch at each step)."""
+        """The mean over batch and time (inside a step of :class:`IterativeLoss`: over the batch at
+        each step).
+        """
         return BatchMean(self)
 
     def sum(self) -> Loss:
-        """The sum over batch and time (inside a step of :class:`IterativeLoss`: over the batch at each step)."""
+        """The sum over batch and time (inside a step of :class:`IterativeLoss`: over the batch at
+        each step).
+        """
         return BatchSum(self)
 
     def detach(self) -> Loss:
@@ -87,7 +94,9 @@ class Loss(Expression):
         """The value held between ``min`` and ``max`` (free nats: ``KL(q, p).clamp(min=1.)``)."""
         return Clamp(self, min, max)
 
-    def expectation(self, p: Any, sample_shape: Sequence[int] | int = (1,), reparam: bool = True) -> Loss:
+    def expectation(
+        self, p: Any, sample_shape: Sequence[int] | int = (1,), reparam: bool = True
+    ) -> Loss:
         """The expectation of this expression under ``p``."""
         return Expectation(p, self, sample_shape=sample_shape, reparam=reparam)
 
@@ -96,21 +105,31 @@ class Loss(Expression):
         return ConstantVar(self, constant_dict)
 
     def loss_train(self, train_x_dict: Any = None, **kwargs: Any) -> Tensor:
-        """One training step of each adversarial loss in the expression; the sum of their critics' objectives."""
+        """One training step of each adversarial loss in the expression; the sum of their critics'
+        objectives.
+        """
         return self._each_critic("loss_train", train_x_dict, kwargs)
 
     def loss_test(self, test_x_dict: Any = None, **kwargs: Any) -> Tensor:
-        """The sum of the critics' objectives of all adversarial losses in the expression, without gradients."""
+        """The sum of the critics' objectives of all adversarial losses in the expression, without
+        gradients.
+        """
         return self._each_critic("loss_test", test_x_dict, kwargs)
 
     def _each_critic(self, method: str, x_dict: Any, kwargs: Mapping[str, Any]) -> Tensor:
-        critics = [node for node in walk(self) if getattr(type(node), method) is not getattr(Loss, method)]
+        critics = [
+            node for node in walk(self) if getattr(type(node), method) is not getattr(Loss, method)
+        ]
         if not critics:
-            raise PixyzError(f"{method} is for adversarial losses, {self.loss_text} has no discriminator")
+            raise PixyzError(
+                f"{method} is for adversarial losses, {self.loss_text} has no discriminator"
+            )
         return torch.stack([getattr(node, method)(x_dict, **kwargs) for node in critics]).sum()
 
     def named(self, name: str) -> Loss:
-        """The same expression; its value is also returned under ``name`` by ``eval(..., return_dict=True)``."""
+        """The same expression; its value is also returned under ``name`` by ``eval(...,
+        return_dict=True)``.
+        """
         return Named(self, name)
 
 
@@ -152,12 +171,18 @@ class ValueLoss(Loss):
     def symbol(self) -> sympy.Expr:
         if self.number is not None:
             return latex.number(self.number)
-        return latex.number(self.value.item()) if self.value.numel() == 1 else latex.leaf(r"\mathrm{const}")
+        return (
+            latex.number(self.value.item())
+            if self.value.numel() == 1
+            else latex.leaf(r"\mathrm{const}")
+        )
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         if self.number is not None:
             return builder.constant(self.number)
-        return builder.attribute(self, "value", "constant", batch="none" if self.value.ndim == 0 else "full")
+        return builder.attribute(
+            self, "value", "constant", batch="none" if self.value.ndim == 0 else "full"
+        )
 
 
 class ConstantVar(Loss):
@@ -177,18 +202,23 @@ class ConstantVar(Loss):
 
     def symbol(self) -> sympy.Expr:
         inner = latex.text(self.base.symbol())
-        return latex.leaf(inner + " ".join(f"|_{{{latex.latex_name(n)}=\\mathrm{{const}}}}" for n in self.fixed))
+        return latex.leaf(
+            inner + " ".join(f"|_{{{latex.latex_name(n)}=\\mathrm{{const}}}}" for n in self.fixed)
+        )
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         values = {}
         for i, name in enumerate(self.fixed):
             tensor = getattr(self, f"constant_{i}")
-            values[name] = builder.attribute(self, f"constant_{i}", name, batch="full" if tensor.ndim else "none")
+            values[name] = builder.attribute(
+                self, f"constant_{i}", name, batch="full" if tensor.ndim else "none"
+            )
         return self.base.lower(builder, scope.child(values))
 
 
 class LossOperator(Loss):
-    r"""Two expressions and a formula: :math:`a + b,\ a - b,\ a b,\ a / b,\ \min(a, b),\ \max(a, b)`.
+    r"""Two expressions and a formula: :math:`a + b,\ a - b,\ a b,\ a / b,\ \min(a, b),\ \max(a,
+    b)`.
 
     >>> print(AddLoss(1, MulLoss(2, 3)))
     1 + 2 \cdot 3
@@ -271,7 +301,9 @@ class LossSelfOperator(Loss):
         self.loss1 = as_loss(loss1)
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.point(type(self).formula, self.loss1.lower(builder, scope), label=type(self).__name__)
+        return builder.point(
+            type(self).formula, self.loss1.lower(builder, scope), label=type(self).__name__
+        )
 
 
 class NegLoss(LossSelfOperator):
@@ -336,7 +368,9 @@ class Clamp(LossSelfOperator):
         return latex.leaf(text)
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.point(rules.Clamped(self.low, self.high), self.loss1.lower(builder, scope), label="clamp")
+        return builder.point(
+            rules.Clamped(self.low, self.high), self.loss1.lower(builder, scope), label="clamp"
+        )
 
 
 class _Reduction(LossSelfOperator):
@@ -356,7 +390,9 @@ class _Reduction(LossSelfOperator):
             mean = builder.mean_of_sums(arg, self.word)
             if mean is not None:
                 return mean
-        return builder.reduce(type(self).reduction, arg, axes, batch=True, label=self.word, mask=mask)
+        return builder.reduce(
+            type(self).reduction, arg, axes, batch=True, label=self.word, mask=mask
+        )
 
 
 class BatchMean(_Reduction):
@@ -433,13 +469,24 @@ class Expectation(Loss):
         carried = any(scope.outer_name(v) in scope.path for v in self.p.var)
         if carried and self.sample_shape == tuple(a.size for a in scope.particles):
             particles = scope.particles  # it is along the path that it draws
-        inner = scope.child(drawn := self.p.lower_sample(builder, scope, reparam=self.reparam, particles=particles))
+        inner = scope.child(
+            drawn := self.p.lower_sample(builder, scope, reparam=self.reparam, particles=particles)
+        )
         inner.keep = scope.keep | set(particles)
         inner.masks.update(getattr(drawn, "masks", {}))
         if not scope.keep and not particles:
-            series = scope.parent is None  # whole series are returned from the outermost expectation only
-            builder.returned.update({k: drawn[k] for k in self.p.var if series or not drawn[k].axes})
-        return builder.reduce(rules.reduce_mean, self.f.lower(builder, inner), particles, batch=False, label="mean over samples")
+            # whole series are returned from the outermost expectation only
+            series = scope.parent is None
+            builder.returned.update(
+                {k: drawn[k] for k in self.p.var if series or not drawn[k].axes}
+            )
+        return builder.reduce(
+            rules.reduce_mean,
+            self.f.lower(builder, inner),
+            particles,
+            batch=False,
+            label="mean over samples",
+        )
 
 
 E = Expectation

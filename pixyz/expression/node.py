@@ -1,6 +1,7 @@
 """Expression: a node of an objective; how it prints, how it is lowered, how its plan is run.
 
-The tree is the paper's Loss API (Suzuki, Kaneko and Matsuo, 2023, section 4.2); the plan is this library's.
+The tree is the paper's Loss API (Suzuki, Kaneko and Matsuo, 2023, section 4.2); the plan is this
+library's.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ _PLAIN = (False, _NO_ROWS)  # the key of the plan of a value alone
 class Expression(Structured):
     r"""An expression over named variables; :class:`pixyz.expression.Loss` adds the arithmetic.
 
-    A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with ``forward(x_dict)`` and
-    ``_symbol``, works too and runs as one step of the plan.
+    A subclass defines :meth:`lower` and :meth:`symbol`; one written for pixyz 0.3.3, with
+    ``forward(x_dict)`` and ``_symbol``, works too and runs as one step of the plan.
 
     Args:
-        input_var: the variables that ``forward`` needs, for subclasses that define it; else found by lowering.
+        input_var: the variables that ``forward`` needs, for subclasses that define it; else found
+            by lowering.
 
     :math:`f(x, y, \dots)`.
 
@@ -46,7 +48,9 @@ class Expression(Structured):
     """
 
     variable: str | None = None
-    """The input whose shape decides the plan: one number, or ``[B]`` (:class:`pixyz.losses.Parameter`)."""
+    """The input whose shape decides the plan: one number, or ``[B]``
+    (:class:`pixyz.losses.Parameter`).
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -80,7 +84,9 @@ class Expression(Structured):
         def call(*values: Any) -> tuple[Any]:
             return (self(dict(zip(variables, values, strict=True)))[0],)
 
-        return builder.opaque(call, [scope.lookup(v) for v in variables], ["value"], type(self).__name__)[0]
+        return builder.opaque(
+            call, [scope.lookup(v) for v in variables], ["value"], type(self).__name__
+        )[0]
 
     # ---------------------------------------------------------------- reading
 
@@ -101,10 +107,14 @@ class Expression(Structured):
 
     @property
     def plan(self) -> Plan:
-        """The plan that ``eval`` runs when only required variables are given. ``print(loss.plan)`` shows it."""
+        """The plan that ``eval`` runs when only required variables are given. ``print(loss.plan)``
+        shows it.
+        """
         if self._plans.seen != Clock.now and self._plans.refresh(nn.Module.modules(self)):
             self._parameter_names = None
-        return self._plans.get((False, frozenset()), {}, self._build(False, frozenset()), lambda: type(self).__name__)
+        return self._plans.get(
+            (False, frozenset()), {}, self._build(False, frozenset()), lambda: type(self).__name__
+        )
 
     def __str__(self) -> str:
         return self.loss_text
@@ -118,18 +128,27 @@ class Expression(Structured):
     # ---------------------------------------------------------------- running
 
     def eval(  # type: ignore[override]
-        self, x_dict: Any = None, return_dict: bool = False, return_all: bool = True,
-        *, generator: torch.Generator | None = None, **kwargs: Any,
+        self,
+        x_dict: Any = None,
+        return_dict: bool = False,
+        return_all: bool = True,
+        *,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
     ) -> Any:
         """The value of the expression.
 
         Args:
-            x_dict: values of the input variables: a dict, a tensor (the first input variable) or a list.
-            return_dict: also return a dict of the variables that were drawn, named terms and returned series.
+            x_dict: values of the input variables: a dict, a tensor (the first input variable) or a
+                list.
+            return_dict: also return a dict of the variables that were drawn, named terms and
+                returned series.
             return_all: with ``return_dict``: the inputs too.
-            generator: where all draws come from, in the place of torch's own generator (which every thread shares).
-            **kwargs: more variables, such as ``mask``, and flags, such as ``discriminator=True``; one that is None or
-                False is as if it were not given.  ``sample_mean=True`` takes means in the place of draws.
+            generator: where all draws come from, in the place of torch's own generator (which every
+                thread shares).
+            **kwargs: more variables, such as ``mask``, and flags, such as ``discriminator=True``;
+                one that is None or False is as if it were not given.  ``sample_mean=True`` takes
+                means in the place of draws.
 
         Returns:
             The loss, or ``(loss, dict)``.
@@ -138,12 +157,18 @@ class Expression(Structured):
             VariableError: a variable is missing.
         """
         if generator is not None:
-            with drawing_from(generator, [*nn.Module.parameters(self), *self._values(x_dict, kwargs).values()]):
+            with drawing_from(
+                generator, [*nn.Module.parameters(self), *self._values(x_dict, kwargs).values()]
+            ):
                 return self.eval(x_dict, return_dict, return_all, **kwargs)
         if self._plans.seen != Clock.now and self._plans.refresh(nn.Module.modules(self)):
             self._parameter_names = None
         quick = self._plans.quick.get(_PLAIN)
-        if quick is not None and type(x_dict) is dict and not (return_dict or kwargs or self._parameter_names or debugging()):
+        if (
+            quick is not None
+            and type(x_dict) is dict
+            and not (return_dict or kwargs or self._parameter_names or debugging())
+        ):
             try:
                 value = quick.run(x_dict)[0]
                 return value if isinstance(value, Tensor) else torch.tensor(float(value))
@@ -158,11 +183,23 @@ class Expression(Structured):
             value, found = self(values)
             return (value, {**values, **found} if return_all else found) if return_dict else value
         if self._parameter_names is None:
-            self._parameter_names = [m.variable for m in nn.Module.modules(self) if isinstance(m, Expression) and m.variable]
+            self._parameter_names = [
+                m.variable
+                for m in nn.Module.modules(self)
+                if isinstance(m, Expression) and m.variable
+            ]
         rows = _NO_ROWS
         if self._parameter_names:
-            rows = frozenset([n for n in self._parameter_names if isinstance(values.get(n), Tensor) and values[n].ndim])
-        key: tuple[Any, ...] = (return_dict, rows, "sample_mean") if sample_mean else (return_dict, rows)
+            rows = frozenset(
+                [
+                    n
+                    for n in self._parameter_names
+                    if isinstance(values.get(n), Tensor) and values[n].ndim
+                ]
+            )
+        key: tuple[Any, ...] = (
+            (return_dict, rows, "sample_mean") if sample_mean else (return_dict, rows)
+        )
         build = self._build(return_dict, rows, sample_mean)
         results = self._plans.run(key, values, build, lambda: type(self).__name__)
         value = results.pop("")
@@ -171,23 +208,32 @@ class Expression(Structured):
         return (value, {**values, **results} if return_all else results) if return_dict else value
 
     def compile(  # type: ignore[override]
-        self, chunk: int = 8, *, whole: bool = False, backend: Any = "inductor", mode: str | None = None
+        self,
+        chunk: int = 8,
+        *,
+        whole: bool = False,
+        backend: Any = "inductor",
+        mode: str | None = None,
     ) -> Self:
-        """Compile time loops with ``torch.compile``, ``chunk`` steps at a time; with ``whole`` all the rest, too.
+        """Compile time loops with ``torch.compile``, ``chunk`` steps at a time; with ``whole`` all
+        the rest, too.
 
-        What ``eval`` returns is the same up to rounding, whatever the length of the series: a graph of ``chunk`` steps
-        and a graph of one step, for the remainder, serve all; a loop of known length is cut into equal pieces.  Another
-        batch size makes new graphs.  The first evaluation and the first backward take a minute or more.  Without a C++
-        compiler all runs as it is, and a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs of
-        loops (not tested).
+        What ``eval`` returns is the same up to rounding, whatever the length of the series: a graph
+        of ``chunk`` steps and a graph of one step, for the remainder, serve all; a loop of known
+        length is cut into equal pieces.  Another batch size makes new graphs.  The first evaluation
+        and the first backward take a minute or more.  Without a C++ compiler all runs as it is, and
+        a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs of loops (not
+        tested).
 
-        ``whole`` pays where networks are small or densities are most of the work.  The first evaluation runs as it is and
-        checks what networks return; the second compiles, in one to two minutes more, and the next length of a series does
-        so once more.  There is no gradient of its gradient.
+        ``whole`` pays where networks are small or densities are most of the work.  The first
+        evaluation runs as it is and checks what networks return; the second compiles, in one to two
+        minutes more, and the next length of a series does so once more.  There is no gradient of
+        its gradient.
 
         Args:
             chunk: steps in a graph; 0 goes back to loops that are not compiled.
-            whole: compile what is around the loops; not where a loop stays uncompiled, a note of the plan says so.
+            whole: compile what is around the loops; not where a loop stays uncompiled, a note of
+                the plan says so.
             backend, mode: see ``torch.compile``.
 
         Returns:
@@ -197,19 +243,23 @@ class Expression(Structured):
         return self
 
     def share(self, sharing: bool = True) -> Self:
-        """Compute the parameters of a distribution once for all terms (the default), or again for each of them.
+        """Compute the parameters of a distribution once for all terms (the default), or again for
+        each of them.
 
-        The paper's memoization, as an option for measurements (Section 4.1).  Draws are shared in neither case.
+        The paper's memoization, as an option for measurements (Section 4.1).  Draws are shared in
+        neither case.
         """
         self._plans.set_options(sharing=sharing)
         return self
 
     def in_slabs(self, max_rows: int) -> Self:
-        """Call networks that left a time loop (decoders, heads) on at most ``max_rows`` rows at a time.
+        """Call networks that left a time loop (decoders, heads) on at most ``max_rows`` rows at a
+        time.
 
-        All their rows, ``T * B`` of them, need memory together; in slabs only what they return is kept, and the backward pass
-        computes the rest again, slab after slab.  Values and gradients are the same up to rounding; a training step takes
-        longer by about one more forward pass of these networks.
+        All their rows, ``T * B`` of them, need memory together; in slabs only what they return is
+        kept, and the backward pass computes the rest again, slab after slab.  Values and gradients
+        are the same up to rounding; a training step takes longer by about one more forward pass of
+        these networks.
 
         Args:
             max_rows: rows of a call, at least 2; 0 goes back to one call.
@@ -221,16 +271,21 @@ class Expression(Structured):
         return self
 
     def check(self, x_dict: Any = None, rtol: float = 1e-3, **kwargs: Any) -> None:
-        """Compare the split time loop with the plain one on real data: value and gradients at the same noise.
+        """Compare the split time loop with the plain one on real data: value and gradients at the
+        same noise.
 
-        They differ where a network does not treat the rows of a batch one by one, or keeps state: set
-        ``fission=False`` there.  A copy is evaluated; nothing changes here.
+        They differ where a network does not treat the rows of a batch one by one, or keeps state:
+        set ``fission=False`` there.  A copy is evaluated; nothing changes here.
 
         Raises:
             PixyzError: the two forms differ by more than ``rtol`` of the largest entry.
         """
         twin, plain = copy.deepcopy(self), copy.deepcopy(self)
-        for loss, changes in ((twin, {}), (plain, {"fission": False})):  # slabs would be computed again with the modules' weights
+        # slabs would be computed again with the modules' weights
+        for loss, changes in (
+            (twin, {}),
+            (plain, {"fission": False}),
+        ):
             loss._plans.set_options(chunk=0, whole=False, max_rows=0, **changes)
         values = self._values(x_dict, kwargs)
         names = list(dict(nn.Module.named_parameters(self)))
@@ -239,7 +294,9 @@ class Expression(Structured):
         compare(
             lambda: torch.func.functional_call(twin, state, (values,))[0],
             lambda: torch.func.functional_call(plain, state, (values,))[0],
-            state.items(), rtol, "the split loop is not the plain one",
+            state.items(),
+            rtol,
+            "the split loop is not the plain one",
         )
 
     def forward(self, x_dict: Any = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""A variable as a term of an objective (Suzuki, Kaneko and Matsuo, 2023, Figure A1: :math:`\\alpha`)."""
+"""A variable as a term of an objective (Suzuki, Kaneko and Matsuo, 2023, Figure A1:
+:math:`\\alpha`).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,13 @@ if TYPE_CHECKING:
 
 
 class Parameter(Loss):
-    r"""A variable as a term, :math:`\beta`: a weight that is given at each evaluation (one number, or ``[B]``), or any
-    drawn value.
+    r"""A variable as a term, :math:`\beta`: a weight that is given at each evaluation (one number,
+    or ``[B]``), or any drawn value.
 
     Args:
         input_var: its name.
-        default: the number that it is where it is neither drawn nor given; it must be given if None.
+        default: the number that it is where it is neither drawn nor given; it must be given if
+            None.
 
     Raises:
         VariableError: no name was given.
@@ -31,7 +34,9 @@ class Parameter(Loss):
 
     def __init__(self, input_var: str | None = None, default: float | None = None) -> None:
         if not isinstance(input_var, str) or not input_var:
-            raise VariableError('Parameter needs the name of its variable: write alpha = Parameter("alpha")')
+            raise VariableError(
+                'Parameter needs the name of its variable: write alpha = Parameter("alpha")'
+            )
         super().__init__(input_var if default is None else [])
         self.variable: str = input_var
         self.default = default

@@ -11,7 +11,9 @@ from pixyz.types import PixyzError
 
 
 class MaskedLinear(nn.Linear):
-    """A dense layer ``[..., in] -> [..., out]`` with some of its weights held at zero; ``mask [out, in]`` is 1 elsewhere."""
+    """A dense layer ``[..., in] -> [..., out]`` with some of its weights held at zero; ``mask [out,
+    in]`` is 1 elsewhere.
+    """
 
     mask: Tensor
 
@@ -27,11 +29,13 @@ class InverseAutoregressive(Flow):
     r"""A step of an inverse autoregressive flow, for draws ``[B, D]``.
 
     .. math::
-        z'_i = \sigma(s_i) z_i + (1 - \sigma(s_i)) m_i, \quad (m_i, s_i) = \mathrm{net}_i(z_{1:i-1}), \quad
+        z'_i = \sigma(s_i) z_i + (1 - \sigma(s_i)) m_i, \quad (m_i,
+            s_i) = \mathrm{net}_i(z_{1:i-1}), \quad
         \log|\det| = \sum_i \log \sigma(s_i)
 
-    (Kingma et al. 2016, eq. 13-14 and algorithm 1; the network is a MADE, Germain et al. 2015.)  Forward takes one pass of
-    the network, the inverse ``D`` of them: it is made for densities of what was drawn, as in a posterior.
+    (Kingma et al. 2016, eq. 13-14 and algorithm 1; the network is a MADE, Germain et al. 2015.)
+    Forward takes one pass of the network, the inverse ``D`` of them: it is made for densities of
+    what was drawn, as in a posterior.
 
     Args:
         in_features: ``D``, at least 2.
@@ -45,14 +49,21 @@ class InverseAutoregressive(Flow):
 
     def __init__(self, in_features: int, hidden: int = 64) -> None:
         if in_features < 2 or hidden < 1:
-            raise PixyzError(f"an autoregressive flow needs 2 features or more and a hidden unit, got {in_features} and {hidden}")
+            raise PixyzError(
+                f"an autoregressive flow needs 2 features or more and a hidden unit, "
+                f"got {in_features} and {hidden}"
+            )
         super().__init__(in_features)
         feature, unit = torch.arange(in_features), torch.arange(hidden) % (in_features - 1)
-        self.first = MaskedLinear(unit[:, None] >= feature[None, :])  # unit j reads the features up to its number
-        self.second = MaskedLinear((feature[:, None] > unit[None, :]).repeat(2, 1))  # feature i reads the units below it
+        # unit j reads the features up to its number
+        self.first = MaskedLinear(unit[:, None] >= feature[None, :])
+        # feature i reads the units below it
+        self.second = MaskedLinear((feature[:, None] > unit[None, :]).repeat(2, 1))
         nn.init.zeros_(self.second.weight)
         with torch.no_grad():  # nearly the identity at first, as in the paper
-            self.second.bias.copy_(torch.cat([torch.zeros(in_features), torch.full((in_features,), 2.0)]))
+            self.second.bias.copy_(
+                torch.cat([torch.zeros(in_features), torch.full((in_features,), 2.0)])
+            )
 
     def _network(self, z: Tensor) -> tuple[Tensor, Tensor]:
         m, s = self.second(F.elu(self.first(z))).chunk(2, -1)

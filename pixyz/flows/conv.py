@@ -11,17 +11,19 @@ from pixyz.flows.flow import Condition, Flow, pixels, rows
 
 
 class ChannelConv(Flow):
-    r"""The invertible 1 x 1 convolution of Glow (Kingma and Dhariwal, 2018, section 3.2): one matrix for all pixels.
+    r"""The invertible 1 x 1 convolution of Glow (Kingma and Dhariwal, 2018, section 3.2): one
+    matrix for all pixels.
 
     .. math::
         z_{:, h, w} = W x_{:, h, w}, \qquad \log |\det J| = H W \log |\det W|.
 
-    It starts as a random rotation (``torch.manual_seed`` governs it). Takes ``[B, C, H, W]`` and ``[B, C]``.
+    It starts as a random rotation (``torch.manual_seed`` governs it). Takes ``[B, C, H, W]`` and
+    ``[B, C]``.
 
     Args:
         in_channels: ``C``.
-        decomposed: hold :math:`W = P L (U + \mathrm{diag}(s))` by its factors (equation 10): the determinant is then
-            :math:`\sum \log |s|`, and the inverse two triangular systems.
+        decomposed: hold :math:`W = P L (U + \mathrm{diag}(s))` by its factors (equation 10): the
+            determinant is then :math:`\sum \log |s|`, and the inverse two triangular systems.
 
     >>> flow = ChannelConv(4, decomposed=True)
     >>> x = torch.randn(2, 4, 3, 3)
@@ -49,10 +51,16 @@ class ChannelConv(Flow):
         self.u = nn.Parameter(upper.triu(1).to(dtype))
 
     def get_parameters(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        r"""The matrix (or its inverse) as ``[C, C]``, and :math:`H W \log |\det W|`, for images like ``x``."""
+        r"""The matrix (or its inverse) as ``[C, C]``, and :math:`H W \log |\det W|`, for images
+        like ``x``.
+        """
         count = pixels(x)
         if not self.decomposed:
-            matrix = linalg.inverse(self.weight.double()).to(self.weight.dtype) if inverse else self.weight
+            matrix = (
+                linalg.inverse(self.weight.double()).to(self.weight.dtype)
+                if inverse
+                else self.weight
+            )
             return matrix, torch.linalg.slogdet(self.weight)[1] * count
         eye = torch.eye(self.l.shape[0], dtype=self.l.dtype, device=self.l.device)
         lower = self.l.tril(-1) + eye
@@ -60,8 +68,12 @@ class ChannelConv(Flow):
         logdet = self.log_s.sum() * count
         if not inverse:
             return self.p @ lower @ upper, logdet
-        inner = torch.linalg.solve_triangular(lower.double(), self.p.T.double(), upper=False, unitriangular=True)
-        return torch.linalg.solve_triangular(upper.double(), inner, upper=True).to(self.l.dtype), logdet
+        inner = torch.linalg.solve_triangular(
+            lower.double(), self.p.T.double(), upper=False, unitriangular=True
+        )
+        return torch.linalg.solve_triangular(upper.double(), inner, upper=True).to(
+            self.l.dtype
+        ), logdet
 
     def forward_and_logdet(self, x: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         matrix, logdet = self.get_parameters(x, inverse=False)

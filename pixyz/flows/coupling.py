@@ -1,4 +1,6 @@
-r"""Coupling layers: one part of the input is kept, and says how the other part is scaled and moved."""
+r"""Coupling layers: one part of the input is kept,
+and says how the other part is scaled and moved.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class AffineCoupling(Flow):
     With a mask :math:`b` of ones (kept) and zeros,
 
     .. math::
-        z = b \odot x + (1 - b) \odot \left(x \odot \exp s(b \odot x, y) + t(b \odot x, y)\right), \qquad
+        z = b \odot x + (1 - b) \odot \left(x \odot \exp s(b \odot x, y) + t(b \odot x, y)\right),
+            \qquad
         \log |\det J| = \sum (1 - b) \odot s(b \odot x, y).
 
     Args:
@@ -37,22 +40,33 @@ class AffineCoupling(Flow):
         ShapeError: the input has no such mask.
 
     >>> flow = AffineCoupling(2, scale_translate_net=lambda x: (x.flip(1), x.flip(1)))
-    >>> flow.forward_and_logdet(torch.tensor([[1., 3.]]))  # 3 * exp(1) + 1
+    >>> flow.forward_and_logdet(torch.tensor([[1.0, 3.0]]))  # 3 * exp(1) + 1
     (tensor([[1.0000, 9.1548]]), tensor([1.]))
     """
 
     def __init__(
-        self, in_features: int, mask_type: str = "channel_wise", scale_net: Net | None = None, translate_net: Net | None = None,
-        scale_translate_net: Net | None = None, inverse_mask: bool = False,
+        self,
+        in_features: int,
+        mask_type: str = "channel_wise",
+        scale_net: Net | None = None,
+        translate_net: Net | None = None,
+        scale_translate_net: Net | None = None,
+        inverse_mask: bool = False,
     ) -> None:
         super().__init__(in_features)
         if mask_type not in MASKS:
             raise PixyzError(f"mask_type is one of {MASKS}, got {mask_type!r}")
         given = [scale_net is not None, translate_net is not None, scale_translate_net is not None]
         if given not in ([True, True, False], [False, False, True]):
-            raise PixyzError("AffineCoupling takes scale_net and translate_net, or scale_translate_net alone")
+            raise PixyzError(
+                "AffineCoupling takes scale_net and translate_net, or scale_translate_net alone"
+            )
         self.mask_type, self.inverse_mask = mask_type, inverse_mask
-        self.scale_net, self.translate_net, self.scale_translate_net = scale_net, translate_net, scale_translate_net
+        self.scale_net, self.translate_net, self.scale_translate_net = (
+            scale_net,
+            translate_net,
+            scale_translate_net,
+        )
 
     def build_mask(self, x: Tensor) -> Tensor:
         """The mask for inputs like ``x``: 1 where it is kept.
@@ -63,8 +77,12 @@ class AffineCoupling(Flow):
         """
         if self.mask_type == "checkerboard":
             if x.ndim != 4:
-                raise ShapeError(f"a checkerboard mask is for images [B, C, H, W], got {list(x.shape)}; use 'channel_wise'")
-            board = x.new_zeros(x.shape[2], x.shape[3] | 1)  # in rows of an odd length every other cell is a checkerboard
+                raise ShapeError(
+                    f"a checkerboard mask is for images [B, C, H, W], got {list(x.shape)}; "
+                    f"use 'channel_wise'"
+                )
+            # in rows of an odd length every other cell is a checkerboard
+            board = x.new_zeros(x.shape[2], x.shape[3] | 1)
             board.view(-1)[int(self.inverse_mask) :: 2].fill_(1.0)
             return board[None, None, :, : x.shape[3]]
         if x.ndim < 2:
@@ -99,11 +117,15 @@ class AffineCoupling(Flow):
         return (log_s * free).expand_as(x), t * free
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, mask_type={self.mask_type}, inverse_mask={self.inverse_mask}"
+        return (
+            f"in_features={self.in_features}, mask_type={self.mask_type}, "
+            f"inverse_mask={self.inverse_mask}"
+        )
 
 
 class AdditiveCoupling(AffineCoupling):
-    r"""The additive coupling layer of NICE (Dinh et al., 2015, section 3.2): :math:`z = x + (1 - b) \odot t(b \odot x, y)`.
+    r"""The additive coupling layer of NICE (Dinh et al., 2015, section 3.2): :math:`z = x + (1 - b)
+    \odot t(b \odot x, y)`.
 
     It keeps volumes: its log-determinant is 0.
 
@@ -118,9 +140,15 @@ class AdditiveCoupling(AffineCoupling):
     """
 
     def __init__(
-        self, in_features: int, translate_net: Net, mask_type: str = "channel_wise", inverse_mask: bool = False
+        self,
+        in_features: int,
+        translate_net: Net,
+        mask_type: str = "channel_wise",
+        inverse_mask: bool = False,
     ) -> None:
-        super().__init__(in_features, mask_type, translate_net, translate_net, inverse_mask=inverse_mask)
+        super().__init__(
+            in_features, mask_type, translate_net, translate_net, inverse_mask=inverse_mask
+        )
         self.scale_net = None
 
     def get_parameters(self, x: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:

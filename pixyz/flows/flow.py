@@ -1,7 +1,8 @@
 r"""Flow: an invertible function with the log-determinant of its Jacobian.
 
-Both come back from one stateless call, :meth:`Flow.forward_and_logdet` or :meth:`Flow.inverse_and_logdet`; nothing of a
-call is needed by a later one.  A distribution made of a flow uses only these two.
+Both come back from one stateless call, :meth:`Flow.forward_and_logdet` or
+:meth:`Flow.inverse_and_logdet`; nothing of a call is needed by a later one.  A distribution made of
+a flow uses only these two.
 """
 
 from __future__ import annotations
@@ -15,25 +16,29 @@ from torch import Tensor, nn
 from pixyz.types import PixyzError
 
 Condition = Tensor | Sequence[Tensor] | None
-"""What a flow is conditioned on: nothing, one tensor, or several in the order of the conditioning variables."""
+"""What a flow is conditioned on: nothing, one tensor, or several in the order of the conditioning
+variables.
+"""
 
 
 class Flow(nn.Module):
     r"""An invertible function :math:`z = f(x; y)` of one batch, ``x`` being ``[B, ...]``.
 
-    A subclass defines :meth:`forward_and_logdet` and :meth:`inverse_and_logdet`; this class itself is the identity.
+    A subclass defines :meth:`forward_and_logdet` and :meth:`inverse_and_logdet`; this class itself
+    is the identity.
 
-    ``forward(x, y, compute_jacobian)``, ``inverse(z, y)`` and :attr:`logdet_jacobian` are pixyz 0.3.3's form of the same.
-    What differs from it: the log-determinant always has the shape ``[B]``; densities never read the stored one; it is
-    not copied or pickled with the module; and it is None, not an old value, after ``compute_jacobian=False``.
-    A subclass of this class written for 0.3.3, which overrides ``forward`` (storing ``_logdet_jacobian``) and
-    ``inverse``, works.
+    ``forward(x, y, compute_jacobian)``, ``inverse(z, y)`` and :attr:`logdet_jacobian` are pixyz
+    0.3.3's form of the same. What differs from it: the log-determinant always has the shape
+    ``[B]``; densities never read the stored one; it is not copied or pickled with the module; and
+    it is None, not an old value, after ``compute_jacobian=False``. A subclass of this class written
+    for 0.3.3, which overrides ``forward`` (storing ``_logdet_jacobian``) and ``inverse``, works.
 
     Args:
         in_features: the size of the features (channels of an image), where it is fixed.
 
     Raises:
-        PixyzError: a class overrides ``forward`` or ``inverse`` of a flow that defines the functions above.
+        PixyzError: a class overrides ``forward`` or ``inverse`` of a flow that defines the
+            functions above.
 
     >>> import torch
     >>> z, logdet = Flow(3).forward_and_logdet(torch.ones(2, 3))
@@ -42,13 +47,18 @@ class Flow(nn.Module):
     """
 
     mixes_rows: str = ""
-    """Why rows of one call are not independent of each other (the flow then stays in a time loop), or empty."""
+    """Why rows of one call are not independent of each other (the flow then stays in a time loop),
+    or empty.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for old, new in (("forward", "forward_and_logdet"), ("inverse", "inverse_and_logdet")):
             if old in vars(cls) and getattr(cls, new) is not getattr(Flow, new):
-                raise PixyzError(f"{cls.__name__} overrides {old}, which its densities do not call; override {new}")
+                raise PixyzError(
+                    f"{cls.__name__} overrides {old}, which its densities do not call; "
+                    f"override {new}"
+                )
 
     def __init__(self, in_features: int | None) -> None:
         super().__init__()
@@ -68,7 +78,10 @@ class Flow(nn.Module):
             return x, rows(0.0, x)
         z = self.forward(x, y)
         if self._logdet_jacobian is None:
-            raise PixyzError(f"forward of {type(self).__name__} did not set _logdet_jacobian; define forward_and_logdet instead")
+            raise PixyzError(
+                f"forward of {type(self).__name__} did not set _logdet_jacobian; "
+                f"define forward_and_logdet instead"
+            )
         return z, rows(self._logdet_jacobian, x)
 
     def inverse_and_logdet(self, z: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
@@ -81,14 +94,19 @@ class Flow(nn.Module):
         if kind.inverse is not Flow.inverse:
             x = self.inverse(z, y)
             return x, -self.forward_and_logdet(x, y)[1]
-        if kind.forward is not Flow.forward or kind.forward_and_logdet is not Flow.forward_and_logdet:
+        if (
+            kind.forward is not Flow.forward
+            or kind.forward_and_logdet is not Flow.forward_and_logdet
+        ):
             raise NotImplementedError(f"{kind.__name__} has no inverse")
         return z, rows(0.0, z)
 
     # ---------------------------------------------------------------- as in 0.3.3
 
     def forward(self, x: Tensor, y: Condition = None, compute_jacobian: bool = True) -> Tensor:
-        """``f(x; y)``; keeps the log-determinant for :attr:`logdet_jacobian` if ``compute_jacobian``."""
+        """``f(x; y)``; keeps the log-determinant for :attr:`logdet_jacobian` if
+        ``compute_jacobian``.
+        """
         z, logdet = self.forward_and_logdet(x, y)
         self._logdet_jacobian = logdet if compute_jacobian else None
         return z
@@ -107,13 +125,14 @@ class Flow(nn.Module):
 
 
 class FlowList(Flow):
-    r"""Flows one after the other: :math:`f = f_n \circ \dots \circ f_1`; the log-determinants add up.
+    r"""Flows one after the other: :math:`f = f_n \circ \dots \circ f_1`; the log-determinants add
+    up.
 
     Every flow is given the same condition ``y``; those that take none ignore it.
 
     >>> from pixyz.flows import Reverse
     >>> flow = FlowList([Reverse(3), Flow(3)])
-    >>> flow(torch.tensor([[1., 2., 3.]]))
+    >>> flow(torch.tensor([[1.0, 2.0, 3.0]]))
     tensor([[3., 2., 1.]])
     >>> len(flow), type(flow[0]).__name__
     (2, 'Reverse')
@@ -156,7 +175,11 @@ class FlowList(Flow):
 def rows(value: float | Tensor, like: Tensor) -> Tensor:
     """``value`` as a log-determinant ``[B]`` of the batch ``like``."""
     dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
-    made = value if isinstance(value, Tensor) else torch.full((), value, dtype=dtype, device=like.device)
+    made = (
+        value
+        if isinstance(value, Tensor)
+        else torch.full((), value, dtype=dtype, device=like.device)
+    )
     return made.expand(like.shape[0])
 
 
@@ -168,5 +191,7 @@ def conditions(y: Condition) -> tuple[Tensor, ...]:
 
 
 def pixels(x: Tensor) -> int:
-    """How often a per-channel scale counts in ``x``: the product of the dimensions behind ``[B, C]``."""
+    """How often a per-channel scale counts in ``x``: the product of the dimensions behind ``[B,
+    C]``.
+    """
     return x.shape[2:].numel()

@@ -1,7 +1,7 @@
 r"""Flows of images in several scales: RealNVP and Glow.
 
-At each scale the image is squeezed, transformed, and half of its channels leave; what left is, with what remains at the
-end, the vector ``z``.
+At each scale the image is squeezed, transformed, and half of its channels leave; what left is, with
+what remains at the end, the vector ``z``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pixyz.types import ShapeError
 
 
 class FactorOut(Flow):
-    r"""Half of the channels go through another flow, the rest leave (RealNVP, section 3.6): ``[B, C, H, W]`` to ``[B, D]``.
+    r"""Half of the channels go through another flow, the rest leave (RealNVP, section 3.6): ``[B,
+    C, H, W]`` to ``[B, D]``.
 
     .. math::
         z = (f(x_{1:C/2}), x_{C/2+1:C}).
@@ -43,7 +44,9 @@ class FactorOut(Flow):
 
     def forward_and_logdet(self, x: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         if x.shape[1:] != self.in_size:
-            raise ShapeError(f"FactorOut was made for [B, {list(self.in_size)}], got {list(x.shape)}")
+            raise ShapeError(
+                f"FactorOut was made for [B, {list(self.in_size)}], got {list(x.shape)}"
+            )
         z, logdet = self.flow.forward_and_logdet(x[:, : self.kept], y)
         return torch.cat([z, x[:, self.kept :].flatten(1)], 1), logdet
 
@@ -59,7 +62,9 @@ class _Image(FlowList):
     def __init__(self, flows: Sequence[Flow], in_size: Sequence[int], levels: int) -> None:
         _, height, width = in_size
         if height % 2**levels or width % 2**levels:
-            raise ShapeError(f"{levels} levels halve the image {levels} times; {height} x {width} cannot be")
+            raise ShapeError(
+                f"{levels} levels halve the image {levels} times; {height} x {width} cannot be"
+            )
         super().__init__(flows)
         self.in_size = torch.Size(in_size)
 
@@ -74,11 +79,13 @@ class _Image(FlowList):
 
 
 class RealNVP2d(_Image):
-    r"""RealNVP of images (Dinh et al., 2017, sections 3.4 to 3.7): ``[B, C, H, W]`` to ``[B, C H W]``.
+    r"""RealNVP of images (Dinh et al., 2017, sections 3.4 to 3.7): ``[B, C, H, W]`` to ``[B, C H
+    W]``.
 
-    A scale is three checkerboard couplings, a squeeze, three channel-wise couplings, and half of the channels leave; the
-    last scale is four checkerboard couplings.  A :class:`BatchNorm2d` follows each coupling; networks are residual.
-    Images in [0, 1] go through :class:`Preprocess` first.
+    A scale is three checkerboard couplings, a squeeze, three channel-wise couplings, and half of
+    the channels leave; the last scale is four checkerboard couplings.  A :class:`BatchNorm2d`
+    follows each coupling; networks are residual. Images in [0, 1] go through :class:`Preprocess`
+    first.
 
     Args:
         in_size: ``(C, H, W)``.
@@ -96,14 +103,23 @@ class RealNVP2d(_Image):
     """
 
     def __init__(
-        self, in_size: Sequence[int], levels: int = 2, mid_channels: int = 16, num_blocks: int = 2, cond_channels: int = 0,
+        self,
+        in_size: Sequence[int],
+        levels: int = 2,
+        mid_channels: int = 16,
+        num_blocks: int = 2,
+        cond_channels: int = 0,
         momentum: float = 0.9,
     ) -> None:
         def couplings(size: Sequence[int], width: int, mask: str, count: int) -> list[Flow]:
             flows: list[Flow] = []
             for i in range(count):
-                net = ScaleTranslateResNet(size[0], width, num_blocks, cond_channels, mask == "checkerboard")
-                flows.append(AffineCoupling(size[0], mask, scale_translate_net=net, inverse_mask=bool(i % 2)))
+                net = ScaleTranslateResNet(
+                    size[0], width, num_blocks, cond_channels, mask == "checkerboard"
+                )
+                flows.append(
+                    AffineCoupling(size[0], mask, scale_translate_net=net, inverse_mask=bool(i % 2))
+                )
                 flows.append(BatchNorm2d(size[0], momentum))
             return flows
 
@@ -114,7 +130,12 @@ class RealNVP2d(_Image):
             small = (4 * c, h // 2, w // 2)
             inner = FlowList(scale((2 * c, h // 2, w // 2), 2 * width, left - 1))
             channels = couplings(small, 2 * width, "channel_wise", 3)
-            return [*couplings(size, width, "checkerboard", 3), Squeeze(), *channels, FactorOut(inner, small)]
+            return [
+                *couplings(size, width, "checkerboard", 3),
+                Squeeze(),
+                *channels,
+                FactorOut(inner, small),
+            ]
 
         super().__init__(scale(in_size, mid_channels, levels), in_size, levels)
 
@@ -122,9 +143,10 @@ class RealNVP2d(_Image):
 class Glow(_Image):
     r"""Glow (Kingma and Dhariwal, 2018, figure 2): ``[B, C, H, W]`` to ``[B, C H W]``.
 
-    A scale is a squeeze, ``steps`` times (:class:`ActNorm2d`, :class:`ChannelConv`, :class:`AffineCoupling`), and half of
-    the channels leave after one more coupling, by which their distribution depends on the half that stays.
-    Images in [0, 1] go through :class:`Preprocess` first.
+    A scale is a squeeze, ``steps`` times (:class:`ActNorm2d`, :class:`ChannelConv`,
+    :class:`AffineCoupling`), and half of the channels leave after one more coupling, by which their
+    distribution depends on the half that stays. Images in [0, 1] go through :class:`Preprocess`
+    first.
 
     Args:
         in_size: ``(C, H, W)``.
@@ -139,11 +161,17 @@ class Glow(_Image):
     >>> z.shape, flow.inverse(z).shape, flow.out_features
     (torch.Size([5, 64]), torch.Size([5, 1, 8, 8]), 64)
 
-    :math:`f = f_n \circ \dots \circ f_1` of activation normalisation, 1 x 1 convolution, affine coupling.
+    :math:`f = f_n \circ \dots \circ f_1` of activation normalisation, 1 x 1 convolution, affine
+    coupling.
     """
 
     def __init__(
-        self, in_size: Sequence[int], levels: int = 2, steps: int = 8, hidden_channels: int = 64, cond_channels: int = 0,
+        self,
+        in_size: Sequence[int],
+        levels: int = 2,
+        steps: int = 8,
+        hidden_channels: int = 64,
+        cond_channels: int = 0,
         decomposed: bool = False,
     ) -> None:
         def coupling(channels: int) -> AffineCoupling:

@@ -1,4 +1,6 @@
-r"""Normalising flows in the plain sense: batch normalisation and activation normalisation, as invertible layers."""
+r"""Normalising flows in the plain sense: batch normalisation and activation normalisation, as
+invertible layers.
+"""
 
 from __future__ import annotations
 
@@ -27,25 +29,33 @@ class _BatchNorm(Flow):
         super().__init__(in_features)
         shape = (in_features, *[1] * self.trailing)
         self.momentum = momentum
-        self.log_gamma, self.beta = nn.Parameter(torch.zeros(shape)), nn.Parameter(torch.zeros(shape))
+        self.log_gamma, self.beta = (
+            nn.Parameter(torch.zeros(shape)),
+            nn.Parameter(torch.zeros(shape)),
+        )
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_var", torch.ones(shape))
 
     def forward_and_logdet(self, x: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         self._check(x)
-        mean, var = self._batch_statistics(x) if self.training else (self.running_mean, self.running_var)
+        mean, var = (
+            self._batch_statistics(x) if self.training else (self.running_mean, self.running_var)
+        )
         z = torch.exp(self.log_gamma) * (x - mean) / var.sqrt() + self.beta
         return z, self._logdet(var, x)
 
     def inverse_and_logdet(self, z: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         self._check(z)
-        x = (z - self.beta) * torch.exp(-self.log_gamma) * self.running_var.sqrt() + self.running_mean
+        x = (z - self.beta) * torch.exp(
+            -self.log_gamma
+        ) * self.running_var.sqrt() + self.running_mean
         return x, -self._logdet(self.running_var, z)
 
     def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean = x.mean(list(self.over), keepdim=True)[0]
         var = (x - mean).square().mean(list(self.over), keepdim=True)[0] + EPSILON
-        with torch.no_grad():  # new tensors, not in place: an earlier graph may still need the old ones
+        # new tensors, not in place: an earlier graph may still need the old ones
+        with torch.no_grad():
             self.running_mean = self.momentum * self.running_mean + (1 - self.momentum) * mean
             self.running_var = self.momentum * self.running_var + (1 - self.momentum) * var
         return mean, var
@@ -69,14 +79,16 @@ class BatchNorm1d(_BatchNorm):
         z = e^{\gamma} \odot \frac{x - \mu}{\sqrt{\sigma^2}} + \beta, \qquad
         \log |\det J| = \sum_d \left(\gamma_d - \tfrac12 \log \sigma_d^2\right).
 
-    ``forward`` uses the statistics of the batch in training mode (taken as constants in the Jacobian, as in the paper)
-    and moves the running ones; in evaluation mode it uses the running ones.  The inverse uses the running statistics in
-    both modes: it is the inverse of the evaluation mode's function, and with ``momentum=0`` also of the training mode's
-    for the last batch. (0.3.3 kept the last batch's statistics on the module for it.)
+    ``forward`` uses the statistics of the batch in training mode (taken as constants in the
+    Jacobian, as in the paper) and moves the running ones; in evaluation mode it uses the running
+    ones.  The inverse uses the running statistics in both modes: it is the inverse of the
+    evaluation mode's function, and with ``momentum=0`` also of the training mode's for the last
+    batch. (0.3.3 kept the last batch's statistics on the module for it.)
 
     Args:
         in_features: ``D``.
-        momentum: the share of the old running statistics that is kept; 0 keeps the last batch's only.
+        momentum: the share of the old running statistics that is kept; 0 keeps the last batch's
+            only.
 
     >>> flow = BatchNorm1d(3)
     >>> x = torch.randn(20, 3)
@@ -89,10 +101,12 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    r"""Invertible batch normalisation of images ``[B, C, H, W]``, a channel at a time; see :class:`BatchNorm1d`.
+    r"""Invertible batch normalisation of images ``[B, C, H, W]``, a channel at a time; see
+    :class:`BatchNorm1d`.
 
-    The statistics are over batch, height and width, and the log-determinant counts every pixel. (0.3.3 averaged over the
-    batch only, a statistic a pixel, and its log-determinant had the shape ``[C, H]``.)
+    The statistics are over batch, height and width, and the log-determinant counts every pixel.
+    (0.3.3 averaged over the batch only, a statistic a pixel, and its log-determinant had the shape
+    ``[C, H]``.)
 
     :math:`z = (x - \mu) / \sigma`, with :math:`\mu` and :math:`\sigma` of a channel.
 
@@ -110,11 +124,13 @@ class ActNorm2d(Flow):
     .. math::
         z = (x + b) \odot e^{l}, \qquad \log |\det J| = H W \sum_c l_c.
 
-    The first ``forward`` in training mode sets ``b`` and ``l`` so that each channel of that batch gets the mean 0 and the
-    standard deviation ``scale``; they are parameters from then on.  That it has happened is the buffer ``inited`` of the
-    state dict, so a loaded model is not initialised again. (A checkpoint of 0.3.3, which lacks it, counts as initialised.)
-    The inverse never initialises.  Where several processes train one model, let a batch through before it is wrapped (in
-    DistributedDataParallel, say): else each process sets the parameters from a batch of its own.
+    The first ``forward`` in training mode sets ``b`` and ``l`` so that each channel of that batch
+    gets the mean 0 and the standard deviation ``scale``; they are parameters from then on.  That it
+    has happened is the buffer ``inited`` of the state dict, so a loaded model is not initialised
+    again. (A checkpoint of 0.3.3, which lacks it, counts as initialised.) The inverse never
+    initialises.  Where several processes train one model, let a batch through before it is wrapped
+    (in DistributedDataParallel, say): else each process sets the parameters from a batch of its
+    own.
 
     Args:
         in_features: ``C``.
@@ -152,7 +168,9 @@ class ActNorm2d(Flow):
         return (x + self.bias) * torch.exp(self.logs), rows(self.logs.sum() * pixels(x), x)
 
     def _is_inited(self) -> bool:
-        """Whether it has happened; the buffer is read again where it is another, or was written to: a device is waited for."""
+        """Whether it has happened; the buffer is read again where it is another, or was written to:
+        a device is waited for.
+        """
         if torch.compiler.is_compiling():
             return bool(self.inited)
         now = (self.inited, self.inited._version)
@@ -168,7 +186,9 @@ class ActNorm2d(Flow):
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != 4 or x.shape[1] != self.in_features:
-            raise ShapeError(f"ActNorm2d normalises [B, {self.in_features}, H, W], got {list(x.shape)}")
+            raise ShapeError(
+                f"ActNorm2d normalises [B, {self.in_features}, H, W], got {list(x.shape)}"
+            )
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         if prefix + "bias" in state_dict:

@@ -34,7 +34,8 @@ class Squeeze(Flow):
 
 
 class Unsqueeze(Flow):
-    r"""Channels to space, the inverse of :class:`Squeeze`: ``[B, C, H, W]`` to ``[B, C / 4, 2 H, 2 W]``.
+    r"""Channels to space, the inverse of :class:`Squeeze`: ``[B, C, H, W]`` to ``[B, C / 4, 2 H, 2
+    W]``.
 
     >>> Unsqueeze()(Squeeze()(torch.zeros(1, 1, 4, 4))).shape
     torch.Size([1, 1, 4, 4])
@@ -54,13 +55,17 @@ class Unsqueeze(Flow):
 
 def _squeeze(x: Tensor) -> Tensor:
     if x.ndim != 4 or x.shape[2] % 2 or x.shape[3] % 2:
-        raise ShapeError(f"squeezing takes images [B, C, H, W] with even H and W, got {list(x.shape)}")
+        raise ShapeError(
+            f"squeezing takes images [B, C, H, W] with even H and W, got {list(x.shape)}"
+        )
     return F.pixel_unshuffle(x, 2)
 
 
 def _unsqueeze(x: Tensor) -> Tensor:
     if x.ndim != 4 or x.shape[1] % 4:
-        raise ShapeError(f"unsqueezing takes images [B, C, H, W] with C a multiple of 4, got {list(x.shape)}")
+        raise ShapeError(
+            f"unsqueezing takes images [B, C, H, W] with C a multiple of 4, got {list(x.shape)}"
+        )
     return F.pixel_shuffle(x, 2)
 
 
@@ -72,7 +77,7 @@ class Permutation(Flow):
     Raises:
         PixyzError: the indices are no permutation.
 
-    >>> Permutation([2, 0, 1])(torch.tensor([[10., 20., 30.]]))
+    >>> Permutation([2, 0, 1])(torch.tensor([[10.0, 20.0, 30.0]]))
     tensor([[30., 10., 20.]])
 
     :math:`z_i = x_{\pi(i)}`, :math:`\log|\det| = 0`.
@@ -84,8 +89,12 @@ class Permutation(Flow):
 
     def __init__(self, permute_indices: Sequence[int] | Tensor | Any) -> None:
         indices = torch.as_tensor(permute_indices, dtype=torch.long).clone()
-        if indices.ndim != 1 or not torch.equal(indices.sort().values, torch.arange(indices.numel())):
-            raise PixyzError(f"permute_indices must hold each of 0..n-1 once, got {indices.tolist()}")
+        if indices.ndim != 1 or not torch.equal(
+            indices.sort().values, torch.arange(indices.numel())
+        ):
+            raise PixyzError(
+                f"permute_indices must hold each of 0..n-1 once, got {indices.tolist()}"
+            )
         super().__init__(indices.numel())
         self.register_buffer("permute_indices", indices)
 
@@ -97,7 +106,10 @@ class Permutation(Flow):
 
     def _pick(self, x: Tensor, indices: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[1] != self.in_features:
-            raise ShapeError(f"{type(self).__name__} permutes {self.in_features} features [B, D, ...], got {list(x.shape)}")
+            raise ShapeError(
+                f"{type(self).__name__} permutes {self.in_features} features [B, D, ...], "
+                f"got {list(x.shape)}"
+            )
         return x[:, indices]
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
@@ -107,7 +119,8 @@ class Permutation(Flow):
 
 
 class Shuffle(Permutation):
-    r"""A random permutation, drawn when it is made (``torch.manual_seed`` governs it) and kept in the state dict.
+    r"""A random permutation, drawn when it is made (``torch.manual_seed`` governs it) and kept in
+    the state dict.
 
     :math:`z_i = x_{\pi(i)}`.
 
@@ -138,8 +151,9 @@ class Flatten(Flow):
     r"""``[B, ...]`` to ``[B, D]``.
 
     Args:
-        in_size: the shape of one input. If it is not given, the first ``forward`` fixes it, once: it is a part of the
-            architecture, stands in the state dict, and another shape is an error.
+        in_size: the shape of one input. If it is not given, the first ``forward`` fixes it, once:
+            it is a part of the architecture, stands in the state dict, and another shape is an
+            error.
 
     Raises:
         ShapeError: an input of another shape; the inverse before the shape is known.
@@ -163,19 +177,23 @@ class Flatten(Flow):
 
     def inverse_and_logdet(self, z: Tensor, y: Condition = None) -> tuple[Tensor, Tensor]:
         if self.in_size is None:
-            raise ShapeError("Flatten does not know the shape of its input yet; write Flatten(in_size=[C, H, W])")
+            raise ShapeError(
+                "Flatten does not know the shape of its input yet; write Flatten(in_size=[C, H, W])"
+            )
         return z.reshape(z.shape[0], *self.in_size), rows(0.0, z)
 
     def get_extra_state(self) -> Tensor:
         size = list(self.in_size or [])
-        return torch.tensor(size + [0] * (8 - len(size)))  # of one length, whether the shape is known or not
+        # of one length, whether the shape is known or not
+        return torch.tensor(size + [0] * (8 - len(size)))
 
     def set_extra_state(self, state: Tensor) -> None:
         size = [n for n in state.tolist() if n > 0]
         self.in_size = torch.Size(size) if size else self.in_size
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        state_dict.setdefault(prefix + "_extra_state", self.get_extra_state())  # 0.3.3 did not store it
+        # 0.3.3 did not store it
+        state_dict.setdefault(prefix + "_extra_state", self.get_extra_state())
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
@@ -183,18 +201,19 @@ class Flatten(Flow):
 
 
 class Preprocess(Flow):
-    r"""8-bit images in [0, 1] to unconstrained values: dequantise, squeeze into (0, 1), logit (RealNVP, section 4.1).
+    r"""8-bit images in [0, 1] to unconstrained values: dequantise, squeeze into (0, 1), logit
+    (RealNVP, section 4.1).
 
     .. math::
         u = \frac{255 x + \epsilon}{256}, \quad \epsilon \sim U(0, 1), \qquad
         z = \mathrm{logit}\left(\frac{1 + (2 u - 1)(1 - c)}{2}\right), \quad c = 0.05.
 
-    The log-determinant is that of :math:`u \mapsto z`, as in 0.3.3: a density of the dequantised image on
-    :math:`[0, 1]^D`, so that the bits per dimension of the 8-bit image are at most
+    The log-determinant is that of :math:`u \mapsto z`, as in 0.3.3: a density of the dequantised
+    image on :math:`[0, 1]^D`, so that the bits per dimension of the 8-bit image are at most
     :math:`8 - \log p / (D \log 2)` on average.
 
-    The inverse is :math:`u`, within 1/256 of ``x``; a sample of a model may leave [0, 1] by up to 0.027, so clamp it to
-    draw it.  (0.3.3 left out the squeeze in its inverse: black became 0.025.)
+    The inverse is :math:`u`, within 1/256 of ``x``; a sample of a model may leave [0, 1] by up to
+    0.027, so clamp it to draw it.  (0.3.3 left out the squeeze in its inverse: black became 0.025.)
 
     >>> x = torch.full((1, 1, 2, 2), 0.5)
     >>> z, logdet = Preprocess().forward_and_logdet(x)

@@ -19,14 +19,16 @@ class PlanarFlow(Flow):
         z = x + u \tanh(w^\top x + b), \qquad
         \log |\det J| = \log \left|1 + (1 - \tanh^2(w^\top x + b))\, w^\top u\right|.
 
-    It is invertible where :math:`w^\top u > -1`; ``constraint_u`` keeps it so (appendix A.1).  The inverse is the root of
-    one increasing function of :math:`w^\top x`, found by bisection and Newton steps to the precision of the number type;
-    gradients (of first order) come from a last Newton step. 0.3.3 had no inverse.
+    It is invertible where :math:`w^\top u > -1`; ``constraint_u`` keeps it so (appendix A.1).  The
+    inverse is the root of one increasing function of :math:`w^\top x`, found by bisection and
+    Newton steps to the precision of the number type; gradients (of first order) come from a last
+    Newton step. 0.3.3 had no inverse.
 
     Args:
         in_features: ``D``.
-        constraint_u: put :math:`\hat u = u + (\mathrm{softplus}(w^\top u) - 1 - w^\top u)\, w / \lVert w \rVert^2` in the
-            place of ``u``. (0.3.3 divided by the norm, not by its square, which does not ensure the bound.)
+        constraint_u: put :math:`\hat u = u + (\mathrm{softplus}(w^\top u) - 1 - w^\top u)\, w /
+            \lVert w \rVert^2` in the place of ``u``. (0.3.3 divided by the norm, not by its square,
+            which does not ensure the bound.)
 
     >>> z, logdet = PlanarFlow(3).forward_and_logdet(torch.ones(2, 3))
     >>> z.shape, logdet.shape
@@ -64,7 +66,8 @@ class PlanarFlow(Flow):
         wu = (self.w * u).sum()
         if wu.item() <= -1:
             raise PixyzError(
-                f"this planar flow has no inverse: w'u is {wu.item():.3f}, not above -1; use PlanarFlow(D, constraint_u=True)"
+                f"this planar flow has no inverse: w'u is {wu.item():.3f}, not above -1; use "
+                f"PlanarFlow(D, constraint_u=True)"
             )
         target = F.linear(z, self.w, self.b)
         a = self._root(target.detach(), wu.detach())
@@ -84,7 +87,9 @@ class PlanarFlow(Flow):
             low, high = torch.where(error < 0, a, low), torch.where(error > 0, a, high)
             step = a - error / (1 + wu * (1 - bend.square()))
             better = torch.where((step > low) & (step < high), step, (low + high) / 2)
-            if torch.equal(better, a) or bool((better - a).abs().max() <= 2 * torch.finfo(a.dtype).eps * a.abs().max()):
+            if torch.equal(better, a) or bool(
+                (better - a).abs().max() <= 2 * torch.finfo(a.dtype).eps * a.abs().max()
+            ):
                 break
             a = better
         return a

@@ -15,14 +15,15 @@ from pixyz.types import PixyzError
 class ZukoFlow(Flow):
     r"""A flow of zuko, ``[B, D]``; its ``transform`` is our forward direction (data to base).
 
-    Conditions are flattened and put together as zuko's context.  zuko comes with the extra ``flows``; it is imported when
-    a name is first given here. (Its import switches off the argument checks of ``torch.distributions`` for the whole
-    process; they are put back.)
+    Conditions are flattened and put together as zuko's context.  zuko comes with the extra
+    ``flows``; it is imported when a name is first given here. (Its import switches off the argument
+    checks of ``torch.distributions`` for the whole process; they are put back.)
 
     Args:
-        flow: a zuko flow or lazy transform, or the name of a class in ``zuko.flows``: ``"NSF"``, ``"MAF"``, ``"NAF"`` ...
-        **settings: what that class takes, when ``flow`` is a name: ``features``, ``context``, ``transforms``,
-            ``hidden_features``.
+        flow: a zuko flow or lazy transform, or the name of a class in ``zuko.flows``: ``"NSF"``,
+            ``"MAF"``, ``"NAF"`` ...
+        **settings: what that class takes, when ``flow`` is a name: ``features``, ``context``,
+            ``transforms``, ``hidden_features``.
 
     Raises:
         PixyzError: zuko is not installed, or has no such flow.
@@ -38,7 +39,10 @@ class ZukoFlow(Flow):
         made = make_zuko_flow(flow, **settings) if isinstance(flow, str) else flow
         transform = getattr(made, "transform", made)
         if not isinstance(transform, torch.nn.Module):
-            raise PixyzError(f"ZukoFlow takes a flow of zuko, a lazy transform or a name, got {type(flow).__name__}")
+            raise PixyzError(
+                f"ZukoFlow takes a flow of zuko, a lazy transform or a name, "
+                f"got {type(flow).__name__}"
+            )
         super().__init__(settings.get("features"))
         self.transform = transform
 
@@ -62,10 +66,16 @@ def make_zuko_flow(name: str, **settings: Any) -> Any:
         flows = import_module("zuko.flows")
         torch.distributions.Distribution._validate_args = checks
     except ImportError:
-        raise PixyzError("flows of zuko need the package zuko; install it by: pip install zuko") from None
+        raise PixyzError(
+            "flows of zuko need the package zuko; install it by: pip install zuko"
+        ) from None
     made = getattr(flows, name, None)
     if made is None:
-        known = sorted(n for n, kind in vars(flows).items() if isinstance(kind, type) and flows.Flow in kind.__mro__[1:])
+        known = sorted(
+            n
+            for n, kind in vars(flows).items()
+            if isinstance(kind, type) and flows.Flow in kind.__mro__[1:]
+        )
         raise PixyzError(f"zuko has no flow {name!r}; it has {known}")
     return made(**settings)
 

@@ -12,8 +12,14 @@ from pixyz.layers.scale_translate import (
 from pixyz.layers.weight_norm import WNConv2d
 
 __all__ = [
-    "ResNet", "ResidualBlock", "ScaleTranslateConv", "ScaleTranslateDense", "ScaleTranslateImage", "ScaleTranslateResNet",
-    "TranslateDense", "WNConv2d",
+    "ResNet",
+    "ResidualBlock",
+    "ScaleTranslateConv",
+    "ScaleTranslateDense",
+    "ScaleTranslateImage",
+    "ScaleTranslateResNet",
+    "TranslateDense",
+    "WNConv2d",
 ]
 
 compat.serve(__name__)

@@ -1,6 +1,7 @@
 r"""Networks that say how a coupling layer scales and moves: :math:`(x, y) \mapsto (\log s, t)`.
 
-The log-scale is :math:`a \tanh(h)` with a learned ``a`` a feature or channel (RealNVP, section 4.1).
+The log-scale is :math:`a \tanh(h)` with a learned ``a`` a feature or channel (RealNVP, section
+4.1).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def dense(in_features: int, hidden_features: Sequence[int], out_features: int) -
 
 
 class TranslateDense(nn.Module):
-    r"""A perceptron ``(x [B, D], *y [B, ...])`` to ``t [B, D]``, for :class:`pixyz.flows.AdditiveCoupling`.
+    r"""A perceptron ``(x [B, D], *y [B, ...])`` to ``t [B, D]``, for
+    :class:`pixyz.flows.AdditiveCoupling`.
 
     The last layer starts at zero, so the coupling starts as the identity.
 
@@ -39,7 +41,9 @@ class TranslateDense(nn.Module):
     torch.Size([2, 3])
     """
 
-    def __init__(self, in_features: int, hidden_features: Sequence[int] = (64, 64), cond_features: int = 0) -> None:
+    def __init__(
+        self, in_features: int, hidden_features: Sequence[int] = (64, 64), cond_features: int = 0
+    ) -> None:
         super().__init__()
         self.net = dense(in_features + cond_features, hidden_features, in_features)
 
@@ -48,7 +52,8 @@ class TranslateDense(nn.Module):
 
 
 class ScaleTranslateDense(nn.Module):
-    r"""A perceptron ``(x [B, D], *y [B, ...])`` to ``(log_s, t)``, each ``[B, D]``, for :class:`pixyz.flows.AffineCoupling`.
+    r"""A perceptron ``(x [B, D], *y [B, ...])`` to ``(log_s, t)``, each ``[B, D]``, for
+    :class:`pixyz.flows.AffineCoupling`.
 
     The last layer starts at zero, so the coupling starts as the identity.
 
@@ -62,7 +67,9 @@ class ScaleTranslateDense(nn.Module):
     (torch.Size([2, 3]), torch.Size([2, 3]))
     """
 
-    def __init__(self, in_features: int, hidden_features: Sequence[int] = (64, 64), cond_features: int = 0) -> None:
+    def __init__(
+        self, in_features: int, hidden_features: Sequence[int] = (64, 64), cond_features: int = 0
+    ) -> None:
         super().__init__()
         self.net = dense(in_features + cond_features, hidden_features, 2 * in_features)
         self.log_scale = nn.Parameter(torch.ones(in_features))
@@ -115,8 +122,10 @@ class ScaleTranslateConv(ScaleTranslateImage):
 
     def __init__(self, in_channels: int, hidden_channels: int = 64, cond_channels: int = 0) -> None:
         net = nn.Sequential(
-            nn.Conv2d(in_channels + cond_channels, hidden_channels, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(hidden_channels, hidden_channels, 1), nn.ReLU(),
+            nn.Conv2d(in_channels + cond_channels, hidden_channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(hidden_channels, hidden_channels, 1),
+            nn.ReLU(),
             zeroed(nn.Conv2d(hidden_channels, 2 * in_channels, 3, padding=1)),
         )
         super().__init__(net, in_channels)
@@ -130,7 +139,8 @@ class ScaleTranslateResNet(ScaleTranslateImage):
         mid_channels: the width of the blocks.
         num_blocks: how many blocks.
         cond_channels: the channels (features) of all conditions together.
-        double_after_norm: one half of the pixels is masked (checkerboard), see :class:`pixyz.layers.ResNet`.
+        double_after_norm: one half of the pixels is masked (checkerboard), see
+            :class:`pixyz.layers.ResNet`.
 
     :math:`(\log s, t) = g(x, y)`.
 
@@ -140,10 +150,22 @@ class ScaleTranslateResNet(ScaleTranslateImage):
     """
 
     def __init__(
-        self, in_channels: int, mid_channels: int = 32, num_blocks: int = 2, cond_channels: int = 0,
+        self,
+        in_channels: int,
+        mid_channels: int = 32,
+        num_blocks: int = 2,
+        cond_channels: int = 0,
         double_after_norm: bool = False,
     ) -> None:
-        net = ResNet(in_channels + cond_channels, mid_channels, 2 * in_channels, num_blocks, 3, 1, double_after_norm)
+        net = ResNet(
+            in_channels + cond_channels,
+            mid_channels,
+            2 * in_channels,
+            num_blocks,
+            3,
+            1,
+            double_after_norm,
+        )
         super().__init__(net, in_channels)
 
 
@@ -152,7 +174,10 @@ def _as_map(y: Tensor, x: Tensor) -> Tensor:
     if y.ndim == 2:
         return y[:, :, None, None].expand(-1, -1, *x.shape[2:])
     if y.ndim != 4 or y.shape[2:] != x.shape[2:]:
-        raise ShapeError(f"a condition of an image {list(x.shape)} is [B, F] or [B, F, H, W] of its size, got {list(y.shape)}")
+        raise ShapeError(
+            f"a condition of an image {list(x.shape)} is [B, F] or [B, F, H, W] of its size, "
+            f"got {list(y.shape)}"
+        )
     return y
 
 

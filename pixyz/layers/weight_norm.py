@@ -12,7 +12,9 @@ from torch import Tensor, nn
 class _Convolution(nn.Module):
     """The convolution itself; its weight is ``weight_g * weight_v / |weight_v|`` at each call."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int, bias: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, padding: int, bias: bool
+    ) -> None:
         super().__init__()
         plain = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, bias=bias)
         self.padding = padding
@@ -26,8 +28,8 @@ class _Convolution(nn.Module):
 
 
 class WNConv2d(nn.Module):
-    r"""A two-dimensional convolution with weight normalisation, :math:`w = g\, v / \lVert v \rVert` for each output channel
-    (Salimans and Kingma, 2016, equation 2).
+    r"""A two-dimensional convolution with weight normalisation, :math:`w = g\, v / \lVert v \rVert`
+    for each output channel (Salimans and Kingma, 2016, equation 2).
 
     Weights are computed in ``forward`` and never kept, so it can be copied and pickled at any time.
 
@@ -38,7 +40,9 @@ class WNConv2d(nn.Module):
     torch.Size([1, 3, 4, 4])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int, bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, padding: int, bias: bool = True
+    ) -> None:
         super().__init__()
         self.conv = _Convolution(in_channels, out_channels, kernel_size, padding, bias)
 

@@ -15,7 +15,11 @@ from pixyz.expression import (
     ValueLoss,
 )
 from pixyz.losses import torch_divergences as _torch_divergences  # noqa: F401 (it registers formulas)
-from pixyz.losses.adversarial import AdversarialJensenShannon, AdversarialKullbackLeibler, AdversarialWassersteinDistance
+from pixyz.losses.adversarial import (
+    AdversarialJensenShannon,
+    AdversarialKullbackLeibler,
+    AdversarialWassersteinDistance,
+)
 from pixyz.losses.elbo import ELBO, IWAE
 from pixyz.losses.entropy import CrossEntropy, Entropy
 from pixyz.losses.iteration import IterativeLoss

@@ -1,7 +1,8 @@
 """Divergences by a discriminator that is trained beside the generator.
 
-Each is two expressions: the generator's objective (what ``eval`` returns) and the critic's (``loss.critic``, or
-``eval(..., discriminator=True)``).  ``loss_train`` takes one step on the critic's.
+Each is two expressions: the generator's objective (what ``eval`` returns) and the critic's
+(``loss.critic``, or ``eval(..., discriminator=True)``).  ``loss_train`` takes one step on the
+critic's.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ Term = Callable[[Tensor], Tensor]
 class AdversarialLoss(SampledDivergence):
     """Base of the adversarial divergences of two distributions, either of which may be learned.
 
-    Samples of ``p`` and ``q`` have pathwise gradients where these exist, whether they come from a function
-    (:class:`pixyz.distributions.Deterministic`) or from an encoder such as a Normal.  The critic sees them detached.
+    Samples of ``p`` and ``q`` have pathwise gradients where these exist, whether they come from a
+    function (:class:`pixyz.distributions.Deterministic`) or from an encoder such as a Normal.  The
+    critic sees them detached.
 
     Args:
         p, q: distributions of the same variables.
@@ -47,23 +49,36 @@ class AdversarialLoss(SampledDivergence):
     """
 
     def __init__(
-        self, p: Distribution, q: Distribution, discriminator: Distribution,
-        optimizer: type[optim.Optimizer] = optim.Adam, optimizer_params: Mapping[str, Any] | None = None,
+        self,
+        p: Distribution,
+        q: Distribution,
+        discriminator: Distribution,
+        optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(p, q)
         if not set(discriminator.input_var) & set(p.var):
-            raise PixyzError(f"the discriminator {discriminator.prob_text} reads none of the variables {p.var} that are compared")
+            raise PixyzError(
+                f"the discriminator {discriminator.prob_text} reads none of the "
+                f"variables {p.var} that are compared"
+            )
         self.d = discriminator
-        self.d_optimizer = make_optimizer(optimizer, nn.Module.parameters(discriminator), optimizer_params)
+        self.d_optimizer = make_optimizer(
+            optimizer, nn.Module.parameters(discriminator), optimizer_params
+        )
 
     # ---------------------------------------------------------------- the two objectives
 
     def generator_terms(self) -> tuple[Term | None, Term | None]:
-        """What the generator's objective takes of the discriminator's output on samples of ``p`` and of ``q``."""
+        """What the generator's objective takes of the discriminator's output on samples of ``p``
+        and of ``q``.
+        """
         raise NotImplementedError
 
     def critic_terms(self) -> tuple[Term, Term]:
-        """What the critic's objective takes of the discriminator's output on samples of ``p`` and of ``q``."""
+        """What the critic's objective takes of the discriminator's output on samples of ``p`` and
+        of ``q``.
+        """
         raise NotImplementedError
 
     def critic_text(self) -> str:
@@ -78,16 +93,27 @@ class AdversarialLoss(SampledDivergence):
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         if builder.given("discriminator"):
             return self.lower_critic(builder, scope)
-        pairs = [(p, term) for p, term in zip((self.p, self.q), self.generator_terms(), strict=True) if term is not None]
+        pairs = [
+            (p, term)
+            for p, term in zip((self.p, self.q), self.generator_terms(), strict=True)
+            if term is not None
+        ]
         draws = self.lower_draws(builder, scope, *[p for p, _ in pairs])
         judged = [self._judged(builder, scope, drawn) for drawn in draws]
-        judged = [builder.detach(y) if p.distribution_name == "Data distribution" else y for (p, _), y in zip(pairs, judged)]
+        judged = [
+            builder.detach(y) if p.distribution_name == "Data distribution" else y
+            for (p, _), y in zip(pairs, judged)
+        ]
         if type(self).g_loss is not AdversarialLoss.g_loss:
             return self._by_method(builder, scope, self.g_loss, judged)
         total: Slot | None = None
         for (_, term), y in zip(pairs, judged, strict=True):
             value = self._term(builder, scope, y, term)
-            total = value if total is None else builder.point(operator.add, total, value, label=type(self).__name__)
+            total = (
+                value
+                if total is None
+                else builder.point(operator.add, total, value, label=type(self).__name__)
+            )
         assert total is not None
         return total
 
@@ -98,12 +124,16 @@ class AdversarialLoss(SampledDivergence):
         judged = [self._judged(builder, scope, drawn) for drawn in draws]
         if type(self).d_loss is not AdversarialLoss.d_loss:
             return self._by_method(builder, scope, self.d_loss, judged)
-        on_p, on_q = (self._term(builder, scope, y, term) for y, term in zip(judged, self.critic_terms(), strict=True))
+        on_p, on_q = (
+            self._term(builder, scope, y, term)
+            for y, term in zip(judged, self.critic_terms(), strict=True)
+        )
         return builder.point(operator.add, on_p, on_q, label=f"critic of {type(self).__name__}")
 
     def g_loss(self, y_p: Tensor, *more: Any) -> Tensor:
-        """The generator's objective from the discriminator's outputs ``(y_p, y_q, batch_n)``, or ``(y_p, batch_n)`` where
-        ``q`` has no term.  A subclass that overrides it (or :meth:`d_loss`) is computed by it.
+        """The generator's objective from the discriminator's outputs ``(y_p, y_q, batch_n)``, or
+        ``(y_p, batch_n)`` where ``q`` has no term.  A subclass that overrides it (or
+        :meth:`d_loss`) is computed by it.
         """
         terms = [term for term in self.generator_terms() if term is not None]
         return torch.stack([term(y).mean() for term, y in zip(terms, (y_p, *more))]).sum()
@@ -113,9 +143,14 @@ class AdversarialLoss(SampledDivergence):
         on_p, on_q = self.critic_terms()
         return on_p(y_p).mean() + on_q(y_q).mean()
 
-    def _by_method(self, builder: Builder, scope: Scope, method: Callable[..., Tensor], judged: Sequence[Slot]) -> Slot:
+    def _by_method(
+        self, builder: Builder, scope: Scope, method: Callable[..., Tensor], judged: Sequence[Slot]
+    ) -> Slot:
         if scope.keep or scope.masks:
-            raise PixyzError(f"{type(self).__name__} overrides {method.__name__}, which has no meaning at each step of a series")
+            raise PixyzError(
+                f"{type(self).__name__} overrides {method.__name__}, "
+                f"which has no meaning at each step of a series"
+            )
 
         def call(*ys: Tensor) -> tuple[Tensor]:
             return (method(*ys, ys[0].shape[0]),)
@@ -166,17 +201,21 @@ class CriticLoss(Loss):
 
 
 class AdversarialJensenShannon(AdversarialLoss):
-    r"""The Jensen-Shannon divergence by a discriminator (Goodfellow et al., Generative Adversarial Networks, 2014, eq. 1).
+    r"""The Jensen-Shannon divergence by a discriminator (Goodfellow et al., Generative Adversarial
+    Networks, 2014, eq. 1).
 
     .. math::
-        \max_d \mathbb{E}_{p(x)}[\log d(x)] + \mathbb{E}_{q(x)}[\log (1-d(x))] = 2 D_{JS}[p||q] - 2 \log 2
+        \max_d \mathbb{E}_{p(x)}[\log d(x)] + \mathbb{E}_{q(x)}[\log (1-d(x))] = 2 D_{JS}[p||q]
+            - 2 \log 2
 
-    The critic minimises the negative of the left side.  The generator's objective is, with ``inverse_g_loss``, the
-    one that does not saturate, :math:`-\mathbb{E}_p[\log(1-d)] - \mathbb{E}_q[\log d]`, else the left side itself.
-    A term on the data is a constant for the generator and gets no gradient.
+    The critic minimises the negative of the left side.  The generator's objective is, with
+    ``inverse_g_loss``, the one that does not saturate, :math:`-\mathbb{E}_p[\log(1-d)] -
+    \mathbb{E}_q[\log d]`, else the left side itself. A term on the data is a constant for the
+    generator and gets no gradient.
 
     Args:
-        p, q, discriminator, optimizer, optimizer_params: see :class:`AdversarialLoss`; :math:`d(x)` is in (0, 1).
+        p, q, discriminator, optimizer, optimizer_params: see :class:`AdversarialLoss`; :math:`d(x)`
+            is in (0, 1).
         inverse_g_loss: the generator's objective that does not saturate.
         logits: the discriminator returns :math:`\log d/(1-d)` in place of :math:`d`.
 
@@ -186,31 +225,45 @@ class AdversarialJensenShannon(AdversarialLoss):
     ...     def __init__(self):
     ...         super().__init__(var="t", cond_var="x", name="d")
     ...         self.net = nn.Linear(2, 1)
+    ...
     ...     def forward(self, x):
     ...         return {"t": self.net(x).sigmoid()}
-    >>> loss = AdversarialJensenShannon(Normal("x", loc=0., scale=1., features_shape=[2]), EmpiricalDistribution("x"), D())
+    >>> loss = AdversarialJensenShannon(
+    ...     Normal("x", loc=0.0, scale=1.0, features_shape=[2]), EmpiricalDistribution("x"), D()
+    ... )
     >>> print(loss)
     mean(D_{JS}^{Adv} \left[p(x)||p_{data}(x) \right])
     >>> print(loss.critic)
     - \mathbb{E}_{p(x)} \left[\log d(t|x) \right] - \mathbb{E}_{p_{data}(x)} \left[\log \left(1 - d(t|x)\right) \right]
     >>> loss.loss_train({"x": torch.randn(8, 2)}).shape
     torch.Size([])
-    """
+    """  # noqa: E501
 
     def __init__(
-        self, p: Distribution, q: Distribution, discriminator: Distribution,
-        optimizer: type[optim.Optimizer] = optim.Adam, optimizer_params: Mapping[str, Any] | None = None,
-        inverse_g_loss: bool = True, logits: bool = False,
+        self,
+        p: Distribution,
+        q: Distribution,
+        discriminator: Distribution,
+        optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
+        inverse_g_loss: bool = True,
+        logits: bool = False,
     ) -> None:
         super().__init__(p, q, discriminator, optimizer, optimizer_params)
         self.inverse_g_loss, self.logits = inverse_g_loss, logits
 
     def symbol(self) -> sympy.Expr:
-        return latex.leaf(rf"mean(D_{{JS}}^{{Adv}} \left[{self.p.prob_text}||{self.q.prob_text} \right])")
+        return latex.leaf(
+            rf"mean(D_{{JS}}^{{Adv}} \left[{self.p.prob_text}||{self.q.prob_text} \right])"
+        )
 
     def generator_terms(self) -> tuple[Term | None, Term | None]:
         real, fake = _surprises(self.logits)
-        return (fake, real) if self.inverse_g_loss else (_negated(self.logits, 1), _negated(self.logits, 0))
+        return (
+            (fake, real)
+            if self.inverse_g_loss
+            else (_negated(self.logits, 1), _negated(self.logits, 0))
+        )
 
     def critic_terms(self) -> tuple[Term, Term]:
         return _surprises(self.logits)
@@ -220,16 +273,19 @@ class AdversarialJensenShannon(AdversarialLoss):
 
 
 class AdversarialKullbackLeibler(AdversarialLoss):
-    r"""The Kullback-Leibler divergence by the density ratio that a discriminator learns (Kim and Mnih, FactorVAE, 2018, eq. 3).
+    r"""The Kullback-Leibler divergence by the density ratio that a discriminator learns (Kim and
+    Mnih, FactorVAE, 2018, eq. 3).
 
     .. math::
         D_{KL}[p||q] = \mathbb{E}_{p(x)}\left[\log \frac{d^*(x)}{1-d^*(x)}\right], \quad
         d^* = \arg\max_d \mathbb{E}_{p(x)}[\log d(x)] + \mathbb{E}_{q(x)}[\log (1-d(x))]
 
-    Its gradient reaches ``p`` through the samples, also where ``p`` is an inference network; ``q`` is only the critic's.
+    Its gradient reaches ``p`` through the samples, also where ``p`` is an inference network; ``q``
+    is only the critic's.
 
     Args:
-        p, q, discriminator, optimizer, optimizer_params: see :class:`AdversarialLoss`; :math:`d(x)` is in (0, 1).
+        p, q, discriminator, optimizer, optimizer_params: see :class:`AdversarialLoss`; :math:`d(x)`
+            is in (0, 1).
         logits: the discriminator returns :math:`\log d/(1-d)` in place of :math:`d`.
 
     >>> from torch import nn
@@ -238,23 +294,33 @@ class AdversarialKullbackLeibler(AdversarialLoss):
     ...     def __init__(self):
     ...         super().__init__("t", "x", name="d")
     ...         self.net = nn.Linear(2, 1)
+    ...
     ...     def forward(self, x):
     ...         return {"t": torch.sigmoid(self.net(x))}
-    >>> p, q = (Normal("x", loc=m, scale=1.0, features_shape=[2], name=n) for m, n in ((0.0, "p"), (1.0, "q")))
+    >>> p, q = (
+    ...     Normal("x", loc=m, scale=1.0, features_shape=[2], name=n)
+    ...     for m, n in ((0.0, "p"), (1.0, "q"))
+    ... )
     >>> print(AdversarialKullbackLeibler(p, q, Critic()))
     mean(D_{KL}^{Adv} \left[p(x)||q(x) \right])
     """
 
     def __init__(
-        self, p: Distribution, q: Distribution, discriminator: Distribution,
-        optimizer: type[optim.Optimizer] = optim.Adam, optimizer_params: Mapping[str, Any] | None = None,
+        self,
+        p: Distribution,
+        q: Distribution,
+        discriminator: Distribution,
+        optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
         logits: bool = False,
     ) -> None:
         super().__init__(p, q, discriminator, optimizer, optimizer_params)
         self.logits = logits
 
     def symbol(self) -> sympy.Expr:
-        return latex.leaf(rf"mean(D_{{KL}}^{{Adv}} \left[{self.p.prob_text}||{self.q.prob_text} \right])")
+        return latex.leaf(
+            rf"mean(D_{{KL}}^{{Adv}} \left[{self.p.prob_text}||{self.q.prob_text} \right])"
+        )
 
     def generator_terms(self) -> tuple[Term | None, Term | None]:
         return (same if self.logits else log_odds), None
@@ -267,16 +333,20 @@ class AdversarialKullbackLeibler(AdversarialLoss):
 
 
 class AdversarialWassersteinDistance(AdversarialJensenShannon):
-    r"""The Wasserstein-1 distance by a critic with clipped weights (Arjovsky et al., Wasserstein GAN, 2017, eq. 2).
+    r"""The Wasserstein-1 distance by a critic with clipped weights (Arjovsky et al., Wasserstein
+    GAN, 2017, eq. 2).
 
     .. math::
         W(p, q) = \sup_{||d||_{L} \leq 1} \mathbb{E}_{p(x)}[d(x)] - \mathbb{E}_{q(x)}[d(x)]
 
-    Clipping holds the critic's Lipschitz constant below some number, so the distance is known up to a factor.
+    Clipping holds the critic's Lipschitz constant below some number, so the distance is known up to
+    a factor.
 
     Args:
-        p, q, discriminator, optimizer, optimizer_params: see :class:`AdversarialLoss`; :math:`d(x)` is any number.
-        clip_value: weights of the discriminator are held between ``-clip_value`` and ``clip_value``.
+        p, q, discriminator, optimizer, optimizer_params: see :class:`AdversarialLoss`; :math:`d(x)`
+            is any number.
+        clip_value: weights of the discriminator are held between ``-clip_value`` and
+            ``clip_value``.
 
     >>> from torch import nn
     >>> from pixyz.distributions import Deterministic, Normal
@@ -284,16 +354,25 @@ class AdversarialWassersteinDistance(AdversarialJensenShannon):
     ...     def __init__(self):
     ...         super().__init__("t", "x", name="d")
     ...         self.net = nn.Linear(2, 1)
+    ...
     ...     def forward(self, x):
     ...         return {"t": self.net(x)}
-    >>> p, q = (Normal("x", loc=m, scale=1.0, features_shape=[2], name=n) for m, n in ((0.0, "p"), (1.0, "q")))
+    >>> p, q = (
+    ...     Normal("x", loc=m, scale=1.0, features_shape=[2], name=n)
+    ...     for m, n in ((0.0, "p"), (1.0, "q"))
+    ... )
     >>> print(AdversarialWassersteinDistance(p, q, Critic()))
     mean(W^{Adv} \left(p(x), q(x) \right))
     """
 
     def __init__(
-        self, p: Distribution, q: Distribution, discriminator: Distribution, clip_value: float = 0.01,
-        optimizer: type[optim.Optimizer] = optim.Adam, optimizer_params: Mapping[str, Any] | None = None,
+        self,
+        p: Distribution,
+        q: Distribution,
+        discriminator: Distribution,
+        clip_value: float = 0.01,
+        optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
         inverse_g_loss: bool = True,
     ) -> None:
         super().__init__(p, q, discriminator, optimizer, optimizer_params, inverse_g_loss)
@@ -311,7 +390,8 @@ class AdversarialWassersteinDistance(AdversarialJensenShannon):
     def critic_text(self) -> str:
         d = self.d.prob_text
         return (
-            rf"- \mathbb{{E}}_{{{self.p.prob_text}}} \left[{d} \right] + \mathbb{{E}}_{{{self.q.prob_text}}} \left[{d} \right]"
+            rf"- \mathbb{{E}}_{{{self.p.prob_text}}} \left[{d} \right] + "
+            rf"\mathbb{{E}}_{{{self.q.prob_text}}} \left[{d} \right]"
         )
 
     def loss_train(self, train_x_dict: Any = None, **kwargs: Any) -> Tensor:

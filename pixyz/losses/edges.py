@@ -1,7 +1,7 @@
 """The first and the last step of an IterativeLoss: objectives that read one frame of each sequence.
 
-A value of the first (last) step is picked from its series: at the first (last) valid frame that the loop visits.  So the
-objective is lowered once, on ``[B, ...]``, behind the loop.
+A value of the first (last) step is picked from its series: at the first (last) valid frame that the
+loop visits.  So the objective is lowered once, on ``[B, ...]``, behind the loop.
 """
 
 from __future__ import annotations
@@ -33,22 +33,31 @@ class EdgeScope(Scope):
         loss: what is lowered in this scope.
     """
 
-    def __init__(self, builder: Builder, outer: Scope, step: Step, edge: Edge, reverse: bool, loss: Loss) -> None:
+    def __init__(
+        self, builder: Builder, outer: Scope, step: Step, edge: Edge, reverse: bool, loss: Loss
+    ) -> None:
         super().__init__(builder, parent=outer)
         self.step = step
         self.pick = Pick((edge == "last") is reverse, f"{edge} step")
         self.keep, self.particles = step.scope.keep - {step.axis}, step.scope.particles
         drawn = {
-            v for node in walk(loss) if isinstance(node, Expectation) and isinstance(node.p, Distribution)
-            for factor in node.p.factors() for v in factor.var
+            v
+            for node in walk(loss)
+            if isinstance(node, Expectation) and isinstance(node.p, Distribution)
+            for factor in node.p.factors()
+            for v in factor.var
         }
         found: dict[str, tuple[Hashable, Slot]] = {
-            v: (identity, self._at_edge(slot)) for v, (identity, slot) in step.scope.path.items() if v in drawn
+            v: (identity, self._at_edge(slot))
+            for v, (identity, slot) in step.scope.path.items()
+            if v in drawn
         }
         self.path = {**outer.path, **found}
         if step.mask is not None:
             label = "sequences with a valid frame"
-            self.masks[ROWS] = builder.series(any_frame, [step.mask], [(label, None)], step.axis, label, key=None)[0]
+            self.masks[ROWS] = builder.series(
+                any_frame, [step.mask], [(label, None)], step.axis, label, key=None
+            )[0]
 
     def lookup(self, name: str) -> Slot:
         """The value at the edge; what is no value of the step is looked up around the loop."""
@@ -63,11 +72,14 @@ class EdgeScope(Scope):
         if slot.axes == () and slot.batch == "none":
             return slot  # a number
         series = as_series(self.builder, self.step, slot)
-        if self.step.mask is not None and series.batch != "full":  # the number of the step: each sequence has its own edge
+        # the number of the step: each sequence has its own edge
+        if self.step.mask is not None and series.batch != "full":
             series = self.builder.expand(series, self.step.mask, series.axes)
         args = [series] if self.step.mask is None else [series, self.step.mask]
         label = f"{self.pick.label} of {slot.label}"
-        return self.builder.series(self.pick, args, [(label, None)], self.step.axis, label, key=("edge", self.pick))[0]
+        return self.builder.series(
+            self.pick, args, [(label, None)], self.step.axis, label, key=("edge", self.pick)
+        )[0]
 
 
 class Pick:
@@ -85,7 +97,9 @@ class Pick:
         if mask is None:
             return (x[0] if self.begin else x[-1],)
         frame = edge_frame(mask, self.begin)
-        index = frame.reshape(1, *frame.shape, *[1] * (x.ndim - 1 - frame.ndim)).expand(1, *x.shape[1:])
+        index = frame.reshape(1, *frame.shape, *[1] * (x.ndim - 1 - frame.ndim)).expand(
+            1, *x.shape[1:]
+        )
         return (x.gather(0, index)[0],)
 
     def __eq__(self, other: object) -> bool:
@@ -96,7 +110,8 @@ class Pick:
 
 
 class Put:
-    """A series ``[T, B]`` with a value ``[B]`` in the place of the edge's (``first``), or added to it (``last``).
+    """A series ``[T, B]`` with a value ``[B]`` in the place of the edge's (``first``), or added to
+    it (``last``).
 
     Args:
         begin: as in :class:`Pick`.
@@ -111,11 +126,15 @@ class Put:
         if mask is None:
             there = frame == (0 if self.begin else len(series) - 1)
         else:
-            there = (frame.reshape(-1, *[1] * (mask.ndim - 1)) == edge_frame(mask, self.begin)) & (mask != 0)
+            there = (frame.reshape(-1, *[1] * (mask.ndim - 1)) == edge_frame(mask, self.begin)) & (
+                mask != 0
+            )
         there = there.reshape(*there.shape, *[1] * (max(series.ndim, value.ndim + 1) - there.ndim))
         rest = series.reshape(*series.shape, *[1] * (value.ndim + 1 - series.ndim))
         zero = torch.zeros((), dtype=value.dtype, device=value.device)
-        return (rest + torch.where(there, value, zero) if self.add else torch.where(there, value, rest),)
+        return (
+            rest + torch.where(there, value, zero) if self.add else torch.where(there, value, rest),
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Put) and (other.begin, other.add) == (self.begin, self.add)
@@ -132,20 +151,33 @@ def any_frame(mask: Tensor) -> tuple[Tensor]:
 def edge_frame(mask: Tensor, begin: bool) -> Tensor:
     """The number of the first or the last valid frame, ``[B]``; 0 where there is none."""
     valid = mask != 0
-    frame = torch.arange(len(mask), device=mask.device).reshape(-1, *[1] * (mask.ndim - 1)).expand(mask.shape)
+    frame = (
+        torch.arange(len(mask), device=mask.device)
+        .reshape(-1, *[1] * (mask.ndim - 1))
+        .expand(mask.shape)
+    )
     if begin:
         return torch.where(valid, frame, len(mask)).amin(0).remainder(len(mask))
     return torch.where(valid, frame, 0).amax(0)
 
 
-def put_edge(builder: Builder, outer: Scope, step: Step, value: Slot, loss: Loss, edge: Edge, reverse: bool) -> Slot:
+def put_edge(
+    builder: Builder, outer: Scope, step: Step, value: Slot, loss: Loss, edge: Edge, reverse: bool
+) -> Slot:
     """``value`` with the edge's objective in it."""
     scope = EdgeScope(builder, outer, step, edge, reverse, loss)
     found = loss.lower(builder, scope)
-    found = builder.reduce(rules.reduce_mean, found, scope.particles, batch=False, label="mean over samples")
+    found = builder.reduce(
+        rules.reduce_mean, found, scope.particles, batch=False, label="mean over samples"
+    )
     series = as_series(builder, step, value)
     if step.mask is not None and series.batch != "full":
-        series = builder.point(rules.blank, step.mask, builder.expand(series, step.mask, series.axes), label="valid frames")
+        series = builder.point(
+            rules.blank,
+            step.mask,
+            builder.expand(series, step.mask, series.axes),
+            label="valid frames",
+        )
     put = Put(scope.pick.begin, edge == "last")
     args = [series, found] if step.mask is None else [series, found, step.mask]
     label = f"with the {edge} step"

@@ -1,4 +1,6 @@
-"""Bounds of the log-likelihood: the evidence lower bound, and the tighter one of many weighted samples."""
+"""Bounds of the log-likelihood: the evidence lower bound, and the tighter one of many weighted
+samples.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class IWAE(Loss):
     r"""The importance-weighted bound of :math:`\log p(x)`, ``[B]`` (Burda et al. 2016, eq. 8).
 
     .. math::
-        \mathbb{E}_{z_1, ..., z_K \sim q(z|x)}\left[\log \frac{1}{K} \sum_k \frac{p(x, z_k)}{q(z_k|x)}\right]
+        \mathbb{E}_{z_1, ..., z_K \sim q(z|x)}\left[\log \frac{1}{K} \sum_k
+            \frac{p(x, z_k)}{q(z_k|x)}\right]
 
     It is the ELBO at :math:`K = 1`, grows with :math:`K` and tends to :math:`\log p(x)`.
 
@@ -43,21 +46,27 @@ class IWAE(Loss):
         sample_shape: how many samples, :math:`K` is their product; they are evaluated at once.
 
     >>> from pixyz.distributions import Normal
-    >>> p = Normal("x", "z", loc="z", scale=1.) * Normal("z", loc=0., scale=1.)
-    >>> print(IWAE(p, Normal("z", "x", loc="x", scale=1., name="q"), sample_shape=[64]))
+    >>> p = Normal("x", "z", loc="z", scale=1.0) * Normal("z", loc=0.0, scale=1.0)
+    >>> print(IWAE(p, Normal("z", "x", loc="x", scale=1.0, name="q"), sample_shape=[64]))
     \mathbb{E}_{q(z|x)} \left[\log \frac{1}{64} \sum_{k=1}^{64} \frac{p(x,z)}{q(z|x)} \right]
     """
 
-    def __init__(self, p: Distribution, q: Distribution, sample_shape: Sequence[int] | int = (50,)) -> None:
+    def __init__(
+        self, p: Distribution, q: Distribution, sample_shape: Sequence[int] | int = (50,)
+    ) -> None:
         super().__init__()
         self.p, self.q = p, q
         self.sample_shape = sample_counts(sample_shape)
         self.weight = LogProb(p) - LogProb(q)
 
     def symbol(self) -> sympy.Expr:
-        k, ratio = math.prod(self.sample_shape), rf"\frac{{{self.p.prob_text}}}{{{self.q.prob_text}}}"
+        k, ratio = (
+            math.prod(self.sample_shape),
+            rf"\frac{{{self.p.prob_text}}}{{{self.q.prob_text}}}",
+        )
         return latex.leaf(
-            rf"\mathbb{{E}}_{{{self.q.prob_text}}} \left[\log \frac{{1}}{{{k}}} \sum_{{k=1}}^{{{k}}} {ratio} \right]"
+            rf"\mathbb{{E}}_{{{self.q.prob_text}}} \left[\log \frac{{1}}{{{k}}} "
+            rf"\sum_{{k=1}}^{{{k}}} {ratio} \right]"
         )
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
@@ -65,7 +74,9 @@ class IWAE(Loss):
         inner = scope.child(self.q.lower_sample(builder, scope, particles=particles))
         inner.keep = scope.keep | set(particles)
         value = self.weight.lower(builder, inner)
-        return builder.reduce(log_mean_exp, value, particles, batch=False, label="log mean of weights")
+        return builder.reduce(
+            log_mean_exp, value, particles, batch=False, label="log mean of weights"
+        )
 
 
 def log_mean_exp(x: Tensor, dims: tuple[int, ...], tail: None, mask: None = None) -> Tensor:

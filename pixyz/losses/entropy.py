@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 
 class Entropy(Loss):
-    r"""The entropy :math:`H[p] = -\mathbb{E}_p[\log p]`, ``[B]``: by formula where there is one, else by samples.
+    r"""The entropy :math:`H[p] = -\mathbb{E}_p[\log p]`, ``[B]``: by formula where there is one,
+    else by samples.
 
     Args:
-        p: the distribution; the entropy of a product is the sum over its factors at sampled parents.
+        p: the distribution; the entropy of a product is the sum over its factors at sampled
+            parents.
         analytical: False always samples.
         sample_shape: how many samples, where sampled.
 
@@ -30,7 +32,9 @@ class Entropy(Loss):
     tensor([2.8379])
     """
 
-    def __init__(self, p: Distribution, analytical: bool = True, sample_shape: Sequence[int] | int = (1,)) -> None:
+    def __init__(
+        self, p: Distribution, analytical: bool = True, sample_shape: Sequence[int] | int = (1,)
+    ) -> None:
         super().__init__()
         self.p, self.analytical = p, analytical
         self.sample_shape = sample_counts(sample_shape)
@@ -48,15 +52,23 @@ class Entropy(Loss):
         factors, total = self.p.factors(), None
         read = {v for f in factors for v in f.cond_var} & set(self.p.var)
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        inner = scope.child(self.p.lower_sample(builder, scope, particles=particles) if read else None)
+        inner = scope.child(
+            self.p.lower_sample(builder, scope, particles=particles) if read else None
+        )
         for factor in factors:
             raw = factor.lower_entropy(builder, inner)
             if raw is None:
                 return None
             term = sum_over(builder, raw, True, None, f"H[{factor.prob_text}]")
-            total = term if total is None else builder.point(operator.add, total, term, label="chain rule")
+            total = (
+                term
+                if total is None
+                else builder.point(operator.add, total, term, label="chain rule")
+            )
         assert total is not None
-        return builder.reduce(rules.reduce_mean, total, particles, batch=False, label="mean over samples")
+        return builder.reduce(
+            rules.reduce_mean, total, particles, batch=False, label="mean over samples"
+        )
 
 
 class CrossEntropy(Loss):
@@ -68,18 +80,27 @@ class CrossEntropy(Loss):
         sample_shape: how many samples.
 
     >>> from pixyz.distributions import Normal
-    >>> p, q = (Normal("x", loc=m, scale=1.0, features_shape=[2], name=n) for m, n in ((0.0, "p"), (1.0, "q")))
+    >>> p, q = (
+    ...     Normal("x", loc=m, scale=1.0, features_shape=[2], name=n)
+    ...     for m, n in ((0.0, "p"), (1.0, "q"))
+    ... )
     >>> print(CrossEntropy(p, q))
     - \mathbb{E}_{p(x)} \left[\log q(x) \right]
     """
 
     def __init__(
-        self, p: Distribution, q: Distribution, analytical: bool = False, sample_shape: Sequence[int] | int = (1,)
+        self,
+        p: Distribution,
+        q: Distribution,
+        analytical: bool = False,
+        sample_shape: Sequence[int] | int = (1,),
     ) -> None:
         super().__init__()
         self.p, self.q = p, q
         self.value: Loss = (
-            Entropy(p) + KullbackLeibler(p, q) if analytical else -Expectation(p, LogProb(q), sample_shape=sample_shape)
+            Entropy(p) + KullbackLeibler(p, q)
+            if analytical
+            else -Expectation(p, LogProb(q), sample_shape=sample_shape)
         )
 
     def symbol(self) -> sympy.Expr:
@@ -102,12 +123,20 @@ class AnalyticalEntropy(Entropy):
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         slot = self._formula(builder, scope)
         if slot is None:
-            raise NotImplementedError(f"no formula for the entropy of {self.p.prob_text}; use Entropy(p, analytical=False)")
+            raise NotImplementedError(
+                f"no formula for the entropy of {self.p.prob_text}; use Entropy(p, "
+                f"analytical=False)"
+            )
         return slot
 
 
 class StochasticReconstructionLoss(Loss):
     """Was removed from pixyz before 0.3: write ``-decoder.log_prob().expectation(encoder)``."""
 
-    def __init__(self, encoder: Distribution, decoder: Distribution, sample_shape: Sequence[int] | int = (1,)) -> None:
-        raise NotImplementedError("StochasticReconstructionLoss is no more: write -decoder.log_prob().expectation(encoder)")
+    def __init__(
+        self, encoder: Distribution, decoder: Distribution, sample_shape: Sequence[int] | int = (1,)
+    ) -> None:
+        raise NotImplementedError(
+            "StochasticReconstructionLoss is no more: write "
+            "-decoder.log_prob().expectation(encoder)"
+        )

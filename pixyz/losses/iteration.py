@@ -23,36 +23,41 @@ if TYPE_CHECKING:
 
 
 class IterativeLoss(Loss):
-    r"""The sum of a step's objective over time, :math:`\sum_{t} L_t(x_t, z_t, z_{t-1})` (Suzuki et al. 2023, Fig. 9).
+    r"""The sum of a step's objective over time, :math:`\sum_{t} L_t(x_t, z_t, z_{t-1})` (Suzuki et
+    al. 2023, Fig. 9).
 
-    A carried variable, and what it is drawn from, is drawn once in a step; every term of the step sees that draw.  The
-    ``sample_shape`` of an expectation over it is the number of particles that are carried; other expectations over it need
-    not name it, and may not name another.
-    The time loop is split: only what the carried values need stays in it.
+    A carried variable, and what it is drawn from, is drawn once in a step; every term of the step
+    sees that draw.  The ``sample_shape`` of an expectation over it is the number of particles that
+    are carried; other expectations over it need not name it, and may not name another. The time
+    loop is split: only what the carried values need stays in it.
 
     Args:
         step_loss: the objective of a step. ``.mean()`` in it is over the batch at each step.
         max_iter: the number of steps; the length of the series if None.
-        series_var, update_value, timestep_var: see :class:`pixyz.distributions.recurrence.Recurrence`.
-        slice_step: a Deterministic that makes the step's variables from whole series and the step's number.
-        mask_var, reset_var, init, start, lags, reverse, fission: see ``Recurrence``. Without ``mask_var`` an input
-            called ``mask``, ``[T, B]``, is used if it is given.
-        reduction: ``"sum"`` over steps (``[B]``), ``"frame"``: the sum over valid frames divided by their number,
-            None: ``[T, B]``.
+        series_var, update_value, timestep_var: see
+            :class:`pixyz.distributions.recurrence.Recurrence`.
+        slice_step: a Deterministic that makes the step's variables from whole series and the step's
+            number.
+        mask_var, reset_var, init, start, lags, reverse, fission: see ``Recurrence``. Without
+            ``mask_var`` an input called ``mask``, ``[T, B]``, is used if it is given.
+        reduction: ``"sum"`` over steps (``[B]``), ``"frame"``: the sum over valid frames divided by
+            their number, None: ``[T, B]``.
         terms: named expressions of the step that are also returned, ``[T, B]``, differentiable.
         first_step: another objective in the place of ``step_loss`` at the first step.
-        last_step: a further objective at the last step, added to ``step_loss`` there. Both read the series, what is
-            carried into the step and what the path draws in it, at the first (last) valid frame that the loop visits in each
-            sequence; other expectations in them draw for themselves, and a reset does not make a step the first one.
+        last_step: a further objective at the last step, added to ``step_loss`` there. Both read the
+            series, what is carried into the step and what the path draws in it, at the first (last)
+            valid frame that the loop visits in each sequence; other expectations in them draw for
+            themselves, and a reset does not make a step the first one.
         steps: another name of ``max_iter``, as in :class:`pixyz.distributions.Scan`.
-        returns: drawn variables that are also returned as series ``[T, B, ...]``; the final carried values come
-            under their carried names, ready to be the start of the next chunk.
+        returns: drawn variables that are also returned as series ``[T, B, ...]``; the final carried
+            values come under their carried names, ready to be the start of the next chunk.
 
     >>> from pixyz.distributions import Normal
     >>> from pixyz.losses import E, LogProb
     >>> class Step(Normal):
     ...     def __init__(self):
     ...         super().__init__("z", "z_prev", features_shape=[2])
+    ...
     ...     def forward(self, z_prev):
     ...         return {"loc": z_prev, "scale": torch.ones_like(z_prev)}
     >>> z, prior = Step(), Normal("z", loc=0.0, scale=1.0, features_shape=[2], name="r")
@@ -64,17 +69,32 @@ class IterativeLoss(Loss):
     """
 
     def __init__(
-        self, step_loss: Loss, max_iter: int | None = None, series_var: VarSpec = (),
-        update_value: Mapping[str, str | Sequence[str]] | None = None, slice_step: Distribution | None = None,
-        timestep_var: VarSpec = (), mask_var: str | None = None, reset_var: str | None = None,
-        init: Mapping[str, Any] | None = None, start: Mapping[str, str] | None = None,
-        lags: Mapping[str, tuple[str, int]] | None = None, reverse: bool = False, reduction: str | None = "sum",
-        terms: Mapping[str, LossLike] | None = None, returns: VarSpec = (), fission: bool = True,
-        first_step: LossLike | None = None, last_step: LossLike | None = None, steps: int | None = None,
+        self,
+        step_loss: Loss,
+        max_iter: int | None = None,
+        series_var: VarSpec = (),
+        update_value: Mapping[str, str | Sequence[str]] | None = None,
+        slice_step: Distribution | None = None,
+        timestep_var: VarSpec = (),
+        mask_var: str | None = None,
+        reset_var: str | None = None,
+        init: Mapping[str, Any] | None = None,
+        start: Mapping[str, str] | None = None,
+        lags: Mapping[str, tuple[str, int]] | None = None,
+        reverse: bool = False,
+        reduction: str | None = "sum",
+        terms: Mapping[str, LossLike] | None = None,
+        returns: VarSpec = (),
+        fission: bool = True,
+        first_step: LossLike | None = None,
+        last_step: LossLike | None = None,
+        steps: int | None = None,
     ) -> None:
         super().__init__()
         if steps is not None and max_iter not in (None, steps):
-            raise PixyzError(f"max_iter and steps are one number, got {max_iter} and {steps}; give one of them")
+            raise PixyzError(
+                f"max_iter and steps are one number, got {max_iter} and {steps}; give one of them"
+            )
         max_iter = steps if max_iter is None else max_iter
         if max_iter is not None and (not isinstance(max_iter, int) or max_iter < 1):
             raise PixyzError(f"max_iter must be a positive whole number or None, got {max_iter!r}")
@@ -82,10 +102,20 @@ class IterativeLoss(Loss):
             raise PixyzError(f"reduction must be 'sum', 'frame' or None, got {reduction!r}")
         self.step_loss = as_loss(step_loss)
         self.slice_step = slice_step
-        sliced = slice_step is not None and len(series_var) > 0  # then the slices have the length of the series
+        # then the slices have the length of the series
+        sliced = slice_step is not None and len(series_var) > 0
         self.recurrence = Recurrence(
-            series_var, update_value, None if sliced else max_iter, init, start, reset_var, mask_var,
-            lags, timestep_var, reverse, fission,
+            series_var,
+            update_value,
+            None if sliced else max_iter,
+            init,
+            start,
+            reset_var,
+            mask_var,
+            lags,
+            timestep_var,
+            reverse,
+            fission,
         )
         self._max_iter, self._sliced_length, self.reduction = max_iter, sliced, reduction
         self.returns = [returns] if isinstance(returns, str) else list(returns)
@@ -110,7 +140,10 @@ class IterativeLoss(Loss):
 
     def symbol(self) -> sympy.Expr:
         last = str(self.max_iter - 1) if self.max_iter else latex.latex_name("t_max") + " - 1"
-        text = rf"\sum_{{t={0 if self.first_step is None else 1}}}^{{{last}}} {self._sliced(self.step_loss)}"
+        text = (
+            rf"\sum_{{t={0 if self.first_step is None else 1}}}^{{{last}}} "
+            rf"{self._sliced(self.step_loss)}"
+        )
         if self.first_step is not None:
             text = f"{self._sliced(self.first_step)}_{{t=0}} + {text}"
         if self.last_step is not None:
@@ -174,7 +207,8 @@ class IterativeLoss(Loss):
             v = stack.pop()
             if v in clash:
                 raise VariableError(
-                    f"{v!r} is carried along the loop (or something carried depends on it) and drawn by two different "
+                    f"{v!r} is carried along the loop (or something carried depends on "
+                    f"it) and drawn by two different "
                     f"distributions, {owner[v].prob_text} and {clash[v].prob_text}"
                 )
             if owner[v] not in needed:
@@ -184,13 +218,17 @@ class IterativeLoss(Loss):
         if len(sizes) > 1:
             drawn = [f.prob_text for f in needed]
             raise PixyzError(
-                f"{', '.join(drawn)}: drawn once in a step, along one path, but expectations over it ask for the sample shapes "
-                f"{' and '.join(str(list(s)) for s in sizes)}; give them one sample_shape, or leave it out in all but one"
+                f"{', '.join(drawn)}: drawn once in a step, along one path, but expectations over "
+                f"it ask for the sample shapes "
+                f"{' and '.join(str(list(s)) for s in sizes)}; give them one sample_shape, "
+                f"or leave it out in all but one"
             )
         return children_first(needed)[::-1], tuple(Axis("particle", n) for n in sizes[0])
 
     @staticmethod
-    def _draw_path(builder: Builder, step: Step, factors: Sequence[Distribution], particles: tuple[Axis, ...]) -> None:
+    def _draw_path(
+        builder: Builder, step: Step, factors: Sequence[Distribution], particles: tuple[Axis, ...]
+    ) -> None:
         path = Path(step.scope.path)
         step.scope.path = Path()
         for factor in factors:
@@ -211,13 +249,17 @@ class IterativeLoss(Loss):
         axis, whole = Axis("time", self.max_iter), Axis("time")
         slots = [builder.relabel(scope.lookup(v), whole, v) for v in args]
         call = _Slices(module, time, args, self.max_iter)
-        made = builder.series(call, slots, [(v, axis) for v in module.var], whole, module.prob_text, key=None)
+        made = builder.series(
+            call, slots, [(v, axis) for v in module.var], whole, module.prob_text, key=None
+        )
         return dict(zip(module.var, made, strict=True))
 
     @staticmethod
     def _term(builder: Builder, scope: Scope, step: Step, loss: Loss) -> Slot:
         value = loss.lower(builder, scope)
-        value = builder.reduce(rules.reduce_mean, value, scope.particles, batch=False, label="mean over samples")
+        value = builder.reduce(
+            rules.reduce_mean, value, scope.particles, batch=False, label="mean over samples"
+        )
         if step.mask is not None and value.batch == "full":
             value = builder.point(rules.blank, step.mask, value, label="valid frames")
         return value
@@ -226,27 +268,50 @@ class IterativeLoss(Loss):
         for name in self.returns:
             slot = step.scope.lookup(name)
             if slot.step.kind == "input":
-                raise VariableError(f"returns={name!r}: the step draws {sorted(step.scope.values)}, and this is no series")
+                raise VariableError(
+                    f"returns={name!r}: the step draws {sorted(step.scope.values)}, "
+                    f"and this is no series"
+                )
             builder.returned[name] = as_series(builder, step, slot)
         if self.returns:
             for carry in step.loop.carries:
                 assert carry.out is not None
                 pick = rules.first if self.recurrence.reverse else rules.last
-                final = builder.series(pick, [carry.out], [(carry.name, None)], step.axis, f"final {carry.name}", key=None)
+                final = builder.series(
+                    pick,
+                    [carry.out],
+                    [(carry.name, None)],
+                    step.axis,
+                    f"final {carry.name}",
+                    key=None,
+                )
                 builder.returned[carry.name] = step.final(builder, carry.name, final[0])
 
     def _reduce(self, builder: Builder, step: Step, value: Slot) -> Slot:
         if self.reduction is None:
             return value
         if step.axis not in value.axes:
-            like = next((s for s in step.scope.values.values() if step.axis in s.axes and s.batch == "full"), None)
+            like = next(
+                (
+                    s
+                    for s in step.scope.values.values()
+                    if step.axis in s.axes and s.batch == "full"
+                ),
+                None,
+            )
             if like is None:
-                raise PixyzError(f"the step's objective {self.step_loss.loss_text} does not depend on the step")
+                raise PixyzError(
+                    f"the step's objective {self.step_loss.loss_text} does not depend on the step"
+                )
             value = builder.expand(value, like, (step.axis, *value.axes))
         if self.reduction == "sum":
-            return builder.reduce(rules.reduce_sum, value, [step.axis], batch=False, label="sum over steps")
+            return builder.reduce(
+                rules.reduce_sum, value, [step.axis], batch=False, label="sum over steps"
+            )
         mask = step.mask if value.batch == "full" else None
-        return builder.reduce(rules.reduce_mean, value, [step.axis], batch=True, label="mean over frames", mask=mask)
+        return builder.reduce(
+            rules.reduce_mean, value, [step.axis], batch=True, label="mean over frames", mask=mask
+        )
 
 
 class _Slices:

@@ -12,12 +12,14 @@ CHOICES = frozenset(("fused", "foreach", "differentiable", "capturable"))
 
 
 def make_optimizer(
-    kind: Callable[..., optim.Optimizer], parameters: Iterable[Tensor], settings: Mapping[str, Any] | None = None
+    kind: Callable[..., optim.Optimizer],
+    parameters: Iterable[Tensor],
+    settings: Mapping[str, Any] | None = None,
 ) -> optim.Optimizer:
     """``kind(parameters, **settings)``; Adam and AdamW as one fused kernel where the device has it.
 
-    One update is the same to rounding, and a quarter faster for small networks on a CPU. ``settings`` that choose an
-    implementation (``fused=False``, ``foreach=True``) are kept.
+    One update is the same to rounding, and a quarter faster for small networks on a CPU.
+    ``settings`` that choose an implementation (``fused=False``, ``foreach=True``) are kept.
 
     >>> make_optimizer(optim.Adam, [Tensor([0.0])]).defaults["fused"]
     True

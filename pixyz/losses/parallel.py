@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 class DataParalleledLoss(Loss):
     r"""An objective whose batch is shared out; used as the objective itself.
 
-    With ``distributed``, it is wrapped in DistributedDataParallel: each process evaluates its own batch, and gradients
-    are averaged in ``backward``.  Else the batch is cut into equal parts for copies on several devices of one process.
+    With ``distributed``, it is wrapped in DistributedDataParallel: each process evaluates its own
+    batch, and gradients are averaged in ``backward``.  Else the batch is cut into equal parts for
+    copies on several devices of one process.
 
     Args:
-        loss: the objective; ``[B]`` where the batch is cut, so that ``.mean()`` after it is the mean of all rows.
+        loss: the objective; ``[B]`` where the batch is cut, so that ``.mean()`` after it is the
+            mean of all rows.
         distributed: wrap in DistributedDataParallel; ``torch.distributed`` must be initialised.
-        **kwargs: of DistributedDataParallel; or ``device_ids``, all CUDA devices (the CPU without them) if not given.
+        **kwargs: of DistributedDataParallel; or ``device_ids``, all CUDA devices (the CPU without
+            them) if not given.
 
     >>> from pixyz.distributions import Normal
-    >>> p = Normal("x", loc=0., scale=1.)
-    >>> DataParalleledLoss(p.log_prob(), device_ids=["cpu", "cpu"]).mean().eval({"x": torch.zeros(4)})
+    >>> p = Normal("x", loc=0.0, scale=1.0)
+    >>> DataParalleledLoss(p.log_prob(), device_ids=["cpu", "cpu"]).mean().eval(
+    ...     {"x": torch.zeros(4)}
+    ... )
     tensor(-0.9189)
 
     The mean over the batch is the mean of the parts' means: :math:`L = \frac{1}{R} \sum_r L_r`.
@@ -38,7 +43,11 @@ class DataParalleledLoss(Loss):
 
     def __init__(self, loss: Loss, distributed: bool = False, **kwargs: Any) -> None:
         super().__init__(loss.input_var)
-        self.paralleled = DistributedDataParallel(loss, **kwargs) if distributed else DeviceParallel(loss, **kwargs)
+        self.paralleled = (
+            DistributedDataParallel(loss, **kwargs)
+            if distributed
+            else DeviceParallel(loss, **kwargs)
+        )
 
     def symbol(self) -> sympy.Expr:
         return self.loss.symbol()
@@ -53,21 +62,26 @@ class DataParalleledLoss(Loss):
 
 
 class DeviceParallel(nn.Module):
-    """Calls copies of a module on several devices with parts of the batch; gradients reach the module's weights.
+    """Calls copies of a module on several devices with parts of the batch; gradients reach the
+    module's weights.
 
     Args:
         module: called as ``module(dict)``, returns a value and a dict.
         device_ids: the devices; the first one gets the result.
     """
 
-    def __init__(self, module: nn.Module, device_ids: Sequence[int | str | torch.device] | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, device_ids: Sequence[int | str | torch.device] | None = None
+    ) -> None:
         super().__init__()
         self.module = module
         if device_ids is None:
             device_ids = list(range(torch.cuda.device_count())) or ["cpu"]
         if not device_ids:
             raise PixyzError("device_ids names no device; leave it out to use all")
-        self.devices = [torch.device("cuda", d) if isinstance(d, int) else torch.device(d) for d in device_ids]
+        self.devices = [
+            torch.device("cuda", d) if isinstance(d, int) else torch.device(d) for d in device_ids
+        ]
         self._copies: list[nn.Module] = []
 
     def forward(self, x_dict: Mapping[str, Any], **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
@@ -76,7 +90,10 @@ class DeviceParallel(nn.Module):
         parts = self._scatter(x_dict)
         if not self.__dict__["_copies"]:  # not submodules: they hold no weights of their own
             self.__dict__["_copies"] = [copy.deepcopy(self.module).to(d) for d in self.devices]
-        states = [{k: v.to(d) for k, v in _tensors(self.module).items()} for d in self.devices[: len(parts)]]
+        states = [
+            {k: v.to(d) for k, v in _tensors(self.module).items()}
+            for d in self.devices[: len(parts)]
+        ]
         calls = [_Call(c, self.module.training) for c in self.__dict__["_copies"][: len(parts)]]
         inputs = list(zip(states, parts, strict=True))
         if all(d.type == "cuda" for d in self.devices):
@@ -85,18 +102,29 @@ class DeviceParallel(nn.Module):
             found = [call(*each, **kwargs) for call, each in zip(calls, inputs, strict=True)]
         first = self.devices[0]
         values = [value.to(first) for value, _ in found]
-        return (torch.cat(values) if values[0].ndim else torch.stack(values)), _gather([d for _, d in found], first)
+        return (torch.cat(values) if values[0].ndim else torch.stack(values)), _gather(
+            [d for _, d in found], first
+        )
 
     def _scatter(self, x_dict: Mapping[str, Any]) -> list[dict[str, Any]]:
         rows = {v.shape[0] for v in x_dict.values() if isinstance(v, Tensor) and v.ndim}
         if len(rows) > 1:
-            raise PixyzError(f"the batch is cut along dimension 0, but the variables have the sizes {sorted(rows)} there")
-        cut = {k: v.chunk(len(self.devices)) for k, v in x_dict.items() if isinstance(v, Tensor) and v.ndim}
+            raise PixyzError(
+                f"the batch is cut along dimension 0, "
+                f"but the variables have the sizes {sorted(rows)} there"
+            )
+        cut = {
+            k: v.chunk(len(self.devices))
+            for k, v in x_dict.items()
+            if isinstance(v, Tensor) and v.ndim
+        }
         n = min([len(c) for c in cut.values()], default=1)
         pieces = []
         for i, device in enumerate(self.devices[:n]):
             piece = {k: cut[k][i] if k in cut else v for k, v in x_dict.items()}
-            pieces.append({k: v.to(device) if isinstance(v, Tensor) else v for k, v in piece.items()})
+            pieces.append(
+                {k: v.to(device) if isinstance(v, Tensor) else v for k, v in piece.items()}
+            )
         return pieces
 
     def __getstate__(self) -> dict[str, Any]:

@@ -9,9 +9,14 @@ from pixyz.expression import Expectation, LogProb, Loss, LossLike, as_loss
 
 
 def REINFORCE(
-    p: Distribution, f: LossLike, b: LossLike = 0, sample_shape: Sequence[int] | int = (1,), reparam: bool = False
+    p: Distribution,
+    f: LossLike,
+    b: LossLike = 0,
+    sample_shape: Sequence[int] | int = (1,),
+    reparam: bool = False,
 ) -> Loss:
-    r"""A surrogate whose gradient is that of :math:`\mathbb{E}_{p(x)}[f(x)]`, for any ``p`` (Williams 1992, theorem 1).
+    r"""A surrogate whose gradient is that of :math:`\mathbb{E}_{p(x)}[f(x)]`, for any ``p``
+    (Williams 1992, theorem 1).
 
     .. math::
         \mathbb{E}_{p(x)}[\mathrm{detach}(f(x) - b(x)) \log p(x) + f(x) - b(x)]
@@ -28,10 +33,12 @@ def REINFORCE(
     >>> import torch
     >>> from pixyz.distributions import Bernoulli
     >>> q, p = Bernoulli("x", probs=0.5, name="q"), Bernoulli("x", probs=0.3)
-    >>> print(REINFORCE(q, p.log_prob(), b=1.))
+    >>> print(REINFORCE(q, p.log_prob(), b=1.0))
     \mathbb{E}_{q(x)} \left[detach \left(\log p(x) - 1.0 \right) \log q(x) + \log p(x) - 1.0 \right]
     """
     gain = as_loss(f) if isinstance(b, (int, float)) and b == 0 else as_loss(f) - b
     if reparam and p.has_reparam:
         return Expectation(p, gain, sample_shape=sample_shape)
-    return Expectation(p, gain.detach() * LogProb(p) + gain, sample_shape=sample_shape, reparam=False)
+    return Expectation(
+        p, gain.detach() * LogProb(p) + gain, sample_shape=sample_shape, reparam=False
+    )

@@ -16,7 +16,8 @@ from pixyz.types import PixyzError, VariableError
 class Divergence(Loss):
     r"""Base of objectives on two distributions ``p`` and ``q``.
 
-    A subclass may define ``forward(x_dict)``, as in 0.3.3; its input variables are then those of ``p`` and ``q``.
+    A subclass may define ``forward(x_dict)``, as in 0.3.3; its input variables are then those of
+    ``p`` and ``q``.
 
     Args:
         p, q: distributions; ``q`` may be left out.
@@ -25,7 +26,12 @@ class Divergence(Loss):
 
     >>> from pixyz.losses import MMD
     >>> from pixyz.distributions import Normal
-    >>> print(MMD(Normal("x", loc=0.0, scale=1.0, features_shape=[2]), Normal("x", loc=1.0, scale=1.0, features_shape=[2])))
+    >>> print(
+    ...     MMD(
+    ...         Normal("x", loc=0.0, scale=1.0, features_shape=[2]),
+    ...         Normal("x", loc=1.0, scale=1.0, features_shape=[2]),
+    ...     )
+    ... )
     D_{MMD^2} \left[p(x)||p(x) \right]
     """
 
@@ -39,11 +45,13 @@ class Divergence(Loss):
 class SampledDivergence(Divergence):
     """Base of divergences of which only samples of ``p`` and ``q`` are needed.
 
-    Samples have pathwise gradients wherever their distribution has them.  A distribution without inputs is drawn once
-    for each row of the other one's input; where neither has inputs, give ``eval(batch_n=...)``.
+    Samples have pathwise gradients wherever their distribution has them.  A distribution without
+    inputs is drawn once for each row of the other one's input; where neither has inputs, give
+    ``eval(batch_n=...)``.
 
     Raises:
-        VariableError: ``p`` and ``q`` are of different variables; or neither has an input and ``batch_n`` is not given.
+        VariableError: ``p`` and ``q`` are of different variables; or neither has an input and
+            ``batch_n`` is not given.
     """
 
     p: Distribution
@@ -52,12 +60,15 @@ class SampledDivergence(Divergence):
     def __init__(self, p: Distribution, q: Distribution) -> None:
         if set(p.var) != set(q.var):
             raise VariableError(
-                f"{type(self).__name__} of {p.prob_text} and {q.prob_text}: they are of different variables, {p.var} and "
+                f"{type(self).__name__} of {p.prob_text} and {q.prob_text}: "
+                f"they are of different variables, {p.var} and "
                 f"{q.var}; rename one with replace_var"
             )
         super().__init__(p, q)
 
-    def lower_draws(self, builder: Builder, scope: Scope, *which: Distribution, reparam: bool = True) -> list[dict[str, Slot]]:
+    def lower_draws(
+        self, builder: Builder, scope: Scope, *which: Distribution, reparam: bool = True
+    ) -> list[dict[str, Slot]]:
         """The slots of a sample of each of ``which``, as many rows each as the inputs have."""
         before = builder.batch_n
         builder.batch_n = self._rows(builder, scope)
@@ -66,7 +77,10 @@ class SampledDivergence(Divergence):
             found = p.lower_sample(builder, scope, reparam=reparam)
             kept = {v: found[v] for v in p.var}
             if builder.batch_n is None and any(s.batch != "full" for s in kept.values()):
-                raise PixyzError(f"{p.prob_text} has no input and is drawn inside a time loop: condition it on a variable there")
+                raise PixyzError(
+                    f"{p.prob_text} has no input and is drawn inside a time loop: "
+                    f"condition it on a variable there"
+                )
             drawn.append(kept)
         builder.batch_n = before
         return drawn
@@ -77,11 +91,16 @@ class SampledDivergence(Divergence):
         inputs = [*self.p.input_var, *self.q.input_var]
         if not inputs:
             raise VariableError(
-                f"{type(self).__name__} of {self.p.prob_text} and {self.q.prob_text}, which have no input: "
+                f"{type(self).__name__} of {self.p.prob_text} and {self.q.prob_text}, "
+                f"which have no input: "
                 "say how many samples, eval(batch_n=64)"
             )
         slot = scope.lookup(inputs[0])
-        return None if slot.axes else builder.point(rows, slot, label=f"rows of {inputs[0]}", batch="none")
+        return (
+            None
+            if slot.axes
+            else builder.point(rows, slot, label=f"rows of {inputs[0]}", batch="none")
+        )
 
 
 def rows(x: Tensor) -> int:

@@ -24,12 +24,13 @@ class WassersteinDistance(SampledDivergence):
     .. math::
         W'(p, q) = \mathbb{E}_{x_p\sim p, x_q \sim q}[d(x_p, x_q)] \geq W(p, q)
 
-    The Wasserstein distance is the least such expectation over all joint laws of :math:`x_p` and :math:`x_q`; the two
-    are equal where ``p`` or ``q`` is deterministic.
+    The Wasserstein distance is the least such expectation over all joint laws of :math:`x_p` and
+    :math:`x_q`; the two are equal where ``p`` or ``q`` is deterministic.
 
     Args:
         p, q: distributions of the same variable.
-        metric: from two tensors ``[B, ...]`` to ``[B]``; the Euclidean distance over the last dimension if None.
+        metric: from two tensors ``[B, ...]`` to ``[B]``; the Euclidean distance over the last
+            dimension if None.
 
     Raises:
         VariableError: ``p`` and ``q`` are of different variables, or of several.
@@ -37,8 +38,8 @@ class WassersteinDistance(SampledDivergence):
 
     >>> import torch
     >>> from pixyz.distributions import Normal
-    >>> p = Normal("z", "x", loc="x", scale=1., name="p")
-    >>> q = Normal("z", loc=0., scale=1., features_shape=[3], name="q")
+    >>> p = Normal("z", "x", loc="x", scale=1.0, name="p")
+    >>> q = Normal("z", loc=0.0, scale=1.0, features_shape=[3], name="q")
     >>> print(WassersteinDistance(p, q))
     W^{upper} \left(p(z|x), q(z) \right)
     >>> WassersteinDistance(p, q).eval({"x": torch.zeros(8, 3)}).shape
@@ -46,11 +47,16 @@ class WassersteinDistance(SampledDivergence):
     """
 
     def __init__(
-        self, p: Distribution, q: Distribution, metric: Callable[[Tensor, Tensor], Tensor] | None = None
+        self,
+        p: Distribution,
+        q: Distribution,
+        metric: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__(p, q)
         if len(p.var) != 1:
-            raise VariableError(f"the Wasserstein distance is of one variable, {p.prob_text} is of {p.var}")
+            raise VariableError(
+                f"the Wasserstein distance is of one variable, {p.prob_text} is of {p.var}"
+            )
         self.metric = PairwiseDistance(p=2.0) if metric is None else metric
 
     def symbol(self) -> sympy.Expr:
@@ -64,5 +70,8 @@ class WassersteinDistance(SampledDivergence):
     def distance(self, x: Tensor, y: Tensor) -> tuple[Tensor]:
         """The metric, row by row."""
         if x.shape != y.shape:
-            raise ShapeError(f"samples of different shape, {list(x.shape)} and {list(y.shape)}; give both one features_shape")
+            raise ShapeError(
+                f"samples of different shape, {list(x.shape)} and {list(y.shape)}; "
+                f"give both one features_shape"
+            )
         return (self.metric(x, y),)

@@ -14,14 +14,16 @@ from pixyz.models.model import Model
 
 
 class GAN(Model):
-    r"""A generative adversarial network (Goodfellow et al. 2014): :math:`D_{JS}^{Adv}[p_{data}(x)||p(x)]`.
+    r"""A generative adversarial network (Goodfellow et al. 2014):
+    :math:`D_{JS}^{Adv}[p_{data}(x)||p(x)]`.
 
     Args:
         p: the generator, mostly a marginal ``(p(x|z) * p(z)).marginalize_var("z")``.
         discriminator: ``d(t|x)``, with values in (0, 1), or their logits.
         optimizer, optimizer_params: of the generator.
         d_optimizer, d_optimizer_params: of the discriminator.
-        logits: the discriminator returns logits, which keep a gradient where its values would be 0 or 1.
+        logits: the discriminator returns logits, which keep a gradient where its values would be 0
+            or 1.
         clip_grad_norm, clip_grad_value, settings: see :class:`Model`.
 
     >>> from torch import nn
@@ -31,12 +33,14 @@ class GAN(Model):
     ...     def __init__(self):
     ...         super().__init__("x", "z", name="p")
     ...         self.net = nn.Linear(2, 2)
+    ...
     ...     def forward(self, z):
     ...         return {"x": self.net(z)}
     >>> class Discriminator(Deterministic):
     ...     def __init__(self):
     ...         super().__init__("t", "x", name="d")
     ...         self.net = nn.Linear(2, 1)
+    ...
     ...     def forward(self, x):
     ...         return {"t": torch.sigmoid(self.net(x))}
     >>> prior = Normal("z", loc=0.0, scale=1.0, features_shape=[2])
@@ -49,17 +53,35 @@ class GAN(Model):
     loss_cls: AdversarialJensenShannon
 
     def __init__(
-        self, p: Distribution, discriminator: Distribution, optimizer: type[optim.Optimizer] = optim.Adam,
-        optimizer_params: Mapping[str, Any] | None = None, d_optimizer: type[optim.Optimizer] = optim.Adam,
-        d_optimizer_params: Mapping[str, Any] | None = None, clip_grad_norm: float | None = None,
-        clip_grad_value: float | None = None, *, logits: bool = False, **settings: Any,
+        self,
+        p: Distribution,
+        discriminator: Distribution,
+        optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
+        d_optimizer: type[optim.Optimizer] = optim.Adam,
+        d_optimizer_params: Mapping[str, Any] | None = None,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        *,
+        logits: bool = False,
+        **settings: Any,
     ) -> None:
         loss = AdversarialJensenShannon(
-            EmpiricalDistribution(p.var), p, discriminator, d_optimizer, d_optimizer_params, logits=logits
+            EmpiricalDistribution(p.var),
+            p,
+            discriminator,
+            d_optimizer,
+            d_optimizer_params,
+            logits=logits,
         )
         super().__init__(
-            loss, distributions=[p], optimizer=optimizer, optimizer_params=optimizer_params,
-            clip_grad_norm=clip_grad_norm, clip_grad_value=clip_grad_value, **settings,
+            loss,
+            distributions=[p],
+            optimizer=optimizer,
+            optimizer_params=optimizer_params,
+            clip_grad_norm=clip_grad_norm,
+            clip_grad_value=clip_grad_value,
+            **settings,
         )
 
     def train(  # type: ignore[override]
@@ -84,7 +106,9 @@ class GAN(Model):
     def test(  # type: ignore[override]
         self, test_x_dict: Any = None, adversarial_loss: bool = True, **kwargs: Any
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """The generator's loss without gradients; with ``adversarial_loss`` also the discriminator's."""
+        """The generator's loss without gradients; with ``adversarial_loss`` also the
+        discriminator's.
+        """
         values = self._values(test_x_dict)
         loss = super().test(values, **kwargs)
         return (loss, self.loss_cls.loss_test(values, **kwargs)) if adversarial_loss else loss

@@ -30,12 +30,22 @@ class ML(Model):
     """
 
     def __init__(
-        self, p: Distribution, other_distributions: Sequence[Distribution] | Distribution = (),
-        optimizer: type[optim.Optimizer] = optim.Adam, optimizer_params: Mapping[str, Any] | None = None,
-        clip_grad_norm: float | None = None, clip_grad_value: float | None = None, **settings: Any,
+        self,
+        p: Distribution,
+        other_distributions: Sequence[Distribution] | Distribution = (),
+        optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        **settings: Any,
     ) -> None:
         self.nll = -p.log_prob()
         super().__init__(
-            self.nll.mean(), distributions=[p, *tolist(other_distributions)], optimizer=optimizer,
-            optimizer_params=optimizer_params, clip_grad_norm=clip_grad_norm, clip_grad_value=clip_grad_value, **settings,
+            self.nll.mean(),
+            distributions=[p, *tolist(other_distributions)],
+            optimizer=optimizer,
+            optimizer_params=optimizer_params,
+            clip_grad_norm=clip_grad_norm,
+            clip_grad_value=clip_grad_value,
+            **settings,
         )

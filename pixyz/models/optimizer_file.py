@@ -1,4 +1,6 @@
-"""The state of an optimiser in two files, without pickle: tensors as safetensors, the rest as JSON."""
+"""The state of an optimiser in two files, without pickle: tensors as safetensors,
+the rest as JSON.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,20 @@ from torch import Tensor, optim
 def save_optimizer(optimizer: optim.Optimizer, folder: Path, name: str) -> None:
     """Write ``name.safetensors`` and ``name.json``."""
     state = optimizer.state_dict()
-    tensors = {f"{i}.{k}": v for i, s in state["state"].items() for k, v in s.items() if isinstance(v, Tensor)}
-    plain = {str(i): {k: v for k, v in s.items() if not isinstance(v, Tensor)} for i, s in state["state"].items()}
-    groups = [{k: v.item() if isinstance(v, Tensor) else v for k, v in g.items()} for g in state["param_groups"]]
+    tensors = {
+        f"{i}.{k}": v
+        for i, s in state["state"].items()
+        for k, v in s.items()
+        if isinstance(v, Tensor)
+    }
+    plain = {
+        str(i): {k: v for k, v in s.items() if not isinstance(v, Tensor)}
+        for i, s in state["state"].items()
+    }
+    groups = [
+        {k: v.item() if isinstance(v, Tensor) else v for k, v in g.items()}
+        for g in state["param_groups"]
+    ]
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / f"{name}.safetensors")
     (folder / f"{name}.json").write_text(json.dumps({"groups": groups, "plain": plain}))
 

@@ -14,7 +14,8 @@ from pixyz.utils import tolist
 
 
 class VAE(Model):
-    r"""A variational autoencoder (Kingma and Welling 2014): the mean of :math:`-\mathbb{E}_{q(z|x)}[\log p(x|z)]` + regulariser.
+    r"""A variational autoencoder (Kingma and Welling 2014): the mean of
+    :math:`-\mathbb{E}_{q(z|x)}[\log p(x|z)]` + regulariser.
 
     Args:
         encoder: :math:`q(z|x)`.
@@ -31,12 +32,14 @@ class VAE(Model):
     ...     def __init__(self):
     ...         super().__init__("z", "x", "q", features_shape=[2])
     ...         self.net = nn.Linear(2, 2)
+    ...
     ...     def forward(self, x):
     ...         return {"loc": self.net(x), "scale": torch.ones_like(x)}
     >>> class Generator(Bernoulli):
     ...     def __init__(self):
     ...         super().__init__("x", "z", features_shape=[2])
     ...         self.net = nn.Linear(2, 2)
+    ...
     ...     def forward(self, z):
     ...         return {"logits": self.net(z)}
     >>> prior = Normal("z", loc=0.0, scale=1.0, features_shape=[2])
@@ -46,15 +49,26 @@ class VAE(Model):
     """
 
     def __init__(
-        self, encoder: Distribution, decoder: Distribution, other_distributions: Sequence[Distribution] | Distribution = (),
-        regularizer: LossLike | None = None, optimizer: type[optim.Optimizer] = optim.Adam,
-        optimizer_params: Mapping[str, Any] | None = None, clip_grad_norm: float | None = None,
-        clip_grad_value: float | None = None, **settings: Any,
+        self,
+        encoder: Distribution,
+        decoder: Distribution,
+        other_distributions: Sequence[Distribution] | Distribution = (),
+        regularizer: LossLike | None = None,
+        optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        **settings: Any,
     ) -> None:
         loss: Loss = -decoder.log_prob().expectation(encoder)
         if regularizer is not None:
             loss = loss + regularizer
         super().__init__(
-            loss.mean(), distributions=[encoder, decoder, *tolist(other_distributions)], optimizer=optimizer,
-            optimizer_params=optimizer_params, clip_grad_norm=clip_grad_norm, clip_grad_value=clip_grad_value, **settings,
+            loss.mean(),
+            distributions=[encoder, decoder, *tolist(other_distributions)],
+            optimizer=optimizer,
+            optimizer_params=optimizer_params,
+            clip_grad_norm=clip_grad_norm,
+            clip_grad_value=clip_grad_value,
+            **settings,
         )

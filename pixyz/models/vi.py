@@ -30,12 +30,14 @@ class VI(Model):
     ...     def __init__(self):
     ...         super().__init__("z", "x", "q", features_shape=[2])
     ...         self.net = nn.Linear(2, 2)
+    ...
     ...     def forward(self, x):
     ...         return {"loc": self.net(x), "scale": torch.ones_like(x)}
     >>> class Generator(Bernoulli):
     ...     def __init__(self):
     ...         super().__init__("x", "z", features_shape=[2])
     ...         self.net = nn.Linear(2, 2)
+    ...
     ...     def forward(self, z):
     ...         return {"logits": self.net(z)}
     >>> prior = Normal("z", loc=0.0, scale=1.0, features_shape=[2])
@@ -45,13 +47,22 @@ class VI(Model):
     """
 
     def __init__(
-        self, p: Distribution, approximate_dist: Distribution,
-        other_distributions: Sequence[Distribution] | Distribution = (), optimizer: type[optim.Optimizer] = optim.Adam,
-        optimizer_params: Mapping[str, Any] | None = None, clip_grad_norm: float | None = None,
-        clip_grad_value: float | None = None, **settings: Any,
+        self,
+        p: Distribution,
+        approximate_dist: Distribution,
+        other_distributions: Sequence[Distribution] | Distribution = (),
+        optimizer: type[optim.Optimizer] = optim.Adam,
+        optimizer_params: Mapping[str, Any] | None = None,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(
-            -ELBO(p, approximate_dist).mean(), distributions=[p, approximate_dist, *tolist(other_distributions)],
-            optimizer=optimizer, optimizer_params=optimizer_params, clip_grad_norm=clip_grad_norm,
-            clip_grad_value=clip_grad_value, **settings,
+            -ELBO(p, approximate_dist).mean(),
+            distributions=[p, approximate_dist, *tolist(other_distributions)],
+            optimizer=optimizer,
+            optimizer_params=optimizer_params,
+            clip_grad_norm=clip_grad_norm,
+            clip_grad_value=clip_grad_value,
+            **settings,
         )

@@ -1,10 +1,12 @@
-"""Lowering: an objective becomes a list of single-assignment steps, and the steps become Python source.
+"""Lowering: an objective becomes a list of single-assignment steps, and the steps become Python
+source.
 
 The pipeline, one module each, in the order in which an objective passes through them::
 
     graph      Slot, Step, Loop, Axis: what a plan is made of
     builder    Builder and Scope: distributions and losses write their steps here, common steps once
-    fission    which steps must stay in a time loop, which are hoisted or sunk; the order of all steps
+    fission    which steps must stay in a time loop, which are hoisted or sunk; the order of all
+               steps
     emit       steps -> the text of a Python function
     leads      inputs with dimensions in front of the batch
     layout     names and shapes of values at each place of the text

@@ -1,8 +1,9 @@
 """Builder and Scope: where distributions and losses write their steps.
 
-The builder emits a step once for each key (operation, argument slots), so parameters that several terms need are
-computed once.  Base noise never has a key: two expectations draw twice.  A :class:`Scope` says which slot a variable
-name means at a place of the expression; shadowing is lexical and a bound variable never leaves its scope.
+The builder emits a step once for each key (operation, argument slots), so parameters that several
+terms need are computed once.  Base noise never has a key: two expectations draw twice.  A
+:class:`Scope` says which slot a variable name means at a place of the expression; shadowing is
+lexical and a bound variable never leaves its scope.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Builder:
 
     Args:
         given: the variable names that the call provides; decides which optional inputs are read.
-        options: whether the networks and formulas of a key are written once, whether loops are split.
+        options: whether the networks and formulas of a key are written once, whether loops are
+            split.
         leads: the leading axes of inputs that have some (see :mod:`pixyz.plan.leads`).
 
     >>> builder = Builder()
@@ -35,7 +37,9 @@ class Builder:
     """
 
     def __init__(
-        self, given: frozenset[str] = frozenset(), options: Options | None = None,
+        self,
+        given: frozenset[str] = frozenset(),
+        options: Options | None = None,
         leads: Mapping[str, tuple[Axis, ...]] | None = None,
     ) -> None:
         self.steps: list[Step] = []
@@ -48,7 +52,8 @@ class Builder:
         self.ranks: dict[str, int] = {}
         """How many feature dimensions an input has, where a density of it knows."""
         self.stands_for: dict[Slot, Slot] = {}
-        """A value that has as many feature dimensions as an input, because a flow took that to it."""
+        """A value that has as many feature dimensions as an input, because a flow took that to it.
+        """
         self._leads = leads or {}
         self._given = given
         self._options = options or Options()
@@ -57,10 +62,12 @@ class Builder:
         self.batch_n: Slot | None = None
         self.sample_mean = False  # take means in the place of draws
         self.direct = False  # a call of a distribution itself, not an expression
-        self.rows: frozenset[str] = frozenset()  # names of Parameters that are given with a batch, [B]
+        # names of Parameters that are given with a batch, [B]
+        self.rows: frozenset[str] = frozenset()
         self.series_axes: dict[Slot, Axis] = {}
         self.origin: dict[Slot, tuple[Any, ...]] = {}
-        """What a drawn value was computed from, for densities that would have to compute it back."""
+        """What a drawn value was computed from, for densities that would have to compute it back.
+        """
 
     # ---------------------------------------------------------------- inputs and constants
 
@@ -74,7 +81,9 @@ class Builder:
         return self.inputs[name]
 
     def given(self, name: str) -> bool:
-        """Whether the optional input ``name`` was provided; the plan is only reused where the answer is the same."""
+        """Whether the optional input ``name`` was provided; the plan is only reused where the
+        answer is the same.
+        """
         self.decisions[name] = name in self._given
         return self.decisions[name]
 
@@ -95,35 +104,60 @@ class Builder:
     # ---------------------------------------------------------------- steps
 
     def point(
-        self, fn: Callable[..., Any], *args: Slot, label: str = "", batch: BatchKind | None = None, key: Hashable = None
+        self,
+        fn: Callable[..., Any],
+        *args: Slot,
+        label: str = "",
+        batch: BatchKind | None = None,
+        key: Hashable = None,
     ) -> Slot:
-        """A formula that broadcasts: densities, arithmetic, draws from noise; arithmetic of numbers is done here."""
+        """A formula that broadcasts: densities, arithmetic, draws from noise; arithmetic of numbers
+        is done here.
+        """
         folded = self._folded(fn, args)
         if folded is not None:
             return folded
         return self._shared("point", fn, args, label, batch, key).outs[0]
 
-    def features(self, fn: Callable[..., Any], arg: Slot, label: str = "", key: Hashable = None) -> Slot:
+    def features(
+        self, fn: Callable[..., Any], arg: Slot, label: str = "", key: Hashable = None
+    ) -> Slot:
         """``fn(value, number of leading dimensions)``."""
         return self._shared("features", fn, (arg,), label, None, key).outs[0]
 
     def mean_of_sums(self, slot: Slot, label: str) -> Slot | None:
-        """The mean over the batch, at once, of what is a weighted sum of sums over features; None if ``slot`` is none."""
+        """The mean over the batch, at once, of what is a weighted sum of sums over features; None
+        if ``slot`` is none.
+        """
         terms = self._feature_sums(slot)
         if terms is None:
             return None
-        return self.point(rules.MeanOfSums(tuple(w for w, _ in terms)), *(x for _, x in terms), label=label, batch="none")
+        return self.point(
+            rules.MeanOfSums(tuple(w for w, _ in terms)),
+            *(x for _, x in terms),
+            label=label,
+            batch="none",
+        )
 
     def net(
-        self, fn: Callable[..., Any], args: Sequence[Slot], outs: Sequence[str], label: str, *, key: Hashable,
-        pinned: str = "", detach: bool = False,
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Slot],
+        outs: Sequence[str],
+        label: str,
+        *,
+        key: Hashable,
+        pinned: str = "",
+        detach: bool = False,
     ) -> list[Slot]:
         """User code that sees one batch dimension and returns ``len(outs)`` values as a tuple."""
         step = self._shared("net", fn, tuple(args), label, None, key, labels=outs)
         step.pinned, step.multiple = pinned, True
         return step.outs
 
-    def opaque(self, fn: Callable[..., Any], args: Sequence[Slot], outs: Sequence[str], label: str) -> list[Slot]:
+    def opaque(
+        self, fn: Callable[..., Any], args: Sequence[Slot], outs: Sequence[str], label: str
+    ) -> list[Slot]:
         """Foreign code: one step that is never shared and never leaves its loop."""
         step = self._step("net", fn, tuple(args), label=label, labels=outs)
         step.multiple, step.pinned = True, "foreign code"
@@ -132,7 +166,9 @@ class Builder:
 
     @staticmethod
     def look(slot: Slot, look: Callable[..., None], *args: Slot) -> None:
-        """Look at ``args`` before ``slot`` is computed, when a plan runs on new shapes (see :mod:`pixyz.plan.looks`)."""
+        """Look at ``args`` before ``slot`` is computed, when a plan runs on new shapes (see
+        :mod:`pixyz.plan.looks`).
+        """
         if (look, args) not in slot.step.looks:
             slot.step.looks.append((look, args))
 
@@ -143,10 +179,18 @@ class Builder:
         return slot
 
     def reduce(
-        self, fn: Callable[..., Any], arg: Slot, axes: Sequence[Axis], *, batch: bool, label: str = "",
+        self,
+        fn: Callable[..., Any],
+        arg: Slot,
+        axes: Sequence[Axis],
+        *,
+        batch: bool,
+        label: str = "",
         mask: Slot | None = None,
     ) -> Slot:
-        """``fn(value, dims)``: reduce over some axes and, if ``batch``, over batch and features too."""
+        """``fn(value, dims)``: reduce over some axes and, if ``batch``, over batch and features
+        too.
+        """
         args = (arg,) if mask is None else (arg, mask)
         over = tuple(a for a in arg.axes if a in set(axes))
         if not over and (not batch or arg.batch == "none"):
@@ -160,12 +204,22 @@ class Builder:
         return step.outs[0]
 
     def series(
-        self, fn: Callable[..., Any], args: Sequence[Slot], outs: Sequence[tuple[str, Axis | None]], over: Axis,
-        label: str, *, key: Hashable,
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Slot],
+        outs: Sequence[tuple[str, Axis | None]],
+        over: Axis,
+        label: str,
+        *,
+        key: Hashable,
     ) -> list[Slot]:
-        """A function of whole series ``[T, N, ...]``; each result names the axis it has instead of ``over``."""
+        """A function of whole series ``[T, N, ...]``; each result names the axis it has instead of
+        ``over``.
+        """
         family = over.family
-        step = self._shared("series", fn, tuple(args), label, None, key, labels=[name for name, _ in outs])
+        step = self._shared(
+            "series", fn, tuple(args), label, None, key, labels=[name for name, _ in outs]
+        )
         step.over, step.multiple = (over,), True
         rest = {a for slot in args for a in slot.axes if a.family is not family}
         step.extra = rest
@@ -178,7 +232,9 @@ class Builder:
         known = {a for a in arg.axes if a.kind == "time"}
         if known == {axis}:
             return arg
-        slot = self._shared("series", rules.same, (arg,), label or arg.label, None, ("relabel", axis)).outs[0]
+        slot = self._shared(
+            "series", rules.same, (arg,), label or arg.label, None, ("relabel", axis)
+        ).outs[0]
         slot.step.over, slot.step.extra = (axis,), "relabel"
         newest = order_axes(known)[:1]
         slot.axes = order_axes({a for a in arg.axes if a not in newest} | {axis})
@@ -186,15 +242,21 @@ class Builder:
             axis.length_of = slot
         return slot
 
-    def noise(self, fn: Callable[..., Any], refs: Sequence[Slot], particles: Sequence[Axis], label: str) -> Slot:
-        """Base noise of the shape of ``refs`` with ``particles`` in front; every call is a new draw."""
+    def noise(
+        self, fn: Callable[..., Any], refs: Sequence[Slot], particles: Sequence[Axis], label: str
+    ) -> Slot:
+        """Base noise of the shape of ``refs`` with ``particles`` in front; every call is a new
+        draw.
+        """
         step = self._step("noise", fn, tuple(refs), label=label)
         step.outs[0].axes = order_axes(set(step.outs[0].axes) | set(particles))
         self._in_bodies(step)
         return step.outs[0]
 
     def expand(self, arg: Slot, like: Slot, axes: tuple[Axis, ...]) -> Slot:
-        """Give ``arg`` (no axes or fewer) the leading dimensions ``axes`` and the batch of ``like``."""
+        """Give ``arg`` (no axes or fewer) the leading dimensions ``axes`` and the batch of
+        ``like``.
+        """
         if arg.axes == axes and arg.batch == "full":
             return arg
         slot = self._shared("expand", None, (arg, like), arg.label, "full", ("to", axes)).outs[0]
@@ -216,7 +278,9 @@ class Builder:
         """Start a recurrence over ``axis``."""
         parent = self._bodies[-1] if self._bodies else None
         fission = fission and self._options.fission
-        loop = Loop(axis, len(self.steps), reverse=reverse, fission=fission, parent=parent, label=label)
+        loop = Loop(
+            axis, len(self.steps), reverse=reverse, fission=fission, parent=parent, label=label
+        )
         self.loops.append(loop)
         return loop
 
@@ -235,7 +299,8 @@ class Builder:
             if carry.name == name:
                 if set(out.axes) - set(carry.slot.axes):
                     raise PixyzError(
-                        f"the carried variable {name!r} gets particles inside the step that its start does not have; "
+                        f"the carried variable {name!r} gets particles inside the step "
+                        f"that its start does not have; "
                         "give sample_shape to the expectation that draws it"
                     )
                 carry.out = out
@@ -243,7 +308,9 @@ class Builder:
     # ---------------------------------------------------------------- internals
 
     def _folded(self, fn: Callable[..., Any], args: tuple[Slot, ...]) -> Slot | None:
-        """Arithmetic on numbers; adding 0 and multiplying by 1; signs, which move outward until they cancel."""
+        """Arithmetic on numbers; adding 0 and multiplying by 1; signs, which move outward until
+        they cancel.
+        """
         if fn not in FOLDED:
             return None
         plain = [a.step.args[0] if a.step.fn is operator.neg else None for a in args]
@@ -251,7 +318,9 @@ class Builder:
             return self._signs(fn, args, plain)
         numbers = [a.step.fn.value if isinstance(a.step.fn, rules.Constant) else None for a in args]
         if all(n is not None for n in numbers):
-            return None if fn is operator.truediv and numbers[1] == 0 else self.constant(fn(*numbers))
+            return (
+                None if fn is operator.truediv and numbers[1] == 0 else self.constant(fn(*numbers))
+            )
         neutral = {operator.add: 0, operator.sub: 0, operator.mul: 1, operator.truediv: 1}.get(fn)
         if neutral is None or any(a.step.kind == "input" for a in args):
             return None
@@ -259,13 +328,21 @@ class Builder:
             return args[0]
         return args[1] if numbers[0] == neutral and fn in (operator.add, operator.mul) else None
 
-    def _signs(self, fn: Callable[..., Any], args: tuple[Slot, ...], plain: list[Slot | None]) -> Slot | None:
-        """The same value with fewer changes of sign; ``plain`` holds the arguments without theirs, where they have one."""
+    def _signs(
+        self, fn: Callable[..., Any], args: tuple[Slot, ...], plain: list[Slot | None]
+    ) -> Slot | None:
+        """The same value with fewer changes of sign; ``plain`` holds the arguments without theirs,
+        where they have one.
+        """
         a, b = plain[0], plain[-1]
         if fn is operator.neg:
             return a
         if fn is operator.sub and b is not None:
-            return self.point(operator.add, args[0], b) if a is None else self.point(operator.sub, b, a)
+            return (
+                self.point(operator.add, args[0], b)
+                if a is None
+                else self.point(operator.sub, b, a)
+            )
         if fn is operator.add and a is not None and b is not None:
             return self.point(operator.neg, self.point(operator.add, a, b))
         if fn is operator.add:
@@ -281,7 +358,9 @@ class Builder:
         return None
 
     def _feature_sums(self, slot: Slot) -> list[tuple[float, Slot]] | None:
-        """``slot`` ``[B]`` as a weighted sum of terms whose features are not summed yet; None if it is no such sum."""
+        """``slot`` ``[B]`` as a weighted sum of terms whose features are not summed yet; None if it
+        is no such sum.
+        """
         step = slot.step
         if slot.batch != "full" or slot.axes or slot in self.terms.values():
             return None
@@ -296,13 +375,19 @@ class Builder:
             return None
         a, b = step.args
         if step.fn in (operator.mul, operator.truediv):
-            value, rest = (a, b) if isinstance(a.step.fn, rules.Constant) and step.fn is operator.mul else (b, a)
+            value, rest = (
+                (a, b)
+                if isinstance(a.step.fn, rules.Constant) and step.fn is operator.mul
+                else (b, a)
+            )
             if not isinstance(value.step.fn, rules.Constant):
                 return None
             number = value.step.fn.value
             if step.fn is operator.truediv and number == 0:
                 return None
-            return _scaled(self._feature_sums(rest), number if step.fn is operator.mul else 1 / number)
+            return _scaled(
+                self._feature_sums(rest), number if step.fn is operator.mul else 1 / number
+            )
         first, second = self._feature_sums(a), self._feature_sums(b)
         if first is None or second is None:
             return None
@@ -314,8 +399,14 @@ class Builder:
             slot.axes = order_axes({*slot.axes, *(body.axis for body in self._bodies)})
 
     def _shared(
-        self, kind: Any, fn: Callable[..., Any] | None, args: tuple[Slot, ...], label: str, batch: BatchKind | None,
-        key: Hashable, labels: Sequence[str] = ("",),
+        self,
+        kind: Any,
+        fn: Callable[..., Any] | None,
+        args: tuple[Slot, ...],
+        label: str,
+        batch: BatchKind | None,
+        key: Hashable,
+        labels: Sequence[str] = ("",),
     ) -> Step:
         full = (kind, fn, key, tuple(id(a) for a in args))
         step = self._keys.get(full)
@@ -325,10 +416,17 @@ class Builder:
         return step
 
     def _step(
-        self, kind: Any, fn: Callable[..., Any] | None, args: tuple[Slot, ...], label: str,
-        batch: BatchKind | None = None, labels: Sequence[str] = ("",),
+        self,
+        kind: Any,
+        fn: Callable[..., Any] | None,
+        args: tuple[Slot, ...],
+        label: str,
+        batch: BatchKind | None = None,
+        labels: Sequence[str] = ("",),
     ) -> Step:
-        step = Step(kind, fn, args, label, len(self.steps), body=self._bodies[-1] if self._bodies else None)
+        step = Step(
+            kind, fn, args, label, len(self.steps), body=self._bodies[-1] if self._bodies else None
+        )
         if batch is None:
             kinds = {a.batch for a in args}
             batch = "full" if "full" in kinds else "one" if "one" in kinds else "none"
@@ -349,7 +447,8 @@ class Scope:
         builder: unbound names become inputs of its plan.
         values: names bound here.
         parent: the enclosing scope.
-        rename: inner name -> outer name; look-ups of an inner name go to the parent under the outer name.
+        rename: inner name -> outer name; look-ups of an inner name go to the parent under the outer
+            name.
 
     >>> builder = Builder()
     >>> scope = Scope(builder).renamed({"x": "y"})
@@ -358,7 +457,10 @@ class Scope:
     """
 
     def __init__(
-        self, builder: Builder, values: Mapping[str, Slot] | None = None, parent: Scope | None = None,
+        self,
+        builder: Builder,
+        values: Mapping[str, Slot] | None = None,
+        parent: Scope | None = None,
         rename: Mapping[str, str] | None = None,
     ) -> None:
         self.builder = builder
@@ -393,7 +495,9 @@ class Scope:
         return Scope(self.builder, values, parent=self)
 
     def renamed(self, rename: Mapping[str, str]) -> Scope:
-        """This scope as seen by a distribution whose variables carry other names (inner -> outer)."""
+        """This scope as seen by a distribution whose variables carry other
+        names (inner -> outer).
+        """
         return Scope(self.builder, parent=self, rename=rename) if rename else self
 
     def outer_name(self, name: str) -> str:

@@ -1,4 +1,6 @@
-"""PlanCache: the plans of an objective or a distribution, one for each structure, and how they are run."""
+"""PlanCache: the plans of an objective or a distribution, one for each structure, and how they are
+run.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from pixyz.types import PixyzError
 
 @contextlib.contextmanager
 def watched(plan: Plan, values: Mapping[str, Any], layout: Layout) -> Iterator[None]:
-    """Run a plan with checks; it ends as soon as a density sees a value with more dimensions than ``layout`` knows of."""
+    """Run a plan with checks; it ends as soon as a density sees a value with more dimensions than
+    ``layout`` knows of.
+    """
     plan.trust(False)
     plan.looks = False
     for density in plan.open_densities():
@@ -40,14 +44,18 @@ def watched(plan: Plan, values: Mapping[str, Any], layout: Layout) -> Iterator[N
 
 
 MOST_KEYS = 64
-"""How many keys have plans at a time; the oldest are dropped (a key for each ``sample_shape``, say)."""
+"""How many keys have plans at a time; the oldest are dropped (a key for each ``sample_shape``,
+say).
+"""
 
 Build = Callable[[Builder], Mapping[str, Slot]]
 Leads = Mapping[str, tuple[Axis, ...]]
 
 
 class Kept:
-    """What a cache holds until structure or options change; it is dropped as a whole, and late runs write to the dropped one."""
+    """What a cache holds until structure or options change; it is dropped as a whole, and late runs
+    write to the dropped one.
+    """
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -62,7 +70,9 @@ class Kept:
     def known(self, key: Any, given: Mapping[str, Any]) -> Plan | None:
         """The plan for ``key`` whose decisions on optional inputs match ``given``."""
         for plan in self.plans.get(key, ()):
-            if not plan.decisions or all((name in given) == flag for name, flag in plan.decisions.items()):
+            if not plan.decisions or all(
+                (name in given) == flag for name, flag in plan.decisions.items()
+            ):
                 return plan
         return None
 
@@ -73,7 +83,8 @@ class Kept:
 
 
 class PlanCache:
-    """Plans by structure: what was asked for, and which optional inputs are there. Values never enter the key.
+    """Plans by structure: what was asked for, and which optional inputs are there. Values never
+    enter the key.
 
     >>> from pixyz.losses import Parameter
     >>> loss = 2 * Parameter("a")
@@ -93,7 +104,9 @@ class PlanCache:
         return self._kept.quick
 
     def refresh(self, modules: Iterable[nn.Module]) -> bool:
-        """Drop the plans if one of ``modules`` was changed since they were built; whether they were dropped."""
+        """Drop the plans if one of ``modules`` was changed since they were built; whether they were
+        dropped.
+        """
         read = [one for ref in self._kept.read if (one := ref()) is not None]
         now, changed = Clock.now, newest_change([*modules, *read]) > self.seen
         if changed:
@@ -102,10 +115,17 @@ class PlanCache:
         return changed
 
     def get(
-        self, key: Any, given: Mapping[str, Any], build: Build, owner: Callable[[], str], leads: Leads | None = None,
+        self,
+        key: Any,
+        given: Mapping[str, Any],
+        build: Build,
+        owner: Callable[[], str],
+        leads: Leads | None = None,
         kept: Kept | None = None,
     ) -> Plan:
-        """The plan for ``key`` whose decisions on optional inputs match ``given``; built at the first call."""
+        """The plan for ``key`` whose decisions on optional inputs match ``given``; built at the
+        first call.
+        """
         kept = self._kept if kept is None else kept
         key = (key, debugging())
         if (plan := kept.known(key, given)) is not None:
@@ -126,7 +146,9 @@ class PlanCache:
                 kept.quick.pop(oldest[0], None)
         return plan
 
-    def run(self, key: Any, values: Mapping[str, Any], build: Build, owner: Callable[[], str]) -> dict[str, Any]:
+    def run(
+        self, key: Any, values: Mapping[str, Any], build: Build, owner: Callable[[], str]
+    ) -> dict[str, Any]:
         """Run the plan for ``key``: results by name."""
         kept = self._kept
         with trying() as tries:
@@ -137,7 +159,13 @@ class PlanCache:
             return self._run_led(kept, base, key, values, build, owner, tries)
 
     def _run_led(
-        self, kept: Kept, base: Plan, key: Any, values: Mapping[str, Any], build: Build, owner: Callable[[], str],
+        self,
+        kept: Kept,
+        base: Plan,
+        key: Any,
+        values: Mapping[str, Any],
+        build: Build,
+        owner: Callable[[], str],
         tries: Tries,
     ) -> dict[str, Any]:
         """Run a plan for inputs with leading dimensions, or find that they have none."""
@@ -154,12 +182,19 @@ class PlanCache:
 
         if (key, signature) not in kept.learned:
             states, ranks = random_states(), dict[str, int]()
-            for _ in base.inputs:  # what a density tells of conditions that are led only later is asked again
+            # what a density tells of conditions that are led only later is asked again
+            for _ in base.inputs:
                 layout, where, given, leads = at(ranks)
-                with watched(self.get(where, given, build, owner, leads, kept), values, layout), contextlib.suppress(Unled):
+                with (
+                    watched(self.get(where, given, build, owner, leads, kept), values, layout),
+                    contextlib.suppress(Unled),
+                ):
                     self._run(kept, where, given, leads, build, owner, tries)
                 plan = self.get(where, given, build, owner, leads, kept)
-                before, ranks = ranks, learned_ranks(plan.open_densities(), base.inputs, values, layout)
+                before, ranks = (
+                    ranks,
+                    learned_ranks(plan.open_densities(), base.inputs, values, layout),
+                )
                 restore_random_states(states)
                 tries.again()
                 if ranks == before:
@@ -169,7 +204,13 @@ class PlanCache:
         return self._run(kept, where, given, leads, build, owner, tries)
 
     def _run(
-        self, kept: Kept, key: Any, values: Mapping[str, Any], leads: Leads | None, build: Build, owner: Callable[[], str],
+        self,
+        kept: Kept,
+        key: Any,
+        values: Mapping[str, Any],
+        leads: Leads | None,
+        build: Build,
+        owner: Callable[[], str],
         tries: Tries,
     ) -> dict[str, Any]:
         attempts = 0
@@ -194,10 +235,14 @@ class PlanCache:
                 kept.drop(key)
                 attempts += 1
                 if attempts > 4 * plan.networks:
-                    raise PixyzError(f"{owner()}: a network returns other parameters at each call") from None
+                    raise PixyzError(
+                        f"{owner()}: a network returns other parameters at each call"
+                    ) from None
 
     def set_options(self, **changes: Any) -> None:
-        """Change how plans are made; those that are there are dropped (see :class:`pixyz.plan.options.Options`)."""
+        """Change how plans are made; those that are there are dropped (see
+        :class:`pixyz.plan.options.Options`).
+        """
         self._kept = Kept(replace(self._kept.options, **changes))
 
     def __len__(self) -> int:

@@ -1,21 +1,24 @@
 """A time loop whose body is compiled for a fixed number of steps at a time.
 
-Compiling a whole loop takes minutes and is done again for every length.  Here ``torch.compile`` sees ``chunk`` steps,
-and a body of one step does the remainder, so two graphs serve every length::
+Compiling a whole loop takes minutes and is done again for every length.  Here ``torch.compile``
+sees ``chunk`` steps, and a body of one step does the remainder, so two graphs serve every length::
 
     T = 20, chunk = 8:   steps 0-7, 8-15 by the chunk's graph; 16, 17, 18, 19 by the single step's
 
-A loop whose length is known when the plan is built (imagination) is cut into equal pieces if it can be, and one graph does it::
+A loop whose length is known when the plan is built (imagination) is cut into equal pieces if it can
+be, and one graph does it::
 
     steps = 15, chunk = 8:   steps 0-4, 5-9, 10-14
 
-What would make a third graph is kept from it: carried values are contiguous and require a gradient from the first step
-on, base noise is drawn for all steps before the loop, as it is where nothing is compiled, series are contiguous in
-time-major order, and numbers come as tensors without dimensions, on the device of what is carried.
+What would make a third graph is kept from it: carried values are contiguous and require a gradient
+from the first step on, base noise is drawn for all steps before the loop, as it is where nothing is
+compiled, series are contiguous in time-major order, and numbers come as tensors without dimensions,
+on the device of what is carried.
 
-With CUDA graphs (``mode="reduce-overhead"``) a call writes into the memory of the last one's results, so these are copied.
-``torch.compiler.cudagraph_mark_step_begin`` is left to the caller, between training steps: here, a backward pass may still
-be to come for what ran before.  None of this was run on a GPU.
+With CUDA graphs (``mode="reduce-overhead"``) a call writes into the memory of the last one's
+results, so these are copied. ``torch.compiler.cudagraph_mark_step_begin`` is left to the caller,
+between training steps: here, a backward pass may still be to come for what ran before.  None of
+this was run on a GPU.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ MOST_SHAPES = 64
 
 
 def piece(length: int | None, chunk: int) -> int:
-    """The steps of a graph, at most ``chunk``: equal pieces of ``length`` if they are not much shorter.
+    """The steps of a graph, at most ``chunk``: equal pieces of ``length`` if they are not much
+    shorter.
 
     >>> [piece(length, 8) for length in (None, 64, 15, 13, 3)]
     [8, 8, 5, 8, 3]
@@ -51,7 +55,9 @@ def piece(length: int | None, chunk: int) -> int:
 
 @dataclass
 class Noise:
-    """Base noise of one site in the loop: how it is drawn, and the dimension that the steps have in the draw."""
+    """Base noise of one site in the loop: how it is drawn, and the dimension that the steps have in
+    the draw.
+    """
 
     fn: Callable[..., Tensor]
     dim: int = 0
@@ -87,15 +93,22 @@ class LoopText:
     probe: list[str]
 
     def function(self, name: str, chunk: int, reverse: bool) -> list[str]:
-        """The body for ``chunk`` steps: carried values and stacked results from carried values, series, noise, constants."""
-        text = [f"def {name}({', '.join([*self.carries, *self.series, *self.noise, *self.constants])}):"]
+        """The body for ``chunk`` steps: carried values and stacked results from carried values,
+        series, noise, constants.
+        """
+        text = [
+            f"def {name}({', '.join([*self.carries, *self.series, *self.noise, *self.constants])}):"
+        ]
         text += [f"    {s} = {s}.unbind(0)" for s in [*self.series, *self.noise]]
         text += [f"    {one} = []" for one in self.lists]
         order = f"range({chunk - 1}, -1, -1)" if reverse else f"range({chunk})"
         text.append(f"    for {self.index} in {order}:")
         text += self.steps
         order = "[::-1]" if reverse else ""
-        results = self.carries + [f"tuple({one})" if one in self.loose else f"torch.stack({one}{order})" for one in self.lists]
+        results = self.carries + [
+            f"tuple({one})" if one in self.loose else f"torch.stack({one}{order})"
+            for one in self.lists
+        ]
         return [*text, f"    return ({''.join(r + ', ' for r in results)})", ""]
 
     def shapes(self, name: str) -> list[str]:
@@ -131,14 +144,20 @@ class ChunkedLoop:
     """Whether there is no compiler here."""
     _shapes: dict[Any, list[tuple[tuple[int, ...], Tensor]]] = field(default_factory=dict)
 
-    def bind(self, chunked: Callable[..., Any], single: Callable[..., Any], probe: Callable[..., Any]) -> None:
+    def bind(
+        self, chunked: Callable[..., Any], single: Callable[..., Any], probe: Callable[..., Any]
+    ) -> None:
         """Take the functions that the plan's text defines; compiled when they are first called."""
         how = {**settings(self.options), "dynamic": False}
         self.chunked, self.single = Compiled(chunked, how, self), Compiled(single, how, self)
         self.probe = probe
 
     def __call__(
-        self, length: int, carries: Sequence[Tensor], series: Sequence[Tensor], constants: Sequence[Any]
+        self,
+        length: int,
+        carries: Sequence[Tensor],
+        series: Sequence[Tensor],
+        constants: Sequence[Any],
     ) -> tuple[Any, ...]:
         """The stacked results, ``[T, ...]`` each; lists of the steps for those that are loose."""
         assert self.chunked is not None and self.single is not None
@@ -148,15 +167,19 @@ class ChunkedLoop:
         if self.reverse:
             sizes = sizes[::-1]
         noise = self._draw(length, carries, series, constants) if self.noise else []
-        series = [x if x[:1].is_contiguous() else x.contiguous() for x in series]  # strides that hold T would make new graphs
-        pieces = list(zip(*(x.split(sizes) for x in [*series, *noise]), strict=True)) or [()] * len(sizes)
+        # strides that hold T would make new graphs
+        series = [x if x[:1].is_contiguous() else x.contiguous() for x in series]
+        pieces = list(zip(*(x.split(sizes) for x in [*series, *noise]), strict=True)) or [()] * len(
+            sizes
+        )
         order = range(len(sizes) - 1, -1, -1) if self.reverse else range(len(sizes))
         state = [_carried(c) for c in carries]
         found: list[tuple[Any, ...]] = []
         for i in order:
             step = self.chunked if sizes[i] > 1 else self.single
             out = step(*state, *pieces[i], *constants)
-            if self.options.mode in CUDA_GRAPHS:  # the next call writes into the memory of these results
+            # the next call writes into the memory of these results
+            if self.options.mode in CUDA_GRAPHS:
                 out = tuple(map(_kept, out))
             state = [c.contiguous() for c in out[: len(state)]]
             found.append(out[len(state) :])
@@ -168,26 +191,38 @@ class ChunkedLoop:
         )
 
     def _tensors(self, carries: Sequence[Tensor], constants: Sequence[Any]) -> list[Any]:
-        """The constants with numbers as tensors: a number would be part of the graph, and a new one make a new graph."""
+        """The constants with numbers as tensors: a number would be part of the graph, and a new one
+        make a new graph.
+        """
         wide = any(c.dtype == torch.float64 for c in carries)
         dtype = torch.float64 if wide else torch.get_default_dtype()
         return [
             torch.tensor(c, dtype=dtype if isinstance(c, float) else None, device=carries[0].device)
-            if i in self.numbers and isinstance(c, (int, float)) and not isinstance(c, bool) else c
+            if i in self.numbers and isinstance(c, (int, float)) and not isinstance(c, bool)
+            else c
             for i, c in enumerate(constants)
         ]
 
     def _draw(
-        self, length: int, carries: Sequence[Tensor], series: Sequence[Tensor], constants: Sequence[Any]
+        self,
+        length: int,
+        carries: Sequence[Tensor],
+        series: Sequence[Tensor],
+        constants: Sequence[Any],
     ) -> list[Tensor]:
         """The noise of all steps, site after site.
 
-        Its shapes follow from those of the arguments; a step tells them, the first time that such arguments come.
+        Its shapes follow from those of the arguments; a step tells them, the first time that such
+        arguments come.
         """
         given = [*carries, *(x[0] for x in series), *constants]
         key = (
-            tuple((tuple(x.shape), x.dtype, x.device) if isinstance(x, Tensor) else x for x in given),
-            torch.is_autocast_enabled("cuda"), torch.is_autocast_enabled("cpu"), torch.get_default_dtype(),
+            tuple(
+                (tuple(x.shape), x.dtype, x.device) if isinstance(x, Tensor) else x for x in given
+            ),
+            torch.is_autocast_enabled("cuda"),
+            torch.is_autocast_enabled("cpu"),
+            torch.get_default_dtype(),
         )
         if key not in self._shapes:
             if len(self._shapes) >= MOST_SHAPES:
@@ -197,10 +232,18 @@ class ChunkedLoop:
             with torch.no_grad():
                 self._shapes[key] = self.probe(*carries, *((x[0],) for x in series), *constants)
             restore_random_states(states)
-        return [site.draw(length, shape, like) for site, (shape, like) in zip(self.noise, self._shapes[key], strict=True)]
+        return [
+            site.draw(length, shape, like)
+            for site, (shape, like) in zip(self.noise, self._shapes[key], strict=True)
+        ]
 
 
-def note(found: list[tuple[tuple[int, ...], Tensor]], fn: Callable[..., Tensor], shape: Sequence[int], like: Tensor) -> Any:
+def note(
+    found: list[tuple[tuple[int, ...], Tensor]],
+    fn: Callable[..., Tensor],
+    shape: Sequence[int],
+    like: Tensor,
+) -> Any:
     """Write down what a noise site would draw; the noise of this one step."""
     found.append((tuple(shape), like.new_empty(0)))
     return (fn((1, *shape), like)[0],)
@@ -218,7 +261,9 @@ def _on_cuda(x: Tensor) -> bool:
 
 
 def _carried(x: Tensor) -> Tensor:
-    """The first carried value in the form of all later ones: contiguous, with a gradient where there are gradients."""
+    """The first carried value in the form of all later ones: contiguous, with a gradient where
+    there are gradients.
+    """
     x = x.contiguous()
     if not torch.is_grad_enabled():
         return x.detach()

@@ -12,13 +12,17 @@ from pixyz.types import PixyzError
 
 
 def compare(
-    first: Callable[[], Tensor], second: Callable[[], Tensor], parameters: Iterable[tuple[str, Tensor]],
-    rtol: float, what: str,
+    first: Callable[[], Tensor],
+    second: Callable[[], Tensor],
+    parameters: Iterable[tuple[str, Tensor]],
+    rtol: float,
+    what: str,
 ) -> None:
     """Run both on the same random numbers; compare values and gradients.
 
     Raises:
-        PixyzError: they differ by more than ``rtol`` of the largest entry; the parameter with the largest difference is named.
+        PixyzError: they differ by more than ``rtol`` of the largest entry; the parameter with the
+            largest difference is named.
     """
     named = [(name, p) for name, p in parameters if p.requires_grad]
     states = random_states()
@@ -30,7 +34,11 @@ def compare(
         if value.requires_grad and named:
             grads = torch.autograd.grad(value.sum(), [p for _, p in named], allow_unused=True)
         shown = {"the value": value.detach()}
-        shown |= {f"the gradient of {n}": g for (n, _), g in zip(named, grads, strict=False) if g is not None}
+        shown |= {
+            f"the gradient of {n}": g
+            for (n, _), g in zip(named, grads, strict=False)
+            if g is not None
+        }
         found.append(shown)
     restore_random_states(states)
     worst, said = 0.0, ""

@@ -1,7 +1,8 @@
-"""A function that ``torch.compile`` compiles when it is first called; without a C++ compiler it runs as it is.
+"""A function that ``torch.compile`` compiles when it is first called; without a C++ compiler it
+runs as it is.
 
-Two kinds of functions of a plan are: the body of a time loop (:mod:`pixyz.plan.chunk`), and the plan itself, in whose graphs
-these loops are calls of foreign functions.
+Two kinds of functions of a plan are: the body of a time loop (:mod:`pixyz.plan.chunk`), and the
+plan itself, in whose graphs these loops are calls of foreign functions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pixyz.plan.options import Options
 from pixyz.plan.random import random_states, restore_random_states
 
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
-"""Modes of ``torch.compile`` that keep results in memory which the next call of the graph writes into."""
+"""Modes of ``torch.compile`` that keep results in memory which the next call of the graph writes
+into.
+"""
 
 
 class Owner(Protocol):
@@ -28,7 +31,8 @@ class Owner(Protocol):
 
 
 class Compiled:
-    """``torch.compile`` at the first call; without a C++ compiler the function itself, with one warning.
+    """``torch.compile`` at the first call; without a C++ compiler the function itself, with one
+    warning.
 
     Args:
         function: what is compiled.
@@ -36,7 +40,9 @@ class Compiled:
         owner: told when there is no compiler; itself if None.
     """
 
-    def __init__(self, function: Callable[..., Any], settings: Mapping[str, Any], owner: Owner | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], settings: Mapping[str, Any], owner: Owner | None = None
+    ) -> None:
         self.function, self.settings, self.plain = function, settings, False
         self.owner: Owner = owner or self
         self.compiled: Callable[..., Any] | None = None
@@ -46,7 +52,8 @@ class Compiled:
             return self.function(*args)
         if self.compiled is not None:
             return self.compiled(*args)
-        validated = torch.distributions.Distribution._validate_args  # torch.compile switches it off for the process
+        # torch.compile switches it off for the process
+        validated = torch.distributions.Distribution._validate_args
         compiled, drawn = torch.compile(self.function, **self.settings), random_states()
         try:
             found = compiled(*args)
@@ -66,7 +73,8 @@ class Compiled:
 def settings(options: Options, **more: Any) -> dict[str, Any]:
     """Arguments of ``torch.compile``.
 
-    Where no GPU is, kernels are called from C++ and not from Python, which at small sizes takes longer than the kernels do.
+    Where no GPU is, kernels are called from C++ and not from Python, which at small sizes takes
+    longer than the kernels do.
     """
     found: dict[str, Any] = {"backend": options.backend}
     if options.backend != "inductor":
@@ -82,8 +90,9 @@ def settings(options: Options, **more: Any) -> dict[str, Any]:
 def whole(function: Callable[..., Any], options: Options) -> Compiled:
     """A plan's function, compiled but for its loops, which are compiled by themselves.
 
-    Draws are torch's own (``fallback_random``), so one seed gives the numbers of the plan that is not compiled.  Lengths may
-    change: the second length makes graphs that serve all.  CUDA graphs are for loops alone, whose results are copied.
+    Draws are torch's own (``fallback_random``), so one seed gives the numbers of the plan that is
+    not compiled.  Lengths may change: the second length makes graphs that serve all.  CUDA graphs
+    are for loops alone, whose results are copied.
     """
     if options.mode in CUDA_GRAPHS:
         options = replace(options, mode=None)
@@ -94,7 +103,10 @@ def _lacks_compiler(error: BaseException | None) -> bool:
     """Whether torch says so by its own types; texts prove nothing, a network may raise anything."""
     while error is not None:
         kind = type(error)
-        if kind.__module__ == "torch._inductor.exc" and kind.__name__ in ("InvalidCxxCompiler", "TritonMissing"):
+        if kind.__module__ == "torch._inductor.exc" and kind.__name__ in (
+            "InvalidCxxCompiler",
+            "TritonMissing",
+        ):
             return True
         error = error.__cause__ or getattr(error, "inner_exception", None)
     return False

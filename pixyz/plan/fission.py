@@ -1,14 +1,17 @@
 """Fission of time loops, and the order of all steps.
 
-Every step was lowered once at the level of whole series.  What must stay in the loop over time is its *core*: the
-ancestors of what is carried out of a step that are also descendants of what is carried in.  Ancestors that are not
-descendants are hoisted (encoders, base noise, shifted actions); everything else is sunk and runs once on
-``[T, B, ...]`` (decoders, heads, log-probabilities, KL).  Without a cycle of carries there is no loop at all.
+Every step was lowered once at the level of whole series.  What must stay in the loop over time is
+its *core*: the ancestors of what is carried out of a step that are also descendants of what is
+carried in.  Ancestors that are not descendants are hoisted (encoders, base noise, shifted actions);
+everything else is sunk and runs once on ``[T, B, ...]`` (decoders, heads, log-probabilities, KL).
+Without a cycle of carries there is no loop at all.
 
-``fission=False`` keeps the whole body in the loop, and so does a step that may not leave it (a module with running
-statistics, an opaque distribution), in its loop and in all around it; the plan's notes say which steps and why.
+``fission=False`` keeps the whole body in the loop, and so does a step that may not leave it (a
+module with running statistics, an opaque distribution), in its loop and in all around it; the
+plan's notes say which steps and why.
 
-Noise is drawn in one order in every form: where a loop is whole, its body keeps to the order of the split form.
+Noise is drawn in one order in every form: where a loop is whole, its body keeps to the order of the
+split form.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ class Block:
 
 @dataclass
 class Schedule:
-    """What is written out: items in order, the steps that need a gradient, a word on where each step went."""
+    """What is written out: items in order, the steps that need a gradient, a word on where each
+    step went.
+    """
 
     items: list[Step | Block]
     grad: set[Step]
@@ -61,7 +66,10 @@ def schedule(builder: Builder, outputs: Iterable[Slot]) -> Schedule:
         why = _pinned(loop, live) if loop.fission else []
         if why:
             loop.fission = False
-            notes.append(f"loop over {loop.axis!r} is not split, all of its step stays in it: {'; '.join(why)}")
+            notes.append(
+                f"loop over {loop.axis!r} is not split, all of its step stays in it: "
+                f"{'; '.join(why)}"
+            )
     rank = {} if all(loop.fission for loop in builder.loops) else _split_order(live, split, deps)
     blocks: list[Block] = []
     for loop in builder.loops:
@@ -78,9 +86,13 @@ def schedule(builder: Builder, outputs: Iterable[Slot]) -> Schedule:
 
 
 def _split_order(
-    live: set[Step], split: dict[Loop, tuple[list[Block], list[Carry]]], deps: Callable[[Step], list[Step]]
+    live: set[Step],
+    split: dict[Loop, tuple[list[Block], list[Carry]]],
+    deps: Callable[[Step], list[Step]],
 ) -> dict[Step, int]:
-    """The place of each step where all loops are split: a loop that is whole keeps to it, and so draws the same noise."""
+    """The place of each step where all loops are split: a loop that is whole keeps to it, and so
+    draws the same noise.
+    """
     blocks = [Block(b.loop, b.carries, b.core) for cores, _ in split.values() for b in cores]
     order: dict[Step, int] = {}
 
@@ -113,7 +125,9 @@ def _dependencies(carry_of: dict[Step, Carry]) -> Callable[[Step], list[Step]]:
 
 
 def _reach(
-    outs: Iterable[Slot], deps: Callable[[Step], list[Step]], through: Callable[[Step], bool] = lambda step: True
+    outs: Iterable[Slot],
+    deps: Callable[[Step], list[Step]],
+    through: Callable[[Step], bool] = lambda step: True,
 ) -> set[Step]:
     seen: set[Step] = set()
     stack = [slot.step for slot in outs]
@@ -166,8 +180,12 @@ def _cores(
     return blocks, [c for i, c in enumerate(carries) if i not in closure[i]]
 
 
-def _in_one_step_around(loop: Loop, deps: Callable[[Step], list[Step]]) -> Callable[[Step], list[Step]]:
-    """The dependencies within one step of the loops around ``loop``: what is carried into that step is given."""
+def _in_one_step_around(
+    loop: Loop, deps: Callable[[Step], list[Step]]
+) -> Callable[[Step], list[Step]]:
+    """The dependencies within one step of the loops around ``loop``: what is carried into that step
+    is given.
+    """
     given: set[Step] = set()
     outer = loop.parent
     while outer is not None:
@@ -189,13 +207,22 @@ def _whole_body(
         body = step.body
         while body is not None and body is not loop:
             body = body.parent
-        whole = step.kind in ("input", "shift") or (step.kind == "series" and loop.axis in step.over)
+        whole = step.kind in ("input", "shift") or (
+            step.kind == "series" and loop.axis in step.over
+        )
         return body is loop and any(loop.axis in s.axes for s in step.outs) and not whole
 
     core = {step for step in live if inside(step)} | {c.slot.step for c in carries}
     for step in live:
-        if step.kind == "series" and step.body is loop and loop.axis in step.over and any(d in core for d in deps(step)):
-            raise PixyzError(f"{step.label}: a function over the whole series cannot be read inside its own loop")
+        if (
+            step.kind == "series"
+            and step.body is loop
+            and loop.axis in step.over
+            and any(d in core for d in deps(step))
+        ):
+            raise PixyzError(
+                f"{step.label}: a function over the whole series cannot be read inside its own loop"
+            )
     return [Block(loop, carries, core)] if core else []
 
 
@@ -219,7 +246,9 @@ def _out(carry: Carry) -> Slot:
 def _arrange(
     steps: set[Step], blocks: list[Block], deps: Callable[[Step], list[Step]], rank: dict[Step, int]
 ) -> list[Step | Block]:
-    """Order ``steps``: by rank (else index), each after what it needs; blocks inside them as single items, filled recursively."""
+    """Order ``steps``: by rank (else index), each after what it needs; blocks inside them as single
+    items, filled recursively.
+    """
     outer = [b for b in blocks if not any(b.core < o.core for o in blocks)]
     owner: dict[Step, Step | Block] = {s: s for s in steps}
     for block in outer:
@@ -260,7 +289,9 @@ def _rank(node: Step | Block, rank: dict[Step, int]) -> float:
 
 
 def _kahn(
-    nodes: list[Step | Block], needs: dict[Step | Block, set[Step | Block]], order_of: dict[Step, int]
+    nodes: list[Step | Block],
+    needs: dict[Step | Block, set[Step | Block]],
+    order_of: dict[Step, int],
 ) -> list[Step | Block]:
     rank = {node: _rank(node, order_of) for node in nodes}
     users: dict[Step | Block, list[Step | Block]] = {node: [] for node in nodes}
@@ -281,17 +312,25 @@ def _kahn(
             if waiting[user] == 0:
                 heapq.heappush(ready, (rank[user], position[user]))
     if len(order) < len(nodes):
-        raise PixyzError("the steps of the plan need each other in a circle: a function over a whole series feeds its own loop")
+        raise PixyzError(
+            "the steps of the plan need each other in a circle: "
+            "a function over a whole series feeds its own loop"
+        )
     return order
 
 
 def _places(
-    live: set[Step], blocks: list[Block], carry_of: dict[Step, Carry], deps: Callable[[Step], list[Step]]
+    live: set[Step],
+    blocks: list[Block],
+    carry_of: dict[Step, Carry],
+    deps: Callable[[Step], list[Step]],
 ) -> dict[Step, str]:
     """hoisted, looped or sunk, for the printed plan."""
     place: dict[Step, str] = {}
     for block in blocks:
-        above = set().union(*(_upstream(d, block.core, deps) for s in block.core for d in deps(s)), set())
+        above = set().union(
+            *(_upstream(d, block.core, deps) for s in block.core for d in deps(s)), set()
+        )
         for step in block.core:
             place[step] = f"loop {block.loop.axis!r}"
         for step in above - block.core:

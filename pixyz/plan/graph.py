@@ -1,9 +1,10 @@
 """What a plan is made of: axes, slots, steps, loops.
 
-A *slot* is a value with a fixed meaning: a tensor whose leading dimensions are its ``axes`` (time, particles), then
-the batch dimension, then features: ``[T, K, B, ...]``.  A *step* is one single-assignment line that computes slots
-from slots.  A *loop* carries values along a time axis; which steps it really has to contain is found later
-(:mod:`pixyz.plan.fission`), because every step is lowered once, at the level of whole series.
+A *slot* is a value with a fixed meaning: a tensor whose leading dimensions are its ``axes`` (time,
+particles), then the batch dimension, then features: ``[T, K, B, ...]``.  A *step* is one
+single-assignment line that computes slots from slots.  A *loop* carries values along a time axis;
+which steps it really has to contain is found later (:mod:`pixyz.plan.fission`), because every step
+is lowered once, at the level of whole series.
 """
 
 from __future__ import annotations
@@ -14,16 +15,21 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 BatchKind = Literal["full", "one", "none"]
-"""``full``: a batch dimension of the data's size; ``one``: a placeholder of size 1 (constants); ``none``: a scalar."""
+"""``full``: a batch dimension of the data's size; ``one``: a placeholder of size 1 (constants);
+``none``: a scalar.
+"""
 
-Kind = Literal["input", "point", "net", "features", "reduce", "series", "noise", "carry", "shift", "expand"]
+Kind = Literal[
+    "input", "point", "net", "features", "reduce", "series", "noise", "carry", "shift", "expand"
+]
 """How a step treats the leading dimensions of its arguments (see :class:`Step`)."""
 
 _counter = itertools.count()
 
 
 class Axis:
-    """A leading dimension: time (``size`` comes from data or ``steps``) or particles (``size`` is fixed).
+    """A leading dimension: time (``size`` comes from data or ``steps``) or particles (``size`` is
+    fixed).
 
     Args:
         kind: ``"time"`` or ``"particle"``.
@@ -55,7 +61,9 @@ class Axis:
 
 
 def order_axes(axes: set[Axis]) -> tuple[Axis, ...]:
-    """Canonical order of leading dimensions: time axes first, the innermost loop outermost, then particles."""
+    """Canonical order of leading dimensions: time axes first, the innermost loop outermost, then
+    particles.
+    """
     return tuple(sorted(axes, key=lambda a: (a.kind != "time", -a.number)))
 
 
@@ -84,12 +92,15 @@ class Step:
     ``kind`` says how leading dimensions are treated when the line is written out:
 
     * ``point``: a formula on tensors that broadcast; any layout in which the arguments agree;
-    * ``net``: user code that must see exactly one batch dimension, ``[T*B, ...]`` outside a loop, ``[B, ...]`` inside;
-    * ``features``: a formula that is told how many leading dimensions there are (sum over feature dimensions);
+    * ``net``: user code that must see exactly one batch dimension, ``[T*B, ...]`` outside a loop,
+      ``[B, ...]`` inside;
+    * ``features``: a formula that is told how many leading dimensions there are (sum over feature
+      dimensions);
     * ``reduce``: a reduction over the axes (and batch) in ``over``;
     * ``series``: a function of a whole series, time first, ``[T, N, ...]``;
     * ``noise``: base noise; in a loop it is drawn for all steps at the first one;
-    * ``carry``: the value carried into a step of ``loop``; ``shift``: the same, computed without a loop;
+    * ``carry``: the value carried into a step of ``loop``; ``shift``: the same, computed without a
+      loop;
     * ``expand``: gives a constant the leading dimensions of another value.
 
     >>> from pixyz.plan import Builder
@@ -111,12 +122,15 @@ class Step:
     loop: Loop | None = None  # for carry and shift
     multiple: bool = False  # fn returns a tuple of len(outs)
     extra: Any = None
-    looks: list[tuple[Callable[..., None], tuple[Slot, ...]]] = field(default_factory=list)  # see pixyz.plan.looks
+    # see pixyz.plan.looks
+    looks: list[tuple[Callable[..., None], tuple[Slot, ...]]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class Carry:
-    """A value carried along a loop: ``slot`` holds it in a step, ``start`` before the first, ``out`` after the step."""
+    """A value carried along a loop: ``slot`` holds it in a step, ``start`` before the first,
+    ``out`` after the step.
+    """
 
     name: str
     slot: Slot

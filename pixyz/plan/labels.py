@@ -1,4 +1,6 @@
-"""What steps of arithmetic are called in a plan: by their terms, ``KL[q(z|x) || p(z)] - log p(x|z)``."""
+"""What steps of arithmetic are called in a plan: by their terms, ``KL[q(z|x) || p(z)] - log
+p(x|z)``.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,19 @@ SUMS = (operator.add, operator.sub)
 
 
 def name_terms(steps: Iterable[Step]) -> None:
-    """Label the steps that have no label of their own by the labels of their parts; long ones are cut short."""
+    """Label the steps that have no label of their own by the labels of their parts; long ones are
+    cut short.
+    """
     for step in sorted(steps, key=lambda s: s.index):
         if step.kind != "point" or not (step.label == "" or step.label.endswith("Loss")):
             continue
         if step.fn in INLINE:
-            text = INLINE[step.fn].format(*(_part(slot, step, i) for i, slot in enumerate(step.args)))
+            text = INLINE[step.fn].format(
+                *(_part(slot, step, i) for i, slot in enumerate(step.args))
+            )
         elif step.label:
-            text = f"{step.label.removesuffix('Loss').lower()}({', '.join(_text(slot) for slot in step.args)})"
+            args = ", ".join(_text(slot) for slot in step.args)
+            text = f"{step.label.removesuffix('Loss').lower()}({args})"
         else:
             continue
         step.label = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

@@ -1,12 +1,13 @@
 """Layouts: under which name a slot is known at a place of the text, and in which shape.
 
-A slot has one meaning and several layouts: with ``keep`` leading axes as dimensions of their own and the rest merged
-into the batch dimension.  ``keep=0`` is ``[T*K*B, ...]``, what a network sees; ``keep=len(axes)`` is ``[T, K, B, ...]``.
-Views between layouts are written when they are first needed, once.  Inside a loop over T that axis is gone:
-a series is unbound before the loop and read as ``s[t]``.
+A slot has one meaning and several layouts: with ``keep`` leading axes as dimensions of their own
+and the rest merged into the batch dimension.  ``keep=0`` is ``[T*K*B, ...]``, what a network sees;
+``keep=len(axes)`` is ``[T, K, B, ...]``. Views between layouts are written when they are first
+needed, once.  Inside a loop over T that axis is gone: a series is unbound before the loop and read
+as ``s[t]``.
 
-Variables are ``v7_z`` (outside) or ``u7_z`` (inside a loop), functions ``q_3``: a user's names appear only where they
-are plain words, behind a number that makes them unique.
+Variables are ``v7_z`` (outside) or ``u7_z`` (inside a loop), functions ``q_3``: a user's names
+appear only where they are plain words, behind a number that makes them unique.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ class Layouts:
         have = [{k for (s, k) in frame.memo if s is a} for a in args]
         return min(range(most, -1, -1), key=lambda k: sum(k not in h for h in have))
 
-    def _agree(self, args: Sequence[Slot], axes: tuple[Axis, ...], frame: Frame) -> tuple[list[str], int]:
+    def _agree(
+        self, args: Sequence[Slot], axes: tuple[Axis, ...], frame: Frame
+    ) -> tuple[list[str], int]:
         """The arguments of a broadcasting formula in one layout."""
         full = [a for a in args if a.batch == "full"]
         loose = all(not frame.axes(a) for a in args if a.batch != "full")
@@ -111,9 +114,16 @@ class Layouts:
         return [self._aligned(a, axes, frame, scalar=not full) for a in args], len(axes)
 
     def _aligned(
-        self, slot: Slot, axes: tuple[Axis, ...], frame: Frame, scalar: bool = False, whole: bool = False
+        self,
+        slot: Slot,
+        axes: tuple[Axis, ...],
+        frame: Frame,
+        scalar: bool = False,
+        whole: bool = False,
     ) -> str:
-        """``slot`` with a dimension of size 1 for each of ``axes`` that it lacks; constants broadcast without the first."""
+        """``slot`` with a dimension of size 1 for each of ``axes`` that it lacks; constants
+        broadcast without the first.
+        """
         name, own = self._shaped(slot, frame), frame.axes(slot)
         if slot.batch == "none" and not own:
             return name
@@ -141,7 +151,9 @@ class Layouts:
     # ---------------------------------------------------------------- looks
 
     def _write_looks(self, step: Step, frame: Frame) -> None:
-        """The lines that look at values before ``step``, each once; none in a loop that is compiled."""
+        """The lines that look at values before ``step``, each once; none in a loop that is
+        compiled.
+        """
         for look, slots in [] if frame.chunked else step.looks:
             if (look, slots) not in self._looked:
                 self._looked.add((look, slots))
@@ -150,11 +162,15 @@ class Layouts:
 
     def _write_look(self, look: Callable[..., None], pairs: str, step: Step, frame: Frame) -> None:
         if not frame.chunked:
-            frame.lines.append(Line(f"{self._fn(look)}({pairs})", step in self.plan.grad, look=True))
+            frame.lines.append(
+                Line(f"{self._fn(look)}({pairs})", step in self.plan.grad, look=True)
+            )
 
     def _look_together(self, step: Step, args: Sequence[str], keep: int, frame: Frame) -> None:
         """Look whether the arguments of plain arithmetic would broadcast against each other."""
-        pairs = [(slot, name) for slot, name in zip(step.args, args, strict=True) if slot.batch == "full"]
+        pairs = [
+            (slot, name) for slot, name in zip(step.args, args, strict=True) if slot.batch == "full"
+        ]
         if len(pairs) > 1:
             names = tuple(slot.label or slot.step.label for slot, _ in pairs)
             constants = any(isinstance(slot.step.fn, rules.Attribute) for slot, _ in pairs)
@@ -169,7 +185,9 @@ class Layouts:
 
     @staticmethod
     def _there(slot: Slot, frame: Frame) -> str:
-        """The name of a value in whatever layout it is there, with its leading dimensions; None if nothing else needs it."""
+        """The name of a value in whatever layout it is there, with its leading dimensions; None if
+        nothing else needs it.
+        """
         at: Frame | None = frame
         while at is not None:
             for (known, keep), name in at.memo.items():
@@ -183,7 +201,9 @@ class Layouts:
     def _line(self, frame: Frame, text: str, step: Step, comment: str = "") -> None:
         frame.lines.append(Line(text, step in self.plan.grad, comment=comment))
 
-    def _define(self, step: Step, frame: Frame, call: str, keep: int | list[int], packed: bool = True) -> None:
+    def _define(
+        self, step: Step, frame: Frame, call: str, keep: int | list[int], packed: bool = True
+    ) -> None:
         prefix = "v" if frame.parent is None else "u"
         names = [self._name(prefix, slot.label or step.label) for slot in step.outs]
         keeps = keep if isinstance(keep, list) else [keep] * len(names)
@@ -198,7 +218,9 @@ class Layouts:
 
     def _name(self, prefix: str, label: str = "") -> str:
         """A fresh name; it ends on the variable's where that is a plain word."""
-        suffix = f"_{label}" if label.isidentifier() and label.isascii() and len(label) <= 24 else ""
+        suffix = (
+            f"_{label}" if label.isidentifier() and label.isascii() and len(label) <= 24 else ""
+        )
         name = ""
         while not name or name in self.namespace:
             self._count += 1
@@ -209,7 +231,7 @@ class Layouts:
     def _fn(self, value: Any) -> str:
         key = value if isinstance(value, str) else id(value)
         if key not in self._constants:
-            base = getattr(value, "__name__", type(value).__name__) if isinstance(value, Callable) else "k"  # type: ignore[arg-type]
+            base = getattr(value, "__name__", type(value).__name__) if callable(value) else "k"
             base = base.lstrip("_")
             base = base if base.isidentifier() and base.isascii() else "f"
             name = f"{base}_{len(self._constants)}"

@@ -1,13 +1,16 @@
-r"""Leading dimensions of inputs: a value ``[K, B, D]`` of a density over ``[D]`` has particles in front of its batch.
+r"""Leading dimensions of inputs: a value ``[K, B, D]`` of a density over ``[D]`` has particles in
+front of its batch.
 
-A plan is first written for inputs ``[B, ...]``.  Where a density knows how many feature dimensions its variable has, a
-value with more dimensions makes another plan (:class:`pixyz.plan.program.Relead`), in which these inputs have the leading
-axes that samples drawn inside an expression have: networks see ``[K*B, ...]`` and features alone are summed.
+A plan is first written for inputs ``[B, ...]``.  Where a density knows how many feature dimensions
+its variable has, a value with more dimensions makes another plan
+(:class:`pixyz.plan.program.Relead`), in which these inputs have the leading axes that samples drawn
+inside an expression have: networks see ``[K*B, ...]`` and features alone are summed.
 
-A density knows from its declared shape or its constants (``Builder.ranks``); one whose parameters come from its
-conditions learns it from their shape (:class:`OpenDensity`, read at the first run only), if its network accepts the
-conditions as they are given: else declare ``features_shape``.  An input that no density knows, such as a condition, has the
-leading dimensions of the others if its shape begins with their sizes and the batch.
+A density knows from its declared shape or its constants (``Builder.ranks``); one whose parameters
+come from its conditions learns it from their shape (:class:`OpenDensity`, read at the first run
+only), if its network accepts the conditions as they are given: else declare ``features_shape``.  An
+input that no density knows, such as a condition, has the leading dimensions of the others if its
+shape begins with their sizes and the batch.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from pixyz.plan.graph import Axis
 from pixyz.types import ShapeError
 
 Layout = dict[str, int]
-"""Input -> how many dimensions it has in front of its batch dimension; those that have none are left out."""
+"""Input -> how many dimensions it has in front of its batch dimension; those that have none are
+left out.
+"""
 
 
 class Unled(Exception):
@@ -38,11 +43,15 @@ class OpenDensity:
         matrices: the arguments with one dimension more than a sample.
     """
 
-    def __init__(self, formula: Callable[..., Any], variable: str, at: int, matrices: Sequence[int]) -> None:
+    def __init__(
+        self, formula: Callable[..., Any], variable: str, at: int, matrices: Sequence[int]
+    ) -> None:
         self.formula, self.variable, self.at, self.matrices = formula, variable, at, tuple(matrices)
         self.seen: tuple[int, tuple[int, ...]] | None = None
         self.given: int | None = None
-        """Dimensions of the value from its batch on; if set, a run ends as soon as it is known that they are too many."""
+        """Dimensions of the value from its batch on; if set, a run ends as soon as it is known that
+        they are too many.
+        """
         if hasattr(formula, "total"):
             self.total = OpenDensity(formula.total, variable, at, matrices)
 
@@ -57,17 +66,29 @@ class OpenDensity:
         return self.formula
 
     def checked(self, *args: Tensor) -> Tensor:
-        """The formula; notes the dimensions of the variable and the shape of the widest parameter."""
-        shapes = [tuple(p.shape[:-1] if i in self.matrices else p.shape) for i, p in enumerate(args) if i != self.at]
+        """The formula; notes the dimensions of the variable and the shape
+        of the widest parameter.
+        """
+        shapes = [
+            tuple(p.shape[:-1] if i in self.matrices else p.shape)
+            for i, p in enumerate(args)
+            if i != self.at
+        ]
         self.seen = args[self.at].ndim, max(shapes, key=len, default=())
-        if self.given is not None and (told := self.rank(self.given)) is not None and told[0] < self.given - 1:
+        if (
+            self.given is not None
+            and (told := self.rank(self.given)) is not None
+            and told[0] < self.given - 1
+        ):
             raise Unled
         return self.formula(*args)  # type: ignore[no-any-return]
 
     __call__ = checked
 
     def rank(self, given: int) -> tuple[int, int] | None:
-        """Feature dimensions and batch size of the parameters, for a value with ``given`` dimensions from its batch on."""
+        """Feature dimensions and batch size of the parameters, for a value with ``given``
+        dimensions from its batch on.
+        """
         if self.seen is None:
             return None
         keep = self.seen[0] - given
@@ -75,15 +96,24 @@ class OpenDensity:
         return (len(shape) - 1, shape[0]) if len(shape) > 1 else None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OpenDensity) and (other.formula, other.variable) == (self.formula, self.variable)
+        return isinstance(other, OpenDensity) and (other.formula, other.variable) == (
+            self.formula,
+            self.variable,
+        )
 
     def __hash__(self) -> int:
         return hash((self.formula, self.variable))
 
 
 def arrange(inputs: Sequence[str], values: Mapping[str, Any], ranks: Mapping[str, int]) -> Layout:
-    """Which inputs have leading dimensions, and how many, at known feature dimensions of some of them."""
-    layout = {n: values[n].ndim - 1 - ranks[n] for n in inputs if n in ranks and values[n].ndim > ranks[n] + 1}
+    """Which inputs have leading dimensions, and how many, at known feature dimensions of some of
+    them.
+    """
+    layout = {
+        n: values[n].ndim - 1 - ranks[n]
+        for n in inputs
+        if n in ranks and values[n].ndim > ranks[n] + 1
+    }
     if not layout:
         return layout
     for name, e in layout.items():
@@ -103,25 +133,41 @@ def arrange(inputs: Sequence[str], values: Mapping[str, Any], ranks: Mapping[str
     return layout
 
 
-def _refuse_turned(name: str, e: int, inputs: Sequence[str], values: Mapping[str, Any], layout: Layout) -> None:
-    """Refuse ``[B, 1]`` where ``[B]`` is meant: as one row of B samples it would meet each of the B rows of the others."""
+def _refuse_turned(
+    name: str, e: int, inputs: Sequence[str], values: Mapping[str, Any], layout: Layout
+) -> None:
+    """Refuse ``[B, 1]`` where ``[B]`` is meant: as one row of B samples it would meet each of the B
+    rows of the others.
+    """
     shape = values[name].shape
     if shape[e] != 1 or shape[e - 1] == 1:
         return
     for other in inputs:
         rows = getattr(values[other], "shape", ())
-        if other not in layout and rows and rows[0] == shape[e - 1] and rows[: e + 1] != shape[: e + 1]:
+        if (
+            other not in layout
+            and rows
+            and rows[0] == shape[e - 1]
+            and rows[: e + 1] != shape[: e + 1]
+        ):
             raise ShapeError(
-                f"{name!r} has the shape {list(shape)}, with one dimension more than its density knows, and {other!r} has "
-                f"{list(rows)}; give {name!r} as {list(shape[:e] + shape[e + 1 :])}, or with all rows, "
+                f"{name!r} has the shape {list(shape)}, "
+                f"with one dimension more than its density knows, and {other!r} has "
+                f"{list(rows)}; give {name!r} as {list(shape[:e] + shape[e + 1 :])}, "
+                f"or with all rows, "
                 f"{[*shape[:e], rows[0], *shape[e + 1 :]]}, if its first dimension counts samples"
             )
 
 
 def widen(layout: Layout, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
-    """The values with equal leading sizes and batches where they have leading dimensions, and those sizes."""
+    """The values with equal leading sizes and batches where they have leading dimensions, and those
+    sizes.
+    """
     most = max(layout.values())
-    sizes = [max(values[n].shape[e - most + i] for n, e in layout.items() if e - most + i >= 0) for i in range(most)]
+    sizes = [
+        max(values[n].shape[e - most + i] for n, e in layout.items() if e - most + i >= 0)
+        for i in range(most)
+    ]
     batch = max(values[n].shape[e] for n, e in layout.items())
     wide = dict(values)
     for name, e in layout.items():
@@ -130,7 +176,8 @@ def widen(layout: Layout, values: Mapping[str, Any]) -> tuple[dict[str, Any], tu
             wide[name] = values[name].expand(*sizes[most - e :], batch, *shape[e + 1 :])
         except RuntimeError:
             raise ShapeError(
-                f"{name!r} has the shape {list(shape)}, others have the leading dimensions {[*sizes, batch]} (samples, then the "
+                f"{name!r} has the shape {list(shape)}, others have the leading dimensions "
+                f"{[*sizes, batch]} (samples, then the "
                 "batch); give values with equal ones"
             ) from None
     return wide, tuple(sizes)
@@ -145,10 +192,13 @@ def axes_of(layout: Layout, sizes: Sequence[int]) -> dict[str, tuple[Axis, ...]]
 def learned_ranks(
     found: Sequence[OpenDensity], inputs: Sequence[str], values: Mapping[str, Any], layout: Layout
 ) -> dict[str, int]:
-    """Feature dimensions of inputs, as the parameters of their densities told in a run with ``layout``."""
+    """Feature dimensions of inputs, as the parameters of their densities told in a run with
+    ``layout``.
+    """
     open_inputs = {density.variable for density in found}
     rows = {
-        values[n].shape[layout.get(n, 0)] for n in inputs
+        values[n].shape[layout.get(n, 0)]
+        for n in inputs
         if n not in open_inputs and getattr(values[n], "ndim", 0) > layout.get(n, 0)
     }
     ranks: dict[str, int] = {}
@@ -157,6 +207,7 @@ def learned_ranks(
         if name not in inputs:
             continue
         told = density.rank(values[name].ndim - layout.get(name, 0))
-        if told is not None and (not rows or told[1] in (1, *rows)):  # a table of parameters without a batch tells nothing
+        # a table of parameters without a batch tells nothing
+        if told is not None and (not rows or told[1] in (1, *rows)):
             ranks[name] = max(told[0], ranks.get(name, 0))
     return ranks

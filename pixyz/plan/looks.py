@@ -1,12 +1,14 @@
-"""What a plan looks at when it runs on inputs of new shapes: nothing broadcasts by accident, values are possible ones.
+"""What a plan looks at when it runs on inputs of new shapes: nothing broadcasts by accident, values
+are possible ones.
 
-A step may have *looks* (:meth:`pixyz.plan.builder.Builder.look`): functions of values that are there when it
-runs.  They stand in a second text of the plan, which runs in the place of the first where the inputs have other
-numbers of dimensions, or a size of 1 in other places, than in any run before; so later runs pay nothing.  Under
-:func:`pixyz.debug` they run each time.
+A step may have *looks* (:meth:`pixyz.plan.builder.Builder.look`): functions of values that are
+there when it runs.  They stand in a second text of the plan, which runs in the place of the first
+where the inputs have other numbers of dimensions, or a size of 1 in other places, than in any run
+before; so later runs pay nothing.  Under :func:`pixyz.debug` they run each time.
 
-A value comes as a pair: the tensor, and how many leading dimensions (time, particles) it has.  What is behind
-them is the batch dimension and the features: ``x [T, B, D]`` with one leading dimension has the tail ``(B, D)``.
+A value comes as a pair: the tensor, and how many leading dimensions (time, particles) it has.  What
+is behind them is the batch dimension and the features: ``x [T, B, D]`` with one leading dimension
+has the tail ``(B, D)``.
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ def tail(seen: Seen) -> Tail:
 
 
 def fits(tails: Sequence[Tail]) -> bool:
-    """Whether values may be combined element by element: one of them has the features of the result.
+    """Whether values may be combined element by element: one of them has the features of the
+    result.
 
-    Those with fewer dimensions than others have no batch dimension of their own, and stand for features.
+    Those with fewer dimensions than others have no batch dimension of their own, and stand for
+    features.
 
     >>> fits([(4, 3), (4, 1), (3,)]), fits([(4,), (4, 1)])
     (True, False)
@@ -55,11 +59,16 @@ def covers(features: Tail, other: Tail) -> bool:
 
 def listed(names: Sequence[str], tails: Sequence[Tail]) -> str:
     """Names with shapes, for messages."""
-    return ", ".join(f"{n} {list(t)}" for n, t in zip(names, tails, strict=True)) + " (batch, then features)"
+    return (
+        ", ".join(f"{n} {list(t)}" for n, t in zip(names, tails, strict=True))
+        + " (batch, then features)"
+    )
 
 
 def true(flag: Tensor) -> bool:
-    """A flag of one element; False where it cannot be known (fake tensors, transformed functions)."""
+    """A flag of one element; False where it cannot be known (fake tensors,
+    transformed functions).
+    """
     try:
         return bool(flag)
     except Exception:
@@ -93,14 +102,20 @@ class Domain:
     advice: str = ""
 
     def misfit(self, x: Tensor) -> str:
-        """What is wrong with ``x``, rounding aside; an empty string if nothing is. NaN is not looked at."""
+        """What is wrong with ``x``, rounding aside; an empty string if nothing is. NaN is not
+        looked at.
+        """
         x = x.detach()
         slack = torch.finfo(x.dtype).eps ** 0.5 if x.is_floating_point() else 0.0
         below = x < self.low - (slack if self.high < float("inf") else 0.0)
         outside = below | (x > self.high + slack)
         if true(outside.any()):
             bounded = self.high < float("inf")
-            where = f"lie between {self.low:g} and {self.high:g}" if bounded else f"be at least {self.low:g}"
+            where = (
+                f"lie between {self.low:g} and {self.high:g}"
+                if bounded
+                else f"be at least {self.low:g}"
+            )
             return self._say(where, x, outside, "outside")
         if self.whole and true((broken := (x - x.round()).abs() > slack).any()):
             return self._say("be whole numbers", x, broken, "that are none")
@@ -109,12 +124,16 @@ class Domain:
         if self.total is not None and x.ndim:
             sums = (x if self.group is None else x.unflatten(-1, (-1, self.group))).sum(-1)
             if true((wrong := (sums - self.total).abs() > 10 * slack).any()):
-                return self._say(f"sum to {self.total:g} along the last dimension", sums, wrong, "that do not")
+                return self._say(
+                    f"sum to {self.total:g} along the last dimension", sums, wrong, "that do not"
+                )
         return ""
 
     def _say(self, must: str, x: Tensor, where: Tensor, that: str) -> str:
         found = x[where].flatten()
-        return f"must {must}, got {found[0].item():g} and {len(found) - 1} more {that}{self._advice()}"
+        return (
+            f"must {must}, got {found[0].item():g} and {len(found) - 1} more {that}{self._advice()}"
+        )
 
     def _advice(self) -> str:
         return f"; {self.advice}" if self.advice else ""
@@ -124,11 +143,21 @@ POSITIVE = Domain(0.0, advice="a network may return softplus(x) or exp(x)")
 BITS = Domain(0.0, 1.0, advice="give 'logits' where the network has no sigmoid")
 WEIGHTS = Domain(0.0, nonzero=True, advice="give 'logits' where the network has no softmax")
 _POSITIVE = (
-    "scale", "rate", "df", "concentration", "concentration0", "concentration1", "alpha", "cov_diag", "scale_tril",
+    "scale",
+    "rate",
+    "df",
+    "concentration",
+    "concentration0",
+    "concentration1",
+    "alpha",
+    "cov_diag",
+    "scale_tril",
     "covariance_matrix",
 )
 CONSTRAINTS = {**dict.fromkeys(_POSITIVE, POSITIVE), "probs": BITS, "total_count": Domain(0.0)}
-"""Where parameters must lie, by their names; of a matrix its diagonal.  0 is let through, as what rounds to it is."""
+"""Where parameters must lie, by their names; of a matrix its diagonal.  0 is let through, as what
+rounds to it is.
+"""
 
 
 # ---------------------------------------------------------------- looks
@@ -154,7 +183,8 @@ class Together:
         rank = max(map(len, tails), default=0)
         if not fits(tails) or (self.strict and any(len(t) < rank and set(t) - {1} for t in tails)):
             raise ShapeError(
-                f"{self.what}: {listed(self.names, tails)} would broadcast against each other; give them "
+                f"{self.what}: {listed(self.names, tails)} would broadcast against each other; "
+                f"give them "
                 "the same number of dimensions, as by x.unsqueeze(-1) or x.squeeze(-1)"
             )
 
@@ -182,22 +212,31 @@ class Parameters:
         names, tails = self.shapes(seen)
         if not fits(tails):
             raise ShapeError(
-                f"{self.of}: the parameters {listed(names, tails)} would broadcast against each other; give them "
+                f"{self.of}: the parameters {listed(names, tails)} would broadcast "
+                f"against each other; give them "
                 "the same number of dimensions"
             )
         found = {n: s[0] for n, s in zip(self.names, seen, strict=True) if isinstance(s[0], Tensor)}
         for name, domain, matrix in zip(self.names, self.domains, self.matrices, strict=True):
             if domain is None or name not in found:
                 continue
-            if wrong := domain.misfit(found[name].diagonal(dim1=-2, dim2=-1) if matrix else found[name]):
-                raise PixyzError(f"{self.of}: {'the diagonal of ' * matrix}{name!r} of {self.family} {wrong}")
+            if wrong := domain.misfit(
+                found[name].diagonal(dim1=-2, dim2=-1) if matrix else found[name]
+            ):
+                raise PixyzError(
+                    f"{self.of}: {'the diagonal of ' * matrix}{name!r} of {self.family} {wrong}"
+                )
         if {"low", "high"} <= found.keys() and true((found["low"] > found["high"]).any()):
-            raise PixyzError(f"{self.of}: 'low' of {self.family} must be below 'high'; exchange them")
+            raise PixyzError(
+                f"{self.of}: 'low' of {self.family} must be below 'high'; exchange them"
+            )
 
     def shapes(self, seen: Sequence[Seen]) -> tuple[list[str], list[Tail]]:
         """The names and tails of those that are there, matrices without their further dimension."""
         parts = zip(self.names, seen, self.matrices, strict=True)
-        there = [(n, tail(s)[:-1] if matrix else tail(s)) for n, s, matrix in parts if s[0] is not None]
+        there = [
+            (n, tail(s)[:-1] if matrix else tail(s)) for n, s, matrix in parts if s[0] is not None
+        ]
         return [n for n, _ in there], [t for _, t in there]
 
     def value(self, name: str, seen: Sequence[Seen]) -> Any:
@@ -238,7 +277,8 @@ class Divergence:
             never = q == value if p is None else (q == value) & (p != value)
             if true(never.any()):
                 raise PixyzError(
-                    f"{self.what} is infinite: 'probs' of {self.q.of} is {value:g} where that of {self.p.of} is "
+                    f"{self.what} is infinite: "
+                    f"'probs' of {self.q.of} is {value:g} where that of {self.p.of} is "
                     f"not; give {self.q.of} probabilities between 0 and 1 there"
                 )
 
@@ -251,7 +291,8 @@ class Scored:
         variable: of the value.
         params: what looks at the parameters.
         own_width: the last dimension of a value is 1, that of parameters is not compared.
-        grid: features are neither summed nor scored together, and may broadcast where dimensions are as many.
+        grid: features are neither summed nor scored together, and may broadcast where dimensions
+            are as many.
         domain: where the value must lie; None where the formula says so itself.
     """
 
@@ -278,7 +319,8 @@ class Scored:
     def _under(self, own: Tail, other: Tail) -> bool:
         if not own:  # one number
             return True
-        if len(own) < len(other):  # one sample without a batch dimension, as far as nothing is summed
+        # one sample without a batch dimension, as far as nothing is summed
+        if len(own) < len(other):
             return self.grid and covers(other, own)
         if self.own_width and own[-1:] != (1,):
             return False
@@ -322,7 +364,9 @@ class Rows:
     def __call__(self, found: Sequence[Any], *args: Any) -> None:
         tails = [tail((x, 0)) for x in args]
         rows = max((t[0] for t in tails if t), default=0)
-        square = [i for i, x in enumerate(found) if tail((x, 0))[:1] == tail((x, 0))[1:][-1:] == (rows,)]
+        square = [
+            i for i, x in enumerate(found) if tail((x, 0))[:1] == tail((x, 0))[1:][-1:] == (rows,)
+        ]
         if rows < 2 or not square or fits(tails):
             return
         states = random_states()
@@ -336,8 +380,10 @@ class Rows:
             restore_random_states(states)
         if any(fewer[i].shape[-1] == rows - 1 for i in square):
             raise ShapeError(
-                f"{self.what}: the arguments {listed(self.names, tails)} broadcast against each other inside it, a "
-                f"result is {list(found[square[0]].shape)}; give them the same number of dimensions"
+                f"{self.what}: the arguments {listed(self.names, tails)} broadcast "
+                f"against each other inside it, a "
+                f"result is {list(found[square[0]].shape)}; "
+                f"give them the same number of dimensions"
             )
 
 
@@ -351,6 +397,7 @@ class Flag:
     def __call__(self, x: Seen) -> None:
         if len(own := tail(x)) > 1:
             raise ShapeError(
-                f"the flags {self.name!r} have the further dimensions {list(own[1:])}; give one for each frame, "
+                f"the flags {self.name!r} have the further dimensions {list(own[1:])}; "
+                f"give one for each frame, "
                 "[T, B], as by x.squeeze(-1)"
             )

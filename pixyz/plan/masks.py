@@ -14,6 +14,12 @@ ROWS = Axis("particle", 1)
 
 
 def valid_rows(builder: Builder, scope: Scope, axes: Sequence[Axis]) -> Slot | None:
-    """Which rows are valid along ``axes``, by all masks of series that hold here; None if there is no mask."""
+    """Which rows are valid along ``axes``, by all masks of series that hold here; None if there is
+    no mask.
+    """
     masks = [m for a, m in scope.masks.items() if a is ROWS or a in axes]
-    return functools.reduce(lambda a, b: builder.point(rules.both, a, b, label="valid"), masks) if masks else None
+    return (
+        functools.reduce(lambda a, b: builder.point(rules.both, a, b, label="valid"), masks)
+        if masks
+        else None
+    )

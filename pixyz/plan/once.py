@@ -1,10 +1,12 @@
-"""What a run computes once: a network that is called at each step of a loop keeps here what does not depend on the step.
+"""What a run computes once: a network that is called at each step of a loop keeps here what does
+not depend on the step.
 
     def forward(self, x):
-        packed = once((self, "packed"), self.pack)      # the first call of a run packs, the others find it
+        packed = once((self, "packed"), self.pack)      # the first call of a run packs, the others
+                                                        find it
 
-It lives from the beginning of a run of a plan to its end, in the thread that runs.  Outside of a run, and within
-:func:`one_run`, code written by hand has the same.
+It lives from the beginning of a run of a plan to its end, in the thread that runs.  Outside of a
+run, and within :func:`one_run`, code written by hand has the same.
 """
 
 from __future__ import annotations

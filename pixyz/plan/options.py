@@ -18,8 +18,8 @@ class Options:
     """How plans are made.
 
     Args:
-        sharing: compute the parameters of a distribution once for all terms that need them. False is for
-            measurements of what that is worth.
+        sharing: compute the parameters of a distribution once for all terms that need them. False
+            is for measurements of what that is worth.
         fission: split time loops; False keeps every loop whole, whatever its own setting.
         chunk: steps of a time loop that are compiled together; 0 compiles nothing.
         whole: compile what is around the loops, too.
@@ -40,9 +40,14 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.chunk < 0:
-            raise PixyzError(f"chunk must be a number of steps, or 0 to compile nothing; got {self.chunk}")
+            raise PixyzError(
+                f"chunk must be a number of steps, or 0 to compile nothing; got {self.chunk}"
+            )
         if self.max_rows < 0 or self.max_rows == 1:
-            raise PixyzError(f"max_rows must be a number of rows from 2 on, or 0 for all at once; got {self.max_rows}")
+            raise PixyzError(
+                f"max_rows must be a number of rows from 2 on, or 0 for all at once; "
+                f"got {self.max_rows}"
+            )
 
 
 _debug: ContextVar[bool] = ContextVar("pixyz_debug", default=False)
@@ -52,9 +57,10 @@ _debug: ContextVar[bool] = ContextVar("pixyz_debug", default=False)
 def debug(enabled: bool = True) -> Iterator[None]:
     """Check every value that a plan computes; slow.
 
-    Within the context a value that is not finite raises a ``PixyzError`` that names the step it came from.  What is looked at
-    when a plan runs on new shapes (that nothing broadcasts by accident, that scales are positive, that bits and classes,
-    which may be soft, lie in the support) is looked at in each run.
+    Within the context a value that is not finite raises a ``PixyzError`` that names the step it
+    came from.  What is looked at when a plan runs on new shapes (that nothing broadcasts by
+    accident, that scales are positive, that bits and classes, which may be soft, lie in the
+    support) is looked at in each run.
 
     >>> import torch, pixyz
     >>> from pixyz.distributions import Normal
@@ -74,4 +80,5 @@ def debug(enabled: bool = True) -> Iterator[None]:
 
 def debugging() -> bool:
     """Whether plans check what they compute."""
-    return not torch.compiler.is_compiling() and _debug.get()  # dynamo cannot read a context variable
+    # dynamo cannot read a context variable
+    return not torch.compiler.is_compiling() and _debug.get()

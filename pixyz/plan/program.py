@@ -24,7 +24,9 @@ from pixyz.types import VariableError
 
 _number = itertools.count()
 _GONE: deque[str] = deque()
-"""Sources of plans that are gone; a collector may run while linecache goes through its entries, so they leave it later."""
+"""Sources of plans that are gone; a collector may run while linecache goes through its entries, so
+they leave it later.
+"""
 
 
 def forget_sources() -> None:
@@ -42,7 +44,8 @@ def _register(filename: str, text: str) -> None:
 class Plan:
     """A straight-line function that computes named results from named inputs.
 
-    ``print(plan)`` shows the steps, where each went (hoisted, in a loop, sunk), the notes and the source.
+    ``print(plan)`` shows the steps, where each went (hoisted, in a loop, sunk), the notes and the
+    source.
 
     >>> from pixyz.losses import Parameter
     >>> (2 * Parameter("a")).plan.inputs
@@ -50,7 +53,11 @@ class Plan:
     """
 
     def __init__(
-        self, builder: Builder, outputs: Mapping[str, Slot], owner: str, options: Options | None = None
+        self,
+        builder: Builder,
+        outputs: Mapping[str, Slot],
+        owner: str,
+        options: Options | None = None,
     ) -> None:
         self.owner = owner
         self.outputs = list(outputs)
@@ -63,38 +70,56 @@ class Plan:
         self.networks = sum(s.kind == "net" for s in live)
         self.inputs = [n for n, slot in builder.inputs.items() if slot.step in live]
         emitter = Emitter(
-            [builder.inputs[n] for n in self.inputs], self._slots, self._schedule, options, checked=debugging()
+            [builder.inputs[n] for n in self.inputs],
+            self._slots,
+            self._schedule,
+            options,
+            checked=debugging(),
         )
         self.source, looking = emitter.sources()
         self.filename = f"<pixyz plan {next(_number)}>"
         namespace = emitter.namespace
-        for text, filename in ((self.source, self.filename), (looking, f"{self.filename}, looking")):
+        for text, filename in (
+            (self.source, self.filename),
+            (looking, f"{self.filename}, looking"),
+        ):
             exec(compile(text, filename, "exec"), namespace)
             _register(filename, text)
             weakref.finalize(self, _GONE.append, filename)
         self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
         self._written = self._fast = self.function
         self._look: Callable[..., tuple[Any, ...]] = namespace["look"]
-        self._rows = self._fast_rows = {loop: namespace[f"{name}_of"] for name, loop in emitter.rows.items()}
+        self._rows = self._fast_rows = {
+            loop: namespace[f"{name}_of"] for name, loop in emitter.rows.items()
+        }
         self._look_rows = {loop: namespace[f"{name}_look"] for name, loop in emitter.rows.items()}
         self.looks = True
-        """Whether shapes that are new are looked at; not while the cache finds out which inputs have leading dimensions."""
+        """Whether shapes that are new are looked at; not while the cache finds out which inputs
+        have leading dimensions.
+        """
         self._shapes: list[Any] | None = None
         self._kinds: set[tuple[Any, ...]] = set()
         if options is not None and options.whole:
-            if sum(map(_loops, self._schedule.items)) > len(emitter.loops):  # it would be written out step by step
+            # it would be written out step by step
+            if sum(map(_loops, self._schedule.items)) > len(emitter.loops):
                 self.notes.append("only loops are compiled: a loop that is not stands between")
             else:
                 loops = {**emitter.loops, **emitter.rows}
-                namespace.update({name: torch.compiler.disable(loop) for name, loop in loops.items()})
+                namespace.update(
+                    {name: torch.compiler.disable(loop) for name, loop in loops.items()}
+                )
                 self._fast = whole(self._written, options)
-                self._fast_rows = {loop: whole(function, options) for loop, function in self._rows.items()}
+                self._fast_rows = {
+                    loop: whole(function, options) for loop, function in self._rows.items()
+                }
         self._namespace, self._networks = namespace, emitter.networks
         self._trusted = True
         self.trust(False)
         self.ranks, self.watch = _watched(builder, self.inputs, self.open_densities(), live)
         self.plain: set[tuple[int, ...]] = set()
-        """Numbers of dimensions of the inputs that need no leading axes; the cache's, for all plans of a key."""
+        """Numbers of dimensions of the inputs that need no leading axes; the cache's, for all plans
+        of a key.
+        """
         for name, loop in emitter.loops.items():
             loop.bind(*(namespace[f"{name}_{part}"] for part in ("steps", "step", "shapes")))
 
@@ -109,19 +134,28 @@ class Plan:
         except KeyError:
             raise self._missing(x) from None
         for i, most in self.watch:
-            if getattr(args[i], "ndim", 0) > most and tuple([getattr(a, "ndim", 0) for a in args]) not in self.plain:
+            if (
+                getattr(args[i], "ndim", 0) > most
+                and tuple([getattr(a, "ndim", 0) for a in args]) not in self.plain
+            ):
                 raise Relead(self)
         shapes = [getattr(a, "shape", None) for a in args]
         if torch.compiler.is_compiling():
             return self._call(self.function, args)
         outer, RUNNING.held = RUNNING.held, {}
         try:
-            return self._call(self.function, args) if shapes == self._shapes else self._run_new(args, shapes)
+            return (
+                self._call(self.function, args)
+                if shapes == self._shapes
+                else self._run_new(args, shapes)
+            )
         finally:
             RUNNING.held = outer
 
     def _run_new(self, args: list[Any], shapes: list[Any]) -> tuple[Any, ...]:
-        """Run on shapes that are not those of the last run: a kind of shapes that is new is looked at."""
+        """Run on shapes that are not those of the last run: a kind of shapes that is new is looked
+        at.
+        """
         kind = tuple([s if s is None else tuple([n == 1 for n in s]) for s in shapes])
         if kind not in self._kinds:
             if not self.looks:
@@ -144,7 +178,8 @@ class Plan:
             if not self._trusted or not self._networks or not self._raised_here(error):
                 raise
             self.trust(False)
-        return self._written(*args)  # a network returned something else than before: an error that says what
+        # a network returned something else than before: an error that says what
+        return self._written(*args)
 
     def _raised_here(self, error: BaseException) -> bool:
         """Whether the plan's own text failed, not what it calls."""
@@ -154,16 +189,22 @@ class Plan:
         return trace is not None and trace.tb_frame.f_code.co_filename.startswith(self.filename)
 
     def trust(self, trusted: bool = True) -> None:
-        """Call networks directly (and compiled, if that was asked for), or check at each call that they return what is read."""
+        """Call networks directly (and compiled, if that was asked for), or check at each call that
+        they return what is read.
+        """
         trusted = trusted and not self.on_trial
         if trusted != self._trusted:
             self._trusted, self.function = trusted, self._fast if trusted else self._written
-            self._namespace.update({k: n.module if trusted else n.checked for k, n in self._networks.items()})
+            self._namespace.update(
+                {k: n.module if trusted else n.checked for k, n in self._networks.items()}
+            )
             self._set_rows(self._fast_rows if trusted else self._rows)
 
     @property
     def on_trial(self) -> bool:
-        """Whether a network that left its loop has only seen one row, which does not tell whether it mixes rows."""
+        """Whether a network that left its loop has only seen one row, which does not tell whether
+        it mixes rows.
+        """
         return not all(getattr(n, "tried", True) for n in self._networks.values())
 
     @staticmethod
@@ -178,7 +219,8 @@ class Plan:
     def _missing(self, x: Mapping[str, Any]) -> VariableError:
         absent = [n for n in self.inputs if n not in x]
         return VariableError(
-            f"{self.owner} needs the variables {self.inputs}, got {sorted(map(str, x))}: {absent} missing; "
+            f"{self.owner} needs the variables {self.inputs}, got {sorted(map(str, x))}: "
+            f"{absent} missing; "
             "add them to the dict (or draw them inside the expression)"
         )
 
@@ -203,7 +245,9 @@ class Plan:
         def show(item: Step | Block, depth: int) -> None:
             pad = "  " * depth
             if isinstance(item, Block):
-                lines.append(f"{pad}loop over {item.loop.axis!r}{' reversed' if item.loop.reverse else ''}:")
+                lines.append(
+                    f"{pad}loop over {item.loop.axis!r}{' reversed' if item.loop.reverse else ''}:"
+                )
                 for carry in item.carries:
                     number[carry.slot] = f"%{len(number)}"
                     lines.append(f"{pad}  {number[carry.slot]} = carry {carry.name}")
@@ -216,7 +260,10 @@ class Plan:
             outs = ", ".join(number[s] for s in item.outs)
             what = self._schedule.place.get(item, "")
             quiet = "" if item in self._schedule.grad else "  (no grad)"
-            lines.append(f"{pad}{outs} = {item.kind} {item.label}({args}){'  [' + what + ']' if what else ''}{quiet}")
+            lines.append(
+                f"{pad}{outs} = {item.kind} "
+                f"{item.label}({args}){'  [' + what + ']' if what else ''}{quiet}"
+            )
 
         for item in self._schedule.items:
             show(item, 1)
@@ -225,13 +272,20 @@ class Plan:
 
 
 def _watched(
-    builder: Builder, inputs: Sequence[str], open_densities: Sequence[OpenDensity], live: Iterable[Step]
+    builder: Builder,
+    inputs: Sequence[str],
+    open_densities: Sequence[OpenDensity],
+    live: Iterable[Step],
 ) -> tuple[dict[str, int], tuple[tuple[int, int], ...]]:
-    """The known feature dimensions of inputs, and which inputs may have how many dimensions without a second look."""
+    """The known feature dimensions of inputs, and which inputs may have how many dimensions without
+    a second look.
+    """
     led = any(slot.axes for slot in builder.inputs.values())
     if led or any(a.kind == "time" for step in live for slot in step.outs for a in slot.axes):
         return dict(builder.ranks), ()
-    most = {d.variable: 2 for d in open_densities} | {n: rank + 1 for n, rank in builder.ranks.items()}
+    most = {d.variable: 2 for d in open_densities} | {
+        n: rank + 1 for n, rank in builder.ranks.items()
+    }
     return dict(builder.ranks), tuple((i, most[n]) for i, n in enumerate(inputs) if n in most)
 
 
@@ -246,7 +300,9 @@ def _loops(item: Step | Block) -> int:
 
 
 class Relower(Exception):
-    """A network returned other (accepted) parameters than the plan was built for: build it again."""
+    """A network returned other (accepted) parameters than the plan was built for:
+    build it again.
+    """
 
 
 class Relead(Relower):

@@ -1,4 +1,6 @@
-"""The states of torch's random generators: what was drawn in vain is drawn again, and draws from a given generator."""
+"""The states of torch's random generators: what was drawn in vain is drawn again, and draws from a
+given generator.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from pixyz.types import PixyzError
 
 
 def random_states() -> list[torch.Tensor]:
-    """The states of torch's random generators that are in use: the CPU's, then those of its GPUs."""
+    """The states of torch's random generators that are in use: the CPU's,
+    then those of its GPUs.
+    """
     states = [torch.get_rng_state()]
     if torch.cuda.is_initialized():
         return states + torch.cuda.get_rng_state_all()
@@ -30,10 +34,11 @@ def restore_random_states(states: Sequence[torch.Tensor]) -> None:
 
 @contextlib.contextmanager
 def drawing_from(generator: torch.Generator, used: Iterable[Any]) -> Iterator[None]:
-    """Within the context everything that is drawn on the generator's device comes from it; torch's own stays as it was.
+    """Within the context everything that is drawn on the generator's device comes from it; torch's
+    own stays as it was.
 
-    Dropout and foreign samplers, which take no generator, are in this: for the time of the context torch's own generator
-    has the state of this one.  It is one for all threads of the process.
+    Dropout and foreign samplers, which take no generator, are in this: for the time of the context
+    torch's own generator has the state of this one.  It is one for all threads of the process.
 
     Args:
         generator: where draws come from; it moves on.
@@ -43,11 +48,21 @@ def drawing_from(generator: torch.Generator, used: Iterable[Any]) -> Iterator[No
         PixyzError: it is no generator, or one of a device on which nothing is computed.
     """
     if not isinstance(generator, torch.Generator):
-        raise PixyzError(f"generator must be a torch.Generator, got {type(generator).__name__}: torch.Generator().manual_seed(0)")
+        raise PixyzError(
+            f"generator must be a torch.Generator, got {type(generator).__name__}: "
+            f"torch.Generator().manual_seed(0)"
+        )
     device, there = generator.device, {x.device.type for x in used if isinstance(x, torch.Tensor)}
     if device.type not in ("cpu", "cuda") or (there and device.type not in there):
-        raise PixyzError(f"the generator draws on {device}, the computation is on {sorted(there)}: give one of that device")
-    own = torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
+        raise PixyzError(
+            f"the generator draws on {device}, the computation is on {sorted(there)}: "
+            f"give one of that device"
+        )
+    own = (
+        torch.default_generator
+        if device.type == "cpu"
+        else torch.cuda.default_generators[device.index or 0]
+    )
     before = own.get_state()
     own.set_state(generator.get_state())
     try:

@@ -1,10 +1,13 @@
-"""What networks returned in a try of a first run that was not finished: the next try takes it, and does not call them again.
+"""What networks returned in a try of a first run that was not finished: the next try takes it, and
+does not call them again.
 
-A plan's first run may find that a network returns other parameters than the plan was written for.  The plan is written again
-and run from the beginning, on the same draws (:mod:`pixyz.plan.cache`).  A network that is called with the same values as in
-the try before has its result already; each result is taken once, so a plan that calls a network twice does so here, too.
-Values that have a history of their own (a drawn latent variable with a gradient) are another call: what was returned for them
-leads back into the earlier try, and the first run's gradients would differ from later ones in their last bits.
+A plan's first run may find that a network returns other parameters than the plan was written for.
+The plan is written again and run from the beginning, on the same draws (:mod:`pixyz.plan.cache`).
+A network that is called with the same values as in the try before has its result already; each
+result is taken once, so a plan that calls a network twice does so here, too. Values that have a
+history of their own (a drawn latent variable with a gradient) are another call: what was returned
+for them leads back into the earlier try, and the first run's gradients would differ from later ones
+in their last bits.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ class Call:
     after: list[Tensor]
     found: Any
 
-    def answers(self, function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]) -> bool:
+    def answers(
+        self, function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> bool:
         """Whether a call with these values would return the same."""
         if self.function != function or self.grad != torch.is_grad_enabled():
             return False
@@ -48,7 +53,9 @@ class Call:
 
 
 class Tries:
-    """The calls of a run: of the tries before, and of this one; they are kept until a plan has proven itself."""
+    """The calls of a run: of the tries before, and of this one; they are kept until a plan has
+    proven itself.
+    """
 
     def __init__(self) -> None:
         self.first = False
@@ -61,7 +68,9 @@ class Tries:
         self.earlier, self.now = self.now + self.earlier, []
 
     def forget(self) -> None:
-        """What was returned so far does not hold: a network kept something of a call, and it was put back."""
+        """What was returned so far does not hold: a network kept something of a call, and it was
+        put back.
+        """
         self.earlier, self.now = [], []
 
 
@@ -75,7 +84,9 @@ _RUNNING = _Running()
 
 @contextmanager
 def trying() -> Iterator[Tries]:
-    """The tries of a run; within the context :func:`call_once` and :func:`forget_calls` mean these."""
+    """The tries of a run;
+    within the context :func:`call_once` and :func:`forget_calls` mean these.
+    """
     outer, _RUNNING.tries = _RUNNING.tries, Tries()
     try:
         yield _RUNNING.tries
@@ -100,7 +111,9 @@ def call_once(function: Callable[..., Any], /, *given: Any, **named: Any) -> Any
             return call.found
     before = random_states()
     found = function(*given, **named)
-    tries.now.append(Call(function, given, named, torch.is_grad_enabled(), before, random_states(), found))
+    tries.now.append(
+        Call(function, given, named, torch.is_grad_enabled(), before, random_states(), found)
+    )
     return found
 
 
@@ -114,7 +127,8 @@ def _same(a: Any, b: Any) -> bool:
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)) or a.requires_grad != b.requires_grad:
         return False
     if a.grad_fn is not None or b.grad_fn is not None:
-        return False  # gradients would pass through both tries, and add up in another order than in later runs
+        # gradients would pass through both tries, and add up in another order than in later runs
+        return False
     return (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device) and torch.equal(a, b)
 
 

@@ -1,13 +1,16 @@
-"""Networks on the states of a series of series, run on some rows at a time: the same results, sooner.
+"""Networks on the states of a series of series, run on some rows at a time: the same results,
+sooner.
 
-Heads on imagined states read ``[H*T*B, ...]``, so many rows that no cache of a CPU holds their activations.  Those that need
-no gradient (reward, continuation, target critic), with the formulas that follow from them alone, are one function that is
-called on :data:`MOST_ROWS` rows at a time; only its results are as long as the series::
+Heads on imagined states read ``[H*T*B, ...]``, so many rows that no cache of a CPU holds their
+activations.  Those that need no gradient (reward, continuation, target critic), with the formulas
+that follow from them alone, are one function that is called on :data:`MOST_ROWS` rows at a time;
+only its results are as long as the series::
 
-    for rows in blocks of 2,048:   logits = reward(rows), softmax, mean;  logits = value(rows), softmax, mean
+    for rows in blocks of 2,048:   logits = reward(rows), softmax, mean
+                                   logits = value(rows), softmax, mean
 
-Where all of a plan is compiled, networks with a gradient on the same rows join them; else they gain nothing, for their
-activations are kept for the backward pass.  A GPU gets all rows at once.
+Where all of a plan is compiled, networks with a gradient on the same rows join them; else they gain
+nothing, for their activations are kept for the backward pass.  A GPU gets all rows at once.
 """
 
 from __future__ import annotations
@@ -29,19 +32,31 @@ MOST_ROWS = 2048
 
 @dataclass(eq=False)
 class RowGroup:
-    """Steps that are written as one function of rows: networks on the same values, and what follows from them alone."""
+    """Steps that are written as one function of rows: networks on the same values, and what follows
+    from them alone.
+    """
 
     args: tuple[Slot, ...]
     steps: list[Step] = field(default_factory=list)
 
-    def results(self, users: Mapping[Slot, Collection[Step]], outputs: Collection[Slot]) -> list[Slot]:
+    def results(
+        self, users: Mapping[Slot, Collection[Step]], outputs: Collection[Slot]
+    ) -> list[Slot]:
         """What is read by other steps."""
         own = set(self.steps)
-        return [s for step in self.steps for s in step.outs if s in outputs or any(u not in own for u in users.get(s, ()))]
+        return [
+            s
+            for step in self.steps
+            for s in step.outs
+            if s in outputs or any(u not in own for u in users.get(s, ()))
+        ]
 
 
 def group_rows(
-    steps: Sequence[Step], grad: Collection[Step], on_series: Callable[[Step], bool], apart: Callable[[Step], bool],
+    steps: Sequence[Step],
+    grad: Collection[Step],
+    on_series: Callable[[Step], bool],
+    apart: Callable[[Step], bool],
     join: bool,
 ) -> dict[Step, RowGroup]:
     """Step -> its group, for the steps that are in one.
@@ -57,11 +72,17 @@ def group_rows(
 
     def many(step: Step) -> bool:
         axes = step.outs[0].axes
-        same = step.kind == "net" and len(axes) > 1 and all(a.batch == "full" and a.axes == axes for a in step.args)
+        same = (
+            step.kind == "net"
+            and len(axes) > 1
+            and all(a.batch == "full" and a.axes == axes for a in step.args)
+        )
         return same and on_series(step)
 
     def quiet(step: Step) -> bool:
-        return step not in grad or (_frozen(step.fn) and all(a.step not in grad or a.step.detach for a in step.args))
+        return step not in grad or (
+            _frozen(step.fn) and all(a.step not in grad or a.step.detach for a in step.args)
+        )
 
     networks = set(filter(many, steps))
     groups = {s.args: RowGroup(s.args) for s in steps if s in networks and quiet(s)}
@@ -79,14 +100,19 @@ def group_rows(
 
 
 def _frozen(network: Any) -> bool:
-    parts = [m for m in (getattr(network, "module", None), getattr(network, "owner", None)) if isinstance(m, nn.Module)]
+    parts = [
+        m
+        for m in (getattr(network, "module", None), getattr(network, "owner", None))
+        if isinstance(m, nn.Module)
+    ]
     return bool(parts) and not any(p.requires_grad for m in parts for p in nn.Module.parameters(m))
 
 
 class RowLoop:
     """Calls a function of rows on some at a time.
 
-    The first call on many rows is in unequal parts: a result that then has them all has rows, the others are the same for all.
+    The first call on many rows is in unequal parts: a result that then has them all has rows, the
+    others are the same for all.
     """
 
     __name__ = "rows"
@@ -104,7 +130,18 @@ class RowLoop:
         sizes = [MOST_ROWS] * (rows // MOST_ROWS) + [rows % MOST_ROWS] * (rows % MOST_ROWS > 0)
         if self._spread is None:
             sizes = uneven_sizes(rows, MOST_ROWS)
-        found = list(zip(*(self.function(*part) for part in zip(*(v.split(sizes) for v in values), strict=True)), strict=True))
+        found = list(
+            zip(
+                *(
+                    self.function(*part)
+                    for part in zip(*(v.split(sizes) for v in values), strict=True)
+                ),
+                strict=True,
+            )
+        )
         if self._spread is None:
             self._spread = [have_rows(parts, sizes) for parts in found]
-        return tuple(torch.cat(parts) if spread else parts[0] for parts, spread in zip(found, self._spread, strict=True))
+        return tuple(
+            torch.cat(parts) if spread else parts[0]
+            for parts, spread in zip(found, self._spread, strict=True)
+        )

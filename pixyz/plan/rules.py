@@ -17,7 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def inline(text: str) -> Callable[[F], F]:
-    """Let a plan write a formula as an expression: ``{0}``, ``{1}`` are its arguments in order; it may read ``torch``."""
+    """Let a plan write a formula as an expression: ``{0}``, ``{1}`` are its arguments in order; it
+    may read ``torch``.
+    """
 
     def keep(fn: F) -> F:
         fn.inline = text  # type: ignore[attr-defined]
@@ -27,7 +29,9 @@ def inline(text: str) -> Callable[[F], F]:
 
 
 def inline_like(text: str) -> Callable[[F], F]:
-    """The same for base noise of the shape of a tensor ``{0}``, where that is known to be the shape."""
+    """The same for base noise of the shape of a tensor ``{0}``, where that is known to be the
+    shape.
+    """
 
     def keep(fn: F) -> F:
         fn.inline_like = text  # type: ignore[attr-defined]
@@ -37,7 +41,10 @@ def inline_like(text: str) -> Callable[[F], F]:
 
 
 INLINE: dict[Any, str] = {
-    operator.add: "{0} + {1}", operator.sub: "{0} - {1}", operator.mul: "{0} * {1}", operator.truediv: "{0} / {1}",
+    operator.add: "{0} + {1}",
+    operator.sub: "{0} - {1}",
+    operator.mul: "{0} * {1}",
+    operator.truediv: "{0} / {1}",
     operator.neg: "-{0}",
 }
 
@@ -48,7 +55,8 @@ class Constant:
     __slots__ = ("value",)
 
     def __init__(self, value: float | int) -> None:
-        self.value = value.item() if hasattr(value, "item") else value  # a number of numpy as one of Python
+        # a number of numpy as one of Python
+        self.value = value.item() if hasattr(value, "item") else value
 
     def __call__(self) -> float | int:
         return self.value
@@ -57,7 +65,11 @@ class Constant:
         return hash((Constant, self.value))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constant) and type(other.value) is type(self.value) and other.value == self.value
+        return (
+            isinstance(other, Constant)
+            and type(other.value) is type(self.value)
+            and other.value == self.value
+        )
 
 
 class Attribute:
@@ -69,7 +81,8 @@ class Attribute:
         self.module, self.name = module, name
 
     def __call__(self) -> Any:
-        found = self.module._buffers.get(self.name)  # where constants are; looking there first is ten times faster
+        # where constants are; looking there first is ten times faster
+        found = self.module._buffers.get(self.name)
         return getattr(self.module, self.name) if found is None else found
 
     def dictionary(self) -> dict[str, Any] | None:
@@ -81,7 +94,9 @@ class Attribute:
         return hash((Attribute, id(self.module), self.name))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Attribute) and other.module is self.module and other.name == self.name
+        return (
+            isinstance(other, Attribute) and other.module is self.module and other.name == self.name
+        )
 
 
 def same(x: Any) -> Any:
@@ -126,15 +141,21 @@ def _dims(x: Tensor, dims: tuple[int, ...], tail: int | None) -> tuple[int, ...]
     return dims if tail is None else dims + tuple(range(tail, x.ndim))
 
 
-def reduce_sum(x: Tensor, dims: tuple[int, ...] | None, tail: int | None, mask: Tensor | None = None) -> Tensor:
+def reduce_sum(
+    x: Tensor, dims: tuple[int, ...] | None, tail: int | None, mask: Tensor | None = None
+) -> Tensor:
     """Sum over ``dims`` and everything from ``tail`` on (all if None), over valid elements only."""
     if mask is not None:
         x = torch.where(lift(mask, x), x, 0.0)
     return x.sum() if dims is None else x.sum(_dims(x, dims, tail))
 
 
-def reduce_mean(x: Tensor, dims: tuple[int, ...] | None, tail: int | None, mask: Tensor | None = None) -> Tensor:
-    """Mean over ``dims`` and everything from ``tail`` on (all if None), over valid elements only."""
+def reduce_mean(
+    x: Tensor, dims: tuple[int, ...] | None, tail: int | None, mask: Tensor | None = None
+) -> Tensor:
+    """Mean over ``dims`` and everything from ``tail`` on (all if None),
+    over valid elements only.
+    """
     if mask is None:
         return x.mean() if dims is None else x.mean(_dims(x, dims, tail))
     valid = lift(mask, x).expand_as(x)
@@ -145,7 +166,9 @@ def reduce_mean(x: Tensor, dims: tuple[int, ...] | None, tail: int | None, mask:
     return total.sum(every) / valid.sum(every).clamp(min=1)
 
 
-def reduce_logsumexp(x: Tensor, dims: tuple[int, ...], tail: int | None, mask: Tensor | None = None) -> Tensor:
+def reduce_logsumexp(
+    x: Tensor, dims: tuple[int, ...], tail: int | None, mask: Tensor | None = None
+) -> Tensor:
     """The logarithm of the sum of exponentials over ``dims``."""
     return torch.logsumexp(x, _dims(x, dims, tail))
 
@@ -197,11 +220,15 @@ def series_length(x: Any, name: str, least: int) -> int:
     """The steps of a series.
 
     Raises:
-        ShapeError: it is no tensor ``[T, B, ...]`` with ``least`` dimensions or more, or has no steps or no rows.
+        ShapeError: it is no tensor ``[T, B, ...]`` with ``least`` dimensions or more, or has no
+            steps or no rows.
     """
     if not isinstance(x, Tensor) or x.ndim < least:
         came = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
-        raise ShapeError(f"the series {name} must be a tensor [T, B, ...], got {came}; one sequence is x.unsqueeze(1)")
+        raise ShapeError(
+            f"the series {name} must be a tensor [T, B, ...], got {came}; "
+            f"one sequence is x.unsqueeze(1)"
+        )
     if 0 in x.shape[:least]:
         raise ShapeError(f"the series {name} is empty: its shape [T, B, ...] is {list(x.shape)}")
     return x.shape[0]
@@ -210,14 +237,18 @@ def series_length(x: Any, name: str, least: int) -> int:
 def check_length(other: Tensor, length: int, name: str) -> None:
     """Raise unless ``other`` has ``length`` steps."""
     if other.shape[0] != length:
-        raise ShapeError(f"series of different lengths: {name} has {other.shape[0]} steps, expected {length}")
+        raise ShapeError(
+            f"series of different lengths: {name} has {other.shape[0]} steps, expected {length}"
+        )
 
 
 def check_finite(x: Any, name: str) -> None:
     """Raise if a value holds NaN or infinity (debug mode)."""
     if isinstance(x, Tensor) and x.is_floating_point() and not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).sum())
-        raise PixyzError(f"{name} is not finite ({bad} of {x.numel()} values); look at what it is computed from")
+        raise PixyzError(
+            f"{name} is not finite ({bad} of {x.numel()} values); look at what it is computed from"
+        )
 
 
 def shift_back(start: Tensor, x: Tensor) -> Tensor:
@@ -247,7 +278,9 @@ def joint_shape(*xs: Tensor) -> torch.Size:
 
 
 def reset_zero(first: Tensor, value: Tensor) -> Tensor:
-    """0 where a sequence begins (``first`` is a :func:`column`), else ``value``, whatever it holds there."""
+    """0 where a sequence begins (``first`` is a :func:`column`), else ``value``, whatever it holds
+    there.
+    """
     return value.masked_fill(_over(first, value), 0)
 
 
@@ -291,7 +324,9 @@ def lagged(x: Tensor, start: Tensor) -> tuple[Tensor]:
 
 
 class Window:
-    """``x[low : T - high]``, moved by ``shift``: a lagged series over the range where all lags exist."""
+    """``x[low : T - high]``, moved by ``shift``: a lagged series over the range where all lags
+    exist.
+    """
 
     def __init__(self, low: int, high: int, shift: int) -> None:
         self.low, self.high, self.shift = low, high, shift
@@ -326,7 +361,9 @@ class Head:
 
 
 class Unbroken:
-    """Whether no sequence begins between frame ``t + low`` (not included) and ``t + high``: a lag stays inside one."""
+    """Whether no sequence begins between frame ``t + low`` (not included) and ``t + high``: a lag
+    stays inside one.
+    """
 
     def __init__(self, low: int, high: int, back: int, ahead: int) -> None:
         self.low, self.high, self.back, self.ahead = low, high, back, ahead
@@ -346,7 +383,8 @@ def both(a: Tensor, b: Tensor) -> Tensor:
 def with_total(total: Callable[..., tuple[Tensor, int]]) -> Callable[[F], F]:
     """Give a formula a shorter form for where only the sum of all its elements is read.
 
-    ``total`` takes the formula's arguments and returns that sum and the number of rows (the first dimension).
+    ``total`` takes the formula's arguments and returns that sum and the number of rows (the first
+    dimension).
     """
 
     def keep(fn: F) -> F:
@@ -362,9 +400,11 @@ def total(x: Tensor) -> Tensor:
 
 
 class MeanOfSums:
-    """The mean over the batch of a weighted sum of terms, features of each summed; written into the plan's text.
+    """The mean over the batch of a weighted sum of terms, features of each summed; written into the
+    plan's text.
 
-    The total of a type of less than 32 bits, which may not hold it, is taken in float32, and so is the mean.
+    The total of a type of less than 32 bits, which may not hold it, is taken in float32, and so is
+    the mean.
 
     Args:
         weights: of the terms.
@@ -378,16 +418,25 @@ class MeanOfSums:
     def text(self, name: str, totals: list[str], rows: list[str]) -> str:
         """From the terms' totals and numbers of rows; ``name`` is this object's in the text."""
         order = sorted(range(len(rows)), key=lambda i: self.weights[i] < 0)
-        signs = [f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w)!r} * '}" for w in self.weights]
+        signs = [
+            f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w)!r} * '}"
+            for w in self.weights
+        ]
         summed = " ".join(signs[i] + totals[i] for i in order).removeprefix("+ ")
         if len(rows) == 1:
             return f"({summed}) / {rows[0]}"
-        return f"({summed}) / {rows[0]} if {' == '.join(rows)} else {name}(({', '.join(totals)}), ({', '.join(rows)}))"
+        return (
+            f"({summed}) / {rows[0]} if {' == '.join(rows)} else {name}(({', '.join(totals)}), "
+            f"({', '.join(rows)}))"
+        )
 
     def __call__(self, totals: tuple[Tensor, ...], rows: tuple[int, ...]) -> Tensor:
         """A term with one row counts once for each row of the others."""
         if set(rows) - {1, max(rows)}:
-            raise ShapeError(f"the terms under a mean have batches of different sizes, {sorted(set(rows))}; give them one size")
+            raise ShapeError(
+                f"the terms under a mean have batches of different sizes, {sorted(set(rows))}; "
+                f"give them one size"
+            )
         each = [w * x / n for w, x, n in zip(self.weights, totals, rows, strict=True)]
         return functools.reduce(operator.add, each)
 

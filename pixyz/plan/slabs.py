@@ -1,7 +1,8 @@
 """A network that left its time loop, run on some rows at a time: less memory, the same results.
 
-Split loops call decoders and heads once on ``[T*B, ...]``, so the activations of all steps are there together.  In slabs
-only results are kept; what is between is computed again in the backward pass, one slab at a time (Chen et al., 2016)::
+Split loops call decoders and heads once on ``[T*B, ...]``, so the activations of all steps are
+there together.  In slabs only results are kept; what is between is computed again in the backward
+pass, one slab at a time (Chen et al., 2016)::
 
     rows = 1000, max_rows = 256:   four calls; a backward pass holds the activations of 256 rows
 """
@@ -18,7 +19,16 @@ from torch.utils.checkpoint import checkpoint
 
 def count_rows(values: Sequence[Any], has_rows: Sequence[bool]) -> int:
     """How many rows the arguments of a network have; 0 if none has any."""
-    return max([0, *(len(x) for x, has in zip(values, has_rows, strict=True) if has and isinstance(x, Tensor) and x.ndim)])
+    return max(
+        [
+            0,
+            *(
+                len(x)
+                for x, has in zip(values, has_rows, strict=True)
+                if has and isinstance(x, Tensor) and x.ndim
+            ),
+        ]
+    )
 
 
 def cut_rows(values: Sequence[Any], has_rows: Sequence[bool], rows: int, part: slice) -> list[Any]:
@@ -52,11 +62,16 @@ def in_slabs(
             found.append(checkpoint(network, *cut, use_reentrant=False))
         else:
             found.append(network(*cut))
-    return tuple(torch.cat(parts) if have_rows(parts, sizes) else parts[0] for parts in zip(*found, strict=True))
+    return tuple(
+        torch.cat(parts) if have_rows(parts, sizes) else parts[0]
+        for parts in zip(*found, strict=True)
+    )
 
 
 def have_rows(parts: Sequence[Tensor], sizes: Sequence[int]) -> bool:
-    """Whether a result of slabs of unequal ``sizes`` has as many rows as they; else it is the same for all."""
+    """Whether a result of slabs of unequal ``sizes`` has as many rows as they; else it is the same
+    for all.
+    """
     return all(p.ndim and len(p) == n for p, n in zip(parts, sizes, strict=True))
 
 
@@ -67,4 +82,8 @@ def uneven_sizes(rows: int, max_rows: int) -> list[int]:
     ([3, 3, 2], [3, 3, 2, 1])
     """
     whole, rest = divmod(rows, max_rows)
-    return [max_rows] * whole + [rest] if rest else [max_rows] * (whole - 1) + [(max_rows + 1) // 2, max_rows // 2]
+    return (
+        [max_rows] * whole + [rest]
+        if rest
+        else [max_rows] * (whole - 1) + [(max_rows + 1) // 2, max_rows // 2]
+    )

@@ -1,12 +1,14 @@
 """When a plan is out of date: an object that it was built from was given another part or setting.
 
-A :class:`Structured` object counts assignments that can change a plan.  A plan's owner compares one number a call; only if it
-differs does it look whether one of its own parts was changed, and drops its plans if so.  What is not counted changes no
-plan: values of parameters and buffers, ``train()`` and ``eval()``, attributes that begin with an underscore, and attributes
-of classes outside the library that are no argument of a library class's constructor (a counter that a network keeps) -
-unless code outside the library read them while the plan was written (:func:`reading`), as the ``lower`` of a loss of one's own
-does: what was read is counted, whatever it is.  What is put into a container (``nn.ModuleList``, a dict) is not seen: build
-the object anew, or call :meth:`Structured.touch`.
+A :class:`Structured` object counts assignments that can change a plan.  A plan's owner compares one
+number a call; only if it differs does it look whether one of its own parts was changed, and drops
+its plans if so.  What is not counted changes no plan: values of parameters and buffers, ``train()``
+and ``eval()``, attributes that begin with an underscore, and attributes of classes outside the
+library that are no argument of a library class's constructor (a counter that a network keeps) -
+unless code outside the library read them while the plan was written (:func:`reading`), as the
+``lower`` of a loss of one's own does: what was read is counted, whatever it is.  What is put into a
+container (``nn.ModuleList``, a dict) is not seen: build the object anew, or call
+:meth:`Structured.touch`.
 """
 
 from __future__ import annotations
@@ -56,8 +58,14 @@ class Structured(nn.Module):
 
     def _held(self, name: str) -> Any:
         """What an attribute is, a parameter or the default of the class among them."""
-        places = (self.__dict__, *(self.__dict__.get(k, {}) for k in ("_parameters", "_buffers", "_modules")))
-        return next((d[name] for d in places if name in d), inspect.getattr_static(type(self), name, _MISSING))
+        places = (
+            self.__dict__,
+            *(self.__dict__.get(k, {}) for k in ("_parameters", "_buffers", "_modules")),
+        )
+        return next(
+            (d[name] for d in places if name in d),
+            inspect.getattr_static(type(self), name, _MISSING),
+        )
 
     def touch(self) -> None:
         """Say that plans of this object are out of date."""
@@ -67,7 +75,9 @@ class Structured(nn.Module):
         held = self.__dict__.get("_modules", {})
         if name in held:
             return held[name] is not value
-        if name in self.__dict__.get("_buffers", ()) or name in self.__dict__.get("_parameters", ()):
+        if name in self.__dict__.get("_buffers", ()) or name in self.__dict__.get(
+            "_parameters", ()
+        ):
             return (name in self._parameters) != isinstance(value, nn.Parameter)
         if name not in self.__dict__ or isinstance(value, Tensor):
             return False
@@ -78,16 +88,25 @@ class Structured(nn.Module):
         return _is_setting(kind, name) and (type(old) is not type(value) or old != value)
 
     def __delattr__(self, name: str) -> None:
-        if name in self._parameters or name in self._buffers or name in self._modules or name in self.__dict__.get(READ, ()):
+        if (
+            name in self._parameters
+            or name in self._buffers
+            or name in self._modules
+            or name in self.__dict__.get(READ, ())
+        ):
             self.touch()
         super().__delattr__(name)
 
 
 @functools.cache
 def _is_setting(kind: type, name: str) -> bool:
-    """Whether a class of the library keeps a setting there: any attribute; on a subclass, an argument of its constructor."""
+    """Whether a class of the library keeps a setting there: any attribute; on a subclass, an
+    argument of its constructor.
+    """
     ours = [c for c in kind.__mro__ if _ours(c.__module__)]
-    return bool(ours) and (ours[0] is kind or any(name in inspect.signature(c).parameters for c in ours))
+    return bool(ours) and (
+        ours[0] is kind or any(name in inspect.signature(c).parameters for c in ours)
+    )
 
 
 def _ours(module: str) -> bool:
@@ -105,11 +124,14 @@ def _differ(old: Any, new: Any) -> bool:
         return True
 
 
-# ---------------------------------------------------------------- what is read while a plan is written
+# ---------------------------------------------------------------- what is read while a plan is
+# written
 
 
 class _Reads(threading.local):
-    """The objects of which something was read, in this thread; None where no plan is being written."""
+    """The objects of which something was read, in this thread;
+    None where no plan is being written.
+    """
 
     found: dict[int, Structured] | None = None
 
@@ -130,10 +152,11 @@ def _noting(self: Structured, name: str) -> Any:
 
 @contextlib.contextmanager
 def reading() -> Iterator[list[Structured]]:
-    """Note what code outside the library reads of :class:`Structured` objects; at the end the list holds these, and those in
-    containers that were read.
+    """Note what code outside the library reads of :class:`Structured` objects; at the end the list
+    holds these, and those in containers that were read.
 
-    Only here classes outside the library have a ``__getattribute__`` in Python: later reads cost what they always did.
+    Only here classes outside the library have a ``__getattribute__`` in Python: later reads cost
+    what they always did.
     """
     objects: list[Structured] = []
     if torch.compiler.is_compiling():
@@ -159,7 +182,11 @@ def _note(change: int) -> None:
     with _lock:
         _writing += change
         for kind in list(_FOREIGN):
-            if _writing and "__getattribute__" not in vars(kind) and kind.__getattribute__ is object.__getattribute__:
+            if (
+                _writing
+                and "__getattribute__" not in vars(kind)
+                and kind.__getattribute__ is object.__getattribute__
+            ):
                 kind.__getattribute__ = _noting  # type: ignore[method-assign, assignment]
             elif not _writing and vars(kind).get("__getattribute__") is _noting:
                 del kind.__getattribute__
@@ -172,7 +199,9 @@ def _inside(held: Any) -> list[Structured]:
     if not isinstance(held, (list, tuple, set)):
         return []
     parts = [part for one in held if isinstance(one, nn.Module) for part in one.modules()]
-    return [p for p in parts if isinstance(p, Structured)] + [p for one in held for p in _inside(one)]
+    return [p for p in parts if isinstance(p, Structured)] + [
+        p for one in held for p in _inside(one)
+    ]
 
 
 def newest_change(modules: Iterable[nn.Module]) -> int:

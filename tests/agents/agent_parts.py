@@ -12,10 +12,16 @@ from torch import Tensor, nn
 from agents.spaces import ActionSpec, Interface
 
 SHAPES = {"orient": (3,), "velocity": (2,)}
-KINDS = {"vectors": SHAPES, "images": {"camera": (16, 16, 3)}, "both": {"camera": (16, 16, 3), "orient": (3,)}}
+KINDS = {
+    "vectors": SHAPES,
+    "images": {"camera": (16, 16, 3)},
+    "both": {"camera": (16, 16, 3), "orient": (3,)},
+}
 
 
-def interface_of(shapes: Mapping[str, Sequence[int]], discrete: bool, actions: int = 2) -> Interface:
+def interface_of(
+    shapes: Mapping[str, Sequence[int]], discrete: bool, actions: int = 2
+) -> Interface:
     """What an agent sees and does."""
     kinds = {k: np.dtype(np.uint8 if len(s) == 3 else np.float32) for k, s in shapes.items()}
     return Interface({k: tuple(s) for k, s in shapes.items()}, kinds, ActionSpec(actions, discrete))
@@ -32,12 +38,18 @@ def nowhere_zero(agent: nn.Module, dtype: torch.dtype = torch.float64, size: flo
 
 
 def recorded(
-    steps: int, batch: int, discrete: bool = False, dtype: torch.dtype = torch.float64, actions: int = 2, ends: bool = True,
+    steps: int,
+    batch: int,
+    discrete: bool = False,
+    dtype: torch.dtype = torch.float64,
+    actions: int = 2,
+    ends: bool = True,
     stored: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[str, Tensor]:
     """A window ``[T, B, ...]`` of vectors.
 
-    The first sequence ends for good at its next to last row, the second is cut short there, the third begins anew in between.
+    The first sequence ends for good at its next to last row, the second is cut short there, the
+    third begins anew in between.
 
     Args:
         stored: what the actor stores beside a row.
@@ -47,12 +59,19 @@ def recorded(
     if discrete:
         action = nn.functional.one_hot(action.argmax(-1), actions).to(dtype)
     found = {
-        "orient": torch.randn(steps, batch, 3, generator=g, dtype=dtype), "action": action,
+        "orient": torch.randn(steps, batch, 3, generator=g, dtype=dtype),
+        "action": action,
         "velocity": 3 * torch.randn(steps, batch, 2, generator=g, dtype=dtype),
         "reward": 2 * torch.randn(steps, batch, generator=g, dtype=dtype),
-        **{k: torch.randn(steps, batch, *s, generator=g, dtype=dtype) for k, s in (stored or {}).items()},
+        **{
+            k: torch.randn(steps, batch, *s, generator=g, dtype=dtype)
+            for k, s in (stored or {}).items()
+        },
     }
-    found |= {k: torch.zeros(steps, batch, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
+    found |= {
+        k: torch.zeros(steps, batch, dtype=torch.bool)
+        for k in ("is_first", "is_last", "is_terminal")
+    }
     if ends:
         at = max(steps - 2, 1)
         found["is_last"][at, :2] = True
@@ -81,7 +100,9 @@ def moved(agent: nn.Module, loss: Tensor) -> set[str]:
     return {n.split(".")[0] for n, g in gradients(agent, loss).items() if g.abs().max() > 0}
 
 
-def assert_same(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], tolerance: float = 1e-10) -> None:
+def assert_same(
+    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], tolerance: float = 1e-10
+) -> None:
     """Gradients are equal, up to a share of the largest one."""
     assert found.keys() == wanted.keys() and found
     largest = max(g.abs().max() for g in wanted.values())

@@ -1,4 +1,6 @@
-"""What the tests of the command share: a folder with an environment of a user's, and a small run."""
+"""What the tests of the command share: a folder with an environment of a user's,
+and a small run.
+"""
 
 import sys
 

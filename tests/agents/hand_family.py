@@ -1,6 +1,8 @@
-"""The losses of PlaNet, Dreamer V1 and V2 by hand, from the papers: loops over time, plain torch, no distribution.
+"""The losses of PlaNet, Dreamer V1 and V2 by hand, from the papers: loops over time, plain torch,
+no distribution.
 
-The agents' networks are called (their formulas have tests of their own), and noise is drawn in the order of a plan.
+The agents' networks are called (their formulas have tests of their own), and noise is drawn in the
+order of a plan.
 """
 
 from __future__ import annotations
@@ -76,7 +78,11 @@ class ByHand:
 
     @staticmethod
     def stopped(parameters: Any) -> Any:
-        return tuple(p.detach() for p in parameters) if isinstance(parameters, tuple) else parameters.detach()
+        return (
+            tuple(p.detach() for p in parameters)
+            if isinstance(parameters, tuple)
+            else parameters.detach()
+        )
 
     def world(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
         """The filter: states ``[T, B, ...]``, costs ``[T, B]``, both forms of the KL."""
@@ -85,7 +91,9 @@ class ByHand:
         h = x.get("deter_prev", torch.zeros(batch, self.c.deter).double())
         s = x.get("stoch_prev", torch.zeros(batch, self.c.stoch).double())
         a = x.get("action_prev", torch.zeros_like(x["action"][0]))
-        found: dict[str, list[Tensor]] = {k: [] for k in ("deter", "stoch", "rec", "rew", "con", "kl", "dyn", "rep")}
+        found: dict[str, list[Tensor]] = {
+            k: [] for k in ("deter", "stoch", "rec", "rew", "con", "kl", "dyn", "rep")
+        }
         for t in range(steps):
             on = (~x["is_first"][t]).double().unsqueeze(-1)
             h = m.dynamics.core(h * on, s * on, a * on)
@@ -101,8 +109,14 @@ class ByHand:
             cont = torch.sigmoid(m.cont.net(h, s))
             con = -(x["cont"][t] * cont.log() + (1 - x["cont"][t]) * (1 - cont).log()).sum(-1)
             values = {
-                "deter": h, "stoch": s, "rec": rec, "rew": half_square(x["reward"][t], m.reward.net(h, s)), "con": con,
-                "kl": self.kl(q, p), "dyn": self.kl(self.stopped(q), p), "rep": self.kl(q, self.stopped(p)),
+                "deter": h,
+                "stoch": s,
+                "rec": rec,
+                "rew": half_square(x["reward"][t], m.reward.net(h, s)),
+                "con": con,
+                "kl": self.kl(q, p),
+                "dyn": self.kl(self.stopped(q), p),
+                "rep": self.kl(q, self.stopped(p)),
             }
             for k, v in values.items():
                 found[k].append(v)
@@ -116,13 +130,18 @@ class ByHand:
             return choose(noise, torch.softmax(out, -1).unsqueeze(-2)).flatten(-2)
         loc, raw = out.chunk(2, -1)
         if type(self.agent).__name__ == "DreamerV1":
-            return torch.tanh(5 * torch.tanh(loc / 5) + (F.softplus(raw + math.log(math.exp(5) - 1)) + 1e-4) * noise)
+            return torch.tanh(
+                5 * torch.tanh(loc / 5)
+                + (F.softplus(raw + math.log(math.exp(5) - 1)) + 1e-4) * noise
+            )
         return torch.tanh(loc) + (0.9 * torch.sigmoid(raw + 2) + 0.1) * noise
 
     def path(self, h: Tensor, s: Tensor, critic: Any) -> dict[str, Tensor]:
         """A path of ``H`` actions from states ``[N, ...]``; the model's weights are constants."""
         agent, m, steps = self.agent, self.model, self.agent.config.horizon
-        shape = (steps, len(h), 1, 1) if agent.action.discrete else (steps, len(h), agent.action.size)
+        shape = (
+            (steps, len(h), 1, 1) if agent.action.discrete else (steps, len(h), agent.action.size)
+        )
         chance = (torch.rand if agent.action.discrete else torch.randn)(*shape, dtype=torch.float64)
         noise = self.noise(steps, len(h))
         hs, ss, actions = [h], [s], []
@@ -131,15 +150,24 @@ class ByHand:
             hs.append(self.call(m.dynamics.core, hs[-1], ss[-1], actions[-1], frozen=True))
             ss.append(self.draw(noise[t], self.latent(self.call(m.prior.net, hs[-1], frozen=True))))
         at = torch.stack(hs), torch.stack(ss)
-        r, v = self.call(m.reward.net, *at, frozen=True)[..., 0], self.call(critic.net, *at, frozen=True)[..., 0]
+        r, v = (
+            self.call(m.reward.net, *at, frozen=True)[..., 0],
+            self.call(critic.net, *at, frozen=True)[..., 0],
+        )
         c = torch.sigmoid(self.call(m.cont.net, *at, frozen=True))[..., 0]
         lam, returns = agent.config.lam, [v[-1]]
         for t in reversed(range(steps)):
             returns.insert(0, r[t + 1] + c[t + 1] * ((1 - lam) * v[t + 1] + lam * returns[0]))
-        weight = torch.stack([c[: t + 1].prod(0) / agent.config.discount for t in range(steps)]).detach()
+        weight = torch.stack(
+            [c[: t + 1].prod(0) / agent.config.discount for t in range(steps)]
+        ).detach()
         return {
-            "h": at[0].detach(), "s": at[1].detach(), "a": torch.stack(actions).detach(), "v": v.detach(),
-            "gain": torch.stack(returns[:-1]), "weight": weight,
+            "h": at[0].detach(),
+            "s": at[1].detach(),
+            "a": torch.stack(actions).detach(),
+            "v": v.detach(),
+            "gain": torch.stack(returns[:-1]),
+            "weight": weight,
         }
 
 
@@ -179,12 +207,18 @@ def dreamer_v2(agent: Any, x: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tens
         log = torch.log_softmax(out, -1)
         log_pi, entropy = (path["a"] * log).sum(-1), -(log.exp() * log).sum(-1)
     else:
-        loc, scale = torch.tanh(out.chunk(2, -1)[0]), 0.9 * torch.sigmoid(out.chunk(2, -1)[1] + 2) + 0.1
+        loc, scale = (
+            torch.tanh(out.chunk(2, -1)[0]),
+            0.9 * torch.sigmoid(out.chunk(2, -1)[1] + 2) + 0.1,
+        )
         log_pi = -(0.5 * ((path["a"] - loc) / scale) ** 2 + scale.log() + LOG_SQRT_2PI).sum(-1)
         entropy = (0.5 + LOG_SQRT_2PI + scale.log()).sum(-1)
     advantage, rho = (path["gain"] - path["v"][:-1]).detach(), agent.reinforce
     score = rho * log_pi * advantage + (1 - rho) * path["gain"] + c.entropy * entropy
     terms["policy"] = -(path["weight"] * score).mean()
-    terms["value"] = (path["weight"] * half_square(path["gain"].detach().unsqueeze(-1), hand.call(agent.value.net, *at))).mean()
+    terms["value"] = (
+        path["weight"]
+        * half_square(path["gain"].detach().unsqueeze(-1), hand.call(agent.value.net, *at))
+    ).mean()
     total = sum(v for k, v in terms.items() if k not in ("dyn", "rep"))
     return total + 0.8 * terms["dyn"] + 0.2 * terms["rep"], terms

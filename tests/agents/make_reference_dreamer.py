@@ -1,11 +1,13 @@
 """Numbers of DreamerV3's updates in numpy, from the paper and the recipe of its published code.
 
-Nothing of this library is used.  Hafner et al. 2023 and the revision of 2024 (Nature 2025): block GRU, RMS
-norm, categorical latents with a uniform share, both KL terms with free nats, symlog and two-hot, imagined and
-recorded lambda-returns, REINFORCE, LaProp with adaptive clipping.  Stopped gradients are values of the unmoved
-weights, and a gradient is a complex step, ``Im L(w + ih) / h`` (exact to rounding; Squire and Trapp 1998).  By hand::
+Nothing of this library is used.  Hafner et al. 2023 and the revision of 2024 (Nature 2025): block
+GRU, RMS norm, categorical latents with a uniform share, both KL terms with free nats, symlog and
+two-hot, imagined and recorded lambda-returns, REINFORCE, LaProp with adaptive clipping.  Stopped
+gradients are values of the unmoved weights, and a gradient is a complex step, ``Im L(w + ih) / h``
+(exact to rounding; Squire and Trapp 1998).  By hand::
 
-    python tests/agents/make_reference_dreamer.py       writes reference_dreamer.json, in ten seconds
+    python tests/agents/make_reference_dreamer.py       writes reference_dreamer.json, in ten
+                                                        seconds
 """
 
 from __future__ import annotations
@@ -85,7 +87,9 @@ def at_least(x: Array, low: float) -> Array:
 
 
 def lambda_return(reward: Array, live: Array, value: Array, mix: Array | float) -> Array:
-    """``[T, ...]`` from series ``[T + 1, ...]``; reward and continuation belong to the arrival at a state."""
+    """``[T, ...]`` from series ``[T + 1, ...]``; reward and continuation belong to the arrival at a
+    state.
+    """
     mix = np.broadcast_to(mix, live.shape)
     found = [value[-1]]
     for t in range(len(reward) - 1, 0, -1):
@@ -96,7 +100,9 @@ def lambda_return(reward: Array, live: Array, value: Array, mix: Array | float) 
 def imagine(
     w: Weights, slow: Weights, c: Case, deter: Array, stoch: Array, draws: Weights, bounds: Array
 ) -> dict[str, Array]:
-    """Paths from states ``[N, ...]``: returns, advantages and weights, and the new running percentiles."""
+    """Paths from states ``[N, ...]``: returns, advantages and weights, and the new running
+    percentiles.
+    """
     deters, stochs, actions = [deter], [stoch], []
     for t in range(c.horizon):
         out = mlp(w, "policy", np.concatenate([deters[-1], stochs[-1]], -1))
@@ -118,9 +124,15 @@ def imagine(
     scale = max(RANGE_LIMIT, new[1] - new[0])
     weight = cont.cumprod(0)[:-1]
     return {
-        "path": path[:-1], "action": np.stack(actions), "ret": ret, "weight": weight, "boot": ret[0],
-        "adv": (ret - value[:-1]) / scale, "slow": two_hot_mean(mlp(slow, "value", path), bins)[:-1],
-        "bounds": new, "scale": np.array(scale),
+        "path": path[:-1],
+        "action": np.stack(actions),
+        "ret": ret,
+        "weight": weight,
+        "boot": ret[0],
+        "adv": (ret - value[:-1]) / scale,
+        "slow": two_hot_mean(mlp(slow, "value", path), bins)[:-1],
+        "bounds": new,
+        "scale": np.array(scale),
     }
 
 
@@ -157,7 +169,8 @@ def losses(
         "rec": ((means - seen) ** 2).sum(-1),
         "rew": two_hot_loss(x["reward"], mlp(w, "reward", state), bins),
         "con": goal * np.log(1 + np.exp(-chance)) + (1 - goal) * np.log(1 + np.exp(chance)),
-        "dyn": at_least(dyn, FREE_NATS), "rep": at_least(rep, FREE_NATS),
+        "dyn": at_least(dyn, FREE_NATS),
+        "rep": at_least(rep, FREE_NATS),
     }
     # ---- behaviour
     starts = [stop(v).real.reshape(-1, v.shape[-1]) for v in (deter, stoch)]
@@ -165,7 +178,10 @@ def losses(
     out = mlp(w, "policy", dream["path"])
     if c.discrete:
         probs = mixed(out, 1)[..., 0, :]
-        log_prob, entropy = (dream["action"] * np.log(probs)).sum(-1), -(probs * np.log(probs)).sum(-1)
+        log_prob, entropy = (
+            (dream["action"] * np.log(probs)).sum(-1),
+            -(probs * np.log(probs)).sum(-1),
+        )
     else:
         mean, spread = np.split(out, 2, -1)
         mean, spread = np.tanh(mean), 0.9 * sigmoid(spread + 2) + 0.1
@@ -176,7 +192,8 @@ def losses(
     logits = mlp(w, "value", dream["path"])
     errors = [two_hot_loss(dream[k], logits, bins) for k in ("ret", "slow")]
     found["value"] = dream["weight"] * (errors[0] + SLOW_REGULARIZER * errors[1])
-    # ---- the critic on the recorded sequence: an end by truncation bootstraps, one by termination does not
+    # ---- the critic on the recorded sequence: an end by truncation bootstraps, one by termination
+    # does not
     live, on = (1.0 - x["is_terminal"]) * DISCOUNT, 1.0 - x["is_last"]
     boot = dream["boot"].reshape(c.steps, c.batch)
     ret = lambda_return(x["reward"], live, boot, on * LAMBDA)
@@ -229,7 +246,9 @@ def run_case(c: Case) -> dict[str, Any]:
         stop = Stops()
         values, met = losses(w, slow, c, x, draws, bounds, stop)
 
-        def total(moved: Weights, stop: Stops = stop, slow: Weights = slow, bounds: Array = bounds) -> Any:
+        def total(
+            moved: Weights, stop: Stops = stop, slow: Weights = slow, bounds: Array = bounds
+        ) -> Any:
             stop.rewind()
             return losses(moved, slow, c, x, draws, bounds, stop)[0]["loss"]
 
@@ -244,7 +263,9 @@ def run_case(c: Case) -> dict[str, Any]:
 
 
 def run_laprop() -> dict[str, Any]:
-    """A large, a small and a zero tensor under gradients that are clipped and not, for four updates."""
+    """A large, a small and a zero tensor under gradients that are clipped and not, for four
+    updates.
+    """
     found: dict[str, Any] = {"lr": 0.1, "warmup": 3, "tensors": []}
     sizes = {1.0: (5.0, 0.01, 1.0, 30.0), 1e-5: (1e-3, 1e-6, 2.0, 1e-5), 0.0: (0.0, 1.0, 0.0, 1e-9)}
     for size, grow in sizes.items():

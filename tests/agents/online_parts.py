@@ -1,4 +1,6 @@
-"""A network that loses, doubles, delays, reorders and damages messages, and ends that die and come back."""
+"""A network that loses, doubles, delays, reorders and damages messages, and ends that die and come
+back.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,18 @@ from agents.online import DamagedError, Pace, Receiving, RowLog, Sending
 
 
 class Network:
-    """Messages between two ends, by a seed: each is lost, doubled or damaged by chance, and late by up to ``late``."""
+    """Messages between two ends, by a seed: each is lost, doubled or damaged by chance, and late by
+    up to ``late``.
+    """
 
-    def __init__(self, seed: int, lost: float = 0.0, twice: float = 0.0, damaged: float = 0.0, late: float = 0.0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        lost: float = 0.0,
+        twice: float = 0.0,
+        damaged: float = 0.0,
+        late: float = 0.0,
+    ) -> None:
         self.rng = random.Random(seed)
         self.lost, self.twice, self.damaged, self.late = lost, twice, damaged, late
         self.under_way: list[tuple[float, int, str, bytes]] = []
@@ -50,9 +61,13 @@ def damage(frame: bytes, rng: random.Random) -> bytes:
 
 
 class Both:
-    """An actor and a learner without an environment: rows are numbers, and the replay is a list that a checkpoint keeps."""
+    """An actor and a learner without an environment: rows are numbers, and the replay is a list
+    that a checkpoint keeps.
+    """
 
-    def __init__(self, folder: Path, network: Network, check: Callable[..., None] | None = None) -> None:
+    def __init__(
+        self, folder: Path, network: Network, check: Callable[..., None] | None = None
+    ) -> None:
         self.folder, self.network, self.now = folder, network, 0.0
         self.pace = Pace(window=8, most=64, again=0.5, ask=0.3)
         self.check = check or (lambda arrays: None)

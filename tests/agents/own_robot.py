@@ -1,10 +1,19 @@
 """A small run, and an environment of a user's."""
 
 TINY = [
-    "steps=400", "prefill=300", "train_ratio=16", "eval_every=0", "eval_episodes=2", "log_every=2", "agent.batch=4",
-    "agent.length=8", "agent.horizon=3", "env.time_limit=50", "threads=1",
+    "steps=400",
+    "prefill=300",
+    "train_ratio=16",
+    "eval_every=0",
+    "eval_episodes=2",
+    "log_every=2",
+    "agent.batch=4",
+    "agent.length=8",
+    "agent.horizon=3",
+    "env.time_limit=50",
+    "threads=1",
 ]
-ROBOT = '''
+ROBOT = """
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -32,4 +41,4 @@ class Point(gymnasium.Env):
 
 
 gymnasium.register("MyRobot/Point-v0", "my_robot:Point")
-'''
+"""

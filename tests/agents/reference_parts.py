@@ -1,4 +1,5 @@
-"""What the reference numbers of DreamerV3 are computed with, in numpy: weights, data, draws, networks.
+"""What the reference numbers of DreamerV3 are computed with, in numpy: weights, data, draws,
+networks.
 
 See ``make_reference_dreamer.py``; nothing of this library is used.
 """
@@ -87,8 +88,11 @@ def shapes_of(c: Case) -> dict[str, tuple[int, ...]]:
     mlp("encoder", sum(KEYS.values()), c.units, 2)
     for name, size in (("deter", c.deter), ("stoch", c.stoch), ("action", c.actions)):
         mlp(f"core.{name}", size, c.hidden, 1)
-    # the block layer's weight is [blocks, part + 3 hidden, part]; its two halves are clipped each by itself
-    found.update({"core.own.w": (c.blocks, part, part), "core.common.w": (c.blocks, 3 * c.hidden, part)})
+    # the block layer's weight is [blocks, part + 3 hidden, part]; its two halves are clipped each
+    # by itself
+    found.update(
+        {"core.own.w": (c.blocks, part, part), "core.common.w": (c.blocks, 3 * c.hidden, part)}
+    )
     found.update({"core.b": (c.deter,), "core.scale": (c.deter,)})
     found.update({"core.gates.w": (c.blocks, part, 3 * part), "core.gates.b": (3 * c.deter,)})
     mlp("posterior", c.deter + c.units, c.hidden, 1, c.stoch)
@@ -127,8 +131,9 @@ def weights_of(c: Case) -> tuple[Weights, Weights]:
 def batch_of(c: Case) -> dict[str, Array]:
     """A recorded batch ``[T + 1, B, ...]``: its first step holds the stored state.
 
-    The first sequence ends at step 3 by termination, the second by truncation, and both begin again at step 4;
-    the third begins a new episode at step 2, and the end of the one before was not recorded.
+    The first sequence ends at step 3 by termination, the second by truncation, and both begin again
+    at step 4; the third begins a new episode at step 2, and the end of the one before was not
+    recorded.
     """
     t, b = c.steps + 1, c.batch
     x = {key: 3 * numbers(f"{c.seed} {key}", (t, b, size)) for key, size in KEYS.items()}
@@ -139,7 +144,11 @@ def batch_of(c: Case) -> dict[str, Array]:
     x["deter"] = numbers(f"{c.seed} stored deter", (t, b, c.deter))
     chosen = numbers(f"{c.seed} stored stoch", (t, b, c.groups, c.classes)).argmax(-1)
     x["stoch"] = np.eye(c.classes)[chosen].reshape(t, b, -1)
-    flags = {"is_first": [(4, 0), (4, 1), (2, 2)], "is_last": [(3, 0), (3, 1)], "is_terminal": [(3, 0)]}
+    flags = {
+        "is_first": [(4, 0), (4, 1), (2, 2)],
+        "is_last": [(3, 0), (3, 1)],
+        "is_terminal": [(3, 0)],
+    }
     for flag, at in flags.items():
         x[flag] = np.zeros((t, b), bool)
         for place in at:
@@ -148,12 +157,17 @@ def batch_of(c: Case) -> dict[str, Array]:
 
 
 def draws_of(c: Case) -> dict[str, Array]:
-    """Uniform numbers (they choose the first class whose cumulative probability is larger) and normal ones."""
+    """Uniform numbers (they choose the first class whose cumulative probability is larger) and
+    normal ones.
+    """
     n = c.steps * c.batch
     shape = (c.horizon, n, 1, 1) if c.discrete else (c.horizon, n, c.actions)
     noise = numbers(f"{c.seed} draws of actions", shape)
     return {
-        "posterior": (numbers(f"{c.seed} draws of the posterior", (c.steps, c.batch, c.groups, 1)) + 1) / 2,
+        "posterior": (
+            numbers(f"{c.seed} draws of the posterior", (c.steps, c.batch, c.groups, 1)) + 1
+        )
+        / 2,
         "action": (noise + 1) / 2 if c.discrete else 1.7 * noise,
         "prior": (numbers(f"{c.seed} draws of the prior", (c.horizon, n, c.groups, 1)) + 1) / 2,
     }
@@ -185,9 +199,13 @@ def mlp(w: Weights, name: str, x: Array) -> Array:
 
 
 def core(w: Weights, c: Case, deter: Array, stoch: Array, action: Array) -> Array:
-    """The block GRU: every block reads its own part of the state, and all of the three input layers."""
+    """The block GRU: every block reads its own part of the state, and all of the three input
+    layers.
+    """
     action = action / np.maximum(1.0, np.abs(action))
-    inputs = [mlp(w, f"core.{k}", v) for k, v in (("deter", deter), ("stoch", stoch), ("action", action))]
+    inputs = [
+        mlp(w, f"core.{k}", v) for k, v in (("deter", deter), ("stoch", stoch), ("action", action))
+    ]
     parts = np.split(deter, c.blocks, -1)
     block = np.concatenate([w["core.own.w"], w["core.common.w"]], 1)
     hidden = [np.concatenate([part, *inputs], -1) @ block[i] for i, part in enumerate(parts)]

@@ -29,7 +29,9 @@ def rows(streams, numbers):
     s, n = np.asarray(streams), np.asarray(numbers)
     return {
         "count": np.stack([s, n], -1),
-        "image": np.broadcast_to((n % 256)[:, None, None, None], (len(n), 2, 2, 3)).astype(np.uint8),
+        "image": np.broadcast_to((n % 256)[:, None, None, None], (len(n), 2, 2, 3)).astype(
+            np.uint8
+        ),
         "action": np.stack([s, n], -1).astype(np.float32),
         "reward": n.astype(np.float32),
         "is_first": n % EPISODE == 0,
@@ -51,11 +53,15 @@ def make(capacity=60, streams=3, **kwargs):
 
 
 def check(buffer, sample, length):
-    """Every window is ``length`` consecutive rows of one stream that are there now, with all their values."""
+    """Every window is ``length`` consecutive rows of one stream that are there now, with all their
+    values.
+    """
     stream, number = sample["index"][..., 0], sample["index"][..., 1]
     assert len(number) == length and sample["index"].dtype == np.int64
     assert (stream == stream[0]).all() and (np.diff(number, axis=0) == 1).all()
-    assert (number < buffer.counters[stream]).all() and (number >= buffer.counters[stream] - buffer.rows).all()
+    assert (number < buffer.counters[stream]).all() and (
+        number >= buffer.counters[stream] - buffer.rows
+    ).all()
     expected = rows(stream.ravel(), number.ravel())
     for key, value in expected.items():
         np.testing.assert_array_equal(sample[key], value.reshape(sample[key].shape), err_msg=key)
@@ -87,23 +93,34 @@ def walk(buffer, seed, steps):
         if buffer.can_sample(4):
             sample = buffer.sample(3, 4)
             stream, number = sample["index"].reshape(-1, 2).T
-            check(buffer, {**sample, "deter": rows(stream, number)["deter"]}, 4)  # all but the latents, which are refreshed
+            # all but the latents, which are refreshed
+            check(buffer, {**sample, "deter": rows(stream, number)["deter"]}, 4)
             buffer.update(sample["index"], {"deter": sample["deter"] + 0.5})
             found.append(sample)
     return found
 
 
 def held(buffer):
-    """All that a replay holds: each row of each stream by its number, which rows there are, and the sampler's state."""
+    """All that a replay holds: each row of each stream by its number, which rows there are, and the
+    sampler's state.
+    """
     rings, found = buffer._rings, []
     for stream, (first, end) in enumerate(zip(rings.oldest, rings.written)):
         number = np.arange(first, end)
-        found.append({k: v.tobytes() for k, v in rings.read(np.full(len(number), stream), number).items()})
-    return found, rings.oldest.tolist(), rings.written.tolist(), {k: v for k, v in buffer.state().items() if k != "mark"}
+        found.append(
+            {k: v.tobytes() for k, v in rings.read(np.full(len(number), stream), number).items()}
+        )
+    return (
+        found,
+        rings.oldest.tolist(),
+        rings.written.tolist(),
+        {k: v for k, v in buffer.state().items() if k != "mark"},
+    )
 
 
 def forked(work, delay=None):
-    """Do something in a child process that is killed after so many seconds, if it is not done by then; whether it was killed.
+    """Do something in a child process that is killed after so many seconds, if it is not done by
+    then; whether it was killed.
 
     Any error or warning in the child fails.
     """
@@ -128,5 +145,7 @@ def forked(work, delay=None):
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
     ended = os.waitstatus_to_exitcode(status)
-    assert ended in ((0,) if delay is None else (0, -signal.SIGKILL)), "the child failed, see its traceback"
+    assert ended in ((0,) if delay is None else (0, -signal.SIGKILL)), (
+        "the child failed, see its traceback"
+    )
     return ended != 0

@@ -1,4 +1,6 @@
-"""A run that is stopped and resumed, beside one that is not: every saved part, and every line of the log."""
+"""A run that is stopped and resumed, beside one that is not: every saved part, and every line of
+the log.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,18 @@ STOPPED_BY = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
     """The command in a process of its own."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "agents")])}
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "agents")]),
+    }
     with (folder / "said.txt").open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "agents.cli", *arguments], env=env, stdout=said, stderr=said, cwd=folder,
+            [sys.executable, "-m", "agents.cli", *arguments],
+            env=env,
+            stdout=said,
+            stderr=said,
+            cwd=folder,
         )
 
 
@@ -39,8 +49,8 @@ def updates(run: Path) -> int:
 
 
 def interrupted(arguments: list[str], run: Path, name: str, at: list[int]) -> int:
-    """Run, send a signal whenever the log has as many lines as ``at`` says (one more than at its start, at least), and
-    resume; the number of stops.
+    """Run, send a signal whenever the log has as many lines as ``at`` says (one more than at its
+    start, at least), and resume; the number of stops.
     """
     stops, command = 0, [*arguments, "--run", str(run)]
     for lines in at:
@@ -66,10 +76,15 @@ def interrupted(arguments: list[str], run: Path, name: str, at: list[int]) -> in
 
 
 def differences(one: Path, two: Path) -> list[str]:
-    """What differs between two runs: saved tensors and data, lines of the log, rows of the replay."""
+    """What differs between two runs: saved tensors and data, lines of the log,
+    rows of the replay.
+    """
     a, b = (saved(run / "checkpoints") for run in (one, two))
     found = _compare(a, b, "")
-    logs = [[_without(json.loads(x)) for x in (run / "metrics.jsonl").read_text().splitlines()] for run in (one, two)]
+    logs = [
+        [_without(json.loads(x)) for x in (run / "metrics.jsonl").read_text().splitlines()]
+        for run in (one, two)
+    ]
     found += [f"line {i}: {x} {y}" for i, (x, y) in enumerate(zip(*logs)) if x != y]
     if len(logs[0]) != len(logs[1]):
         found.append(f"{len(logs[0])} and {len(logs[1])} lines of the log")
@@ -88,7 +103,9 @@ def _replays(one: Path, two: Path) -> list[str]:
     """Every byte of every row."""
     if not one.exists():
         return []
-    names = {p.name for folder in (one, two) for p in folder.glob("*.bin") if p.name != "counters.bin"}
+    names = {
+        p.name for folder in (one, two) for p in folder.glob("*.bin") if p.name != "counters.bin"
+    }
     return [f"replay/{n}" for n in names if (one / n).read_bytes() != (two / n).read_bytes()]
 
 

@@ -1,4 +1,6 @@
-"""A scripted environment and scripted agents, for tests of the loop: everything they do is known beforehand."""
+"""A scripted environment and scripted agents, for tests of the loop: everything they do is known
+beforehand.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from agents.guard import NotFinite
 
 
 class Corridor(gymnasium.Env):
-    """Observation (number of the episode, step in it, last action); the reward is the action; ends after ``length`` steps.
+    """Observation (number of the episode, step in it, last action); the reward is the action; ends
+    after ``length`` steps.
 
     Episodes terminate and are cut short in turn.
     """
@@ -28,7 +31,9 @@ class Corridor(gymnasium.Env):
         self.episode, self.time = -1, 0
         self.actions: list[float] = []
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self.episode, self.time = self.episode + 1, 0
         return self._see(0.0), {}
@@ -40,7 +45,11 @@ class Corridor(gymnasium.Env):
         return self._see(float(action[0])), float(action[0]), over and even, over and not even, {}
 
     def save_state(self) -> dict[str, Any]:
-        return {"episode": self.episode, "time": self.time, "rng": self.np_random.bit_generator.state}
+        return {
+            "episode": self.episode,
+            "time": self.time,
+            "rng": self.np_random.bit_generator.state,
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.episode, self.time = state["episode"], state["time"]
@@ -64,7 +73,9 @@ class CountingConfig:
 
 
 class Counting:
-    """Explores with 0.5 and is best at -0.25; remembers how often it acted in an episode; a refreshed row is 100 updates."""
+    """Explores with 0.5 and is best at -0.25; remembers how often it acted in an episode; a
+    refreshed row is 100 updates.
+    """
 
     Config = CountingConfig
     stored = {"count": (1,)}
@@ -79,7 +90,10 @@ class Counting:
         return {"count": torch.zeros(rows, 1), "action": torch.zeros(rows, 1)}
 
     def act(self, obs: Any, state: Any, *, explore: bool = False) -> Any:
-        count = torch.where(obs["is_first"][:, None], torch.zeros_like(state["count"]), state["count"]) + 1
+        count = (
+            torch.where(obs["is_first"][:, None], torch.zeros_like(state["count"]), state["count"])
+            + 1
+        )
         action = torch.full_like(count, 0.5 if explore else -0.25)
         return action, {"count": count, "action": action}
 
@@ -112,7 +126,9 @@ class PlainConfig:
 
 
 class Plain(torch.nn.Module):
-    """An agent without a memory, 30 lines: its mean action follows the actions that were rewarded."""
+    """An agent without a memory, 30 lines:
+    its mean action follows the actions that were rewarded.
+    """
 
     Config = PlainConfig
     stored: dict[str, tuple[int, ...]] = {}

@@ -1,4 +1,6 @@
-"""How DreamerV3 acts: the evaluated action is the mean, the explored one a draw; a reset forgets everything."""
+"""How DreamerV3 acts: the evaluated action is the mean, the explored one a draw; a reset forgets
+everything.
+"""
 
 import pytest
 import torch
@@ -15,7 +17,9 @@ def small(**more):
 
 
 def agent_of(discrete=False, **more):
-    """An agent whose policy says something: means of about 0.5 and small deviations, unequal choices."""
+    """An agent whose policy says something: means of about 0.5 and small deviations, unequal
+    choices.
+    """
     torch.manual_seed(0)
     config = DreamerV3Config(small(), units=8, actor_layers=1, critic_layers=1, bins=11, **more)
     agent = DreamerV3({"x": (3,)}, ActionSpec(2, discrete), config)

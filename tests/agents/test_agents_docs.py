@@ -1,4 +1,6 @@
-"""The agent of docs/agents.md, as it is printed: it keeps the contract, prints its losses, learns through the command."""
+"""The agent of docs/agents.md, as it is printed: it keeps the contract, prints its losses, learns
+through the command.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "agents.md").read_text(en
 
 @pytest.fixture
 def my_agent(tmp_path, monkeypatch):
-    text = re.search(r"<!-- my_agent.py -->\n```python\n(.*?)```\n<!-- end -->", PAGE, re.DOTALL).group(1)
+    text = re.search(
+        r"<!-- my_agent.py -->\n```python\n(.*?)```\n<!-- end -->", PAGE, re.DOTALL
+    ).group(1)
     (tmp_path / "my_agent.py").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -47,14 +51,28 @@ def test_better_actions_are_repeated(my_agent):
     agent = module.Repeat({"x": (1,)}, ActionSpec(1), module.RepeatConfig(lr=1e-2))
     for _ in range(150):
         action = 2 * torch.rand(2, 64, 1) - 1
-        flags = {k: torch.zeros(2, 64, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
-        agent.learn({"x": torch.randn(2, 64, 1), "action": action, "reward": action[:1].squeeze(-1).expand(2, 64), **flags})
+        flags = {
+            k: torch.zeros(2, 64, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")
+        }
+        agent.learn(
+            {
+                "x": torch.randn(2, 64, 1),
+                "action": action,
+                "reward": action[:1].squeeze(-1).expand(2, 64),
+                **flags,
+            }
+        )
     best, _ = agent.act({"x": torch.randn(64, 1), "is_first": torch.ones(64, dtype=torch.bool)}, {})
     assert 0.35 < best.mean() <= 1.0
 
 
 def test_the_command_trains_it(my_agent, capsys):
     changes = ["steps=60", "prefill=20", "eval_episodes=1", "env.time_limit=20", "train_ratio=64"]
-    assert main(["train", "dreamer_v3/pendulum", "agent.kind=my_agent:Repeat", "--run", "run", *changes]) == 0
+    assert (
+        main(
+            ["train", "dreamer_v3/pendulum", "agent.kind=my_agent:Repeat", "--run", "run", *changes]
+        )
+        == 0
+    )
     assert main(["evaluate", "run", "--episodes", "2"]) == 0
     assert "learned policy" in capsys.readouterr().out

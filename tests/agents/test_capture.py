@@ -1,6 +1,8 @@
-"""Captured updates: the same as others, where they cannot be captured they say why, and nothing else changes.
+"""Captured updates: the same as others, where they cannot be captured they say why, and nothing
+else changes.
 
-No GPU is needed: in the place of a graph stands a function that computes again, on the graph's own inputs and gradients.
+No GPU is needed: in the place of a graph stands a function that computes again, on the graph's own
+inputs and gradients.
 """
 
 import copy
@@ -20,7 +22,15 @@ from agents.sac import SAC, SACConfig
 from agents.spaces import ActionSpec
 from agents.tdmpc import TDMPC, TDMPCConfig
 
-TDMPC_SIZES = {"latent": 12, "group": 4, "units": 10, "encoder_units": 9, "critics": 2, "bins": 13, "limit": 6.0}
+TDMPC_SIZES = {
+    "latent": 12,
+    "group": 4,
+    "units": 10,
+    "encoder_units": 9,
+    "critics": 2,
+    "bins": 13,
+    "limit": 6.0,
+}
 AGENTS = {
     "dreamer_v3": lambda: DreamerV3(SHAPES, ActionSpec(2), dreamer_config()),
     "sac": lambda: SAC(SHAPES, ActionSpec(2), SACConfig(units=8, temperature=0.3, norm="batch")),
@@ -95,6 +105,11 @@ def test_it_says_why_not_and_learns_as_before(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch_agent, "why_not", lambda a: "")
     monkeypatch.setattr(torch_agent, "Captured", functools.partial(Captured, record=refuses))
     why = agent.capture(batch)
-    assert why == "a part of the update cannot be recorded: operation not permitted when stream is capturing"
+    assert (
+        why == "a part of the update cannot be recorded: "
+        "operation not permitted when stream is capturing"
+    )
     assert not agent.captured
-    torch.testing.assert_close(updated(agent, [batch, batch]), updated(plain, [batch, batch]), rtol=0, atol=0)
+    torch.testing.assert_close(
+        updated(agent, [batch, batch]), updated(plain, [batch, batch]), rtol=0, atol=0
+    )

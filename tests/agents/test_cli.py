@@ -14,8 +14,18 @@ from agents.dreamer.v3 import DreamerV3
 from agents.logger import read_metrics
 
 TINY = [
-    "dreamer_v3/pendulum", "steps=500", "prefill=300", "train_ratio=16", "eval_every=0", "eval_episodes=2", "log_every=2",
-    "agent.batch=4", "agent.length=8", "agent.horizon=3", "env.time_limit=100", "checkpoint_every=200",
+    "dreamer_v3/pendulum",
+    "steps=500",
+    "prefill=300",
+    "train_ratio=16",
+    "eval_every=0",
+    "eval_episodes=2",
+    "log_every=2",
+    "agent.batch=4",
+    "agent.length=8",
+    "agent.horizon=3",
+    "env.time_limit=100",
+    "checkpoint_every=200",
 ]
 
 
@@ -43,7 +53,9 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
     for name in ("a", "b"):
         main(["train", *TINY, "--run", str(tmp_path / name)])
         keep = ("loss", "return", "eval_return")
-        found.append([[x.get(k) for k in keep] for x in read_metrics(tmp_path / name / "metrics.jsonl")])
+        found.append(
+            [[x.get(k) for k in keep] for x in read_metrics(tmp_path / name / "metrics.jsonl")]
+        )
     assert found[0] == found[1]
 
 
@@ -91,18 +103,24 @@ def test_a_bad_observation_costs_an_episode_and_many_end_the_run(bad, run, capsy
     assert list((run / "checkpoints").glob("checkpoint-*"))
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["train", "dreamer_v3/pendulm"], "nearest: dreamer_v3/pendulum"),
-    (["train", "dreamer_v3/pendulum", "agent.lrr=1"], "unknown key agent.lrr"),
-    (["train", "dreamer_v3/pendulum", "steps=many"], "steps: expected int"),
-    (["train", "dreamer_v3/pendulum", "env.id=Pendulun-v1"], "Pendulum-v1"),
-    (["train", "dreamer_v3/pendulum", "env.id=dm_control/cartpole-swingdown"], "cartpole-swingup"),
-    (["train", "dreamer_v3/pendulum", "capacity=10"], "capacity"),
-    (["train", "dreamer_v3/pendulum", "device=cdua"], "device"),
-    (["resume", "nowhere"], "no run folder"),
-    (["evaluate", "nowhere"], "no run folder"),
-    (["show", "dreamer_v3/pendulum", "agent.model.latent=cat"], "categorical, gaussian"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "dreamer_v3/pendulm"], "nearest: dreamer_v3/pendulum"),
+        (["train", "dreamer_v3/pendulum", "agent.lrr=1"], "unknown key agent.lrr"),
+        (["train", "dreamer_v3/pendulum", "steps=many"], "steps: expected int"),
+        (["train", "dreamer_v3/pendulum", "env.id=Pendulun-v1"], "Pendulum-v1"),
+        (
+            ["train", "dreamer_v3/pendulum", "env.id=dm_control/cartpole-swingdown"],
+            "cartpole-swingup",
+        ),
+        (["train", "dreamer_v3/pendulum", "capacity=10"], "capacity"),
+        (["train", "dreamer_v3/pendulum", "device=cdua"], "device"),
+        (["resume", "nowhere"], "no run folder"),
+        (["evaluate", "nowhere"], "no run folder"),
+        (["show", "dreamer_v3/pendulum", "agent.model.latent=cat"], "categorical, gaussian"),
+    ],
+)
 def test_bad_input_is_one_line_and_exit_code_2(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
@@ -119,7 +137,9 @@ def test_an_existing_folder_is_not_touched(run, capsys):
 
 
 def test_a_missing_extra_is_told_before_anything_is_written(run, capsys, monkeypatch):
-    monkeypatch.setattr("agents.process.find_spec", lambda name: None if name == "matplotlib" else True)
+    monkeypatch.setattr(
+        "agents.process.find_spec", lambda name: None if name == "matplotlib" else True
+    )
     assert main(["train", *TINY, "--run", str(run)]) == 2
     assert "pip install matplotlib" in capsys.readouterr().err and not run.exists()
 
@@ -127,4 +147,6 @@ def test_a_missing_extra_is_told_before_anything_is_written(run, capsys, monkeyp
 def test_show(capsys):
     assert main(["show", "dreamer_v3/pendulum"]) == 0
     text = capsys.readouterr().out
-    assert "batch: 16" in text and r"D_{KL}" in text and "deter -> stoch" in text and "for t" in text
+    assert (
+        "batch: 16" in text and r"D_{KL}" in text and "deter -> stoch" in text and "for t" in text
+    )

@@ -1,4 +1,6 @@
-"""The command beside runs: own environments and agents, paths that look like YAML, runs from Python."""
+"""The command beside runs: own environments and agents, paths that look like YAML, runs from
+Python.
+"""
 
 import sys
 import types
@@ -37,7 +39,9 @@ def test_an_environment_of_the_current_folder(name, robot, capsys):
 
 
 def test_an_agent_of_the_current_folder(robot, capsys):
-    (robot / "my_agent.py").write_text("from agents.dreamer.v3 import DreamerV3\n\n\nclass Mine(DreamerV3):\n    pass\n")
+    (robot / "my_agent.py").write_text(
+        "from agents.dreamer.v3 import DreamerV3\n\n\nclass Mine(DreamerV3):\n    pass\n"
+    )
     assert main(["show", "dreamer_v3/pendulum", "agent.kind=my_agent:Mine"]) == 0
     assert "kind: my_agent:Mine" in capsys.readouterr().out
     assert main(["show", "dreamer_v3/pendulum", "agent.kind=no_agent:Mine"]) == 2
@@ -52,12 +56,19 @@ def test_a_folder_of_the_users_that_ours_hides(robot, capsys):
     assert "the folder envs/ here is hidden by the package envs" in text and text.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", ["fly", "", "train", "train x --nonsense", "evaluate x --episodes many"])
+@pytest.mark.parametrize(
+    "arguments", ["fly", "", "train", "train x --nonsense", "evaluate x --episodes many"]
+)
 def test_wrong_arguments_are_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments.split())
     text = capsys.readouterr().err
-    assert ended.value.code == 2 and text.startswith("pixyz: ") and text.count("\n") == 1 and "--help" in text
+    assert (
+        ended.value.code == 2
+        and text.startswith("pixyz: ")
+        and text.count("\n") == 1
+        and "--help" in text
+    )
 
 
 # ---------------------------------------------------------------- paths and actions of logs
@@ -73,13 +84,28 @@ def log(folder, high=1.0, rows=400):
     return folder
 
 
-SMALL = ["updates=2", "batch=2", "length=8", "eval_every=1", "seen=5", "horizon=5", "draws=2", "threads=1"]
+SMALL = [
+    "updates=2",
+    "batch=2",
+    "length=8",
+    "eval_every=1",
+    "seen=5",
+    "horizon=5",
+    "draws=2",
+    "threads=1",
+]
 
 
-@pytest.mark.parametrize("name", ["2024-05-01", "0042", "on", "run #2", "null", "1e5", "{a", "'quoted"])
+@pytest.mark.parametrize(
+    "name", ["2024-05-01", "0042", "on", "run #2", "null", "1e5", "{a", "'quoted"]
+)
 def test_a_path_is_a_path(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("agents.runs.start", lambda settings, folder: types.SimpleNamespace(stop=settings))
-    parser = types.SimpleNamespace(model="dmm", data=Path(name), format=None, overrides=[], config=None, run=tmp_path)
+    monkeypatch.setattr(
+        "agents.runs.start", lambda settings, folder: types.SimpleNamespace(stop=settings)
+    )
+    parser = types.SimpleNamespace(
+        model="dmm", data=Path(name), format=None, overrides=[], config=None, run=tmp_path
+    )
     monkeypatch.setattr(DMMSettings, "code", property(lambda self: self.data), raising=False)
     assert pretrain.pretrain(parser) == name
     (tmp_path / "config.yaml").write_text(to_yaml(DMMSettings(data=name)))
@@ -90,7 +116,21 @@ def test_a_path_is_a_path(name, tmp_path, monkeypatch):
 def test_a_run_on_a_log_with_such_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     log(tmp_path / "2024-05-01")
-    assert main(["pretrain", "dmm", "--data", "2024-05-01", *SMALL, "model.observation=gaussian", "--run", "run"]) == 0
+    assert (
+        main(
+            [
+                "pretrain",
+                "dmm",
+                "--data",
+                "2024-05-01",
+                *SMALL,
+                "model.observation=gaussian",
+                "--run",
+                "run",
+            ]
+        )
+        == 0
+    )
     (tmp_path / "2024-05-01").rename(tmp_path / "run #2")
     assert main(["resume", "run", "data=run #2", "updates=3"]) == 0
 
@@ -98,7 +138,17 @@ def test_a_run_on_a_log_with_such_a_name(tmp_path, monkeypatch):
 def test_actions_beyond_an_agents_are_warned_of_and_scaled(tmp_path, capsys, monkeypatch):
     data = str(log(tmp_path / "log", high=2.0))
     model = "model={deter: 16, hidden: 8, groups: 4, classes: 4, blocks: 2, units: 8}"
-    pretrain = ["pretrain", "rssm", "--config", "pretrain/dreamer_v3", "--data", data, *SMALL, "split=time", model]
+    pretrain = [
+        "pretrain",
+        "rssm",
+        "--config",
+        "pretrain/dreamer_v3",
+        "--data",
+        data,
+        *SMALL,
+        "split=time",
+        model,
+    ]
     train = ["train", "dreamer_v3/pendulum", *TINY, "--from"]
     with pytest.warns(UserWarning, match=r"actions reach \[2\.0\].*action_scale"):
         assert main([*pretrain, "--run", str(tmp_path / "plain")]) == 0
@@ -110,7 +160,12 @@ def test_actions_beyond_an_agents_are_warned_of_and_scaled(tmp_path, capsys, mon
     assert main([*train, str(tmp_path / "scaled"), "--run", str(tmp_path / "c")]) == 0
     loaded = agents.load_model(tmp_path / "scaled")
     flag, zero = torch.zeros(1, 1, dtype=torch.bool), torch.zeros(1, 1)
-    batch = {"observation": torch.zeros(1, 1, 3), "is_first": flag, "is_terminal": flag, "reward": zero}
+    batch = {
+        "observation": torch.zeros(1, 1, 3),
+        "is_first": flag,
+        "is_terminal": flag,
+        "reward": zero,
+    }
     given = loaded.prepare({**batch, "action": torch.full((1, 1, 1), 2.0)})
     assert given["action"].tolist() == [[[1.0]]]  # the environment's bound is an agent's 1
     assert load_config(RSSMSettings, {}).action_scale == ()
@@ -132,9 +187,16 @@ def test_a_run_from_python_is_the_commands(trained, tmp_path, capsys):
     with Trainer(settings).begin(tmp_path / "bare") as trainer:  # no display, no report
         trainer.train()
     assert names(tmp_path / "bare") == names(trained) - {"curve.png", "report.html"}
-    newest = [load_checkpoint(folder / "checkpoints").tensors for folder in (trained, tmp_path / "run", tmp_path / "bare")]
+    newest = [
+        load_checkpoint(folder / "checkpoints").tensors
+        for folder in (trained, tmp_path / "run", tmp_path / "bare")
+    ]
     for other in newest[1:]:
-        assert all(np.array_equal(other[k], v, equal_nan=True) for k, v in newest[0].items() if k.startswith("agent"))
+        assert all(
+            np.array_equal(other[k], v, equal_nan=True)
+            for k, v in newest[0].items()
+            if k.startswith("agent")
+        )
     for folder in ("run", "bare"):
         assert main(["evaluate", str(tmp_path / folder), "--episodes", "2"]) == 0
     assert agents.resume(tmp_path / "bare", ["steps=450"]).at == 450
@@ -150,7 +212,20 @@ def test_a_world_model_from_python_is_the_commands(tmp_path, capsys):
     changes = [*SMALL, "model.observation=gaussian", f"data={data}"]
     run = agents.start(load_config(DMMSettings, "pretrain/dmm", changes), tmp_path / "python")
     assert run.progress.updates == 2 and "validation bound" in capsys.readouterr().out
-    assert main(["pretrain", "dmm", "--data", str(data), *changes[:-1], "--run", str(tmp_path / "command")]) == 0
+    assert (
+        main(
+            [
+                "pretrain",
+                "dmm",
+                "--data",
+                str(data),
+                *changes[:-1],
+                "--run",
+                str(tmp_path / "command"),
+            ]
+        )
+        == 0
+    )
     assert names(tmp_path / "python") == names(tmp_path / "command")
     assert agents.resume(tmp_path / "python", ["updates=3"]).progress.updates == 3
 
@@ -164,7 +239,11 @@ def test_a_run_that_was_stopped_before_its_first_evaluation(tmp_path, monkeypatc
 
     monkeypatch.setattr(Judge, "random", stopped)
     run = agents.start(settings, tmp_path / "run")
-    assert run.stop.code == 130 and run.progress.evaluations == [] and "pixyz resume" in capsys.readouterr().err
+    assert (
+        run.stop.code == 130
+        and run.progress.evaluations == []
+        and "pixyz resume" in capsys.readouterr().err
+    )
     monkeypatch.setattr(Judge, "random", random)
     actor = Judge.actor
     monkeypatch.setattr(Judge, "actor", lambda self, agent, stop=None, explore=False: stop.ask())

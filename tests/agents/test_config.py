@@ -47,18 +47,31 @@ def test_every_shipped_config_loads_and_survives_the_round_trip(name, tmp_path):
 
 
 def test_overrides_and_types():
-    c = load_config(Outer, {}, ["inner.rate=1e-3", "limit=4", "sizes=[3, 4, 5]", "flag=true", "inner.kind=b"])
+    c = load_config(
+        Outer, {}, ["inner.rate=1e-3", "limit=4", "sizes=[3, 4, 5]", "flag=true", "inner.kind=b"]
+    )
     assert c == Outer(Inner(1e-3, "b"), 3, True, 4, (3, 4, 5))
     assert load_config(Outer, {}, ["inner.rate=2"]).inner.rate == 2.0
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("inner.rat=1", "unknown key inner.rat .*rate"), ("cuont=1", "unknown key cuont .*count"),
-    ("count=1.5", "count: expected int, got 1.5"), ("count=true", "count: expected int, got True"),
-    ("flag=1", "flag: expected bool"), ("inner.kind=c", "inner.kind: expected one of a, b"),
-    ("inner.rate=fast", "inner.rate: expected float"), ("inner=3", "inner: expected keys"), ("count=-1", "not be negative"),
-    ("count", "expected key=value"), ("count=[", "YAML"), ("sizes=[1, x]", r"sizes\[1\]"), ("count.x=1", "count"),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("inner.rat=1", "unknown key inner.rat .*rate"),
+        ("cuont=1", "unknown key cuont .*count"),
+        ("count=1.5", "count: expected int, got 1.5"),
+        ("count=true", "count: expected int, got True"),
+        ("flag=1", "flag: expected bool"),
+        ("inner.kind=c", "inner.kind: expected one of a, b"),
+        ("inner.rate=fast", "inner.rate: expected float"),
+        ("inner=3", "inner: expected keys"),
+        ("count=-1", "not be negative"),
+        ("count", "expected key=value"),
+        ("count=[", "YAML"),
+        ("sizes=[1, x]", r"sizes\[1\]"),
+        ("count.x=1", "count"),
+    ],
+)
 def test_wrong_settings_are_refused_in_one_line(override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(Outer, {"count": 2}, [override])
@@ -86,14 +99,31 @@ def test_files(tmp_path):
 def test_every_way_to_write_a_float_is_a_float(text, tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(f"inner: {{rate: {text}}}\nextra: {{rate: {text}}}\n")
-    for c in (load_config(Outer, path), load_config(Outer, {}, [f"inner.rate={text}", f"extra.rate={text}"])):
+    for c in (
+        load_config(Outer, path),
+        load_config(Outer, {}, [f"inner.rate={text}", f"extra.rate={text}"]),
+    ):
         assert c.inner.rate == c.extra["rate"] == 1e-4 and type(c.extra["rate"]) is float
-    assert load_config(Outer, {"inner": {"rate": yaml.safe_load(text)}}).inner.rate == 1e-4  # text, in part
+    # text, in part
+    assert load_config(Outer, {"inner": {"rate": yaml.safe_load(text)}}).inner.rate == 1e-4
 
 
-@pytest.mark.parametrize("name", ["1e-4", "1", "no", "null", "", " a\n b", "é: #", "0x1f", "1e5e", "2020-01-01", "~", "a'b"])
+@pytest.mark.parametrize(
+    "name",
+    ["1e-4", "1", "no", "null", "", " a\n b", "é: #", "0x1f", "1e5e", "2020-01-01", "~", "a'b"],
+)
 def test_text_that_looks_like_something_else_survives_the_round_trip(name, tmp_path):
-    c = Outer(Inner(1e-300), 3, True, None, (), {"k": [name, {"deep": 1e-7}]}, name, (float("inf"), name), Inner())
+    c = Outer(
+        Inner(1e-300),
+        3,
+        True,
+        None,
+        (),
+        {"k": [name, {"deep": 1e-7}]},
+        name,
+        (float("inf"), name),
+        Inner(),
+    )
     (tmp_path / "c.yaml").write_text(to_yaml(c), encoding="utf-8")
     assert load_config(Outer, tmp_path / "c.yaml") == c == load_config(Outer, to_dict(c))
 
@@ -102,18 +132,33 @@ def test_the_source_is_not_changed():
     source = {"inner": {"rate": 0.5}, "extra": {"a": [1]}}
     c = load_config(Outer, source, ["inner.rate=0.25", "extra.b=2"])
     c.extra["a"].append(2)
-    assert source == {"inner": {"rate": 0.5}, "extra": {"a": [1]}} and c.extra == {"a": [1, 2], "b": 2}
+    assert source == {"inner": {"rate": 0.5}, "extra": {"a": [1]}} and c.extra == {
+        "a": [1, 2],
+        "b": 2,
+    }
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("inner.rate=true", "inner.rate: expected float, got True"), ("inner.rate=.nan", "inner.rate: expected float, got nan"),
-    ("count=1e3", "count: expected int, got 1000.0 .*write 1000"), ("name=5", "name: expected str, got 5"),
-    ("limit=x", "limit: expected int or None, got 'x'"), ("inner.kind=aa", r"inner.kind: expected one of a, b.*nearest: a"),
-    ("pair=[1]", "pair: expected tuple.*float, str"), ("sizes=3", "sizes: expected tuple"), ("extra=3", "extra: expected keys"),
-    ("extra={1: 2}", "extra, key: expected str, got 1"), ("second.rat=1", "unknown key second.rat .nearest: second.rate"),
-    ("=3", "expected key=value"), ("inner..rate=3", "expected key=value"), ("count={a: 1, a: 2}", "'a' comes twice"),
-    ('{"x": "a\\nb"}=1', "unknown key"), ("name=" + "[" * 30 + "]" * 30, "name: expected str"),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("inner.rate=true", "inner.rate: expected float, got True"),
+        ("inner.rate=.nan", "inner.rate: expected float, got nan"),
+        ("count=1e3", "count: expected int, got 1000.0 .*write 1000"),
+        ("name=5", "name: expected str, got 5"),
+        ("limit=x", "limit: expected int or None, got 'x'"),
+        ("inner.kind=aa", r"inner.kind: expected one of a, b.*nearest: a"),
+        ("pair=[1]", "pair: expected tuple.*float, str"),
+        ("sizes=3", "sizes: expected tuple"),
+        ("extra=3", "extra: expected keys"),
+        ("extra={1: 2}", "extra, key: expected str, got 1"),
+        ("second.rat=1", "unknown key second.rat .nearest: second.rate"),
+        ("=3", "expected key=value"),
+        ("inner..rate=3", "expected key=value"),
+        ("count={a: 1, a: 2}", "'a' comes twice"),
+        ('{"x": "a\\nb"}=1', "unknown key"),
+        ("name=" + "[" * 30 + "]" * 30, "name: expected str"),
+    ],
+)
 def test_more_wrong_settings_are_refused_in_one_line(override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(Outer, {}, [override])
@@ -150,10 +195,17 @@ def test_bases_apply_in_order_and_are_seen_from_their_own_folder(tmp_path, monke
     assert load_config(Outer, tmp_path / "empty.yaml") == Outer()
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("a: [", "c.yaml, line"), ("count: 1\nname: x\ncount: 2\n", "line 3: .*'count' comes twice"), ("base: [x]\n", "no config"),
-    ("base: c.yaml\n", "is a circle"), ("\tcount: 1\n", "c.yaml, line 1"), ("!!python/object:os.system {}\n", "expected YAML"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "c.yaml, line"),
+        ("count: 1\nname: x\ncount: 2\n", "line 3: .*'count' comes twice"),
+        ("base: [x]\n", "no config"),
+        ("base: c.yaml\n", "is a circle"),
+        ("\tcount: 1\n", "c.yaml, line 1"),
+        ("!!python/object:os.system {}\n", "expected YAML"),
+    ],
+)
 def test_files_that_cannot_be_read_are_named_in_one_line(text, message, tmp_path):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:

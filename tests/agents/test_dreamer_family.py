@@ -1,15 +1,34 @@
-"""PlaNet, Dreamer V1 and V2: loss and gradients are those by hand and of the loop form; who gets which; target critic; acting."""
+"""PlaNet, Dreamer V1 and V2: loss and gradients are those by hand and of the loop form; who gets
+which; target critic; acting.
+"""
 
 from dataclasses import replace
 
 import hand_family
 import pytest
 import torch
-from agent_parts import KINDS, SHAPES, assert_same, evaluated, gradients, interface_of, moved, nowhere_zero, recorded
+from agent_parts import (
+    KINDS,
+    SHAPES,
+    assert_same,
+    evaluated,
+    gradients,
+    interface_of,
+    moved,
+    nowhere_zero,
+    recorded,
+)
 
 from agents.agent import Agent
 from agents.check import check_agent
-from agents.dreamer import DreamerV1, DreamerV1Config, DreamerV2, DreamerV2Config, DreamerV3, DreamerV3Config
+from agents.dreamer import (
+    DreamerV1,
+    DreamerV1Config,
+    DreamerV2,
+    DreamerV2Config,
+    DreamerV3,
+    DreamerV3Config,
+)
 from agents.dreamer.optimizer import ClippedAdam
 from agents.dreamer.returns import Curious
 from agents.planet import PlaNet, PlaNetConfig
@@ -17,10 +36,27 @@ from agents.spaces import ActionSpec
 
 STEPS, BATCH = 6, 3
 SIZES = {
-    "deter": 8, "hidden": 6, "groups": 3, "classes": 3, "units": 6, "depth": 2, "encoder_layers": 1, "decoder_layers": 1,
-    "prior_layers": 1, "posterior_layers": 1, "reward_layers": 1, "continue_layers": 1,
+    "deter": 8,
+    "hidden": 6,
+    "groups": 3,
+    "classes": 3,
+    "units": 6,
+    "depth": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "prior_layers": 1,
+    "posterior_layers": 1,
+    "reward_layers": 1,
+    "continue_layers": 1,
 }
-BEHAVIOUR = {"units": 6, "actor_layers": 1, "critic_layers": 1, "horizon": 4, "batch": BATCH, "length": STEPS}
+BEHAVIOUR = {
+    "units": 6,
+    "actor_layers": 1,
+    "critic_layers": 1,
+    "horizon": 4,
+    "batch": BATCH,
+    "length": STEPS,
+}
 PLAN = {"horizon": 4, "candidates": 16, "elites": 4, "rounds": 2, "batch": BATCH, "length": STEPS}
 AGENTS = {
     "planet": (PlaNet, PlaNetConfig, PLAN, hand_family.planet),
@@ -29,15 +65,22 @@ AGENTS = {
 }
 
 
-def agent_of(name, discrete=False, dtype=torch.float64, shapes=SHAPES, fission=True, model=None, **more):
+def agent_of(
+    name, discrete=False, dtype=torch.float64, shapes=SHAPES, fission=True, model=None, **more
+):
     torch.manual_seed(0)
     cls, config, own, _ = AGENTS[name]
     model = replace(config().model, **SIZES, **(model or {}))
-    return nowhere_zero(cls(shapes, ActionSpec(2, discrete), config(model, **{**own, **more}), fission=fission), dtype)
+    return nowhere_zero(
+        cls(shapes, ActionSpec(2, discrete), config(model, **{**own, **more}), fission=fission),
+        dtype,
+    )
 
 
 def window(agent, dtype=torch.float64, ends=True):
-    return recorded(agent.window.rows, BATCH, agent.action.discrete, dtype, ends=ends, stored=agent.stored)
+    return recorded(
+        agent.window.rows, BATCH, agent.action.discrete, dtype, ends=ends, stored=agent.stored
+    )
 
 
 CASES = {
@@ -73,7 +116,9 @@ def test_losses_and_gradients_are_those_by_hand_and_of_loops(case):
     trained = {n for n, p in agent.named_parameters() if p.requires_grad}
     assert split.keys() <= trained
     if name != "planet":
-        assert {n for n in split if not n.startswith("model")} == {n for n in trained if not n.startswith("model")}
+        assert {n for n in split if not n.startswith("model")} == {
+            n for n in trained if not n.startswith("model")
+        }
 
 
 @pytest.mark.parametrize("case", ["v1", "v1, choices", "v2", "v2, mixed", "v2, choices"])
@@ -93,11 +138,22 @@ def test_they_print_as_the_papers_sums():
     assert rf"max \left(3, {kl}\right)" in texts["planet"]
     assert rf"max \left(3, mean \left({kl} \right)\right)" in texts["v1"]
     dyn, rep = kl.replace("[q", r"[\bar{q}"), kl.replace("||p", r"||\bar{p}")
-    assert all(rf"max \left(1, mean \left({each} \right)\right)" in texts["v2"] for each in (dyn, rep))
-    assert r"mean \left(- w_{\pi} gain \right) + mean \left(- w \log v(ret|deter_{bar},stoch_{bar}) \right)" in texts["v1"]
-    dream = r"\prod_{t=1}^{4} \underline{p}(stoch_{next}|deter_{next})\underline{f}(deter_{next}|deter_{prev},stoch_{prev},"
+    assert all(
+        rf"max \left(1, mean \left({each} \right)\right)" in texts["v2"] for each in (dyn, rep)
+    )
+    assert (
+        r"mean \left(- w_{\pi} gain \right) + mean \left(- w \log "
+        r"v(ret|deter_{bar},stoch_{bar}) \right)" in texts["v1"]
+    )
+    dream = (
+        r"\prod_{t=1}^{4} "
+        r"\underline{p}(stoch_{next}|deter_{next})\underline{f}(deter_{next}|deter_{prev},stoch_{prev},"
+    )
     dream += "action_{prev})"
-    assert dream + r"\pi(action_{prev}|deter_{prev},stoch_{prev})" in texts["v1"] and dream in texts["v2"]
+    assert (
+        dream + r"\pi(action_{prev}|deter_{prev},stoch_{prev})" in texts["v1"]
+        and dream in texts["v2"]
+    )
     assert "gain + 0.0001 H" in texts["v2"] and "adv" in str(agent_of("v2", True).objective)
 
 
@@ -126,7 +182,9 @@ def test_the_target_critic_is_copied_now_and_then():
 
 def test_each_group_is_clipped_by_its_own_norm():
     weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
-    optimizer = ClippedAdam([{"params": weights[:2], "lr": 0.1}, {"params": weights[2:], "lr": 0.2}], eps=1.0, clip=1.0)
+    optimizer = ClippedAdam(
+        [{"params": weights[:2], "lr": 0.1}, {"params": weights[2:], "lr": 0.2}], eps=1.0, clip=1.0
+    )
     grads = [torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0]), torch.tensor([0.0, 0.5])]
     for w, g in zip(weights, grads, strict=True):
         w.grad = g.clone()
@@ -136,14 +194,21 @@ def test_each_group_is_clipped_by_its_own_norm():
         assert torch.allclose(w, -lr * g / (g.abs() + 1.0))
 
 
-# -------------------------------------------------------------------------------------------- acting
+# --------------------------------------------------------------------------------------------
+# acting
 
 
 def planning_dreamer(discrete=False, dtype=torch.float32, shapes=SHAPES):
     torch.manual_seed(0)
     sizes = {**SIZES, "blocks": 2, "bins": 11}
     config = DreamerV3Config(
-        replace(DreamerV3Config().model, **sizes), **BEHAVIOUR, bins=11, candidates=12, plan_horizon=3, elites=4, proposals=3
+        replace(DreamerV3Config().model, **sizes),
+        **BEHAVIOUR,
+        bins=11,
+        candidates=12,
+        plan_horizon=3,
+        elites=4,
+        proposals=3,
     )
     return nowhere_zero(DreamerV3(shapes, ActionSpec(2, discrete), config), dtype, 0.05)
 
@@ -165,7 +230,9 @@ def test_a_dreamers_plan_ends_with_its_value():
     torch.manual_seed(1)
     path = planner.scorer.imagine(start, actions)
     r, c = path["r"][..., 0], path["c"][..., 0]
-    assert torch.allclose(c[0], torch.sigmoid(agent.model.cont.net(path["deter"][1], path["stoch"][1]))[:, 0])
+    assert torch.allclose(
+        c[0], torch.sigmoid(agent.model.cont.net(path["deter"][1], path["stoch"][1]))[:, 0]
+    )
     v = agent.value.sample_mean({k: path[k][-1] for k in ("deter", "stoch")})[:, 0]
     assert torch.allclose(found, r[0] + c[0] * (r[1] + c[1] * (r[2] + c[2] * v)))
 
@@ -174,7 +241,9 @@ def test_a_dreamers_plan_ends_with_its_value():
 def test_a_curious_dreamer_is_paid_for_what_its_model_is_unsure_of(weight, monkeypatch):
     torch.manual_seed(0)
     sizes = replace(DreamerV3Config().model, **SIZES, blocks=2, bins=11)
-    config = DreamerV3Config(sizes, **BEHAVIOUR, bins=11, curiosity=weight, members=3, replay_value=0.0)
+    config = DreamerV3Config(
+        sizes, **BEHAVIOUR, bins=11, curiosity=weight, members=3, replay_value=0.0
+    )
     agent = nowhere_zero(DreamerV3(SHAPES, ActionSpec(2), config), torch.float32, 0.05)
     check_agent(agent, interface_of(SHAPES, False))
     assert {"ensemble", "policy"} <= agent.learn(window(agent, torch.float32)).metrics.keys()
@@ -183,7 +252,8 @@ def test_a_curious_dreamer_is_paid_for_what_its_model_is_unsure_of(weight, monke
     def spied(forward, name):
         def call(*given, **named):
             values = [*given, *named.values()]
-            if len(values[0]) >= len(met.get(name, [()])[0]):  # a plan's first run tries networks on a few rows, too
+            # a plan's first run tries networks on a few rows, too
+            if len(values[0]) >= len(met.get(name, [()])[0]):
                 met[name] = values
             return forward(*given, **named)
 
@@ -195,11 +265,18 @@ def test_a_curious_dreamer_is_paid_for_what_its_model_is_unsure_of(weight, monke
     agent.objective.eval(agent.prepare(window(agent, torch.float32)))
     (task, u), r = met["curious"], met["imagined"][0]
     deter, stoch, action = (x.unflatten(0, (len(u), -1)) for x in met["spread"])
-    assert torch.allclose(r[0], (1 - weight) * task[0]) and torch.allclose(r[1:], (1 - weight) * task[1:] + weight * u)
+    assert torch.allclose(r[0], (1 - weight) * task[0]) and torch.allclose(
+        r[1:], (1 - weight) * task[1:] + weight * u
+    )
     for t in range(len(u)):
-        assert torch.allclose(u[t, :, 0], agent.ensemble.net(deter[t], stoch[t], action[t]).std(1, correction=0).mean(-1))
+        assert torch.allclose(
+            u[t, :, 0],
+            agent.ensemble.net(deter[t], stoch[t], action[t]).std(1, correction=0).mean(-1),
+        )
     for t in range(len(u) - 1):  # of the step that leads to a state
-        assert torch.allclose(agent.model.dynamics.core(deter[t], stoch[t], action[t]), deter[t + 1], atol=1e-5)
+        assert torch.allclose(
+            agent.model.dynamics.core(deter[t], stoch[t], action[t]), deter[t + 1], atol=1e-5
+        )
     with pytest.raises(ValueError, match="replay_value"):
         DreamerV3Config(curiosity=0.5)
 
@@ -208,7 +285,9 @@ def test_proposals_are_paths_of_the_policy():
     agent = planning_dreamer()
     plan, _ = agent.actor.plan(observed(2), agent.initial(2))
     assert plan.tried.actions.shape[1] == 12 and plan.tried.actions.abs().max() <= 1
-    assert agent.actor._propose({k: agent.initial(2)[k] for k in ("deter", "stoch")}, None).shape == (3, 3, 2, 2)
+    assert agent.actor._propose(
+        {k: agent.initial(2)[k] for k in ("deter", "stoch")}, None
+    ).shape == (3, 3, 2, 2)
 
 
 @pytest.mark.parametrize("name", AGENTS)

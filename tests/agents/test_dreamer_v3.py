@@ -17,14 +17,31 @@ SHAPES = {"orient": (3,), "velocity": (2,)}
 
 def small(**more) -> RSSMConfig:
     sizes = {
-        "deter": 32, "hidden": 16, "groups": 4, "classes": 4, "blocks": 4, "units": 16, "bins": 21, "encoder_layers": 1,
-        "decoder_layers": 1, "prior_layers": 1, "free_nats": 0.1,
+        "deter": 32,
+        "hidden": 16,
+        "groups": 4,
+        "classes": 4,
+        "blocks": 4,
+        "units": 16,
+        "bins": 21,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "prior_layers": 1,
+        "free_nats": 0.1,
     }
     return RSSMConfig(**{**sizes, **more})
 
 
 def config(model=None, **more) -> DreamerV3Config:
-    sizes = {"units": 16, "actor_layers": 1, "critic_layers": 1, "bins": 21, "batch": 3, "length": 6, "horizon": 4}
+    sizes = {
+        "units": 16,
+        "actor_layers": 1,
+        "critic_layers": 1,
+        "bins": 21,
+        "batch": 3,
+        "length": 6,
+        "horizon": 4,
+    }
     return DreamerV3Config(model=model or small(), **{**sizes, **more})
 
 
@@ -39,9 +56,15 @@ def recorded(steps, batch, model, actions=2, discrete=False, dtype=torch.float64
     if discrete:
         action = torch.nn.functional.one_hot(action.argmax(-1), actions).to(dtype)
     return {
-        "orient": normal(steps, batch, 3), "velocity": normal(steps, batch, 2), "action": action,
-        "reward": normal(steps, batch), "is_first": flags[0], "is_last": flags[1], "is_terminal": flags[1] & flags[2],
-        "deter": normal(steps, batch, model.deter), "stoch": normal(steps, batch, model.stoch),
+        "orient": normal(steps, batch, 3),
+        "velocity": normal(steps, batch, 2),
+        "action": action,
+        "reward": normal(steps, batch),
+        "is_first": flags[0],
+        "is_last": flags[1],
+        "is_terminal": flags[1] & flags[2],
+        "deter": normal(steps, batch, model.deter),
+        "stoch": normal(steps, batch, model.stoch),
     }
 
 
@@ -57,7 +80,9 @@ def awake(module: torch.nn.Module) -> torch.nn.Module:
 def value_and_gradients(module, loss):
     module.zero_grad(set_to_none=True)
     loss.backward()
-    return loss.item(), {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
+    return loss.item(), {
+        n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None
+    }
 
 
 def assert_equal_gradients(a, b, tolerance=1e-10):
@@ -83,8 +108,15 @@ def test_world_model_equals_loop_and_hand(kind):
         torch.manual_seed(0)
         model = awake(RSSM(SHAPES, 2, small(**kind), fission=name != "loop").double())
         x = recorded(7, 3, model.config)
-        x["reward"], x["cont"] = x["reward"].unsqueeze(-1), (~x["is_terminal"]).double().unsqueeze(-1)
-        x |= {"deter_prev": x["deter"][0], "stoch_prev": x["stoch"][0], "action_prev": x["action"][0]}
+        x["reward"], x["cont"] = (
+            x["reward"].unsqueeze(-1),
+            (~x["is_terminal"]).double().unsqueeze(-1),
+        )
+        x |= {
+            "deter_prev": x["deter"][0],
+            "stoch_prev": x["stoch"][0],
+            "action_prev": x["action"][0],
+        }
         torch.manual_seed(1)
         loss = world_model(model, x)["loss"] if name == "hand" else model.objective.eval(x)
         forms[name] = value_and_gradients(model, loss)
@@ -100,7 +132,9 @@ def test_all_losses_equal_loop_and_hand(kind, discrete, monkeypatch):
         monkeypatch.setattr(rows, "MOST_ROWS", 5 if name == "rows" else 2048)
         torch.manual_seed(0)
         c = config(small(**kind), max_rows=4 if name == "slabs" else 0)
-        agent = awake(DreamerV3(SHAPES, ActionSpec(2, discrete), c, fission=name != "loop").double())
+        agent = awake(
+            DreamerV3(SHAPES, ActionSpec(2, discrete), c, fission=name != "loop").double()
+        )
         x = agent.prepare(recorded(7, 3, c.model, discrete=discrete))
         torch.manual_seed(1)
         loss = dreamer_loss(agent, x) if name == "hand" else agent.objective.eval(x)
@@ -144,7 +178,11 @@ def test_gradients_reach_only_what_they_should(part):
     x = agent.prepare(recorded(7, 3, agent.config.model))
     _, found = agent.objective.eval(x, return_dict=True)
     found[part].mean().backward()
-    moved = {name.split(".")[0] for name, p in agent.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    moved = {
+        name.split(".")[0]
+        for name, p in agent.named_parameters()
+        if p.grad is not None and p.grad.abs().max() > 0
+    }
     assert moved == {part}
 
 
@@ -188,7 +226,11 @@ def test_copy_and_pickle_after_learning_and_acting():
     agent = DreamerV3(SHAPES, ActionSpec(2), config())
     batch = recorded(7, 3, agent.config.model, dtype=torch.float32)
     agent.learn(batch)
-    obs = {"orient": torch.randn(1, 3), "velocity": torch.randn(1, 2), "is_first": torch.ones(1, dtype=torch.bool)}
+    obs = {
+        "orient": torch.randn(1, 3),
+        "velocity": torch.randn(1, 2),
+        "is_first": torch.ones(1, dtype=torch.bool),
+    }
     agent.act(obs, agent.initial(1))
     for twin in (copy.deepcopy(agent), pickle.loads(pickle.dumps(agent))):
         found = []
@@ -202,7 +244,11 @@ def test_copy_and_pickle_after_learning_and_acting():
 def test_acting(discrete):
     torch.manual_seed(0)
     agent = awake(DreamerV3(SHAPES, ActionSpec(3, discrete), config()))
-    obs = {"orient": torch.randn(5, 3), "velocity": torch.randn(5, 2), "is_first": torch.zeros(5, dtype=torch.bool)}
+    obs = {
+        "orient": torch.randn(5, 3),
+        "velocity": torch.randn(5, 2),
+        "is_first": torch.zeros(5, dtype=torch.bool),
+    }
     state = agent.initial(5)
     for explore in (True, False):
         action, new = agent.act(obs, state, explore=explore)
@@ -227,7 +273,12 @@ def test_models_keep_the_protocols():
 def test_the_objective_prints_all_its_terms():
     agent = DreamerV3(SHAPES, ActionSpec(2), config())
     text = str(agent.objective)
-    for piece in (r"D_{KL}", r"\log p(orient,velocity|deter,stoch)", r"\log \pi(action_{prev}|deter_{prev},stoch_{prev})",
-                  r"\log v(ret|", "H \\left["):
+    for piece in (
+        r"D_{KL}",
+        r"\log p(orient,velocity|deter,stoch)",
+        r"\log \pi(action_{prev}|deter_{prev},stoch_{prev})",
+        r"\log v(ret|",
+        "H \\left[",
+    ):
         assert piece in text
     assert "for t" in agent.objective.plan.source

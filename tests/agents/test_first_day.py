@@ -1,4 +1,6 @@
-"""What people type on their first day: doctor, list, data, completion; what is missing is one line."""
+"""What people type on their first day: doctor, list, data, completion;
+what is missing is one line.
+"""
 
 import os
 import subprocess
@@ -32,7 +34,11 @@ def log(rows=300, episodes=6, high=2.0, bad=None):
         if bad == i:
             joints[7, 0] = np.nan
         camera = np.full((rows, 16, 16, 3), 10 * i, np.uint8)
-        found.append(make_episode(f"{i}", {"joints": joints, "camera": camera}, action=high * np.sin(t)[:, None]))
+        found.append(
+            make_episode(
+                f"{i}", {"joints": joints, "camera": camera}, action=high * np.sin(t)[:, None]
+            )
+        )
     return Episodes(found, 50.0)
 
 
@@ -45,8 +51,16 @@ def test_a_log_is_summed_up_and_settings_proposed(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "6 episodes of 300 rows, 1,800 rows in all" in text and "no bad values" in text
     assert next(line for line in text.split("\n") if line.startswith("joints[1]")).split()[1:] == [
-        "0.5", "0.5", "0.5", "0", "never", "changes"]
-    assert next(line for line in text.split("\n") if line.startswith("joints[0]")).split()[1] == "-1"
+        "0.5",
+        "0.5",
+        "0.5",
+        "0",
+        "never",
+        "changes",
+    ]
+    assert (
+        next(line for line in text.split("\n") if line.startswith("joints[0]")).split()[1] == "-1"
+    )
     assert "predicts=change" in text and "action_scale=[2]" in text
     assert "split=episode seen=50 horizon=50: the longest test episode has 300 rows" in text
 
@@ -56,9 +70,15 @@ def test_what_is_proposed_is_what_pretraining_takes(tmp_path, capsys):
     assert main(["data", "check", str(tmp_path / "log")]) == 0
     text = capsys.readouterr().out
     assert "split=episode seen=20 horizon=20" in text and "actions lie in [-1, 1]" in text
-    settings = load_config(MODELS["vrnn"], "pretrain/vrnn", [f"data={tmp_path / 'log'}", "model.rnn=8", "model.hidden=8"])
+    settings = load_config(
+        MODELS["vrnn"],
+        "pretrain/vrnn",
+        [f"data={tmp_path / 'log'}", "model.rnn=8", "model.hidden=8"],
+    )
     with Pretrainer(settings, open_data(settings)).begin(tmp_path / "run") as trainer:
-        assert str(trainer.fit).startswith("split by episode; the report reads 20 rows and predicts 20")
+        assert str(trainer.fit).startswith(
+            "split by episode; the report reads 20 rows and predicts 20"
+        )
     kept = load_config(MODELS["vrnn"], tmp_path / "run" / "config.yaml")
     assert (kept.split, kept.seen, kept.horizon) == ("episode", 20, 20)
 
@@ -72,18 +92,32 @@ def test_bad_values_are_named_and_left_out(tmp_path, capsys):
     new = str(tmp_path / "new")
     assert main(["data", "convert", str(tmp_path / "log"), new, "--to", "store"]) == 2
     with pytest.warns(UserWarning, match="left out"):
-        assert main(["data", "convert", str(tmp_path / "log"), new, "--to", "store", "--on-bad", "drop"]) == 0
+        assert (
+            main(
+                ["data", "convert", str(tmp_path / "log"), new, "--to", "store", "--on-bad", "drop"]
+            )
+            == 0
+        )
     assert len(read_episodes(new)) == 5 and main(["data", "check", new]) == 0
-    assert main(["data", "check", str(tmp_path / "none")]) == 2 and "no such file" in capsys.readouterr().err
+    assert (
+        main(["data", "check", str(tmp_path / "none")]) == 2
+        and "no such file" in capsys.readouterr().err
+    )
 
 
 def test_a_log_is_converted_bit_for_bit(tmp_path, capsys):
     data = log().select(["joints"])
     write_csv(data, tmp_path / "csv")
-    assert main(["data", "convert", str(tmp_path / "csv"), str(tmp_path / "npz"), "--to", "npz"]) == 0
+    assert (
+        main(["data", "convert", str(tmp_path / "csv"), str(tmp_path / "npz"), "--to", "npz"]) == 0
+    )
     found = read_episodes(tmp_path / "npz")
-    assert all(np.array_equal(a[k], b[k]) for a, b in zip(data, found, strict=True) for k in data.schema)
-    assert main(["data", "convert", str(tmp_path / "csv"), str(tmp_path / "npz"), "--to", "npz"]) == 2
+    assert all(
+        np.array_equal(a[k], b[k]) for a, b in zip(data, found, strict=True) for k in data.schema
+    )
+    assert (
+        main(["data", "convert", str(tmp_path / "csv"), str(tmp_path / "npz"), "--to", "npz"]) == 2
+    )
     assert "is not empty" in capsys.readouterr().err
 
 
@@ -100,7 +134,9 @@ def test_an_episode_is_drawn(tmp_path, monkeypatch, capsys):
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize(("what", "names"), [("agents", KINDS), ("models", MODELS), ("configs", config_names())])
+@pytest.mark.parametrize(
+    ("what", "names"), [("agents", KINDS), ("models", MODELS), ("configs", config_names())]
+)
 def test_names_are_listed_with_a_word_on_each(what, names, capsys):
     assert main(["list", what]) == 0
     lines = capsys.readouterr().out.strip().split("\n")
@@ -138,14 +174,21 @@ def test_the_doctor_says_what_to_type(monkeypatch, tmp_path):
 def test_the_command_without_its_packages_is_one_line(tmp_path):
     """As after ``pip install pixyz-worldmodels`` without extras; the doctor still speaks."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nfor name in ('yaml', 'rich', 'gymnasium', 'mujoco'):\n    sys.modules[name] = None\n"
+        "import sys\nfor name in ('yaml', 'rich', 'gymnasium', "
+        "'mujoco'):\n    sys.modules[name] = None\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     code = "import sys, pixyz_command; sys.argv[0] = 'pixyz'; sys.exit(pixyz_command.main())"
 
     def run(*arguments):
-        return subprocess.run([sys.executable, "-c", code, *arguments], env=environment, cwd=tmp_path, capture_output=True,
-                              text=True, timeout=100)
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
 
     done = run("list", "configs")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
@@ -162,7 +205,9 @@ def test_what_draws_is_found_in_a_process_of_its_own(monkeypatch):
         assert rendering.choose() == "osmesa" and os.environ[rendering.FOUND] == "osmesa"
         monkeypatch.delenv(rendering.FOUND)
         monkeypatch.setattr(rendering, "trouble", lambda name: f"no {name}")
-        with pytest.raises(rendering.EnvError, match=r"egl: no egl; osmesa: no osmesa.*apt-get install libosmesa6"):
+        with pytest.raises(
+            rendering.EnvError, match=r"egl: no egl; osmesa: no osmesa.*apt-get install libosmesa6"
+        ):
             rendering.choose()
     monkeypatch.setenv("DISPLAY", ":0")
     assert rendering.choose() is None

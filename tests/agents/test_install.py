@@ -1,4 +1,6 @@
-"""What is installed: the settings that ship, no import names that are not ours, one line where a folder hides a package."""
+"""What is installed: the settings that ship, no import names that are not ours, one line where a
+folder hides a package.
+"""
 
 import os
 import re
@@ -24,7 +26,9 @@ def setting(text, name):
 
 def test_every_package_is_installed():
     text = (ROOT / "pyproject.toml").read_text()
-    folders = [path.parent.relative_to(ROOT) for top in OURS for path in (ROOT / top).rglob("__init__.py")]
+    folders = [
+        path.parent.relative_to(ROOT) for top in OURS for path in (ROOT / top).rglob("__init__.py")
+    ]
     there = {folder.as_posix().replace("/", ".") for folder in folders}
     assert set(setting(text, "packages")) == there | {"agents.configs"}
     assert f'version = "{pixyz.__version__}"' in text
@@ -32,7 +36,14 @@ def test_every_package_is_installed():
 
 def run(arguments, folder, *places):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
-    return subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_a_wheel_has_the_settings_and_runs_from_an_empty_folder(tmp_path):
@@ -43,17 +54,24 @@ def test_a_wheel_has_the_settings_and_runs_from_an_empty_folder(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE", "pixyz_command.py"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)], check=True)
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)],
+        check=True,
+    )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         tops = {name.split("/")[0] for name in file.namelist() if "dist-info" not in name}
     assert tops == {*OURS, "pixyz_command.py"}
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True
+    )
     empty.mkdir()
     done = run([str(site / "bin" / "pixyz"), "show", "dreamer_v3/pendulum"], empty, site)
     assert done.returncode == 0 and "id: Pendulum-v1" in done.stdout, done.stderr
     assert not list(empty.iterdir())
-    where = run(["-c", "import agents.config as c; print(c.CONFIGS, *c.config_names())"], empty, site).stdout.split()
+    where = run(
+        ["-c", "import agents.config as c; print(c.CONFIGS, *c.config_names())"], empty, site
+    ).stdout.split()
     assert where == [str(site / "agents" / "configs"), *config_names()]
 
 
@@ -76,7 +94,10 @@ def test_a_script_beside_such_a_folder_is_told_too(tmp_path):
     (tmp_path / "envs" / "__init__.py").write_text("")
     (tmp_path / "mine.py").write_text("from agents import Trainer\n")
     done = run(["mine.py"], tmp_path, ROOT)
-    assert done.stderr.strip().split("\n")[-1].startswith("agents.shadow.Hidden: ") and "rename it" in done.stderr
+    assert (
+        done.stderr.strip().split("\n")[-1].startswith("agents.shadow.Hidden: ")
+        and "rename it" in done.stderr
+    )
 
 
 def test_a_package_that_is_not_there_hides_nothing(tmp_path):

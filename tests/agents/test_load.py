@@ -1,4 +1,6 @@
-"""Load and act: the same actions as in the run, in the environment's own units; what does not fit is refused."""
+"""Load and act: the same actions as in the run, in the environment's own units; what does not fit
+is refused.
+"""
 
 import sys
 import types
@@ -20,8 +22,16 @@ from envs import ObservationError
 from envs.plain import space_from_plain, space_to_plain
 
 TINY = [
-    "dreamer_v3/pendulum", "steps=340", "prefill=300", "train_ratio=16", "eval_every=0", "eval_episodes=1",
-    "agent.batch=4", "agent.length=8", "agent.horizon=3", "env.time_limit=60",
+    "dreamer_v3/pendulum",
+    "steps=340",
+    "prefill=300",
+    "train_ratio=16",
+    "eval_every=0",
+    "eval_episodes=1",
+    "agent.batch=4",
+    "agent.length=8",
+    "agent.horizon=3",
+    "env.time_limit=60",
 ]
 
 
@@ -55,14 +65,24 @@ def test_the_loaded_policy_is_the_agents_own(run):
     policy = agents.load(run)
     agent, obs = policy.actor, np.array([0.3, -0.2, 0.5], np.float32)
     torch.manual_seed(1)
-    expected, _ = agent.act({"observation": torch.tensor(obs)[None], "is_first": torch.tensor([True])}, agent.initial(1))
+    expected, _ = agent.act(
+        {"observation": torch.tensor(obs)[None], "is_first": torch.tensor([True])}, agent.initial(1)
+    )
     torch.manual_seed(1)
     assert np.allclose(policy.act(obs), 2.0 * expected.numpy()[0])
 
 
-@pytest.mark.parametrize("bad", [
-    [np.nan, 0.0, 0.0], [np.inf, 0.0, 0.0], [0.0, 0.0], {"observation": [0.0, 0.0, 0.0]}, "text", None,
-])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [np.nan, 0.0, 0.0],
+        [np.inf, 0.0, 0.0],
+        [0.0, 0.0],
+        {"observation": [0.0, 0.0, 0.0]},
+        "text",
+        None,
+    ],
+)
 def test_a_bad_observation_is_refused_and_the_memory_stays(run, bad):
     policy = agents.load(run)
     policy.act(np.zeros(3, np.float32))
@@ -79,20 +99,35 @@ def test_what_is_no_run_is_one_line(tmp_path, run):
         agents.load_model(run)
 
 
-@pytest.mark.parametrize("space", [
-    spaces.Box(-1.0, np.array([1.0, np.inf], np.float32), (2,), np.float32), spaces.Box(0, 255, (4, 4, 3), np.uint8),
-    spaces.Discrete(5, start=-2), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(4),
-    spaces.Box(-np.inf, np.inf, (), np.float64),
-    spaces.Tuple([spaces.Discrete(2), spaces.Dict({"b": spaces.MultiBinary([2, 2]), "a": spaces.Box(0, 1, (1,))})]),
-])
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-1.0, np.array([1.0, np.inf], np.float32), (2,), np.float32),
+        spaces.Box(0, 255, (4, 4, 3), np.uint8),
+        spaces.Discrete(5, start=-2),
+        spaces.MultiDiscrete([2, 3]),
+        spaces.MultiBinary(4),
+        spaces.Box(-np.inf, np.inf, (), np.float64),
+        spaces.Tuple(
+            [
+                spaces.Discrete(2),
+                spaces.Dict({"b": spaces.MultiBinary([2, 2]), "a": spaces.Box(0, 1, (1,))}),
+            ]
+        ),
+    ],
+)
 def test_spaces_come_back_from_plain_data(space):
     import json
 
     again = space_from_plain(json.loads(json.dumps(space_to_plain(space))))
-    assert again == space and list(getattr(again, "spaces", [])) == list(getattr(space, "spaces", []))
+    assert again == space and list(getattr(again, "spaces", [])) == list(
+        getattr(space, "spaces", [])
+    )
 
 
-@pytest.mark.parametrize("plain", [{}, {"kind": "Box"}, {"kind": "os.system"}, {"kind": "Discrete", "n": -1}, [], None])
+@pytest.mark.parametrize(
+    "plain", [{}, {"kind": "Box"}, {"kind": "os.system"}, {"kind": "Discrete", "n": -1}, [], None]
+)
 def test_other_data_is_no_space(plain):
     with pytest.raises(ValueError, match="expected what space_to_plain gives"):
         space_from_plain(plain)
@@ -104,7 +139,9 @@ def test_a_loaded_policy_scales_images_as_its_run_did(tmp_path, monkeypatch):
         action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
     monkeypatch.setitem(sys.modules, "my_camera", types.SimpleNamespace(Camera=Camera))
-    settings = load_config(RunSettings, {}, ["env.id=my_camera:Camera", "env.options={image_size: [16, 32]}"])
+    settings = load_config(
+        RunSettings, {}, ["env.id=my_camera:Camera", "env.options={image_size: [16, 32]}"]
+    )
     write_interface(tmp_path, _declared(settings))
     see, _ = guards(tmp_path)
     assert see.one(np.zeros((3, 20, 20), np.uint8))["observation"].shape == (16, 32, 3)

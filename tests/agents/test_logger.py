@@ -18,7 +18,9 @@ def test_lines_and_numbers_that_are_not_finite(tmp_path):
     logger = Logger(tmp_path)
     logger.log(3, {"a": 1.5, "b": float("nan")})
     (line,) = read_metrics(logger.path)
-    assert line["step"] == 3 and line["a"] == 1.5 and line["b"] is None and line["nonfinite"] == ["b"]
+    assert (
+        line["step"] == 3 and line["a"] == 1.5 and line["b"] is None and line["nonfinite"] == ["b"]
+    )
 
 
 def test_a_torn_line_is_left_out_and_a_broken_one_is_named(tmp_path):
@@ -39,7 +41,12 @@ def test_truncation_before_a_run_goes_on(tmp_path):
         logger.log(step, {"a": step})
     logger.truncate_after(2)
     logger.log(3, {"a": 30})
-    assert [(x["step"], x["a"]) for x in read_metrics(logger.path)] == [(0, 0), (1, 1), (2, 2), (3, 30)]
+    assert [(x["step"], x["a"]) for x in read_metrics(logger.path)] == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+        (3, 30),
+    ]
 
 
 def test_a_failing_tracker_and_a_failing_disk_only_warn(tmp_path):
@@ -84,9 +91,14 @@ def test_a_tracker_gets_the_numbers(tmp_path):
 
 def test_numbers_of_any_kind_are_exact(tmp_path):
     logger = Logger(tmp_path)
-    logger.log(np.int64(3), {"a": 0.1 + 0.2, "b": np.float32(0.5), "c": torch.tensor(2.0), "d": 2**60, "e": -np.inf})
+    logger.log(
+        np.int64(3),
+        {"a": 0.1 + 0.2, "b": np.float32(0.5), "c": torch.tensor(2.0), "d": 2**60, "e": -np.inf},
+    )
     (row,) = read_metrics(logger.path)
-    assert [row[k] for k in "abcde"] == [0.1 + 0.2, 0.5, 2.0, 2**60, None] and row["nonfinite"] == ["e"]
+    assert [row[k] for k in "abcde"] == [0.1 + 0.2, 0.5, 2.0, 2**60, None] and row["nonfinite"] == [
+        "e"
+    ]
     with pytest.raises(ValueError, match="'step': expected a name other than"):
         logger.log(4, {"step": 1.0})
 
@@ -127,7 +139,9 @@ def test_a_disk_that_is_full_for_a_while(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", lambda self, *args, **kwargs: Full(whole(self, *args, **kwargs)))
+        patch.setattr(
+            Path, "open", lambda self, *args, **kwargs: Full(whole(self, *args, **kwargs))
+        )
         with pytest.warns(UserWarning, match="No space left") as caught:  # noqa: PT031 (one in all)
             logger.log(2, {"a": 2})
             logger.log(3, {"a": 3})
@@ -144,7 +158,9 @@ def test_truncation_of_no_log_leaves_none_and_no_other_file(tmp_path):
     logger.log(1, {"a": float("nan")})
     before = logger.path.read_bytes()
     logger.truncate_after(1)
-    assert logger.path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+    assert logger.path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [
+        "metrics.jsonl"
+    ]
 
 
 def test_a_tracker_that_failed_is_not_asked_again(tmp_path):
@@ -171,7 +187,9 @@ def test_a_tracker_that_failed_is_not_asked_again(tmp_path):
 
 
 def test_a_resumed_log_is_the_checkpoints(tmp_path):
-    """Lines of the checkpoint's own step that came after it are dropped, and those before it are kept, byte for byte."""
+    """Lines of the checkpoint's own step that came after it are dropped, and those before it are
+    kept, byte for byte.
+    """
     logger = Logger(tmp_path)
     assert logger.state() == {"lines": 0, "bytes": 0}
     for step, name in ((1, "a"), (5, "b"), (5, "c")):
@@ -189,7 +207,9 @@ def test_a_resumed_log_is_the_checkpoints(tmp_path):
         resumed.load_state(state)
     assert resumed.path.read_bytes() == before and resumed.state() == state
     resumed.log(6, {"f": 1})
-    assert [x["step"] for x in read_metrics(resumed.path)] == [1, 5, 5, 6] and resumed.state()["lines"] == 4
+    assert [x["step"] for x in read_metrics(resumed.path)] == [1, 5, 5, 6] and resumed.state()[
+        "lines"
+    ] == 4
     resumed.load_state(state)  # in the same process too
     assert resumed.path.read_bytes() == before
     resumed.load_state({"lines": 0, "bytes": 0})
@@ -221,7 +241,11 @@ def test_a_log_that_is_not_the_checkpoints_is_one_line(tmp_path, how):
     if how == "a folder":
         logger.path.mkdir()
     elif how != "missing":
-        text = {"shortened": lines[0], "torn": b"".join(lines[:2]) + lines[2][:5], "changed": data.replace(b'"a": 2', b'"a": 22')}
+        text = {
+            "shortened": lines[0],
+            "torn": b"".join(lines[:2]) + lines[2][:5],
+            "changed": data.replace(b'"a": 2', b'"a": 22'),
+        }
         logger.path.write_bytes(text[how])
     resumed = Logger(tmp_path)
     with pytest.warns(UserWarning, match=r"metrics\.jsonl") as caught:  # noqa: PT031 (one in all)

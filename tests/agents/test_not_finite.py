@@ -1,4 +1,6 @@
-"""NaN and infinity in observation, reward, action, loss, gradient: caught before a weight moves; the run goes on or resumes."""
+"""NaN and infinity in observation, reward, action, loss, gradient: caught before a weight moves;
+the run goes on or resumes.
+"""
 
 import math
 
@@ -22,7 +24,11 @@ from envs import VectorEnv, adapt
 BAD = (math.nan, math.inf, -math.inf)
 TRIES = range(20)
 SMALL = [
-    "agent.batch=3", "agent.length=5", "agent.horizon=3", "agent.units=8", "agent.bins=11",
+    "agent.batch=3",
+    "agent.length=5",
+    "agent.horizon=3",
+    "agent.units=8",
+    "agent.bins=11",
     "agent.model={deter: 16, hidden: 8, groups: 3, classes: 3, blocks: 2, units: 8, bins: 11}",
 ]
 
@@ -40,9 +46,15 @@ def agent():
 def batch_of(agent, seed=0):
     draw = torch.Generator().manual_seed(seed)
     steps, rows = agent.window.rows, agent.window.batch
-    found = {"x": torch.randn(steps, rows, 3, generator=draw), "action": torch.rand(steps, rows, 2, generator=draw)}
+    found = {
+        "x": torch.randn(steps, rows, 3, generator=draw),
+        "action": torch.rand(steps, rows, 2, generator=draw),
+    }
     found["reward"] = torch.randn(steps, rows, generator=draw)
-    found |= {k: torch.zeros(steps, rows, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
+    found |= {
+        k: torch.zeros(steps, rows, dtype=torch.bool)
+        for k in ("is_first", "is_last", "is_terminal")
+    }
     return found | {k: torch.zeros(steps, rows, *s) for k, s in agent.stored.items()}
 
 
@@ -52,7 +64,9 @@ def held(agent):
 
 def unmoved(agent, before):
     after = held(agent)
-    return before.keys() == after.keys() and all(torch.equal(v, after[k]) for k, v in before.items())
+    return before.keys() == after.keys() and all(
+        torch.equal(v, after[k]) for k, v in before.items()
+    )
 
 
 @pytest.mark.parametrize("key", ["x", "reward", "action"])
@@ -60,9 +74,16 @@ def unmoved(agent, before):
 def test_in_a_batch(agent, key, attempt):
     rng = np.random.default_rng(attempt)
     batch, before = batch_of(agent, attempt), held(agent)
-    at = tuple(int(rng.integers(1, n)) if i == 0 else int(rng.integers(n)) for i, n in enumerate(batch[key].shape))
+    at = tuple(
+        int(rng.integers(1, n)) if i == 0 else int(rng.integers(n))
+        for i, n in enumerate(batch[key].shape)
+    )
     if key == "action":
-        at = (min(at[0], len(batch[key]) - 2), *at[1:])  # nobody reads the action after the last row
+        # nobody reads the action after the last row
+        at = (
+            min(at[0], len(batch[key]) - 2),
+            *at[1:],
+        )
     batch[key][at] = BAD[attempt % 3]
     with pytest.raises(NotFinite, match=f"not finite in the batch: {key}"):
         agent.learn(batch)
@@ -102,7 +123,9 @@ def test_in_the_loss(agent, attempt, monkeypatch):
 
 
 def spoiled(prepare, bad):
-    return lambda self, batch: {k: v * bad if k == "cont" else v for k, v in prepare(self, batch).items()}
+    return lambda self, batch: {
+        k: v * bad if k == "cont" else v for k, v in prepare(self, batch).items()
+    }
 
 
 @pytest.mark.parametrize("attempt", TRIES)
@@ -133,12 +156,19 @@ def run_of(tmp_path, *refuses):
     agent.refuses = refuses
     replay = ReplayBuffer(Interface.of(envs).spec(agent.stored), 100, 1)
     run = Run({"agent": agent}, tmp_path)
-    return agent, lambda: train(agent, Driver(envs, agent, replay), replay, Online(40, 5, 0.5), run=run), run
+    return (
+        agent,
+        lambda: train(agent, Driver(envs, agent, replay), replay, Online(40, 5, 0.5), run=run),
+        run,
+    )
 
 
 def test_a_refused_update_is_left_out_and_its_batch_is_kept(tmp_path):
     agent, go, run = run_of(tmp_path, 2, 5)
-    with pytest.warns(UserWarning, match="update 1: the loss is not finite; the batch and the numbers of its rows are in"):
+    with pytest.warns(
+        UserWarning,
+        match="update 1: the loss is not finite; the batch and the numbers of its rows are in",
+    ):
         go()
     assert run.progress.refused == 2 and run.progress.updates == agent.updates == agent.asked - 2
     files = sorted((tmp_path / "not_finite").glob("*.npz"))

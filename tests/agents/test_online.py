@@ -1,4 +1,6 @@
-"""Actor and learner: the log at every kill, damaged and hostile messages, rows once each in their order whatever happens."""
+"""Actor and learner: the log at every kill, damaged and hostile messages, rows once each in their
+order whatever happens.
+"""
 
 import errno
 import os
@@ -30,7 +32,9 @@ def opened(folder, **options):
 
 
 def test_a_log_that_is_cut_anywhere_has_the_records_before(tmp_path):
-    """A kill in the middle of a write, at every byte: whole records stay, the torn one goes, and writing goes on."""
+    """A kill in the middle of a write, at every byte: whole records stay, the torn one goes, and
+    writing goes on.
+    """
     with RowLog(tmp_path / "log") as log:
         for row in ROWS:
             log.append(row)
@@ -138,7 +142,9 @@ def test_a_disk_that_stays_full_is_said_before_a_row_is_lost(tmp_path, monkeypat
 
 def test_messages_come_back_and_damaged_ones_do_not():
     rng = random.Random(0)
-    frame = pack("rows", actor=0, log="a", life="b", session="c", first=1, rows=[as_array(r) for r in ROWS])
+    frame = pack(
+        "rows", actor=0, log="a", life="b", session="c", first=1, rows=[as_array(r) for r in ROWS]
+    )
     assert [bytes(r) for r in unpack(frame)["rows"]] == ROWS
     for _ in range(2000):
         with pytest.raises(DamagedError):
@@ -146,26 +152,59 @@ def test_messages_come_back_and_damaged_ones_do_not():
 
 
 HOSTILE = [
-    b"", b"pxo1", b"cos\nsystem\n(S'touch PATH'\ntR.", b"\x80\x04\x95", {"kind": "exec", "code": "PATH"}, {"kind": ["rows"]},
-    {"kind": "hello"}, {"kind": "hello", "actor": 0, "log": "a", "life": "b", "first": -1, "about": {}},
+    b"",
+    b"pxo1",
+    b"cos\nsystem\n(S'touch PATH'\ntR.",
+    b"\x80\x04\x95",
+    {"kind": "exec", "code": "PATH"},
+    {"kind": ["rows"]},
+    {"kind": "hello"},
+    {"kind": "hello", "actor": 0, "log": "a", "life": "b", "first": -1, "about": {}},
     {"kind": "hello", "actor": 10**30, "log": "a", "life": "b", "first": 1, "about": {}},
     {"kind": "hello", "actor": True, "log": "a", "life": "b", "first": 1, "about": {}},
-    {"kind": "hello", "actor": 0, "log": "../../PATH", "life": "b", "first": 1, "about": {"__class__": "os.system"}},
-    {"kind": "rows", "actor": 0, "log": "a", "life": "b", "session": "c", "first": 1, "rows": ["touch PATH"]},
-    {"kind": "rows", "actor": 0, "log": "a", "life": "b", "session": "c", "first": 1, "rows": [np.zeros((2, 2))]},
+    {
+        "kind": "hello",
+        "actor": 0,
+        "log": "../../PATH",
+        "life": "b",
+        "first": 1,
+        "about": {"__class__": "os.system"},
+    },
+    {
+        "kind": "rows",
+        "actor": 0,
+        "log": "a",
+        "life": "b",
+        "session": "c",
+        "first": 1,
+        "rows": ["touch PATH"],
+    },
+    {
+        "kind": "rows",
+        "actor": 0,
+        "log": "a",
+        "life": "b",
+        "session": "c",
+        "first": 1,
+        "rows": [np.zeros((2, 2))],
+    },
     {"kind": "rows", "actor": 5, "log": "a", "life": "b", "session": "c", "first": 1, "rows": []},
     {"kind": "want", "actor": 0, "log": "a", "life": "b", "session": "c", "version": 2.5},
     {"kind": "state", "log": "a", "session": "c", "have": 10**18, "safe": 10**18},
     {"kind": "weights", "session": "c", "version": 10**18, "arrays": {"w": "import os"}},
     {"kind": "refused", "log": "a", "why": "\x1b]0;PATH\x07", "again": False},
-    b'{"__is__": "array", "dtype": "O", "shape": [1]}' + b"touch PATH", b"[" * 100_000, b'{"__is__":"tuple"}',
+    b'{"__is__": "array", "dtype": "O", "shape": [1]}' + b"touch PATH",
+    b"[" * 100_000,
+    b'{"__is__":"tuple"}',
     b'{"__is__": "array", "dtype": "f8", "shape": [99999999999999]}',
 ]
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_nothing_that_comes_is_executed(tmp_path, number):
-    """Hostile bytes, with a checksum that fits where they are a message: nothing happens but a count."""
+    """Hostile bytes, with a checksum that fits where they are a message: nothing happens but a
+    count.
+    """
     import zlib
 
     trap = tmp_path / "trap"
@@ -174,7 +213,11 @@ def test_nothing_that_comes_is_executed(tmp_path, number):
         raw = encode(raw)
     raw = raw.replace(b"PATH", str(trap).encode())
     body = len(raw).to_bytes(8, "little") + raw if raw[:1] in b"[{" and raw else raw
-    frames = [raw, b"pxo1" + zlib.crc32(raw).to_bytes(4, "little") + raw, b"pxo1" + zlib.crc32(body).to_bytes(4, "little") + body]
+    frames = [
+        raw,
+        b"pxo1" + zlib.crc32(raw).to_bytes(4, "little") + raw,
+        b"pxo1" + zlib.crc32(body).to_bytes(4, "little") + body,
+    ]
     with RowLog(tmp_path / "log") as log:
         log.append(b"row")
         sending = Sending(log, 0, {}, lambda arrays: refuse())
@@ -194,13 +237,23 @@ def refuse():
 # -------------------------------------------------------------------- both ends
 
 
-@pytest.mark.parametrize("fault", [
-    {}, {"lost": 0.3}, {"twice": 0.4}, {"late": 2.0}, {"damaged": 0.3},
-    {"lost": 0.2, "twice": 0.2, "damaged": 0.2, "late": 1.5},
-], ids=lambda fault: "-".join(fault) or "sound")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {},
+        {"lost": 0.3},
+        {"twice": 0.4},
+        {"late": 2.0},
+        {"damaged": 0.3},
+        {"lost": 0.2, "twice": 0.2, "damaged": 0.2, "late": 1.5},
+    ],
+    ids=lambda fault: "-".join(fault) or "sound",
+)
 @pytest.mark.parametrize("seed", range(4))
 def test_rows_come_once_each_in_order(tmp_path, fault, seed):
-    """20 deaths of either end, cuts of the network, and the fault all the time: the replay holds what the log holds."""
+    """20 deaths of either end, cuts of the network, and the fault all the time: the replay holds
+    what the log holds.
+    """
     both, rng = Both(tmp_path / "log", Network(seed, **fault)), random.Random(seed)
     for i in range(800):
         both.act()
@@ -249,8 +302,9 @@ def test_the_log_keeps_what_no_checkpoint_has(tmp_path):
 
 
 def test_an_older_checkpoint_gets_the_rest_again(tmp_path):
-    """The learner's newest checkpoint is damaged and it goes on from the one before: rows that the log has dropped are said to
-    be missing, and not made up."""
+    """The learner's newest checkpoint is damaged and it goes on from the one before: rows that the
+    log has dropped are said to be missing, and not made up.
+    """
     both = Both(tmp_path / "log", Network(0))
     for _ in range(60):
         both.act()
@@ -265,12 +319,18 @@ def test_an_older_checkpoint_gets_the_rest_again(tmp_path):
     both.start_learner()
     for _ in range(100):
         both.talk()
-    assert both.sending.hopeless and "row 11 is needed" in both.sending.refused and both.rows == both.kept[0]
+    assert (
+        both.sending.hopeless
+        and "row 11 is needed" in both.sending.refused
+        and both.rows == both.kept[0]
+    )
     both.log.close()
 
 
 def test_an_actor_that_lost_the_end_of_its_log_gives_the_numbers_away(tmp_path):
-    """Its machine lost power: the learner has rows that the log has not, and later rows are not taken for them."""
+    """Its machine lost power: the learner has rows that the log has not, and later rows are not
+    taken for them.
+    """
     both = Both(tmp_path / "log", Network(0))
     for _ in range(10):
         both.act()
@@ -292,14 +352,20 @@ def test_an_actor_that_lost_the_end_of_its_log_gives_the_numbers_away(tmp_path):
 
 
 def test_what_waits_is_bounded(tmp_path):
-    """A learner that takes nothing: rows stay in the log, a window of them is under way, and its memory does not grow."""
+    """A learner that takes nothing: rows stay in the log, a window of them is under way, and its
+    memory does not grow.
+    """
     both = Both(tmp_path / "log", Network(0))
     sizes = []
     for _ in range(300):
         both.act()
         both.talk()
         sizes.append(sum(len(row.data) for row in both.receiving._waiting))
-    assert max(sizes) <= 300 and len(both.network.under_way) < 20 and both.receiving.counts["no room"] > 0
+    assert (
+        max(sizes) <= 300
+        and len(both.network.under_way) < 20
+        and both.receiving.counts["no room"] > 0
+    )
     both.settle()
     assert len(both.rows) == 300
     both.log.close()
@@ -348,7 +414,9 @@ while True:
 def test_a_killed_process_leaves_every_record_that_was_written(tmp_path):
     """SIGKILL, at any time: the log that is opened again holds the numbers in a row, each whole."""
     env, last = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}, 0
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "log")], stdout=subprocess.PIPE, env=env)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path / "log")], stdout=subprocess.PIPE, env=env
+    )
     child.stdout.readline()
     while last < 200:
         last = sum(p.stat().st_size for p in (tmp_path / "log").glob("rows-*")) // 200

@@ -1,4 +1,6 @@
-"""The loop in two halves: the replay of an actor and a learner is that of training in one process; both over sockets, too."""
+"""The loop in two halves: the replay of an actor and a learner is that of training in one process;
+both over sockets, too.
+"""
 
 import os
 import threading
@@ -64,7 +66,9 @@ def replay_for(interface, agent):
 
 
 class Halves:
-    """Actor and learner in one process and one thread: while the learner waits, the actor makes some ticks."""
+    """Actor and learner in one process and one thread: while the learner waits, the actor makes
+    some ticks.
+    """
 
     def __init__(self, folder, ticks=3, hz=20.0):
         self.clock, self.envs = SteppedClock(), vector()
@@ -74,13 +78,20 @@ class Halves:
         self.sending = Sending(self.log, 0, {}, weights.check, Pace(again=0.2, ask=0.1))
         self.beat = Beat()
         self.reporting = Reporting(
-            Driver(self.envs, self.acts, Newest()), self.log, self.sending, weights, beat=self.beat,
-            ticker=Ticker(hz, self.clock), clock=self.clock.now,
+            Driver(self.envs, self.acts, Newest()),
+            self.log,
+            self.sending,
+            weights,
+            beat=self.beat,
+            ticker=Ticker(hz, self.clock),
+            clock=self.clock.now,
         )
         self.receiving = Receiving(1, lambda about: None)
         self.replay = replay_for(interface, self.learns)
         self.arrivals = Arrivals(self.receiving, self.replay, self.live)
-        self.publisher = Publisher(self.receiving, Weights(self.learns.acting).take, 0.0, self.clock.now)
+        self.publisher = Publisher(
+            self.receiving, Weights(self.learns.acting).take, 0.0, self.clock.now
+        )
         self.acting, self.progress, self.ticks = Acting(STEPS, PREFILL), Progress(), ticks
         self.publisher.offer(0)
 
@@ -101,9 +112,16 @@ class Halves:
         self.talk()
 
     def learn(self, owed=1e4):
-        schedule = Streaming(STEPS, PREFILL, PER_ACTION, waiting=lambda: self.receiving.waiting, owed=owed)
+        schedule = Streaming(
+            STEPS, PREFILL, PER_ACTION, waiting=lambda: self.receiving.waiting, owed=owed
+        )
         return train(
-            self.learns, self.arrivals, self.replay, schedule, run=Run({}), log_every=0,
+            self.learns,
+            self.arrivals,
+            self.replay,
+            schedule,
+            run=Run({}),
+            log_every=0,
             watch=lambda run, metrics: self.publisher.offer(run.progress.updates),
         )
 
@@ -117,7 +135,8 @@ def halves(tmp_path):
 
 def rows_of(replay):
     found = replay.state_arrays()
-    return {k: v for k, v in found.items() if k not in ("counters", "count")}  # the agent's own is refreshed by updates
+    # the agent's own is refreshed by updates
+    return {k: v for k, v in found.items() if k not in ("counters", "count")}
 
 
 def test_the_replay_is_that_of_training_in_one_process(halves):
@@ -126,8 +145,18 @@ def test_the_replay_is_that_of_training_in_one_process(halves):
     interface = Interface.of(envs)
     agent = agent_for(interface)
     replay = replay_for(interface, agent)
-    whole = train(agent, Driver(envs, agent, replay), replay, Online(STEPS, PREFILL, PER_ACTION), run=Run({}), log_every=0)
-    assert run.progress.steps == whole.progress.steps == STEPS and run.progress.updates == whole.progress.updates > 10
+    whole = train(
+        agent,
+        Driver(envs, agent, replay),
+        replay,
+        Online(STEPS, PREFILL, PER_ACTION),
+        run=Run({}),
+        log_every=0,
+    )
+    assert (
+        run.progress.steps == whole.progress.steps == STEPS
+        and run.progress.updates == whole.progress.updates > 10
+    )
     returns = [[ret for _, ret in each.progress.returns] for each in (run, whole)]
     assert returns[0] == returns[1] and len(returns[0]) == STEPS // 4
     mine, theirs = rows_of(halves.replay), rows_of(replay)
@@ -143,12 +172,18 @@ def test_the_actor_acts_with_the_newest_policy_and_says_which(halves):
     halves.publisher.offer(7)
     halves.live()
     halves.live()
-    assert halves.reporting.version == 7 and torch.equal(halves.acts.acting.weight, halves.learns.acting.weight)
+    assert halves.reporting.version == 7 and torch.equal(
+        halves.acts.acting.weight, halves.learns.acting.weight
+    )
     records = [Record.read(data) for data in halves.log.read(1, 99)]
     assert [r.version for r in records] == [-1] * 6  # prefill: random actions, of no policy
     halves.learn()
-    assert [Record.read(d).version for d in halves.log.read(halves.log.next - 2, 9)] == [halves.reporting.version] * 2
-    assert 7 < halves.reporting.version == halves.arrivals.version + 0 or halves.arrivals.version >= 7
+    assert [Record.read(d).version for d in halves.log.read(halves.log.next - 2, 9)] == [
+        halves.reporting.version
+    ] * 2
+    assert (
+        7 < halves.reporting.version == halves.arrivals.version + 0 or halves.arrivals.version >= 7
+    )
 
 
 def test_a_learner_that_is_silent_costs_no_tick_and_no_row(halves):
@@ -207,14 +242,28 @@ def test_an_actor_that_begins_again_goes_on_counting_and_its_episode_is_cut(tmp_
     two.learn()
     rows = rows_of(two.replay)
     assert rows["is_first"][0][:8].tolist() == [True, False, False, False, False, True, True, False]
-    assert rows["is_last"][0][:6].tolist() == [False, False, False, False, True, True]  # the last one was cut short
+    # the last one was cut short
+    assert rows["is_last"][0][:6].tolist() == [
+        False,
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
     two.log.close()
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda row: {k: v for k, v in row.items() if k != "reward"}, lambda row: {**row, "observation": np.full(3, np.nan, "f4")},
-    lambda row: {**row, "observation": np.zeros(4, "f4")}, lambda row: {**row, "is_first": np.str_("x")}, lambda row: {},
-])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda row: {k: v for k, v in row.items() if k != "reward"},
+        lambda row: {**row, "observation": np.full(3, np.nan, "f4")},
+        lambda row: {**row, "observation": np.zeros(4, "f4")},
+        lambda row: {**row, "is_first": np.str_("x")},
+        lambda row: {},
+    ],
+)
 def test_a_row_that_does_not_fit_is_left_out_with_the_rest_of_its_episode(halves, spoil):
     append = halves.log.append
 
@@ -239,7 +288,13 @@ def test_a_row_that_does_not_fit_is_left_out_with_the_rest_of_its_episode(halves
 def test_what_is_no_record_is_refused():
     record = Record({"x": np.zeros(2)}, 1, 1, 5, [(1.5, 4, 4)], 3, {"held": True}).data()
     assert vars(Record.read(record))["episodes"] == [(1.5, 4, 4)]
-    for bad in (b"", record[:-1], b"{}", record.replace(b'"frames": 1', b'"frames":-1'), record.replace(b"version", b"versiom")):
+    for bad in (
+        b"",
+        record[:-1],
+        b"{}",
+        record.replace(b'"frames": 1', b'"frames":-1'),
+        record.replace(b"version", b"versiom"),
+    ):
         with pytest.raises(RecordError):
             Record.read(bad)
 
@@ -253,7 +308,14 @@ def test_a_planner_gets_half_of_a_tick_where_nobody_gave_it_time():
 
 def test_the_panel_says_first_what_matters(halves):
     halves.live()
-    text = ", ".join(parts(halves.reporting, 5, [1.0, 2.0], {"range": 3, "held too long": 1, "stale observation": 2}))
+    text = ", ".join(
+        parts(
+            halves.reporting,
+            5,
+            [1.0, 2.0],
+            {"range": 3, "held too long": 1, "stale observation": 2},
+        )
+    )
     assert text.startswith("1 stops, 20.0 Hz, late 0.0/0.0 ms, return 1.5, random actions")
     assert "3 clamped, 2 held" in text
     halves.clock.sleep_until(halves.clock.now() + 9.0)
@@ -263,7 +325,12 @@ def test_the_panel_says_first_what_matters(halves):
 # -------------------------------------------------------------------- from settings, over sockets
 
 SMALL = [
-    "agent.kind=scripted:Counting", "steps=60", "prefill=12", "train_ratio=2", "capacity=200", "checkpoint_every=20",
+    "agent.kind=scripted:Counting",
+    "steps=60",
+    "prefill=12",
+    "train_ratio=2",
+    "capacity=200",
+    "checkpoint_every=20",
     "log_every=5",
 ]
 
@@ -280,9 +347,17 @@ class Learning(threading.Thread):
 
     def run(self):
         declared = self.meeting.wait(Stop())
-        with self.link, LearnerSide(
-            self.settings, declared, self.receiving, self.meeting, seconds=0.0, arrived=self.link.arrived
-        ) as self.side:
+        with (
+            self.link,
+            LearnerSide(
+                self.settings,
+                declared,
+                self.receiving,
+                self.meeting,
+                seconds=0.0,
+                arrived=self.link.arrived,
+            ) as self.side,
+        ):
             side = self.side
             side.begin(self.folder)
             self.found = side.train()
@@ -301,7 +376,11 @@ def test_both_from_settings_over_sockets(tmp_path):
         assert side.meet(said.append) and said[-1] == "the learner is being built"
         side.act()
         learning.join(20.0)
-        assert side.run.progress.steps == 60 and side.sending.behind == 0 and side.reporting.version >= 0
+        assert (
+            side.run.progress.steps == 60
+            and side.sending.behind == 0
+            and side.reporting.version >= 0
+        )
         time.sleep(0.1)
         assert side.sending.safe == side.log.next - 1  # all of it is in the last checkpoint
     assert learning.found.progress.steps == 60 and learning.found.progress.updates > 5
@@ -315,7 +394,12 @@ def test_an_actor_with_another_agent_is_refused_in_one_line(tmp_path):
     learning = Learning(tmp_path / "run", "tcp://127.0.0.1:0", load_config(RunSettings, {}, SMALL))
     other = load_config(RunSettings, "dreamer_v3/fast", [])
     for settings in (load_config(RunSettings, {}, SMALL), other):
-        with ActorSide(settings, lambda: adapt(Corridor()), tmp_path / settings.agent.kind, learning.link.address) as side:
+        with ActorSide(
+            settings,
+            lambda: adapt(Corridor()),
+            tmp_path / settings.agent.kind,
+            learning.link.address,
+        ) as side:
             if settings is other:
                 time.sleep(0.1)
                 learning.receiving.peers[0].heard = -1e9  # the one before has gone
@@ -329,7 +413,9 @@ def test_an_actor_with_another_agent_is_refused_in_one_line(tmp_path):
 
 
 def test_a_learner_that_is_killed_begins_again_and_nothing_is_lost(tmp_path, monkeypatch):
-    """The learner in a process of its own, SIGKILL in the middle: its replay at the end is the actor's log."""
+    """The learner in a process of its own, SIGKILL in the middle: its replay at the end is the
+    actor's log.
+    """
     pytest.importorskip("zmq")
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parent))
     changes = [*SMALL, "steps=300", "checkpoint_every=40", "capacity=600"]
@@ -339,14 +425,24 @@ def test_a_learner_that_is_killed_begins_again_and_nothing_is_lost(tmp_path, mon
 
     def look():
         pair.look()
-        done = (run / "checkpoints").exists() and any((run / "checkpoints").glob("checkpoint-0000000[4-9]*"))
+        done = (run / "checkpoints").exists() and any(
+            (run / "checkpoints").glob("checkpoint-0000000[4-9]*")
+        )
         if done and not killed:
             killed.append(pair.process.pid)
             pair.process.kill()
 
-    with Pair([str(tmp_path / "config.yaml"), *changes, "--run", str(run)], run) as pair, ActorSide(
-        settings, lambda: adapt(Corridor()), tmp_path / "log", pair.address, hz=100.0, look=look,
-    ) as side:
+    with (
+        Pair([str(tmp_path / "config.yaml"), *changes, "--run", str(run)], run) as pair,
+        ActorSide(
+            settings,
+            lambda: adapt(Corridor()),
+            tmp_path / "log",
+            pair.address,
+            hz=100.0,
+            look=look,
+        ) as side,
+    ):
         side.log.keep = True
         assert side.meet()
         side.act()
@@ -361,14 +457,26 @@ def test_a_learner_that_is_killed_begins_again_and_nothing_is_lost(tmp_path, mon
         assert np.array_equal(rows[key][0], [r.row[key] for r in records]), key
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ("actor dreamer_v3/fast --robot my:Arm", "no robot moves without"),
-    ("actor dreamer_v3/fast --limits a.yaml", "go with --robot"),
-    ("check --robot envs.robot.simulated:SimulatedArm --limits a.yaml", "a robot without limits is not moved"),
-    ("learner dreamer_v3/fast --bind nowhere --run {tmp}/run", "cannot use the address nowhere"),
-    ("learner dreamer_v3/fast --bind tcp://127.0.0.1:0 --run {tmp}/run --from {tmp}", "no run folder"),
-    ("learner dreamer_v3/fsat", "nearest: dreamer_v3/fast"),
-])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("actor dreamer_v3/fast --robot my:Arm", "no robot moves without"),
+        ("actor dreamer_v3/fast --limits a.yaml", "go with --robot"),
+        (
+            "check --robot envs.robot.simulated:SimulatedArm --limits a.yaml",
+            "a robot without limits is not moved",
+        ),
+        (
+            "learner dreamer_v3/fast --bind nowhere --run {tmp}/run",
+            "cannot use the address nowhere",
+        ),
+        (
+            "learner dreamer_v3/fast --bind tcp://127.0.0.1:0 --run {tmp}/run --from {tmp}",
+            "no run folder",
+        ),
+        ("learner dreamer_v3/fsat", "nearest: dreamer_v3/fast"),
+    ],
+)
 def test_what_cannot_be_is_one_line(tmp_path, capsys, given, said):
     assert main(["robot", *given.format(tmp=tmp_path).split()]) == 2
     error = capsys.readouterr().err.strip()

@@ -17,12 +17,35 @@ pytest.importorskip("matplotlib")
 
 def test_the_model_is_judged_on_fresh_episodes(trained, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["openloop", str(trained), "--episodes", "2", "--seen", "5", "--horizon", "10", "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "openloop",
+                str(trained),
+                "--episodes",
+                "2",
+                "--seen",
+                "5",
+                "--horizon",
+                "10",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     text = capsys.readouterr().out
     assert "Episodes(fresh episodes: 2 episodes" in text and "persist" in text
-    assert {p.name for p in out.iterdir()} == {"open_loop.json", "open_loop.png", "forecast.png", "forecast.gif"}
+    assert {p.name for p in out.iterdir()} == {
+        "open_loop.json",
+        "open_loop.png",
+        "forecast.png",
+        "forecast.gif",
+    }
     found = json.loads((out / "open_loop.json").read_text())
-    assert found["horizon"] == 10 and all(np.isfinite(e).all() for errors in found["rmse"].values() for e in errors.values())
+    assert found["horizon"] == 10 and all(
+        np.isfinite(e).all() for errors in found["rmse"].values() for e in errors.values()
+    )
 
 
 def test_fresh_episodes_are_those_of_an_evaluation(trained):
@@ -30,7 +53,9 @@ def test_fresh_episodes_are_those_of_an_evaluation(trained):
     settings, actor = read_settings(trained, None), load(trained).actor
     episodes = acted(actor, settings.env, 2, 3, settings.eval_limit)
     judge = Judge(settings.env, 2, 3, settings.eval_limit)
-    assert [float(e["reward"].astype(np.float64).sum()) for e in episodes] == pytest.approx(judge.actor(actor))
+    assert [float(e["reward"].astype(np.float64).sum()) for e in episodes] == pytest.approx(
+        judge.actor(actor)
+    )
     for episode in episodes:
         assert episode["is_first"].tolist() == [True] + [False] * (len(episode) - 1)
         assert episode["is_last"].tolist() == [False] * (len(episode) - 1) + [True]
@@ -46,10 +71,14 @@ def test_the_actions_are_those_that_were_done(trained, monkeypatch):
         assert (episode["action"][:-1] == 0.25).all() and not episode["action"][-1].any()
 
 
-@pytest.mark.parametrize(("more", "message"), [
-    (["--seen", "3"], "seen must be at least"), (["--horizon", "100000"], "rows; expected --seen and --horizon"),
-    (["--episodes", "0"], "expected --episodes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--seen", "3"], "seen must be at least"),
+        (["--horizon", "100000"], "rows; expected --seen and --horizon"),
+        (["--episodes", "0"], "expected --episodes"),
+    ],
+)
 def test_what_does_not_fit_is_said_in_one_line(trained, more, message, capsys):
     assert main(["openloop", str(trained), *more]) == 2
     text = capsys.readouterr().err
@@ -59,8 +88,18 @@ def test_what_does_not_fit_is_said_in_one_line(trained, more, message, capsys):
 def test_an_agent_without_a_decoder_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = [x for x in TINY if not x.startswith("agent.")]
-    agent = ["agent.kind=tdmpc", "agent.latent=8", "agent.units=8", "agent.batch=4", "agent.candidates=8", "agent.proposals=2",
-             "agent.elites=4"]  # fmt: skip
+    agent = [
+        "agent.kind=tdmpc",
+        "agent.latent=8",
+        "agent.units=8",
+        "agent.batch=4",
+        "agent.candidates=8",
+        "agent.proposals=2",
+        "agent.elites=4",
+    ]
     assert main(["train", "dreamer_v3/pendulum", *small, *agent, "--run", "planner"]) == 0
     capsys.readouterr()
-    assert main(["openloop", "planner"]) == 2 and "tdmpc predicts no observations" in capsys.readouterr().err
+    assert (
+        main(["openloop", "planner"]) == 2
+        and "tdmpc predicts no observations" in capsys.readouterr().err
+    )

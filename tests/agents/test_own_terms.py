@@ -1,4 +1,6 @@
-"""An agent's objective with a term of one's own: public names only, filtered once, logged, saved once."""
+"""An agent's objective with a term of one's own: public names only, filtered once, logged, saved
+once.
+"""
 
 import pytest
 import torch
@@ -26,16 +28,28 @@ class Height(Normal):
 def made(weight=0.5):
     torch.manual_seed(0)
     model = RSSMConfig(deter=16, hidden=8, groups=3, classes=3, blocks=2, units=8, bins=11)
-    config = DreamerV3Config(model, units=8, batch=2, length=4, horizon=3, bins=11, warmup=0, lr=1e-2)
+    config = DreamerV3Config(
+        model, units=8, batch=2, length=4, horizon=3, bins=11, warmup=0, lr=1e-2
+    )
     head = Height(model.features)
-    return head, DreamerV3({"x": (3,)}, ActionSpec(1), config, terms={"aux": -weight * LogProb(head)})
+    return head, DreamerV3(
+        {"x": (3,)}, ActionSpec(1), config, terms={"aux": -weight * LogProb(head)}
+    )
 
 
 def batch():
     draw = torch.Generator().manual_seed(1)
-    found = {"x": torch.randn(5, 2, 3, generator=draw), "height": torch.randn(5, 2, 1, generator=draw) + 2.0}
-    found |= {"action": torch.rand(5, 2, 1, generator=draw), "reward": torch.randn(5, 2, generator=draw)}
-    found |= {k: torch.zeros(5, 2, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
+    found = {
+        "x": torch.randn(5, 2, 3, generator=draw),
+        "height": torch.randn(5, 2, 1, generator=draw) + 2.0,
+    }
+    found |= {
+        "action": torch.rand(5, 2, 1, generator=draw),
+        "reward": torch.randn(5, 2, generator=draw),
+    }
+    found |= {
+        k: torch.zeros(5, 2, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")
+    }
     return found | {"deter": torch.zeros(5, 2, 16), "stoch": torch.zeros(5, 2, 9)}
 
 
@@ -60,7 +74,10 @@ def test_it_is_logged_and_learned():
 def test_its_weights_are_saved_once():
     head, agent = made()
     names = [k for k, v in agent.state_dict(keep_vars=True).items() if v is head.net.weight]
-    assert len(names) == 1 and sum(p is head.net.weight for p in agent.optimizer.param_groups[0]["params"]) == 1
+    assert (
+        len(names) == 1
+        and sum(p is head.net.weight for p in agent.optimizer.param_groups[0]["params"]) == 1
+    )
 
 
 def test_its_data_must_be_there():

@@ -23,7 +23,10 @@ def test_lambda_return_is_the_weighted_sum_of_n_step_returns():
                 total = total + weight * r[t + k]
                 weight = weight * live[t + k]
             n_step.append(total + weight * v[t + n])
-        mixed = sum((1 - lam) * lam ** (n - 1) * g for n, g in enumerate(n_step[:-1], 1)) + lam ** (steps - t - 1) * n_step[-1]
+        mixed = (
+            sum((1 - lam) * lam ** (n - 1) * g for n, g in enumerate(n_step[:-1], 1))
+            + lam ** (steps - t - 1) * n_step[-1]
+        )
         assert torch.allclose(found[t], mixed)
 
 
@@ -46,7 +49,11 @@ def test_imagined_weights_stop_at_the_predicted_end():
     assert found["w_pi"].T.tolist() == [[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]
     x = torch.rand(5, 2)
     assert torch.allclose((found["w"] * x).mean(), (found["w_pi"] * x[:-1]).mean())
-    assert found["w"][-1].abs().max() == 0 and found["ret"].shape == (5, 2, 1) and found["boot"].shape == (2, 1)
+    assert (
+        found["w"][-1].abs().max() == 0
+        and found["ret"].shape == (5, 2, 1)
+        and found["boot"].shape == (2, 1)
+    )
 
 
 def test_recorded_returns_do_not_cross_the_end_of_an_episode():
@@ -55,7 +62,8 @@ def test_recorded_returns_do_not_cross_the_end_of_an_episode():
     last, terminal = torch.zeros(4, 1, dtype=torch.bool), torch.zeros(4, 1, dtype=torch.bool)
     last[2] = True
     found = function(r, last, terminal, boot)
-    assert torch.allclose(found["ret_seen"][1], r[2] + 0.99 * boot[2])  # truncated: bootstrapped by the state's own value
+    # truncated: bootstrapped by the state's own value
+    assert torch.allclose(found["ret_seen"][1], r[2] + 0.99 * boot[2])
     terminal[2] = True
     assert torch.allclose(function(r, last, terminal, boot)["ret_seen"][1], r[2])
     assert found["w_seen"][2] == 0 and found["w_seen"][3] == 0 and found["w_seen"][0] > 0

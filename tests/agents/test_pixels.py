@@ -1,4 +1,6 @@
-"""Images are uint8 or floats in [0, 1]; others are refused by the first evaluation and under debug, and cost nothing later."""
+"""Images are uint8 or floats in [0, 1]; others are refused by the first evaluation and under debug,
+and cost nothing later.
+"""
 
 import copy
 
@@ -17,9 +19,15 @@ SIZES = RSSMConfig(deter=8, hidden=8, groups=2, classes=3, blocks=2, units=8, bi
 SHAPES = {"camera": (16, 16, 1), "x": (2,)}
 T, B = 4, 3
 WRONG = {
-    "0 to 255": (lambda x: x.float(), "'camera' in .*must lie between 0 and 1, got .*uint8, or divided by 255"),
+    "0 to 255": (
+        lambda x: x.float(),
+        "'camera' in .*must lie between 0 and 1, got .*uint8, or divided by 255",
+    ),
     "-1 to 1": (lambda x: x.float() / 127.5 - 1, "'camera' in .*must lie between 0 and 1, got -"),
-    "int64": (lambda x: x.long(), r"'camera' in .*must be uint8 or floats in \[0, 1\], got torch.int64"),
+    "int64": (
+        lambda x: x.long(),
+        r"'camera' in .*must be uint8 or floats in \[0, 1\], got torch.int64",
+    ),
 }
 
 
@@ -27,9 +35,13 @@ def batch():
     g = torch.Generator().manual_seed(0)
     rows = {
         "camera": torch.randint(0, 256, (T, B, 16, 16, 1), dtype=torch.uint8, generator=g),
-        "x": 300 * torch.randn(T, B, 2, generator=g), "action": torch.rand(T, B, 2, generator=g), "reward": torch.zeros(T, B),
+        "x": 300 * torch.randn(T, B, 2, generator=g),
+        "action": torch.rand(T, B, 2, generator=g),
+        "reward": torch.zeros(T, B),
     }
-    return rows | {k: torch.zeros(T, B, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
+    return rows | {
+        k: torch.zeros(T, B, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")
+    }
 
 
 def model():
@@ -39,7 +51,12 @@ def model():
 
 def given(change=lambda x: x):
     rows = batch()
-    return {**rows, "camera": change(rows["camera"]), "reward": rows["reward"].unsqueeze(-1), "cont": torch.ones(T, B, 1)}
+    return {
+        **rows,
+        "camera": change(rows["camera"]),
+        "reward": rows["reward"].unsqueeze(-1),
+        "cont": torch.ones(T, B, 1),
+    }
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
@@ -49,10 +66,14 @@ def test_a_world_model_refuses_them(change, message):
     with pytest.raises(PixyzError, match=message):
         model().filter(given(change))
     with pytest.raises(PixyzError, match=message):
-        model().decoder.get_log_prob({
-            "camera": change(batch()["camera"][0]), "x": torch.zeros(B, 2),
-            "deter": torch.zeros(B, SIZES.deter), "stoch": torch.zeros(B, SIZES.stoch),
-        })
+        model().decoder.get_log_prob(
+            {
+                "camera": change(batch()["camera"][0]),
+                "x": torch.zeros(B, 2),
+                "deter": torch.zeros(B, SIZES.deter),
+                "stoch": torch.zeros(B, SIZES.stoch),
+            }
+        )
 
 
 def test_floats_in_the_unit_interval_are_the_same_images():
@@ -75,11 +96,30 @@ def test_later_runs_look_under_debug_only(monkeypatch):
 
 
 AGENTS = {
-    "dreamer": lambda: DreamerV3(SHAPES, ActionSpec(2), DreamerV3Config(
-        SIZES, units=8, actor_layers=1, critic_layers=1, bins=11, batch=B, length=T, horizon=2)),
-    "tdmpc": lambda: TDMPC(SHAPES, ActionSpec(2), TDMPCConfig(
-        latent=8, units=8, encoder_units=8, critics=2, bins=11, depth=1, horizon=T - 1, candidates=8, proposals=2, rounds=1,
-        elites=2)),
+    "dreamer": lambda: DreamerV3(
+        SHAPES,
+        ActionSpec(2),
+        DreamerV3Config(
+            SIZES, units=8, actor_layers=1, critic_layers=1, bins=11, batch=B, length=T, horizon=2
+        ),
+    ),
+    "tdmpc": lambda: TDMPC(
+        SHAPES,
+        ActionSpec(2),
+        TDMPCConfig(
+            latent=8,
+            units=8,
+            encoder_units=8,
+            critics=2,
+            bins=11,
+            depth=1,
+            horizon=T - 1,
+            candidates=8,
+            proposals=2,
+            rounds=1,
+            elites=2,
+        ),
+    ),
 }
 
 

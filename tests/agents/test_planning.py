@@ -1,4 +1,6 @@
-"""Solvers: a problem with a known optimum, rows that do not see each other, generators, warm starts, budgets; path scores."""
+"""Solvers: a problem with a known optimum, rows that do not see each other, generators, warm
+starts, budgets; path scores.
+"""
 
 import time
 from dataclasses import replace
@@ -23,9 +25,13 @@ GOALS = torch.linspace(-0.8, 0.8, STEPS * ROWS * SIZE).reshape(STEPS, ROWS, SIZE
 
 
 def quadratic(goals):
-    """Minus the squared distance to a row's own goal, over the path: the goal is the optimum, its return is 0."""
+    """Minus the squared distance to a row's own goal, over the path: the goal is the optimum, its
+    return is 0.
+    """
     rows = goals.shape[1]
-    return lambda a: -(a.unflatten(1, (-1, rows)) - goals.unsqueeze(1)).square().sum((0, 3)).flatten()
+    return lambda a: (
+        -(a.unflatten(1, (-1, rows)) - goals.unsqueeze(1)).square().sum((0, 3)).flatten()
+    )
 
 
 def seeded(number=0):
@@ -50,7 +56,11 @@ def test_shooting_takes_the_best_of_its_candidates():
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_plan_of_several_environments_is_each_ones_own(name, monkeypatch):
     """With the noise of its own row, each gets the plan that it would get alone."""
-    solver = replace(SOLVERS[name], candidates=60, rounds=3) if name != "shooting" else replace(SOLVERS[name], candidates=60)
+    solver = (
+        replace(SOLVERS[name], candidates=60, rounds=3)
+        if name != "shooting"
+        else replace(SOLVERS[name], candidates=60)
+    )
     drawn, at = [], [0]
     random = {n: getattr(torch, n) for n in ("rand", "randn")}
 
@@ -61,7 +71,9 @@ def test_a_plan_of_several_environments_is_each_ones_own(name, monkeypatch):
                 return drawn[-1].clone()
             at[0] += 1
             whole = drawn[at[0] - 1]
-            axis = next(i for i, (a, b) in enumerate(zip(whole.shape, shape)) if (a, b) == (ROWS, 1))
+            axis = next(
+                i for i, (a, b) in enumerate(zip(whole.shape, shape)) if (a, b) == (ROWS, 1)
+            )
             return whole.narrow(axis, row, 1).clone()
 
         return draw
@@ -78,15 +90,23 @@ def test_a_plan_of_several_environments_is_each_ones_own(name, monkeypatch):
     whole = solved(GOALS, None)
     for row in range(ROWS):
         alone = solved(GOALS[:, row : row + 1], row)
-        assert all(torch.allclose(w[:, row : row + 1], a, atol=1e-6) for w, a in zip(whole[:2], alone[:2]))
-        assert all(torch.allclose(v[row : row + 1], alone[2][k], atol=1e-6) for k, v in whole[2].items())
+        assert all(
+            torch.allclose(w[:, row : row + 1], a, atol=1e-6) for w, a in zip(whole[:2], alone[:2])
+        )
+        assert all(
+            torch.allclose(v[row : row + 1], alone[2][k], atol=1e-6) for k, v in whole[2].items()
+        )
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_one_generator_gives_one_plan(name):
     solver = SOLVERS[name]
-    plans = [solver.solve(quadratic(GOALS), solver.init(ROWS), generator=seeded(s))[0] for s in (1, 1, 2)]
-    assert torch.equal(plans[0].mean, plans[1].mean) and not torch.equal(plans[0].mean, plans[2].mean)
+    plans = [
+        solver.solve(quadratic(GOALS), solver.init(ROWS), generator=seeded(s))[0] for s in (1, 1, 2)
+    ]
+    assert torch.equal(plans[0].mean, plans[1].mean) and not torch.equal(
+        plans[0].mean, plans[2].mean
+    )
     torch.manual_seed(0)
     before = torch.get_rng_state()
     solver.solve(quadratic(GOALS), solver.init(ROWS), generator=seeded())
@@ -100,7 +120,9 @@ def test_a_state_is_handed_in_and_not_changed(name):
     kept = {k: v.clone() for k, v in state.items()}
     solver.solve(quadratic(GOALS), state, generator=seeded())
     assert all(torch.equal(v, kept[k]) for k, v in state.items())
-    assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in solver.init(ROWS).items()}
+    assert {k: v.shape for k, v in state.items()} == {
+        k: v.shape for k, v in solver.init(ROWS).items()
+    }
 
 
 def test_the_next_plan_starts_from_the_last_one_a_step_on():
@@ -108,18 +130,29 @@ def test_the_next_plan_starts_from_the_last_one_a_step_on():
     plan = torch.arange(ROWS * STEPS * SIZE, dtype=torch.float32).reshape(ROWS, STEPS, SIZE) / 100
     found, _ = solver.solve(quadratic(GOALS), {"plan": plan}, seconds=0.0)
     assert found.rounds == 0
-    assert torch.equal(found.mean, torch.cat([plan[:, 1:], torch.zeros(ROWS, 1, SIZE)], 1).movedim(1, 0))
+    assert torch.equal(
+        found.mean, torch.cat([plan[:, 1:], torch.zeros(ROWS, 1, SIZE)], 1).movedim(1, 0)
+    )
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_warm_start_is_better_than_none_with_few_candidates(name):
     solver = replace(SOLVERS[name], candidates=40, rounds=1)
-    goals = GOALS[:1].expand(STEPS, ROWS, SIZE)  # the same at each step: a shifted plan is right, but for its last step
+    # the same at each step: a shifted plan is right, but for its last step
+    goals = GOALS[:1].expand(STEPS, ROWS, SIZE)
     score = quadratic(goals)
     state = {k: v.clone() for k, v in solver.init(ROWS).items()}
     for k, v in state.items():
-        state[k] = goals.movedim(1, 0).reshape(ROWS, *[1] * (v.ndim - 3), STEPS, SIZE).expand_as(v).clone()
-    small = {"std": 0.1} if isinstance(solver, CEM) else {"max_std": 0.1} if isinstance(solver, MPPI) else {}
+        state[k] = (
+            goals.movedim(1, 0).reshape(ROWS, *[1] * (v.ndim - 3), STEPS, SIZE).expand_as(v).clone()
+        )
+    small = (
+        {"std": 0.1}
+        if isinstance(solver, CEM)
+        else {"max_std": 0.1}
+        if isinstance(solver, MPPI)
+        else {}
+    )
     solver = replace(solver, **small)
     warm, _ = solver.solve(score, state, generator=seeded())
     cold, _ = solver.solve(score, solver.init(ROWS), generator=seeded())
@@ -132,7 +165,10 @@ def test_where_an_episode_begins_the_last_plan_does_not_count(name):
     solver = SOLVERS[name]
     spoiled = {k: torch.full_like(v, torch.nan) for k, v in solver.init(ROWS).items()}
     first = torch.ones(ROWS, dtype=torch.bool)
-    plans = [solver.solve(quadratic(GOALS), s, first=first, generator=seeded())[0] for s in (spoiled, solver.init(ROWS))]
+    plans = [
+        solver.solve(quadratic(GOALS), s, first=first, generator=seeded())[0]
+        for s in (spoiled, solver.init(ROWS))
+    ]
     assert torch.equal(plans[0].mean, plans[1].mean)
     _, kept = solver.solve(quadratic(GOALS), solver.init(ROWS), generator=seeded())
     first[1:] = False
@@ -200,7 +236,9 @@ def test_choices_are_found(name):
     assert torch.equal(plan.mean.argmax(-1), wanted)
     assert torch.allclose(plan.mean.sum(-1), torch.ones(STEPS, 2), atol=1e-5)
     action = plan.draw(seeded())
-    assert torch.equal(action.sum(-1), torch.ones(2)) and torch.equal(action.amax(-1), torch.ones(2))
+    assert torch.equal(action.sum(-1), torch.ones(2)) and torch.equal(
+        action.amax(-1), torch.ones(2)
+    )
     again, _ = solver.solve(quadratic(goals), state, generator=seeded())
     assert again.best().shape == (2, 4)
 
@@ -220,7 +258,9 @@ def test_a_candidate_without_a_return_is_never_an_elite():
 
 def test_mppi_weighs_elites_by_their_returns():
     solver = MPPI(ActionSpec(1), horizon=1, candidates=3, elites=2, temperature=2.0, min_std=0.0)
-    tried = parts.Tried(torch.tensor([0.1, 0.5, -0.9]).reshape(1, 3, 1, 1), torch.tensor([[1.0], [2.0], [0.0]]))
+    tried = parts.Tried(
+        torch.tensor([0.1, 0.5, -0.9]).reshape(1, 3, 1, 1), torch.tensor([[1.0], [2.0], [0.0]])
+    )
     guess = solver.fit(solver.begin(torch.zeros(1, 1, 1)), tried)
     share = 1 / (1 + torch.tensor(-2.0).exp())
     mean = share * 0.5 + (1 - share) * 0.1
@@ -244,7 +284,8 @@ def test_numbers_that_make_no_sense_are_refused():
             MPPI(BOX, **more)
 
 
-# -------------------------------------------------------------------------------------------- scores of paths
+# --------------------------------------------------------------------------------------------
+# scores of paths
 
 
 def imagine(state, actions):
@@ -256,8 +297,12 @@ def test_a_path_is_worth_its_rewards_its_costs_and_the_value_at_its_end():
     actions, start = torch.randn(STEPS, 6, 1, generator=g), torch.randn(2, 1, generator=g)
     live = torch.rand(STEPS, 6, generator=g)
     scorer = PathScorer(
-        imagine, reward=lambda path, a: path["x"][1:, :, 0] + a[..., 0], value=lambda s: 7.0 * s["x"][:, 0],
-        live=lambda path, a: live, discount=0.9, constraints=[lambda path, a: a[..., 0].abs()],
+        imagine,
+        reward=lambda path, a: path["x"][1:, :, 0] + a[..., 0],
+        value=lambda s: 7.0 * s["x"][:, 0],
+        live=lambda path, a: live,
+        discount=0.9,
+        constraints=[lambda path, a: a[..., 0].abs()],
     )
     found = scorer.at({"x": start})(actions)
     for n in range(6):
@@ -276,7 +321,11 @@ def test_without_ends_and_values_a_path_is_worth_its_rewards():
 
 
 def test_a_solver_on_a_path_scorer_goes_where_the_reward_is():
-    scorer = PathScorer(imagine, reward=lambda path, a: -(path["x"][1:, :, 0] - 0.5).abs(), discount=1.0)
+    scorer = PathScorer(
+        imagine, reward=lambda path, a: -(path["x"][1:, :, 0] - 0.5).abs(), discount=1.0
+    )
     solver = replace(SOLVERS["mppi"], action=ActionSpec(1))
-    plan, _ = solver.solve(scorer.at({"x": torch.tensor([[0.0], [1.0]])}), solver.init(2), generator=seeded())
+    plan, _ = solver.solve(
+        scorer.at({"x": torch.tensor([[0.0], [1.0]])}), solver.init(2), generator=seeded()
+    )
     assert torch.allclose(plan.best(), torch.tensor([[0.5], [-0.5]]), atol=0.1)

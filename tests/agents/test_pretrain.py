@@ -1,4 +1,6 @@
-"""Pretraining: from a folder of logs to a report, exact resume, errors before anything is written, an agent's start."""
+"""Pretraining: from a folder of logs to a report, exact resume, errors before anything is written,
+an agent's start.
+"""
 
 import json
 import shutil
@@ -21,12 +23,28 @@ from agents.settings import RunSettings
 from worldmodels.data import Episodes, make_episode, write_npz
 
 SMALL = {
-    "rssm": ["model.deter=16", "model.hidden=16", "model.groups=4", "model.units=16", "model.bins=11"],
+    "rssm": [
+        "model.deter=16",
+        "model.hidden=16",
+        "model.groups=4",
+        "model.units=16",
+        "model.bins=11",
+    ],
     "dmm": ["model.latent=4", "model.transition=8", "model.emission=8", "model.rnn=8"],
     "vrnn": ["model.latent=4", "model.rnn=8", "model.hidden=8"],
     "tdvae": ["model.latent=4", "model.rnn=8", "model.hidden=8"],
 }
-SHORT = ["updates=12", "eval_every=4", "checkpoint_every=6", "batch=4", "length=8", "seen=8", "horizon=6", "draws=2", "warmup=2"]
+SHORT = [
+    "updates=12",
+    "eval_every=4",
+    "checkpoint_every=6",
+    "batch=4",
+    "length=8",
+    "seen=8",
+    "horizon=6",
+    "draws=2",
+    "warmup=2",
+]
 
 
 def turning(episodes=3, rows=240, seed=0, size=3):
@@ -74,7 +92,10 @@ def test_training_ends_when_validation_stays(tmp_path):
 def test_a_number_that_is_not_finite_leaves_the_weights(tmp_path):
     with trainer("vrnn", tmp_path / "run") as run:
         before = {k: v.clone() for k, v in run.model.state_dict().items()}
-        bad = {"observation": torch.full((8, 4, 3), torch.nan), "is_first": torch.zeros(8, 4, dtype=torch.bool)}
+        bad = {
+            "observation": torch.full((8, 4, 3), torch.nan),
+            "is_first": torch.zeros(8, 4, dtype=torch.bool),
+        }
         with pytest.raises(FloatingPointError, match="not finite in the batch: observation"):
             run.learner.learn(bad)
         assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
@@ -84,18 +105,33 @@ def test_a_number_that_is_not_finite_leaves_the_weights(tmp_path):
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_predictions_are_in_the_units_and_keys_of_the_log(kind, tmp_path):
     data = turning()
-    pairs = [make_episode(e.name, {"a": e["observation"][:, :1] * 100 + 50, "b": e["observation"]}, action=e["action"])
-             for e in data]
+    pairs = [
+        make_episode(
+            e.name,
+            {"a": e["observation"][:, :1] * 100 + 50, "b": e["observation"]},
+            action=e["action"],
+        )
+        for e in data
+    ]
     run = trainer(kind, tmp_path / "run", data=Episodes(pairs))
     found = evaluate(run.model, run.data, run.settings)
     assert set(found["rmse"]) == {kind, "persist", "mean", "ridge"} and found["left_out"] == {}
     assert all(set(e) == {"a", "b", "all"} and len(e["a"]) == 6 for e in found["rmse"].values())
-    assert found["rmse"][kind]["a"][0] < 5  # an untrained model in the wrong units is 50 deviations away
+    # an untrained model in the wrong units is 50 deviations away
+    assert found["rmse"][kind]["a"][0] < 5
 
 
 def test_the_rssm_learns_and_reads_actions(tmp_path):
-    run = trainer("rssm", tmp_path / "run", "updates=300", "eval_every=100", "length=16", "lr=3e-3", "checkpoint_every=1000",
-                  data=turning(6))
+    run = trainer(
+        "rssm",
+        tmp_path / "run",
+        "updates=300",
+        "eval_every=100",
+        "length=16",
+        "lr=3e-3",
+        "checkpoint_every=1000",
+        data=turning(6),
+    )
     run.train()
     run.load_best()
     rmse = evaluate(run.model, run.data, run.settings)["rmse"]
@@ -111,8 +147,26 @@ def test_the_rssm_learns_and_reads_actions(tmp_path):
 def test_the_command_from_a_folder_to_a_report_and_an_agent(tmp_path, capsys):
     logs, run = tmp_path / "logs", tmp_path / "run"
     write_npz(turning(4), logs)
-    tiny = ["model.deter=16", "model.hidden=8", "model.units=8", "model.bins=11", "model.groups=4", "split=time"]
-    arguments = ["pretrain", "rssm", *SHORT, "--data", str(logs), "--config", "pretrain/dreamer_v3", "--run", str(run), *tiny]
+    tiny = [
+        "model.deter=16",
+        "model.hidden=8",
+        "model.units=8",
+        "model.bins=11",
+        "model.groups=4",
+        "split=time",
+    ]
+    arguments = [
+        "pretrain",
+        "rssm",
+        *SHORT,
+        "--data",
+        str(logs),
+        "--config",
+        "pretrain/dreamer_v3",
+        "--run",
+        str(run),
+        *tiny,
+    ]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     assert "4 episodes, 960 rows" in text and "validation bound" in text and "ridge" in text
@@ -125,8 +179,26 @@ def test_the_command_from_a_folder_to_a_report_and_an_agent(tmp_path, capsys):
     assert main(["resume", str(run), "seen=9"]) == 2 and "cannot change" in capsys.readouterr().err
 
     agent_run = tmp_path / "agent"
-    assert main(["train", "dreamer_v3/pendulum", "steps=440", "prefill=400", "eval_every=0", "eval_episodes=1",
-                 "env.time_limit=100", "agent.batch=4", "agent.length=8", "--from", str(run), "--run", str(agent_run)]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "dreamer_v3/pendulum",
+                "steps=440",
+                "prefill=400",
+                "eval_every=0",
+                "eval_episodes=1",
+                "env.time_limit=100",
+                "agent.batch=4",
+                "agent.length=8",
+                "--from",
+                str(run),
+                "--run",
+                str(agent_run),
+            ]
+        )
+        == 0
+    )
     config, _ = open_run(agent_run)
     assert config["agent"]["model"]["deter"] == 16 and config["start"] == str(run)
     with Trainer(load_config(RunSettings, config)) as begun:
@@ -137,7 +209,19 @@ def test_the_command_from_a_folder_to_a_report_and_an_agent(tmp_path, capsys):
             assert torch.equal(weights[key], value), key
     assert main(["train", "dreamer_v3/pendulum", "--from", str(agent_run)]) == 2
     assert "expected a run of `pixyz pretrain rssm`" in capsys.readouterr().err
-    assert main(["train", "dreamer_v3/cartpole_swingup", "--from", str(run), "--run", str(tmp_path / "other")]) == 2
+    assert (
+        main(
+            [
+                "train",
+                "dreamer_v3/cartpole_swingup",
+                "--from",
+                str(run),
+                "--run",
+                str(tmp_path / "other"),
+            ]
+        )
+        == 2
+    )
     assert "does not fit this environment" in capsys.readouterr().err
 
 
@@ -146,16 +230,24 @@ def test_bad_data_is_refused_before_a_folder_is_made(tmp_path, capsys):
     broken = np.array(episode["observation"])
     broken[7, 1] = np.nan
     logs = tmp_path / "logs"
-    write_npz(Episodes([make_episode("0", {"observation": broken}, action=episode["action"])]), logs)
+    write_npz(
+        Episodes([make_episode("0", {"observation": broken}, action=episode["action"])]), logs
+    )
     run = tmp_path / "run"
     assert main(["pretrain", "vrnn", "--data", str(logs), "--run", str(run)]) == 2
     error = capsys.readouterr().err
-    assert "00000.npz, step 7, key observation: expected a finite number, got nan, index [1]" in error and error.count("\n") == 1
+    assert (
+        "00000.npz, step 7, key observation: expected a finite number, got nan, index [1]" in error
+        and error.count("\n") == 1
+    )
     shutil.rmtree(logs)
     write_npz(turning(1, rows=60), logs)
     wanted = ["split=time", "seen=50", "horizon=50"]
     assert main(["pretrain", "vrnn", *wanted, "--data", str(logs), "--run", str(run)]) == 2
-    assert "reads 50 rows and predicts 50, and the longest test episode has 6" in capsys.readouterr().err
+    assert (
+        "reads 50 rows and predicts 50, and the longest test episode has 6"
+        in capsys.readouterr().err
+    )
     assert main(["pretrain", "vrnn", "keys=[nothing]", "--data", str(logs), "--run", str(run)]) == 2
     assert main(["pretrain", "vrnn", "modle.rnn=3", "--data", str(logs), "--run", str(run)]) == 2
     assert main(["pretrain", "vrnn", "--data", str(tmp_path / "none"), "--run", str(run)]) == 2
@@ -164,9 +256,16 @@ def test_bad_data_is_refused_before_a_folder_is_made(tmp_path, capsys):
 
 def test_a_replay_is_a_data_set(tmp_path):
     flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), bool))
-    spec = {"x": ((2,), "f4"), "action": ((1,), "f4"), "reward": ((), "f4"), **flags, "deter": ((3,), "f4")}
+    spec = {
+        "x": ((2,), "f4"),
+        "action": ((1,), "f4"),
+        "reward": ((), "f4"),
+        **flags,
+        "deter": ((3,), "f4"),
+    }
     with ReplayBuffer(spec, 40, 2, directory=tmp_path / "replay", stored=["deter"]) as buffer:
-        for t in range(33):  # rings of 20 rows: episodes of 10 rows, the first row of the oldest is gone
+        # rings of 20 rows: episodes of 10 rows, the first row of the oldest is gone
+        for t in range(33):
             row = {k: np.zeros((2, *s), d) for k, (s, d) in spec.items()}
             row["x"][:] = t
             row["is_first"][:], row["is_last"][:] = t % 10 == 0, t % 10 == 9

@@ -20,7 +20,11 @@ def test_a_policy_acts_as_in_its_run(trained, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["save", str(trained), str(out)]) == 0
     assert "agents.from_pretrained" in capsys.readouterr().out
-    assert sorted(p.name for p in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
     one, two = agents.load(trained), agents.from_pretrained(out)
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -38,9 +42,15 @@ def test_a_policy_acts_as_in_its_run(trained, tmp_path, capsys):
 @pytest.mark.parametrize("kind", ["rssm", "vrnn"])
 def test_a_model_of_a_log_predicts_as_in_its_run(kind, tmp_path):
     t = np.arange(200.0)
-    log = Episodes([make_episode("run", {"x": np.sin(t[:, None] / [5, 9])}, action=2 * np.cos(t)[:, None])])
+    log = Episodes(
+        [make_episode("run", {"x": np.sin(t[:, None] / [5, 9])}, action=2 * np.cos(t)[:, None])]
+    )
     small = {
-        "rssm": [*(f"model.{k}=8" for k in ("deter", "hidden", "groups", "units")), "model.bins=11", "action_scale=[2.0]"],
+        "rssm": [
+            *(f"model.{k}=8" for k in ("deter", "hidden", "groups", "units")),
+            "model.bins=11",
+            "action_scale=[2.0]",
+        ],
         "vrnn": ["model.latent=2", "model.rnn=8", "model.hidden=8"],
     }
     more = ["updates=1", "eval_every=1", "batch=2", "length=8", "predicts=change"]
@@ -50,7 +60,12 @@ def test_a_model_of_a_log_predicts_as_in_its_run(kind, tmp_path):
     agents.save_pretrained(tmp_path / "run", tmp_path / "out")
     one, two = agents.load_model(tmp_path / "run"), agents.from_pretrained(tmp_path / "out")
     flags = {k: torch.zeros(6, 1, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
-    seen = {"x": torch.randn(6, 1, 2), "action": torch.randn(6, 1, 1), "reward": torch.zeros(6, 1), **flags}
+    seen = {
+        "x": torch.randn(6, 1, 2),
+        "action": torch.randn(6, 1, 1),
+        "reward": torch.zeros(6, 1),
+        **flags,
+    }
     found = []
     for model in (one, two):
         torch.manual_seed(0)
@@ -63,10 +78,14 @@ def test_what_does_not_fit_is_refused(trained, tmp_path):
     about = json.loads((out / "config.json").read_text())
 
     def changed(**agent):
-        (out / "config.json").write_text(json.dumps({**about, "agent": {**about["agent"], **agent}}))
+        (out / "config.json").write_text(
+            json.dumps({**about, "agent": {**about["agent"], **agent}})
+        )
 
     changed(kind="my_agents:Mine")
-    with pytest.raises(UsageError, match=r"'my_agents:Mine', which would be imported; give own=True"):
+    with pytest.raises(
+        UsageError, match=r"'my_agents:Mine', which would be imported; give own=True"
+    ):
         agents.from_pretrained(out)
     with pytest.raises(ConfigError, match="cannot import my_agents"):
         agents.from_pretrained(out, own=True)

@@ -1,4 +1,6 @@
-"""The defaults are the published ones, by name and number (Hafner et al., Nature 2025; the code's size1m)."""
+"""The defaults are the published ones, by name and number (Hafner et al., Nature 2025; the code's
+size1m).
+"""
 
 import pytest
 import torch
@@ -12,24 +14,70 @@ from worldmodels import RSSMConfig
 from worldmodels.normalization import RMSNorm
 
 AGENT = {
-    "units": 64, "actor_layers": 3, "critic_layers": 3, "bins": 255, "batch": 16, "length": 64, "horizon": 15,
-    "discount_horizon": 333.0, "lam": 0.95, "entropy": 3e-4, "slow_rate": 0.02, "slow_regularizer": 1.0,
-    "replay_value": 0.3, "return_rate": 0.01, "return_limit": 1.0, "lr": 4e-5, "beta1": 0.9, "beta2": 0.999,
-    "eps": 1e-20, "clip": 0.3, "warmup": 1000, "stored_latents": True, "precision": "float32",
+    "units": 64,
+    "actor_layers": 3,
+    "critic_layers": 3,
+    "bins": 255,
+    "batch": 16,
+    "length": 64,
+    "horizon": 15,
+    "discount_horizon": 333.0,
+    "lam": 0.95,
+    "entropy": 3e-4,
+    "slow_rate": 0.02,
+    "slow_regularizer": 1.0,
+    "replay_value": 0.3,
+    "return_rate": 0.01,
+    "return_limit": 1.0,
+    "lr": 4e-5,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-20,
+    "clip": 0.3,
+    "warmup": 1000,
+    "stored_latents": True,
+    "precision": "float32",
 }
 MODEL = {
-    "latent": "categorical", "core": "block_gru", "vectors": "symlog", "predicts": "value", "rewards": "two_hot", "deter": 512,
+    "latent": "categorical",
+    "core": "block_gru",
+    "vectors": "symlog",
+    "predicts": "value",
+    "rewards": "two_hot",
+    "deter": 512,
     "hidden": 64,
-    "groups": 32, "classes": 4, "blocks": 8, "units": 64, "depth": 4, "bins": 255,
-    "encoder_layers": 3, "decoder_layers": 3, "prior_layers": 2, "posterior_layers": 1, "reward_layers": 1,
-    "continue_layers": 1, "free_nats": 1.0, "dyn_scale": 1.0, "rep_scale": 0.1, "unimix": 0.01,
+    "groups": 32,
+    "classes": 4,
+    "blocks": 8,
+    "units": 64,
+    "depth": 4,
+    "bins": 255,
+    "encoder_layers": 3,
+    "decoder_layers": 3,
+    "prior_layers": 2,
+    "posterior_layers": 1,
+    "reward_layers": 1,
+    "continue_layers": 1,
+    "free_nats": 1.0,
+    "dyn_scale": 1.0,
+    "rep_scale": 0.1,
+    "unimix": 0.01,
 }
 RATES = {k: AGENT[k] for k in ("lr", "beta1", "beta2", "eps", "clip", "warmup")}
 OURS = {
     "model": RSSMConfig(),
     "unimix": 0.01,  # of choices; as in the paper, the newest published code has none
-    "curiosity": 0.0, "members": 5, "candidates": 0, "plan_horizon": 5, "rounds": 4, "elites": 24, "proposals": 16,
-    "halving": 0, "chunk": 0, "whole": False, "max_rows": 0,  # nothing of ours is on
+    "curiosity": 0.0,
+    "members": 5,
+    "candidates": 0,
+    "plan_horizon": 5,
+    "rounds": 4,
+    "elites": 24,
+    "proposals": 16,
+    "halving": 0,
+    "chunk": 0,
+    "whole": False,
+    "max_rows": 0,  # nothing of ours is on
 }
 
 
@@ -46,7 +94,12 @@ def test_world_model(name, value):
 def test_none_is_left_out():
     """A new setting is to be looked up, too."""
     assert set(vars(DreamerV3Config())) == {*AGENT, *OURS, "kind"}
-    assert set(vars(RSSMConfig())) == {*MODEL, "min_scale", "predicts"}  # of Gaussian latents, and of fast logs
+    # of Gaussian latents, and of fast logs
+    assert set(vars(RSSMConfig())) == {
+        *MODEL,
+        "min_scale",
+        "predicts",
+    }
 
 
 def test_discount():
@@ -80,12 +133,16 @@ def test_discrete_choices_have_a_uniform_share():
 def test_pieces_by_themselves():
     rates = LaProp([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
     assert {k: rates[k] for k in RATES} == RATES
-    assert ReturnRange().levels.tolist() == pytest.approx([0.05, 0.95]) and ReturnRange().rate == 0.01
+    assert (
+        ReturnRange().levels.tolist() == pytest.approx([0.05, 0.95]) and ReturnRange().rate == 0.01
+    )
     assert GroupedOneHot(2, 2, logits=torch.zeros(4)).unimix == 0.01
     assert (BoundedNormal("a").min_scale, BoundedNormal("a").max_scale) == (0.1, 1.0)
     bins = TwoHot("r", logits=torch.zeros(1, 255)).bins
     assert bins.shape == (255,) and bins[127] == 0
-    assert bins[-1].item() == pytest.approx(485165194.4, rel=1e-6) and torch.equal(bins, -bins.flip(0))
+    assert bins[-1].item() == pytest.approx(485165194.4, rel=1e-6) and torch.equal(
+        bins, -bins.flip(0)
+    )
 
 
 def test_outputs_at_the_start(agent):

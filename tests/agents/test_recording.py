@@ -11,7 +11,10 @@ from agents.online.log import HEAD
 from agents.online.recording import episodes, record, write
 from envs.robot import FreeTask, RobotEnv, SteppedClock
 
-LIMITS = {"hz": 20, "actions": {"elbow.pos": {"low": -1, "high": 1, "step": 0.1, "rate": 4, "home": 0}}}
+LIMITS = {
+    "hz": 20,
+    "actions": {"elbow.pos": {"low": -1, "high": 1, "step": 0.1, "rate": 4, "home": 0}},
+}
 
 
 class Arm:
@@ -34,7 +37,10 @@ def log(tmp_path):
     env = RobotEnv(Arm(), LIMITS, task=FreeTask(limit=5), clock=SteppedClock())
     said = []
     with RowLog(tmp_path / "log", keep=True) as log:
-        assert record(env, log, lambda seen: [0.5], 3, said=lambda number, total: said.append(number)) == 3
+        assert (
+            record(env, log, lambda seen: [0.5], 3, said=lambda number, total: said.append(number))
+            == 3
+        )
     assert said == [1, 2, 3]
     return tmp_path / "log"
 
@@ -46,7 +52,9 @@ def test_rows_hold_what_was_sent(log):
     one = data[1]
     assert np.allclose(one["action"][:, 0], [0.1] * 5 + [0.0])  # not the 0.5 that was asked
     assert np.allclose(one["state"][1:, 0] - one["state"][:-1, 0], 0.1, atol=1e-6)
-    assert one["is_first"].tolist() == [True] + [False] * 5 and one["is_last"].tolist() == [False] * 5 + [True]
+    assert one["is_first"].tolist() == [True] + [False] * 5 and one["is_last"].tolist() == [
+        False
+    ] * 5 + [True]
     assert not one["is_terminal"].any() and one["state"].dtype == np.float32
 
 
@@ -83,4 +91,6 @@ def test_it_becomes_a_data_set_of_lerobots_form(log, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["lerobot", "log"]
     assert len(again) == 3 and again.rate == 20.0
     for one, two in zip(data, again):
-        assert np.allclose(one["state"], two["state"]) and np.allclose(one["action"][:-1], two["action"][: len(one) - 1])
+        assert np.allclose(one["state"], two["state"]) and np.allclose(
+            one["action"][:-1], two["action"][: len(one) - 1]
+        )

@@ -18,15 +18,23 @@ from worldmodels import RSSMConfig
 KNOWN = json.loads(reference.FILE.read_text())
 CASES = list(reference.CASES)
 ROOTS = {
-    "encoder": "model.encoder.mlp", "posterior": "model.posterior.net", "prior": "model.prior.net",
-    "decoder": "model.decoder.mlp", "reward": "model.reward.net", "cont": "model.cont.net",
-    "policy": "policy.net", "value": "value.net",
+    "encoder": "model.encoder.mlp",
+    "posterior": "model.posterior.net",
+    "prior": "model.prior.net",
+    "decoder": "model.decoder.mlp",
+    "reward": "model.reward.net",
+    "cont": "model.cont.net",
+    "policy": "policy.net",
+    "value": "value.net",
 }
 CORE = "model.dynamics.core"
 SINGLE = {
-    "core.own.w": f"{CORE}.own.weight", "core.common.w": f"{CORE}.common.weight",
-    "core.b": f"{CORE}.own.bias", "core.scale": f"{CORE}.norm.weight",
-    "core.gates.w": f"{CORE}.gates.weight", "core.gates.b": f"{CORE}.gates.bias",
+    "core.own.w": f"{CORE}.own.weight",
+    "core.common.w": f"{CORE}.common.weight",
+    "core.b": f"{CORE}.own.bias",
+    "core.scale": f"{CORE}.norm.weight",
+    "core.gates.w": f"{CORE}.gates.weight",
+    "core.gates.b": f"{CORE}.gates.bias",
 }
 TERMS = ("rec", "rew", "con", "dyn", "rep", "policy", "value", "replay_value")
 
@@ -43,7 +51,9 @@ def name_of(name, weights):
     if layer == "out":
         layers = sum(f"{root[0]}.{i}.w" in weights for i in range(9))
         return f"{ROOTS[root[0]]}.{layers}." + {"w": "weight", "b": "bias"}[kind]
-    return f"{ROOTS[root[0]]}.{layer}." + {"w": "0.weight", "b": "0.bias", "scale": "1.weight"}[kind]
+    return (
+        f"{ROOTS[root[0]]}.{layer}." + {"w": "0.weight", "b": "0.bias", "scale": "1.weight"}[kind]
+    )
 
 
 def ours(weights):
@@ -68,16 +78,32 @@ def tensors(batch):
 
 
 def agent_of(name):
-    """An agent of the reference's sizes and weights; every rate and weight of a loss is our default."""
+    """An agent of the reference's sizes and weights; every rate and weight of a loss is our
+    default.
+    """
     c = reference.CASES[name]
     model = RSSMConfig(
-        deter=c.deter, hidden=c.hidden, groups=c.groups, classes=c.classes, blocks=c.blocks, units=c.units,
-        encoder_layers=2, decoder_layers=2, bins=c.bins,
+        deter=c.deter,
+        hidden=c.hidden,
+        groups=c.groups,
+        classes=c.classes,
+        blocks=c.blocks,
+        units=c.units,
+        encoder_layers=2,
+        decoder_layers=2,
+        bins=c.bins,
     )
     learning = {"lr": c.lr, "warmup": c.warmup} if name == "discrete" else {}  # else our defaults
     config = DreamerV3Config(
-        model, units=c.units, actor_layers=2, critic_layers=2, bins=c.bins, batch=c.batch, length=c.steps,
-        horizon=c.horizon, **learning,
+        model,
+        units=c.units,
+        actor_layers=2,
+        critic_layers=2,
+        bins=c.bins,
+        batch=c.batch,
+        length=c.steps,
+        horizon=c.horizon,
+        **learning,
     )
     shapes = {k: (n,) for k, n in parts.KEYS.items()}
     agent = DreamerV3(shapes, ActionSpec(c.actions, c.discrete), config).double()
@@ -95,6 +121,7 @@ def agent_of(name):
 @pytest.fixture
 def given_draws(monkeypatch):
     """``given_draws(name)``: torch draws the reference's numbers; which ones, their shape tells."""
+
     def give(name):
         draws = {np.shape(v): exact(v) for v in KNOWN[name]["draws"].values()}
         assert len(draws) == 3
@@ -113,7 +140,9 @@ def assert_close(found, wanted, rtol=1e-9, what=""):
     found, wanted = torch.as_tensor(found).detach(), exact(wanted)
     assert found.shape == wanted.shape, what
     gap, size = (found - wanted).abs().max().item(), wanted.abs().max().item()
-    assert gap <= rtol * max(size, 1e-12), f"{what}: off by {gap:.3g} where the largest entry is {size:.3g}"
+    assert gap <= rtol * max(size, 1e-12), (
+        f"{what}: off by {gap:.3g} where the largest entry is {size:.3g}"
+    )
 
 
 def evaluated(agent, name):
@@ -129,7 +158,13 @@ def test_the_file_is_what_the_script_computes(name):
     c = reference.CASES[name]
     weights, slow = parts.weights_of(c)
     found, met = reference.losses(
-        weights, slow, c, parts.batch_of(c), parts.draws_of(c), np.array(c.bounds), reference.Stops()
+        weights,
+        slow,
+        c,
+        parts.batch_of(c),
+        parts.draws_of(c),
+        np.array(c.bounds),
+        reference.Stops(),
     )
     for k, v in KNOWN[name]["losses"][0].items():
         assert found[k] == pytest.approx(v, rel=1e-12)
@@ -142,7 +177,9 @@ def test_the_reference_holds_what_it_should():
     assert (nats > 1.1).any() and (nats < 0.9).any()
     assert (np.array(KNOWN["discrete"]["met"]["dyn_nats"]) < 0.9).all()
     assert KNOWN["continuous"]["met"]["scale"] > 2 and KNOWN["discrete"]["met"]["scale"] == 1
-    last, terminal = (np.array(KNOWN["continuous"]["batch"][k])[1:-1] for k in ("is_last", "is_terminal"))
+    last, terminal = (
+        np.array(KNOWN["continuous"]["batch"][k])[1:-1] for k in ("is_last", "is_terminal")
+    )
     assert terminal.any() and (last & ~terminal).any()
     assert np.abs(KNOWN["continuous"]["batch"]["action"]).max() > 1
 
@@ -177,6 +214,7 @@ def test_states(name, given_draws):
 def test_returns_weights_and_advantages(name, given_draws, monkeypatch):
     agent, met, found = agent_of(name), KNOWN[name]["met"], {}
     for function in (agent.imagined, agent.recorded):
+
         def spied(*series, forward=function.forward, **named):
             result = forward(*series, **named)
             found.update(result)
@@ -205,12 +243,16 @@ def test_gradients_of_all_weights(name, given_draws):
     largest = max(g.abs().max() for g in wanted.values())
     for n, p in trained.items():
         gradient = torch.zeros_like(p) if p.grad is None else p.grad
-        assert (gradient - wanted[n]).abs().max() <= 1e-9 * max(wanted[n].abs().max(), 1e-6 * largest), n
+        assert (gradient - wanted[n]).abs().max() <= 1e-9 * max(
+            wanted[n].abs().max(), 1e-6 * largest
+        ), n
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_updates(name, given_draws):
-    """The losses of three updates, and what they moved: weights, slow critic, running percentiles."""
+    """The losses of three updates, and what they moved: weights, slow critic,
+    running percentiles.
+    """
     agent, known = agent_of(name), KNOWN[name]
     before = {n: p.detach().clone() for n, p in agent.named_parameters()}
     given_draws(name)
@@ -218,7 +260,8 @@ def test_updates(name, given_draws):
     for wanted in known["losses"]:
         found = agent.learn(batch).metrics
         for k in ("loss", *TERMS):
-            assert found[k] == pytest.approx(wanted[k], rel=1e-6), k  # metrics are in single precision
+            # metrics are in single precision
+            assert found[k] == pytest.approx(wanted[k], rel=1e-6), k
     after = dict(agent.named_parameters())
     slow = {k.replace("value.", "slow_value.", 1): v for k, v in ours(known["slow_after"]).items()}
     for n, wanted in (ours(known["after"]) | slow).items():
@@ -231,11 +274,15 @@ def test_updates(name, given_draws):
 
 @pytest.mark.parametrize("name", CASES)
 def test_acting_is_the_filter_and_the_policy(name):
-    """The latent is all but certain: acting gives the policy's mean in the reference's next state."""
+    """The latent is all but certain: acting gives the policy's mean in the
+    reference's next state.
+    """
     c = reference.CASES[name]
     agent = agent_of(name)
     weights, _ = parts.weights_of(c)
-    weights["posterior.out.b"] = weights["posterior.out.b"] + 40.0 * np.eye(c.classes)[[0, 2, 1]].ravel()
+    weights["posterior.out.b"] = (
+        weights["posterior.out.b"] + 40.0 * np.eye(c.classes)[[0, 2, 1]].ravel()
+    )
     agent.load_state_dict(ours(weights), strict=False)
     x = parts.batch_of(c)
     obs = {k: torch.tensor(x[k][1]) for k in (*parts.KEYS, "is_first")}

@@ -1,6 +1,5 @@
 """Laws of the replay: sequences are consecutive rows of one stream, uniform, fresh ones once."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -16,10 +15,16 @@ from agents.replay import ReplayBuffer, ReplayError, to_tensors
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(
-    st.integers(1, 3), st.integers(3, 17), st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 5),
-    st.booleans(), st.randoms(use_true_random=False),
+    st.integers(1, 3),
+    st.integers(3, 17),
+    st.lists(st.integers(0, 40), min_size=1, max_size=6),
+    st.integers(1, 5),
+    st.booleans(),
+    st.randoms(use_true_random=False),
 )
-def test_windows_are_consecutive_rows_of_one_stream(streams, per_stream, chunks, length, online, random):
+def test_windows_are_consecutive_rows_of_one_stream(
+    streams, per_stream, chunks, length, online, random
+):
     buffer = ReplayBuffer(SPEC, per_stream * streams, streams, online=online)
     for chunk in chunks:  # several turns of the ring, streams not in step
         fill(buffer, chunk, sorted(random.sample(range(streams), random.randint(1, streams))))
@@ -51,7 +56,11 @@ def test_starts_are_uniform_over_all_windows_of_all_streams(turns):
         fill(buffer, more, [stream])
     length = 5
     stored = np.minimum(buffer.counters, 20)
-    expected = [(s, n) for s in range(3) for n in range(buffer.counters[s] - stored[s], buffer.counters[s] - length + 1)]
+    expected = [
+        (s, n)
+        for s in range(3)
+        for n in range(buffer.counters[s] - stored[s], buffer.counters[s] - length + 1)
+    ]
     start = buffer.sample(20_000, length)["index"][0]
     found = {(s, n): 0 for s, n in expected}
     for s, n in start.tolist():
@@ -63,8 +72,13 @@ def test_types_flags_and_fresh_memory():
     buffer = fill(make(online=False), 20)
     sample = buffer.sample(4, 8)
     for key, (shape, dtype) in SPEC.items():
-        assert sample[key].dtype == dtype and sample[key].shape == (8, 4, *shape) and type(sample[key]) is np.ndarray
-    assert sample["is_first"].any() and sample["is_last"].any()  # windows go over the ends of episodes
+        assert (
+            sample[key].dtype == dtype
+            and sample[key].shape == (8, 4, *shape)
+            and type(sample[key]) is np.ndarray
+        )
+    # windows go over the ends of episodes
+    assert sample["is_first"].any() and sample["is_last"].any()
     before = snapshot(buffer)
     for value in sample.values():
         value[...] = 0
@@ -123,7 +137,13 @@ def test_without_online_nothing_is_first():
 def test_tensors_keep_types_and_shapes():
     sample = fill(make(), 20).sample(4, 6)
     tensors = to_tensors(sample | {"wide": np.ones((6, 4))})
-    expected = {"count": torch.int64, "image": torch.uint8, "is_last": torch.bool, "reward": torch.float32, "wide": torch.float32}
+    expected = {
+        "count": torch.int64,
+        "image": torch.uint8,
+        "is_last": torch.bool,
+        "reward": torch.float32,
+        "wide": torch.float32,
+    }
     for key, dtype in expected.items():
         assert tensors[key].dtype == dtype and tensors[key].shape[:2] == (6, 4)
     assert tensors["index"].dtype == torch.int64

@@ -1,4 +1,6 @@
-"""What a power loss or a bad disk makes of a replay's folder: no wrong row is accepted, and nothing is unreadable."""
+"""What a power loss or a bad disk makes of a replay's folder: no wrong row is accepted, and nothing
+is unreadable.
+"""
 
 import json
 import mmap
@@ -27,7 +29,12 @@ def add(buffer, times):
     for _ in range(times):
         n = buffer.counters
         row = {k: np.zeros((3, *s), d) for k, (s, d) in WIDE.items()}
-        row |= {"count": np.stack([np.arange(3), n], -1), "reward": n.astype("f4"), "is_first": n % 7 == 0, "is_last": n % 7 == 6}
+        row |= {
+            "count": np.stack([np.arange(3), n], -1),
+            "reward": n.astype("f4"),
+            "is_first": n % 7 == 0,
+            "is_last": n % 7 == 6,
+        }
         row["image"][:] = (n % 256)[:, None, None, None]
         row["deter"][:] = n[:, None]
         buffer.add(row)
@@ -43,7 +50,8 @@ def everything(buffer):
     rings = buffer._rings
     return {
         (s, n): {k: v.tobytes() for k, v in rows_of(buffer, s, n).items()}
-        for s, (first, end) in enumerate(zip(rings.oldest, rings.written)) for n in range(first, end)
+        for s, (first, end) in enumerate(zip(rings.oldest, rings.written))
+        for n in range(first, end)
     }
 
 
@@ -52,7 +60,9 @@ def files(folder):
 
 
 def mixed(old, new, rng):
-    """Each page of each file is the old or the new one; a file that only one of them has may be there in part, or not."""
+    """Each page of each file is the old or the new one; a file that only one of them has may be
+    there in part, or not.
+    """
     found = {}
     for name in sorted(old.keys() | new.keys()):
         a, b = old.get(name), new.get(name)
@@ -73,7 +83,9 @@ def _pages(a, b, rng):
 
 @pytest.mark.parametrize("capacity", [90, 600])  # a full ring, and one with room
 def test_torn_pages(tmp_path, capacity, monkeypatch):
-    """20 mixtures of the folder at a state and at some time after it: what is loaded are rows of the state, and no others."""
+    """20 mixtures of the folder at a state and at some time after it: what is loaded are rows of
+    the state, and no others.
+    """
     whole = Folder.__init__
     monkeypatch.setattr(Folder, "__init__", lambda *a, **k: whole(*a, **{"unsaved": 40_000, **k}))
     buffer = ReplayBuffer(WIDE, capacity, 3, directory=tmp_path / "replay", seed=1)
@@ -118,7 +130,9 @@ def test_torn_pages(tmp_path, capacity, monkeypatch):
 
 @pytest.mark.parametrize("capacity", [90, 600])
 def test_power_that_goes_at_any_write_of_a_state_loses_nothing(tmp_path, capacity, monkeypatch):
-    """Files as they are synced, in the order that a saved state asks for: pages not synced yet are old or new."""
+    """Files as they are synced, in the order that a saved state asks for: pages not synced yet are
+    old or new.
+    """
     buffer = ReplayBuffer(WIDE, capacity, 3, directory=tmp_path / "replay", seed=1)
     add(buffer, 50)
     refresh(buffer, 0.25)
@@ -143,12 +157,15 @@ def test_power_that_goes_at_any_write_of_a_state_loses_nothing(tmp_path, capacit
     monkeypatch.undo()
     rng = np.random.default_rng(0)
     for now in shots[:: max(1, len(shots) // 25)]:
-        synced = {k: v for k, v in now.items() if k.startswith("epoch")}  # synced before a page of the data changes
+        # synced before a page of the data changes
+        synced = {k: v for k, v in now.items() if k.startswith("epoch")}
         data = {k: _pages(before[k], v, rng) if k.endswith(".bin") else v for k, v in now.items()}
         torn = tmp_path / "torn"
         shutil.rmtree(torn, ignore_errors=True)
         torn.mkdir()
-        committed = sum(k.endswith(".sums") for k in synced) > sum(k.endswith(".sums") for k in before)
+        committed = sum(k.endswith(".sums") for k in synced) > sum(
+            k.endswith(".sums") for k in before
+        )
         for name, content in (now if committed else data | synced).items():
             (torn / name).write_bytes(content)
         with warnings.catch_warnings():
@@ -172,7 +189,10 @@ def test_random_data_of_the_right_size_is_left_out(tmp_path):
             path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
 
     state, _ = damaged(tmp_path, noise)
-    text = r"60 of 60 rows are left out, since they are damaged or older than damage \(count.bin, image.bin"
+    text = (
+        r"60 of 60 rows are left out, since they are damaged or older than damage \(count.bin, "
+        r"image.bin"
+    )
     with pytest.warns(UserWarning, match=text) as caught:
         buffer = make(directory=tmp_path)
     assert len(caught) == 1 and len(buffer) == 0
@@ -212,8 +232,18 @@ def test_a_damaged_epoch_is_passed_over(tmp_path, how):
     data = path.read_bytes()
     other = min(tmp_path.glob("*.sums")).read_bytes()
     noise = np.random.default_rng(0).bytes(len(data))
-    path.write_bytes({"noise": noise, "cut": data[:-3], "empty": b"", "zeros": bytes(len(data)), "swapped": other}[how])
-    with pytest.warns(UserWarning, match=rf"{path.name} is damaged .* the one before is taken") as caught:
+    path.write_bytes(
+        {
+            "noise": noise,
+            "cut": data[:-3],
+            "empty": b"",
+            "zeros": bytes(len(data)),
+            "swapped": other,
+        }[how]
+    )
+    with pytest.warns(
+        UserWarning, match=rf"{path.name} is damaged .* the one before is taken"
+    ) as caught:
         buffer = make(directory=tmp_path)
     assert len(caught) == 1
     assert held(buffer)[:3] == expected[:3]
@@ -238,7 +268,9 @@ def test_a_folder_without_its_meta_is_refused_and_not_touched(tmp_path):
 def test_a_folder_without_a_sound_epoch_is_refused(tmp_path):
     damaged(tmp_path, lambda folder: [p.write_bytes(b"1234") for p in folder.glob("*.sums")])
     before = files(tmp_path)
-    with pytest.raises(ReplayError, match=r"expected a sound epoch-\*\.sums, got epoch-000000001\.sums is damaged"):
+    with pytest.raises(
+        ReplayError, match=r"expected a sound epoch-\*\.sums, got epoch-000000001\.sums is damaged"
+    ):
         make(directory=tmp_path)
     for path in tmp_path.glob("*.sums"):
         path.unlink()

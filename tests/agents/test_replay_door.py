@@ -1,6 +1,5 @@
 """What the replay refuses, at the door and when rows are written back."""
 
-
 import numpy as np
 import pytest
 from replay_parts import EPISODE, SPEC, check, fill, make, rows, snapshot, unchanged
@@ -20,11 +19,20 @@ def broken(**changes):
 BAD = {
     "unknown": (broken(rewards=np.zeros(3)), r"unknown key 'rewards'; did you mean 'reward'"),
     "missing": (broken(deter=None), r"\['deter'\] missing"),
-    "shape": (broken(action=np.zeros((3, 3), np.float32)), r"'action': expected the shape \(3, 2\).* got \(3, 3\)"),
-    "rows": (broken(reward=np.zeros(2, np.float32)), r"'reward': expected the shape \(3,\).* got \(2,\)"),
+    "shape": (
+        broken(action=np.zeros((3, 3), np.float32)),
+        r"'action': expected the shape \(3, 2\).* got \(3, 3\)",
+    ),
+    "rows": (
+        broken(reward=np.zeros(2, np.float32)),
+        r"'reward': expected the shape \(3,\).* got \(2,\)",
+    ),
     "type": (broken(is_first=np.zeros(3)), r"'is_first': expected bool, got float64"),
     "range": (broken(image=np.full((3, 2, 2, 3), 300)), r"'image': expected uint8, got int64"),
-    "nan": (broken(deter=np.where(np.arange(12).reshape(3, 4) == 9, np.nan, 0)), r"stream 2, key 'deter'.*nan, index \[1\]"),
+    "nan": (
+        broken(deter=np.where(np.arange(12).reshape(3, 4) == 9, np.nan, 0)),
+        r"stream 2, key 'deter'.*nan, index \[1\]",
+    ),
     "inf": (broken(reward=np.array([0, np.inf, 0], np.float32)), r"stream 1, key 'reward'.*inf"),
     "overflow": (broken(reward=np.array([1e300, 0, 0])), r"stream 0, key 'reward'.*inf"),
     "nested": (broken(action=[[1.0, 2.0], [1.0], [1.0, 2.0]]), r"'action'.*nested"),
@@ -86,18 +94,28 @@ def test_an_interrupted_write_is_no_row():
 
     with pytest.raises(KeyboardInterrupt):
         rings.append(np.array([0]), Interrupted())
-    assert rings.written.tolist() == [5] and rings.oldest.tolist() == [1]  # row 0 is lost, row 5 is not there
+    # row 0 is lost, row 5 is not there
+    assert rings.written.tolist() == [5] and rings.oldest.tolist() == [1]
     rings.append(np.array([0]), rows([0], [5]))
     assert rings.written.tolist() == [6] and rings.oldest.tolist() == [1]
 
 
 def test_specs():
     example = {
-        "observation": np.zeros(3, np.float32), "action": np.zeros(1, np.float32), "reward": 0.0,
-        "is_first": False, "is_last": False, "is_terminal": np.bool_(False),
+        "observation": np.zeros(3, np.float32),
+        "action": np.zeros(1, np.float32),
+        "reward": 0.0,
+        "is_first": False,
+        "is_last": False,
+        "is_terminal": np.bool_(False),
     }
     flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), bool))
-    declared = {"observation": ([3], "f4"), "action": ((1,), np.float32), "reward": ((), np.float32), **flags}
+    declared = {
+        "observation": ([3], "f4"),
+        "action": ((1,), np.float32),
+        "reward": ((), np.float32),
+        **flags,
+    }
     assert RowSpec(example).fingerprint() == RowSpec(declared).fingerprint()
     for change, message in (
         ({"reward": ((), np.float64)}, "'reward': expected the shape"),

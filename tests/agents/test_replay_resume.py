@@ -54,7 +54,8 @@ def test_rows_after_the_checkpoint_are_forgotten(tmp_path):
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("later", [0, 6, 20, 33])
 def test_rows_that_later_ones_had_overwritten_are_forgotten_too(tmp_path, later, stored):
-    """In a full ring the rows after the checkpoint lie over the oldest ones; these are never shown as old rows.
+    """In a full ring the rows after the checkpoint lie over the oldest ones; these are never shown
+    as old rows.
 
     In memory they are lost; a folder gives them back.
     """
@@ -70,7 +71,8 @@ def test_rows_that_later_ones_had_overwritten_are_forgotten_too(tmp_path, later,
         buffer.close()
         return make(60, 3, directory=tmp_path, online=False)
 
-    buffer = fill(make(60, 3, directory=tmp_path if stored else None, online=False), 27)  # 20 rows a stream
+    # 20 rows a stream
+    buffer = fill(make(60, 3, directory=tmp_path if stored else None, online=False), 27)
     state = buffer.state()
     for _ in range(2):  # the same again after the first resume
         spoiled(later)
@@ -95,7 +97,12 @@ def test_a_copy_restored_twice_is_the_same(tmp_path):
     buffer.load_state(state)
     for one, two in zip(walk(buffer, 7, 8), first, strict=True):
         equal(one, two)
-    assert fill(make(3000, 3), 10).state_arrays()["count"].shape == (3, 10, 2)  # only what is filled is saved
+    # only what is filled is saved
+    assert fill(make(3000, 3), 10).state_arrays()["count"].shape == (
+        3,
+        10,
+        2,
+    )
     onto = fill(make(seed=4, directory=tmp_path), 55)
     onto.load_arrays(arrays)
     assert onto.counters.tolist() == [33] * 3
@@ -130,7 +137,13 @@ def test_another_replay_is_refused(tmp_path):
     buffer.close()
     other = {**SPEC, "deter": ((8,), np.float32), "stoch": ((2,), np.float32)}
     for spec, capacity, streams, message in (
-        (other, 60, 3, r"the spec differs: 'stoch' only here, 'deter' is \[\[4\], '<f4'\] there and \[\[8\], '<f4'\] here"),
+        (
+            other,
+            60,
+            3,
+            r"the spec differs: 'stoch' only here, 'deter' is \[\[4\], '<f4'\] there and \[\[8\], "
+            r"'<f4'\] here",
+        ),
         (SPEC, 90, 3, "expected 30 as rows, got 20"),
         (SPEC, 40, 2, "expected 2 as streams, got 3"),
     ):
@@ -139,7 +152,9 @@ def test_another_replay_is_refused(tmp_path):
         with pytest.raises(ReplayError, match="another replay"):
             ReplayBuffer(spec, capacity, streams).load_state(state)
         with pytest.raises(ReplayError, match="expected"):
-            ReplayBuffer(spec, capacity, streams).load_arrays(arrays if spec is other else arrays | {"reward": np.zeros(3)})
+            ReplayBuffer(spec, capacity, streams).load_arrays(
+                arrays if spec is other else arrays | {"reward": np.zeros(3)}
+            )
     again = make(directory=tmp_path)
     for change, message in (
         ({"counts": [6, 5, 5]}, "stream 0: expected 5 rows in the state, got 6"),
@@ -159,7 +174,9 @@ def test_another_replay_is_refused(tmp_path):
 def test_damaged_folders_are_refused(tmp_path):
     fill(make(directory=tmp_path), 5).close()
     meta = json.loads((tmp_path / "meta.json").read_text())
-    assert meta["spec"] == RowSpec(SPEC).fingerprint() and meta["streams"] == 3 and meta["rows"] == 20
+    assert (
+        meta["spec"] == RowSpec(SPEC).fingerprint() and meta["streams"] == 3 and meta["rows"] == 20
+    )
     (tmp_path / "meta.json").write_text(json.dumps(meta | {"format": 99}))
     with pytest.raises(ReplayError, match="as format, got 99"):
         make(directory=tmp_path)
@@ -168,17 +185,27 @@ def test_damaged_folders_are_refused(tmp_path):
         make(directory=tmp_path)
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     (tmp_path / "reward.bin").write_bytes(b"1234")
-    with pytest.raises(ReplayError, match=r"reward\.bin is damaged: expected 240 bytes, got 4 bytes"):
+    with pytest.raises(
+        ReplayError, match=r"reward\.bin is damaged: expected 240 bytes, got 4 bytes"
+    ):
         make(directory=tmp_path)
     (tmp_path / "reward.bin").unlink()
-    with pytest.raises(ReplayError, match=r"reward\.bin is damaged: expected 240 bytes, got no file"):
+    with pytest.raises(
+        ReplayError, match=r"reward\.bin is damaged: expected 240 bytes, got no file"
+    ):
         make(directory=tmp_path)
 
 
 def test_keys_with_slashes_and_folders_given_as_text(tmp_path):
     spec = {**SPEC, "camera/front": ((2,), np.uint8), "nothing": ((0,), np.float32)}
     with ReplayBuffer(spec, 10, directory=str(tmp_path / "deep" / "replay")) as buffer:
-        buffer.add({**rows([0], [0]), "camera/front": np.full((1, 2), 7, np.uint8), "nothing": np.zeros((1, 0))})
+        buffer.add(
+            {
+                **rows([0], [0]),
+                "camera/front": np.full((1, 2), 7, np.uint8),
+                "nothing": np.zeros((1, 0)),
+            }
+        )
     with ReplayBuffer(spec, 10, directory=str(tmp_path / "deep" / "replay")) as buffer:
         sample = buffer.sample(1, 1)
     assert (sample["camera/front"] == 7).all() and sample["nothing"].shape == (1, 1, 0)

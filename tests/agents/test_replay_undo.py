@@ -1,4 +1,6 @@
-"""A replay's folder is again, bit for bit, what it was at a saved state: rows, latents, flags, sampler."""
+"""A replay's folder is again, bit for bit, what it was at a saved state: rows, latents, flags,
+sampler.
+"""
 
 import errno
 import json
@@ -35,7 +37,9 @@ def saved(buffer):
 def limit(request, monkeypatch):
     """How much may be held in memory."""
     whole = Folder.__init__
-    monkeypatch.setattr(Folder, "__init__", lambda *a, **k: whole(*a, **{"unsaved": request.param, **k}))
+    monkeypatch.setattr(
+        Folder, "__init__", lambda *a, **k: whole(*a, **{"unsaved": request.param, **k})
+    )
 
 
 @pytest.mark.usefixtures("limit")
@@ -104,7 +108,8 @@ def test_states_that_are_not_kept_and_those_of_other_folders_are_refused(tmp_pat
     with pytest.raises(ReplayError, match="of the state"):
         buffer.load_state({**states[-1], "mark": {"epoch": "x"}})
     assert held(buffer) == before
-    assert buffer.state()["mark"] == buffer.state()["mark"] == states[-1]["mark"]  # nothing new: no new epoch
+    # nothing new: no new epoch
+    assert buffer.state()["mark"] == buffer.state()["mark"] == states[-1]["mark"]
 
 
 def test_old_epochs_and_journals_are_removed(tmp_path):
@@ -129,7 +134,9 @@ def test_rows_where_none_were_are_not_copied(tmp_path):
 
 
 def test_reading_changes_nothing(tmp_path):
-    """A killed run's folder, whose files had changed before the state that it opens with was left."""
+    """A killed run's folder, whose files had changed before the state that
+    it opens with was left.
+    """
     store = Folder(RowSpec(SPEC), 3, 20, tmp_path, unsaved=1)
     buffer = make(directory=tmp_path)
     kill(buffer)
@@ -165,7 +172,9 @@ def run(folder, steps):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_again_and_again_it_is_the_straight_run(tmp_path):
-    """A run of a replay and its checkpoints is killed at random times; the state it ends with is the straight run's."""
+    """A run of a replay and its checkpoints is killed at random times; the state it ends with is
+    the straight run's.
+    """
     for delay in np.random.default_rng(0).uniform(0.0, 0.3, 10).tolist():
         forked(lambda: run(tmp_path, 10**6), delay)
     forked(lambda: run(tmp_path, 30))
@@ -186,7 +195,9 @@ def test_a_disk_without_room_is_met_at_the_start(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(ReplayError, match=r"cannot be made: No space left on device; give a smaller capacity") as error:
+    with pytest.raises(
+        ReplayError, match=r"cannot be made: No space left on device; give a smaller capacity"
+    ) as error:
         make(directory=tmp_path / "run" / "replay")
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 93, 7))
@@ -223,11 +234,15 @@ def test_files_larger_than_the_memory_are_mapped(tmp_path):
             pytest.skip("the file system has no files of this size")
     mapped = map_privately(tmp_path / "large", size)
     mapped[5] = 3
-    assert mapped[:7].tolist() == [0, 0, 0, 0, 0, 3, 0] and (tmp_path / "large").open("rb").read(7) == bytes(7)
+    assert mapped[:7].tolist() == [0, 0, 0, 0, 0, 3, 0] and (tmp_path / "large").open("rb").read(
+        7
+    ) == bytes(7)
 
 
 def test_a_disk_that_fills_loses_nothing(tmp_path, monkeypatch):
-    """Saving fails with one line; the buffer goes on, the states before are there, and later it is saved."""
+    """Saving fails with one line; the buffer goes on, the states before are there, and later it is
+    saved.
+    """
     buffer = make(directory=tmp_path, seed=2)
     walk(buffer, 0, 12)
     state, expected = saved(buffer)
@@ -237,10 +252,16 @@ def test_a_disk_that_fills_loses_nothing(tmp_path, monkeypatch):
         file.write(bytes(data)[:100])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    for where in ("agents.replay.epochs.write_all", "agents.replay.folder.write_all"):  # the journal, then the files
+    # the journal, then the files
+    for where in (
+        "agents.replay.epochs.write_all",
+        "agents.replay.folder.write_all",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(where, full)
-            with pytest.raises(ReplayError, match=r"cannot be written: No space left on device; what was saved"):
+            with pytest.raises(
+                ReplayError, match=r"cannot be written: No space left on device; what was saved"
+            ):
                 buffer.state()
         walk(buffer, 2, 3)
     straight = make(seed=2)
@@ -255,12 +276,18 @@ def test_a_disk_that_fills_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_a_real_disk_that_is_too_small(tmp_path):
-    """A file system of 1 MiB in memory: refused with one line before anything is written; smaller ones fit."""
+    """A file system of 1 MiB in memory: refused with one line before anything is written; smaller
+    ones fit.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
     command = [mount or "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    if mount is None or os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+    if (
+        mount is None
+        or os.geteuid() != 0
+        or subprocess.run(command, capture_output=True).returncode
+    ):
         pytest.skip("mounting a small file system is not permitted here")
     try:
         with pytest.raises(ReplayError, match=r"expected .* MiB free"):
@@ -286,14 +313,22 @@ def test_a_real_disk_that_is_too_small(tmp_path):
 
 
 def test_each_journal_holds_what_changed_in_its_own_time(tmp_path):
-    """Rows that change between different states lie in different journals; all of them are put back."""
-    buffer = ReplayBuffer({**SPEC, "deter": ((1024,), np.float32)}, 40, directory=tmp_path)  # a row is a block
+    """Rows that change between different states lie in different journals; all of them are put
+    back.
+    """
+    # a row is a block
+    buffer = ReplayBuffer({**SPEC, "deter": ((1024,), np.float32)}, 40, directory=tmp_path)
 
     def write(row, value):
         buffer.update(np.array([[[0, row]]]), {"deter": np.full((1, 1, 1024), value, np.float32)})
 
     for n in range(40):
-        buffer.add({k: np.full((1, *s), n if k == "deter" else 0, d) for k, (s, d) in buffer.spec.keys.items()})
+        buffer.add(
+            {
+                k: np.full((1, *s), n if k == "deter" else 0, d)
+                for k, (s, d) in buffer.spec.keys.items()
+            }
+        )
     states = [saved(buffer)]
     for i in range(1, 4):
         write(10 * i, 100.0)
@@ -326,13 +361,19 @@ def test_files_change_after_their_journal_lies_on_the_disk(tmp_path, monkeypatch
 
     def watched(name):
         whole = getattr(folder_module, name)
-        monkeypatch.setattr(folder_module, name, lambda *a: (events.append((name, a[0])), whole(*a))[1])
+        monkeypatch.setattr(
+            folder_module, name, lambda *a: (events.append((name, a[0])), whole(*a))[1]
+        )
 
     for name in ("sync_path", "write_all", "write_epoch", "_remove"):
         watched(name)
     buffer.state()
     kinds = [name if name != "sync_path" else f"sync {path.suffix}" for name, path in events]
     assert [k for i, k in enumerate(kinds) if i == 0 or kinds[i - 1] != k] == [
-        "sync .undo", "write_all", "sync .bin", "write_epoch", "_remove"
+        "sync .undo",
+        "write_all",
+        "sync .bin",
+        "write_epoch",
+        "_remove",
     ]
     assert {path.stem for name, path in events if name == "sync_path"} >= set(SPEC)

@@ -1,4 +1,6 @@
-"""report.html and compare: one file with everything in it, numbers that are those of the run, formulas that are well formed."""
+"""report.html and compare: one file with everything in it, numbers that are those of the run,
+formulas that are well formed.
+"""
 
 import re
 import xml.etree.ElementTree as ET
@@ -55,18 +57,27 @@ def test_a_run_ends_with_a_report_of_its_own_numbers(trained, capsys):
     assert main(["report", str(trained)]) == 0
     assert capsys.readouterr().out.strip() == str(trained / "report.html")
     text, progress = read(trained / "report.html"), read_part(trained, "progress")[1]
-    assert f"{progress['updates']:,}" in text and f"{np.mean(progress['evaluations'][-1][1]):,.1f}" in text
+    assert (
+        f"{progress['updates']:,}" in text
+        and f"{np.mean(progress['evaluations'][-1][1]):,.1f}" in text
+    )
     assert "steps" in text and f"pixyz resume {trained}" in text
     assert "agent.batch" in text and "agent.lam" not in text, "only settings that differ"
     raw = (trained / "report.html").read_text()
     assert raw.count("data:image/png;base64,") >= 1 and raw.count("<math") > 3
 
 
-@pytest.mark.parametrize(("text", "count"), [
-    (r"\mathbb{E}_{q(z|x)} \left[\log p(x|z) - D_{KL} \left[q(z|x)||p(z) \right]\right]", 4),
-    (r"\frac{1}{2} \bar{q} + \underline{Q}^{slow}_{t} - 1.5e-3 \cdot \unknown", 3),
-    (r"\left\{x \right.", 1), ("", 0), (r"{{{ }", 1), (r"\bar", 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (r"\mathbb{E}_{q(z|x)} \left[\log p(x|z) - D_{KL} \left[q(z|x)||p(z) \right]\right]", 4),
+        (r"\frac{1}{2} \bar{q} + \underline{Q}^{slow}_{t} - 1.5e-3 \cdot \unknown", 3),
+        (r"\left\{x \right.", 1),
+        ("", 0),
+        (r"{{{ }", 1),
+        (r"\bar", 1),
+    ],
+)
 def test_formulas_are_well_formed_and_lose_nothing(text, count):
     found = formula(text)
     tree = ET.fromstring(f"<div>{found}</div>")
@@ -81,7 +92,11 @@ def test_long_formulas_are_broken_at_their_brackets():
     inner = " + ".join(rf"\log p(x_{{{i}}}|z)" for i in range(6))
     found = list(lines(TOKEN.findall(rf"\mathbb{{E}}_{{q}} \left[{inner} \right] - 1.0")))
     assert [depth for depth, _ in found] == [0, *[1] * 6, 0, 0]
-    assert found[0][1][-1] == "\\left[" and found[-2][1] == ["\\right]"] and found[-1][1] == ["-", "1.0"]
+    assert (
+        found[0][1][-1] == "\\left["
+        and found[-2][1] == ["\\right]"]
+        and found[-1][1] == ["-", "1.0"]
+    )
 
 
 # ---------------------------------------------------------------- beside each other
@@ -89,15 +104,30 @@ def test_long_formulas_are_broken_at_their_brackets():
 
 @pytest.fixture
 def runs(tmp_path, trained, monkeypatch):
-    """Three runs: two seeds of one setting and another setting, with evaluations of known numbers."""
+    """Three runs: two seeds of one setting and another setting,
+    with evaluations of known numbers.
+    """
     settings = read_settings(trained)
     settings = replace(settings, env=replace(settings.env, id="dm_control/walker-walk-v0"))
     other = replace(settings, agent=replace(settings.agent, lr=2e-3))
-    spent = {"steps": 100_000, "actions": 50_000, "updates": 400, "cpu_seconds": 90.0, "random": [40.0]}
+    spent = {
+        "steps": 100_000,
+        "actions": 50_000,
+        "updates": 400,
+        "cpu_seconds": 90.0,
+        "random": [40.0],
+    }
     made = {}
-    for name, config, seed, level in (("a0", settings, 0, 100.0), ("a1", settings, 1, 300.0), ("b0", other, 0, 50.0)):
+    for name, config, seed, level in (
+        ("a0", settings, 0, 100.0),
+        ("a1", settings, 1, 300.0),
+        ("b0", other, 0, 50.0),
+    ):
         create_run(tmp_path / name, replace(config, seed=seed), seed=seed)
-        evaluations = [(at, [level + at / 1000 + i for i in range(4)]) for at in (25_000, 50_000, 75_000, 100_000)]
+        evaluations = [
+            (at, [level + at / 1000 + i for i in range(4)])
+            for at in (25_000, 50_000, 75_000, 100_000)
+        ]
         made[tmp_path / name] = {**spent, "evaluations": evaluations}
     monkeypatch.setattr(beside, "read_part", lambda run, part: (0, made[run]))
     return list(made), made
@@ -107,11 +137,22 @@ def test_seeds_are_one_line_and_settings_tell_runs_apart(runs, tmp_path):
     folders, _ = runs
     text = compare(folders, tmp_path / "c.html")
     head, first, second = text.split("\n")
-    assert first.split()[:2] == ["lr=0.001", "dm_control/walker-walk-v0"] and second.startswith("lr=0.002")
+    assert first.split()[:2] == ["lr=0.001", "dm_control/walker-walk-v0"] and second.startswith(
+        "lr=0.002"
+    )
     scores = [level + np.mean([50, 75, 100]) + 1.5 for level in (100.0, 300.0)]
     low, high = bootstrap_interval(scores)
-    assert f"{np.mean(scores):,.1f}" in first and f"{low:,.1f} to {high:,.1f}" in first and first.endswith("2 seeds")
-    assert second.endswith("12 episodes") and f"{50 + 75 + 1.5:,.1f}" in second and "100,000" in second and "1.5" in second
+    assert (
+        f"{np.mean(scores):,.1f}" in first
+        and f"{low:,.1f} to {high:,.1f}" in first
+        and first.endswith("2 seeds")
+    )
+    assert (
+        second.endswith("12 episodes")
+        and f"{50 + 75 + 1.5:,.1f}" in second
+        and "100,000" in second
+        and "1.5" in second
+    )
     assert [c.strip() for c in re.split(r"\s{2,}", head)] == beside.HEAD
     page = read(tmp_path / "c.html")
     assert "DreamerV3, published: 5 seeds" in page and "TD-MPC2" in page
@@ -137,17 +178,26 @@ def test_what_cannot_be_compared_is_refused(runs, trained, capsys, tmp_path, mon
         compare([])
     monkeypatch.chdir(tmp_path)
     assert main(["compare", str(folders[0]), str(folders[1])]) == 0
-    assert "curves: compare.html" in capsys.readouterr().out and (tmp_path / "compare.html").is_file()
+    assert (
+        "curves: compare.html" in capsys.readouterr().out and (tmp_path / "compare.html").is_file()
+    )
     assert main(["compare", str(tmp_path / "none")]) == 2
 
 
 def test_published_numbers_are_of_tasks_that_are_there():
-    assert not published.beside("Pendulum-v1") and not published.beside("dm_control/humanoid-run-v0")
+    assert not published.beside("Pendulum-v1") and not published.beside(
+        "dm_control/humanoid-run-v0"
+    )
     for curve in published.CURVES:
         for task, points in curve.returns.items():
-            assert re.fullmatch(r"[a-z_]+-[a-z]+", task) and all(0 <= v <= 1000 for v in points.values())
+            assert re.fullmatch(r"[a-z_]+-[a-z]+", task) and all(
+                0 <= v <= 1000 for v in points.values()
+            )
             assert list(points) == sorted(points)
-    seven = "cartpole-balance cartpole-swingup reacher-easy finger-spin pendulum-swingup walker-stand walker-walk"
+    seven = (
+        "cartpole-balance cartpole-swingup reacher-easy finger-spin "
+        "pendulum-swingup walker-stand walker-walk"
+    )
     mean = np.mean([published.DREAMER_V3.returns[t][100_000] for t in seven.split()])
     assert round(mean) == 682, "the mean over seven tasks that was published"
 
@@ -155,7 +205,9 @@ def test_published_numbers_are_of_tasks_that_are_there():
 def test_a_report_that_fails_does_not_fail_the_run(trained, monkeypatch, capsys):
     from agents import runs as of_runs
 
-    monkeypatch.setattr(of_runs, "write_report", lambda directory: (_ for _ in ()).throw(OSError("no space left")))
+    monkeypatch.setattr(
+        of_runs, "write_report", lambda directory: (_ for _ in ()).throw(OSError("no space left"))
+    )
     of_runs._write_page(trained)
     assert capsys.readouterr().out == "no report: no space left\n"
     assert reports.write_report is of_run.write_report

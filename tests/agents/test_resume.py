@@ -1,4 +1,6 @@
-"""A run that is stopped and resumed is a straight run, bit for bit: every saved part, every row, every line of the log."""
+"""A run that is stopped and resumed is a straight run, bit for bit: every saved part, every row,
+every line of the log.
+"""
 
 import shutil
 
@@ -14,23 +16,60 @@ from agents.settings import RunSettings
 from worldmodels.data import write_npz
 
 TINY = [
-    "steps=400", "prefill=120", "eval_every=150", "eval_episodes=2", "log_every=3", "checkpoint_every=100", "capacity=150",
-    "env.time_limit=60", "agent.batch=4", "agent.length=6", "agent.horizon=3", "train_ratio=8",
+    "steps=400",
+    "prefill=120",
+    "eval_every=150",
+    "eval_episodes=2",
+    "log_every=3",
+    "checkpoint_every=100",
+    "capacity=150",
+    "env.time_limit=60",
+    "agent.batch=4",
+    "agent.length=6",
+    "agent.horizon=3",
+    "train_ratio=8",
 ]
 SHORT_RUN = [
-    "steps=400", "prefill=120", "eval_every=150", "eval_episodes=2", "log_every=3", "checkpoint_every=100", "capacity=150",
-    "env.time_limit=60", "env.action_repeat=1",
+    "steps=400",
+    "prefill=120",
+    "eval_every=150",
+    "eval_episodes=2",
+    "log_every=3",
+    "checkpoint_every=100",
+    "capacity=150",
+    "env.time_limit=60",
+    "env.action_repeat=1",
 ]
 AGENTS = {
     "tdmpc/small": [
-        "agent.batch=4", "train_ratio=4", "agent.units=16", "agent.encoder_units=16", "agent.latent=16", "agent.candidates=16",
-        "agent.proposals=2", "agent.elites=4", "agent.rounds=2",
+        "agent.batch=4",
+        "train_ratio=4",
+        "agent.units=16",
+        "agent.encoder_units=16",
+        "agent.latent=16",
+        "agent.candidates=16",
+        "agent.proposals=2",
+        "agent.elites=4",
+        "agent.rounds=2",
     ],
     **{
-        name: ["agent.batch=4", "agent.length=6", "agent.horizon=3", "train_ratio=8", "agent.model.deter=16", *more]
+        name: [
+            "agent.batch=4",
+            "agent.length=6",
+            "agent.horizon=3",
+            "train_ratio=8",
+            "agent.model.deter=16",
+            *more,
+        ]
         for name, more in {
-            "dreamer_v1/small": [], "dreamer_v2/small": ["agent.slow_every=3"],
-            "planet/small": ["agent.candidates=16", "agent.elites=4", "agent.rounds=2", "agent.stored_latents=true"],
+            "dreamer_v1/small": [],
+            "dreamer_v2/small": ["agent.slow_every=3"],
+            "planet/small": [
+                "agent.candidates=16",
+                "agent.elites=4",
+                "agent.rounds=2",
+                "agent.stored_latents=true",
+            ],
         }.items()
     },
     "sac/small": ["agent.batch=4", "train_ratio=4", "agent.units=16"],
@@ -38,7 +77,13 @@ AGENTS = {
 }
 ENVS = {
     "classic": ["env.id=Pendulum-v1"],
-    "dm_control": ["env.id=dm_control/cartpole-swingup-v0", "env.num_envs=2", "env.action_repeat=4", "steps=800", "capacity=300"],
+    "dm_control": [
+        "env.id=dm_control/cartpole-swingup-v0",
+        "env.num_envs=2",
+        "env.action_repeat=4",
+        "steps=800",
+        "capacity=300",
+    ],
     "discrete": ["env.id=CartPole-v1", "env.action_repeat=1"],
 }
 COMMAND = ["train", "dreamer_v3/fast", *TINY, *ENVS["classic"], "steps=240", "checkpoint_every=40"]
@@ -56,7 +101,9 @@ class Stops:
         self.left -= 1
         if self.left == 0:
             if self.kill:
-                raise KeyboardInterrupt  # saves nothing: what is left is the last checkpoint, and a replay that is ahead of it
+                # saves nothing: what is left is the last checkpoint, and a replay that is ahead of
+                # it
+                raise KeyboardInterrupt
             self.made.run.stop.ask("SIGTERM")
         return self.next(progress, saved, ready)
 
@@ -103,8 +150,14 @@ def test_an_agent(env, kill, tmp_path, straight):
     assert differences(straight(env, make), tmp_path / "run") == []
 
 
-OTHERS = [*[("tdmpc/small", e) for e in ENVS], ("sac/small", "discrete"), ("sac/crossq", "classic"),
-          ("dreamer_v1/small", "classic"), ("dreamer_v2/small", "discrete"), ("planet/small", "classic")]
+OTHERS = [
+    *[("tdmpc/small", e) for e in ENVS],
+    ("sac/small", "discrete"),
+    ("sac/crossq", "classic"),
+    ("dreamer_v1/small", "classic"),
+    ("dreamer_v2/small", "discrete"),
+    ("planet/small", "classic"),
+]
 
 
 @pytest.mark.parametrize(("name", "env"), OTHERS)
@@ -133,7 +186,9 @@ def test_pretraining(kind, kill, tmp_path, straight):
 
 def test_workers_give_the_same_run(tmp_path, straight):
     def make(*more):
-        return Trainer(load_config(RunSettings, "dreamer_v3/fast", [*TINY, *ENVS["dm_control"], *more]))
+        return Trainer(
+            load_config(RunSettings, "dreamer_v3/fast", [*TINY, *ENVS["dm_control"], *more])
+        )
 
     go_on(lambda: make("env.workers=2"), tmp_path / "run", [70], False)
     assert differences(straight("dm_control", make), tmp_path / "run") == []
@@ -147,7 +202,9 @@ def by_command(tmp_path_factory):
     return folder / "run"
 
 
-@pytest.mark.parametrize(("signal", "at"), [("SIGINT", [16]), ("SIGTERM", [12]), ("SIGKILL", [12, 20])])
+@pytest.mark.parametrize(
+    ("signal", "at"), [("SIGINT", [16]), ("SIGTERM", [12]), ("SIGKILL", [12, 20])]
+)
 def test_a_process_that_is_signalled(signal, at, tmp_path, by_command):
     """The command itself, with real signals; many moments and seeds are in benchmarks/resume.py."""
     assert interrupted(COMMAND, tmp_path / "run", signal, at) >= 1
@@ -156,7 +213,15 @@ def test_a_process_that_is_signalled(signal, at, tmp_path, by_command):
 
 def test_a_log_that_is_pretrained_on_by_the_command(tmp_path):
     write_npz(turning(), tmp_path / "logs")
-    arguments = ["pretrain", "vrnn", "--data", str(tmp_path / "logs"), *SMALL["vrnn"], *SHORT, "updates=60"]
+    arguments = [
+        "pretrain",
+        "vrnn",
+        "--data",
+        str(tmp_path / "logs"),
+        *SMALL["vrnn"],
+        *SHORT,
+        "updates=60",
+    ]
     straight = start([*arguments, "--run", str(tmp_path / "straight")], tmp_path)
     assert interrupted(arguments, tmp_path / "run", "SIGTERM", [3]) == 1
     assert straight.wait(timeout=120) == 0

@@ -1,4 +1,6 @@
-"""The loop, with a scripted environment and a scripted agent: what is stored, learned, written back, counted, evaluated."""
+"""The loop, with a scripted environment and a scripted agent: what is stored, learned, written
+back, counted, evaluated.
+"""
 
 import gymnasium
 import numpy as np
@@ -20,7 +22,10 @@ from envs import VectorEnv, adapt
 
 
 def parts(count=3, repeat=2, length=4, capacity=300, **options):
-    envs = VectorEnv([lambda i=i: adapt(Corridor(length, 100 * i), action_repeat=repeat) for i in range(count)], seed=0)
+    envs = VectorEnv(
+        [lambda i=i: adapt(Corridor(length, 100 * i), action_repeat=repeat) for i in range(count)],
+        seed=0,
+    )
     agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig(**options))
     interface = Interface.of(envs)
     replay = ReplayBuffer(interface.spec(agent.stored), capacity, count, seed=0)
@@ -33,31 +38,70 @@ def rows_of(replay, stream, until):
 
 
 def test_what_is_stored():
-    """Observation and action of one time beside each other, reward and flags with what they arrived with."""
+    """Observation and action of one time beside each other, reward and flags with what they arrived
+    with.
+    """
     _, _, replay, driver = parts(count=1, repeat=1, length=2)
     for _ in range(7):
         driver.step()
     found = {k: v[:, 0] for k, v in rows_of(replay, 0, 7).items()}
     # an episode: first row, one in between, last row, whose action nobody takes
-    assert found["observation"][:, :2].tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2], [2, 0]]
-    assert found["observation"][:, 2].tolist() == [0, 0.5, 0.5, 0, 0.5, 0.5, 0]  # the action that led there
+    assert found["observation"][:, :2].tolist() == [
+        [0, 0],
+        [0, 1],
+        [0, 2],
+        [1, 0],
+        [1, 1],
+        [1, 2],
+        [2, 0],
+    ]
+    # the action that led there
+    assert found["observation"][:, 2].tolist() == [
+        0,
+        0.5,
+        0.5,
+        0,
+        0.5,
+        0.5,
+        0,
+    ]
     assert found["action"][:, 0].tolist() == [0.5] * 7
     assert found["reward"].tolist() == [0, 0.5, 0.5, 0, 0.5, 0.5, 0]
     assert found["is_first"].tolist() == [True, False, False, True, False, False, True]
     assert found["is_last"].tolist() == [False, False, True, False, False, True, False]
-    assert found["is_terminal"].tolist() == [False, False, True, False, False, False, False]  # the second is cut short
-    assert found["count"][:, 0].tolist() == [1, 2, 3, 1, 2, 3, 1]  # the memory after the row's observation
+    # the second is cut short
+    assert found["is_terminal"].tolist() == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+    # the memory after the row's observation
+    assert found["count"][:, 0].tolist() == [
+        1,
+        2,
+        3,
+        1,
+        2,
+        3,
+        1,
+    ]
 
 
 def test_counts_at_action_repeat_2_with_3_environments():
     _, agent, replay, driver = parts()
     schedule = Online(steps=60, prefill=24, per_action=0.5)
     progress = train(agent, driver, replay, schedule).progress
-    # a call is 3 actions and 6 frames, but none where it begins an episode (4 frames: every third call), so after calls
-    # 1, 2, ...: 6, 12, 12, 18, 24, 24, 30, 36, 36, 42, 48, 48, 54, 60 frames; from the 5th on each makes 1.5 updates due
+    # a call is 3 actions and 6 frames, but none where it begins an episode (4 frames: every third
+    # call), so after calls 1, 2, ...: 6, 12, 12, 18, 24, 24, 30, 36, 36, 42, 48, 48, 54, 60 frames;
+    # from the 5th on each makes 1.5 updates due
     assert (progress.steps, progress.actions, replay.written) == (60, 14 * 3, 14 * 3)
     assert progress.updates == agent.updates == 15 and progress.credit == 0.0
-    assert [r for _, r in progress.returns[-3:]] == pytest.approx([2.0] * 3)  # 4 frames of 0.5, the repeats summed
+    # 4 frames of 0.5, the repeats summed
+    assert [r for _, r in progress.returns[-3:]] == pytest.approx([2.0] * 3)
 
 
 def test_random_actions_are_told_to_the_agent():
@@ -105,9 +149,13 @@ def test_the_best_action_is_evaluated_and_the_other_one_explores():
 
 def test_an_evaluation_takes_the_first_episode_of_each_environment(monkeypatch):
     lengths = iter([9, 2, 9, 2])
-    monkeypatch.setattr(Corridor, "__init__", lambda self, init=Corridor.__init__: init(self, next(lengths)))
+    monkeypatch.setattr(
+        Corridor, "__init__", lambda self, init=Corridor.__init__: init(self, next(lengths))
+    )
     agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig())
-    assert Judge(EnvSettings("Corridor-v0"), 2, 0).actor(agent) == pytest.approx([-0.25 * 9, -0.25 * 2])
+    assert Judge(EnvSettings("Corridor-v0"), 2, 0).actor(agent) == pytest.approx(
+        [-0.25 * 9, -0.25 * 2]
+    )
 
 
 def test_an_evaluation_does_not_train_on_its_seeds_nor_move_the_generators():
@@ -133,13 +181,18 @@ def test_an_evaluation_does_not_train_on_its_seeds_nor_move_the_generators():
     finally:
         Corridor.reset = reset
     assert len({s for s in seeds if s is not None}) == 4
-    assert all(torch.equal(a, b) for a, b in zip(before["torch"], Generators().state()["torch"], strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(before["torch"], Generators().state()["torch"], strict=True)
+    )
 
 
 def test_an_episode_that_never_ends_is_cut():
     agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig())
     with pytest.warns(UserWarning, match="2 of 2 episodes had not ended after 3 actions"):
-        assert Judge(EnvSettings("Corridor-v0"), 2, 0, limit=3).actor(agent) == pytest.approx([-0.75, -0.75])
+        assert Judge(EnvSettings("Corridor-v0"), 2, 0, limit=3).actor(agent) == pytest.approx(
+            [-0.75, -0.75]
+        )
 
 
 def test_a_stop_is_heard_between_steps():
@@ -152,12 +205,16 @@ def test_a_stop_is_heard_between_steps():
         run.stop.ask("SIGTERM")
 
     train(agent, driver, replay, Online(steps=600, prefill=6, per_action=2.0), run=run, watch=watch)
-    assert seen == [1] and run.stop.code == 143 and run.progress.credit >= 1  # what was due is still due
+    # what was due is still due
+    assert seen == [1] and run.stop.code == 143 and run.progress.credit >= 1
 
 
 def test_the_order_of_things():
     """Updates that are due come before an evaluation, and that before a checkpoint."""
-    plan, p = Online(steps=10, prefill=2, per_action=1.0, evaluate=4, save=4), Progress(steps=4, credit=1.0)
+    plan, p = (
+        Online(steps=10, prefill=2, per_action=1.0, evaluate=4, save=4),
+        Progress(steps=4, credit=1.0),
+    )
     assert plan.next(p, saved=0, ready=True) == "update"
     assert plan.next(p, saved=0, ready=False) == "evaluate"
     p.credit, p.judged = 0.5, 4
@@ -203,7 +260,14 @@ def test_an_agent_of_ones_own_by_the_command(kind, tmp_path, capsys):
     run = tmp_path / "run"
     config = tmp_path / "own.yaml"
     config.write_text(f"agent: {{kind: '{kind}'}}\nenv: {{id: Corridor-v0, num_envs: 2}}\n")
-    small = ["steps=200", "prefill=20", "train_ratio=4", "eval_every=100", "eval_episodes=2", "log_every=5"]
+    small = [
+        "steps=200",
+        "prefill=20",
+        "train_ratio=4",
+        "eval_every=100",
+        "eval_episodes=2",
+        "log_every=5",
+    ]
     assert main(["train", str(config), *small, "--run", str(run)]) == 0
     assert "learned policy" in capsys.readouterr().out
     assert main(["evaluate", str(run), "--episodes", "2"]) == 0
@@ -213,12 +277,15 @@ def test_an_agent_of_ones_own_by_the_command(kind, tmp_path, capsys):
     assert load_config(RunSettings, str(run / "config.yaml")).agent.kind == kind
 
 
-@pytest.mark.parametrize(("kind", "message"), [
-    ("dreamer_v4", "nearest: dreamer_v3"),
-    ("nowhere:Agent", "cannot import nowhere"),
-    ("scripted:Nobody", "has no Nobody"),
-    ("scripted:Corridor", "expected a class with Config"),
-])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("dreamer_v4", "nearest: dreamer_v3"),
+        ("nowhere:Agent", "cannot import nowhere"),
+        ("scripted:Nobody", "has no Nobody"),
+        ("scripted:Corridor", "expected a class with Config"),
+    ],
+)
 def test_an_unknown_agent_is_one_line(kind, message, capsys):
     assert main(["train", "dreamer_v3/pendulum", f"agent.kind={kind}"]) == 2
     assert message in capsys.readouterr().err
@@ -246,8 +313,15 @@ def test_loops_name_no_agent():
     from agents.build import KINDS
 
     words = {*KINDS, "dreamer", "rssm", "deter", "stoch", "latent"}
-    for file in [*Path(agents.run.__file__).parent.glob("*.py"), Path(agents.run.__file__).parent.parent / "agent.py"]:
-        code = "\n".join(line for line in file.read_text().lower().splitlines() if ">>>" not in line and "..." not in line)
+    for file in [
+        *Path(agents.run.__file__).parent.glob("*.py"),
+        Path(agents.run.__file__).parent.parent / "agent.py",
+    ]:
+        code = "\n".join(
+            line
+            for line in file.read_text().lower().splitlines()
+            if ">>>" not in line and "..." not in line
+        )
         assert not [w for w in words if w in code], file.name
 
 
@@ -262,9 +336,19 @@ def test_observations_outside_of_their_bounds_are_told(tmp_path, monkeypatch):
         self.observation_space = narrow
 
     monkeypatch.setattr(Corridor, "__init__", narrowed)
-    small = ["agent.kind=scripted:Plain", "env.id=Corridor-v0", "steps=40", "prefill=10", "train_ratio=4", "eval_episodes=1"]
+    small = [
+        "agent.kind=scripted:Plain",
+        "env.id=Corridor-v0",
+        "steps=40",
+        "prefill=10",
+        "train_ratio=4",
+        "eval_episodes=1",
+    ]
     settings = load_config(RunSettings, {}, small)
-    with Trainer(settings).begin(tmp_path / "run") as trainer, pytest.warns(UserWarning, match="outside of the bounds"):
+    with (
+        Trainer(settings).begin(tmp_path / "run") as trainer,
+        pytest.warns(UserWarning, match="outside of the bounds"),
+    ):
         trainer.train()
     assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["out_of_bounds/observation"] > 0
 
@@ -275,7 +359,21 @@ def test_a_second_process_on_a_run_is_one_line(tmp_path, capsys):
     run = tmp_path / "run"
     config = tmp_path / "own.yaml"
     config.write_text("agent: {kind: 'scripted:Plain'}\nenv: {id: Corridor-v0}\n")
-    assert main(["train", str(config), "steps=60", "prefill=10", "train_ratio=4", "eval_every=0", "--run", str(run)]) == 0
+    assert (
+        main(
+            [
+                "train",
+                str(config),
+                "steps=60",
+                "prefill=10",
+                "train_ratio=4",
+                "eval_every=0",
+                "--run",
+                str(run),
+            ]
+        )
+        == 0
+    )
     before = (run / "metrics.jsonl").read_bytes()
     capsys.readouterr()
     with lock(run):

@@ -33,7 +33,9 @@ def test_what_is_written_is_read_again(tmp_path):
     path = create_run(tmp_path / "deep" / "run", Settings(), seed=7)
     config, info = open_run(path)
     assert load_config(Settings, config) == Settings()
-    assert info["seed"] == 7 and info["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert info["seed"] == 7 and info["versions"]["torch"].startswith(
+        torch.__version__.split("+")[0]
+    )
     assert info["versions"]["numpy"] == np.__version__ and info["command"] and info["platform"]
     assert abs((datetime.now(UTC) - datetime.fromisoformat(info["started"])).total_seconds()) < 60
 
@@ -46,7 +48,9 @@ def test_a_folder_with_anything_in_it_is_refused_and_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(RunError, match="choose another folder") as caught:
         create_run(tmp_path, Settings(), seed=0)
-    assert "resume" not in str(caught.value) and [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+    assert "resume" not in str(caught.value) and [p.name for p in tmp_path.iterdir()] == [
+        "mine.txt"
+    ]
     with pytest.raises(RunError, match="exists"):
         create_run(tmp_path / "mine.txt", Settings(), seed=0)
     run = create_run(tmp_path / "run", Settings(), seed=0)
@@ -62,11 +66,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         create_run(tmp_path / "file" / "run", Settings(), seed=0)
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("config.yaml", None, "no run folder.*config.yaml"), ("run.json", None, "no run folder.*run.json"),
-    ("config.yaml", b"a: [", "is damaged.*line"), ("run.json", b"{", "is damaged"), ("run.json", b"\xff\xfe", "is damaged"),
-    ("config.yaml", b"- 1", "expected keys and values"), ("run.json", b"3", "expected keys and values"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.yaml", None, "no run folder.*config.yaml"),
+        ("run.json", None, "no run folder.*run.json"),
+        ("config.yaml", b"a: [", "is damaged.*line"),
+        ("run.json", b"{", "is damaged"),
+        ("run.json", b"\xff\xfe", "is damaged"),
+        ("config.yaml", b"- 1", "expected keys and values"),
+        ("run.json", b"3", "expected keys and values"),
+    ],
+)
 def test_what_is_no_run_folder_is_said_in_one_line(name, content, message, tmp_path):
     run = create_run(tmp_path / "run", Settings(), seed=0)
     (run / name).unlink()
@@ -85,8 +96,19 @@ def test_no_folder_at_all(path, tmp_path):
 
 
 def git(folder, *arguments):
-    who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]
-    done = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    who = [
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b.c",
+        "-c",
+        "commit.gpgsign=false",
+        "-c",
+        "core.hooksPath=/dev/null",
+    ]
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
@@ -104,7 +126,11 @@ def library(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_the_commit_is_the_librarys_and_dirty_means_its_source(library, monkeypatch):
-    assert (rundir.origin()["commit"], rundir.origin()["dirty"]) == (None, None)  # another's repository: source not tracked
+    # another's repository: source not tracked
+    assert (rundir.origin()["commit"], rundir.origin()["dirty"]) == (
+        None,
+        None,
+    )
     git(library, "add", ".")
     git(library, "commit", "-q", "-m", "first")
     monkeypatch.setenv("GIT_DIR", "/nowhere")
@@ -112,7 +138,10 @@ def test_the_commit_is_the_librarys_and_dirty_means_its_source(library, monkeypa
     (library / "runs").mkdir()
     (library / "runs" / "log").write_text("")
     found = rundir.origin()
-    assert found["commit"] == (library / ".git" / commit).read_text().strip() and found["dirty"] is False
+    assert (
+        found["commit"] == (library / ".git" / commit).read_text().strip()
+        and found["dirty"] is False
+    )
     (library / "agents" / "new.py").write_text("")
     assert rundir.origin()["dirty"] is True
 
@@ -126,9 +155,12 @@ def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
 def test_nothing_is_imported_to_know_its_version(tmp_path):
     script = (
         "import sys; from pathlib import Path; from agents.rundir import origin; o = origin()\n"
-        "assert o['versions']['python'] and not {'torch', 'gymnasium', 'mujoco', 'dm_control', 'matplotlib'} & set(sys.modules)"
+        "assert o['versions']['python'] and not {'torch', 'gymnasium', 'mujoco', 'dm_control', "
+        "'matplotlib'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).resolve().parents[2], check=True)
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).resolve().parents[2], check=True
+    )
 
 
 # ---------------------------------------------------------------- one process at a time
@@ -136,7 +168,12 @@ def test_nothing_is_imported_to_know_its_version(tmp_path):
 
 def second(path):
     """What another process is told."""
-    with pytest.raises(RunError, match=r"is in use by process \d+ on .*; wait until it ends, or stop it") as error, lock(path):
+    with (
+        pytest.raises(
+            RunError, match=r"is in use by process \d+ on .*; wait until it ends, or stop it"
+        ) as error,
+        lock(path),
+    ):
         pass
     assert f"process {os.getppid()} on" in str(error.value) and "\n" not in str(error.value)
 
@@ -197,7 +234,11 @@ def test_a_forked_worker_does_not_hold_the_lock(tmp_path):
 
 
 def test_the_same_process_is_refused_too(tmp_path):
-    with lock(tmp_path), pytest.raises(RunError, match="in use by this process"), lock(tmp_path / ".." / tmp_path.name):
+    with (
+        lock(tmp_path),
+        pytest.raises(RunError, match="in use by this process"),
+        lock(tmp_path / ".." / tmp_path.name),
+    ):
         pass
     with pytest.raises(ZeroDivisionError), lock(tmp_path):
         raise ZeroDivisionError

@@ -1,10 +1,22 @@
-"""SAC: the objective and its gradients are those of a form by hand; who gets which gradient; ends; batch norm."""
+"""SAC: the objective and its gradients are those of a form by hand; who gets which gradient; ends;
+batch norm.
+"""
 
 import math
 
 import pytest
 import torch
-from agent_parts import KINDS, SHAPES, assert_same, evaluated, gradients, interface_of, moved, nowhere_zero, recorded
+from agent_parts import (
+    KINDS,
+    SHAPES,
+    assert_same,
+    evaluated,
+    gradients,
+    interface_of,
+    moved,
+    nowhere_zero,
+    recorded,
+)
 from torch.nn import functional as F
 
 from agents.agent import Agent
@@ -24,20 +36,31 @@ def agent_of(discrete=False, dtype=torch.float64, shapes=SHAPES, **more):
     return nowhere_zero(SAC(shapes, ActionSpec(2, discrete), config), dtype)
 
 
-# -------------------------------------------------------------------------------------------- by hand
+# -------------------------------------------------------------------------------------------- by
+# hand
 
 
 def critic(w, name, norm, i, x, moments=None, met=None):
-    """One critic. Batch norm is by ``moments``, or by the rows, whose moments are then noted in ``met``."""
+    """One critic. Batch norm is by ``moments``, or by the rows, whose moments are then noted in
+    ``met``.
+    """
     for layer in range(3):
         if layer:
             if norm == "layer":
-                x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+                x = (x - x.mean(-1, keepdim=True)) / (
+                    x.var(-1, correction=0, keepdim=True) + 1e-5
+                ).sqrt()
             x = x.clamp(min=0)
         if norm == "batch":
-            mean, square = (x.mean(0), x.var(0, correction=0)) if moments is None else moments[i, layer]
+            mean, square = (
+                (x.mean(0), x.var(0, correction=0)) if moments is None else moments[i, layer]
+            )
             if met is not None:
-                met[i, layer] = 0.01 * mean.detach(), 0.99 + 0.01 * square.detach()  # beside 0 and 1
+                # beside 0 and 1
+                met[i, layer] = (
+                    0.01 * mean.detach(),
+                    0.99 + 0.01 * square.detach(),
+                )
             at = f"{name}.net.norms.{layer}"
             x = (x - mean) / (square + 1e-3).sqrt() * w[f"{at}.gain"][i] + w[f"{at}.shift"][i]
         x = x @ w[f"{name}.net.weights.{layer}"][i] + w[f"{name}.net.biases.{layer}"][i]
@@ -51,7 +74,9 @@ def policy_output(w, s):
 
 
 def drawn(w, s, noise):
-    """An action and its log-density; for choices their probabilities and the mean log-probability."""
+    """An action and its log-density;
+    for choices their probabilities and the mean log-probability.
+    """
     out = policy_output(w, s)
     if noise is None:
         log = F.log_softmax(out, -1)
@@ -73,13 +98,20 @@ def by_hand(agent, batch, noise, discrete, norm):
         if discrete:
             each = torch.stack([critic(weights, name, norm, i, s, old, moments) for i in range(2)])
             return (each * a).sum(-1), (each.amin(0) * a).sum(-1)
-        q = torch.stack([critic(weights, name, norm, i, torch.cat([s, a], -1), old, moments)[:, 0] for i in range(2)])
+        q = torch.stack(
+            [
+                critic(weights, name, norm, i, torch.cat([s, a], -1), old, moments)[:, 0]
+                for i in range(2)
+            ]
+        )
         return q, q.amin(0)
 
     alpha = w["temperature.log_alpha"].exp()
     a_next, log_next = drawn(w, s_next, noise[0])
     if norm == "batch":
-        q, least = values(w, "critics", torch.cat([s, s_next]), torch.cat([batch["action"][0], a_next.detach()]))
+        q, least = values(
+            w, "critics", torch.cat([s, s_next]), torch.cat([batch["action"][0], a_next.detach()])
+        )
         q, q_next = q[:, :BATCH], least[BATCH:]
     else:
         q = values(w, "critics", s, batch["action"][0])[0]
@@ -91,7 +123,9 @@ def by_hand(agent, batch, noise, discrete, norm):
     losses["policy"] = alpha.detach() * log_pi - values(fixed, "critics", s, a, dict(moments))[1]
     held = c.target_share * math.log(2) if discrete else -2.0
     losses["temperature"] = -alpha * (log_pi + held).detach()
-    return (on * losses["critic"]).mean() + losses["policy"].mean() + losses["temperature"].mean(), losses
+    return (on * losses["critic"]).mean() + losses["policy"].mean() + losses[
+        "temperature"
+    ].mean(), losses
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -110,11 +144,15 @@ def test_the_objective_and_its_gradients_are_those_by_hand(discrete, norm):
 
 def test_it_prints_as_one_expression():
     text = str(agent_of().objective)
-    assert r"w \left(- \log Q(y|q)\right)" in text and r"\bar{y}(y|reward,cont,q_{next},l_{next},\alpha)" in text
+    assert (
+        r"w \left(- \log Q(y|q)\right)" in text
+        and r"\bar{y}(y|reward,cont,q_{next},l_{next},\alpha)" in text
+    )
     assert r"detach \left(\alpha \right) \log \pi(a_{\pi}|s_{bar}) - q_{bar}" in text
 
 
-# -------------------------------------------------------------------------------------------- gradients, ends
+# --------------------------------------------------------------------------------------------
+# gradients, ends
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -122,7 +160,9 @@ def test_it_prints_as_one_expression():
 def test_each_term_moves_only_what_it_should(discrete, norm):
     shapes = {"camera": (16, 16, 3), **SHAPES}
     agent, batch = agent_of(discrete, shapes=shapes, norm=norm), recorded(2, BATCH, discrete)
-    batch["camera"] = torch.rand(2, BATCH, 16, 16, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    batch["camera"] = torch.rand(
+        2, BATCH, 16, 16, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     _, found = evaluated(agent, batch)
     assert moved(agent, found["critic"].mean()) == {"critics", "observation"}
     assert moved(agent, found["policy"].mean()) == {"policy"}
@@ -135,7 +175,9 @@ def test_a_termination_cuts_the_bootstrap_and_a_cut_does_not(flag):
     batch[flag][1] = True
     other = {**batch, "orient": batch["orient"].clone()}
     other["orient"][1] += 1.0
-    same = torch.allclose(evaluated(agent, batch)[1]["critic"], evaluated(agent, other)[1]["critic"])
+    same = torch.allclose(
+        evaluated(agent, batch)[1]["critic"], evaluated(agent, other)[1]["critic"]
+    )
     assert same == (flag == "is_terminal")
 
 
@@ -165,7 +207,8 @@ def test_probabilities_give_the_expectation_over_choices():
     assert torch.allclose(found["policy"], wanted)
 
 
-# -------------------------------------------------------------------------------------------- batch norm
+# -------------------------------------------------------------------------------------------- batch
+# norm
 
 
 def test_batch_norm_takes_in_each_update_once_and_acting_reads_it():
@@ -182,7 +225,8 @@ def test_batch_norm_takes_in_each_update_once_and_acting_reads_it():
     assert all(torch.equal(a, b) for a, b in zip(before, agent.critics.buffers(), strict=True))
 
 
-# -------------------------------------------------------------------------------------------- the contract
+# -------------------------------------------------------------------------------------------- the
+# contract
 
 
 @pytest.mark.parametrize("norm", NORMS)

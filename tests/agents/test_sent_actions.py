@@ -1,4 +1,6 @@
-"""What an environment says it did is what is stored, and what the actor is told, in learning and in evaluation."""
+"""What an environment says it did is what is stored, and what the actor is told, in learning and in
+evaluation.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def test_a_replay_holds_what_was_done() -> None:
 
 
 def test_an_actor_that_is_judged_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.run.evaluate.make_vector", lambda *_, **__: VectorEnv([Halving], seed=0))
+    monkeypatch.setattr(
+        "agents.run.evaluate.make_vector", lambda *_, **__: VectorEnv([Halving], seed=0)
+    )
     actor = Told()
     assert Judge(EnvSettings("Halving"), episodes=1, seed=0).actor(actor) == [0.0]
     assert actor.told == [0.0] * 4

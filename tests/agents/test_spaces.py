@@ -12,7 +12,9 @@ gym = pytest.importorskip("gymnasium")
 
 def envs_of(action, **observations):
     spaces = observations or {"x": gym.spaces.Box(-1, 1, (3,), np.float32)}
-    return SimpleNamespace(single_observation_space=gym.spaces.Dict(spaces), single_action_space=action)
+    return SimpleNamespace(
+        single_observation_space=gym.spaces.Dict(spaces), single_action_space=action
+    )
 
 
 BOX = gym.spaces.Box(-1.0, 1.0, (2, 3), np.float32)
@@ -30,7 +32,11 @@ def test_random_actions_cover_their_bounds_evenly():
 
 def test_random_choices_are_equally_likely():
     action = Interface.of(envs_of(gym.spaces.Discrete(4))).random(4000, np.random.default_rng(0))
-    assert action.shape == (4000, 4) and (action.sum(-1) == 1).all() and set(np.unique(action)) == {0, 1}
+    assert (
+        action.shape == (4000, 4)
+        and (action.sum(-1) == 1).all()
+        and set(np.unique(action)) == {0, 1}
+    )
     assert ((action.sum(0) - 1000) ** 2 / 1000).sum() < 25
 
 
@@ -55,7 +61,8 @@ def test_actions_keep_their_numbers_and_take_the_shape_of_their_space():
 
 def test_observations_keep_their_numbers():
     spaces = {
-        "x": gym.spaces.Box(-9, 9, (2, 2), np.float64), "image": gym.spaces.Box(0, 255, (4, 4, 3), np.uint8),
+        "x": gym.spaces.Box(-9, 9, (2, 2), np.float64),
+        "image": gym.spaces.Box(0, 255, (4, 4, 3), np.uint8),
     }
     interface = Interface.of(envs_of(BOX, **spaces))
     rows = {"x": np.arange(8.0).reshape(2, 2, 2), "image": np.full((2, 4, 4, 3), 7, np.uint8)}

@@ -1,4 +1,6 @@
-"""TD-MPC: the objective is its loop form and an independent one in numpy; who gets which gradient; ends; how it acts."""
+"""TD-MPC: the objective is its loop form and an independent one in numpy; who gets which gradient;
+ends; how it acts.
+"""
 
 import math
 
@@ -20,8 +22,21 @@ BATCH, HORIZON = 4, 3
 
 def config(**more):
     sizes = {
-        "latent": 12, "group": 4, "units": 10, "encoder_units": 9, "critics": 2, "bins": 13, "limit": 6.0, "batch": BATCH,
-        "candidates": 24, "proposals": 4, "rounds": 2, "elites": 6, "depth": 2, "min_log_std": -3.0, "max_log_std": 1.0,
+        "latent": 12,
+        "group": 4,
+        "units": 10,
+        "encoder_units": 9,
+        "critics": 2,
+        "bins": 13,
+        "limit": 6.0,
+        "batch": BATCH,
+        "candidates": 24,
+        "proposals": 4,
+        "rounds": 2,
+        "elites": 6,
+        "depth": 2,
+        "min_log_std": -3.0,
+        "max_log_std": 1.0,
     }
     return TDMPCConfig(**{**sizes, **more})
 
@@ -44,12 +59,17 @@ def recorded(discrete=False, dtype=torch.float64, ends=True, n_step=1):
     if discrete:
         action = torch.nn.functional.one_hot(action.argmax(-1), 2).to(dtype)
     batch = {
-        "orient": torch.randn(steps, BATCH, 3, generator=g, dtype=dtype), "action": action,
+        "orient": torch.randn(steps, BATCH, 3, generator=g, dtype=dtype),
+        "action": action,
         "velocity": 3 * torch.randn(steps, BATCH, 2, generator=g, dtype=dtype),
         "reward": 2 * torch.randn(steps, BATCH, generator=g, dtype=dtype),
     }
-    batch |= {k: torch.zeros(steps, BATCH, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
-    if ends:  # the first sequence ends for good, the second is cut short, the third begins anew in between
+    batch |= {
+        k: torch.zeros(steps, BATCH, dtype=torch.bool)
+        for k in ("is_first", "is_last", "is_terminal")
+    }
+    # the first sequence ends for good, the second is cut short, the third begins anew in between
+    if ends:
         batch["is_last"][2, :2] = True
         batch["is_terminal"][2, 0] = True
         batch["is_first"][3, :2] = True
@@ -63,7 +83,8 @@ def evaluated(agent, batch, seed=7):
     return agent.objective.eval(agent.prepare(batch), return_dict=True, return_all=False)
 
 
-# -------------------------------------------------------------------------------------------- in numpy, by hand
+# -------------------------------------------------------------------------------------------- in
+# numpy, by hand
 
 
 def lin(x, w, b):
@@ -104,11 +125,19 @@ class ByHand:
         for i in range(9):
             if f"{name}.net.hidden.{i}.weight" in w:
                 at = f"{name}.net.hidden.{i}"
-                x = silu(norm(lin(x, w[f"{at}.weight"], w[f"{at}.bias"]), w[f"{at}.gain"], w[f"{at}.shift"]))
+                x = silu(
+                    norm(
+                        lin(x, w[f"{at}.weight"], w[f"{at}.bias"]),
+                        w[f"{at}.gain"],
+                        w[f"{at}.shift"],
+                    )
+                )
         return lin(x, w[f"{name}.net.last.weight"], w[f"{name}.net.last.bias"])
 
     def latent(self, name, x):
-        x = norm(self.net(name, x), self.w[f"{name}.net.norm.weight"], self.w[f"{name}.net.norm.bias"])
+        x = norm(
+            self.net(name, x), self.w[f"{name}.net.norm.weight"], self.w[f"{name}.net.norm.bias"]
+        )
         return soft(x.reshape(*x.shape[:-1], -1, self.c.group)).reshape(x.shape)
 
     def critic(self, name, i, x):
@@ -152,7 +181,10 @@ def ahead(x, t, b, n_step, discount):
 def test_the_objective_is_that_of_the_paper_in_numpy(n_step, pessimistic):
     agent, batch = agent_of(n_step=n_step, pessimistic=pessimistic), recorded(n_step=n_step)
     torch.manual_seed(7)
-    noise = [torch.randn(n * BATCH, 2, dtype=torch.float64).numpy().reshape(n, BATCH, 2) for n in (HORIZON, HORIZON + 1)]
+    noise = [
+        torch.randn(n * BATCH, 2, dtype=torch.float64).numpy().reshape(n, BATCH, 2)
+        for n in (HORIZON, HORIZON + 1)
+    ]
     hand, c = ByHand(agent), agent.config
     x = {k: v.numpy() for k, v in batch.items()}
     seen = symlog(np.concatenate([x["orient"], x["velocity"]], -1))
@@ -166,7 +198,9 @@ def test_the_objective_is_that_of_the_paper_in_numpy(n_step, pessimistic):
         after = hand.latent("dynamics", za)
         cont = 1.0 - x["is_terminal"][t + 1]
         on = on * (1.0 - x["is_first"][t + 1])
-        rewards, factors, rows = map(np.array, zip(*[ahead(x, t, b, n_step, c.discount) for b in range(BATCH)]))
+        rewards, factors, rows = map(
+            np.array, zip(*[ahead(x, t, b, n_step, c.discount) for b in range(BATCH)])
+        )
         later = hand.latent("encoder", seen[rows, np.arange(BATCH)])
         chosen = np.concatenate([later, hand.draw(later, noise[0][t])[0]], -1)
         both = [hand.mean(hand.critic("slow_critics", i, chosen)) for i in range(2)]
@@ -178,22 +212,33 @@ def test_the_objective_is_that_of_the_paper_in_numpy(n_step, pessimistic):
             + 0.5 * c.latent * (math.log(2 * math.pi) + math.log(c.latent / 2)),
             "reward_loss": hand.cross_entropy(hand.net("reward", za), x["reward"][t + 1]),
             "value": sum(hand.cross_entropy(hand.critic("critics", i, za), y) for i in range(2)),
-            "cont_loss": -(cont * -np.log1p(np.exp(-logit)) + (1 - cont) * -np.log1p(np.exp(logit))),
+            "cont_loss": -(
+                cont * -np.log1p(np.exp(-logit)) + (1 - cont) * -np.log1p(np.exp(logit))
+            ),
         }
         total = {k: total[k] + terms[k].mean() / HORIZON for k in total}
-        each = 20 * terms["consistency"] + 0.1 * terms["reward_loss"] + 0.1 * terms["value"] / 2 + 0.1 * terms["cont_loss"]
+        each = (
+            20 * terms["consistency"]
+            + 0.1 * terms["reward_loss"]
+            + 0.1 * terms["value"] / 2
+            + 0.1 * terms["cont_loss"]
+        )
         loss += (0.5**t * on * each).mean() / HORIZON
         z = after
         states.append(z)
         weights.append(0.5 ** (t + 1) * on)
     actions = [hand.draw(s, n) for s, n in zip(states, noise[1])]
     values = [
-        np.mean([hand.mean(hand.critic("critics", i, np.concatenate([s, a], -1))) for i in range(2)], 0)
+        np.mean(
+            [hand.mean(hand.critic("critics", i, np.concatenate([s, a], -1))) for i in range(2)], 0
+        )
         for s, (a, _) in zip(states, actions)
     ]
     low, high = (0.01 * np.quantile(values[0], p) for p in (0.05, 0.95))
     scale = max(1.0, high - low)
-    policy = -np.mean([w * (v / scale - 1e-4 * log) for w, v, (_, log) in zip(weights, values, actions)])
+    policy = -np.mean(
+        [w * (v / scale - 1e-4 * log) for w, v, (_, log) in zip(weights, values, actions)]
+    )
     value, found = evaluated(agent, batch)
     for name, expected in {**total, "policy": policy}.items():
         assert found[name].mean().item() == pytest.approx(expected, rel=1e-9), name
@@ -202,7 +247,12 @@ def test_the_objective_is_that_of_the_paper_in_numpy(n_step, pessimistic):
 
 def test_it_prints_as_one_expression():
     text = str(agent_of().objective)
-    for part in (r"\log p(e|z_{next})", r"\log p_{r}(reward|z,action)", r"\log Q(y|z,action)", r"\log p_{c}(cont|z_{next})"):
+    for part in (
+        r"\log p(e|z_{next})",
+        r"\log p_{r}(reward|z,action)",
+        r"\log Q(y|z,action)",
+        r"\log p_{c}(cont|z_{next})",
+    ):
         assert part in text
     assert r"\bar{y}(y|reward_{n},discount_{n},q_{e})" in text and r"\bar{\underline{Q}}" in text
 
@@ -214,19 +264,26 @@ def test_it_equals_its_loop_form(discrete, n_step):
         agent = agent_of(discrete, fission, n_step=n_step)
         value, _ = evaluated(agent, recorded(discrete, n_step=n_step))
         value.backward()
-        found.append((value.item(), {n: p.grad for n, p in agent.named_parameters() if p.grad is not None}))
+        found.append(
+            (value.item(), {n: p.grad for n, p in agent.named_parameters() if p.grad is not None})
+        )
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
     assert found[0][1].keys() == found[1][1].keys()
     assert all(torch.allclose(g, found[1][1][n], atol=1e-12) for n, g in found[0][1].items())
 
 
-# -------------------------------------------------------------------------------------------- gradients
+# --------------------------------------------------------------------------------------------
+# gradients
 
 
 def moved(agent, loss):
     agent.zero_grad(set_to_none=True)
     loss.backward(retain_graph=True)
-    return {n.split(".")[0] for n, p in agent.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    return {
+        n.split(".")[0]
+        for n, p in agent.named_parameters()
+        if p.grad is not None and p.grad.abs().max() > 0
+    }
 
 
 @pytest.mark.parametrize("discrete", [False, True])
@@ -245,7 +302,10 @@ def test_each_term_moves_only_what_it_should(discrete):
 def test_what_is_predicted_gets_no_gradient():
     """The encoder is moved through the first observation alone."""
     agent, batch = agent_of(), recorded(ends=False)
-    x = {k: v.clone().requires_grad_() if v.is_floating_point() else v for k, v in agent.prepare(batch).items()}
+    x = {
+        k: v.clone().requires_grad_() if v.is_floating_point() else v
+        for k, v in agent.prepare(batch).items()
+    }
     torch.manual_seed(7)
     agent.objective.eval(x).backward()
     for key in SHAPES:
@@ -253,7 +313,8 @@ def test_what_is_predicted_gets_no_gradient():
         assert x[f"{key}_next"].grad is None or x[f"{key}_next"].grad.abs().max() == 0
 
 
-# -------------------------------------------------------------------------------------------- ends of episodes
+# -------------------------------------------------------------------------------------------- ends
+# of episodes
 
 
 def value_part(agent, batch):
@@ -295,7 +356,12 @@ def test_nothing_is_learned_across_the_border_of_two_episodes():
         names = ("consistency", "reward_loss", "value", "cont_loss")
         agent.zero_grad(set_to_none=True)
         evaluated(agent, b)[0].backward()
-        found.append([{n: values[n][:1] for n in names}, {n: p.grad for n, p in agent.named_parameters() if p.grad is not None}])
+        found.append(
+            [
+                {n: values[n][:1] for n in names},
+                {n: p.grad for n, p in agent.named_parameters() if p.grad is not None},
+            ]
+        )
     assert all(torch.equal(v, found[1][0][n]) for n, v in found[0][0].items())
     for n, g in found[0][1].items():
         if not n.startswith("policy"):
@@ -306,12 +372,22 @@ def test_more_critics_are_taken_two_at_a_time():
     target = agent_of(critics=5).target
     q = torch.arange(5.0).reshape(1, 5, 1).expand(2, 5, 1)
     torch.manual_seed(0)
-    found = [target(reward_n=torch.zeros(2, 1), discount_n=torch.full((2, 1), 0.99), q_e=q)["y"] for _ in range(100)]
+    found = [
+        target(reward_n=torch.zeros(2, 1), discount_n=torch.full((2, 1), 0.99), q_e=q)["y"]
+        for _ in range(100)
+    ]
     assert all(y.shape == (2, 5, 1) for y in found)
-    assert {round(y[0, 0, 0].item() / 0.99, 4) for y in found} == {0.0, 1.0, 2.0, 3.0}  # the largest is never the smaller one
+    # the largest is never the smaller one
+    assert {round(y[0, 0, 0].item() / 0.99, 4) for y in found} == {
+        0.0,
+        1.0,
+        2.0,
+        3.0,
+    }
 
 
-# -------------------------------------------------------------------------------------------- the contract
+# -------------------------------------------------------------------------------------------- the
+# contract
 
 
 def interface_of(shapes, discrete):
@@ -319,7 +395,9 @@ def interface_of(shapes, discrete):
     return Interface(shapes, kinds, ActionSpec(2, discrete))
 
 
-@pytest.mark.parametrize("shapes", [SHAPES, {"camera": (16, 16, 3), "orient": (3,)}], ids=["vectors", "images"])
+@pytest.mark.parametrize(
+    "shapes", [SHAPES, {"camera": (16, 16, 3), "orient": (3,)}], ids=["vectors", "images"]
+)
 @pytest.mark.parametrize("discrete", [False, True], ids=["continuous", "discrete"])
 @pytest.mark.parametrize("critics", [2, 5])
 def test_it_keeps_the_contract(shapes, discrete, critics):
@@ -329,7 +407,14 @@ def test_it_keeps_the_contract(shapes, discrete, critics):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    bad = [{"latent": 10, "group": 4}, {"bins": 12}, {"proposals": 24}, {"elites": 30}, {"discount": 0.0}, {"batch": 0}]
+    bad = [
+        {"latent": 10, "group": 4},
+        {"bins": 12},
+        {"proposals": 24},
+        {"elites": 30},
+        {"discount": 0.0},
+        {"batch": 0},
+    ]
     for more in [*bad, {"seconds": -1.0}]:
         with pytest.raises(ValueError, match=next(iter(more))):
             config(**more)
@@ -338,7 +423,8 @@ def test_settings_that_make_no_sense_are_refused():
             TDMPC(shapes, ActionSpec(2), config())
 
 
-# -------------------------------------------------------------------------------------------- acting
+# --------------------------------------------------------------------------------------------
+# acting
 
 
 def observed(rows=3, first=False):
@@ -371,7 +457,12 @@ def test_a_plan_is_scored_as_the_model_says():
         total, live = 0.0, 1.0
         for t in range(HORIZON):
             a = actions[t, :, 0]
-            total = total + agent.config.discount**t * live * agent.reward.sample_mean({"z": z, "action": a})[:, 0]
+            total = (
+                total
+                + agent.config.discount**t
+                * live
+                * agent.reward.sample_mean({"z": z, "action": a})[:, 0]
+            )
             z = agent.dynamics(z, a)["z_next"]
             live = live * agent.cont.sample_mean({"z_next": z})[:, 0]
         a = torch.tanh(agent.policy(z)["loc"])

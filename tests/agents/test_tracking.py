@@ -1,4 +1,6 @@
-"""Trackers: wandb under its own variables, one run over resumes; TensorBoard; a failing one never stops a run."""
+"""Trackers: wandb under its own variables, one run over resumes; TensorBoard; a failing one never
+stops a run.
+"""
 
 import builtins
 import sys
@@ -51,7 +53,11 @@ def test_wandb_without_a_key_is_offline(tmp_path, calls):
     logger = Logger(tmp_path, tracker=WandbTracker({"a": 1}, tmp_path))
     logger.log(7, {"loss": 0.5})
     logger.close()
-    assert calls[0]["mode"] == "offline" and calls[0]["config"] == {"a": 1} and calls[0]["project"] == "pixyz"
+    assert (
+        calls[0]["mode"] == "offline"
+        and calls[0]["config"] == {"a": 1}
+        and calls[0]["project"] == "pixyz"
+    )
     assert calls[0]["name"] == tmp_path.name and calls[0]["dir"] == str(tmp_path)
     assert calls[1:] == [{"train/loss": 0.5, "step": 7}, "finished"]
 
@@ -65,11 +71,20 @@ def test_a_resumed_run_is_the_same_in_wandb(tmp_path, calls):
     assert calls[2]["id"] != calls[0]["id"]
 
 
-@pytest.mark.parametrize(("variable", "value", "option"), [
-    ("WANDB_PROJECT", "mine", "project"), ("WANDB_DIR", "/elsewhere", "dir"), ("WANDB_NAME", "n", "name"),
-    ("WANDB_RUN_ID", "x", "id"), ("WANDB_MODE", "online", "mode"), ("WANDB_RESUME", "never", "resume"),
-])
-def test_a_variable_of_wandb_is_left_to_wandb(variable, value, option, tmp_path, calls, monkeypatch):
+@pytest.mark.parametrize(
+    ("variable", "value", "option"),
+    [
+        ("WANDB_PROJECT", "mine", "project"),
+        ("WANDB_DIR", "/elsewhere", "dir"),
+        ("WANDB_NAME", "n", "name"),
+        ("WANDB_RUN_ID", "x", "id"),
+        ("WANDB_MODE", "online", "mode"),
+        ("WANDB_RESUME", "never", "resume"),
+    ],
+)
+def test_a_variable_of_wandb_is_left_to_wandb(
+    variable, value, option, tmp_path, calls, monkeypatch
+):
     monkeypatch.setenv(variable, value)
     WandbTracker({}, tmp_path)
     assert option not in calls[0] and {"config"} < set(calls[0])
@@ -131,7 +146,8 @@ def test_a_missing_package_and_a_wrong_mode_are_named(tmp_path, monkeypatch):
         with pytest.raises(UsageError, match=f"pip install {name}"):
             Trainer(settings)
     monkeypatch.undo()
-    monkeypatch.setitem(sys.modules, "wandb", types.ModuleType("wandb"))  # a folder of that name, without init
+    # a folder of that name, without init
+    monkeypatch.setitem(sys.modules, "wandb", types.ModuleType("wandb"))
     with pytest.raises(UsageError, match="pip install wandb"):
         WandbTracker({}, tmp_path)
     monkeypatch.setenv("WANDB_MODE", "on")
@@ -152,11 +168,18 @@ def test_tensorboard_gets_the_numbers(tmp_path, monkeypatch):
         def close(self):
             seen.append("closed")
 
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setitem(
+        sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer)
+    )
     logger = Logger(tmp_path, tracker=tracker(RunSettings(tracker="tensorboard"), tmp_path))
     logger.log(5, {"loss": 1.5, "rec": 2})
     logger.close()
-    assert seen == [str(tmp_path / "tensorboard"), ("train/loss", 1.5, 5), ("train/rec", 2, 5), "closed"]
+    assert seen == [
+        str(tmp_path / "tensorboard"),
+        ("train/loss", 1.5, 5),
+        ("train/rec", 2, 5),
+        "closed",
+    ]
 
 
 def test_a_tensorboard_that_fails_is_switched_off(tmp_path, monkeypatch):
@@ -167,7 +190,9 @@ def test_a_tensorboard_that_fails_is_switched_off(tmp_path, monkeypatch):
         def add_scalar(self, name, value, step):
             raise OSError("disk full")
 
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setitem(
+        sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer)
+    )
     logger = Logger(tmp_path, tracker=TensorBoardTracker(tmp_path))
     with pytest.warns(UserWarning, match="disk full.*switched off"):
         logger.log(5, {"loss": 1.5})

@@ -1,4 +1,6 @@
-"""Wrong settings: no traceback, no nonsense accepted, nothing left behind (a sample; benchmarks/wrong_settings.py has all)."""
+"""Wrong settings: no traceback, no nonsense accepted, nothing left behind (a sample;
+benchmarks/wrong_settings.py has all).
+"""
 
 import random
 from dataclasses import fields, is_dataclass
@@ -31,9 +33,28 @@ from worldmodels.slac import SLACConfig
 from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
 
-MODELS = [DMMConfig, HRSSMConfig, MRSSMConfig, NewtonianVAEConfig, RSSMConfig, SLACConfig, TDVAEConfig, VRNNConfig]
-SETTINGS = [RunSettings, EnvSettings, DreamerV1Config, DreamerV2Config, DreamerV3Config, PlaNetConfig, SACConfig, TDMPCConfig,
-            *KINDS.values(), *MODELS]
+MODELS = [
+    DMMConfig,
+    HRSSMConfig,
+    MRSSMConfig,
+    NewtonianVAEConfig,
+    RSSMConfig,
+    SLACConfig,
+    TDVAEConfig,
+    VRNNConfig,
+]
+SETTINGS = [
+    RunSettings,
+    EnvSettings,
+    DreamerV1Config,
+    DreamerV2Config,
+    DreamerV3Config,
+    PlaNetConfig,
+    SACConfig,
+    TDMPCConfig,
+    *KINDS.values(),
+    *MODELS,
+]
 
 
 @pytest.fixture
@@ -51,7 +72,10 @@ def test_a_sample_of_wrong_settings(folder):
 
 def test_the_sample_would_see_a_fault(folder, monkeypatch):
     """Right settings reach the training; without their ranges wrong ones do."""
-    right = [*wrong_settings.TRAIN, "seed=1"], ["pretrain", "rssm", "--data", str(folder / "logs"), "lr=1e-4"]
+    right = (
+        [*wrong_settings.TRAIN, "seed=1"],
+        ["pretrain", "rssm", "--data", str(folder / "logs"), "lr=1e-4"],
+    )
     assert [x["end"] for x in wrong_settings.run(right, folder)] == ["accepted", "accepted"]
     monkeypatch.setattr("agents.dreamer.config.check_ranges", lambda settings: None)
     (found,) = wrong_settings.run([[*wrong_settings.TRAIN, "agent.lam=1.5"]], folder)
@@ -60,8 +84,14 @@ def test_the_sample_would_see_a_fault(folder, monkeypatch):
 
 @pytest.mark.parametrize("cls", SETTINGS, ids=lambda c: c.__name__)
 def test_every_number_has_a_range_and_defaults_lie_in_it(cls):
-    hints = {name: hint for name, hint in get_type_hints(cls).items() if get_origin(hint) is not tuple}
-    numbers = {f.name for f in fields(cls) if {int, float} & {hints.get(f.name), *get_args(hints.get(f.name))}}
+    hints = {
+        name: hint for name, hint in get_type_hints(cls).items() if get_origin(hint) is not tuple
+    }
+    numbers = {
+        f.name
+        for f in fields(cls)
+        if {int, float} & {hints.get(f.name), *get_args(hints.get(f.name))}
+    }
     assert numbers <= set(dict(ranges(cls)))
     assert set(dict(ranges(cls))) <= {f.name for f in fields(cls)}
     check_ranges(cls())
@@ -71,16 +101,42 @@ def test_every_number_has_a_range_and_defaults_lie_in_it(cls):
 @pytest.mark.parametrize("cls", SETTINGS, ids=lambda c: c.__name__)
 def test_numbers_outside_are_refused_from_python_too(cls):
     for name, _ in ranges(cls):
-        for value in (-1000, float("nan"), float("inf"), -float("inf"), "text", True, 10**5000, [1]):
+        for value in (
+            -1000,
+            float("nan"),
+            float("inf"),
+            -float("inf"),
+            "text",
+            True,
+            10**5000,
+            [1],
+        ):
             with pytest.raises(ValueError, match=f"^{name} must be "):
                 cls(**{name: value})
 
 
 def test_the_edges_are_those_that_are_written():
-    good = {"lam": 0.0, "unimix": 0.0, "slow_rate": 1.0, "clip": 0.0, "entropy": 0.0, "lr": 1.0, "length": 2}
+    good = {
+        "lam": 0.0,
+        "unimix": 0.0,
+        "slow_rate": 1.0,
+        "clip": 0.0,
+        "entropy": 0.0,
+        "lr": 1.0,
+        "length": 2,
+    }
     for name, value in good.items():
         DreamerV3Config(**{name: value})
-    bad = {"lam": 1.01, "unimix": 1.0, "slow_rate": 0.0, "clip": -0.1, "entropy": -0.1, "lr": 0.0, "length": 1, "beta1": 1.0}
+    bad = {
+        "lam": 1.01,
+        "unimix": 1.0,
+        "slow_rate": 0.0,
+        "clip": -0.1,
+        "entropy": -0.1,
+        "lr": 0.0,
+        "length": 1,
+        "beta1": 1.0,
+    }
     for name, value in bad.items():
         with pytest.raises(PixyzError, match=f"^{name} must be (at least|above) "):
             DreamerV3Config(**{name: value})
@@ -95,7 +151,11 @@ def test_threads_are_few(monkeypatch):
 
 def test_weights_that_fill_the_memory_are_refused_before_they_are_made(monkeypatch):
     monkeypatch.setattr(process, "physical_memory", lambda: 4e6)
-    with pytest.raises(ValueError, match=r"the weights alone would take 0.0\d+ GB or more, of this machine's 0.004"):
+    with pytest.raises(
+        ValueError,
+        match=r"the weights alone would take 0.0\d+ GB or more, "
+        r"of this machine's 0.004",
+    ):
         Trainer(load_config(RunSettings, "dreamer_v3/pendulum", ["agent.units=1024"]))
     Trainer(load_config(RunSettings, "dreamer_v3/pendulum")).close()
     with pytest.raises(ValueError, match="no memory for the weights"), process.Weighed():
@@ -123,7 +183,9 @@ def test_what_was_there_is_left(tmp_path):
     for name, kept in (("runs/empty", ["empty"]), ("runs/b/c", ["empty"])):
         with pytest.raises(KeyboardInterrupt), created(tmp_path / name, EnvSettings(), seed=0):
             interrupt(tmp_path / name)
-        assert [p.name for p in (tmp_path / "runs").iterdir()] == kept and not list((tmp_path / "runs" / "empty").iterdir())
+        assert [p.name for p in (tmp_path / "runs").iterdir()] == kept and not list(
+            (tmp_path / "runs" / "empty").iterdir()
+        )
     with created(tmp_path / "runs" / "d", EnvSettings(), seed=0):
         pass
     assert (tmp_path / "runs" / "d" / "run.json").is_file()

@@ -1,4 +1,6 @@
-"""The contenders of the speed benchmarks compute the same thing: one loss and one set of gradients at one noise."""
+"""The contenders of the speed benchmarks compute the same thing: one loss and one set of gradients
+at one noise.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +12,15 @@ from declared import Training, made_data
 from torch import Tensor, nn
 
 VAE = {"x_dim": 20, "h_dim": 16, "z_dim": 4, "batch": 8}
-DMM = {"x_dim": 8, "z_dim": 8, "emission_dim": 8, "transition_dim": 16, "rnn_dim": 16, "batch": 4, "steps": 12}
+DMM = {
+    "x_dim": 8,
+    "z_dim": 8,
+    "emission_dim": 8,
+    "transition_dim": 16,
+    "rnn_dim": 16,
+    "batch": 4,
+    "steps": 12,
+}
 SETTINGS = {"vae": VAE, "dmm": DMM}
 
 
@@ -24,7 +34,9 @@ def double() -> Iterator[None]:
 def make_hand(model: str) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     if model == "vae":
-        return by_hand.VAE(VAE["x_dim"], VAE["h_dim"], VAE["z_dim"]), made_data(VAE["batch"], VAE["x_dim"])
+        return by_hand.VAE(VAE["x_dim"], VAE["h_dim"], VAE["z_dim"]), made_data(
+            VAE["batch"], VAE["x_dim"]
+        )
     dims = {k: v for k, v in DMM.items() if k not in ("batch", "steps")}
     return by_hand.DMM(**dims), made_data(DMM["steps"], DMM["batch"], DMM["x_dim"])
 
@@ -49,10 +61,14 @@ def evaluated(loss: Callable[[], Tensor], module: nn.Module) -> tuple[Tensor, tu
         ("dmm", "monte_carlo", {"logits": True, "analytic": False}),
     ],
 )
-def test_the_declared_objective_equals_the_code_by_hand(model: str, form: str, declared: dict[str, bool]) -> None:
+def test_the_declared_objective_equals_the_code_by_hand(
+    model: str, form: str, declared: dict[str, bool]
+) -> None:
     net, x = make_hand(model)
     training = Training(model, {**SETTINGS[model], **declared})
-    found = evaluated(lambda: training.model.objective.eval(training.model.inputs()), training.model.modules)
+    found = evaluated(
+        lambda: training.model.objective.eval(training.model.inputs()), training.model.modules
+    )
     wanted = evaluated(lambda: getattr(net, form)(x), net)
     torch.testing.assert_close(found[0], wanted[0], rtol=1e-9, atol=1e-9)
     assert len(found[1]) == len(wanted[1])
@@ -68,7 +84,9 @@ def test_pyro_computes_the_same_bound(model: str, logits: bool) -> None:
     program = (by_pyro.VAE if model == "vae" else by_pyro.DMM)(net, logits)
     found = by_pyro.Training(program, x, validate=True).value(3)
     training = Training(model, {**SETTINGS[model], "analytic": False, "logits": logits})
-    torch.testing.assert_close(torch.tensor(found), torch.tensor(training.value(3)[0]), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        torch.tensor(found), torch.tensor(training.value(3)[0]), rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("model", ["vae", "dmm"])
@@ -96,10 +114,16 @@ def test_turns_are_taken_and_ratios_are_by_round(monkeypatch: pytest.MonkeyPatch
             calls.extend(["c"] * times)
             return 4.0 * times
 
-    tasks: dict[str, timing.Task] = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b"), "c": Elsewhere()}
+    tasks: dict[str, timing.Task] = {
+        "a": lambda: calls.append("a"),
+        "b": lambda: calls.append("b"),
+        "c": Elsewhere(),
+    }
     seconds = timing.contend(tasks, rounds=4, repeat=2, warmup=1)
     assert {k: len(v) for k, v in seconds.items()} == {"a": 4, "b": 4, "c": 4}
     assert all(calls.count(k) == 9 for k in "abc") and seconds["c"] == [4.0] * 4
     told = {"a": [2.0, 2.0, 8.0], "b": [1.0, 2.0, 2.0], "c": [4.0, 4.0, 4.0]}
-    line = timing.record(None, "made up", {}, told, baseline="b", pairs=[("a", "c"), ("a", "absent")])
+    line = timing.record(
+        None, "made up", {}, told, baseline="b", pairs=[("a", "c"), ("a", "absent")]
+    )
     assert line["ratio"] == {"a": 2.0, "c": 2.0, "a/c": 0.5} and line["cpu_seconds"]["a"] == 2.0

@@ -10,7 +10,9 @@ def test_it_runs_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert [c["agent"] for c in found["compared"]] == list(gpu_check.KINDS)
     assert all(c["same"] and c["gap"] == 0 for c in found["compared"])
     assert [line["precision"] for line in found["updates"]] == ["float32", "bfloat16"]
-    assert all(line["eager"] > 0 and "the agent is on cpu" in line["captured"] for line in found["updates"])
+    assert all(
+        line["eager"] > 0 and "the agent is on cpu" in line["captured"] for line in found["updates"]
+    )
     assert "| tiny | float32 |" in capsys.readouterr().out
 
 

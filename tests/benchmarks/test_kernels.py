@@ -21,7 +21,9 @@ def test_the_recorded_numbers_are_those_of_the_goal() -> None:
     lines = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
     last = {line["size"]: line for line in lines}
     assert sum(last["size1m"]["declared"].values()) <= 8000
-    assert all(sum(line["declared"].values()) <= sum(line["hand"].values()) for line in last.values())
+    assert all(
+        sum(line["declared"].values()) <= sum(line["hand"].values()) for line in last.values()
+    )
 
 
 def test_a_step_more_of_filtering_and_of_imagination_starts_no_more_than_it_did() -> None:

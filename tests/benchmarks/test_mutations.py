@@ -15,7 +15,14 @@ def tree(tmp_path):
 
 
 def fault(old="2 * x", new="3 * x", **more):
-    given = {"name": "F", "what": "", "file": "sums.py", "old": old, "new": new, "tests": ("test_sums.py",)}
+    given = {
+        "name": "F",
+        "what": "",
+        "file": "sums.py",
+        "old": old,
+        "new": new,
+        "tests": ("test_sums.py",),
+    }
     return Fault(**{**given, **more})
 
 
@@ -26,7 +33,9 @@ def test_every_fault_has_a_name_of_its_own_and_changes_something():
         assert f.old and f.old != f.new and f.what and f.tests and f.file.endswith(".py"), f.name
 
 
-@pytest.mark.parametrize(("new", "outcome"), [("3 * x", "caught"), ("x ** 2", "survived"), ("2 * x)", "broken")])
+@pytest.mark.parametrize(
+    ("new", "outcome"), [("3 * x", "caught"), ("x ** 2", "survived"), ("2 * x)", "broken")]
+)
 def test_what_a_fault_comes_to(tree, new, outcome):
     with broken(fault(new=new), tree):
         found = run_tests(tree, ["test_sums.py"], 60)
@@ -38,7 +47,9 @@ def test_what_a_fault_comes_to(tree, new, outcome):
 
 def test_a_test_that_hangs_is_a_fault_that_is_seen(tree):
     with broken(fault(), tree):
-        (tree / "test_sums.py").write_text("import time\n\n\ndef test_wait():\n    time.sleep(60)\n")
+        (tree / "test_sums.py").write_text(
+            "import time\n\n\ndef test_wait():\n    time.sleep(60)\n"
+        )
         assert run_tests(tree, ["test_sums.py"], 3)["outcome"] == "caught"
 
 

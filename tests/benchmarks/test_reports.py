@@ -43,16 +43,25 @@ def test_memory_does_not_grow_and_plans_are_kept() -> None:
 
 def test_the_last_line_of_a_size_is_shown(tmp_path: Path) -> None:
     def line(size: str, hand: float, ratio: float) -> str:
-        told = {"size": size, "cpu_seconds": {"hand": hand, "pixyz": hand * ratio}, "ratio": {"pixyz": ratio},
-                "quartiles": {"pixyz": [ratio - 0.1, ratio + 0.1]}}
+        told = {
+            "size": size,
+            "cpu_seconds": {"hand": hand, "pixyz": hand * ratio},
+            "ratio": {"pixyz": ratio},
+            "quartiles": {"pixyz": [ratio - 0.1, ratio + 0.1]},
+        }
         return json.dumps(told)
 
     path = tmp_path / "vae.jsonl"
-    path.write_text("\n".join([line("tiny", 0.5, 3.0), line("big", 0.25, 1.1), line("tiny", 0.001, 1.25)]), encoding="utf-8")
+    path.write_text(
+        "\n".join([line("tiny", 0.5, 3.0), line("big", 0.25, 1.1), line("tiny", 0.001, 1.25)]),
+        encoding="utf-8",
+    )
     lines = speed_tables.read(path)
     assert list(lines) == ["tiny", "big"]
     text = speed_tables.contenders(lines, speed_tables.VAE_ROWS, "hand")
-    assert "| PyTorch by hand, ms | 1 | 250 |" in text and "| **this library** | 1.25 | 1.10 |" in text
+    assert (
+        "| PyTorch by hand, ms | 1 | 250 |" in text and "| **this library** | 1.25 | 1.10 |" in text
+    )
     assert "1.25 (1.15-1.35)" in speed_tables.promises(lines, ["pixyz"])
     pytest.importorskip("matplotlib")
     draw_speed.draw({"a": lines, "b": lines}, tmp_path / "speed.png")
@@ -65,14 +74,20 @@ def test_the_page_shows_what_the_results_say() -> None:
 
 
 def test_the_table_of_exported_policies_is_that_of_the_results() -> None:
-    assert exporting.fill(exporting.PAGE, exporting.RESULTS) == exporting.PAGE.read_text(encoding="utf-8")
+    assert exporting.fill(exporting.PAGE, exporting.RESULTS) == exporting.PAGE.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_table_of_agents_is_that_of_the_results() -> None:
     made = learning_tables.table(learning_tables.read())
-    assert f"<!-- scores -->\n{made}\n<!-- end -->" in learning_tables.PAGE.read_text(encoding="utf-8")
+    assert f"<!-- scores -->\n{made}\n<!-- end -->" in learning_tables.PAGE.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_table_of_online_faults_is_that_of_the_results() -> None:
     online_faults = pytest.importorskip("online_faults")
-    assert online_faults.fill(online_faults.PAGE, online_faults.RESULTS) == online_faults.PAGE.read_text(encoding="utf-8")
+    assert online_faults.fill(
+        online_faults.PAGE, online_faults.RESULTS
+    ) == online_faults.PAGE.read_text(encoding="utf-8")

@@ -17,8 +17,13 @@ def test_the_page_shows_what_the_results_say() -> None:
 
 
 def test_nothing_in_the_results_broke_a_limit() -> None:
-    ticks, faults = robot_tables.newest("robot_ticks.jsonl", "time", "hz"), robot_tables.newest("robot_faults.jsonl", "fault")
-    assert {(line["time"], line["hz"]) for line in ticks} == {(t, hz) for t in ("real", "stepped") for hz in (20.0, 50.0)}
+    ticks, faults = (
+        robot_tables.newest("robot_ticks.jsonl", "time", "hz"),
+        robot_tables.newest("robot_faults.jsonl", "fault"),
+    )
+    assert {(line["time"], line["hz"]) for line in ticks} == {
+        (t, hz) for t in ("real", "stepped") for hz in (20.0, 50.0)
+    }
     assert all(line["commands_outside"] == line["setpoints_outside"] == 0 for line in ticks)
     assert {line["fault"] for line in faults} == set(robot_faults.FAULTS)
     assert all(line["outside"] == 0 and line["restarted"] == line["tries"] >= 20 for line in faults)
@@ -44,7 +49,14 @@ def test_a_command_outside_is_counted() -> None:
     assert robot_ticks.outside(bad, limits, [0]) == 1
 
 
-TRIED = ["link cut", "link reorders half", "observations NaN", "actions infinite", "clock back", "limit NaN"]
+TRIED = [
+    "link cut",
+    "link reorders half",
+    "observations NaN",
+    "actions infinite",
+    "clock back",
+    "limit NaN",
+]
 
 
 @pytest.mark.parametrize("fault", TRIED)

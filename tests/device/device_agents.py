@@ -1,4 +1,6 @@
-"""Agents on a device that is not the CPU: updates and acting, and which reads of an update wait for it."""
+"""Agents on a device that is not the CPU: updates and acting, and which reads of an update wait for
+it.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,8 +19,11 @@ from agents.pretrain.settings import DMMSettings, RSSMSettings, TDVAESettings, V
 from worldmodels import DMMConfig, TDVAEConfig, VRNNConfig
 
 READS = 1
-"""Of an update or an action (docs/performance.md): the loss, its parts and the gradient's norm; whether it is finite."""
+"""Of an update or an action (docs/performance.md): the loss, its parts and the gradient's norm;
+whether it is finite.
+"""
 Ask = Callable[[dict[str, torch.Tensor]], Any]
+# the made-up device casts nothing, so numbers are not compared
 KINDS = {
     "continuous": {},
     "discrete": {"discrete": True},
@@ -26,14 +31,18 @@ KINDS = {
     "images": {"shapes": {"orient": (3,), "camera": (16, 16, 3)}},
     "gaussian": {"model": {"latent": "gaussian", "core": "gru"}},
     "slabs": {"max_rows": 4},
-    "bfloat16": {"precision": "bfloat16"},  # the made-up device casts nothing, so numbers are not compared
+    "bfloat16": {"precision": "bfloat16"},
 }
 
 
-def batch_for(shapes: dict[str, tuple[int, ...]], settings: Any, discrete: bool) -> dict[str, torch.Tensor]:
+def batch_for(
+    shapes: dict[str, tuple[int, ...]], settings: Any, discrete: bool
+) -> dict[str, torch.Tensor]:
     found = recorded(7, 3, settings.model, discrete=discrete, dtype=torch.float32)
     if "camera" in shapes:
-        found["camera"] = torch.rand(7, 3, *shapes["camera"], generator=torch.Generator().manual_seed(0))
+        found["camera"] = torch.rand(
+            7, 3, *shapes["camera"], generator=torch.Generator().manual_seed(0)
+        )
     return found
 
 
@@ -79,9 +88,13 @@ def test_an_update_stays_on_the_device_and_reads_once(kind: str) -> None:
 
 
 PRETRAINED = {
-    "rssm": RSSMSettings(model=small()), "dmm": DMMSettings(model=DMMConfig(3, 5, 4, 6)),
-    "vrnn": VRNNSettings(model=VRNNConfig(3, 5, 8)), "tdvae": TDVAESettings(model=TDVAEConfig(3, 5, 4)),
-    "rssm_changes": RSSMSettings(model=replace(small(), vectors="gaussian", predicts="change"), predicts="change"),
+    "rssm": RSSMSettings(model=small()),
+    "dmm": DMMSettings(model=DMMConfig(3, 5, 4, 6)),
+    "vrnn": VRNNSettings(model=VRNNConfig(3, 5, 8)),
+    "tdvae": TDVAESettings(model=TDVAEConfig(3, 5, 4)),
+    "rssm_changes": RSSMSettings(
+        model=replace(small(), vectors="gaussian", predicts="change"), predicts="change"
+    ),
     "vrnn_changes": VRNNSettings(model=VRNNConfig(3, 5, 8, "gaussian"), predicts="change"),
 }
 
@@ -89,10 +102,16 @@ PRETRAINED = {
 def log() -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(1)
     steps, rows = 6, 4
-    flags = {k: torch.zeros(steps, rows, dtype=torch.bool) for k in ("is_first", "is_last", "is_terminal")}
+    flags = {
+        k: torch.zeros(steps, rows, dtype=torch.bool)
+        for k in ("is_first", "is_last", "is_terminal")
+    }
     return {
-        "x": torch.rand(steps, rows, 3, generator=draw), "action": torch.rand(steps, rows, 2, generator=draw), **flags,
-        "reward": torch.rand(steps, rows, generator=draw), "mask": torch.arange(steps)[:, None] < torch.tensor([6, 3, 5, 2]),
+        "x": torch.rand(steps, rows, 3, generator=draw),
+        "action": torch.rand(steps, rows, 2, generator=draw),
+        **flags,
+        "reward": torch.rand(steps, rows, generator=draw),
+        "mask": torch.arange(steps)[:, None] < torch.tensor([6, 3, 5, 2]),
     }
 
 

@@ -20,7 +20,9 @@ Ask = Callable[[dict[str, Tensor]], Any]
 ASK: dict[str, Callable[[Any], Ask]] = {
     "draw": lambda p: lambda v: p.sample(v)["x"],
     "draws": lambda p: lambda v: p.sample(v, sample_shape=[2])["x"],
-    "draw with gradient": lambda p: lambda v: gradients(lambda x: p.sample(x, reparam=True)["x"], v),
+    "draw with gradient": lambda p: (
+        lambda v: gradients(lambda x: p.sample(x, reparam=True)["x"], v)
+    ),
     "log density": lambda p: lambda v: gradients(p.get_log_prob, v),
     "log density of features": lambda p: lambda v: p.get_log_prob(v, sum_features=False),
     "entropy": lambda p: lambda v: gradients(p.get_entropy, v),
@@ -31,7 +33,8 @@ ASK: dict[str, Callable[[Any], Ask]] = {
     "variance": lambda p: p.sample_variance,
     "parameters": lambda p: p.get_params,
 }
-REJECTION = "_local_scalar_dense at pixyz/distributions/torch_formula.py"  # draws of VonMises: until all are accepted
+# draws of VonMises: until all are accepted
+REJECTION = "_local_scalar_dense at pixyz/distributions/torch_formula.py"
 DRAWING = ("draw", "draws", "draw with gradient", "entropy of draws", "divergence", "expectation")
 MISSING = (NotImplementedError, PixyzError, AttributeError)
 
@@ -42,7 +45,10 @@ def gradients(of: Callable[[dict[str, Tensor]], Tensor], values: dict[str, Tenso
     value = of(leaves)
     if not value.requires_grad:
         return [value]
-    return [value.detach(), *torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)]
+    return [
+        value.detach(),
+        *torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True),
+    ]
 
 
 def answered(p: Any, v: dict[str, Tensor], question: str) -> None:

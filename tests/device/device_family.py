@@ -1,4 +1,6 @@
-"""Other agents on a device that is not the CPU: updates and acting stay there, an update reads once."""
+"""Other agents on a device that is not the CPU: updates and acting stay there, an update reads
+once.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,12 @@ AGENTS: dict[str, tuple[Any, bool]] = {
     "sac": (lambda: test_sac.agent_of(dtype=torch.float32), False),
     "sac, choices": (lambda: test_sac.agent_of(True, torch.float32), True),
     **{
-        f"{name}, {kind}": (lambda name=name, d=d: test_dreamer_family.agent_of(name, d, torch.float32), d)
-        for name in test_dreamer_family.AGENTS for kind, d in (("numbers", False), ("choices", True))
+        f"{name}, {kind}": (
+            lambda name=name, d=d: test_dreamer_family.agent_of(name, d, torch.float32),
+            d,
+        )
+        for name in test_dreamer_family.AGENTS
+        for kind, d in (("numbers", False), ("choices", True))
     },
     "a dreamer that plans": (test_dreamer_family.planning_dreamer, False),
     "sac, batch norm": (lambda: test_sac.agent_of(dtype=torch.float32, norm="batch"), False),
@@ -31,7 +37,9 @@ def test_an_update_and_an_action_stay_on_the_device(name: str) -> None:
     found: list[Any] = []
     for there in (False, True):
         agent = build()
-        batch = recorded(agent.window.rows, agent.window.batch, discrete, torch.float32, stored=agent.stored)
+        batch = recorded(
+            agent.window.rows, agent.window.batch, discrete, torch.float32, stored=agent.stored
+        )
         with watched() as watch:
             if there:
                 move(agent)

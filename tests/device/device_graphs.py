@@ -1,5 +1,5 @@
-"""Distributions made of others and losses that no golden expression has, on a device that is not the CPU; and that
-no class is left out.
+"""Distributions made of others and losses that no golden expression has, on a device that is not
+the CPU; and that no class is left out.
 """
 
 import inspect
@@ -10,7 +10,21 @@ import pytest
 import torch
 from family_parts import families
 from golden_expressions import CASES
-from golden_parts import Encoder, Filter, Generator, GeneratorY, Inference, Transition, X, Y, Z, bits, one_hot, prior, wave
+from golden_parts import (
+    Encoder,
+    Filter,
+    Generator,
+    GeneratorY,
+    Inference,
+    Transition,
+    X,
+    Y,
+    Z,
+    bits,
+    one_hot,
+    prior,
+    wave,
+)
 from law_parts import LAWS
 from made_up_device import compare, move, register, to_device, watched
 from test_flows import FLOWS
@@ -52,7 +66,11 @@ def normal(var: str = "x", size: int = X, **more: Any) -> pd.Normal:
 def two_hot() -> Made:
     p = pd.TwoHot("x", "logits", logits="logits", bins=11)
     loss = p.log_prob()
-    return [p], {"x": wave(B, 1), "logits": wave(B, 11)}, lambda v: [loss.eval(v), p.sample_mean({"logits": v["logits"]})]
+    return (
+        [p],
+        {"x": wave(B, 1), "logits": wave(B, 11)},
+        lambda v: [loss.eval(v), p.sample_mean({"logits": v["logits"]})],
+    )
 
 
 @other
@@ -95,12 +113,18 @@ def mixture_of_networks() -> Made:
     parts = [normal(loc=float(i), name=f"p_{i}") for i in range(2)]
     p = pd.MixtureModel(parts, pd.Categorical(var="i", probs=torch.tensor([0.3, 0.7])))
     posterior = p.posterior().prob()
-    return [p], {"x": wave(B, X), "i": one_hot(B, 2)}, lambda v: [p.sample(batch_n=B), posterior.eval(v)]
+    return (
+        [p],
+        {"x": wave(B, X), "i": one_hot(B, 2)},
+        lambda v: [p.sample(batch_n=B), posterior.eval(v)],
+    )
 
 
 @other
 def element_wise_product() -> Made:
-    q = pd.ElementWiseProductOfNormal(pd.Normal(var="z", cond_var="x", loc="x", scale=1.0, name="q"), name="q")
+    q = pd.ElementWiseProductOfNormal(
+        pd.Normal(var="z", cond_var="x", loc="x", scale=1.0, name="q"), name="q"
+    )
     return density(q, {"x": bits(B, X), "z": wave(B, X)})
 
 
@@ -125,7 +149,9 @@ def relaxed() -> Made:
 
 @other
 def transformed() -> Made:
-    return density(pd.TransformedDistribution(normal("z"), pf.RealNVP(X, 2, (4,)), var="x"), {"x": wave(B, X)})
+    return density(
+        pd.TransformedDistribution(normal("z"), pf.RealNVP(X, 2, (4,)), var="x"), {"x": wave(B, X)}
+    )
 
 
 @other
@@ -144,7 +170,12 @@ def zuko_flow() -> Made:
 
 @other
 def scan() -> Made:
-    p = pd.Scan(Filter() * Generator().replace_var(x="x_rec"), ["x"], {"z": "z_prev"}, init={"z_prev": torch.zeros(Z)})
+    p = pd.Scan(
+        Filter() * Generator().replace_var(x="x_rec"),
+        ["x"],
+        {"z": "z_prev"},
+        init={"z_prev": torch.zeros(Z)},
+    )
     return [p], {"x": bits(5, B, X)}, p.sample
 
 
@@ -153,7 +184,12 @@ def masked_and_reset_series() -> Made:
     q, p, t = Filter(), Generator(), Transition()
     step = pl.KullbackLeibler(q, t) - pl.E(q, p.log_prob())
     loss = pl.IterativeLoss(
-        step, series_var=["x"], update_value={"z": "z_prev"}, init={"z_prev": torch.zeros(Z)}, mask_var="mask", reset_var="first",
+        step,
+        series_var=["x"],
+        update_value={"z": "z_prev"},
+        init={"z_prev": torch.zeros(Z)},
+        mask_var="mask",
+        reset_var="first",
     )
     mask = torch.arange(5)[:, None] < torch.tensor([5, 3, 4, 1])
     return evaluated(loss, {"x": bits(5, B, X), "mask": mask, "first": bits(5, B) > 0}, q, p, t)
@@ -162,7 +198,9 @@ def masked_and_reset_series() -> Made:
 @other
 def series_with_lags() -> Made:
     t = Transition()
-    loss = pl.IterativeLoss(t.log_prob(), series_var=["z"], lags={"z_prev": ("z", -1)}, reduction="frame")
+    loss = pl.IterativeLoss(
+        t.log_prob(), series_var=["z"], lags={"z_prev": ("z", -1)}, reduction="frame"
+    )
     return evaluated(loss, {"z": wave(5, B, Z)}, t)
 
 
@@ -191,7 +229,11 @@ def in_slabs() -> Made:
 def without_fission() -> Made:
     q, p = Filter(), Generator()
     loss = pl.IterativeLoss(
-        pl.E(q, p.log_prob()), series_var=["x"], update_value={"z": "z_prev"}, init={"z_prev": torch.zeros(Z)}, fission=False,
+        pl.E(q, p.log_prob()),
+        series_var=["x"],
+        update_value={"z": "z_prev"},
+        init={"z_prev": torch.zeros(Z)},
+        fission=False,
     )
     return evaluated(loss.mean(), {"x": bits(5, B, X)}, q, p)
 
@@ -205,13 +247,17 @@ def importance_weighted() -> Made:
 @other
 def shared_out() -> Made:
     q = Inference()
-    return evaluated(pl.DataParalleledLoss(pl.KullbackLeibler(q, prior())).mean(), {"x": bits(B, X)}, q)
+    return evaluated(
+        pl.DataParalleledLoss(pl.KullbackLeibler(q, prior())).mean(), {"x": bits(B, X)}, q
+    )
 
 
 @other
 def clamped_and_chosen() -> Made:
     q, z = Inference(), prior()
-    loss = pl.MaxLoss(pl.KullbackLeibler(q, z), pl.ValueLoss(0.5)).mean() + pl.Parameter("beta", default=0.5)
+    loss = pl.MaxLoss(pl.KullbackLeibler(q, z), pl.ValueLoss(0.5)).mean() + pl.Parameter(
+        "beta", default=0.5
+    )
     return evaluated(loss, {"x": bits(B, X)}, q, z)
 
 
@@ -241,7 +287,11 @@ def test_what_is_an_error_on_the_cpu_is_nan_there() -> None:
     with torch.no_grad():
         flow.weight.fill_(1.0)
     wide = pd.MultivariateNormal(var="x", cond_var="c", loc=torch.zeros(2), covariance_matrix="c")
-    given = {"x": torch.zeros(1, 2), "c": torch.tensor([[[1.0, 2.0], [2.0, 1.0]]])}  # not positive definite
+    # not positive definite
+    given = {
+        "x": torch.zeros(1, 2),
+        "c": torch.tensor([[[1.0, 2.0], [2.0, 1.0]]]),
+    }
     for call in (lambda: flow.inverse(wave(1, 2)), lambda: wide.get_log_prob(given)):
         with pytest.raises(torch.linalg.LinAlgError):
             call()
@@ -257,12 +307,31 @@ def test_what_is_an_error_on_the_cpu_is_nan_there() -> None:
 
 
 def test_no_class_is_left_out() -> None:
-    """Every class of distributions, flows and losses that the packages offer is part of a case here or in the other files."""
+    """Every class of distributions, flows and losses that the packages offer is part of a case here
+    or in the other files.
+    """
     shown = [CASES[n]().shown for n in CASES] + [m for made in OTHERS.values() for m in made()[0]]
-    objects = [part for s in shown for part in ([s.distributions, s.loss_cls] if isinstance(s, Model) else [s])]
-    objects += [law.bound() for law in LAWS] + [f.bound() for f in families()] + [make() for make, *_ in FLOWS.values()]
-    seen = {cls for o in objects for m in (o.modules() if isinstance(o, nn.Module) else [o]) for cls in type(m).__mro__}
+    objects = [
+        part
+        for s in shown
+        for part in ([s.distributions, s.loss_cls] if isinstance(s, Model) else [s])
+    ]
+    objects += (
+        [law.bound() for law in LAWS]
+        + [f.bound() for f in families()]
+        + [make() for make, *_ in FLOWS.values()]
+    )
+    seen = {
+        cls
+        for o in objects
+        for m in (o.modules() if isinstance(o, nn.Module) else [o])
+        for cls in type(m).__mro__
+    }
     for package in (pd, pf, pl):
         offered = [getattr(package, n) for n in package.__all__]
-        left = [c.__name__ for c in offered if inspect.isclass(c) and issubclass(c, nn.Module) and c not in seen]
+        left = [
+            c.__name__
+            for c in offered
+            if inspect.isclass(c) and issubclass(c, nn.Module) and c not in seen
+        ]
         assert not left, f"{package.__name__}: {left}"

@@ -1,4 +1,6 @@
-"""Every loss, product, mixture, flow and trained model on a device that is not the CPU: the golden expressions and flows."""
+"""Every loss, product, mixture, flow and trained model on a device that is not the CPU: the golden
+expressions and flows.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +17,23 @@ from pixyz.models.model import Model
 
 FINITE = "_local_scalar_dense at pixyz/models/model.py"
 FIRST = {  # a new plan looks at constants, and at parameters on shapes that are new to it
-    "_local_scalar_dense at pixyz/distributions/constant.py": 0, "_local_scalar_dense at pixyz/plan/looks.py": 0,
+    "_local_scalar_dense at pixyz/distributions/constant.py": 0,
+    "_local_scalar_dense at pixyz/plan/looks.py": 0,
 }
-FRESH = ("joint", "joint_of_three", "figure_4", "posterior_of_a_mixture")  # they are multiplied anew at each call
-READS = {n: {FINITE: 3} for n in CASES if n.startswith("model")} | dict.fromkeys(FRESH, FIRST)  # of three steps
-ROOTS = {"_local_scalar_dense at pixyz/flows/planar.py": 0, "equal at pixyz/flows/planar.py": 0}  # its inverse, step by step
+# they are multiplied anew at each call
+FRESH = (
+    "joint",
+    "joint_of_three",
+    "figure_4",
+    "posterior_of_a_mixture",
+)
+# of three steps
+READS = {n: {FINITE: 3} for n in CASES if n.startswith("model")} | dict.fromkeys(FRESH, FIRST)
+# its inverse, step by step
+ROOTS = {
+    "_local_scalar_dense at pixyz/flows/planar.py": 0,
+    "equal at pixyz/flows/planar.py": 0,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +46,11 @@ def _double() -> Any:
 
 def parts(made: Golden) -> list[Any]:
     shown = made.shown
-    found = [shown.distributions, shown.loss_cls, shown.test_loss_cls] if isinstance(shown, Model) else [shown]
+    found = (
+        [shown.distributions, shown.loss_cls, shown.test_loss_cls]
+        if isinstance(shown, Model)
+        else [shown]
+    )
     return [*made.modules, *found]
 
 
@@ -52,12 +70,18 @@ def test_expressions(name: str) -> None:
                 cell.cell_contents = to_device(cell.cell_contents)
 
         def ask(given: dict[str, Any]) -> list[Any]:
-            inputs = {k: v.detach().requires_grad_() if torch.is_floating_point(v) else v for k, v in given.items()}
+            inputs = {
+                k: v.detach().requires_grad_() if torch.is_floating_point(v) else v
+                for k, v in given.items()
+            }
             weights = [p for m in golden.modules for p in m.parameters()]
             value = golden.compute(inputs)
             if not value.requires_grad:
                 return [value]
-            return [value.detach(), *torch.autograd.grad(value.sum(), [*weights, *inputs.values()], allow_unused=True)]
+            return [
+                value.detach(),
+                *torch.autograd.grad(value.sum(), [*weights, *inputs.values()], allow_unused=True),
+            ]
 
         return ask
 
@@ -75,7 +99,11 @@ def test_flows(name: str, training: bool) -> None:
         def ask(v: list[Any]) -> list[Tensor]:
             z, logdet = flow.forward_and_logdet(v[0].detach().requires_grad_(), v[1])
             wanted = list(flow.parameters())
-            grads = torch.autograd.grad((z.flatten(1).sum(1) + logdet).sum(), wanted, allow_unused=True) if wanted else []
+            grads = (
+                torch.autograd.grad((z.flatten(1).sum(1) + logdet).sum(), wanted, allow_unused=True)
+                if wanted
+                else []
+            )
             back = [] if training and "norm" in name else [flow.inverse(z.detach(), v[1])]
             return [z.detach(), logdet, *grads, *back]
 

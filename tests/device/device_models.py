@@ -34,9 +34,15 @@ def learned(model: Any) -> Ask:
 def forward(model: Any) -> Ask:
     def ask(v: dict[str, Tensor]) -> list[Any]:
         state = model.initial(B)
-        step = {k: x[1] for k, x in v.items() if k not in ("mask", "action")} | {"action_prev": v["action"][0]}
+        step = {k: x[1] for k, x in v.items() if k not in ("mask", "action")} | {
+            "action_prev": v["action"][0]
+        }
         seen = model.observe(state, step)
-        return [seen, model.predict(seen, step), model.sample(seen, 3, v["action"][:3] if model.acts else None)]
+        return [
+            seen,
+            model.predict(seen, step),
+            model.sample(seen, 3, v["action"][:3] if model.acts else None),
+        ]
 
     return ask
 
@@ -61,10 +67,15 @@ def test_models(name: str, question: str) -> None:
     compare(lambda: (make(name), ragged()), ASK[question])
 
 
-@pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n](True).expressions.step_weight is not None])
+@pytest.mark.parametrize(
+    "name", [n for n in MODELS if MODELS[n](True).expressions.step_weight is not None]
+)
 def test_particle_filters(name: str) -> None:
-    read = {"_local_scalar_dense at worldmodels/particles.py": T}  # at each frame: are particles resampled?
-    compare(lambda: (make(name), ragged()), lambda m: lambda v: vars(particle_filter(m, v, 3)), read)
+    # at each frame: are particles resampled?
+    read = {"_local_scalar_dense at worldmodels/particles.py": T}
+    compare(
+        lambda: (make(name), ragged()), lambda m: lambda v: vars(particle_filter(m, v, 3)), read
+    )
 
 
 READ = {"_local_scalar_dense at worldmodels/pieces.py": 5, "nonzero at worldmodels/pieces.py": 5}
@@ -80,9 +91,15 @@ def test_estimates(cut: bool) -> None:
 
 
 def test_bounds() -> None:
-    read = {"_local_scalar_dense at worldmodels/pieces.py": 2, "nonzero at worldmodels/pieces.py": 2,
-            "_to_copy at worldmodels/estimators.py": 1}  # the lengths
-    compare(lambda: (make("dmm"), ragged()), lambda m: lambda v: {"bound": bounds(m.bound, v)}, read)
+    # the lengths
+    read = {
+        "_local_scalar_dense at worldmodels/pieces.py": 2,
+        "nonzero at worldmodels/pieces.py": 2,
+        "_to_copy at worldmodels/estimators.py": 1,
+    }
+    compare(
+        lambda: (make("dmm"), ragged()), lambda m: lambda v: {"bound": bounds(m.bound, v)}, read
+    )
 
 
 def test_overshooting() -> None:
@@ -96,4 +113,7 @@ def test_overshooting() -> None:
 @pytest.mark.parametrize("name", [n for n in MODELS if MODELS[n](True).acts])
 def test_imagination(name: str) -> None:
     """Under a function of the state."""
-    compare(lambda: (make(name), ragged()), lambda m: lambda v: m.imagine(m.initial(B), lambda state: v["action"][0], 3))
+    compare(
+        lambda: (make(name), ragged()),
+        lambda m: lambda v: m.imagine(m.initial(B), lambda state: v["action"][0], 3),
+    )

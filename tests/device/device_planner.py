@@ -1,4 +1,6 @@
-"""TD-MPC on a device that is not the CPU: updates and plans stay there, and an update reads once."""
+"""TD-MPC on a device that is not the CPU: updates and plans stay there,
+and an update reads once.
+"""
 
 from typing import Any
 
@@ -7,7 +9,11 @@ import torch
 from made_up_device import Made, move, register, to_device, watched
 from test_tdmpc import agent_of, observed, recorded
 
-KINDS: dict[str, dict[str, Any]] = {"continuous": {}, "discrete": {"discrete": True}, "five critics": {"critics": 5}}
+KINDS: dict[str, dict[str, Any]] = {
+    "continuous": {},
+    "discrete": {"discrete": True},
+    "five critics": {"critics": 5},
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,6 @@
-"""The made-up device itself: what is noted, what is not, and that its numbers are those of the CPU."""
+"""The made-up device itself: what is noted, what is not,
+and that its numbers are those of the CPU.
+"""
 
 import copy
 from collections.abc import Callable
@@ -28,7 +30,9 @@ NOTED: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
 }
 QUIET: dict[str, Callable[[Tensor], Any]] = {
     "a number in a formula": lambda x: x * 2 + torch.tensor(3.0),
-    "made on it": lambda x: torch.zeros(2, device=x.device) + x.new_ones(2) + torch.rand(2, device=x.device),
+    "made on it": lambda x: (
+        torch.zeros(2, device=x.device) + x.new_ones(2) + torch.rand(2, device=x.device)
+    ),
     "a number by a mask": lambda x: x.clone().masked_fill_(x > 0, 0.0),
     "set by a mask": lambda x: x.clone().__setitem__(x > 0, 0.0),
     "an index on it": lambda x: x[x.argsort()],

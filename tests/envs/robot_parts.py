@@ -14,7 +14,9 @@ def limits(**changes) -> Limits:
 
 
 class Arm:
-    """Is at once where it is told to be. `observe` and `send` are called in the place of its own methods."""
+    """Is at once where it is told to be. `observe` and `send` are called in the place of its own
+    methods.
+    """
 
     observation_features = dict.fromkeys(NAMES, float)
     action_features = dict.fromkeys(NAMES, float)

@@ -1,4 +1,6 @@
-"""The adapter of dm_control: alignment with dm_control itself, and no OpenGL unless pixels are asked."""
+"""The adapter of dm_control: alignment with dm_control itself, and no OpenGL unless pixels are
+asked.
+"""
 
 import os
 import subprocess
@@ -14,10 +16,19 @@ from envs.dm_control import DMControl, load_suite
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     """`code` in a fresh interpreter, without a choice of renderer."""
-    clean = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")
+    }
     root = Path(envs.__file__).parents[1]
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=100, env=clean
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        timeout=100,
+        env=clean,
     )
 
 
@@ -48,7 +59,11 @@ def test_a_discount_of_zero_terminates() -> None:
     env = DMControl("cartpole", "swingup", seed=0)
     env._env.task.get_termination = lambda physics: 0.0 if env._count == 2 else None
     env.reset()
-    assert [env.step(np.zeros(1))[2:4] for _ in range(3)] == [(False, False), (False, False), (True, False)]
+    assert [env.step(np.zeros(1))[2:4] for _ in range(3)] == [
+        (False, False),
+        (False, False),
+        (True, False),
+    ]
 
 
 def test_actuators_without_limits_take_actions_as_they_are() -> None:
@@ -73,7 +88,8 @@ def test_no_opengl_without_pixels() -> None:
         "    vector.reset()\n"
         "    for _ in range(5): vector.step(np.zeros((2, 1)))\n"
         "loaded = {name.partition('.')[0] for name in sys.modules}\n"
-        "print(sorted(loaded & {'OpenGL', 'glfw', 'pygame', 'torch'}), 'MUJOCO_GL' in os.environ)\n"
+        "print(sorted(loaded & {'OpenGL', 'glfw', 'pygame', 'torch'}), "
+        "'MUJOCO_GL' in os.environ)\n"
         "try: envs.make('dm_control/cartpole-swingup', pixels=True)\n"
         "except envs.EnvError as error: print(error)\n"
         "try: envs.make('dm_control/quadruped-escape').reset()\n"
@@ -89,7 +105,8 @@ def test_no_opengl_without_pixels() -> None:
 def test_pixels() -> None:
     code = (
         "import numpy as np, envs\n"
-        "env = envs.make('dm_control/cartpole-swingup', pixels=True, size=(32, 48), action_repeat=2, seed=0)\n"
+        "env = envs.make('dm_control/cartpole-swingup', pixels=True, size=(32, 48), "
+        "action_repeat=2, seed=0)\n"
         "envs.check_env(env, steps=3)\n"
         "image = env.reset()[0]['image']\n"
         "print(image.shape, image.dtype, image.std() > 0)\n"

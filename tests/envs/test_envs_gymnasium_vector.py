@@ -1,4 +1,6 @@
-"""gymnasium's vector environments give the rows of VectorEnv; SAME_STEP differs in the one way it documents."""
+"""gymnasium's vector environments give the rows of VectorEnv; SAME_STEP differs in the one way it
+documents.
+"""
 
 import gymnasium
 import numpy as np
@@ -10,7 +12,9 @@ import envs
 
 
 class Walk(gymnasium.Env):
-    """x += action from 100 * episode; ends after `length` steps: odd episodes terminate, even ones are truncated."""
+    """x += action from 100 * episode; ends after `length` steps: odd episodes terminate, even ones
+    are truncated.
+    """
 
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = spaces.Box(-4.0, 4.0, (1,), np.float64)
@@ -73,7 +77,9 @@ def test_same_step_gives_the_same_rows_but_for_a_null_step_at_each_later_reset()
             self.length = 3 if self.episode == 1 else 4
             return super().step(action)
 
-    adapted = envs.from_gymnasium_vector(SyncVectorEnv([Longer], autoreset_mode=AutoresetMode.SAME_STEP))
+    adapted = envs.from_gymnasium_vector(
+        SyncVectorEnv([Longer], autoreset_mode=AutoresetMode.SAME_STEP)
+    )
     own = envs.VectorEnv([lambda: Walk(3)])
     for ours, theirs in zip(collect(own, 11, 1), collect(adapted, 11, 1), strict=True):
         later_reset = ours["is_first"][0] and ours["observation"][0, 0] > 100
@@ -142,7 +148,9 @@ def test_dict_observations_and_seeds() -> None:
         ours = collect(own, 4)
     one, two = rows(), rows()
     assert all(np.array_equal(a[key], b[key]) for a, b in zip(one, two, strict=True) for key in a)
-    assert all(np.array_equal(a[key], b[key]) for a, b in zip(one[:5], ours, strict=True) for key in a)
+    assert all(
+        np.array_equal(a[key], b[key]) for a, b in zip(one[:5], ours, strict=True) for key in a
+    )
     assert [bool(row["is_last"].all()) for row in one] == [False] * 4 + [True] + [False] * 2
 
 
@@ -190,7 +198,9 @@ def test_final_observations_as_one_dict_of_arrays() -> None:
 
 def test_its_state_starts_all_anew_with_other_seeds() -> None:
     def fresh() -> envs.GymnasiumVector:
-        return envs.from_gymnasium_vector(SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 2), seed=0)
+        return envs.from_gymnasium_vector(
+            SyncVectorEnv([lambda: gymnasium.make("CartPole-v1")] * 2), seed=0
+        )
 
     vector = fresh()
     with pytest.raises(envs.EnvError, match=r"reset\(\) first"):

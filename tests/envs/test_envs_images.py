@@ -1,4 +1,6 @@
-"""Images of any size and range: scaled by area, a depth camera as 8 bits, cheap rendering of dm_control as a word."""
+"""Images of any size and range: scaled by area, a depth camera as 8 bits, cheap rendering of
+dm_control as a word.
+"""
 
 import os
 import subprocess
@@ -73,16 +75,25 @@ def test_a_flat_picture_stays_flat_and_the_same_size_is_the_same() -> None:
 def test_images_of_every_form_are_scaled(form: str) -> None:
     grey = PICTURE[..., 0]
     value, expected, top = {
-        "last": (PICTURE, PICTURE, 255), "first": (PICTURE.transpose(2, 0, 1), PICTURE, 255),
+        "last": (PICTURE, PICTURE, 255),
+        "first": (PICTURE.transpose(2, 0, 1), PICTURE, 255),
         "grey": (grey, grey[..., None], 255),
-        "stack": (np.stack([PICTURE, PICTURE[::-1]]), np.concatenate([PICTURE, PICTURE[::-1]], -1), 255),
+        "stack": (
+            np.stack([PICTURE, PICTURE[::-1]]),
+            np.concatenate([PICTURE, PICTURE[::-1]], -1),
+            255,
+        ),
         "floats": ((PICTURE / 255).astype(np.float32), PICTURE, 1),
-    }[form]  # fmt: skip
+    }[form]
     box = spaces.Box(0, top, value.shape, value.dtype.type)
     space = spaces.Dict(cam=box, arm=spaces.Box(-1.0, 1.0, (3,), np.float32))
-    env = envs.adapt(Camera(space, {"cam": value, "arm": np.ones(3, np.float32)}), image_size=(16, 16))
+    env = envs.adapt(
+        Camera(space, {"cam": value, "arm": np.ones(3, np.float32)}), image_size=(16, 16)
+    )
     observation, _ = env.reset()
-    assert env.observation_space["cam"] == spaces.Box(0, 255, (16, 16, expected.shape[-1]), np.uint8)
+    assert env.observation_space["cam"] == spaces.Box(
+        0, 255, (16, 16, expected.shape[-1]), np.uint8
+    )
     assert np.array_equal(observation["cam"], resized(expected, (16, 16)))
     assert observation["arm"].tolist() == [1, 1, 1], "a vector is left alone"
     envs.check_env(env, steps=3)
@@ -110,7 +121,9 @@ def test_the_word_in_a_vector_and_wrong_words(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("shape", [(32, 40), (32, 40, 1), (1, 32, 40)])
 def test_a_depth_camera(shape: tuple[int, ...]) -> None:
     depth = DRAW.uniform(0.5, 4.5, shape).astype(np.float32)
-    with pytest.warns(UserWarning, match=r"floats in \[0.5, 4.5\] become images of 8 bits, in steps of 0.016"):
+    with pytest.warns(
+        UserWarning, match=r"floats in \[0.5, 4.5\] become images of 8 bits, in steps of 0.016"
+    ):
         env = envs.adapt(Camera(spaces.Box(0.5, 4.5, shape, np.float32), depth))
     image = env.reset()[0]["observation"]
     assert image.shape == (32, 40, 1) and image.dtype == np.uint8
@@ -128,10 +141,11 @@ def test_matrices_stay_matrices() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for box in (
-            spaces.Box(0.0, 1.0, (20, 20), np.float32), spaces.Box(-np.inf, np.inf, (64, 64), np.float32),
+            spaces.Box(0.0, 1.0, (20, 20), np.float32),
+            spaces.Box(-np.inf, np.inf, (64, 64), np.float32),
             spaces.Box(np.zeros((64, 64), np.float32), np.eye(64, dtype=np.float32)),
             spaces.Box(0.0, 1.0, (64, 3), np.float32),
-        ):  # fmt: skip
+        ):
             assert envs.ObservationGuard(box).space["observation"].dtype == np.float32
 
 
@@ -143,24 +157,37 @@ def test_cheap_rendering_is_a_word() -> None:
         "import envs\n"
         "found = []\n"
         "for quality in ('full', 'fast'):\n"
-        "    env = envs.make('dm_control/cartpole-swingup', pixels=True, quality=quality, seed=0)\n"
+        "    env = envs.make('dm_control/cartpole-swingup', pixels=True, quality=quality, "
+        "seed=0)\n"
         "    model = env.unwrapped._env.physics.model\n"
         "    image = env.reset()[0]['image'].astype(float)\n"
         "    found.append(image)\n"
-        "    print(model.light_castshadow.any(), model.vis.quality.offsamples > 0, image.std() > 5)\n"
+        "    print(model.light_castshadow.any(), model.vis.quality.offsamples > 0, "
+        "image.std() > 5)\n"
         "print(0 < abs(found[0] - found[1]).mean() < 20)\n"
         "try: envs.make('dm_control/cartpole-swingup', quality='cheap')\n"
         "except envs.EnvError as error: print(error)\n"
     )
-    clean = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")
+    }
     root = Path(envs.__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=200, env=clean
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        timeout=200,
+        env=clean,
     )
     if done.returncode and "OpenGL" in done.stderr:
         pytest.skip("no OpenGL on this machine")
     lines = done.stdout.strip().split("\n")
     assert lines == [
-        "True True True", "False False True", "True",
+        "True True True",
+        "False False True",
+        "True",
         "quality: expected 'full' or 'fast', got 'cheap'; choose one of them",
-    ], done.stderr  # fmt: skip
+    ], done.stderr

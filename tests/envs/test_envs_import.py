@@ -15,7 +15,12 @@ ROOT = Path(envs.__file__).parent
 def run(code: str) -> str:
     """The output of `code` in a fresh interpreter."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent, timeout=60, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT.parent,
+        timeout=60,
+        check=True,
     )
     return done.stdout.strip()
 
@@ -26,7 +31,9 @@ def test_import_loads_no_simulator_and_no_torch() -> None:
 
 
 def test_modules_import_only_what_this_layer_may() -> None:
-    allowed = {"envs", "numpy", "gymnasium", "dm_control", "mujoco", "yaml"} | set(sys.stdlib_module_names)
+    allowed = {"envs", "numpy", "gymnasium", "dm_control", "mujoco", "yaml"} | set(
+        sys.stdlib_module_names
+    )
     for path in ROOT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -42,14 +49,17 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_functions_are_never_hidden_by_submodules() -> None:
-    code = "import envs.vector, envs.adapted, envs; print(callable(envs.make), callable(envs.adapt))"
+    code = (
+        "import envs.vector, envs.adapted, envs; print(callable(envs.make), callable(envs.adapt))"
+    )
     assert run(code) == "True True"
 
 
 def test_a_missing_simulator_names_the_extra() -> None:
     code = (
         "import sys; sys.modules[{!r}] = None\nimport envs\n"
-        "try: envs.make({!r})\nexcept envs.MissingExtra as error: print(isinstance(error, ValueError), error)"
+        "try: envs.make({!r})\nexcept envs.MissingExtra as error: print(isinstance(error, "
+        "ValueError), error)"
     )
     for module, env_id in (
         ("gymnasium", "Pendulum-v1"),
@@ -65,7 +75,8 @@ def test_a_missing_simulator_names_the_extra() -> None:
 def test_robots_name_what_they_need() -> None:
     code = (
         "import sys; sys.modules[{!r}] = None\nimport envs\n"
-        "try:\n    from envs.robot import SimulatedArm\n    SimulatedArm()\nexcept envs.MissingExtra as error: print(error)"
+        "try:\n    from envs.robot import SimulatedArm\n    SimulatedArm()\nexcept "
+        "envs.MissingExtra as error: print(error)"
     )
     for module in ("gymnasium", "mujoco", "dm_control"):
         assert f"pip install {module.replace('_', '-')}" in run(code.format(module))

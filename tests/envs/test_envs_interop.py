@@ -1,4 +1,6 @@
-"""Environments of torchrl and stable-baselines3 give the rows that the same environments of gymnasium give."""
+"""Environments of torchrl and stable-baselines3 give the rows that the same environments of
+gymnasium give.
+"""
 
 import sys
 from types import SimpleNamespace
@@ -14,9 +16,13 @@ import envs
 
 
 class Walk(gymnasium.Env):
-    """x += action from a drawn start; ends after 4 steps: even starts terminate, odd ones are truncated."""
+    """x += action from a drawn start; ends after 4 steps: even starts terminate, odd ones are
+    truncated.
+    """
 
-    observation_space = spaces.Dict(x=spaces.Box(-np.inf, np.inf, (2,), np.float32), kind=spaces.Discrete(3))
+    observation_space = spaces.Dict(
+        x=spaces.Box(-np.inf, np.inf, (2,), np.float32), kind=spaces.Discrete(3)
+    )
     action_space: spaces.Space = spaces.Box(-4.0, 4.0, (1,), np.float32)
 
     def reset(self, *, seed=None, options=None):
@@ -59,12 +65,17 @@ def same(one: list[dict[str, np.ndarray]], two: list[dict[str, np.ndarray]]) -> 
 
 
 class VecEnv:
-    """As DummyVecEnv: seeds are seed + i, an end begins the next episode, the last observation is in infos."""
+    """As DummyVecEnv: seeds are seed + i, an end begins the next episode, the last observation is
+    in infos.
+    """
 
     def __init__(self, makers) -> None:
         self.envs = [make() for make in makers]
         self.num_envs, self.seeds = len(self.envs), [None] * len(self.envs)
-        self.observation_space, self.action_space = self.envs[0].observation_space, self.envs[0].action_space
+        self.observation_space, self.action_space = (
+            self.envs[0].observation_space,
+            self.envs[0].action_space,
+        )
         self.closed = False
 
     def seed(self, seed):
@@ -100,7 +111,10 @@ def seeded_alike(vector: SyncVectorEnv) -> SyncVectorEnv:
     reset = vector.reset
 
     def alike(*, seed=None, options=None):
-        return reset(seed=None if seed is None else [seed[0] + i for i in range(vector.num_envs)], options=options)
+        return reset(
+            seed=None if seed is None else [seed[0] + i for i in range(vector.num_envs)],
+            options=options,
+        )
 
     vector.reset = alike
     return vector
@@ -114,7 +128,10 @@ def test_a_vec_env_gives_the_rows_of_gymnasium(kind: type) -> None:
     expected = rolled(envs.from_gymnasium_vector(theirs, seed=3), 17, 2)
     found = rolled(ours, 17, 2)
     same(found, expected)
-    ends = sum(row["is_last"].sum() for row in found), sum(row["is_terminal"].sum() for row in found)
+    ends = (
+        sum(row["is_last"].sum() for row in found),
+        sum(row["is_terminal"].sum() for row in found),
+    )
     assert ends[0] >= 6 and 0 < ends[1] < ends[0], "both kinds of ends were met"
     ours.close()
     assert vec.closed
@@ -127,7 +144,9 @@ def test_the_real_ones() -> None:
 
 
 def test_what_is_no_vec_env_is_refused() -> None:
-    with pytest.raises(envs.ContractError, match=r"expected a VecEnv .*, got Walk, which lacks num_envs"):
+    with pytest.raises(
+        envs.ContractError, match=r"expected a VecEnv .*, got Walk, which lacks num_envs"
+    ):
         envs.from_stable_baselines(Walk())
     with pytest.raises(envs.EnvError, match=r"got VecEnv; .*envs.from_stable_baselines"):
         envs.adapt(VecEnv([Walk]))
@@ -179,8 +198,12 @@ class Torch:
     """Walk as an environment of torchrl; tensordicts are dicts."""
 
     reward_key, action_key, batch_size = "reward", "action", ()
-    observation_spec = Composite(x=UnboundedContinuous((2,)), kind=Categorical((), "torch.int64", n=3))
-    action_spec: Spec = BoundedContinuous((1,), low=torch.full((1,), -4.0), high=torch.full((1,), 4.0))
+    observation_spec = Composite(
+        x=UnboundedContinuous((2,)), kind=Categorical((), "torch.int64", n=3)
+    )
+    action_spec: Spec = BoundedContinuous(
+        (1,), low=torch.full((1,), -4.0), high=torch.full((1,), 4.0)
+    )
     one_flag = False
 
     def __init__(self) -> None:
@@ -228,14 +251,18 @@ def test_by_its_name_and_a_function(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(length: int = 4) -> Torch:
         return Torch()
 
-    monkeypatch.setitem(sys.modules, "my_torch", SimpleNamespace(build=build, plain=lambda: Walk(), wrong=lambda: 3))
+    monkeypatch.setitem(
+        sys.modules, "my_torch", SimpleNamespace(build=build, plain=lambda: Walk(), wrong=lambda: 3)
+    )
     env = envs.make("my_torch:build", seed=3, time_limit=2, length=4)
     env.reset()
     assert [env.step([0.0])[3] for _ in range(2)] == [False, True]
     env.close()
     assert env.unwrapped._env.closed
     assert envs.make("my_torch:plain").reset()[0]["kind"].tolist() == [1, 0, 0]
-    with pytest.raises(envs.EnvError, match="expected an environment of gymnasium or torchrl, got int"):
+    with pytest.raises(
+        envs.EnvError, match="expected an environment of gymnasium or torchrl, got int"
+    ):
         envs.make("my_torch:wrong")
 
 
@@ -262,6 +289,10 @@ def test_the_real_one(choices: bool) -> None:
     space = vector.single_action_space
     draw, found = np.random.default_rng(0), [vector.reset()]
     for _ in range(20):
-        found.append(vector.step(draw.integers(2, size=1) if choices else draw.uniform(-1, 1, (1, *space.shape))))
+        found.append(
+            vector.step(
+                draw.integers(2, size=1) if choices else draw.uniform(-1, 1, (1, *space.shape))
+            )
+        )
     assert found[0]["observation"].shape == (1, 4 if choices else 3)
     envs.check_env(envs.adapt(torchrl.GymEnv(name), seed=0), steps=20)

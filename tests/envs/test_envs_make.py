@@ -36,7 +36,9 @@ def episode(env: gymnasium.Env, seed: int | None, steps: int = 20) -> list:
     observation, _ = env.reset(seed=seed)
     out = [*observation.values()]
     for _ in range(steps):
-        observation, reward, terminated, truncated, _ = env.step(draw.uniform(-1, 1, env.action_space.shape))
+        observation, reward, terminated, truncated, _ = env.step(
+            draw.uniform(-1, 1, env.action_space.shape)
+        )
         out += [*observation.values(), reward, terminated, truncated]
     return out
 
@@ -46,7 +48,9 @@ def same(one: list, two: list) -> bool:
     return len(one) == len(two) and all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-@pytest.mark.parametrize("env_id", ["Pendulum-v1", "HalfCheetah-v5", "dm_control/ball_in_cup-catch"])
+@pytest.mark.parametrize(
+    "env_id", ["Pendulum-v1", "HalfCheetah-v5", "dm_control/ball_in_cup-catch"]
+)
 def test_seeds_repeat(env_id: str) -> None:
     first, second = envs.make(env_id, seed=3), envs.make(env_id, seed=3)
     run = episode(first, None)
@@ -106,7 +110,9 @@ def test_a_box_becomes_a_dict_of_float32_in_fresh_memory() -> None:
     first, _ = env.reset()
     assert set(env.observation_space) == {"observation"} and env.observation_space.contains(first)
     second = env.step([0, 0])[0]
-    assert np.array_equal(first["observation"], [0, 0]) and np.array_equal(second["observation"], [1, 1])
+    assert np.array_equal(first["observation"], [0, 0]) and np.array_equal(
+        second["observation"], [1, 1]
+    )
 
 
 def test_images_stay_bytes_and_scalars_get_a_dimension() -> None:
@@ -121,7 +127,11 @@ def test_images_stay_bytes_and_scalars_get_a_dimension() -> None:
     env = envs.adapt(env)
     observation, _ = env.reset()
     got = {key: (value.shape, str(value.dtype)) for key, value in observation.items()}
-    assert got == {"image": ((8, 6, 3), "uint8"), "height": ((1,), "float32"), "ram": ((4,), "float32")}
+    assert got == {
+        "image": ((8, 6, 3), "uint8"),
+        "height": ((1,), "float32"),
+        "ram": ((4,), "float32"),
+    }
     assert env.observation_space.contains(observation)
 
 
@@ -200,7 +210,11 @@ def test_an_environment_of_one_s_own(tmp_path, monkeypatch) -> None:
         envs.make("my_points:Point", start=3.0, time_limit=5),
     )
     assert by_id.reset()[0]["observation"] == 2.0 and by_class.reset()[0]["observation"] == 3.0
-    assert (by_id.time_limit, by_class.time_limit, envs.make("my_points:Point").time_limit) == (7, 5, None)
+    assert (by_id.time_limit, by_class.time_limit, envs.make("my_points:Point").time_limit) == (
+        7,
+        5,
+        None,
+    )
     for wrong in ("my_points:Pont-v0", "my_points:Pont", "my_points:np", "my_points:"):
         with pytest.raises(envs.UnknownEnv, match="importing my_points registers, a class in it"):
             envs.make(wrong)
@@ -208,8 +222,15 @@ def test_an_environment_of_one_s_own(tmp_path, monkeypatch) -> None:
         envs.make("my_other:Point")
     with pytest.raises(envs.UnknownEnv, match=r"module:Id.*module:Class.*current folder"):
         envs.make("Poindexter/Point-v0")
-    for env_id in ("my_points:Point", "my_points:Point-v0", "Pendulum-v1", "dm_control/cartpole-swingup"):
-        with pytest.raises(envs.EnvError, match=r"expected options that it takes, got .'strat': 1."):
+    for env_id in (
+        "my_points:Point",
+        "my_points:Point-v0",
+        "Pendulum-v1",
+        "dm_control/cartpole-swingup",
+    ):
+        with pytest.raises(
+            envs.EnvError, match=r"expected options that it takes, got .'strat': 1."
+        ):
             envs.make(env_id, strat=1)
 
 
@@ -227,12 +248,20 @@ def test_bad_options(value: object) -> None:
     [
         ("action_space", spaces.Box(-np.inf, 1, (2,)), "bounds within 1e"),
         ("action_space", spaces.Box(-3e38, 3e38, (2,)), "bounds within 1e"),
-        ("action_space", spaces.Box(-np.finfo(np.float64).max, 1.0, (2,), np.float64), "bounds within 1e"),
+        (
+            "action_space",
+            spaces.Box(-np.finfo(np.float64).max, 1.0, (2,), np.float64),
+            "bounds within 1e",
+        ),
         ("action_space", spaces.MultiBinary(13), "at most 4096 combinations.*8192"),
         ("action_space", spaces.Text(3), "Box of floats, a Discrete"),
         ("observation_space", spaces.Text(3), "'observation'.*TransformObservation"),
         ("observation_space", spaces.Discrete(5000), "'observation'.*at most 4096 classes"),
-        ("observation_space", spaces.Dict({"a.b": SMALL, "a_b": SMALL}), "'a.b' and 'a_b'.*'a_b' for both"),
+        (
+            "observation_space",
+            spaces.Dict({"a.b": SMALL, "a_b": SMALL}),
+            "'a.b' and 'a_b'.*'a_b' for both",
+        ),
         ("observation_space", spaces.Dict(a_b=SMALL, a=spaces.Dict(b=SMALL)), "'a_b' for both"),
         ("observation_space", spaces.Dict(), "empty"),
     ],

@@ -1,4 +1,6 @@
-"""The task that needs memory: what is seen tells the cue once, and whoever acts by it alone gets nothing in the mean."""
+"""The task that needs memory: what is seen tells the cue once, and whoever acts by it alone gets
+nothing in the mean.
+"""
 
 import itertools
 
@@ -41,7 +43,10 @@ def test_no_policy_of_what_is_seen_now_is_better_than_chance():
     places = sorted({tuple(obs) for path in paths for obs in path[:-1]})
     for choices in itertools.product((0, 1), repeat=len(places)):
         policy = dict(zip(places, choices, strict=True))
-        returns = [episode(env, lambda seen, p=policy: p[tuple(seen[-1])], seed)[0] for seed in cues.values()]
+        returns = [
+            episode(env, lambda seen, p=policy: p[tuple(seen[-1])], seed)[0]
+            for seed in cues.values()
+        ]
         assert sum(returns) == 0.0
 
 
@@ -54,7 +59,14 @@ def test_it_is_an_environment_and_its_state_is_restored():
     found = []
     for _ in range(2):
         env.load_state(state)
-        found.append([env.step(1)[0].tolist(), env.step(1)[1], env.reset()[0].tolist(), env.reset()[0].tolist()])
+        found.append(
+            [
+                env.step(1)[0].tolist(),
+                env.step(1)[1],
+                env.reset()[0].tolist(),
+                env.reset()[0].tolist(),
+            ]
+        )
     assert found[0] == found[1]
     with pytest.raises(EnvError, match="length"):
         MemoryChain(length=0)

@@ -16,7 +16,11 @@ class Shows(gymnasium.Env):
     """Observes what it is given; keeps the actions it gets."""
 
     def __init__(self, observation_space, action_space=SMALL, value=None) -> None:
-        self.observation_space, self.action_space, self.value = observation_space, action_space, value
+        self.observation_space, self.action_space, self.value = (
+            observation_space,
+            action_space,
+            value,
+        )
         self.actions = []
 
     def observe(self):
@@ -39,12 +43,32 @@ def shown(space: spaces.Space, value: object) -> dict[str, np.ndarray]:
 
 
 NAMES = {
-    "mask": "mask_", "beta": "beta_", "keys": "keys_", "type": "type_", "forward": "forward_", "values": "values_",
-    "self": "self_", "joint.position": "joint_position", "observation.images.front": "observation_images_front",
-    "reward": "reward_", "is_first": "is_first_", "action": "action_", "deter": "deter_", "index": "index_",
-    "class": "class_", "q_prev": "q_prev_", "left arm": "left_arm", "a/b": "a_b", "0": "observation_0", "_x": "observation_x",
-    "training": "training_", "größe": "gr__e", "x": "x", "position": "position", "Observation": "Observation",
-}  # fmt: skip
+    "mask": "mask_",
+    "beta": "beta_",
+    "keys": "keys_",
+    "type": "type_",
+    "forward": "forward_",
+    "values": "values_",
+    "self": "self_",
+    "joint.position": "joint_position",
+    "observation.images.front": "observation_images_front",
+    "reward": "reward_",
+    "is_first": "is_first_",
+    "action": "action_",
+    "deter": "deter_",
+    "index": "index_",
+    "class": "class_",
+    "q_prev": "q_prev_",
+    "left arm": "left_arm",
+    "a/b": "a_b",
+    "0": "observation_0",
+    "_x": "observation_x",
+    "training": "training_",
+    "größe": "gr__e",
+    "x": "x",
+    "position": "position",
+    "Observation": "Observation",
+}
 
 
 @pytest.mark.parametrize("declared", NAMES)
@@ -54,12 +78,17 @@ def test_names(declared: str) -> None:
     rows = vector.reset()
     assert set(vector.single_observation_space) == {expected} and rows[expected].shape == (2, 2)
     assert vector.step(np.zeros((2, 2)))[expected].shape == (2, 2)
-    assert nn.ModuleDict({expected: nn.Identity()})[expected] is not None, "a network can have the name"
+    assert nn.ModuleDict({expected: nn.Identity()})[expected] is not None, (
+        "a network can have the name"
+    )
 
 
 def test_the_names_of_networks_are_those_of_torch() -> None:
     names = {
-        name for kind in (nn.Module(), nn.ModuleDict()) for name in dir(kind) if not name.startswith("_")
+        name
+        for kind in (nn.Module(), nn.ModuleDict())
+        for name in dir(kind)
+        if not name.startswith("_")
     }
     assert names <= NETWORKS
     assert all(safe_name([name]) == f"{name}_" for name in names)
@@ -106,7 +135,8 @@ def test_pictures_in_every_order_of_axes(kind: str) -> None:
     if value.ndim > 2:
         for top in (1.0, 255.0):
             [got] = shown(
-                spaces.Box(0.0, top, value.shape, np.float32), (value / 255 * top).astype(np.float32)
+                spaces.Box(0.0, top, value.shape, np.float32),
+                (value / 255 * top).astype(np.float32),
             ).values()
             assert got.dtype == np.uint8 and np.array_equal(got, expected)
     many = envs.ObservationGuard(as_bytes).many(np.stack([value, value]), 2)["observation"]
@@ -119,16 +149,21 @@ def test_pixels_that_are_not_what_they_are_declared_to_be() -> None:
         shown(space, PIXELS.astype(np.float32))
     with pytest.raises(envs.NotFinite, match="got nan"):
         shown(space, np.full((16, 12, 3), np.nan, np.float32))
-    with pytest.raises(envs.ObservationError, match=r"expected shape \(3, 16, 12\), got \(16, 12, 3\)"):
+    with pytest.raises(
+        envs.ObservationError, match=r"expected shape \(3, 16, 12\), got \(16, 12, 3\)"
+    ):
         shown(spaces.Box(0, 255, (3, 16, 12), np.uint8), PIXELS)
     for bounds in ((-np.inf, np.inf), (0.0, np.inf), (-np.inf, 1.0)):
-        with pytest.raises(envs.SpaceError, match=r"expected pixels, since its shape is.*FlattenObservation"):
+        with pytest.raises(
+            envs.SpaceError, match=r"expected pixels, since its shape is.*FlattenObservation"
+        ):
             envs.adapt(Shows(spaces.Box(*bounds, (3, 64, 64), np.float32)))
     for shape in ((32, 32, 32), (9, 64, 64, 9)):
         with pytest.raises(envs.SpaceError, match="channels cannot be told; transpose"):
             envs.adapt(Shows(spaces.Box(0, 255, shape, np.uint8)))
     vector = shown(
-        spaces.Box(-np.inf, np.inf, (2, 3, 4), np.float32), np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+        spaces.Box(-np.inf, np.inf, (2, 3, 4), np.float32),
+        np.arange(24, dtype=np.float32).reshape(2, 3, 4),
     )
     assert vector["observation"].tolist() == list(range(24)), "three small dimensions are a vector"
 
@@ -136,14 +171,24 @@ def test_pixels_that_are_not_what_they_are_declared_to_be() -> None:
 def test_observations_that_are_no_boxes() -> None:
     assert shown(spaces.Discrete(3, start=5), 6)["observation"].tolist() == [0, 1, 0]
     assert shown(spaces.Discrete(3), np.int64(0))["observation"].tolist() == [1, 0, 0]
-    assert shown(spaces.MultiDiscrete([2, 3]), np.array([1, 2]))["observation"].tolist() == [0, 1, 0, 0, 1]
-    assert shown(spaces.MultiDiscrete([[2], [2]]), np.array([[1], [0]]))["observation"].tolist() == [
+    assert shown(spaces.MultiDiscrete([2, 3]), np.array([1, 2]))["observation"].tolist() == [
+        0,
+        1,
+        0,
+        0,
+        1,
+    ]
+    assert shown(spaces.MultiDiscrete([[2], [2]]), np.array([[1], [0]]))[
+        "observation"
+    ].tolist() == [
         0,
         1,
         1,
         0,
     ]
-    assert shown(spaces.MultiBinary((2, 2)), np.array([[1, 0], [0, 1]], np.int8))["observation"].tolist() == [
+    assert shown(spaces.MultiBinary((2, 2)), np.array([[1, 0], [0, 1]], np.int8))[
+        "observation"
+    ].tolist() == [
         1,
         0,
         0,
@@ -154,7 +199,9 @@ def test_observations_that_are_no_boxes() -> None:
         "observation_0": [0, 1],
         "observation_1": [1, 1],
     }
-    nested = spaces.Dict(arm=spaces.Dict(left=SMALL, on=spaces.MultiBinary(1)), pair=spaces.Tuple([SMALL]))
+    nested = spaces.Dict(
+        arm=spaces.Dict(left=SMALL, on=spaces.MultiBinary(1)), pair=spaces.Tuple([SMALL])
+    )
     got = shown(
         nested,
         {
@@ -181,7 +228,11 @@ def test_observations_that_are_no_boxes_in_gymnasium_s_vectors() -> None:
     space = spaces.Dict(a=spaces.Tuple([spaces.Discrete(3), SMALL]), b=spaces.MultiBinary(2))
     raw = gymnasium.vector.SyncVectorEnv([lambda: Shows(space)] * 2)
     rows = envs.from_gymnasium_vector(raw, seed=0).reset()
-    assert rows["a_0"].shape == (2, 3) and (rows["a_0"].sum(-1) == 1).all() and rows["b"].shape == (2, 2)
+    assert (
+        rows["a_0"].shape == (2, 3)
+        and (rows["a_0"].sum(-1) == 1).all()
+        and rows["b"].shape == (2, 2)
+    )
 
 
 def test_combined_actions() -> None:

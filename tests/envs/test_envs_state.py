@@ -178,7 +178,10 @@ def test_own_environments_and_wrappers() -> None:
 def test_wrappers_of_gymnasium_in_between() -> None:
     def fresh() -> envs.Adapted:
         env = gymnasium.make("Pendulum-v1", disable_env_checker=False, max_episode_steps=20)
-        return envs.adapt(gymnasium.wrappers.RescaleAction(gymnasium.wrappers.StickyAction(env, 0.5), -1.0, 1.0), seed=0)
+        return envs.adapt(
+            gymnasium.wrappers.RescaleAction(gymnasium.wrappers.StickyAction(env, 0.5), -1.0, 1.0),
+            seed=0,
+        )
 
     env = fresh()
     env.reset()
@@ -196,4 +199,6 @@ def test_time_limits_are_told() -> None:
     assert envs.make("dm_control/lqr-lqr_2_1", time_limit=7).time_limit == 7
     assert envs.make("dm_control/cartpole-swingup").time_limit == 1000
     assert envs.make("Pendulum-v1").time_limit == 200
-    assert envs.adapt(Walk()).time_limit is None and envs.adapt(Walk(), time_limit=3).time_limit == 3
+    assert (
+        envs.adapt(Walk()).time_limit is None and envs.adapt(Walk(), time_limit=3).time_limit == 3
+    )

@@ -9,7 +9,9 @@ import envs
 
 
 class Counter(gymnasium.Env):
-    """Observes [episode, t]; reward 10 * episode + t; after `length` steps odd episodes terminate, even are cut."""
+    """Observes [episode, t]; reward 10 * episode + t; after `length` steps odd episodes terminate,
+    even are cut.
+    """
 
     observation_space = spaces.Dict(count=spaces.Box(-np.inf, np.inf, (2,), np.float32))
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -64,7 +66,17 @@ def test_rows_of_two_episodes() -> None:
         ]
         for key in rows[0]
     }
-    assert [row[0] for row in table["count"]] == [1, 1, 1, 1, 2, 2, 2, 2]  # episode of environment 0
+    # episode of environment 0
+    assert [row[0] for row in table["count"]] == [
+        1,
+        1,
+        1,
+        1,
+        2,
+        2,
+        2,
+        2,
+    ]
     assert [row[2] for row in table["count"]] == [0, 1, 2, 3, 0, 1, 2, 3]  # t of environment 0
     assert [row[3] for row in table["count"]] == [0, 1, 2, 0, 1, 2, 0, 1]  # t of environment 1
     column = {key: np.array(values) for key, values in table.items()}
@@ -132,9 +144,20 @@ def test_each_environment_has_its_own_seed_whatever_their_number() -> None:
     assert len(set(envs.derive_seeds(7, 50) + envs.derive_seeds(8, 50))) == 100
     counters = [Counter(1), Counter(1)]
     vector = envs.VectorEnv([lambda: counters[0], lambda: counters[1]], seed=7)
-    vector.reset(), vector.step(zeros(2)), vector.step(zeros(2)), vector.reset(), vector.reset(seed=8)
+    (
+        vector.reset(),
+        vector.step(zeros(2)),
+        vector.step(zeros(2)),
+        vector.reset(),
+        vector.reset(seed=8),
+    )
     for i in range(2):
-        assert counters[i].seeds == [envs.derive_seeds(7, 2)[i], None, None, envs.derive_seeds(8, 2)[i]]
+        assert counters[i].seeds == [
+            envs.derive_seeds(7, 2)[i],
+            None,
+            None,
+            envs.derive_seeds(8, 2)[i],
+        ]
     with pytest.raises(envs.EnvError, match="seed"):
         envs.VectorEnv(["Pendulum-v1"], seed=-1)
 
@@ -144,7 +167,9 @@ def test_make_vector_repeats_from_a_seed(env_id: str) -> None:
     def rows(n: int) -> list[dict[str, np.ndarray]]:
         with envs.make_vector(env_id, n, seed=3, action_repeat=2, time_limit=12) as vector:
             draw = np.random.default_rng(0)
-            return [vector.reset()] + [vector.step(np.full((n, 1), draw.uniform(-1, 1))) for _ in range(15)]
+            return [vector.reset()] + [
+                vector.step(np.full((n, 1), draw.uniform(-1, 1))) for _ in range(15)
+            ]
 
     one, two, more = rows(2), rows(2), rows(3)
     for a, b, c in zip(one, two, more, strict=True):
@@ -152,7 +177,9 @@ def test_make_vector_repeats_from_a_seed(env_id: str) -> None:
             assert np.array_equal(a[key], b[key]) and np.array_equal(a[key], c[key][:2]), key
     key = next(iter(one[0]))
     assert not np.array_equal(one[0][key][0], one[0][key][1]), "environments differ"
-    assert [bool(row["is_last"].all()) for row in one].index(True) == 6, "the limit counts environment steps"
+    assert [bool(row["is_last"].all()) for row in one].index(True) == 6, (
+        "the limit counts environment steps"
+    )
 
 
 def nan_observation(obs, *rest):
@@ -168,7 +195,10 @@ BAD = {
         lambda obs, *rest: ({"count": np.zeros(2, object)}, *rest),
         "'count'.*expected dtype float32, got object",
     ),
-    "complex": (lambda obs, *rest: ({"count": np.zeros(2, complex)}, *rest), "'count'.*got complex128"),
+    "complex": (
+        lambda obs, *rest: ({"count": np.zeros(2, complex)}, *rest),
+        "'count'.*got complex128",
+    ),
     "ragged": (lambda obs, *rest: ({"count": [[1.0], [1.0, 2.0]]}, *rest), "'count'"),
     "missing key": (lambda obs, *rest: ({}, *rest), "missing .'count'."),
     "extra key": (lambda obs, *rest: ({**obs, "more": 0}, *rest), "extra .'more'."),
@@ -199,7 +229,10 @@ DIVERGED = {
         lambda obs, *rest: ({"count": [np.inf, 0.0]}, *rest),
         "'count'.*finite values, got inf",
     ),
-    "nan reward": (lambda obs, r, *rest: (obs, float("nan"), *rest), "'reward'.*finite value, got nan"),
+    "nan reward": (
+        lambda obs, r, *rest: (obs, float("nan"), *rest),
+        "'reward'.*finite value, got nan",
+    ),
     "inf reward": (lambda obs, r, *rest: (obs, np.float64(np.inf), *rest), "'reward'.*got inf"),
     "its own error": (None, "step: raised KeyError: 'motor'"),
 }
@@ -221,9 +254,19 @@ def test_a_failure_costs_its_own_episode_and_three_end_it(kind: str) -> None:
     vector = envs.VectorEnv([lambda: Counter(9), factory, lambda: Counter(9)], seed=0)
     rows = [vector.reset()] + [vector.step(zeros(3)) for _ in range(6)]
     for other in (0, 2):
-        assert [row["count"][other, 1] for row in rows] == [0, 1, 2, 3, 4, 5, 6], "the others lose no step"
+        assert [row["count"][other, 1] for row in rows] == [0, 1, 2, 3, 4, 5, 6], (
+            "the others lose no step"
+        )
     assert [row["count"][1, 1] for row in rows] == [0, 1, 2, 0, 1, 2, 0]
-    assert [bool(row["is_first"][1]) for row in rows] == [True, False, False, True, False, False, True]
+    assert [bool(row["is_first"][1]) for row in rows] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
     assert not any(row["is_last"].any() for row in rows)
     assert [env.closed for env in made] == [True, True, False]
     seeds = [seed for env in made for seed in env.seeds]
@@ -234,7 +277,11 @@ def test_a_failure_costs_its_own_episode_and_three_end_it(kind: str) -> None:
     vector.step(zeros(3)), vector.step(zeros(3))
     with pytest.raises(envs.EnvFailure, match=f"environment 1, .*{told}.*failure 3") as caught:
         vector.step(zeros(3))
-    assert "Traceback" in caught.value.trace and caught.value.env == 1 and caught.value.__cause__ is not None
+    assert (
+        "Traceback" in caught.value.trace
+        and caught.value.env == 1
+        and caught.value.__cause__ is not None
+    )
     with pytest.raises(envs.EnvError, match="reset"):
         vector.step(zeros(3))
     assert vector.reset(seed=5)["is_first"].all()
@@ -271,7 +318,9 @@ def test_one_strike_and_errors_in_reset_and_make() -> None:
     ) as caught:
         vector.step(zeros(1))
     assert isinstance(caught.value.__cause__, KeyError)
-    with pytest.raises(envs.EnvFailure, match="environment 0, reset: raised OSError: no arm; its failure 3 "):
+    with pytest.raises(
+        envs.EnvFailure, match="environment 0, reset: raised OSError: no arm; its failure 3 "
+    ):
         envs.VectorEnv([NoReset]).reset()
     with pytest.raises(envs.EnvFailure, match=r"environment 0, make: raised TypeError") as caught:
         envs.VectorEnv([lambda: Counter(wrong=1)])
@@ -295,7 +344,9 @@ def test_a_diverged_simulation_of_dm_control_costs_its_episode() -> None:
 
 def test_observations_far_out_of_their_bounds_are_counted() -> None:
     class Wide(Counter):
-        observation_space = spaces.Dict(count=spaces.Box(0, np.array([np.inf, 2.0], np.float32), (2,)))
+        observation_space = spaces.Dict(
+            count=spaces.Box(0, np.array([np.inf, 2.0], np.float32), (2,))
+        )
 
     vector = envs.VectorEnv([lambda: Wide(5), lambda: Counter(5)][:1] * 2)
     vector.reset()

@@ -1,4 +1,6 @@
-"""A vector goes on from a saved state as if nothing had been; what cannot be restored starts anew with other seeds."""
+"""A vector goes on from a saved state as if nothing had been; what cannot be restored starts anew
+with other seeds.
+"""
 
 import subprocess
 import sys
@@ -25,9 +27,16 @@ SUITE = [
     "manipulator-bring_ball",
 ]
 IDS = [f"dm_control/{name}" for name in SUITE] + [
-    "HalfCheetah-v5", "Ant-v5", "Hopper-v5", "InvertedPendulum-v5", "CartPole-v1", "Pendulum-v1", "Acrobot-v1",
-    "MountainCar-v0", "MountainCarContinuous-v0",
-]  # fmt: skip
+    "HalfCheetah-v5",
+    "Ant-v5",
+    "Hopper-v5",
+    "InvertedPendulum-v5",
+    "CartPole-v1",
+    "Pendulum-v1",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+]
 
 
 def make(env_id: str, repeat: int = 1, n: int = 2, **options: object) -> envs.VectorEnv:
@@ -74,7 +83,9 @@ def test_at_an_end_and_after_a_reset_and_in_another_process(tmp_path: Path) -> N
             rows = straight.reset()
             for action in actions(straight, steps, 0):
                 rows = straight.step(action)
-            assert bool(rows["is_last"][0]) == (steps == 4) and bool(rows["is_first"][0]) == (steps != 4)
+            assert bool(rows["is_last"][0]) == (steps == 4) and bool(rows["is_first"][0]) == (
+                steps != 4
+            )
             (tmp_path / "state").write_bytes(encode(straight.state()))
             ahead = [straight.step(action) for action in actions(straight, 20, 1)]
         code = (
@@ -90,7 +101,9 @@ def test_at_an_end_and_after_a_reset_and_in_another_process(tmp_path: Path) -> N
             [sys.executable, "-c", code, str(tmp_path / "state")], cwd=root, check=True, timeout=100
         )
         found = decode((tmp_path / "state").read_bytes())
-        assert same(rows, found[0]) and all(same(a, b) for a, b in zip(ahead, found[1:], strict=True))
+        assert same(rows, found[0]) and all(
+            same(a, b) for a, b in zip(ahead, found[1:], strict=True)
+        )
 
 
 class Walk(gymnasium.Env):
@@ -173,7 +186,9 @@ def test_a_failure_after_loading_is_that_of_the_straight_run() -> None:
     for action in (0 * hot, hot, hot, 0 * hot, hot, hot):
         assert same(straight.step(action), resumed.step(action))
     assert (
-        [each[:2] for each in straight.pop_failures()] == [each[:2] for each in resumed.pop_failures()] != []
+        [each[:2] for each in straight.pop_failures()]
+        == [each[:2] for each in resumed.pop_failures()]
+        != []
     )
 
 
@@ -234,13 +249,16 @@ def test_states_of_another_kind_are_refused() -> None:
 
 def test_what_is_written_is_read_or_refused() -> None:
     value = {
-        "a": [1, -(2**100), 1.5, float("inf"), None, True, "é"], "b": (np.arange(6).reshape(2, 3).T, np.float32(0.1)),
+        "a": [1, -(2**100), 1.5, float("inf"), None, True, "é"],
+        "b": (np.arange(6).reshape(2, 3).T, np.float32(0.1)),
         "c": {"d": np.zeros((0, 2), bool), "e": np.array(7)},
-    }  # fmt: skip
+    }
     found = decode(encode(value))
     assert found["a"] == value["a"] and found["b"][0].tolist() == [[0, 3], [1, 4], [2, 5]]
     assert (
-        type(found["b"]) is tuple and type(found["b"][1]) is np.float32 and found["b"][1] == np.float32(0.1)
+        type(found["b"]) is tuple
+        and type(found["b"][1]) is np.float32
+        and found["b"][1] == np.float32(0.1)
     )
     assert found["c"]["d"].shape == (0, 2) and found["c"]["e"].shape == () and found["c"]["e"] == 7
     for wrong, path in (
@@ -257,7 +275,12 @@ def test_what_is_written_is_read_or_refused() -> None:
         torn = bytearray(message[: int(draw.integers(len(message)))])
         with pytest.raises(WireError):
             decode(torn)
-    for text in ('{"__is__":"array","dtype":"O","shape":[1]}', '{"__is__":"array","dtype":"<f8","shape":[-1]}',
-                 '{"__is__":"array","dtype":"<f8","shape":[99999999999]}', '{"__is__":"array"}', "[" * 99999):  # fmt: skip
+    for text in (
+        '{"__is__":"array","dtype":"O","shape":[1]}',
+        '{"__is__":"array","dtype":"<f8","shape":[-1]}',
+        '{"__is__":"array","dtype":"<f8","shape":[99999999999]}',
+        '{"__is__":"array"}',
+        "[" * 99999,
+    ):
         with pytest.raises(WireError):
             decode(len(text).to_bytes(8, "little") + text.encode() + b"12345678")

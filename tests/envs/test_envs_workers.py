@@ -57,7 +57,10 @@ def test_the_rows_are_those_of_this_process(env_id: str, workers: int, options: 
     here = envs.make_vector(env_id, 3, seed=4, **options)
     with envs.make_vector(env_id, 3, seed=4, workers=workers, **options) as there:
         assert there.single_observation_space == here.single_observation_space
-        assert there.single_action_space == here.single_action_space and there.time_limit == here.time_limit
+        assert (
+            there.single_action_space == here.single_action_space
+            and there.time_limit == here.time_limit
+        )
         assert same(here.reset(), there.reset())
         for action in walk(3, 60):
             action = (
@@ -75,7 +78,9 @@ def test_the_rows_are_those_of_this_process(env_id: str, workers: int, options: 
         for vector in (other, there):  # from workers to here, and back in time
             vector.load_state(state)
             assert (
-                vector.exact and same(ahead[0], vector.step(action)) and same(ahead[1], vector.step(action))
+                vector.exact
+                and same(ahead[0], vector.step(action))
+                and same(ahead[1], vector.step(action))
             )
 
 
@@ -86,7 +91,9 @@ def test_ten_failures_cost_ten_episodes(kind: str) -> None:
     timeout = 0.4 if kind in ("stop", "hang", "spin") else 30.0
     alone = envs.make_vector(ID, 1, seed=0)
     with envs.make_vector(ID, 2, seed=0, workers=2, wrong=wrong, step_timeout=timeout) as vector:
-        vector._pool._hosts[0]._step_timeout = 30.0  # the machine may be busy: only the second is hurried
+        vector._pool._hosts[
+            0
+        ]._step_timeout = 30.0  # the machine may be busy: only the second is hurried
         rows, expected = vector.reset(), alone.reset()
         firsts: set[bytes] = {rows["observation"][1].tobytes()}
         for _ in range(10):
@@ -108,12 +115,19 @@ def test_ten_failures_cost_ten_episodes(kind: str) -> None:
             [failure] = vector.pop_failures()
             assert failure.env == 1 and failure.attempt == 1
             told = {
-                "kill": "SIGKILL", "stop": "did not answer within 0.4 s", "raise": "RuntimeError: the arm left its table",
-                "exit": "exit code 3", "crash": "SIGSEGV", "hang": "in misbehave", "spin": "in misbehave",
-            }  # fmt: skip
+                "kill": "SIGKILL",
+                "stop": "did not answer within 0.4 s",
+                "raise": "RuntimeError: the arm left its table",
+                "exit": "exit code 3",
+                "crash": "SIGSEGV",
+                "hang": "in misbehave",
+                "spin": "in misbehave",
+            }
             assert told[kind] in failure.text
             if kind not in ("kill", "stop", "raise"):
-                assert "on the way out" in failure.text and ("in misbehave" in failure.text or kind == "exit")
+                assert "on the way out" in failure.text and (
+                    "in misbehave" in failure.text or kind == "exit"
+                )
         assert len(firsts) == 11, "each life has a seed of its own"
         last = pids(vector)
     assert not any(map(alive, last))
@@ -125,9 +139,13 @@ def test_three_strikes_end_it_with_the_traceback() -> None:
         vector.reset()
         bad = np.array([[0.0], [-1.0]])
         vector.step(bad), vector.step(bad)
-        with pytest.raises(envs.EnvFailure, match=f"environment 1, step: .*{told}.*failure 3") as caught:
+        with pytest.raises(
+            envs.EnvFailure, match=f"environment 1, step: .*{told}.*failure 3"
+        ) as caught:
             vector.step(bad)
-        assert caught.value.env == 1 and ("on the way out" in caught.value.trace) == (wrong == "exit")
+        assert caught.value.env == 1 and ("on the way out" in caught.value.trace) == (
+            wrong == "exit"
+        )
         assert [failure.attempt for failure in vector.pop_failures()] == [1, 2, 3]
         assert vector.reset()["is_first"].all(), "and a reset starts again"
         vector.close()
@@ -162,7 +180,8 @@ def test_a_process_lost_while_it_loads_or_saves() -> None:
         vector.step(np.zeros((3, 1)))
         ones = vector.state()
         vector.step(np.array([[0.1], [0.2], [0.3]]))
-        ones["envs"][1] = vector.state()["envs"][1]  # the second, which shares a process with the first, is at t = 2
+        # the second, which shares a process with the first, is at t = 2
+        ones["envs"][1] = vector.state()["envs"][1]
         rows = vector.load_state(ones)
         assert vector.restarted == (0, 1) and not vector.exact
         assert rows["is_first"].tolist() == [True, True, False]
@@ -256,7 +275,8 @@ def test_workers_die_with_their_parent(kind: str) -> None:
         f"vector = envs.make_vector({ID!r}, 2, seed=0, workers=2, wrong='spin')\n"
         "vector.reset()\n"
         "hosts = vector._pool._hosts\n"
-        f"if {kind!r} == 'spinning': hosts[0].begin({{0: ('step', np.array([-1.0]))}}); time.sleep(0.2)\n"
+        f"if {kind!r} == 'spinning': hosts[0].begin({{0: ('step', np.array([-1.0]))}}); "
+        f"time.sleep(0.2)\n"
         f"if {kind!r} == 'stopped': os.kill(hosts[0]._process.pid, signal.SIGSTOP)\n"
         "print(*(host._process.pid for host in hosts), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

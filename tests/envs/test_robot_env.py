@@ -11,7 +11,16 @@ import pytest
 from robot_parts import EACH, NAMES, Arm, Jumping, Moments, limits
 
 import envs
-from envs.robot import RECORD, FreeTask, Keyboard, RobotEnv, RobotError, RobotStopped, SteppedClock, Wishes
+from envs.robot import (
+    RECORD,
+    FreeTask,
+    Keyboard,
+    RobotEnv,
+    RobotError,
+    RobotStopped,
+    SteppedClock,
+    Wishes,
+)
 
 
 def made(arm=None, **options) -> tuple[RobotEnv, Arm]:
@@ -67,7 +76,9 @@ def test_it_begins_where_it_is_if_asked() -> None:
     assert arm.commands == [{"shoulder.pos": 0.5, "elbow.pos": -0.25}]
 
 
-@pytest.mark.parametrize("action", [[math.nan, 0.0], [math.inf, 0.0], [-math.inf, 0.0], [1e300, 0.0]])
+@pytest.mark.parametrize(
+    "action", [[math.nan, 0.0], [math.inf, 0.0], [-math.inf, 0.0], [1e300, 0.0]]
+)
 def test_a_policy_that_fails_moves_nothing_far(action) -> None:
     env, arm = made()
     env.reset()
@@ -76,7 +87,11 @@ def test_a_policy_that_fails_moves_nothing_far(action) -> None:
         if truncated:
             break
     path = np.array([[c[name] for name in NAMES] for c in arm.commands])
-    assert np.isfinite(path).all() and np.abs(path).max() <= 1.0 and np.abs(np.diff(path, axis=0)).max() <= 0.1
+    assert (
+        np.isfinite(path).all()
+        and np.abs(path).max() <= 1.0
+        and np.abs(np.diff(path, axis=0)).max() <= 0.1
+    )
     assert truncated == (not math.isfinite(action[0])) and arm.stops == truncated
     assert not truncated or info[RECORD].stopped.startswith("held too long: schema")
 
@@ -84,11 +99,15 @@ def test_a_policy_that_fails_moves_nothing_far(action) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        lambda arm: {**arm.pose, "elbow.pos": math.nan}, lambda arm: {**arm.pose, "elbow.pos": math.inf},
-        lambda arm: {**arm.pose, "elbow.pos": 1e300}, lambda arm: {"elbow.pos": 0.0}, lambda arm: None,
-        lambda arm: {**arm.pose, "elbow.pos": "0"}, lambda arm: 1 / 0,
+        lambda arm: {**arm.pose, "elbow.pos": math.nan},
+        lambda arm: {**arm.pose, "elbow.pos": math.inf},
+        lambda arm: {**arm.pose, "elbow.pos": 1e300},
+        lambda arm: {"elbow.pos": 0.0},
+        lambda arm: None,
+        lambda arm: {**arm.pose, "elbow.pos": "0"},
+        lambda arm: 1 / 0,
     ],
-)  # fmt: skip
+)
 def test_a_broken_observation_holds_and_then_stops(broken) -> None:
     env, arm = made()
     env.reset()
@@ -131,14 +150,21 @@ def test_a_stop_latches_until_somebody_looks() -> None:
 
 def test_a_person_moves_it_and_ends_episodes() -> None:
     hand = {"shoulder.pos": 0.9, "elbow.pos": 0.0}
-    wishes = {3: Wishes(action=hand), 4: Wishes(pause=True), 5: Wishes(pause=True), 7: Wishes(success=True)}
+    wishes = {
+        3: Wishes(action=hand),
+        4: Wishes(pause=True),
+        5: Wishes(pause=True),
+        7: Wishes(success=True),
+    }
     env, _ = made(person=Moments(wishes))
     env.reset()
     rows = [env.step([0.0, 0.05])]
     while not (rows[-1][2] or rows[-1][3]):
         rows.append(env.step([0.0, 0.05]))
     hands = [info for *_, info in rows if info[RECORD].intervened]
-    assert len(hands) == 1 and hands[0]["envs.sent"][0] == pytest.approx(0.1), "the person is limited too"
+    assert len(hands) == 1 and hands[0]["envs.sent"][0] == pytest.approx(0.1), (
+        "the person is limited too"
+    )
     assert rows[-1][1:3] == (1.0, True) and rows[-1][4][RECORD].success
     assert env.safety.counts["person"] == 2
 
@@ -161,7 +187,9 @@ def test_a_jump_of_the_clock_moves_nothing_far() -> None:
 def test_nothing_is_sent_in_a_dry_run() -> None:
     env, arm = made(dry_run=True)
     env.reset()
-    assert not env.step([0.1, 0.1])[3] and arm.commands == [] and env.safety.last["elbow.pos"] == 0.1
+    assert (
+        not env.step([0.1, 0.1])[3] and arm.commands == [] and env.safety.last["elbow.pos"] == 0.1
+    )
     env.stop()
     assert arm.stops == 0
 
@@ -198,14 +226,20 @@ def test_the_rate_is_counted_from_when_it_was_really_sent() -> None:
         return action
 
     times: list[float] = []
-    env, arm = made(Arm(send=slowly), clock=clock, limits=limits(actions={n: {**EACH, "rate": 2.0} for n in NAMES}))
+    env, arm = made(
+        Arm(send=slowly),
+        clock=clock,
+        limits=limits(actions={n: {**EACH, "rate": 2.0} for n in NAMES}),
+    )
     env.reset()
     for k in range(8):
         clock.sleep_until(clock.now() + (0.005 if k % 2 else 0.0))
         env.step([0.1, 0.1])
     goals = np.array([c["elbow.pos"] for c in arm.commands])
     starts = np.array(times) - 0.04
-    assert (np.diff(goals) <= 2.0 * (starts[1:] - np.array(times)[:-1]) + 1e-9).all() and goals[-1] > 0.0
+    assert (np.diff(goals) <= 2.0 * (starts[1:] - np.array(times)[:-1]) + 1e-9).all() and goals[
+        -1
+    ] > 0.0
 
 
 def test_a_stop_ends_a_pause() -> None:
@@ -214,7 +248,9 @@ def test_a_stop_ends_a_pause() -> None:
             raise RobotStopped("watchdog: lost")
         return action
 
-    env, arm = made(Arm(send=lost), person=Moments(dict.fromkeys(range(3, 1000), Wishes(pause=True))))
+    env, arm = made(
+        Arm(send=lost), person=Moments(dict.fromkeys(range(3, 1000), Wishes(pause=True)))
+    )
     env.reset()
     env.step([0.05, 0.0])
     env.step([0.05, 0.0])
@@ -237,9 +273,15 @@ def test_keys_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         with Keyboard(Leader()) as keyboard:
             assert keyboard.wishes() == Wishes()
             for keys, wished in (
-                (b" ", Wishes(pause=True)), (b"", Wishes(pause=True)), (b" s", Wishes(success=True)), (b"R", Wishes(reset=True)),
-                (b"  f", Wishes(failure=True)), (b"x", Wishes(stop=True)), (b"\x1b", Wishes(stop=True)), (b"q", Wishes()),
-            ):  # fmt: skip
+                (b" ", Wishes(pause=True)),
+                (b"", Wishes(pause=True)),
+                (b" s", Wishes(success=True)),
+                (b"R", Wishes(reset=True)),
+                (b"  f", Wishes(failure=True)),
+                (b"x", Wishes(stop=True)),
+                (b"\x1b", Wishes(stop=True)),
+                (b"q", Wishes()),
+            ):
                 fingers.write(keys)
                 assert keyboard.wishes() == wished, keys
             Leader.command = {"elbow.pos": 0.1}

@@ -20,11 +20,17 @@ class Seeing(Arm):
 def test_an_image_is_an_observation_under_its_own_name() -> None:
     env = adapt(RobotEnv(Seeing(), limits(), clock=SteppedClock()))
     seen, _ = env.reset()
-    assert sorted(seen) == ["front", "state", "target"] and seen["front"].shape == (4, 6, 3) and seen["front"][0, 0, 0] == 7
+    assert (
+        sorted(seen) == ["front", "state", "target"]
+        and seen["front"].shape == (4, 6, 3)
+        and seen["front"][0, 0, 0] == 7
+    )
     assert seen["state"].tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("image", [None, np.zeros((4, 6), np.uint8), np.zeros((4, 6, 3), np.float32), "front"])
+@pytest.mark.parametrize(
+    "image", [None, np.zeros((4, 6), np.uint8), np.zeros((4, 6, 3), np.float32), "front"]
+)
 def test_what_is_no_image_holds(image) -> None:
     robot = Seeing()
     env = RobotEnv(robot, limits(), clock=SteppedClock())

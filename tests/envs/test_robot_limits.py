@@ -29,7 +29,11 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_a_file_says_all(tmp_path: Path) -> None:
     found = load_limits(written(tmp_path, GOOD))
-    assert found.hz == 20 and found.actions["elbow.pos"].rate == 2.0 and found.workspace["tip.z"].margin == 0.03
+    assert (
+        found.hz == 20
+        and found.actions["elbow.pos"].rate == 2.0
+        and found.workspace["tip.z"].margin == 0.03
+    )
     assert Limits.read(found.plain()) == found
 
 
@@ -56,13 +60,17 @@ def test_a_file_says_all(tmp_path: Path) -> None:
         ("actions:", "actions: [", "expected YAML"),
         ("hz: 20", "hz: !!python/object/apply:os.system ['true']", "expected YAML"),
     ],
-)  # fmt: skip
+)
 def test_one_line_says_what_is_wrong(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in GOOD
     path = written(tmp_path, GOOD.replace(old, new))
     with pytest.raises(LimitsError) as caught:
         load_limits(path)
-    assert said in str(caught.value) and "\n" not in str(caught.value) and str(path) in str(caught.value)
+    assert (
+        said in str(caught.value)
+        and "\n" not in str(caught.value)
+        and str(path) in str(caught.value)
+    )
 
 
 def test_no_limits_no_motion(tmp_path: Path) -> None:

@@ -17,8 +17,16 @@ NEAR = st.floats(-2.0, 2.0)
 ASKED = st.one_of(
     st.fixed_dictionaries({name: st.one_of(ANY, NEAR) for name in NAMES}),
     st.dictionaries(st.text(max_size=3), ANY, max_size=3),
-    st.sampled_from([None, 3, "x", {NAMES[0]: "1", NAMES[1]: 0.0}, {NAMES[0]: True, NAMES[1]: 0.0}]),
-    st.sampled_from([{NAMES[0]: [1], NAMES[1]: 1}, {NAMES[0]: 10**400, NAMES[1]: 1}, {NAMES[0]: None, NAMES[1]: 1}]),
+    st.sampled_from(
+        [None, 3, "x", {NAMES[0]: "1", NAMES[1]: 0.0}, {NAMES[0]: True, NAMES[1]: 0.0}]
+    ),
+    st.sampled_from(
+        [
+            {NAMES[0]: [1], NAMES[1]: 1},
+            {NAMES[0]: 10**400, NAMES[1]: 1},
+            {NAMES[0]: None, NAMES[1]: 1},
+        ]
+    ),
 )
 
 
@@ -46,8 +54,11 @@ def test_commands_stay_within_range_step_and_rate(asks) -> None:
         command = np.array([verdict.command[name] for name in NAMES])
         assert np.isfinite(command).all() and (np.abs(command) <= 1.0).all()
         assert (np.abs(command - last) <= min(0.1, 4.0 * elapsed * (1 + 1e-9))).all()
-        fine = isinstance(asked, dict) and set(asked) == set(NAMES) and all(
-            type(v) is float and math.isfinite(v) for v in asked.values())
+        fine = (
+            isinstance(asked, dict)
+            and set(asked) == set(NAMES)
+            and all(type(v) is float and math.isfinite(v) for v in asked.values())
+        )
         assert verdict.held == (not fine)
         last = command
 
@@ -63,7 +74,9 @@ def test_causes_come_in_their_order() -> None:
     assert verdict.causes == ("range", "step", "rate") and verdict.command["shoulder.pos"] == 0.04
 
 
-@pytest.mark.parametrize(("age", "thought", "cause"), [(0.2, 0.0, "stale observation"), (0.0, 0.2, "stale decision")])
+@pytest.mark.parametrize(
+    ("age", "thought", "cause"), [(0.2, 0.0, "stale observation"), (0.0, 0.2, "stale decision")]
+)
 def test_what_is_stale_holds_and_then_stops(age: float, thought: float, cause: str) -> None:
     safety, asked = begun(), dict.fromkeys(NAMES, 0.05)
     ask(safety, asked, 0.05)
@@ -91,8 +104,15 @@ def test_a_clock_that_goes_back_stops_and_one_that_jumps_holds() -> None:
     ask(safety, dict.fromkeys(NAMES, 0.05), 0.05)
     far = safety.decide(dict.fromkeys(NAMES, 0.5), now=100.0, observed_at=0.05, decided_at=100.0)
     assert far.held and far.causes == ("stale observation",)
-    assert "went back" in str(safety.decide(dict.fromkeys(NAMES, 0.5), now=99.0, observed_at=99.0, decided_at=99.0).stop)
-    assert begun().decide(dict.fromkeys(NAMES, 0.5), now=math.nan, observed_at=0.0, decided_at=0.0).stop is not None
+    assert "went back" in str(
+        safety.decide(dict.fromkeys(NAMES, 0.5), now=99.0, observed_at=99.0, decided_at=99.0).stop
+    )
+    assert (
+        begun()
+        .decide(dict.fromkeys(NAMES, 0.5), now=math.nan, observed_at=0.0, decided_at=0.0)
+        .stop
+        is not None
+    )
 
 
 def test_the_workspace_leads_back_and_its_margin_stops() -> None:
@@ -102,7 +122,9 @@ def test_the_workspace_leads_back_and_its_margin_stops() -> None:
     ask(safety, dict.fromkeys(NAMES, 0.1), 0.1)
     safety.observe({"z": 1.05})
     back = ask(safety, dict.fromkeys(NAMES, 0.2), 0.15)
-    assert back.causes == ("workspace",) and back.command == dict.fromkeys(NAMES, 0.1), "where it was inside"
+    assert back.causes == ("workspace",) and back.command == dict.fromkeys(NAMES, 0.1), (
+        "where it was inside"
+    )
     assert inside == dict.fromkeys(NAMES, 0.05)
     safety.observe({"z": 1.11})
     assert "beyond the margin" in str(ask(safety, dict.fromkeys(NAMES, 0.1), 0.2).stop)
@@ -128,7 +150,10 @@ def test_a_velocity_is_held_at_nought_without_a_jump() -> None:
     assert np.allclose(speeds, [0.4, 0.3, 0.2, 0.1, 0.0, 0.0, 0.0])
 
 
-@pytest.mark.parametrize("sent", [{"shoulder.pos": math.nan, "elbow.pos": 0.0}, {"shoulder.pos": 0.5, "elbow.pos": 0.0}, None])
+@pytest.mark.parametrize(
+    "sent",
+    [{"shoulder.pos": math.nan, "elbow.pos": 0.0}, {"shoulder.pos": 0.5, "elbow.pos": 0.0}, None],
+)
 def test_a_driver_that_sent_something_else_stops(sent) -> None:
     safety = begun()
     safety.decide(dict.fromkeys(NAMES, 0.05), now=0.05, observed_at=0.05, decided_at=0.05)

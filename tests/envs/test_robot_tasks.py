@@ -1,4 +1,6 @@
-"""Tasks of simulated robots in stepped time: repeatable, restorable, possible; and the checker of drivers."""
+"""Tasks of simulated robots in stepped time: repeatable, restorable, possible; and the checker of
+drivers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def test_rows_say_what_was_sent() -> None:
     vector.reset()
     rows = [vector.step(np.full((2, 3), 1.0, np.float32)) for _ in range(60)]
     sent = np.stack([row["action"][0] for row in rows if not row["is_first"][0]])
-    assert sent.shape[1:] == (3,) and np.allclose(sent[:10], 1.0, atol=1e-6) and sent[-1].min() < 0.5, "at its limits"
+    assert (
+        sent.shape[1:] == (3,) and np.allclose(sent[:10], 1.0, atol=1e-6) and sent[-1].min() < 0.5
+    ), "at its limits"
 
 
 def ik(env: Reach, way: np.ndarray) -> np.ndarray:
@@ -70,11 +74,18 @@ def test_standing_is_worth_more_than_lying() -> None:
 
     assert run([0.0, -1.0, 0.8]) < 1.0 and run([0.0, 0.6, 0.4]) > 45.0
     walking = StandTask(speed=0.5)
-    assert walking.judge({"torso.up": 1.0, "torso.height": 0.9, "torso.forward": 0.25}, {}).reward == 0.5
+    assert (
+        walking.judge({"torso.up": 1.0, "torso.height": 0.9, "torso.forward": 0.25}, {}).reward
+        == 0.5
+    )
 
 
 def test_a_task_can_be_learned_by_the_command_s_settings() -> None:
-    env = envs.make("envs.robot.tasks:Reach", faults={"noise": 0.001, "latency_ms": 20.0, "stuck": "joint_3.pos"}, seconds=1.0)
+    env = envs.make(
+        "envs.robot.tasks:Reach",
+        faults={"noise": 0.001, "latency_ms": 20.0, "stuck": "joint_3.pos"},
+        seconds=1.0,
+    )
     env.reset(seed=0)
     before = env.unwrapped._measured["joint_3.pos"]
     for _ in range(10):
@@ -121,9 +132,14 @@ class Crashing(Arm):
 
 @pytest.mark.parametrize(
     ("arm", "said"),
-    [(Turned(), "units and signs"), (Degrees(), "units and signs"), (Dead(), "units and signs"),
-     (Silent(), "send_action: expected what was sent"), (Same(), "dict of its own")],
-)  # fmt: skip
+    [
+        (Turned(), "units and signs"),
+        (Degrees(), "units and signs"),
+        (Dead(), "units and signs"),
+        (Silent(), "send_action: expected what was sent"),
+        (Same(), "dict of its own"),
+    ],
+)
 def test_a_driver_at_fault_is_told(arm: Arm, said: str) -> None:
     with pytest.raises(RobotError, match=said):
         check_robot(arm, limits(), ticks=10, move=True, clock=SteppedClock())
@@ -137,9 +153,15 @@ def test_a_good_driver_is_measured_and_left_where_it_was() -> None:
     report = check_robot(arm, limits(), ticks=10, clock=SteppedClock())
     assert arm.commands == [] and "bit for bit" in str(report)
     report = check_robot(arm, limits(), ticks=10, move=True, clock=SteppedClock())
-    assert report.followed == pytest.approx(dict.fromkeys(NAMES, 1.0)) and arm.pose == pytest.approx(dict.fromkeys(NAMES, 0.0))
+    assert report.followed == pytest.approx(
+        dict.fromkeys(NAMES, 1.0)
+    ) and arm.pose == pytest.approx(dict.fromkeys(NAMES, 0.0))
     with pytest.raises((LimitsError, RobotError), match=r"shoulder|limits"):
-        check_robot(arm, limits(actions={"wrist.pos": {"low": -1, "high": 1, "step": 0.1, "rate": 1}}), clock=SteppedClock())
+        check_robot(
+            arm,
+            limits(actions={"wrist.pos": {"low": -1, "high": 1, "step": 0.1, "rate": 1}}),
+            clock=SteppedClock(),
+        )
 
 
 class Dated(Arm):

@@ -16,7 +16,12 @@ from robot_parts import NAMES, Arm, limits
 from envs.robot import RECORD, RobotEnv, RobotError, RobotStopped, Watched, make_driver
 from envs.robot.watching import Watchdog
 
-SLOW = {"watchdog_ms": 1500.0, "stale_ms": 1500.0, "stop_ms": 1500.0}  # a loaded machine is no fault
+# a loaded machine is no fault
+SLOW = {
+    "watchdog_ms": 1500.0,
+    "stale_ms": 1500.0,
+    "stop_ms": 1500.0,
+}
 
 
 def dog(**changes) -> tuple[Watchdog, Arm]:
@@ -46,7 +51,10 @@ def test_it_holds_after_its_limit_and_then_stops() -> None:
         watchdog.watch(now)
         assert arm.stops == (now >= 1.8 - 1e-9), f"at {now}"
     assert arm.commands == [dict.fromkeys(NAMES, 0.05)] * 13, "200 ms, then 600 ms at 20 Hz"
-    assert watchdog.answer("send", dict.fromkeys(NAMES, 0.1), 2.0)[0] == "stopped" and len(arm.commands) == 13
+    assert (
+        watchdog.answer("send", dict.fromkeys(NAMES, 0.1), 2.0)[0] == "stopped"
+        and len(arm.commands) == 13
+    )
     assert watchdog.answer("observe", None, 2.0)[0] == "stopped"
     assert watchdog.answer("connect", None, 2.0) == ("ok", None)
     assert watchdog.answer("send", dict.fromkeys(NAMES, 0.1), 2.1)[0] == "ok"
@@ -78,7 +86,11 @@ def test_a_driver_that_raises_does_not_keep_it_from_stopping() -> None:
 
 
 def written(path: Path) -> list[str]:
-    return [json.loads(line)[0] for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return (
+        [json.loads(line)[0] for line in path.read_text(encoding="utf-8").splitlines()]
+        if path.exists()
+        else []
+    )
 
 
 def until(what, seconds: float = 20.0) -> None:
@@ -90,7 +102,9 @@ def until(what, seconds: float = 20.0) -> None:
 
 @pytest.fixture
 def robot(tmp_path: Path):
-    made = Watched("watched_arm:WrittenArm", limits(**SLOW), options={"path": str(tmp_path / "told")})
+    made = Watched(
+        "watched_arm:WrittenArm", limits(**SLOW), options={"path": str(tmp_path / "told")}
+    )
     yield made
     made.disconnect()
 
@@ -110,13 +124,19 @@ def test_it_moves_stops_and_connects_again(robot, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_watchdog_is_ended_and_the_robot_stopped(robot, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_lost_watchdog_is_ended_and_the_robot_stopped(
+    robot, tmp_path: Path, how: signal.Signals
+) -> None:
     env = RobotEnv(robot, limits(**SLOW))
     env.reset()
     pid = robot.pid
     os.kill(pid, how)
     *_, truncated, info = env.step([0.05, 0.0])
-    assert truncated and "did not answer" in info[RECORD].stopped and written(tmp_path / "told")[-1] == "stop"
+    assert (
+        truncated
+        and "did not answer" in info[RECORD].stopped
+        and written(tmp_path / "told")[-1] == "stop"
+    )
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     with pytest.raises(RobotStopped):
@@ -139,7 +159,9 @@ def test_a_driver_that_hangs_is_a_lost_watchdog(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_program_that_dies_or_hangs_leaves_a_stopped_robot(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_program_that_dies_or_hangs_leaves_a_stopped_robot(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     told = tmp_path / "told"
     code = f"""
 import sys; sys.path[:] = {sys.path!r}
@@ -163,6 +185,10 @@ while True:
 def test_what_cannot_be_sent_or_made_is_refused() -> None:
     with pytest.raises(RobotError, match="plain data"):
         Watched("robot_parts:Arm", limits(), options={"observe": len})
-    for spec, said in (("robot_parts", "module:Class"), ("no_such:Arm", "no_such"), ("robot_parts:Leg", "Leg")):
+    for spec, said in (
+        ("robot_parts", "module:Class"),
+        ("no_such:Arm", "no_such"),
+        ("robot_parts:Leg", "Leg"),
+    ):
         with pytest.raises(RobotError, match=said):
             make_driver(spec)

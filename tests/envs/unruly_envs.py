@@ -13,7 +13,9 @@ WRONG = ("raise", "exit", "crash", "hang", "spin")
 
 
 class Unruly(gymnasium.Env):
-    """A random walk of `length` steps; an action of -0.9 or less, or `at_reset` or `at_load` at t = 2, does `wrong`."""
+    """A random walk of `length` steps; an action of -0.9 or less, or `at_reset` or `at_load` at t =
+    2, does `wrong`.
+    """
 
     observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -83,4 +85,6 @@ class Loaded(Unruly):
     """Its observation tells which heavy packages its process has loaded."""
 
     def observe(self):
-        return np.array([sum(name in sys.modules for name in ("torch", "pixyz", "agents")), 0.0], np.float32)
+        return np.array(
+            [sum(name in sys.modules for name in ("torch", "pixyz", "agents")), 0.0], np.float32
+        )

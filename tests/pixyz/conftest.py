@@ -1,4 +1,6 @@
-"""One thread: the tensors here are small, and threads that wait for one another on a busy machine take most of the time."""
+"""One thread: the tensors here are small, and threads that wait for one another on a busy machine
+take most of the time.
+"""
 
 import torch
 

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from pixyz.distributions import Bernoulli, BoundedNormal, Categorical, GroupedOneHot, Normal, TanhNormal
+from pixyz.distributions import (
+    Bernoulli,
+    BoundedNormal,
+    Categorical,
+    GroupedOneHot,
+    Normal,
+    TanhNormal,
+)
 from pixyz.distributions.parametric import ParametricDistribution
 
 B, D = 4, 3
@@ -28,7 +35,9 @@ class Grouped:
     """Groups of torch's one-hot distribution with the uniform distribution mixed in."""
 
     def __init__(self, logits: Tensor, unimix: float) -> None:
-        probs = (1 - unimix) * logits.unflatten(-1, (GROUPS, CLASSES)).softmax(-1) + unimix / CLASSES
+        probs = (1 - unimix) * logits.unflatten(-1, (GROUPS, CLASSES)).softmax(
+            -1
+        ) + unimix / CLASSES
         self.base = td.OneHotCategorical(probs=probs)
         self.mean, self.variance = self.base.mean.flatten(-2), self.base.variance.flatten(-2)
 
@@ -78,19 +87,44 @@ def families() -> list[Family]:
     bits = [torch.full((D,), float(v), dtype=torch.float64) for v in (0, 1)]
     found = [
         Family("Normal", Normal, {"loc": normal(B, D), "scale": scale()}, td.Normal),
-        Family("BoundedNormal", BoundedNormal, {"loc": normal(B, D), "scale": normal(B, D)}, bounded),
-        Family("TanhNormal", TanhNormal, {"loc": normal(B, D) / 2, "scale": scale() / 2}, squashed, ends=(-1.0, 1.0)),
+        Family(
+            "BoundedNormal", BoundedNormal, {"loc": normal(B, D), "scale": normal(B, D)}, bounded
+        ),
+        Family(
+            "TanhNormal",
+            TanhNormal,
+            {"loc": normal(B, D) / 2, "scale": scale() / 2},
+            squashed,
+            ends=(-1.0, 1.0),
+        ),
         Family("Bernoulli-logits", Bernoulli, {"logits": 2 * normal(B, D)}, td.Bernoulli, bits),
         Family("Bernoulli-probs", Bernoulli, {"probs": normal(B, D).sigmoid()}, td.Bernoulli, bits),
-        Family("Categorical-logits", Categorical, {"logits": 2 * normal(B, CLASSES)}, td.OneHotCategorical, one_hots),
-        Family("Categorical-probs", Categorical, {"probs": normal(B, CLASSES).exp()}, td.OneHotCategorical, one_hots),
+        Family(
+            "Categorical-logits",
+            Categorical,
+            {"logits": 2 * normal(B, CLASSES)},
+            td.OneHotCategorical,
+            one_hots,
+        ),
+        Family(
+            "Categorical-probs",
+            Categorical,
+            {"probs": normal(B, CLASSES).exp()},
+            td.OneHotCategorical,
+            one_hots,
+        ),
     ]
     for unimix in (0.0, 0.1):
-        found.append(Family(
-            f"GroupedOneHot-{unimix}", GroupedOneHot, {"logits": 2 * normal(B, GROUPS * CLASSES)},
-            lambda logits, unimix=unimix: Grouped(logits, unimix), pairs,
-            options={"groups": GROUPS, "classes": CLASSES, "unimix": unimix},
-        ))
+        found.append(
+            Family(
+                f"GroupedOneHot-{unimix}",
+                GroupedOneHot,
+                {"logits": 2 * normal(B, GROUPS * CLASSES)},
+                lambda logits, unimix=unimix: Grouped(logits, unimix),
+                pairs,
+                options={"groups": GROUPS, "classes": CLASSES, "unimix": unimix},
+            )
+        )
     return found
 
 

@@ -1,4 +1,6 @@
-"""Expressions over distributions, their products, renamings, marginals and mixtures (``golden_expressions.py``)."""
+"""Expressions over distributions, their products, renamings, marginals and mixtures
+(``golden_expressions.py``).
+"""
 
 from typing import Any
 
@@ -31,13 +33,16 @@ from torch import Tensor
 
 from pixyz import distributions as pd
 
-# -------------------------------------------------------------------------------------------- families: log-density, moments
+# --------------------------------------------------------------------------------------------
+# families: log-density, moments
 
 
 def bound(family: Any, x: Tensor, sum_features: bool = True, **params: Tensor) -> Golden:
     """The log-density of a family whose parameters are variables."""
     p = family(var=["x"], cond_var=[f"{k}_x" for k in params], **{k: f"{k}_x" for k in params})
-    return of(p.log_prob(sum_features=sum_features), {"x": x, **{f"{k}_x": v for k, v in params.items()}})
+    return of(
+        p.log_prob(sum_features=sum_features), {"x": x, **{f"{k}_x": v for k, v in params.items()}}
+    )
 
 
 @golden
@@ -93,7 +98,10 @@ def multinomial() -> Golden:
 @golden
 def multinomial_of_ten() -> Golden:
     p = pd.Multinomial(var=["x"], cond_var=["probs"], probs="probs", total_count=10)
-    return of(p.log_prob(), {"x": torch.tensor([[2., 3., 5.]]).expand(B, Y).clone(), "probs": simplex(B, Y)})
+    return of(
+        p.log_prob(),
+        {"x": torch.tensor([[2.0, 3.0, 5.0]]).expand(B, Y).clone(), "probs": simplex(B, Y)},
+    )
 
 
 @golden
@@ -125,13 +133,15 @@ def normal_of_a_tensor() -> Golden:
 
 @golden
 def normal_of_images() -> Golden:
-    p = pd.Normal(var=["x"], loc=torch.tensor(0.), scale=torch.tensor(2.), features_shape=[2, 3, 3])
+    p = pd.Normal(
+        var=["x"], loc=torch.tensor(0.0), scale=torch.tensor(2.0), features_shape=[2, 3, 3]
+    )
     return Golden(p, lambda x: p.get_log_prob(x), {"x": wave(B, 2, 3, 3)})
 
 
 @golden
 def feature_dims() -> Golden:
-    p = pd.Normal(var=["x"], loc=torch.tensor(0.), scale=torch.tensor(2.), features_shape=[2, 3])
+    p = pd.Normal(var=["x"], loc=torch.tensor(0.0), scale=torch.tensor(2.0), features_shape=[2, 3])
     return of(p.log_prob(feature_dims=[-1]), {"x": wave(B, 2, 3)})
 
 
@@ -143,7 +153,7 @@ def draw_of_a_network() -> Golden:
 
 @golden
 def draws_of_many() -> Golden:
-    p = pd.Normal(var=["x"], loc=torch.tensor(1.), scale=torch.tensor(2.), features_shape=[X])
+    p = pd.Normal(var=["x"], loc=torch.tensor(1.0), scale=torch.tensor(2.0), features_shape=[X])
     return Golden(p, lambda x: p.sample(batch_n=B, sample_shape=[5])["x"], {})
 
 
@@ -174,7 +184,12 @@ def mean_of_a_categorical() -> Golden:
 @golden
 def parameters_of_a_network() -> Golden:
     q = Inference()
-    return Golden(q, lambda x: torch.cat([q.get_params(x)[k] for k in ("loc", "scale")]), {"x": wave(B, X)}, [q])
+    return Golden(
+        q,
+        lambda x: torch.cat([q.get_params(x)[k] for k in ("loc", "scale")]),
+        {"x": wave(B, X)},
+        [q],
+    )
 
 
 @golden
@@ -195,7 +210,8 @@ def data_distribution() -> Golden:
     return Golden(p, lambda x: p.sample(x)["x"], {"x": wave(B, X)})
 
 
-# -------------------------------------------------------------------------------------------- products, names, marginals
+# --------------------------------------------------------------------------------------------
+# products, names, marginals
 
 
 @golden
@@ -227,16 +243,30 @@ def draw_of_a_joint() -> Golden:
 
 @golden
 def chain() -> Golden:
-    first, second = Transition().replace_var(z="z_1", z_prev="z_0"), Transition().replace_var(z="z_2", z_prev="z_1")
+    first, second = (
+        Transition().replace_var(z="z_1", z_prev="z_0"),
+        Transition().replace_var(z="z_2", z_prev="z_1"),
+    )
     inputs = {"z_0": wave(B, Z), "z_1": wave(B, Z, shift=1.0), "z_2": wave(B, Z, shift=2.0)}
     return of((second * first).log_prob(), inputs, first, second)
 
 
 @golden
 def figure_4() -> Golden:
-    p1 = pd.Normal(var=["x"], cond_var=["z"], loc="z", scale=torch.tensor(1.), name="p_{1}", features_shape=[X])
+    p1 = pd.Normal(
+        var=["x"],
+        cond_var=["z"],
+        loc="z",
+        scale=torch.tensor(1.0),
+        name="p_{1}",
+        features_shape=[X],
+    )
     p2 = prior("z", X, "p_{2}")
-    return Golden(p1 * p2, lambda x: (p1 * p2).log_prob().eval(x), {"x": wave(B, X), "z": wave(B, X, shift=1.0)})
+    return Golden(
+        p1 * p2,
+        lambda x: (p1 * p2).log_prob().eval(x),
+        {"x": wave(B, X), "z": wave(B, X, shift=1.0)},
+    )
 
 
 @golden
@@ -275,17 +305,37 @@ def posterior_times_marginal() -> Golden:
 
 @golden
 def mixture() -> Golden:
-    parts = [pd.Normal(var=["x"], loc=torch.tensor(float(i)), scale=torch.tensor(1.), features_shape=[X], name=f"p_{{{i}}}")
-             for i in range(2)]
-    m = pd.MixtureModel(parts, pd.Categorical(var=["i"], probs=torch.tensor([0.3, 0.7]), name="prior"), name="p")
+    parts = [
+        pd.Normal(
+            var=["x"],
+            loc=torch.tensor(float(i)),
+            scale=torch.tensor(1.0),
+            features_shape=[X],
+            name=f"p_{{{i}}}",
+        )
+        for i in range(2)
+    ]
+    m = pd.MixtureModel(
+        parts, pd.Categorical(var=["i"], probs=torch.tensor([0.3, 0.7]), name="prior"), name="p"
+    )
     return Golden(m, lambda x: m.get_log_prob(x), {"x": wave(B, X)})
 
 
 @golden
 def posterior_of_a_mixture() -> Golden:
-    parts = [pd.Normal(var=["x"], loc=torch.tensor(float(i)), scale=torch.tensor(1.), features_shape=[X], name=f"p_{{{i}}}")
-             for i in range(2)]
-    m = pd.MixtureModel(parts, pd.Categorical(var=["i"], probs=torch.tensor([0.3, 0.7]), name="prior"), name="p").posterior()
+    parts = [
+        pd.Normal(
+            var=["x"],
+            loc=torch.tensor(float(i)),
+            scale=torch.tensor(1.0),
+            features_shape=[X],
+            name=f"p_{{{i}}}",
+        )
+        for i in range(2)
+    ]
+    m = pd.MixtureModel(
+        parts, pd.Categorical(var=["i"], probs=torch.tensor([0.3, 0.7]), name="prior"), name="p"
+    ).posterior()
     return Golden(m, lambda x: m.prob().eval(x), {"x": wave(B, X), "i": one_hot(B, 2)})
 
 
@@ -300,4 +350,9 @@ def product_of_experts() -> Golden:
 def draw_of_a_product_of_experts() -> Golden:
     q, r = Inference(), Encoder("z", "y", "r", (Y, Z))
     poe = pd.ProductOfNormal([prior(), q, r])
-    return Golden(poe, lambda x: poe.sample(x, reparam=True)["z"], {"x": wave(B, X), "y": one_hot(B, Y)}, [q, r])
+    return Golden(
+        poe,
+        lambda x: poe.sample(x, reparam=True)["z"],
+        {"x": wave(B, X), "y": one_hot(B, Y)},
+        [q, r],
+    )

@@ -31,28 +31,40 @@ def scale_and_translate(size: int) -> nn.Module:
 
 @golden
 def flow_coupling() -> Golden:
-    return flow_density(pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4)))
+    return flow_density(
+        pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4))
+    )
 
 
 @golden
 def flow_two_couplings() -> Golden:
     return flow_density(
-        pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4)), pf.Reverse(4),
-        pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4), inverse_mask=True),
+        pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4)),
+        pf.Reverse(4),
+        pf.AffineCoupling(
+            in_features=4, scale_translate_net=scale_and_translate(4), inverse_mask=True
+        ),
     )
 
 
 @golden
 def flow_permuted() -> Golden:
     return flow_density(
-        pf.Permutation([2, 0, 3, 1]), pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4))
+        pf.Permutation([2, 0, 3, 1]),
+        pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4)),
     )
 
 
 @golden
 def flow_images() -> Golden:
     flow = pf.FlowList([pf.Squeeze(), pf.ChannelConv(4), pf.Unsqueeze()])
-    z = pd.Normal(var=["z"], loc=torch.tensor(0.), scale=torch.tensor(1.), features_shape=[1, 4, 4], name="p_{prior}")
+    z = pd.Normal(
+        var=["z"],
+        loc=torch.tensor(0.0),
+        scale=torch.tensor(1.0),
+        features_shape=[1, 4, 4],
+        name="p_{prior}",
+    )
     p = pd.InverseTransformedDistribution(z, flow=flow, var=["x"])
     return Golden(p, lambda x: p.get_log_prob(x), {"x": wave(B, 1, 4, 4)}, [flow])
 
@@ -60,7 +72,9 @@ def flow_images() -> Golden:
 @golden
 def flow_batch_norm() -> Golden:
     return flow_density(
-        pf.BatchNorm1d(4), pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4)), pf.BatchNorm1d(4)
+        pf.BatchNorm1d(4),
+        pf.AffineCoupling(in_features=4, scale_translate_net=scale_and_translate(4)),
+        pf.BatchNorm1d(4),
     )
 
 
@@ -68,7 +82,13 @@ def flow_batch_norm() -> Golden:
 def flow_act_norm() -> Golden:
     """In evaluation mode, where no data set the initial scale."""
     flow = pf.ActNorm2d(2).eval()
-    z = pd.Normal(var=["z"], loc=torch.tensor(0.), scale=torch.tensor(1.), features_shape=[2, 3, 3], name="p_{prior}")
+    z = pd.Normal(
+        var=["z"],
+        loc=torch.tensor(0.0),
+        scale=torch.tensor(1.0),
+        features_shape=[2, 3, 3],
+        name="p_{prior}",
+    )
     p = pd.InverseTransformedDistribution(z, flow=flow, var=["x"])
     return Golden(p, lambda x: p.get_log_prob(x), {"x": wave(B, 2, 3, 3)}, [flow])
 
@@ -91,4 +111,9 @@ def flow_of_maximum_likelihood() -> Golden:
 def flow_planar_posterior() -> Golden:
     q, flow = Inference(), pf.PlanarFlow(Z)
     p = pd.TransformedDistribution(q, flow=flow, var=["z_2"])
-    return Golden(p, lambda x: p.sample(x, compute_jacobian=True, reparam=True)["z_2"], {"x": wave(B, X)}, [q, flow])
+    return Golden(
+        p,
+        lambda x: p.sample(x, compute_jacobian=True, reparam=True)["z_2"],
+        {"x": wave(B, X)},
+        [q, flow],
+    )

@@ -1,6 +1,5 @@
 """Objectives over distributions (``golden_expressions.py``)."""
 
-
 import torch
 from golden_parts import (
     B,
@@ -57,19 +56,25 @@ def negative_and_absolute() -> Golden:
 @golden
 def detached() -> Golden:
     p, q = Generator(), Inference()
-    return of((p.log_prob().detach() * q.log_prob()).mean(), {"x": bits(B, X), "z": wave(B, Z)}, p, q)
+    return of(
+        (p.log_prob().detach() * q.log_prob()).mean(), {"x": bits(B, X), "z": wave(B, Z)}, p, q
+    )
 
 
 @golden
 def least() -> Golden:
     p, q = Generator(), Inference()
-    return of(pl.MinLoss(p.log_prob(), q.log_prob()).sum(), {"x": bits(B, X), "z": wave(B, Z)}, p, q)
+    return of(
+        pl.MinLoss(p.log_prob(), q.log_prob()).sum(), {"x": bits(B, X), "z": wave(B, Z)}, p, q
+    )
 
 
 @golden
 def most() -> Golden:
     p = Generator()
-    return of(pl.MaxLoss(p.log_prob(), pl.ValueLoss(-2.0)).mean(), {"x": bits(B, X), "z": wave(B, Z)}, p)
+    return of(
+        pl.MaxLoss(p.log_prob(), pl.ValueLoss(-2.0)).mean(), {"x": bits(B, X), "z": wave(B, Z)}, p
+    )
 
 
 @golden
@@ -107,7 +112,7 @@ def expectation_of_a_product() -> Golden:
 @golden
 def expectation_of_a_deterministic() -> Golden:
     f = Feature()
-    p = pd.Normal(var=["y"], cond_var=["h"], loc="h", scale=torch.tensor(1.), features_shape=[Z])
+    p = pd.Normal(var=["y"], cond_var=["h"], loc="h", scale=torch.tensor(1.0), features_shape=[Z])
     return of(pl.Expectation(f, p.log_prob()).mean(), {"x": wave(B, X), "y": wave(B, Z)}, f)
 
 
@@ -133,7 +138,9 @@ def divergence_of_categoricals() -> Golden:
 @golden
 def divergence_by_draws() -> Golden:
     q, z = Inference(), prior()
-    return of(pl.KullbackLeibler(q, z, analytical=False, sample_shape=[7]).mean(), {"x": wave(B, X)}, q)
+    return of(
+        pl.KullbackLeibler(q, z, analytical=False, sample_shape=[7]).mean(), {"x": wave(B, X)}, q
+    )
 
 
 @golden
@@ -169,7 +176,12 @@ def elbo() -> Golden:
 @golden
 def vae() -> Golden:
     p, q = Generator(), Inference()
-    return of((pl.KullbackLeibler(q, prior()) - pl.Expectation(q, pl.LogProb(p))).mean(), {"x": bits(B, X)}, p, q)
+    return of(
+        (pl.KullbackLeibler(q, prior()) - pl.Expectation(q, pl.LogProb(p))).mean(),
+        {"x": bits(B, X)},
+        p,
+        q,
+    )
 
 
 @golden
@@ -188,7 +200,12 @@ def importance_weighted() -> Golden:
 @golden
 def reinforce() -> Golden:
     p, q = Generator(), Inference()
-    return of(pl.REINFORCE(q, pl.LogProb(p), b=pl.ValueLoss(-1.0), reparam=False).mean(), {"x": bits(B, X)}, p, q)
+    return of(
+        pl.REINFORCE(q, pl.LogProb(p), b=pl.ValueLoss(-1.0), reparam=False).mean(),
+        {"x": bits(B, X)},
+        p,
+        q,
+    )
 
 
 @golden
@@ -221,7 +238,9 @@ def adversarial(loss_class: str) -> Golden:
             return {"x": self.fc(z)}
 
     p, data, d = Made(), pd.EmpiricalDistribution(["x"]), Discriminator()
-    return of(getattr(pl, loss_class)(p, data, discriminator=d), {"x": wave(B, X), "z": wave(B, Z)}, p, d)
+    return of(
+        getattr(pl, loss_class)(p, data, discriminator=d), {"x": wave(B, X), "z": wave(B, Z)}, p, d
+    )
 
 
 @golden

@@ -3,7 +3,22 @@
 from typing import Any
 
 import torch
-from golden_parts import B, Classifier, Discriminator, Generator, Golden, Inference, X, Y, Z, bits, golden, one_hot, prior, wave
+from golden_parts import (
+    B,
+    Classifier,
+    Discriminator,
+    Generator,
+    Golden,
+    Inference,
+    X,
+    Y,
+    Z,
+    bits,
+    golden,
+    one_hot,
+    prior,
+    wave,
+)
 from torch import Tensor, nn
 
 from pixyz import distributions as pd
@@ -15,8 +30,13 @@ def trained(model: Any, inputs: dict[str, Any], *modules: Any) -> Golden:
     """The loss of three training steps and the weights after them."""
 
     def compute(x: dict[str, Any]) -> Tensor:
-        losses = [model.train({k: v.detach().clone() for k, v in x.items()}).detach().reshape(1) for _ in range(3)]
-        return torch.cat([*losses, *(p.detach().flatten() for m in modules for p in m.parameters())])
+        losses = [
+            model.train({k: v.detach().clone() for k, v in x.items()}).detach().reshape(1)
+            for _ in range(3)
+        ]
+        return torch.cat(
+            [*losses, *(p.detach().flatten() for m in modules for p in m.parameters())]
+        )
 
     return Golden(model, compute, inputs, list(modules))
 
@@ -25,14 +45,22 @@ def trained(model: Any, inputs: dict[str, Any], *modules: Any) -> Golden:
 def model() -> Golden:
     p, q = Generator(), Inference()
     loss = (pl.KullbackLeibler(q, prior()) - pl.Expectation(q, pl.LogProb(p))).mean()
-    made = pm.Model(loss, distributions=[p, q], optimizer=torch.optim.SGD, optimizer_params={"lr": 0.1})
+    made = pm.Model(
+        loss, distributions=[p, q], optimizer=torch.optim.SGD, optimizer_params={"lr": 0.1}
+    )
     return trained(made, {"x": bits(B, X)}, p, q)
 
 
 @golden
 def model_vae() -> Golden:
     p, q = Generator(), Inference()
-    made = pm.VAE(q, p, regularizer=pl.KullbackLeibler(q, prior()), optimizer=torch.optim.SGD, optimizer_params={"lr": 0.1})
+    made = pm.VAE(
+        q,
+        p,
+        regularizer=pl.KullbackLeibler(q, prior()),
+        optimizer=torch.optim.SGD,
+        optimizer_params={"lr": 0.1},
+    )
     return trained(made, {"x": bits(B, X)}, q, p)
 
 
@@ -58,10 +86,21 @@ def model_gan() -> Golden:
     g, d = Made(), Discriminator()
     p = (g * prior()).marginalize_var("z")
     sgd = torch.optim.SGD
-    made = pm.GAN(p, d, optimizer=sgd, optimizer_params={"lr": 0.1}, d_optimizer=sgd, d_optimizer_params={"lr": 0.1})
+    made = pm.GAN(
+        p,
+        d,
+        optimizer=sgd,
+        optimizer_params={"lr": 0.1},
+        d_optimizer=sgd,
+        d_optimizer_params={"lr": 0.1},
+    )
 
     def compute(x: dict[str, Tensor]) -> Tensor:
-        losses = [v.detach().reshape(1) for _ in range(3) for v in made.train({"x": x["x"].detach().clone()})]
+        losses = [
+            v.detach().reshape(1)
+            for _ in range(3)
+            for v in made.train({"x": x["x"].detach().clone()})
+        ]
         return torch.cat([*losses, *(p.detach().flatten() for m in (g, d) for p in m.parameters())])
 
     return Golden(made, compute, {"x": wave(B, X)}, [g, d])

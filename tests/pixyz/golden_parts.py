@@ -1,6 +1,7 @@
 """What the golden expressions are made of: the table, inputs, networks, and how one is evaluated.
 
-Weights are a fixed pattern, so that only the noise of normal draws, whose stream both libraries share, depends on a generator.
+Weights are a fixed pattern, so that only the noise of normal draws, whose stream both libraries
+share, depends on a generator.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +14,20 @@ from torch.nn import functional as F
 
 from pixyz import distributions as pd
 
-B, X, Z, Y = 4, 3, 4, 3  # B * Z fills a whole block of the normal generator: draws together equal draws in turn
+# B * Z fills a whole block of the normal generator: draws together equal draws in turn
+B, X, Z, Y = (
+    4,
+    3,
+    4,
+    3,
+)
 
 
 @dataclass
 class Golden:
-    """An expression: what is printed, what is computed from which inputs, whose weights get gradients."""
+    """An expression: what is printed, what is computed from which inputs, whose weights get
+    gradients.
+    """
 
     shown: Any
     compute: Callable[[dict[str, Any]], Tensor]
@@ -63,25 +72,37 @@ def evaluate(name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, An
         made = CASES[name]()
         weights = fill(made.modules)
         given = dict(made.inputs if inputs is None else inputs)
-        leaves = {k: v.requires_grad_() for k, v in given.items() if isinstance(v, Tensor) and v.is_floating_point()}
+        leaves = {
+            k: v.requires_grad_()
+            for k, v in given.items()
+            if isinstance(v, Tensor) and v.is_floating_point()
+        }
         torch.manual_seed(1)
         value = made.compute(given)
         wanted = [*weights, *leaves.values()]
         grads: list[Tensor | None] = [None] * len(wanted)
         if value.requires_grad:
             grads = list(torch.autograd.grad(value.sum(), wanted, allow_unused=True))
-        return {"inputs": given, "value": value.detach(), "gradients": grads, "text": str(made.shown)}
+        return {
+            "inputs": given,
+            "value": value.detach(),
+            "gradients": grads,
+            "text": str(made.shown),
+        }
     finally:
         torch.set_default_dtype(before)
 
 
-# -------------------------------------------------------------------------------------------- inputs
+# --------------------------------------------------------------------------------------------
+# inputs
 
 
 def wave(*shape: int, shift: float = 0.0) -> Tensor:
     """Numbers between -1 and 1."""
     count = int(torch.tensor(shape).prod())
-    return torch.sin(2.3 * torch.arange(count, dtype=torch.get_default_dtype()) + shift).reshape(shape)
+    return torch.sin(2.3 * torch.arange(count, dtype=torch.get_default_dtype()) + shift).reshape(
+        shape
+    )
 
 
 def positive(*shape: int) -> Tensor:
@@ -108,13 +129,16 @@ def one_hot(count: int, classes: int) -> Tensor:
     return torch.eye(classes)[torch.arange(count) % classes]
 
 
-# -------------------------------------------------------------------------------------------- distributions with networks
+# --------------------------------------------------------------------------------------------
+# distributions with networks
 
 
 class Encoder(pd.Normal):
     """q(z|x)."""
 
-    def __init__(self, var: str = "z", cond: str = "x", name: str = "q", sizes: tuple[int, int] = (X, Z)) -> None:
+    def __init__(
+        self, var: str = "z", cond: str = "x", name: str = "q", sizes: tuple[int, int] = (X, Z)
+    ) -> None:
         super().__init__(var=[var], cond_var=[cond], name=name)
         self.fc1, self.fc2 = nn.Linear(*sizes), nn.Linear(*sizes)
 
@@ -259,4 +283,6 @@ class Slice(pd.Deterministic):
 
 
 def prior(var: str = "z", size: int = Z, name: str = "p_{prior}") -> Any:
-    return pd.Normal(var=[var], loc=torch.tensor(0.), scale=torch.tensor(1.), features_shape=[size], name=name)
+    return pd.Normal(
+        var=[var], loc=torch.tensor(0.0), scale=torch.tensor(1.0), features_shape=[size], name=name
+    )

@@ -1,8 +1,23 @@
 """Objectives over series (``golden_expressions.py``)."""
 
-
 import torch
-from golden_parts import B, Cell, Filter, Generator, Golden, Inference, Slice, Transition, X, Z, bits, golden, of, prior, wave
+from golden_parts import (
+    B,
+    Cell,
+    Filter,
+    Generator,
+    Golden,
+    Inference,
+    Slice,
+    Transition,
+    X,
+    Z,
+    bits,
+    golden,
+    of,
+    prior,
+    wave,
+)
 
 from pixyz import losses as pl
 
@@ -27,7 +42,10 @@ def recurrent_network() -> Golden:
     """The example of 0.3.3's documentation: a deterministic cell is carried."""
     p, f = Generator().replace_var(z="h"), Cell()
     loss = pl.IterativeLoss(
-        p.log_prob().expectation(f).mean(), max_iter=5, series_var=["x", "z"], update_value={"h": "h_prev"}
+        p.log_prob().expectation(f).mean(),
+        max_iter=5,
+        series_var=["x", "z"],
+        update_value={"h": "h_prev"},
     )
     return of(loss, {"x": bits(5, B, X), "z": wave(5, B, Z), "h_prev": torch.zeros(B, Z)}, p, f)
 
@@ -39,7 +57,12 @@ def masked_series() -> Golden:
     loss = pl.IterativeLoss(step, max_iter=4, series_var=["x"], update_value={"z": "z_prev"})
     mask = torch.ones(4, B)
     mask[2:, 1] = 0
-    return Golden(loss, lambda x: loss.eval(x, mask=mask), {"x": bits(4, B, X), "z_prev": torch.zeros(B, Z)}, [p, q, t])
+    return Golden(
+        loss,
+        lambda x: loss.eval(x, mask=mask),
+        {"x": bits(4, B, X), "z_prev": torch.zeros(B, Z)},
+        [p, q, t],
+    )
 
 
 @golden

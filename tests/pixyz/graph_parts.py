@@ -22,10 +22,15 @@ class Linear(ParametricDistribution):
 
     def __init__(self, var: str, parents: list[str], name: str) -> None:
         super().__init__(var=var, cond_var=parents, name=name, features_shape=[D])
-        self.weights = torch.nn.Parameter(torch.linspace(0.5, 1.5, len(parents) + 1, dtype=torch.float64))
+        self.weights = torch.nn.Parameter(
+            torch.linspace(0.5, 1.5, len(parents) + 1, dtype=torch.float64)
+        )
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        loc = sum((w * given[p] for w, p in zip(self.weights[1:], self.cond_var)), torch.zeros((), dtype=torch.float64))
+        loc = sum(
+            (w * given[p] for w, p in zip(self.weights[1:], self.cond_var)),
+            torch.zeros((), dtype=torch.float64),
+        )
         loc = loc + torch.zeros(1, D, dtype=torch.float64)
         return {"loc": loc, "scale": torch.full_like(loc, 0.1) + self.weights[0] ** 2}
 
@@ -60,7 +65,9 @@ def mixture(var: str, parents: list[str], name: str) -> Distribution:
 
 
 def flowed(var: str, parents: list[str], name: str) -> Distribution:
-    return pd.InverseTransformedDistribution(Node(f"u_{var}", parents, name), flow(), [var], name=name)
+    return pd.InverseTransformedDistribution(
+        Node(f"u_{var}", parents, name), flow(), [var], name=name
+    )
 
 
 def transformed(var: str, parents: list[str], name: str) -> Distribution:
@@ -69,7 +76,9 @@ def transformed(var: str, parents: list[str], name: str) -> Distribution:
 
 def marginal(var: str, parents: list[str], name: str) -> Distribution:
     """It has no density: only for samples and text."""
-    return (Node(var, ["inner", *parents], name) * Node("inner", parents, name)).marginalize_var("inner")
+    return (Node(var, ["inner", *parents], name) * Node("inner", parents, name)).marginalize_var(
+        "inner"
+    )
 
 
 def joint(var: str, parents: list[str], name: str) -> Distribution:
@@ -98,14 +107,20 @@ class Graph:
 
 @st.composite
 def graphs(draw: st.DrawFn, functions: bool = False, kinds: Sequence[object] = PLAIN) -> Graph:
-    """A directed acyclic graph of 1-5 drawn variables and up to 2 given ones, multiplied in any order."""
+    """A directed acyclic graph of 1-5 drawn variables and up to 2 given ones, multiplied in any
+    order.
+    """
     names = draw(st.permutations(LETTERS))
     count, given_count = draw(st.integers(1, 5)), draw(st.integers(0, 2))
     drawn, free = names[:count], names[count : count + given_count]
     factors: list[Distribution] = []
     parents: dict[str, list[str]] = {}
     for i, v in enumerate(drawn):
-        parents[v] = draw(st.lists(st.sampled_from([*drawn[:i], *free]), unique=True, max_size=3)) if i or free else []
+        parents[v] = (
+            draw(st.lists(st.sampled_from([*drawn[:i], *free]), unique=True, max_size=3))
+            if i or free
+            else []
+        )
         make = draw(st.sampled_from([*kinds, Copy] if functions and parents[v] else list(kinds)))
         factors.append(make(v, parents[v], draw(st.sampled_from(["p", "q", "p_1"]))))
     return Graph(factors, list(draw(st.permutations(range(count)))), parents, free)
@@ -114,7 +129,10 @@ def graphs(draw: st.DrawFn, functions: bool = False, kinds: Sequence[object] = P
 def values(names: list[str], seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     found = {v: torch.randn(B, D, dtype=torch.float64, generator=generator) for v in names}
-    return {**found, **{f"{v}_2": torch.randn(B, D, dtype=torch.float64, generator=generator) for v in names}}
+    return {
+        **found,
+        **{f"{v}_2": torch.randn(B, D, dtype=torch.float64, generator=generator) for v in names},
+    }
 
 
 def density(p: Distribution, v: dict[str, Tensor]) -> Tensor:

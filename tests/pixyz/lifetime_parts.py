@@ -1,6 +1,5 @@
 """A small VAE whose copies, plans and files are tested."""
 
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

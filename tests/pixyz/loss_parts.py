@@ -1,6 +1,5 @@
 """A small VAE, data and an old-style loss: what the tests of objectives share."""
 
-
 import torch
 from torch import Tensor, nn
 from torch import distributions as td
@@ -48,7 +47,8 @@ class Parts:
         self.prior = Normal(var="z", loc=0.0, scale=1.0, features_shape=[Z], name="p_{prior}")
         self.x = torch.rand(B, X, dtype=torch.float64)
 
-        LogProb(self.p).eval({"x": self.x, "z": torch.zeros(B, Z).double()})  # it is seen that p returns logits
+        # it is seen that p returns logits
+        LogProb(self.p).eval({"x": self.x, "z": torch.zeros(B, Z).double()})
         self.reset()
 
     def reset(self) -> None:
@@ -83,5 +83,7 @@ class Old(Loss):
     def _symbol(self) -> object:
         return "old"
 
-    def forward(self, x_dict: dict[str, Tensor], **kwargs: object) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, x_dict: dict[str, Tensor], **kwargs: object
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         return x_dict["x"].sum(-1) * x_dict["w"], {"seen": x_dict["x"]}

@@ -52,13 +52,19 @@ class Sum(Deterministic):
 
 
 def series(seed: int = 0, *shape: int) -> Tensor:
-    return torch.randn(*(shape or (T, B, D)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        *(shape or (T, B, D)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def carried(*names: str) -> dict[str, object]:
     names = names or ("h",)
     zero = torch.zeros(D, dtype=torch.float64)
-    return {"series_var": "x", "update_value": {n: f"{n}_prev" for n in names}, "init": {f"{n}_prev": zero for n in names}}
+    return {
+        "series_var": "x",
+        "update_value": {n: f"{n}_prev" for n in names},
+        "init": {f"{n}_prev": zero for n in names},
+    }
 
 
 def seeded(loss: Loss, x: dict[str, object]) -> Tensor:
@@ -70,7 +76,9 @@ forms = pytest.mark.parametrize("fission", [True, False])
 
 
 def computed_from(names: Iterable[str], nodes: Iterable[Distribution]) -> list[str]:
-    """The variables ``names`` that ``nodes`` draw, and those that they are computed from among them."""
+    """The variables ``names`` that ``nodes`` draw, and those that they are computed from among
+    them.
+    """
     owner = {n.var[0]: n for n in nodes}
     found: list[str] = []
     stack = [n for n in names if n in owner]

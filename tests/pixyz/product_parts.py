@@ -1,6 +1,5 @@
 """Linear networks as distributions, a chain of three, and values for them."""
 
-
 import torch
 from torch import Tensor, nn
 

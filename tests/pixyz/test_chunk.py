@@ -1,4 +1,6 @@
-"""Loops that are compiled some steps at a time: the same values and gradients, two graphs for all lengths."""
+"""Loops that are compiled some steps at a time: the same values and gradients, two graphs for all
+lengths.
+"""
 
 import copy
 import inspect
@@ -44,11 +46,22 @@ class Gauss(Normal):
 def model(*, reverse: bool = False, mask: bool = False) -> Loss:
     """A small recurrent state-space model."""
     torch.manual_seed(0)
-    f, q, p, out = Cell(), Gauss("z", ["h", "x"], "q"), Gauss("z", ["h"], "p"), Gauss("x", ["h", "z"], "p")
+    f, q, p, out = (
+        Cell(),
+        Gauss("z", ["h", "x"], "q"),
+        Gauss("z", ["h"], "p"),
+        Gauss("x", ["h", "z"], "p"),
+    )
     step = E(f * q, KullbackLeibler(q, p) - LogProb(out))
     loss = IterativeLoss(
-        step, series_var=["x"], update_value={"h": "h_prev", "z": "z_prev"}, init={"h_prev": 0, "z_prev": 0},
-        reset_var="first", mask_var="valid" if mask else None, reverse=reverse, reduction="frame",
+        step,
+        series_var=["x"],
+        update_value={"h": "h_prev", "z": "z_prev"},
+        init={"h_prev": 0, "z_prev": 0},
+        reset_var="first",
+        mask_var="valid" if mask else None,
+        reverse=reverse,
+        reduction="frame",
     )
     return loss.double()
 
@@ -119,7 +132,9 @@ def test_a_loop_of_known_length_is_cut_into_equal_pieces(steps: int, chunk: int)
     wanted = value_and_gradients(loss, start)
     torch._dynamo.reset()
     counters.clear()
-    torch.testing.assert_close(value_and_gradients(loss.compile(chunk, backend="eager"), start), wanted)
+    torch.testing.assert_close(
+        value_and_gradients(loss.compile(chunk, backend="eager"), start), wanted
+    )
     assert counters["stats"]["unique_graphs"] == 1
 
 
@@ -130,7 +145,9 @@ def test_a_scan_is_compiled_within_an_expectation() -> None:
     start = {k: torch.randn(B, D, dtype=torch.float64) for k in ("h_prev", "z_prev")}
     loss = E(scan, LogProb(p)).mean()
     wanted = value_and_gradients(loss, start)
-    torch.testing.assert_close(value_and_gradients(loss.compile(3, backend="aot_eager"), start), wanted)
+    torch.testing.assert_close(
+        value_and_gradients(loss.compile(3, backend="aot_eager"), start), wanted
+    )
     torch.manual_seed(1)
     drawn = scan.sample(start)
     torch.manual_seed(1)
@@ -177,7 +194,12 @@ def test_a_text_about_a_compiler_is_no_missing_compiler() -> None:
         def forward(self, **given: Tensor) -> dict[str, Tensor]:
             raise RuntimeError("no working compiler found")
 
-    loss = IterativeLoss(E(Says(), Parameter("h")), series_var=["x", "w"], update_value={"h": "h_prev"}, init={"h_prev": 0})
+    loss = IterativeLoss(
+        E(Says(), Parameter("h")),
+        series_var=["x", "w"],
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+    )
     loss.compile(chunk=3, backend="eager")
     x = {"x": torch.zeros(7, B, D), "w": torch.zeros(7, B, D)}
     with warnings.catch_warnings():
@@ -189,7 +211,12 @@ def test_a_text_about_a_compiler_is_no_missing_compiler() -> None:
 @pytest.mark.parametrize("weights", [(0.1, 0.2, 0.7), (1, 2, 3)])
 def test_numbers_are_no_constants_of_a_graph(weights: Sequence[float]) -> None:
     torch._dynamo.reset()
-    loss = IterativeLoss(E(Weighted(), Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0})
+    loss = IterativeLoss(
+        E(Weighted(), Parameter("h")),
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+    )
     x = torch.randn(5, B, D, dtype=torch.float64)
     wanted = [loss.eval({"x": x, "w": w}) for w in weights]
     loss.compile(chunk=2, backend="eager")
@@ -203,20 +230,29 @@ def test_the_shapes_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     loss = model().compile(chunk=2)
     for n in range(1, chunk.MOST_SHAPES + 5):
-        loss.eval({k: v[:, :1].expand(-1, n, *v.shape[2:]) if v.ndim > 1 else v for k, v in data(3).items()})
+        loss.eval(
+            {
+                k: v[:, :1].expand(-1, n, *v.shape[2:]) if v.ndim > 1 else v
+                for k, v in data(3).items()
+            }
+        )
     namespace = next(iter(loss._plans._kept.plans.values()))[0]._namespace
     (loop,) = (v for v in namespace.values() if isinstance(v, chunk.ChunkedLoop))
     assert 0 < len(loop._shapes) <= chunk.MOST_SHAPES
 
 
 def test_results_of_a_cuda_graph_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A graph writes into the same memory at each call; here a function that does so stands for it."""
+    """A graph writes into the same memory at each call;
+    here a function that does so stands for it.
+    """
     loss = model()
     with torch.no_grad():
         torch.manual_seed(0)
         wanted = loss.eval(data(8))
 
-    def graph(function: Callable[..., tuple[Tensor, ...]], **options: object) -> Callable[..., tuple[Tensor, ...]]:
+    def graph(
+        function: Callable[..., tuple[Tensor, ...]], **options: object
+    ) -> Callable[..., tuple[Tensor, ...]]:
         assert options["options"]["triton.cudagraphs"]  # type: ignore[index]
         memory: list[Tensor] = []
 
@@ -236,7 +272,12 @@ def test_results_of_a_cuda_graph_are_copied(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_mode_of_cuda_graphs_runs_on_a_cpu() -> None:
-    loss = IterativeLoss(E(Weighted(), Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0})
+    loss = IterativeLoss(
+        E(Weighted(), Parameter("h")),
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+    )
     x = {"x": torch.randn(4, B, D), "w": 2.0}
     with torch.no_grad():
         wanted = loss.eval(x)
@@ -284,14 +325,19 @@ def test_debug_names_the_step_that_is_not_finite() -> None:
     loss.eval(data(7))
 
 
-@pytest.mark.parametrize("p", [Bernoulli("x", probs=torch.full((2,), 0.5)), Categorical("x", probs=torch.tensor([0.5, 0.5]))])
+@pytest.mark.parametrize(
+    "p",
+    [Bernoulli("x", probs=torch.full((2,), 0.5)), Categorical("x", probs=torch.tensor([0.5, 0.5]))],
+)
 def test_first_runs_and_debug_refuse_values_outside_of_the_support(p) -> None:
     wrong, soft = {"x": torch.tensor([[1.0, 7.0]])}, {"x": torch.tensor([[0.25, 0.75]])}
     loss = p.log_prob()
     for debugging in (False, True):
         with pixyz.debug(debugging):
             for _ in range(2):
-                with pytest.raises(PixyzError, match=r"'x' in log .* must lie between 0 and 1, got 7"):
+                with pytest.raises(
+                    PixyzError, match=r"'x' in log .* must lie between 0 and 1, got 7"
+                ):
                     loss.eval(wrong)
             loss.eval(soft)
     assert loss.eval(wrong).isfinite().all()  # later runs look at nothing
@@ -301,8 +347,12 @@ def test_first_runs_and_debug_refuse_values_outside_of_the_support(p) -> None:
 
 def test_threads_may_evaluate_one_loss() -> None:
     loss, x = model(mask=True), data(7)
-    fixed = IterativeLoss(LogProb(Gauss("x", ["x_prev"], "p").double()), series_var=["x"], update_value={"x": "x_prev"},
-                          init={"x_prev": torch.zeros(D, dtype=torch.float64)})
+    fixed = IterativeLoss(
+        LogProb(Gauss("x", ["x_prev"], "p").double()),
+        series_var=["x"],
+        update_value={"x": "x_prev"},
+        init={"x_prev": torch.zeros(D, dtype=torch.float64)},
+    )
     wanted = fixed.eval(x)
     fixed = copy.deepcopy(fixed)
     with ThreadPoolExecutor(4) as pool:

@@ -14,7 +14,9 @@ from worldmodels.networks import gated
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    return torch.randn(
+        *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    ).requires_grad_()
 
 
 def density(bins: int) -> Callable[[Tensor], Tensor]:
@@ -52,7 +54,9 @@ def test_one_hot_draws(classes: int) -> None:
     u = torch.rand(50, 3, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     u[0], u[1] = 0.0, 1.0 - 2**-53
     found = torch.compile(one_hot_sample, backend="eager", fullgraph=True)(u, probs)
-    assert torch.equal(found, one_hot_sample(u, probs)) and torch.equal(found.sum(-1), torch.ones(50, 3).double())
+    assert torch.equal(found, one_hot_sample(u, probs)) and torch.equal(
+        found.sum(-1), torch.ones(50, 3).double()
+    )
 
 
 def test_kernels_are_called_from_cpp_where_no_gpu_is(monkeypatch: pytest.MonkeyPatch) -> None:

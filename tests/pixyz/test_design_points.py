@@ -1,4 +1,6 @@
-"""Points of 0.3.3's design that are otherwise here, by their number in the list of faults and limits (D4 to D15)."""
+"""Points of 0.3.3's design that are otherwise here, by their number in the list of faults and
+limits (D4 to D15).
+"""
 
 import copy
 import inspect
@@ -13,7 +15,14 @@ from torch import Tensor, nn
 import pixyz.losses
 import pixyz.models
 import pixyz.utils
-from pixyz.distributions import Bernoulli, Categorical, Deterministic, EmpiricalDistribution, Laplace, Normal
+from pixyz.distributions import (
+    Bernoulli,
+    Categorical,
+    Deterministic,
+    EmpiricalDistribution,
+    Laplace,
+    Normal,
+)
 from pixyz.losses import (
     ELBO,
     MMD,
@@ -110,7 +119,11 @@ def test_d4_the_cache_functions_change_nothing() -> None:
 
 def test_d7_many_samples_are_one_evaluation() -> None:
     q, p = Encoder(), Decoder()
-    for loss in (Expectation(q, LogProb(p), sample_shape=[50]), ELBO(p * prior(), q, [50]), REINFORCE(q, LogProb(p), 0, [50])):
+    for loss in (
+        Expectation(q, LogProb(p), sample_shape=[50]),
+        ELBO(p * prior(), q, [50]),
+        REINFORCE(q, LogProb(p), 0, [50]),
+    ):
         loss.eval({"x": x})  # the first call may find out what the networks return
         p.calls = q.calls = 0
         assert loss.eval({"x": x}).shape == (6,)
@@ -118,9 +131,17 @@ def test_d7_many_samples_are_one_evaluation() -> None:
 
 
 def test_d8_input_variables_are_an_ordered_list() -> None:
-    loss = ELBO(Decoder() * prior(), Encoder()) + Parameter("b") * Parameter("a") + MMD(Encoder(), prior())
+    loss = (
+        ELBO(Decoder() * prior(), Encoder())
+        + Parameter("b") * Parameter("a")
+        + MMD(Encoder(), prior())
+    )
     assert isinstance(loss.input_var, list)
-    assert loss.input_var == copy.deepcopy(loss).input_var and set(loss.input_var) == {"x", "a", "b"}
+    assert loss.input_var == copy.deepcopy(loss).input_var and set(loss.input_var) == {
+        "x",
+        "a",
+        "b",
+    }
     fixed = loss.constant_var({"a": torch.ones(())})
     assert isinstance(fixed.input_var, list) and set(fixed.input_var) == {"x", "b"}
 
@@ -137,13 +158,17 @@ def test_d11_no_default_is_mutable() -> None:
                 except (TypeError, ValueError):
                     continue
                 for parameter in parameters:
-                    assert not isinstance(parameter.default, (list, dict, set)), f"{name}: {parameter}"
+                    assert not isinstance(parameter.default, (list, dict, set)), (
+                        f"{name}: {parameter}"
+                    )
     first = Normal()
     first._cond_var.append("y")
     assert Normal().cond_var == []
 
 
-def test_d13_training_returns_a_number_without_its_graph_and_saves_the_optimiser(tmp_path: Path) -> None:
+def test_d13_training_returns_a_number_without_its_graph_and_saves_the_optimiser(
+    tmp_path: Path,
+) -> None:
     model = ML(Decoder(), optimizer_params={"lr": 0.1})
     data = {"x": x.round(), "z": torch.randn(6, Z)}
     loss = model.train(data)
@@ -151,7 +176,9 @@ def test_d13_training_returns_a_number_without_its_graph_and_saves_the_optimiser
     model.save(tmp_path / "m")
     other = ML(Decoder(), optimizer_params={"lr": 7.0})
     other.load(tmp_path / "m")
-    assert torch.equal(model.train(data), other.train(data)) and torch.equal(model.train(data), other.train(data))
+    assert torch.equal(model.train(data), other.train(data)) and torch.equal(
+        model.train(data), other.train(data)
+    )
 
 
 def test_d13_the_critic_and_its_optimiser_are_saved(tmp_path: Path) -> None:
@@ -212,7 +239,6 @@ def test_vi_trains() -> None:
 
 
 class Net(Normal):
-
     def __init__(self, var=("x",), cond_var=("z",), name="p"):
         super().__init__(var=list(var), cond_var=list(cond_var), name=name)
         self.layer = nn.Linear(D, D)
@@ -229,7 +255,11 @@ def standard(var, name="p", loc=0.0, scale=1.0):
 @pytest.mark.parametrize("kind", ["OrderedDict", "Parameter", "list"])
 def test_d10_inputs_are_taken_by_what_they_are(kind):
     p, z = Net(), torch.ones(2, D)
-    given = {"OrderedDict": OrderedDict(z=z), "Parameter": nn.Parameter(z), "list": [nn.Parameter(z)]}[kind]
+    given = {
+        "OrderedDict": OrderedDict(z=z),
+        "Parameter": nn.Parameter(z),
+        "list": [nn.Parameter(z)],
+    }[kind]
     assert p.sample(given)["x"].shape == (2, D)
 
 
@@ -267,7 +297,10 @@ def test_d12_several_variables_may_be_computed_at_once():
     assert drawn["a"].shape == (4, 1, D)
 
 
-@pytest.mark.parametrize("loss_class", [AdversarialJensenShannon, AdversarialKullbackLeibler, AdversarialWassersteinDistance])
+@pytest.mark.parametrize(
+    "loss_class",
+    [AdversarialJensenShannon, AdversarialKullbackLeibler, AdversarialWassersteinDistance],
+)
 def test_critic_and_encoder_are_trained_apart(loss_class: Any) -> None:
     """FactorVAE's total correlation: an encoder against its own draws, shuffled."""
 
@@ -319,7 +352,8 @@ def test_reinforce_by_the_score_or_pathwise() -> None:
     loc, scale = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor(1.0))
     p, square = Normal("x", loc=loc, scale=scale), Parameter("x") * Parameter("x")
     for surrogate in (
-        REINFORCE(p, square, b=1.25, sample_shape=[40_000]), REINFORCE(p, square, sample_shape=[40_000], reparam=True)
+        REINFORCE(p, square, b=1.25, sample_shape=[40_000]),
+        REINFORCE(p, square, sample_shape=[40_000], reparam=True),
     ):
         grads = torch.autograd.grad(surrogate.mean().eval(), [loc, scale])
         torch.testing.assert_close(torch.stack(grads), torch.tensor([1.0, 2.0]), rtol=0, atol=0.12)
@@ -335,4 +369,8 @@ def test_means_in_the_place_of_draws(count: int) -> None:
         assert torch.equal(loss.eval({"x": x}, sample_mean=True), wanted)
         assert not torch.equal(loss.eval({"x": x}), loss.eval({"x": x}, sample_mean=False))
     value, drawn = Expectation(q, LogProb(p)).eval({"x": x}, return_dict=True, sample_mean=True)
-    assert torch.equal(value, wanted) and torch.equal(drawn["z"], q.sample_mean({"x": x})) and "sample_mean" not in drawn
+    assert (
+        torch.equal(value, wanted)
+        and torch.equal(drawn["z"], q.sample_mean({"x": x}))
+        and "sample_mean" not in drawn
+    )

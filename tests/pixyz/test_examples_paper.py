@@ -1,4 +1,6 @@
-"""The paper's figures (Suzuki, Kaneko and Matsuo, 2023) in docs/examples/paper: they run as printed, and learn."""
+"""The paper's figures (Suzuki, Kaneko and Matsuo, 2023) in docs/examples/paper: they run as
+printed, and learn.
+"""
 
 import importlib.util
 import sys
@@ -40,7 +42,10 @@ def test_every_example_is_tested_here():
 def test_figure_3_a_vae(example):
     figure = example("figure_03_vae")
     text = str(figure.model)
-    bound = r"\mathbb{E}_{q(z|x)} \left[\log p(x|z) \right] - D_{KL} \left[q(z|x)||p_{prior}(z) \right]"
+    bound = (
+        r"\mathbb{E}_{q(z|x)} \left[\log p(x|z) \right] - D_{KL} "
+        r"\left[q(z|x)||p_{prior}(z) \right]"
+    )
     assert rf"- mean \left({bound} \right)" in text and "p(x|z), q(z|x)" in text and "Adam" in text
     x, _ = figure.patterns()
     losses = figure.main()
@@ -64,7 +69,11 @@ def test_a_conditional_vae(example):
     made = sys.modules["made"]
     x, y = made.patterns()
     p, q, prior = made.Generator(["z", "y"]), made.Inference(["x", "y"]), made.prior()
-    model = Model((KullbackLeibler(q, prior) - E(q, LogProb(p))).mean(), distributions=[p, q], optimizer_params={"lr": 1e-2})
+    model = Model(
+        (KullbackLeibler(q, prior) - E(q, LogProb(p))).mean(),
+        distributions=[p, q],
+        optimizer_params={"lr": 1e-2},
+    )
     losses = [model.train({"x": x, "y": y}).item() for _ in range(180)]
     assert losses[-1] < 0.45 * losses[0]
     joint = p * prior
@@ -77,8 +86,12 @@ def test_a_conditional_vae(example):
 def test_figure_4(example):
     figure = example("figure_04_joint")
     normal = torch.distributions.Normal
-    assert figure.simple.item() == pytest.approx(normal(0.0, 1.0).log_prob(torch.tensor(0.1)).item())
-    wanted = normal(0.0, 1.0).log_prob(torch.tensor(0.1)) + normal(0.1, 1.0).log_prob(torch.tensor(2.0))
+    assert figure.simple.item() == pytest.approx(
+        normal(0.0, 1.0).log_prob(torch.tensor(0.1)).item()
+    )
+    wanted = normal(0.0, 1.0).log_prob(torch.tensor(0.1)) + normal(0.1, 1.0).log_prob(
+        torch.tensor(2.0)
+    )
     assert figure.both.item() == pytest.approx(wanted.item()) == pytest.approx(-3.648, abs=1e-3)
     assert set(figure.drawn) == {"x"} and set(figure.drawn_jointly) == {"x", "y"}
     assert figure.joint.prob_factorized_text == "p(y|x)p(x)"
@@ -107,11 +120,16 @@ def test_figure_7_a_gan(example):
 def test_figure_8_glow(example):
     figure = example("figure_08_glow")
     x = figure.images()
-    assert figure.p.prob_text == "p(x)" and "p_{prior}" in figure.p.prob_joint_factorized_and_text + str(figure.p)
+    assert (
+        figure.p.prob_text == "p(x)"
+        and "p_{prior}" in figure.p.prob_joint_factorized_and_text + str(figure.p)
+    )
     losses = figure.main()
     assert losses[-1] < losses[0] - 8
     z, logdet = figure.f.forward_and_logdet(x[:1])
-    jacobian = torch.autograd.functional.jacobian(lambda v: figure.f.forward_and_logdet(v)[0].flatten(), x[:1])
+    jacobian = torch.autograd.functional.jacobian(
+        lambda v: figure.f.forward_and_logdet(v)[0].flatten(), x[:1]
+    )
     torch.testing.assert_close(logdet[0], jacobian.view(16, 16).slogdet()[1], rtol=1e-4, atol=1e-4)
     wanted = figure.prior.get_log_prob({"z": z}) + logdet
     torch.testing.assert_close(figure.p.get_log_prob({"x": x[:1]}), wanted)
@@ -140,8 +158,15 @@ def test_figure_9_the_loop_equals_the_iterative_loss(example):
     narrow(figure)
     by_loop = figure.in_a_loop(x, h_rnn, mask, 0.3)
     torch.testing.assert_close(figure.at_once(x, h_rnn, mask, 0.3), by_loop, rtol=1e-4, atol=1e-4)
-    given = {"x_t": x, "h_rnn": h_rnn, "beta": 0.3, **dict.fromkeys(["z_t_1", "z_q_t_1"], torch.zeros(batch, figure.Z_DIM))}
-    torch.testing.assert_close(figure.loss_all.eval(given, mask=mask), by_loop, rtol=1e-4, atol=1e-4)
+    given = {
+        "x_t": x,
+        "h_rnn": h_rnn,
+        "beta": 0.3,
+        **dict.fromkeys(["z_t_1", "z_q_t_1"], torch.zeros(batch, figure.Z_DIM)),
+    }
+    torch.testing.assert_close(
+        figure.loss_all.eval(given, mask=mask), by_loop, rtol=1e-4, atol=1e-4
+    )
     assert (figure.loss_all.eval(given)[:7] > by_loop[:7] + 1).all()
 
 

@@ -1,4 +1,6 @@
-"""Laws of every family: its density equals a second implementation and sums to one, its samples follow it."""
+"""Laws of every family: its density equals a second implementation and sums to one, its samples
+follow it.
+"""
 
 import math
 
@@ -20,14 +22,19 @@ def test_log_density_equals_the_reference(f: Family) -> None:
         summed = raw if raw.ndim == 1 else raw.sum(-1)
         torch.testing.assert_close(p.get_log_prob({"x": x, **f.params}), summed)
         torch.testing.assert_close(p.prob().eval({"x": x, **f.params}), summed.exp())
-        torch.testing.assert_close(p.torch_dist(f.params).log_prob(_event(f, x)).reshape(B, -1).sum(-1), summed)
+        torch.testing.assert_close(
+            p.torch_dist(f.params).log_prob(_event(f, x)).reshape(B, -1).sum(-1), summed
+        )
 
 
 @every
 def test_density_has_mass_one(f: Family) -> None:
     p = f.bound()
     if f.values is not None:
-        rows = [p.get_log_prob({"x": v.expand(B, -1), **f.params}, sum_features=f.make is GroupedOneHot) for v in f.values]
+        rows = [
+            p.get_log_prob({"x": v.expand(B, -1), **f.params}, sum_features=f.make is GroupedOneHot)
+            for v in f.values
+        ]
         mass = torch.stack(rows).exp().sum(0)
     else:
         low, high = f.ends
@@ -54,7 +61,12 @@ def test_samples_have_the_mean_and_variance(f: Family) -> None:
     error = (x.mean(0) - loc) / (spread / math.sqrt(count))
     assert error.abs().max() < 5
     fourth = ((x - loc) ** 4).mean(0) - spread**4
-    assert (((x - loc) ** 2).mean(0) - spread**2).abs().le(5 * (fourth / count).clamp(min=1e-12).sqrt() + 1e-9).all()
+    assert (
+        (((x - loc) ** 2).mean(0) - spread**2)
+        .abs()
+        .le(5 * (fourth / count).clamp(min=1e-12).sqrt() + 1e-9)
+        .all()
+    )
 
 
 @every
@@ -112,7 +124,9 @@ def test_gradient_through_samples(f: Family) -> None:
     elif f.make is GroupedOneHot:  # straight through: the gradient of the probabilities
         weight = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
         (straight,) = torch.autograd.grad((x * weight).sum(), leaves)
-        (wanted,) = torch.autograd.grad((Grouped(leaves[0], float(f.options["unimix"])).mean * weight).sum(), leaves)  # type: ignore[arg-type]
+        (wanted,) = torch.autograd.grad(
+            (Grouped(leaves[0], float(f.options["unimix"])).mean * weight).sum(), leaves
+        )
         torch.testing.assert_close(straight, wanted)
         assert straight.abs().sum() > 0
     else:
@@ -133,7 +147,9 @@ def test_shapes_of_constants(f: Family, shape: tuple[int, ...]) -> None:
     assert p.sample()["x"].shape == (1, *features)
     assert p.get_log_prob({"x": flat}).shape == (len(flat),)
     first = {k: v[:1] for k, v in f.params.items()}
-    torch.testing.assert_close(p.get_log_prob({"x": flat}), f.bound().get_log_prob({"x": flat, **first}))
+    torch.testing.assert_close(
+        p.get_log_prob({"x": flat}), f.bound().get_log_prob({"x": flat, **first})
+    )
 
 
 @every
@@ -143,10 +159,15 @@ def test_series_equal_their_frames(f: Family) -> None:
     x = torch.stack(list(points(f)[:steps]))
     loss = IterativeLoss(LogProb(p), series_var=["x", *series], reduction=None)
     found = loss.eval({"x": x, **series})
-    frames = [p.get_log_prob({"x": x[t], **{k: v[t] for k, v in series.items()}}) for t in range(steps)]
+    frames = [
+        p.get_log_prob({"x": x[t], **{k: v[t] for k, v in series.items()}}) for t in range(steps)
+    ]
     torch.testing.assert_close(found, torch.stack(frames))
     direct = p.get_log_prob({"x": x, **series}, sum_features=False)
-    raw = [p.get_log_prob({"x": x[t], **{k: v[t] for k, v in series.items()}}, sum_features=False) for t in range(steps)]
+    raw = [
+        p.get_log_prob({"x": x[t], **{k: v[t] for k, v in series.items()}}, sum_features=False)
+        for t in range(steps)
+    ]
     torch.testing.assert_close(direct, torch.stack(raw))
 
 

@@ -33,7 +33,9 @@ def test_categorical_takes_soft_targets() -> None:
     logits = torch.randn(4, 3, dtype=torch.float64)
     soft = torch.randn(4, 3, dtype=torch.float64).softmax(-1)
     p = Categorical(var="x", cond_var="l", logits="l")
-    torch.testing.assert_close(p.get_log_prob({"x": soft, "l": logits}), (soft * logits.log_softmax(-1)).sum(-1))
+    torch.testing.assert_close(
+        p.get_log_prob({"x": soft, "l": logits}), (soft * logits.log_softmax(-1)).sum(-1)
+    )
 
 
 def test_impossible_classes_leave_numbers_finite() -> None:
@@ -61,7 +63,9 @@ def test_unimix_mixes_in_the_uniform_distribution(unimix: float) -> None:
         torch.testing.assert_close(found, wanted.view(6)[[2, 4]].log().sum()[None])
     assert not found.isnan().any()
     sure = torch.tensor([[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close(p.get_log_prob({"x": sure, "l": logits}), wanted.view(6)[[0, 4]].log().sum()[None])
+    torch.testing.assert_close(
+        p.get_log_prob({"x": sure, "l": logits}), wanted.view(6)[[0, 4]].log().sum()[None]
+    )
 
 
 def test_without_straight_through_samples_have_no_gradient() -> None:
@@ -73,10 +77,16 @@ def test_without_straight_through_samples_have_no_gradient() -> None:
 
 
 def test_bounds_of_the_bounded_normal() -> None:
-    p = BoundedNormal(var="x", cond_var=["m", "s"], loc="m", scale="s", min_scale=0.2, max_scale=0.7)
+    p = BoundedNormal(
+        var="x", cond_var=["m", "s"], loc="m", scale="s", min_scale=0.2, max_scale=0.7
+    )
     m, s = torch.tensor([[-90.0], [0.0], [90.0]]), torch.tensor([[-90.0], [-2.0], [90.0]])
-    torch.testing.assert_close(p.sample_mean({"m": m, "s": s}), torch.tensor([[-1.0], [0.0], [1.0]]))
-    torch.testing.assert_close(p.sample_variance({"m": m, "s": s}).sqrt(), torch.tensor([[0.2], [0.45], [0.7]]))
+    torch.testing.assert_close(
+        p.sample_mean({"m": m, "s": s}), torch.tensor([[-1.0], [0.0], [1.0]])
+    )
+    torch.testing.assert_close(
+        p.sample_variance({"m": m, "s": s}).sqrt(), torch.tensor([[0.2], [0.45], [0.7]])
+    )
 
 
 def test_tanh_normal_at_the_edge_is_finite() -> None:
@@ -94,7 +104,9 @@ def test_truncated_normal_far_in_the_tail() -> None:
         p = pd.TruncatedNormal(var="x", loc=0.0, scale=1.0, low=low, high=high).double()
         wanted = stats.truncnorm(low, high)
         x = torch.linspace(low + 0.01, low + 1.5, 9, dtype=torch.float64)
-        torch.testing.assert_close(p.get_log_prob({"x": x}), torch.as_tensor(wanted.logpdf(x)), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            p.get_log_prob({"x": x}), torch.as_tensor(wanted.logpdf(x)), rtol=1e-6, atol=1e-6
+        )
         torch.manual_seed(0)
         drawn = p.sample(batch_n=4000)["x"]
         assert ((drawn >= low) & (drawn <= high)).all()
@@ -104,7 +116,9 @@ def test_truncated_normal_far_in_the_tail() -> None:
 def test_truncated_normal_gradient_equals_finite_differences() -> None:
     def sample(loc: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
         torch.manual_seed(0)
-        p = pd.TruncatedNormal(var="x", cond_var=list("lsab"), loc="l", scale="s", low="a", high="b")
+        p = pd.TruncatedNormal(
+            var="x", cond_var=list("lsab"), loc="l", scale="s", low="a", high="b"
+        )
         return p.sample({"l": loc, "s": scale, "a": low, "b": high}, reparam=True)["x"]
 
     leaves = [v.clone().requires_grad_() for v in box.values()]
@@ -128,9 +142,13 @@ def test_independent_sums_its_event() -> None:
     loc, x = normal(B, D, K), normal(B, D, K)
     q = pd.Independent(p, 1)
     wanted = td.Independent(td.Normal(loc, 1.0), 1)
-    torch.testing.assert_close(q.get_log_prob({"x": x, "l": loc}, sum_features=False), wanted.log_prob(x))
+    torch.testing.assert_close(
+        q.get_log_prob({"x": x, "l": loc}, sum_features=False), wanted.log_prob(x)
+    )
     torch.testing.assert_close(q.get_log_prob({"x": x, "l": loc}), wanted.log_prob(x).sum(-1))
-    torch.testing.assert_close(q.get_log_prob({"x": x, "l": loc}, feature_dims=[1]), wanted.log_prob(x).sum(-1))
+    torch.testing.assert_close(
+        q.get_log_prob({"x": x, "l": loc}, feature_dims=[1]), wanted.log_prob(x).sum(-1)
+    )
     torch.testing.assert_close(q.get_entropy({"l": loc}, sum_features=False), wanted.entropy())
     torch.testing.assert_close(q.sample_mean({"l": loc}), loc)
     assert q.sample({"l": loc}, sample_shape=[4])["x"].shape == (4, B, D, K)
@@ -156,13 +174,17 @@ def test_relaxed_samples_sharpen_with_the_temperature() -> None:
         edge = [(v * (1 - v)).mean().item() for v in (soft, hard)]
         assert edge[0] > 0.1 > 0.01 > edge[1]
         assert p.state_dict()["temperature"] == torch.tensor(0.01)
-        torch.testing.assert_close(p.sample_mean()[0], torch.full([width], 1 / K if width == K else 0.5))
+        torch.testing.assert_close(
+            p.sample_mean()[0], torch.full([width], 1 / K if width == K else 0.5)
+        )
         with pytest.raises(ValueError, match="temperature"):
             make(var="x", logits=torch.zeros(width), temperature=0.0)
 
 
 class Chain(pd.Gamma):
-    """A random walk of positive numbers: mean 1 whatever came before, spread by what came before."""
+    """A random walk of positive numbers: mean 1 whatever came before,
+    spread by what came before.
+    """
 
     def __init__(self) -> None:
         super().__init__(var="z", cond_var=["z_prev"])
@@ -175,12 +197,17 @@ class Chain(pd.Gamma):
 def test_samplers_without_base_noise_run_in_a_loop(fission: bool) -> None:
     p, steps, many = Chain(), 4, 4000
     step = E(p, Parameter("z"))
-    loss = IterativeLoss(step, max_iter=steps, update_value={"z": "z_prev"}, reduction=None, fission=fission)
+    loss = IterativeLoss(
+        step, max_iter=steps, update_value={"z": "z_prev"}, reduction=None, fission=fission
+    )
     torch.manual_seed(0)
     start = torch.ones(many, 1, dtype=torch.float64)
     found = loss.eval({"z_prev": start})
     path = found.reshape(steps, many)
     assert ((path.mean(1) - 1).abs() < 5 * path.std(1) / math.sqrt(many)).all()
     spread = [1 / 2.0, (1 / (1 + path[0])).mean().item()]
-    assert abs(path[0].var().item() - spread[0]) < 0.06 and abs(path[1].var().item() - spread[1]) < 0.08
+    assert (
+        abs(path[0].var().item() - spread[0]) < 0.06
+        and abs(path[1].var().item() - spread[1]) < 0.08
+    )
     assert len(path[0].unique()) == many and not torch.equal(path[0], path[1])

@@ -1,4 +1,6 @@
-"""What every family does as an object: copies, types, renamings, marginals, an empty batch, extreme parameters."""
+"""What every family does as an object: copies, types, renamings, marginals, an empty batch, extreme
+parameters.
+"""
 
 import copy
 import pickle
@@ -46,7 +48,9 @@ def test_variables_and_conditions_are_renamed(law: Law) -> None:
     p, x = law.bound(), points(law)[0]
     renamed = p.replace_var(x="y", **{k: f"{k}_2" for k in law.params})
     given = {f"{k}_2": v for k, v in law.params.items()}
-    torch.testing.assert_close(renamed.get_log_prob({"y": x, **given}), p.get_log_prob({"x": x, **law.params}))
+    torch.testing.assert_close(
+        renamed.get_log_prob({"y": x, **given}), p.get_log_prob({"x": x, **law.params})
+    )
     torch.manual_seed(0)
     drawn = renamed.sample(given, return_all=False)
     torch.manual_seed(0)
@@ -74,7 +78,12 @@ def test_an_empty_batch(law: Law) -> None:
 @some(lambda law: law.univariate)
 @pytest.mark.parametrize("features", [(), (4,), (2, 3), (2, 1, 3)], ids=str)
 def test_features_of_any_rank(law: Law, features: tuple[int, ...]) -> None:
-    p = law.make(var="x", features_shape=features, **{k: v[0, 0] for k, v in law.params.items()}, **law.options)
+    p = law.make(
+        var="x",
+        features_shape=features,
+        **{k: v[0, 0] for k, v in law.params.items()},
+        **law.options,
+    )
     x = p.sample(batch_n=2, sample_shape=(5, 3))["x"]
     assert x.shape == (5, 3, 2, *features)
     found = p.get_log_prob({"x": x})
@@ -82,7 +91,12 @@ def test_features_of_any_rank(law: Law, features: tuple[int, ...]) -> None:
     torch.testing.assert_close(found, each.flatten(3).sum(-1) if features else each)
 
 
-@some(lambda law: all(k in ("loc", "scale", "logits", "log_scale") for k in law.params) and law.make is not pd.LogNormal)
+@some(
+    lambda law: (
+        all(k in ("loc", "scale", "logits", "log_scale") for k in law.params)
+        and law.make is not pd.LogNormal
+    )
+)
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
 def test_own_samples_have_a_density_and_finite_gradients(law: Law, size: float) -> None:
     """However small or large locations, scales and logits are, in single precision."""

@@ -1,4 +1,6 @@
-"""How families take their parameters: numbers, tensors, learned constants, networks; what is refused."""
+"""How families take their parameters: numbers, tensors, learned constants, networks; what is
+refused.
+"""
 
 from collections.abc import Callable
 
@@ -21,7 +23,9 @@ def test_numbers_and_tensors_as_parameters() -> None:
     late = Normal(var="x", loc=0.0, scale=torch.ones(2, 3))
     assert late.sample(batch_n=5)["x"].shape == (5, 2, 3)
     scalar = Normal(var="x", loc=0.0, scale=1.0)
-    assert scalar.sample(batch_n=5)["x"].shape == (5,) and scalar.sample(sample_shape=[7], batch_n=5)["x"].shape == (7, 5)
+    assert scalar.sample(batch_n=5)["x"].shape == (5,) and scalar.sample(
+        sample_shape=[7], batch_n=5
+    )["x"].shape == (7, 5)
 
 
 def test_a_constant_is_expanded_to_the_declared_shape() -> None:
@@ -46,7 +50,10 @@ def test_a_learned_constant_gets_gradients() -> None:
         (lambda: Normal(var="x", loc="z", scale=1.0), "z.*cond_var"),
         (lambda: Normal(var=["x", "y"]), "one variable"),
         (lambda: Bernoulli(var="x", probs=0.5, logits=0.0), "probs or logits"),
-        (lambda: Categorical(var="x", probs=torch.ones(2), logits=torch.ones(2)), "probs or logits"),
+        (
+            lambda: Categorical(var="x", probs=torch.ones(2), logits=torch.ones(2)),
+            "probs or logits",
+        ),
         (lambda: GroupedOneHot(2, 3, unimix=1.0), "unimix"),
         (lambda: Normal(var="x", loc=0.0).sample(), "scale.*missing"),
         (lambda: Normal(var="x", cond_var="x"), "cond_var"),

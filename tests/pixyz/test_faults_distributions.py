@@ -1,6 +1,8 @@
-"""What pixyz 0.3.3 got wrong about distributions and flows, right: tests of the listed faults, by number.
+"""What pixyz 0.3.3 got wrong about distributions and flows, right: tests of the listed faults, by
+number.
 
-They are written with 0.3.3's own names; ``benchmarks/faults_033.py`` runs them there, and each fails.
+They are written with 0.3.3's own names; ``benchmarks/faults_033.py`` runs them there, and each
+fails.
 """
 
 import copy
@@ -121,7 +123,9 @@ def test_b6_multinomial_draws_total_count():
 
 def test_b7_mixture_weights_are_probabilities():
     """The mixture of two equal normals is that normal."""
-    parts = [Normal(var=["z"], cond_var=[c], loc=c, scale=torch.ones(1), name="q") for c in ("x", "y")]
+    parts = [
+        Normal(var=["z"], cond_var=[c], loc=c, scale=torch.ones(1), name="q") for c in ("x", "y")
+    ]
     q, zero = MixtureOfNormal(parts), torch.zeros(1, 1)
     found = q.get_log_prob({"z": zero, "x": zero, "y": zero})
     torch.testing.assert_close(found, torch.tensor([-0.5 * math.log(2 * math.pi)]))
@@ -236,7 +240,9 @@ def test_b19_a_flow_density_can_be_read_twice():
 def test_b19_a_flow_density_needs_no_flag_for_its_jacobian():
     q = TransformedDistribution(prior=standard("u"), flow=Scale(), var=["z"])
     z = torch.ones(4, D)
-    torch.testing.assert_close(q.get_log_prob({"z": z}), torch.distributions.Normal(0.0, 2.0).log_prob(z).sum(-1))
+    torch.testing.assert_close(
+        q.get_log_prob({"z": z}), torch.distributions.Normal(0.0, 2.0).log_prob(z).sum(-1)
+    )
 
 
 def test_b19_samples_through_a_flow_have_gradients():

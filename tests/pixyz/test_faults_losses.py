@@ -1,6 +1,7 @@
 """What pixyz 0.3.3 got wrong about losses and models, right: tests of the listed faults, by number.
 
-They are written with 0.3.3's own names; ``benchmarks/faults_033.py`` runs them there, and each fails.
+They are written with 0.3.3's own names; ``benchmarks/faults_033.py`` runs them there, and each
+fails.
 """
 
 import itertools
@@ -59,7 +60,9 @@ class Judge(Deterministic):
 
 
 class Shuffled(Deterministic):
-    """Draws of an encoder, each feature shuffled over the batch: FactorVAE's product of marginals."""
+    """Draws of an encoder, each feature shuffled over the batch:
+    FactorVAE's product of marginals.
+    """
 
     def __init__(self, q: Encoder) -> None:
         super().__init__(var=["z"], cond_var=["x_other"], name="q_{shuffle}")
@@ -76,7 +79,9 @@ def _seed() -> None:
 
 
 def prior(var: str = "z") -> Normal:
-    return Normal(loc=torch.zeros(Z), scale=torch.ones(Z), var=[var], features_shape=[Z], name="p_{prior}")
+    return Normal(
+        loc=torch.zeros(Z), scale=torch.ones(Z), var=[var], features_shape=[Z], name="p_{prior}"
+    )
 
 
 x = torch.rand(6, 4, generator=torch.Generator().manual_seed(1))
@@ -99,7 +104,9 @@ def test_b2_a_loss_follows_changes_of_its_input_in_place() -> None:
 
 
 def test_b3_reinforce_has_the_gradient_of_the_expectation_by_default() -> None:
-    """d/d(loc, scale) E[x^2] = (2 loc, 2 scale); 0.3.3 adds the pathwise gradient to the score's."""
+    """d/d(loc, scale) E[x^2] = (2 loc, 2 scale);
+    0.3.3 adds the pathwise gradient to the score's.
+    """
 
     class Rows(Normal):
         def __init__(self) -> None:
@@ -116,7 +123,9 @@ def test_b3_reinforce_has_the_gradient_of_the_expectation_by_default() -> None:
 
 @pytest.mark.parametrize("kernel", ["gaussian", "inv-multiquadratic"])
 def test_b4_mmd_of_equal_distributions_is_near_zero(kernel: str) -> None:
-    p, q = (Normal(var=["z"], cond_var=[v], loc=v, scale=torch.ones(Z), name=n) for n, v in ("pu", "qv"))
+    p, q = (
+        Normal(var=["z"], cond_var=[v], loc=v, scale=torch.ones(Z), name=n) for n, v in ("pu", "qv")
+    )
     zeros = {v: torch.zeros(500, Z) for v in "uv"}
     assert MMD(p, q, kernel=kernel, sigma_sqr=1.0).eval(zeros).abs() < 0.02  # 0.3.3: thousands
 
@@ -124,14 +133,18 @@ def test_b4_mmd_of_equal_distributions_is_near_zero(kernel: str) -> None:
 @pytest.mark.parametrize("kernel", ["gaussian", "inv-multiquadratic"])
 def test_b4_mmd_has_gradients(kernel: str) -> None:
     q = Encoder()
-    grad = torch.autograd.grad(MMD(q, Encoder("p"), kernel=kernel).eval({"x": x}), [q.net.weight])[0]
+    grad = torch.autograd.grad(MMD(q, Encoder("p"), kernel=kernel).eval({"x": x}), [q.net.weight])[
+        0
+    ]
     assert grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize("loss_class", ADVERSARIAL)
 def test_b13_adversarial_losses_train_a_network_that_draws(loss_class: Any) -> None:
     q, d = Encoder(), Judge()
-    model = Model(loss_class(q, Shuffled(q), discriminator=d), distributions=[q], optimizer_params={"lr": 0.1})
+    model = Model(
+        loss_class(q, Shuffled(q), discriminator=d), distributions=[q], optimizer_params={"lr": 0.1}
+    )
     before = q.net.weight.clone()
     model.train({"x": x, "x_other": x.flip(0)})
     assert q.net.weight.grad is not None and q.net.weight.grad.abs().sum() > 0
@@ -142,7 +155,9 @@ def test_b13_adversarial_losses_train_a_network_that_draws(loss_class: Any) -> N
 def test_b13_adversarial_losses_in_a_sum_with_an_expectation(loss_class: Any) -> None:
     """The adversarial term has a gradient of its own beside that of the expectation."""
     q, other = Encoder(), Encoder("q_2")
-    total = Expectation(other, LogProb(prior())).mean() + loss_class(q, Shuffled(q), discriminator=Judge())
+    total = Expectation(other, LogProb(prior())).mean() + loss_class(
+        q, Shuffled(q), discriminator=Judge()
+    )
     value = total.mean().eval({"x": x, "x_other": x.flip(0)})
     grads = torch.autograd.grad(value, [q.net.weight, other.net.weight], allow_unused=True)
     assert all(g is not None and g.abs().sum() > 0 for g in grads)
@@ -160,8 +175,13 @@ def test_b13_mmd_and_wasserstein_train_an_encoder(loss_class: Any) -> None:
 
 @pytest.mark.parametrize("method", ["loss_train", "loss_test"])
 def test_b14_what_is_passed_to_the_training_step_arrives(method: str) -> None:
-    """``sample_mean=True`` makes two normals of equal means indistinguishable, as it does for ``eval``."""
-    p, q = (Normal(var=["z"], cond_var=["m"], loc="m", scale=torch.full((Z,), s), name=n) for n, s in (("p", 9.0), ("q", 0.1)))
+    """``sample_mean=True`` makes two normals of equal means indistinguishable, as it does for
+    ``eval``.
+    """
+    p, q = (
+        Normal(var=["z"], cond_var=["m"], loc="m", scale=torch.full((Z,), s), name=n)
+        for n, s in (("p", 9.0), ("q", 0.1))
+    )
     d = Judge()
     with torch.no_grad():
         d.net[0].weight.fill_(3.0)
@@ -206,7 +226,9 @@ def test_b21_other_arguments_reach_the_step() -> None:
 
 
 def test_b22_carried_values_are_those_of_the_step_before() -> None:
-    """``new -> near -> far`` is a shift register, whatever the variables are called and however they are ordered."""
+    """``new -> near -> far`` is a shift register, whatever the variables are called and however
+    they are ordered.
+    """
 
     class Count(Deterministic):
         def __init__(self, new: str, near: str, far: str) -> None:
@@ -220,22 +242,34 @@ def test_b22_carried_values_are_those_of_the_step_before() -> None:
     values = []
     for new, near, far in itertools.permutations("abc"):
         for update in itertools.permutations({new: near, near: far}.items()):
-            loss = IterativeLoss(Parameter(new).expectation(Count(new, near, far)), max_iter=3, update_value=dict(update))
-            for start in ({near: torch.ones(1), far: torch.zeros(1)}, {far: torch.zeros(1), near: torch.ones(1)}):
+            loss = IterativeLoss(
+                Parameter(new).expectation(Count(new, near, far)),
+                max_iter=3,
+                update_value=dict(update),
+            )
+            for start in (
+                {near: torch.ones(1), far: torch.zeros(1)},
+                {far: torch.zeros(1), near: torch.ones(1)},
+            ):
                 values.append(float(loss.eval(start)))
     assert set(values) == {1 + 11 + 21.0}
 
 
 def test_b22_names_are_replaced_at_once() -> None:
     """Whatever the order of the same content."""
-    found = [pixyz.utils.replace_dict_keys(d, {"z": "z_q"}) for d in ({"z": 2, "z_q": 3}, {"z_q": 3, "z": 2})]
+    found = [
+        pixyz.utils.replace_dict_keys(d, {"z": "z_q"})
+        for d in ({"z": 2, "z_q": 3}, {"z_q": 3, "z": 2})
+    ]
     assert found == [{"z_q": 2}] * 2
 
 
 def test_b22_a_step_s_loss_is_not_changed_in_place() -> None:
     """A mask multiplies a step's loss; the tensor that the step returned stays as it was."""
     series = torch.ones(2, 2)
-    found = IterativeLoss(Parameter("w"), series_var=["w"]).eval({"w": series}, mask=torch.zeros(2, 2))
+    found = IterativeLoss(Parameter("w"), series_var=["w"]).eval(
+        {"w": series}, mask=torch.zeros(2, 2)
+    )
     assert not found.any() and torch.equal(series, torch.ones(2, 2))
 
 

@@ -1,6 +1,7 @@
 """Each of the 26 listed faults of 0.3.3 has a test, and 0.3.3 fails every one of them.
 
-``benchmarks/faults_033.py`` ran the tests on 0.3.3 and recorded how they fail in ``faults_033.json``.
+``benchmarks/faults_033.py`` ran the tests on 0.3.3 and recorded how they fail in
+``faults_033.json``.
 """
 
 import ast
@@ -14,8 +15,14 @@ import pytest
 HERE = Path(__file__).parent
 FILES = ["test_faults_distributions.py", "test_faults_losses.py"]
 TRIVIAL = [  # what a test would fail with if it were not written for 0.3.3's names
-    "ImportError", "ModuleNotFoundError", "NameError", "__init__() got an unexpected keyword", "SyntaxError",
-    "class requires following parameters", "can only concatenate", "conflicted variables",
+    "ImportError",
+    "ModuleNotFoundError",
+    "NameError",
+    "__init__() got an unexpected keyword",
+    "SyntaxError",
+    "class requires following parameters",
+    "can only concatenate",
+    "conflicted variables",
 ]
 
 
@@ -31,7 +38,9 @@ def names() -> set[str]:
 
 
 def test_every_fault_has_a_test_that_says_its_number() -> None:
-    numbers = {int(found.group(1)) for name in names() if (found := re.match(r"test_b(\d+)_", name))}
+    numbers = {
+        int(found.group(1)) for name in names() if (found := re.match(r"test_b(\d+)_", name))
+    }
     assert numbers == set(range(1, 27)) and all(re.match(r"test_b\d+_", name) for name in names())
 
 

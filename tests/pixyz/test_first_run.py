@@ -1,4 +1,6 @@
-"""The first run of a plan calls each network once, whatever it finds out; and leaves what one call leaves."""
+"""The first run of a plan calls each network once, whatever it finds out; and leaves what one call
+leaves.
+"""
 
 from typing import Any
 
@@ -10,15 +12,23 @@ from pixyz.distributions import Bernoulli, Deterministic, Normal
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
 
 X, Z = 4, 3
-prior = Normal("z", name="p_{prior}", features_shape=[Z], loc=torch.tensor(0.0), scale=torch.tensor(1.0))
+prior = Normal(
+    "z", name="p_{prior}", features_shape=[Z], loc=torch.tensor(0.0), scale=torch.tensor(1.0)
+)
 
 
 class Counted(Normal):
     """A network that notes its calls; ``between`` stands after its layer."""
 
-    def __init__(self, var: str, cond_var: str, sizes: tuple[int, int], scale: Any, between: nn.Module) -> None:
+    def __init__(
+        self, var: str, cond_var: str, sizes: tuple[int, int], scale: Any, between: nn.Module
+    ) -> None:
         super().__init__(var, cond_var)
-        self.net, self.scale, self.calls = nn.Sequential(nn.Linear(*sizes), between), scale, list[int]()
+        self.net, self.scale, self.calls = (
+            nn.Sequential(nn.Linear(*sizes), between),
+            scale,
+            list[int](),
+        )
 
     def forward(self, **values: Tensor) -> dict[str, Any]:
         (given,) = values.values()
@@ -68,7 +78,9 @@ def test_each_network_is_called_once(scale: Any, key: str) -> None:
 @pytest.mark.parametrize("key", ["logits", "probs"])
 @pytest.mark.parametrize("scale", [0.5, torch.tensor(0.5), torch.full((Z,), 0.5)])
 def test_gradients_of_the_first_run_are_those_of_later_ones(scale: Any, key: str) -> None:
-    """Bit for bit: a network of a drawn value with a gradient is called again if the run begins again, no other one is."""
+    """Bit for bit: a network of a drawn value with a gradient is called again if the run begins
+    again, no other one is.
+    """
     q, p = encoder(scale), Pixels(key)
     loss = elbo(q, p)
     gradients = []
@@ -79,7 +91,9 @@ def test_gradients_of_the_first_run_are_those_of_later_ones(scale: Any, key: str
         assert q.calls == [5] and p.calls in ([5], [5, 5][: 2 - bool(run)])
         q.calls.clear()
         p.calls.clear()
-    assert all(torch.equal(first, later) for first, later in zip(gradients[0], gradients[2], strict=True))
+    assert all(
+        torch.equal(first, later) for first, later in zip(gradients[0], gradients[2], strict=True)
+    )
 
 
 def test_dropout_is_drawn_once_and_what_follows_is_drawn_after_it() -> None:
@@ -107,7 +121,9 @@ def test_terms_that_do_not_share_call_as_often_as_they_are() -> None:
 
 
 def test_other_values_are_another_call() -> None:
-    """A network that changes its mind in each call finds no call of the same values, and the error says so."""
+    """A network that changes its mind in each call finds no call of the same values, and the error
+    says so.
+    """
 
     class Moving(Normal):
         def __init__(self) -> None:
@@ -119,12 +135,17 @@ def test_other_values_are_another_call() -> None:
             return {"loc": x[:, :Z] + self.n, "scale": torch.ones_like(x[:, :Z])}
 
     f = Moving()
-    first, second = (E(f.detach() if detached else f, Parameter("z")).mean().eval(bits()) for detached in (True, False))
+    first, second = (
+        E(f.detach() if detached else f, Parameter("z")).mean().eval(bits())
+        for detached in (True, False)
+    )
     assert f.n == 2 and not torch.equal(first, second)
 
 
 def test_what_a_trial_put_back_is_not_taken_from_it() -> None:
-    """A counter in a buffer moves once for each step, though the series has one step, whose rows are the same."""
+    """A counter in a buffer moves once for each step, though the series has one step, whose rows
+    are the same.
+    """
 
     class Counter(Deterministic):
         n: Tensor

@@ -74,7 +74,9 @@ class Encoder(Normal):
 
 ONE = {"scale": lambda: stirred(DiagonalScale(1)), "planar": lambda: planar(1)}
 TWO = {
-    "RealNVP": realnvp, "NICE": lambda: stirred(NICE(2, 3, (8,))), "planar": planar,
+    "RealNVP": realnvp,
+    "NICE": lambda: stirred(NICE(2, 3, (8,))),
+    "planar": planar,
     "batch norm": lambda: stirred(RealNVP(2, 2, (8,), batch_norm=True)),
 }
 CASES = [(form, 1, name) for form in (forward_form, inverse_form) for name in ONE]
@@ -84,7 +86,8 @@ CASES += [(form, 2, name) for form in (forward_form, inverse_form) for name in T
 @pytest.mark.parametrize(("form", "d", "name"), CASES)
 def test_density_integrates_to_one_and_is_that_of_the_samples(form, d, name):
     p = form((ONE if d == 1 else TWO)[name](), d).double().eval()
-    edge = torch.linspace(-12, 12, 601 if d == 2 else 9001, dtype=F64)  # 0.1 and 2.1 are edges of cells
+    # 0.1 and 2.1 are edges of cells
+    edge = torch.linspace(-12, 12, 601 if d == 2 else 9001, dtype=F64)
     cell = (edge[1] - edge[0]).item()
     x = torch.stack(torch.meshgrid(*[edge] * d, indexing="ij"), -1).reshape(-1, d)
     with torch.no_grad():
@@ -106,7 +109,9 @@ def test_log_prob_is_the_change_of_variables(form):
     z = (flow.inverse if form is forward_form else flow.forward)(x)
     wanted = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
     for i in range(5):
-        jacobian = torch.autograd.functional.jacobian(flow.inverse if form is forward_form else flow.forward, x[i : i + 1])
+        jacobian = torch.autograd.functional.jacobian(
+            flow.inverse if form is forward_form else flow.forward, x[i : i + 1]
+        )
         wanted[i] += torch.linalg.slogdet(jacobian[0, :, 0])[1]
     torch.testing.assert_close(p.get_log_prob({"x": x}), wanted)
     torch.testing.assert_close(p.log_prob().eval({"x": x}), wanted)
@@ -115,7 +120,9 @@ def test_log_prob_is_the_change_of_variables(form):
 
 @pytest.mark.parametrize("form", [forward_form, inverse_form])
 def test_log_prob_depends_on_nothing_that_was_called_before(form):
-    """0.3.3: a second log_prob of a flow without inverse raised, and the Jacobian was the last call's or None."""
+    """0.3.3: a second log_prob of a flow without inverse raised, and the Jacobian was the last
+    call's or None.
+    """
     p = form(planar())
     x, other = torch.randn(4, 2), torch.randn(7, 2)
     first = p.get_log_prob({"x": x})
@@ -169,7 +176,8 @@ def test_score_of_a_draw_without_pathwise_gradient():
     torch.manual_seed(3)
     one = E(q, LogProb(q), reparam=False).mean().eval({})
     for a, b in zip(
-        torch.autograd.grad(one, [*q.parameters()]), torch.autograd.grad(q.get_log_prob({"z": x}).mean(), [*q.parameters()]),
+        torch.autograd.grad(one, [*q.parameters()]),
+        torch.autograd.grad(q.get_log_prob({"z": x}).mean(), [*q.parameters()]),
         strict=True,
     ):
         torch.testing.assert_close(a, b)
@@ -212,7 +220,9 @@ def test_every_row_of_a_condition_has_a_draw_of_its_own():
     assert p.sample({"y": torch.zeros(4, 3)}, sample_shape=[5])["x"].shape == (5, 4, 2)
     value = E(p, LogProb(p), sample_shape=[3]).eval({"y": torch.zeros(4, 3)})
     assert value.shape == (4,) and value.unique().numel() == 4
-    nested = InverseTransformedDistribution(forward_form(realnvp()), realnvp(2, 3), var="w", cond_var="y")
+    nested = InverseTransformedDistribution(
+        forward_form(realnvp()), realnvp(2, 3), var="w", cond_var="y"
+    )
     assert nested.sample({"y": torch.zeros(4, 3)}, batch_n=4)["w"].unique(dim=0).shape == (4, 2)
     with pytest.raises(PixyzError, match="share one draw"):
         nested.sample({"y": torch.zeros(4, 3)})
@@ -226,7 +236,12 @@ def test_several_conditions():
     p = InverseTransformedDistribution(Encoder("z", ["c"]), flow, var=["x"], cond_var=["a", "b"])
     assert p.cond_var == ["a", "b", "c"] and p.prob_text == "p(x|a,b,c)"
     assert p.prob_joint_factorized_and_text == "p(x|a,b,c) = p(x=f^{-1}_{flow}(z,a,b))"
-    given = {"x": torch.randn(6, 2), "a": torch.randn(6, 3), "b": torch.randn(6, 2), "c": torch.randn(6, 2)}
+    given = {
+        "x": torch.randn(6, 2),
+        "a": torch.randn(6, 3),
+        "b": torch.randn(6, 2),
+        "c": torch.randn(6, 2),
+    }
     z, logdet = flow.forward_and_logdet(given["x"], (given["a"], given["b"]))
     wanted = p.prior.get_log_prob({"z": z, "c": given["c"]}) + logdet
     torch.testing.assert_close(p.get_log_prob(given), wanted)
@@ -245,7 +260,8 @@ def test_in_a_product():
     assert set(drawn) == {"x", "y"}
     wanted = sum(f.get_log_prob(drawn) for f in p.factors())
     torch.testing.assert_close(p.get_log_prob(drawn), wanted)
-    q = forward_form(realnvp()) * Normal(var="z", cond_var="x", loc="x", scale=1.0, name="q")  # a z of the joint's own
+    # a z of the joint's own
+    q = forward_form(realnvp()) * Normal(var="z", cond_var="x", loc="x", scale=1.0, name="q")
     drawn = q.sample(batch_n=4000)
     assert (drawn["z"] - drawn["x"]).std().sub(1).abs() < 0.05
 
@@ -269,13 +285,19 @@ def test_renaming_captures_nothing():
 def test_detach_and_frozen(renamed):
     p = InverseTransformedDistribution(Encoder("z", ["c"]), realnvp(2, 2), var="x", cond_var="y")
     p = p.replace_var(c="k") if renamed else p
-    given = {"x": torch.randn(4, 2), "y": torch.randn(4, 2), ("k" if renamed else "c"): torch.randn(4, 2)}
+    given = {
+        "x": torch.randn(4, 2),
+        "y": torch.randn(4, 2),
+        ("k" if renamed else "c"): torch.randn(4, 2),
+    }
     given = {k: v.requires_grad_() for k, v in given.items()}
     wanted = p.get_log_prob(given)
     for other, flows in ((p.detach(), (True, False, False)), (p.frozen(), (True, True, True))):
         value = other.get_log_prob(given)
         assert torch.equal(value, wanted)
-        gradients = torch.autograd.grad(value.sum(), [*given.values(), *p.parameters()], allow_unused=True)
+        gradients = torch.autograd.grad(
+            value.sum(), [*given.values(), *p.parameters()], allow_unused=True
+        )
         assert [g is not None and bool(g.abs().sum() > 0) for g in gradients[:3]] == list(flows)
         assert all(g is None for g in gradients[3:])
     for weight in p.parameters():
@@ -303,18 +325,25 @@ def test_in_a_loop(batch_norm):
     """A flow whose condition is carried: loop and split forms agree, and equal the loop by hand."""
     torch.manual_seed(0)
     flow = stirred(RealNVP(2, 2, (8,), 2, batch_norm=batch_norm))
-    p, f = InverseTransformedDistribution(prior(), flow, var="x", cond_var="h_prev").double(), Transition().double()
+    p, f = (
+        InverseTransformedDistribution(prior(), flow, var="x", cond_var="h_prev").double(),
+        Transition().double(),
+    )
     values = []
     given = {"x": torch.randn(5, 3, 2, dtype=F64), "h_prev": torch.zeros(3, 2, dtype=F64)}
     for fission in (True, False):
-        loss = IterativeLoss(E(f, -LogProb(p)), series_var=["x"], update_value={"h": "h_prev"}, fission=fission)
+        loss = IterativeLoss(
+            E(f, -LogProb(p)), series_var=["x"], update_value={"h": "h_prev"}, fission=fission
+        )
         value = loss.mean().eval(given)
         values.append((value, *torch.autograd.grad(value, [*p.parameters(), *f.parameters()])))
     h, total = given["h_prev"], 0
     for x in given["x"]:
         total = total - p.get_log_prob({"x": x, "h_prev": h})
         h = f.sample({"h_prev": h, "x": x}, reparam=True)["h"]
-    values.append((total.mean(), *torch.autograd.grad(total.mean(), [*p.parameters(), *f.parameters()])))
+    values.append(
+        (total.mean(), *torch.autograd.grad(total.mean(), [*p.parameters(), *f.parameters()]))
+    )
     for other in values[1:]:
         for a, b in zip(values[0], other, strict=True):
             torch.testing.assert_close(a, b)
@@ -346,9 +375,16 @@ def test_a_model_learns_two_moons():
     torch.manual_seed(0)
     angle = math.pi * torch.rand(512)
     side = (torch.rand(512) < 0.5).float()
-    x = torch.stack([torch.cos(angle) + side, torch.sin(angle) * (1 - 2 * side) + 0.5 * side], 1) + 0.05 * torch.randn(512, 2)
+    x = torch.stack(
+        [torch.cos(angle) + side, torch.sin(angle) * (1 - 2 * side) + 0.5 * side], 1
+    ) + 0.05 * torch.randn(512, 2)
     p = InverseTransformedDistribution(prior(), RealNVP(2, 6, (32, 32)), var="x")
-    model = Model(-p.log_prob().mean(), distributions=[p], optimizer=torch.optim.Adam, optimizer_params={"lr": 3e-3})
+    model = Model(
+        -p.log_prob().mean(),
+        distributions=[p],
+        optimizer=torch.optim.Adam,
+        optimizer_params={"lr": 3e-3},
+    )
     for _ in range(150):
         model.train({"x": x})
     gaussian = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov()).log_prob(x).mean()
@@ -380,7 +416,9 @@ def test_a_saved_model_is_the_whole_flow(tmp_path):
     model.save(tmp_path / "m")
     other, loaded = build()
     loaded.load(tmp_path / "m")
-    assert torch.equal(other.train().get_log_prob({"x": x - 5}), p.train().get_log_prob({"x": x - 5}))
+    assert torch.equal(
+        other.train().get_log_prob({"x": x - 5}), p.train().get_log_prob({"x": x - 5})
+    )
     assert other.sample(batch_n=2)["x"].shape == (2, 3, 4, 4)
 
 
@@ -391,13 +429,17 @@ def test_copies():
     p.forward(x)
     for twin in (copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
         assert torch.equal(twin.get_log_prob({"x": x}), value)
-    assert set(p.state_dict()) == {f"prior.{n}" for n in ("loc", "scale")} | {f"flow.{n}" for n in p.flow.state_dict()}
+    assert set(p.state_dict()) == {f"prior.{n}" for n in ("loc", "scale")} | {
+        f"flow.{n}" for n in p.flow.state_dict()
+    }
 
 
 def test_text():
     p = InverseTransformedDistribution(prior(), FlowList([Reverse(2), realnvp()]), var=["x"])
     text = str(p)
-    assert text.startswith("Distribution:\n  p(x) = p(x=f^{-1}_{flow}(z))\nNetwork architecture:\n  InverseTransformed")
+    assert text.startswith(
+        "Distribution:\n  p(x) = p(x=f^{-1}_{flow}(z))\nNetwork architecture:\n  InverseTransformed"
+    )
     assert "(flow): FlowList(" in text and "Reverse()" in text
     assert forward_form(realnvp()).prob_joint_factorized_and_text == "q(x) = q(x=f_{flow}(z))"
     assert str(-p.log_prob().mean()) == r"- mean \left(\log p(x) \right)"
@@ -424,12 +466,36 @@ def test_bits_per_dimension_of_uniform_images():
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda: inverse_form(realnvp()).get_log_prob({"x": torch.zeros(1, 2)}, sum_features=False), PixyzError, "all features"),
-        (lambda: inverse_form(realnvp()).get_log_prob({"x": torch.zeros(1, 2)}, feature_dims=[1]), PixyzError, "all features"),
+        (
+            lambda: inverse_form(realnvp()).get_log_prob(
+                {"x": torch.zeros(1, 2)}, sum_features=False
+            ),
+            PixyzError,
+            "all features",
+        ),
+        (
+            lambda: inverse_form(realnvp()).get_log_prob(
+                {"x": torch.zeros(1, 2)}, feature_dims=[1]
+            ),
+            PixyzError,
+            "all features",
+        ),
         (lambda: inverse_form(realnvp()).get_log_prob({}), VariableError, "'x'"),
-        (lambda: InverseTransformedDistribution(prior(), realnvp(), var="z"), VariableError, "rename one"),
-        (lambda: InverseTransformedDistribution(prior(), realnvp(), var="x", cond_var="z"), VariableError, "rename one"),
-        (lambda: InverseTransformedDistribution(prior(), realnvp(), var=["x", "y"]), VariableError, "one variable to one"),
+        (
+            lambda: InverseTransformedDistribution(prior(), realnvp(), var="z"),
+            VariableError,
+            "rename one",
+        ),
+        (
+            lambda: InverseTransformedDistribution(prior(), realnvp(), var="x", cond_var="z"),
+            VariableError,
+            "rename one",
+        ),
+        (
+            lambda: InverseTransformedDistribution(prior(), realnvp(), var=["x", "y"]),
+            VariableError,
+            "one variable to one",
+        ),
         (lambda: forward_form(realnvp()).get_params(), NotImplementedError, "no parameters"),
         (lambda: inverse_form(realnvp()).inference({}), VariableError, "needs .'x'. too"),
         (lambda: inverse_form(nn.Linear(2, 2)), PixyzError, "derive it from Flow"),

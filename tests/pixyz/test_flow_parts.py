@@ -1,4 +1,6 @@
-"""What is special to one flow or network: normalisation, preprocessing, planar flows, errors; the faults of 0.3.3."""
+"""What is special to one flow or network: normalisation, preprocessing, planar flows, errors; the
+faults of 0.3.3.
+"""
 
 import copy
 import math
@@ -79,8 +81,15 @@ def test_act_norm_normalises_its_first_batch_and_only_that():
     flow = ActNorm2d(3, scale=0.5).double()
     x = 3 * torch.randn(50, 3, 4, 4, dtype=torch.float64) + 2
     z = flow(x)
-    torch.testing.assert_close(z.mean([0, 2, 3]), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
-    torch.testing.assert_close(z.std([0, 2, 3], correction=0), torch.full((3,), 0.5, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        z.mean([0, 2, 3]), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0
+    )
+    torch.testing.assert_close(
+        z.std([0, 2, 3], correction=0),
+        torch.full((3,), 0.5, dtype=torch.float64),
+        atol=1e-6,
+        rtol=0,
+    )
     before = flow.bias.clone()
     flow(x + 5)
     assert torch.equal(flow.bias, before)
@@ -118,7 +127,9 @@ def test_batch_norm_modes(kind, shape):
     torch.testing.assert_close(z.mean(dims), torch.zeros(4, dtype=torch.float64), atol=1e-9, rtol=0)
     mean, var = x.mean(dims), x.var(dims, correction=0)
     count = x[0, 0].numel()
-    torch.testing.assert_close(logdet, (-0.5 * var.log().sum() * count).expand(30), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        logdet, (-0.5 * var.log().sum() * count).expand(30), rtol=1e-6, atol=1e-6
+    )
     torch.testing.assert_close(flow.running_mean.flatten(), 0.25 * mean)
     torch.testing.assert_close(flow.running_var.flatten(), 0.75 + 0.25 * var, rtol=1e-6, atol=1e-6)
     flow.eval()
@@ -158,7 +169,9 @@ def test_preprocess():
     torch.manual_seed(1)
     u = (x * 255 + torch.rand_like(x)) / 256
     constraint = float(flow.data_constraint)
-    slope = torch.autograd.functional.jacobian(lambda v: torch.logit((1 + (2 * v - 1) * (1 - constraint)) / 2).sum(), u)
+    slope = torch.autograd.functional.jacobian(
+        lambda v: torch.logit((1 + (2 * v - 1) * (1 - constraint)) / 2).sum(), u
+    )
     torch.testing.assert_close(logdet, slope.log().flatten(1).sum(1))
     back, opposite = flow.inverse_and_logdet(z)
     torch.testing.assert_close(back, u)
@@ -169,7 +182,9 @@ def test_preprocess():
 
 def test_squeeze_keeps_the_order_of_0_3_3():
     x = torch.arange(1, 17).view(1, 1, 4, 4)
-    assert Squeeze()(x).tolist() == [[[[1, 3], [9, 11]], [[2, 4], [10, 12]], [[5, 7], [13, 15]], [[6, 8], [14, 16]]]]
+    assert Squeeze()(x).tolist() == [
+        [[[1, 3], [9, 11]], [[2, 4], [10, 12]], [[5, 7], [13, 15]], [[6, 8], [14, 16]]]
+    ]
     two = torch.arange(32).view(1, 2, 4, 4)
     assert torch.equal(Squeeze()(two)[:, :4], Squeeze()(two[:, :1]))
 
@@ -208,16 +223,27 @@ def test_flatten_learns_its_shape_once():
         (lambda: Unsqueeze()(torch.zeros(1, 3, 2, 2)), "multiple of 4"),
         (lambda: Permutation([0, 0]), "each of 0..n-1 once"),
         (lambda: Permutation([1, 0])(torch.zeros(1, 3)), "permutes 2 features"),
-        (lambda: AffineCoupling(4, "diagonal", scale_translate_net=nn.Identity()), "mask_type is one of"),
+        (
+            lambda: AffineCoupling(4, "diagonal", scale_translate_net=nn.Identity()),
+            "mask_type is one of",
+        ),
         (lambda: AffineCoupling(4), "takes scale_net and translate_net"),
         (lambda: AffineCoupling(4, scale_net=nn.Identity()), "takes scale_net and translate_net"),
-        (lambda: AffineCoupling(4, "checkerboard", scale_translate_net=nn.Identity())(torch.zeros(1, 4)), "checkerboard"),
+        (
+            lambda: AffineCoupling(4, "checkerboard", scale_translate_net=nn.Identity())(
+                torch.zeros(1, 4)
+            ),
+            "checkerboard",
+        ),
         (lambda: BatchNorm1d(3)(torch.zeros(2, 3, 1, 1)), "normalises"),
         (lambda: BatchNorm2d(3)(torch.zeros(2, 4, 1, 1)), "normalises"),
         (lambda: ActNorm2d(3)(torch.zeros(2, 3)), "normalises"),
         (lambda: Glow((1, 6, 6), levels=2), "cannot be"),
         (lambda: FactorOut(Flatten(), (4, 2, 2))(torch.zeros(1, 2, 2, 2)), "made for"),
-        (lambda: ScaleTranslateConv(1, 4, 2)(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 2, 2)), "a condition of an image"),
+        (
+            lambda: ScaleTranslateConv(1, 4, 2)(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 2, 2)),
+            "a condition of an image",
+        ),
     ],
 )
 def test_errors_name_what_is_wrong(call, message):
@@ -255,7 +281,9 @@ def test_weight_norm_is_torch_s():
     mine = WNConv2d(3, 5, 3, 1)
     plain = nn.Conv2d(3, 5, 3, padding=1)
     theirs = nn.utils.parametrizations.weight_norm(plain)
-    theirs.parametrizations.weight.original0.data = mine.conv.weight_g.data = torch.rand(5, 1, 1, 1) + 0.5
+    theirs.parametrizations.weight.original0.data = mine.conv.weight_g.data = (
+        torch.rand(5, 1, 1, 1) + 0.5
+    )
     theirs.parametrizations.weight.original1.data = mine.conv.weight_v.data
     theirs.bias.data = mine.conv.bias.data
     x = torch.randn(2, 3, 4, 4)
@@ -263,7 +291,10 @@ def test_weight_norm_is_torch_s():
 
 
 def test_resnet_copies_after_use_and_does_not_change_its_input():
-    net, x = ResNet(2, 4, 6, num_blocks=2, kernel_size=3, padding=1, double_after_norm=True), torch.randn(3, 2, 5, 5)
+    net, x = (
+        ResNet(2, 4, 6, num_blocks=2, kernel_size=3, padding=1, double_after_norm=True),
+        torch.randn(3, 2, 5, 5),
+    )
     before = x.clone()
     net(x).sum().backward()
     assert torch.equal(x, before)
@@ -272,7 +303,9 @@ def test_resnet_copies_after_use_and_does_not_change_its_input():
     assert twin(x).shape == (3, 6, 5, 5)
 
 
-@pytest.mark.parametrize("net", [ScaleTranslateConv(1, 4), ScaleTranslateResNet(1, 4, 1)], ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize(
+    "net", [ScaleTranslateConv(1, 4), ScaleTranslateResNet(1, 4, 1)], ids=lambda n: type(n).__name__
+)
 def test_scale_is_bounded(net):
     log_s, t = net(1e4 * torch.randn(2, 1, 4, 4))
     assert log_s.shape == t.shape == (2, 1, 4, 4) and log_s.abs().max() <= 1
@@ -281,7 +314,9 @@ def test_scale_is_bounded(net):
 @pytest.mark.parametrize("inverse", [False, True])
 def test_masks_of_couplings_are_those_of_their_functions(inverse):
     for height, width in ((2, 3), (4, 4), (5, 2), (1, 1)):
-        flow = AffineCoupling(3, "checkerboard", scale_translate_net=lambda x: (x, x), inverse_mask=inverse)
+        flow = AffineCoupling(
+            3, "checkerboard", scale_translate_net=lambda x: (x, x), inverse_mask=inverse
+        )
         mask = flow.build_mask(torch.ones(1, 3, height, width))
         assert mask.shape == (1, 1, height, width)
         assert torch.equal(mask[0, 0], torch.from_numpy(checkerboard_mask(height, width, inverse)))
@@ -289,4 +324,6 @@ def test_masks_of_couplings_are_those_of_their_functions(inverse):
         flow = AffineCoupling(channels, scale_translate_net=lambda x: (x, x), inverse_mask=inverse)
         mask = flow.build_mask(torch.ones(1, channels, 2, 2, dtype=torch.float64))
         assert mask.shape == (1, channels, 1, 1) and mask.dtype == torch.float64
-        assert torch.equal(mask.flatten().float(), torch.from_numpy(channel_wise_mask(channels, inverse)))
+        assert torch.equal(
+            mask.flatten().float(), torch.from_numpy(channel_wise_mask(channels, inverse))
+        )

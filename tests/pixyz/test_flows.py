@@ -37,11 +37,15 @@ from pixyz.types import PixyzError
 
 
 def dense(**kwargs):
-    return AffineCoupling(4, scale_translate_net=ScaleTranslateDense(4, (8,), kwargs.pop("cond", 0)), **kwargs)
+    return AffineCoupling(
+        4, scale_translate_net=ScaleTranslateDense(4, (8,), kwargs.pop("cond", 0)), **kwargs
+    )
 
 
 def conv(mask, **kwargs):
-    return AffineCoupling(2, mask, scale_translate_net=ScaleTranslateConv(2, 4, kwargs.pop("cond", 0)), **kwargs)
+    return AffineCoupling(
+        2, mask, scale_translate_net=ScaleTranslateConv(2, 4, kwargs.pop("cond", 0)), **kwargs
+    )
 
 
 class Half(nn.Module):
@@ -58,20 +62,36 @@ class Half(nn.Module):
 # name: (flow, shape of one x, shapes of the conditions)
 FLOWS = {
     "identity": (lambda: Flow(3), (3,), []),
-    "list": (lambda: FlowList([dense(), Reverse(4), dense(inverse_mask=True), BatchNorm1d(4)]), (4,), []),
+    "list": (
+        lambda: FlowList([dense(), Reverse(4), dense(inverse_mask=True), BatchNorm1d(4)]),
+        (4,),
+        [],
+    ),
     "planar": (lambda: PlanarFlow(3), (3,), []),
     "planar of one feature": (lambda: PlanarFlow(1), (1,), []),
     "planar constrained": (lambda: PlanarFlow(3, constraint_u=True), (3,), []),
     "coupling": (dense, (4,), []),
-    "coupling of an odd number": (lambda: AffineCoupling(3, scale_translate_net=ScaleTranslateDense(3, (8,))), (3,), []),
+    "coupling of an odd number": (
+        lambda: AffineCoupling(3, scale_translate_net=ScaleTranslateDense(3, (8,))),
+        (3,),
+        [],
+    ),
     "coupling inverse mask": (lambda: dense(inverse_mask=True), (4,), []),
     "coupling of a condition": (lambda: dense(cond=3), (4,), [(3,)]),
     "coupling of two conditions": (lambda: dense(cond=5), (4,), [(3,), (2,)]),
-    "coupling of two nets": (lambda: AffineCoupling(4, scale_net=Half(4, 2), translate_net=Half(4, 2)), (4,), [(2,)]),
+    "coupling of two nets": (
+        lambda: AffineCoupling(4, scale_net=Half(4, 2), translate_net=Half(4, 2)),
+        (4,),
+        [(2,)],
+    ),
     "coupling checkerboard": (lambda: conv("checkerboard"), (2, 4, 4), []),
     "coupling odd checkerboard": (lambda: conv("checkerboard", inverse_mask=True), (2, 3, 5), []),
     "coupling channels": (lambda: conv("channel_wise"), (2, 3, 5), []),
-    "coupling channels, two conditions": (lambda: conv("channel_wise", cond=4), (2, 3, 3), [(3,), (1, 3, 3)]),
+    "coupling channels, two conditions": (
+        lambda: conv("channel_wise", cond=4),
+        (2, 3, 3),
+        [(3,), (1, 3, 3)],
+    ),
     "additive": (lambda: AdditiveCoupling(4, TranslateDense(4, (8,), 2)), (4,), [(2,)]),
     "channel conv": (lambda: ChannelConv(3), (3, 2, 4), []),
     "channel conv of vectors": (lambda: ChannelConv(3), (3,), []),
@@ -87,7 +107,11 @@ FLOWS = {
     "batch norm 2d": (lambda: BatchNorm2d(3, momentum=0.5), (3, 2, 3), []),
     "act norm": (lambda: ActNorm2d(3, scale=0.5), (3, 2, 3), []),
     "diagonal scale": (lambda: DiagonalScale(3), (3,), []),
-    "factor out": (lambda: FactorOut(FlowList([ChannelConv(1), Flatten((1, 2, 2))]), (3, 2, 2)), (3, 2, 2), []),
+    "factor out": (
+        lambda: FactorOut(FlowList([ChannelConv(1), Flatten((1, 2, 2))]), (3, 2, 2)),
+        (3, 2, 2),
+        [],
+    ),
     "NICE": (lambda: NICE(3, 3, (8,), 2), (3,), [(2,)]),
     "autoregressive": (lambda: InverseAutoregressive(4, 8), (4,), []),
     "RealNVP": (lambda: RealNVP(3, 3, (8,), batch_norm=True), (3,), []),
@@ -98,7 +122,9 @@ FLOWS = {
 
 
 def made(name, seed=0):
-    """A flow in float64 and evaluation mode with random weights, initialised and with running statistics."""
+    """A flow in float64 and evaluation mode with random weights, initialised and with running
+    statistics.
+    """
     torch.manual_seed(seed)
     build, shape, conditions = FLOWS[name]
     flow = build().double()
@@ -141,10 +167,14 @@ def test_logdet_is_that_of_the_jacobian(name):
     flow, x, y = made(name)
     _, logdet = flow.forward_and_logdet(x, y)
     for i in range(2):
-        jacobian = torch.autograd.functional.jacobian(lambda v: flow.forward_and_logdet(v, row(y, i))[0], x[i : i + 1])  # noqa: B023
+        jacobian = torch.autograd.functional.jacobian(
+            lambda v, i=i: flow.forward_and_logdet(v, row(y, i))[0], x[i : i + 1]
+        )
         n = x[0].numel()
         assert jacobian.numel() == n * n
-        torch.testing.assert_close(torch.linalg.slogdet(jacobian.reshape(n, n))[1], logdet[i], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            torch.linalg.slogdet(jacobian.reshape(n, n))[1], logdet[i], rtol=1e-9, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -159,8 +189,12 @@ def test_gradients(name):
     weights = list(flow.parameters())
     weights = weights[:: max(1, len(weights) // 8)]
     if weights:
-        assert torch.autograd.gradcheck(lambda *w: flow.forward_and_logdet(x.detach(), y), weights, fast_mode=True)
-        assert torch.autograd.gradcheck(lambda *w: flow.inverse_and_logdet(z.detach(), y), weights, fast_mode=True)
+        assert torch.autograd.gradcheck(
+            lambda *w: flow.forward_and_logdet(x.detach(), y), weights, fast_mode=True
+        )
+        assert torch.autograd.gradcheck(
+            lambda *w: flow.inverse_and_logdet(z.detach(), y), weights, fast_mode=True
+        )
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -1,4 +1,6 @@
-"""``generator=``: everything that is drawn comes from it, and torch's own generator stays as it was."""
+"""``generator=``: everything that is drawn comes from it, and torch's own generator stays as it
+was.
+"""
 
 import copy
 
@@ -9,7 +11,13 @@ from lowering_parts import D, Function, Gauss, carried, series
 from torch import Tensor, nn
 
 from pixyz import PixyzError
-from pixyz.distributions import Categorical, Deterministic, MixtureModel, Normal, TransformedDistribution
+from pixyz.distributions import (
+    Categorical,
+    Deterministic,
+    MixtureModel,
+    Normal,
+    TransformedDistribution,
+)
 from pixyz.flows import PlanarFlow
 from pixyz.losses import E, IterativeLoss, LogProb
 from pixyz.models import Model
@@ -49,8 +57,14 @@ def mixture() -> MixtureModel:
 
 def test_mixtures_flows_dropout_and_estimates_draw_from_it() -> None:
     torch.manual_seed(0)
-    flow = TransformedDistribution(Normal("z", loc=torch.zeros(2), scale=torch.ones(2)), PlanarFlow(2), var=["x"])
-    prior, decoder, q = Normal("z", loc=torch.zeros(2), scale=torch.ones(2)), Gauss("x", ["z"]).float(), Gauss("z", ["x"]).float()
+    flow = TransformedDistribution(
+        Normal("z", loc=torch.zeros(2), scale=torch.ones(2)), PlanarFlow(2), var=["x"]
+    )
+    prior, decoder, q = (
+        Normal("z", loc=torch.zeros(2), scale=torch.ones(2)),
+        Gauss("x", ["z"]).float(),
+        Gauss("z", ["x"]).float(),
+    )
     marginal, x = (decoder * prior).marginalize_var("z"), torch.randn(B, D)
     estimated = marginal.with_proposal(q, [4])  # type: ignore[attr-defined]
     draws = [
@@ -74,7 +88,11 @@ def test_mixtures_flows_dropout_and_estimates_draw_from_it() -> None:
 @pytest.mark.parametrize("chunk", [0, 2])
 @pytest.mark.parametrize("fission", [True, False])
 def test_an_objective_draws_from_it_in_every_form(fission: bool, chunk: int) -> None:
-    f, q, p = Function("h", ["h_prev", "z_prev"]), Gauss("z", ["h", "x"], "q"), Gauss("x", ["h", "z"])
+    f, q, p = (
+        Function("h", ["h_prev", "z_prev"]),
+        Gauss("z", ["h", "x"], "q"),
+        Gauss("x", ["h", "z"]),
+    )
     loss = IterativeLoss(E(f * q, LogProb(p)), fission=fission, **carried("h", "z")).mean()  # type: ignore[arg-type]
     torch.manual_seed(5)
     wanted = loss.eval({"x": series()})
@@ -90,7 +108,11 @@ def test_an_objective_draws_from_it_in_every_form(fission: bool, chunk: int) -> 
 
 def test_a_model_trains_on_its_draws() -> None:
     torch.manual_seed(0)
-    parts, x, found = nn.ModuleList([Gauss("z", ["x"], "q"), Gauss("x", ["z"])]), series(0, B, D), []
+    parts, x, found = (
+        nn.ModuleList([Gauss("z", ["x"], "q"), Gauss("x", ["z"])]),
+        series(0, B, D),
+        [],
+    )
     for own in (0, 1):  # the seed of torch's own generator does not matter
         q, p = copy.deepcopy(parts)
         torch.manual_seed(own)
@@ -110,20 +132,27 @@ def test_an_error_within_leaves_torchs_own_alone() -> None:
 
 def test_what_is_no_generator_of_this_device_is_refused() -> None:
     p, z = Gauss("x", ["z"]), series(0, B, D)
-    with pytest.raises(PixyzError, match=r"must be a torch.Generator, got int: torch.Generator\(\).manual_seed\(0\)"):
+    with pytest.raises(
+        PixyzError,
+        match=r"must be a torch.Generator, got int: torch.Generator\(\).manual_seed\(0\)",
+    ):
         p.sample({"z": z}, generator=0)  # type: ignore[arg-type]
     with pytest.raises(PixyzError, match=r"draws on cpu, the computation is on \['meta'\]"):
         p.to("meta").log_prob().eval({"z": z.to("meta"), "x": z.to("meta")}, generator=seeded(0))
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
-def test_the_states_of_all_generators_are_put_back(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_states_of_all_generators_are_put_back(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A GPU's generator is stood in for by one of the CPU."""
     gpu = torch.Generator().manual_seed(3)
     if kind == "cuda":
         monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
         monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [gpu.get_state()])
-        monkeypatch.setattr(torch.cuda, "set_rng_state_all", lambda states: gpu.set_state(states[0]))
+        monkeypatch.setattr(
+            torch.cuda, "set_rng_state_all", lambda states: gpu.set_state(states[0])
+        )
     else:
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
         monkeypatch.setattr(torch.mps, "get_rng_state", gpu.get_state)

@@ -1,4 +1,6 @@
-"""IterativeLoss and Scan: the split loop equals the plain loop, resets, masks, chopped sequences."""
+"""IterativeLoss and Scan: the split loop equals the plain loop, resets, masks,
+chopped sequences.
+"""
 
 import pytest
 import torch
@@ -50,9 +52,13 @@ class World:
         self.zero = {"h_prev": 0, "z_prev": 0}
 
     def loss(self, **options: object) -> IterativeLoss:
-        kl = KullbackLeibler(self.q.detach(), self.prior).clamp(min=0.1) + 0.1 * KullbackLeibler(self.q, self.prior.detach())
+        kl = KullbackLeibler(self.q.detach(), self.prior).clamp(min=0.1) + 0.1 * KullbackLeibler(
+            self.q, self.prior.detach()
+        )
         step = E(self.enc * self.f * self.q, -LogProb(self.dec)) + E(self.f, kl)
-        return IterativeLoss(step, series_var="x", update_value=self.carry, init=self.zero, **options)  # type: ignore[arg-type]
+        return IterativeLoss(
+            step, series_var="x", update_value=self.carry, init=self.zero, **options
+        )
 
 
 def data() -> dict[str, Tensor]:
@@ -63,7 +69,9 @@ def data() -> dict[str, Tensor]:
     return {"x": torch.randn(T, B, D, dtype=torch.float64), "is_first": first}
 
 
-def value_and_grads(loss: object, x: dict[str, Tensor], parameters: list[nn.Parameter]) -> tuple[Tensor, tuple[Tensor, ...]]:
+def value_and_grads(
+    loss: object, x: dict[str, Tensor], parameters: list[nn.Parameter]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     torch.manual_seed(2)
     value = loss.eval(x).mean()  # type: ignore[attr-defined]
     return value, torch.autograd.grad(value, parameters)
@@ -101,7 +109,9 @@ def by_hand(world: World, x: Tensor, first: Tensor) -> Tensor:
             return normal({k: v.detach() for k, v in p.items()})
 
         total = total - normal(world.dec(h=h, z=z)).log_prob(x[t]).sum(-1)
-        total = total + torch.distributions.kl_divergence(stop(post), normal(prior)).sum(-1).clamp(min=0.1)
+        total = total + torch.distributions.kl_divergence(stop(post), normal(prior)).sum(-1).clamp(
+            min=0.1
+        )
         total = total + 0.1 * torch.distributions.kl_divergence(normal(post), stop(prior)).sum(-1)
     return total
 
@@ -139,7 +149,10 @@ def test_masked_frames_hold_the_carry_and_have_no_gradient() -> None:
 
 def test_chopped_sequence_equals_whole() -> None:
     world, x = World(), data()
-    world.q.forward = lambda h, e: {"loc": h[:, :Z] + e[:, :Z], "scale": torch.full_like(h[:, :Z], 1e-30)}  # type: ignore[method-assign]
+    world.q.forward = lambda h, e: {
+        "loc": h[:, :Z] + e[:, :Z],
+        "scale": torch.full_like(h[:, :Z], 1e-30),
+    }
     loss = world.loss(returns=["h", "z"])
     whole = loss.eval({"x": x["x"]})
     head, found = loss.eval({"x": x["x"][:3]}, return_dict=True)
@@ -158,18 +171,33 @@ class Return(SeriesFunction):
 def test_imagination_from_every_state() -> None:
     world, x = World(), data()
     policy = Gauss("a", ["h_prev", "z_prev"], r"\pi", H + Z, 2).double()
-    reward, critic = Gauss("r", ["h", "z"], "r", H + Z, 1).double(), Gauss("v", ["h", "z"], "v", H + Z, 1).double()
-    seen = Scan(world.enc * world.f * world.q, series_var="x", update_value=world.carry, init=world.zero)
+    reward, critic = (
+        Gauss("r", ["h", "z"], "r", H + Z, 1).double(),
+        Gauss("v", ["h", "z"], "v", H + Z, 1).double(),
+    )
+    seen = Scan(
+        world.enc * world.f * world.q, series_var="x", update_value=world.carry, init=world.zero
+    )
     dream = Scan(
-        policy * world.f * world.prior, steps=4, update_value=world.carry, start={"h_prev": "h", "z_prev": "z"},
-        path={"h_all": "h_prev", "z_all": "z_prev"}, grad=False,
+        policy * world.f * world.prior,
+        steps=4,
+        update_value=world.carry,
+        start={"h_prev": "h", "z_prev": "z"},
+        path={"h_all": "h_prev", "z_all": "z_prev"},
+        grad=False,
     )
     means = Mean(reward, "r") * Mean(critic.at(h="h_all", z="z_all"), "v") * Return()
-    loss = E(seen, -LogProb(world.dec).mean() + E(dream, E(means, Parameter("ret").detach() * LogProb(policy)).mean()))
+    loss = E(
+        seen,
+        -LogProb(world.dec).mean()
+        + E(dream, E(means, Parameter("ret").detach() * LogProb(policy)).mean()),
+    )
     torch.manual_seed(2)
     value = loss.eval({"x": x["x"]})
     grads = torch.autograd.grad(value, list(policy.parameters()), retain_graph=True)
     assert all(g.abs().sum() > 0 for g in grads)
-    assert all(g is None for g in torch.autograd.grad(value, list(reward.parameters()), allow_unused=True))
+    assert all(
+        g is None for g in torch.autograd.grad(value, list(reward.parameters()), allow_unused=True)
+    )
     assert str(loss.plan).count("loop over") == 2
     assert "no_grad" in loss.plan.source

@@ -1,4 +1,6 @@
-"""Distributions of every kind answer the same methods: joints, renamed ones, marginals, conditionals, mixtures, flows."""
+"""Distributions of every kind answer the same methods: joints, renamed ones, marginals,
+conditionals, mixtures, flows.
+"""
 
 import copy
 
@@ -16,24 +18,36 @@ KINDS = {
     "renamed": lambda: Node("y", ["c"], "p").replace_var(y="x"),
     "renamed joint": lambda: (Node("y", ["z"], "p") * Node("z", ["c"], "p")).replace_var(y="x"),
     "marginal": lambda: (Node("x", ["z"], "p") * Node("z", ["c"], "p")).marginalize_var("z"),
-    "renamed marginal": lambda: (Node("y", ["z"], "p") * Node("z", ["c"], "p")).marginalize_var("z").replace_var(y="x"),
+    "renamed marginal": lambda: (
+        (Node("y", ["z"], "p") * Node("z", ["c"], "p")).marginalize_var("z").replace_var(y="x")
+    ),
     "detached": lambda: Node("x", ["c"], "p").detach(),
     "frozen": lambda: Node("x", ["c"], "p").frozen(),
     "independent": lambda: pd.Independent(Node("x", ["c"], "p"), 1),
-    "mixture": lambda: pd.MixtureModel([Node("x", ["c"], "p"), Heavy("x", ["c"], "p")],
-                                       pd.Categorical(var="k", probs=torch.ones(2), name="prior").double()),
+    "mixture": lambda: pd.MixtureModel(
+        [Node("x", ["c"], "p"), Heavy("x", ["c"], "p")],
+        pd.Categorical(var="k", probs=torch.ones(2), name="prior").double(),
+    ),
     "renamed mixture": lambda: mixture("y", ["c"], "p").replace_var(y="x"),
-    "mixture of normals": lambda: pd.MixtureOfNormal([Node("x", ["c"], "p"), Node("x", ["c"], "q")]),
+    "mixture of normals": lambda: pd.MixtureOfNormal(
+        [Node("x", ["c"], "p"), Node("x", ["c"], "q")]
+    ),
     "experts": lambda: pd.ProductOfNormal([Node("x", ["c"], "p")]),
     "flow": lambda: flowed("x", ["c"], "p"),
     "flow forward": lambda: transformed("x", ["c"], "p"),
     "renamed flow": lambda: flowed("y", ["c"], "p").replace_var(y="x"),
     "joint with a flow": lambda: flowed("x", ["z"], "p") * Node("z", ["c"], "p"),
-    "marginal of a flow": lambda: (flowed("x", ["z"], "p") * Node("z", ["c"], "p")).marginalize_var("z"),
-    "marginal of a mixture": lambda: (mixture("x", ["z"], "p") * Node("z", ["c"], "p")).marginalize_var("z"),
+    "marginal of a flow": lambda: (flowed("x", ["z"], "p") * Node("z", ["c"], "p")).marginalize_var(
+        "z"
+    ),
+    "marginal of a mixture": lambda: (
+        mixture("x", ["z"], "p") * Node("z", ["c"], "p")
+    ).marginalize_var("z"),
     "function": lambda: Copy("x", ["c"], "f"),
     "renamed function": lambda: Copy("y", ["c"], "f").replace_var(y="x"),
-    "marginal of a function": lambda: (Copy("x", ["z"], "f") * Node("z", ["c"], "p")).marginalize_var("z"),
+    "marginal of a function": lambda: (
+        Copy("x", ["z"], "f") * Node("z", ["c"], "p")
+    ).marginalize_var("z"),
 }
 
 
@@ -45,13 +59,18 @@ def test_every_kind_answers_the_same_methods(kind: str) -> None:
     assert p.cond_var == ["c"] and "x" in p.var and p.input_var == ["c"]
     drawn = p.sample({"c": v["c"]}, sample_shape=[2])
     function = kind.endswith("function") and "marginal" not in kind
-    assert drawn["x"].shape == ((B, D) if function else (2, B, D))  # there is one value of a function
-    assert {*p.var, "c"} <= set(drawn) <= {*p.var, "c", "u_x"}  # a flow alone also returns its prior's draw
+    # there is one value of a function
+    assert drawn["x"].shape == ((B, D) if function else (2, B, D))
+    # a flow alone also returns its prior's draw
+    assert {*p.var, "c"} <= set(drawn) <= {*p.var, "c", "u_x"}
     shown = {k: v[k] for k in [*p.var, "c"]}
     calls = {
-        "log_prob": lambda: p.get_log_prob(shown), "log_prob loss": lambda: p.log_prob().eval(shown),
-        "prob loss": lambda: p.prob().eval(shown), "mean": lambda: p.sample_mean({"c": v["c"]}),
-        "variance": lambda: p.sample_variance({"c": v["c"]}), "entropy": lambda: p.get_entropy({"c": v["c"]}),
+        "log_prob": lambda: p.get_log_prob(shown),
+        "log_prob loss": lambda: p.log_prob().eval(shown),
+        "prob loss": lambda: p.prob().eval(shown),
+        "mean": lambda: p.sample_mean({"c": v["c"]}),
+        "variance": lambda: p.sample_variance({"c": v["c"]}),
+        "entropy": lambda: p.get_entropy({"c": v["c"]}),
         "params": lambda: p.get_params({"c": v["c"]}),
     }
     answered, told = set(), []
@@ -68,7 +87,13 @@ def test_every_kind_answers_the_same_methods(kind: str) -> None:
     assert "mean" in answered
     assert ("log_prob" in answered) == ("marginal" not in kind and "function" not in kind)
     assert isinstance(p.has_reparam, bool) and p.graph.var == p.var
-    for other in (p.replace_var(c="d"), p.detach(), copy.deepcopy(p), p.frozen(), p * Node("new", ["x"], "r")):
+    for other in (
+        p.replace_var(c="d"),
+        p.detach(),
+        copy.deepcopy(p),
+        p.frozen(),
+        p * Node("new", ["x"], "r"),
+    ):
         assert set(other.sample({other.cond_var[0]: v["c"]})) >= {"x"}
         assert str(other)
 

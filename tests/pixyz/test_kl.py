@@ -1,4 +1,6 @@
-"""Divergence and entropy: the formulas equal torch's and the samples' averages; where gradients go; joints."""
+"""Divergence and entropy: the formulas equal torch's and the samples' averages; where gradients go;
+joints.
+"""
 
 import math
 from collections.abc import Callable
@@ -39,25 +41,39 @@ def loc_scale() -> Params:
 
 CASES: dict[str, tuple[type, Make, Callable[[], Params]]] = {
     "Normal": (Normal, Normal, loc_scale),
-    "TanhNormal": (TanhNormal, TanhNormal, lambda: {"loc": normal(B, D) / 3, "scale": 0.3 + normal(B, D).sigmoid() / 2}),
-    "BoundedNormal": (BoundedNormal, BoundedNormal, lambda: {"loc": normal(B, D), "scale": normal(B, D)}),
+    "TanhNormal": (
+        TanhNormal,
+        TanhNormal,
+        lambda: {"loc": normal(B, D) / 3, "scale": 0.3 + normal(B, D).sigmoid() / 2},
+    ),
+    "BoundedNormal": (
+        BoundedNormal,
+        BoundedNormal,
+        lambda: {"loc": normal(B, D), "scale": normal(B, D)},
+    ),
     "Bernoulli-logits": (Bernoulli, Bernoulli, lambda: {"logits": 2 * normal(B, D)}),
     "Bernoulli-probs": (Bernoulli, Bernoulli, lambda: {"probs": normal(B, D).sigmoid()}),
     "Categorical-logits": (Categorical, Categorical, lambda: {"logits": 2 * normal(B, K)}),
     "Categorical-probs": (Categorical, Categorical, lambda: {"probs": normal(B, K).exp()}),
     "GroupedOneHot": (
-        GroupedOneHot, lambda **k: GroupedOneHot(2, K, unimix=0.05, **k), lambda: {"logits": 2 * normal(B, 2 * K)},
+        GroupedOneHot,
+        lambda **k: GroupedOneHot(2, K, unimix=0.05, **k),
+        lambda: {"logits": 2 * normal(B, 2 * K)},
     ),
 }
 every = pytest.mark.parametrize("case", CASES)
 
 
 def pair(case: str) -> tuple[ParametricDistribution, ParametricDistribution, Params]:
-    """Two distributions of ``x`` of one family with their parameters as inputs, and values for these."""
+    """Two distributions of ``x`` of one family with their parameters as inputs, and values for
+    these.
+    """
     _, make, params = CASES[case]
     p_params, q_params = params(), params()
     p = make(var="x", cond_var=[f"p_{k}" for k in p_params], **{k: f"p_{k}" for k in p_params})
-    q = make(var="x", cond_var=[f"q_{k}" for k in q_params], name="q", **{k: f"q_{k}" for k in q_params})
+    q = make(
+        var="x", cond_var=[f"q_{k}" for k in q_params], name="q", **{k: f"q_{k}" for k in q_params}
+    )
     values = {f"p_{k}": v for k, v in p_params.items()} | {f"q_{k}": v for k, v in q_params.items()}
     return p, q, values
 
@@ -81,7 +97,9 @@ def test_every_registered_pair_is_tested() -> None:
 def test_formula_equals_torch(case: str) -> None:
     p, q, values = pair(case)
     torch.testing.assert_close(KullbackLeibler(p, q).eval(values), torch_kl(p, q, values))
-    torch.testing.assert_close(KullbackLeibler(p, p.replace_var()).eval(values), torch.zeros(B, dtype=torch.float64))
+    torch.testing.assert_close(
+        KullbackLeibler(p, p.replace_var()).eval(values), torch.zeros(B, dtype=torch.float64)
+    )
 
 
 @every
@@ -139,14 +157,20 @@ def test_gradient_stops_at_detached_parameters(case: str) -> None:
     leaves = {k: v.clone().requires_grad_() for k, v in values.items()}
 
     def touched(loss: KullbackLeibler) -> tuple[bool, bool]:
-        grads = torch.autograd.grad(loss.eval(leaves).sum(), list(leaves.values()), allow_unused=True)
-        moved = {k for k, g in zip(leaves, grads, strict=True) if g is not None and g.abs().sum() > 0}
+        grads = torch.autograd.grad(
+            loss.eval(leaves).sum(), list(leaves.values()), allow_unused=True
+        )
+        moved = {
+            k for k, g in zip(leaves, grads, strict=True) if g is not None and g.abs().sum() > 0
+        }
         return any(k.startswith("p_") for k in moved), any(k.startswith("q_") for k in moved)
 
     assert touched(KullbackLeibler(p, q)) == (True, True)
     assert touched(KullbackLeibler(p.detach(), q)) == (False, True)
     assert touched(KullbackLeibler(p, q.detach())) == (True, False)
-    torch.testing.assert_close(KullbackLeibler(p.detach(), q).eval(values), KullbackLeibler(p, q).eval(values))
+    torch.testing.assert_close(
+        KullbackLeibler(p.detach(), q).eval(values), KullbackLeibler(p, q).eval(values)
+    )
     both = 0.8 * KullbackLeibler(p.detach(), q) + 0.2 * KullbackLeibler(p, q.detach())
     torch.testing.assert_close(both.eval(values), KullbackLeibler(p, q).eval(values))
 
@@ -156,7 +180,8 @@ def test_gradient_of_the_formula(case: str) -> None:
     p, q, values = pair(case)
     kl = KullbackLeibler(p, q)
     assert torch.autograd.gradcheck(
-        lambda *v: kl.eval(dict(zip(values, v, strict=True))), [v.clone().requires_grad_() for v in values.values()],
+        lambda *v: kl.eval(dict(zip(values, v, strict=True))),
+        [v.clone().requires_grad_() for v in values.values()],
         fast_mode=True,
     )
 
@@ -168,9 +193,19 @@ def test_without_a_formula_samples_are_used() -> None:
     assert kl_formula(p, q) is None
     torch.manual_seed(0)
     value = KullbackLeibler(inside, p, sample_shape=[5000]).eval({})
-    wanted = (inside.torch_dist().log_prob(x := inside.sample(batch_n=20_000)["x"]) - p.torch_dist().log_prob(x)).sum(-1).mean()
+    wanted = (
+        (
+            inside.torch_dist().log_prob(x := inside.sample(batch_n=20_000)["x"])
+            - p.torch_dist().log_prob(x)
+        )
+        .sum(-1)
+        .mean()
+    )
     torch.testing.assert_close(value, wanted[None], rtol=0.1, atol=0.02)
-    assert "sample" in KullbackLeibler(inside, p).plan.source or "noise" in KullbackLeibler(inside, p).plan.source
+    assert (
+        "sample" in KullbackLeibler(inside, p).plan.source
+        or "noise" in KullbackLeibler(inside, p).plan.source
+    )
 
 
 def test_unimix_is_seen_by_the_divergence() -> None:
@@ -184,12 +219,15 @@ def test_unimix_is_seen_by_the_divergence() -> None:
         torch.testing.assert_close(KullbackLeibler(p, q).eval({"a": sure, "b": other}), wanted)
 
 
-# -------------------------------------------------------------------------------------------- joints
+# --------------------------------------------------------------------------------------------
+# joints
 
 
 def joint(name: str, shift: float) -> tuple[Distribution, Distribution, Distribution]:
     z = Normal(var="z", loc=torch.full((2,), shift), scale=1.0, name=name).double()
-    x = Normal(var="x", cond_var="z", loc="z", scale=0.5 + shift, name=name, features_shape=[2]).double()
+    x = Normal(
+        var="x", cond_var="z", loc="z", scale=0.5 + shift, name=name, features_shape=[2]
+    ).double()
     return x * z, x, z
 
 
@@ -224,7 +262,9 @@ def test_inner_divergence_is_an_expectation_over_parents() -> None:
 
 
 def test_factors_in_another_order_are_sampled() -> None:
-    """q(x)q(z|x) against p(x|z)p(z): no factor by factor formula, and none of the variables is asked for."""
+    """q(x)q(z|x) against p(x|z)p(z): no factor by factor formula, and none of the variables is
+    asked for.
+    """
     p, _, _ = joint("p", 0.0)
     q_x = Normal(var="x", loc=torch.zeros(2, dtype=torch.float64), scale=1.25**0.5, name="q")
     kl = KullbackLeibler(p, q_x * _Posterior(), sample_shape=[4])
@@ -237,7 +277,9 @@ class _Posterior(Normal):
     """The posterior of z ~ N(0, 1), x ~ N(z, 1/4)."""
 
     def __init__(self) -> None:
-        super().__init__(var="z", cond_var="x", name="q", scale=torch.tensor(0.2**0.5, dtype=torch.float64))
+        super().__init__(
+            var="z", cond_var="x", name="q", scale=torch.tensor(0.2**0.5, dtype=torch.float64)
+        )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return {"loc": 0.8 * x}
@@ -247,7 +289,9 @@ def test_joint_divergence_and_entropy_may_share_variables_with_the_data() -> Non
     p, p_x, p_z = joint("p", 0.0)
     assert KullbackLeibler(p, p.replace_var()).eval({}).abs().item() < 1e-12
     zero = torch.zeros(1, 2, dtype=torch.float64)
-    torch.testing.assert_close(Entropy(p).eval({}), Entropy(p_z).eval({}) + Entropy(p_x).eval({"z": zero}))
+    torch.testing.assert_close(
+        Entropy(p).eval({}), Entropy(p_z).eval({}) + Entropy(p_x).eval({"z": zero})
+    )
 
 
 def test_conditional_names_are_respected_after_renaming() -> None:
@@ -258,7 +302,8 @@ def test_conditional_names_are_respected_after_renaming() -> None:
     x = torch.randn(5, 2)
     torch.testing.assert_close(kl.eval({"data": x}), 0.5 * x.square().sum(-1))
     torch.testing.assert_close(
-        KullbackLeibler(q.replace_var(z="w"), p.replace_var(z="w")).eval({"data": x}), 0.5 * x.square().sum(-1)
+        KullbackLeibler(q.replace_var(z="w"), p.replace_var(z="w")).eval({"data": x}),
+        0.5 * x.square().sum(-1),
     )
 
 
@@ -293,13 +338,20 @@ class Net(Normal):
 
 
 def test_detached_frozen_and_both() -> None:
-    """detach: no gradient at all; frozen: to the inputs, not to the weights; both together: none."""
+    """detach: no gradient at all; frozen: to the inputs, not to the weights;
+    both together: none.
+    """
     q, p = Net("q"), Net("p")
 
     def gradients(one: Distribution) -> tuple[bool, bool]:
         x = torch.randn(5, 3, requires_grad=True)
-        value = KullbackLeibler(one, p.replace_var(x="y")).eval({"x": x, "y": torch.randn(5, 3)}).sum()
-        value = value + E(one, LogProb(p.replace_var(x="y"))).eval({"x": x, "y": torch.randn(5, 3)}).sum()
+        value = (
+            KullbackLeibler(one, p.replace_var(x="y")).eval({"x": x, "y": torch.randn(5, 3)}).sum()
+        )
+        value = (
+            value
+            + E(one, LogProb(p.replace_var(x="y"))).eval({"x": x, "y": torch.randn(5, 3)}).sum()
+        )
         found = torch.autograd.grad(value, [x, q.net.weight], allow_unused=True)
         return found[0] is not None, found[1] is not None
 
@@ -323,11 +375,15 @@ def test_frozen_follows_the_weights_and_keeps_constants() -> None:
     p, x, z = Half(), torch.randn(5, 3), torch.randn(5, 2)
     frozen = p.frozen()
     for _ in range(2):
-        torch.testing.assert_close(frozen.get_log_prob({"x": x, "z": z}), p.get_log_prob({"x": x, "z": z}))
+        torch.testing.assert_close(
+            frozen.get_log_prob({"x": x, "z": z}), p.get_log_prob({"x": x, "z": z})
+        )
         with torch.no_grad():
             p.net.weight.add_(1.0)
     p.net.weight = nn.Parameter(torch.zeros(2, 3))
-    torch.testing.assert_close(frozen.get_log_prob({"x": x, "z": z}), p.get_log_prob({"x": x, "z": z}))
+    torch.testing.assert_close(
+        frozen.get_log_prob({"x": x, "z": z}), p.get_log_prob({"x": x, "z": z})
+    )
     prior = Normal(var="x", loc=nn.Parameter(torch.zeros(3)), scale=1.0)
     value = (p * prior).frozen().get_log_prob({"x": x, "z": z})
     torch.testing.assert_close(value, (p * prior).get_log_prob({"x": x, "z": z}))
@@ -349,7 +405,9 @@ def test_frozen_networks_are_called_once() -> None:
 
 
 def test_the_paper_s_bound_is_below_the_evidence() -> None:
-    """For a linear Gaussian model the ELBO with the true posterior is the evidence, and else lower."""
+    """For a linear Gaussian model the ELBO with the true posterior is the evidence,
+    and else lower.
+    """
     p, _, _ = joint("p", 0.0)
     x = torch.randn(6, 2, dtype=torch.float64)
     evidence = td.Normal(0.0, 1.25**0.5).log_prob(x).sum(-1)
@@ -379,7 +437,9 @@ def test_kl_to_a_standard_normal_notices_that_it_is_one_no_more() -> None:
 
     def right() -> Tensor:
         a = torch.distributions.Normal(x["m"], x["s"])
-        return torch.distributions.kl_divergence(a, torch.distributions.Normal(prior.loc, prior.scale)).sum(-1)
+        return torch.distributions.kl_divergence(
+            a, torch.distributions.Normal(prior.loc, prior.scale)
+        ).sum(-1)
 
     torch.testing.assert_close(kl.eval(x), right())
     with torch.no_grad():
@@ -390,4 +450,6 @@ def test_kl_to_a_standard_normal_notices_that_it_is_one_no_more() -> None:
     prior.loc = torch.full((3,), 0.5)
     torch.testing.assert_close(kl.eval(x), right())
     wide = KullbackLeibler(q, Normal(var="z", loc=torch.zeros(3), scale=torch.ones(3)))
-    torch.testing.assert_close(wide.eval({"m": torch.zeros(4, 1), "s": torch.ones(4, 1)}), torch.zeros(4))
+    torch.testing.assert_close(
+        wide.eval({"m": torch.zeros(4, 1), "s": torch.ones(4, 1)}), torch.zeros(4)
+    )

@@ -1,4 +1,6 @@
-"""Several draws of a batch, ``[K, B, ...]``: the density of each row is what it is alone, ``[K, B]``, for every distribution."""
+"""Several draws of a batch, ``[K, B, ...]``: the density of each row is what it is alone, ``[K,
+B]``, for every distribution.
+"""
 
 import copy
 from collections.abc import Callable
@@ -34,44 +36,83 @@ CONSTANTS: dict[str, Callable[..., dict[str, Tensor]]] = {
         lambda *b: {"loc": ramp(*b, 3), "scale": ramp(*b, 3)},
     ),
     **dict.fromkeys(
-        ["Bernoulli", "FactorizedBernoulli", "RelaxedBernoulli", "ConcreteBernoulli", "ContinuousBernoulli", "Geometric",
-         "Categorical", "OneHotCategoricalStraightThrough", "RelaxedCategorical", "ConcreteCategorical", "Multinomial"],
+        [
+            "Bernoulli",
+            "FactorizedBernoulli",
+            "RelaxedBernoulli",
+            "ConcreteBernoulli",
+            "ContinuousBernoulli",
+            "Geometric",
+            "Categorical",
+            "OneHotCategoricalStraightThrough",
+            "RelaxedCategorical",
+            "ConcreteCategorical",
+            "Multinomial",
+        ],
         lambda *b: {"probs": ramp(*b, 3)},
     ),
-    **dict.fromkeys(["Beta", "Kumaraswamy"], lambda *b: {"concentration1": 1 + ramp(*b, 3), "concentration0": 2 + ramp(*b, 3)}),
-    **dict.fromkeys(["Gamma", "InverseGamma"], lambda *b: {"concentration": 2 + ramp(*b, 3), "rate": ramp(*b, 3)}),
+    **dict.fromkeys(
+        ["Beta", "Kumaraswamy"],
+        lambda *b: {"concentration1": 1 + ramp(*b, 3), "concentration0": 2 + ramp(*b, 3)},
+    ),
+    **dict.fromkeys(
+        ["Gamma", "InverseGamma"],
+        lambda *b: {"concentration": 2 + ramp(*b, 3), "rate": ramp(*b, 3)},
+    ),
     **dict.fromkeys(["Exponential", "Poisson"], lambda *b: {"rate": ramp(*b, 3)}),
     **dict.fromkeys(["HalfNormal", "HalfCauchy"], lambda *b: {"scale": ramp(*b, 3)}),
     "Binomial": lambda *b: {"total_count": torch.full((*b, 3), 5.0), "probs": ramp(*b, 3)},
     "Chi2": lambda *b: {"df": 2 + ramp(*b, 3)},
     "Dirichlet": lambda *b: {"concentration": 1 + ramp(*b, 3)},
     "GroupedOneHot": lambda *b: {"logits": ramp(*b, 6)},
-    "LowRankMultivariateNormal": lambda *b: {"loc": ramp(*b, 3), "cov_factor": ramp(*b, 3, 2), "cov_diag": ramp(*b, 3)},
+    "LowRankMultivariateNormal": lambda *b: {
+        "loc": ramp(*b, 3),
+        "cov_factor": ramp(*b, 3, 2),
+        "cov_diag": ramp(*b, 3),
+    },
     "MultivariateNormal": lambda *b: {"loc": ramp(*b, 3), "scale_tril": tril(*b)},
     "NegativeBinomial": lambda *b: {"total_count": 2 + ramp(*b, 3), "probs": ramp(*b, 3)},
     "Pareto": lambda *b: {"scale": ramp(*b, 3), "alpha": 2 + ramp(*b, 3)},
     "StudentT": lambda *b: {"df": 3 + ramp(*b, 3), "loc": ramp(*b, 3), "scale": ramp(*b, 3)},
-    "TruncatedNormal": lambda *b: {"loc": ramp(*b, 3), "scale": ramp(*b, 3), "low": ramp(*b, 3) - 1, "high": ramp(*b, 3) + 1},
+    "TruncatedNormal": lambda *b: {
+        "loc": ramp(*b, 3),
+        "scale": ramp(*b, 3),
+        "low": ramp(*b, 3) - 1,
+        "high": ramp(*b, 3) + 1,
+    },
     "Uniform": lambda *b: {"low": -ramp(*b, 3), "high": ramp(*b, 3)},
     "VonMises": lambda *b: {"loc": ramp(*b, 3), "concentration": 1 + ramp(*b, 3)},
     "Weibull": lambda *b: {"scale": ramp(*b, 3), "concentration": 1 + ramp(*b, 3)},
 }
-OPTIONS: dict[str, dict[str, Any]] = {"GroupedOneHot": {"groups": 2, "classes": 3}, "Multinomial": {"total_count": 4}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "GroupedOneHot": {"groups": 2, "classes": 3},
+    "Multinomial": {"total_count": 4},
+}
 each_family = pytest.mark.parametrize("name", list(CONSTANTS))
 
 
-def row_by_row(p: pd.Distribution, drawn: dict[str, Tensor], shape: tuple[int, ...], given: dict[str, Tensor]) -> Tensor:
+def row_by_row(
+    p: pd.Distribution, drawn: dict[str, Tensor], shape: tuple[int, ...], given: dict[str, Tensor]
+) -> Tensor:
     """The log-density of each draw of each row by itself."""
     drawn = {k: v.reshape(-1, *v.shape[len(shape) :]) for k, v in drawn.items() if k not in given}
     count = int(torch.tensor(shape).prod())
     found = [
-        p.get_log_prob({**{k: v[i, j : j + 1] for k, v in drawn.items()}, **{k: v[j : j + 1] for k, v in given.items()}})
-        for i in range(count) for j in range(B)
+        p.get_log_prob(
+            {
+                **{k: v[i, j : j + 1] for k, v in drawn.items()},
+                **{k: v[j : j + 1] for k, v in given.items()},
+            }
+        )
+        for i in range(count)
+        for j in range(B)
     ]
     return torch.cat(found).reshape(*shape, B)
 
 
-def check(p: pd.Distribution, shape: tuple[int, ...], given: dict[str, Tensor] | None = None) -> None:
+def check(
+    p: pd.Distribution, shape: tuple[int, ...], given: dict[str, Tensor] | None = None
+) -> None:
     """Density and expression of several draws: shapes, values, and the same again."""
     given = given or {}
     torch.manual_seed(0)
@@ -86,13 +127,25 @@ def check(p: pd.Distribution, shape: tuple[int, ...], given: dict[str, Tensor] |
         torch.testing.assert_close(loss.mean().eval(values), wanted.mean(), rtol=1e-4, atol=1e-4)
         # one draw of the batch through the same objects, before and after
         one = {k: v if k in given else v[(0,) * len(shape)] for k, v in values.items()}
-        torch.testing.assert_close(p.get_log_prob(one), wanted[(0,) * len(shape)], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            p.get_log_prob(one), wanted[(0,) * len(shape)], rtol=1e-4, atol=1e-4
+        )
         torch.testing.assert_close(loss.eval(one), wanted[(0,) * len(shape)], rtol=1e-4, atol=1e-4)
 
 
 def test_every_family_is_in_the_table() -> None:
-    public = {n for n, p in vars(pd).items() if isinstance(p, type) and issubclass(p, pd.ParametricDistribution)}
-    others = {"ParametricDistribution", "ProductOfNormal", "ElementWiseProductOfNormal", "TwoHot"}  # below
+    public = {
+        n
+        for n, p in vars(pd).items()
+        if isinstance(p, type) and issubclass(p, pd.ParametricDistribution)
+    }
+    # below
+    others = {
+        "ParametricDistribution",
+        "ProductOfNormal",
+        "ElementWiseProductOfNormal",
+        "TwoHot",
+    }
     assert public - others == set(CONSTANTS)
 
 
@@ -108,7 +161,11 @@ def test_parameters_from_conditions(name: str, shape: tuple[int, ...]) -> None:
     """Their shape tells how many dimensions are features."""
     given = CONSTANTS[name](B)
     keys = {k: k for k in given}
-    check(getattr(pd, name)(var="x", cond_var=list(given), **keys, **OPTIONS.get(name, {})), shape, given)
+    check(
+        getattr(pd, name)(var="x", cond_var=list(given), **keys, **OPTIONS.get(name, {})),
+        shape,
+        given,
+    )
 
 
 @each_family
@@ -131,9 +188,13 @@ def test_images(name: str) -> None:
 
 
 class Net(Normal):
-    """A network that mixes up dimensions unless it sees ``[rows, features]``: it must declare them to be led itself."""
+    """A network that mixes up dimensions unless it sees ``[rows, features]``: it must declare them
+    to be led itself.
+    """
 
-    def __init__(self, var: str = "x", cond_var: Any = "z", features: int = 3, **options: Any) -> None:
+    def __init__(
+        self, var: str = "x", cond_var: Any = "z", features: int = 3, **options: Any
+    ) -> None:
         super().__init__(var, cond_var, **options)
         self.net = nn.Linear(Z * len(self.cond_var), features)
 
@@ -144,7 +205,9 @@ class Net(Normal):
 
 
 class Line(Net):
-    """A network that takes any number of dimensions, so that the shape of its parameters can be looked at."""
+    """A network that takes any number of dimensions, so that the shape of its parameters can be
+    looked at.
+    """
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
         loc = self.net(torch.cat(list(given.values()), dim=-1))
@@ -191,22 +254,59 @@ COMPOSED: dict[str, tuple[Callable[[], pd.Distribution], dict[str, Tensor]]] = {
     "joint": (lambda: Net() * prior(), {}),
     "joint, renamed": (lambda: (Net() * prior()).replace_var(x="a", z="b"), {}),
     "joint given another": (lambda: Net("x", ["z", "y"]) * prior(), {"y": z}),
-    "chain": (lambda: Net("v", "u", features_shape=[3]) * Net("u", "z", Z, features_shape=[Z]), {"z": z}),
+    "chain": (
+        lambda: Net("v", "u", features_shape=[3]) * Net("u", "z", Z, features_shape=[Z]),
+        {"z": z},
+    ),
     "chain, undeclared": (lambda: Line("v", "u") * Line("u", "z", Z), {"z": z}),
     "marginal, undeclared": (lambda: (Line() * coin()).marginalize_var("z"), {}),
-    "mixture of networks, undeclared": (lambda: pd.MixtureModel([Line(), Line()], Weights()), {"z": z}),
-    "marginal of a finite variable": (lambda: (Net(features_shape=[3]) * coin()).marginalize_var("z"), {}),
-    "mixture": (lambda: pd.MixtureModel([Normal("x", loc=ramp(3) + i, scale=1.0) for i in range(2)], coin("c")), {}),
-    "mixture of networks": (lambda: pd.MixtureModel([Net(features_shape=[3]), Net()], Weights()), {"z": z}),
-    "mixture of experts": (lambda: pd.MixtureOfNormal([Net(), Net(cond_var="y")]), {"z": z, "y": z + 1}),
-    "product of experts": (lambda: pd.ProductOfNormal([Net(), Net(cond_var="y")]), {"z": z, "y": z + 1}),
-    "product of declared experts": (lambda: pd.ProductOfNormal([Net(features_shape=[3])]), {"z": z}),
+    "mixture of networks, undeclared": (
+        lambda: pd.MixtureModel([Line(), Line()], Weights()),
+        {"z": z},
+    ),
+    "marginal of a finite variable": (
+        lambda: (Net(features_shape=[3]) * coin()).marginalize_var("z"),
+        {},
+    ),
+    "mixture": (
+        lambda: pd.MixtureModel(
+            [Normal("x", loc=ramp(3) + i, scale=1.0) for i in range(2)], coin("c")
+        ),
+        {},
+    ),
+    "mixture of networks": (
+        lambda: pd.MixtureModel([Net(features_shape=[3]), Net()], Weights()),
+        {"z": z},
+    ),
+    "mixture of experts": (
+        lambda: pd.MixtureOfNormal([Net(), Net(cond_var="y")]),
+        {"z": z, "y": z + 1},
+    ),
+    "product of experts": (
+        lambda: pd.ProductOfNormal([Net(), Net(cond_var="y")]),
+        {"z": z, "y": z + 1},
+    ),
+    "product of declared experts": (
+        lambda: pd.ProductOfNormal([Net(features_shape=[3])]),
+        {"z": z},
+    ),
     "element-wise experts": (lambda: pd.ElementWiseProductOfNormal(Net()), {"z": z}),
-    "flow": (lambda: pd.InverseTransformedDistribution(
-        Normal("u", loc=torch.zeros(4), scale=1.0), RealNVP(4), "x"), {}),
-    "flow of a network": (lambda: pd.TransformedDistribution(Net("u", features_shape=[3]), RealNVP(3), "x"), {"z": z}),
-    "flow by its forward direction": (lambda: pd.TransformedDistribution(
-        Normal("u", loc=torch.zeros(3), scale=1.0), PlanarFlow(3), "x"), {}),
+    "flow": (
+        lambda: pd.InverseTransformedDistribution(
+            Normal("u", loc=torch.zeros(4), scale=1.0), RealNVP(4), "x"
+        ),
+        {},
+    ),
+    "flow of a network": (
+        lambda: pd.TransformedDistribution(Net("u", features_shape=[3]), RealNVP(3), "x"),
+        {"z": z},
+    ),
+    "flow by its forward direction": (
+        lambda: pd.TransformedDistribution(
+            Normal("u", loc=torch.zeros(3), scale=1.0), PlanarFlow(3), "x"
+        ),
+        {},
+    ),
 }
 
 
@@ -226,7 +326,9 @@ def test_posterior_of_a_mixture(shape: tuple[int, ...]) -> None:
     x = p.sample(batch_n=B, sample_shape=shape)["x"]
     c = torch.eye(2)[torch.arange(B) % 2].expand(*shape, B, 2)
     found = posterior.get_log_prob({"x": x, "c": c})
-    wanted = posterior.get_log_prob({"x": x.reshape(-1, 3), "c": c.reshape(-1, 2)}).reshape(*shape, B)
+    wanted = posterior.get_log_prob({"x": x.reshape(-1, 3), "c": c.reshape(-1, 2)}).reshape(
+        *shape, B
+    )
     torch.testing.assert_close(found, wanted)
 
 
@@ -260,10 +362,16 @@ def test_conditions_with_fewer_leading_dimensions_are_shared() -> None:
 
 
 def test_what_is_computed_does_not_depend_on_earlier_calls() -> None:
-    """A condition ``[K, B, Z]`` of a density that nothing is known of: all behind the first, as in 0.3.3, before and after."""
+    """A condition ``[K, B, Z]`` of a density that nothing is known of: all behind the first, as in
+    0.3.3, before and after.
+    """
+
     class Free(Net):
         def forward(self, **given: Tensor) -> dict[str, Tensor]:
-            return {"loc": self.net(torch.cat(list(given.values()), dim=-1)), "scale": torch.ones(())}
+            return {
+                "loc": self.net(torch.cat(list(given.values()), dim=-1)),
+                "scale": torch.ones(()),
+            }
 
     p, x = Free(), torch.randn(7, B, 3)
     many = {"x": x, "z": torch.randn(7, B, Z)}
@@ -275,6 +383,7 @@ def test_what_is_computed_does_not_depend_on_earlier_calls() -> None:
 
 def test_a_table_of_parameters_has_no_batch() -> None:
     """Parameters ``[C, D]`` that are the same for all rows say nothing of leading dimensions."""
+
     class Table(Normal):
         def __init__(self) -> None:
             super().__init__("x", "z")
@@ -300,7 +409,9 @@ def test_in_expressions() -> None:
     torch.manual_seed(0)
     p, x = Net("x", "u", features_shape=[3]), torch.randn(7, B, 3)
     flat = x.reshape(-1, 3)
-    loss = LogProb(p).expectation(Guess(), sample_shape=[2]) - LogProb(Normal("x", loc=torch.zeros(3), scale=2.0))
+    loss = LogProb(p).expectation(Guess(), sample_shape=[2]) - LogProb(
+        Normal("x", loc=torch.zeros(3), scale=2.0)
+    )
     value, drawn = loss.eval({"x": x}, return_dict=True)
     assert value.shape == (7, B) and loss.eval({"x": flat}).shape == (7 * B,)
     single = Expectation(Guess(), LogProb(p))
@@ -348,11 +459,27 @@ class Shift(Normal):
         return {"loc": m + c.sum(-1, keepdim=True), "scale": torch.ones_like(m)}
 
 
-@pytest.mark.parametrize(("draws", "rows", "width"), [
-    (3, 3, 3), (3, 3, 1), (3, 3, 5), (5, 3, 3), (3, 5, 3), (3, 5, 5), (3, 1, 3), (1, 3, 3), (3, 1, 1), (5, 3, 5),
-])
-def test_a_condition_whose_sizes_look_like_leading_dimensions(draws: int, rows: int, width: int) -> None:
-    """``c [B, C]`` is a batch of rows although ``[K, B]`` has the same sizes; ``c [K, B, C]`` has a row for each draw."""
+@pytest.mark.parametrize(
+    ("draws", "rows", "width"),
+    [
+        (3, 3, 3),
+        (3, 3, 1),
+        (3, 3, 5),
+        (5, 3, 3),
+        (3, 5, 3),
+        (3, 5, 5),
+        (3, 1, 3),
+        (1, 3, 3),
+        (3, 1, 1),
+        (5, 3, 5),
+    ],
+)
+def test_a_condition_whose_sizes_look_like_leading_dimensions(
+    draws: int, rows: int, width: int
+) -> None:
+    """``c [B, C]`` is a batch of rows although ``[K, B]`` has the same sizes; ``c [K, B, C]`` has a
+    row for each draw.
+    """
     p, normal = Shift(), torch.distributions.Normal
     x, m, c = torch.randn(draws, rows, 2), torch.randn(rows, 2), torch.randn(rows, width)
     wanted = normal(m + c.sum(-1, keepdim=True), 1.0).log_prob(x).sum(-1)

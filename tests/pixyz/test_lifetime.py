@@ -29,7 +29,18 @@ from pixyz.distributions import (
     TanhNormal,
     TwoHot,
 )
-from pixyz.losses import ELBO, CrossEntropy, E, Entropy, IterativeLoss, KullbackLeibler, LogProb, Loss, MinLoss, Parameter
+from pixyz.losses import (
+    ELBO,
+    CrossEntropy,
+    E,
+    Entropy,
+    IterativeLoss,
+    KullbackLeibler,
+    LogProb,
+    Loss,
+    MinLoss,
+    Parameter,
+)
 from pixyz.plan import Plan
 from pixyz.plan.cache import MOST_KEYS
 from pixyz.plan.program import forget_sources
@@ -53,7 +64,12 @@ class Total(SeriesFunction):
 
 
 def scan() -> Scan:
-    return Scan(Step(), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": nn.Parameter(torch.ones(Z))})
+    return Scan(
+        Step(),
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": nn.Parameter(torch.ones(Z))},
+    )
 
 
 x = torch.rand(B, X, generator=torch.Generator().manual_seed(0))
@@ -87,10 +103,18 @@ LOSSES: dict[str, Callable[[], Loss]] = {
     "KL sampled": lambda: KullbackLeibler(Encoder(), prior(), analytical=False),
     "Entropy": lambda: Entropy(Encoder()) + CrossEntropy(Encoder(), prior()),
     "ELBO": lambda: ELBO(Decoder() * prior(), Encoder()).mean(),
-    "operators": lambda: MinLoss((KullbackLeibler(Encoder(), prior()) * 2 - 1).abs().clamp(max=9) / 3, 2).named("n").sum(),
-    "fixed": lambda: (Parameter("beta") * KullbackLeibler(Encoder(), prior())).constant_var({"beta": 2.0}),
+    "operators": lambda: (
+        MinLoss((KullbackLeibler(Encoder(), prior()) * 2 - 1).abs().clamp(max=9) / 3, 2)
+        .named("n")
+        .sum()
+    ),
+    "fixed": lambda: (Parameter("beta") * KullbackLeibler(Encoder(), prior())).constant_var(
+        {"beta": 2.0}
+    ),
     "frozen": lambda: KullbackLeibler(Encoder().frozen(), prior()) + Entropy(Encoder().detach()),
-    "series": lambda: IterativeLoss(E(Step(), Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0}),
+    "series": lambda: IterativeLoss(
+        E(Step(), Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0}
+    ),
     "scan": lambda: E(scan() * Total(), Parameter("s").mean()),
 }
 
@@ -166,7 +190,8 @@ def test_a_shared_distribution_stays_shared_in_a_copy() -> None:
     assert "net q(z|x)" in str(twin.plan) and str(twin.plan).count("net q(z|x)") == 1
 
 
-# -------------------------------------------------------------------------------------------- memory
+# --------------------------------------------------------------------------------------------
+# memory
 
 
 @pytest.mark.parametrize("name", ["ELBO", "series", "frozen"])
@@ -192,7 +217,9 @@ def test_three_hundred_evaluations_leave_nothing(name: str) -> None:
     assert tensors() <= alive + 2
 
 
-@pytest.mark.parametrize("name", ["Normal", "GroupedOneHot", "BoundedNormal", "TwoHot", "product", "frozen", "Scan"])
+@pytest.mark.parametrize(
+    "name", ["Normal", "GroupedOneHot", "BoundedNormal", "TwoHot", "product", "frozen", "Scan"]
+)
 def test_a_used_distribution_can_be_forgotten(name: str) -> None:
     p = DISTRIBUTIONS[name]()
     use(p, name)
@@ -229,7 +256,8 @@ def test_an_evaluation_keeps_no_graph() -> None:
     assert gone() is None
 
 
-# -------------------------------------------------------------------------------------------- what may change between calls
+# -------------------------------------------------------------------------------------------- what
+# may change between calls
 
 
 def test_the_first_call_decides_nothing_about_gradients() -> None:
@@ -309,7 +337,9 @@ def test_a_network_may_return_logits_later() -> None:
 
 
 def test_two_losses_of_one_distribution() -> None:
-    """What the first evaluation finds out (p returns logits) holds for plans that were built before it."""
+    """What the first evaluation finds out (p returns logits) holds for plans that were built before
+    it.
+    """
     p = Decoder()
     one, two = LogProb(p), (2 * LogProb(p)).mean()
     given = {"x": x, "z": torch.zeros(B, Z)}
@@ -326,7 +356,9 @@ def test_threads_with_copies_and_with_one_loss() -> None:
         given = {"x": x, "z": torch.zeros(B, Z)}
         start = threading.Barrier(4)
 
-        def work(loss: Loss = loss, start: threading.Barrier = start, given: dict[str, Tensor] = given) -> None:
+        def work(
+            loss: Loss = loss, start: threading.Barrier = start, given: dict[str, Tensor] = given
+        ) -> None:
             start.wait()
             for _ in range(5):
                 found.append(loss.eval(given).detach())
@@ -349,7 +381,9 @@ def test_what_was_dropped_is_dropped_everywhere() -> None:
     first: list[weakref.ref[Plan]] = []
     for n in range(2, MOST_KEYS + 20):  # a number of draws is a key
         assert loss.eval({"z": torch.zeros(n, 3, Z)}).shape == (n, 3)
-        first = first or [weakref.ref(plan) for key, plan in loss._plans.quick.items() if "2" in repr(key)]
+        first = first or [
+            weakref.ref(plan) for key, plan in loss._plans.quick.items() if "2" in repr(key)
+        ]
     gc.collect()
     kept = loss._plans._kept
     assert len(kept.plans) <= MOST_KEYS and set(kept.plain) <= set(kept.plans)

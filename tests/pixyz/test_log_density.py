@@ -59,7 +59,11 @@ def test_what_reads_it_may_be_a_function_and_its_gradient_may_be_stopped(stopped
 
     density = LogDensity(family(), "l")
     z = X.clone().requires_grad_()
-    value = E(Twice() * (density.detach() if stopped else density), Parameter("y")).sum().eval({"x": 0 * X, "z": z})
+    value = (
+        E(Twice() * (density.detach() if stopped else density), Parameter("y"))
+        .sum()
+        .eval({"x": 0 * X, "z": z})
+    )
     if stopped:
         assert not value.requires_grad
     else:

@@ -1,4 +1,6 @@
-"""A normal by the logarithm of its scale: everything is what it is by the scale, and no logarithm is taken."""
+"""A normal by the logarithm of its scale: everything is what it is by the scale, and no logarithm
+is taken.
+"""
 
 import pytest
 import torch
@@ -20,20 +22,32 @@ def network(family: type[Normal], by_logarithm: bool, name: str, seed: int) -> N
 
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             loc, log_scale = self.net(x).chunk(2, -1)
-            return {"loc": loc, "log_scale": log_scale} if by_logarithm else {"loc": loc, "scale": log_scale.exp()}
+            return (
+                {"loc": loc, "log_scale": log_scale}
+                if by_logarithm
+                else {"loc": loc, "scale": log_scale.exp()}
+            )
 
     return Network()
 
 
 def losses(family: type[Normal], by_logarithm: bool) -> dict[str, Loss]:
     q, p = (network(family, by_logarithm, n, i) for i, n in enumerate("qp"))
-    constants = {"loc": 0.3, "log_scale": 0.2} if by_logarithm else {"loc": 0.3, "scale": torch.tensor(0.2).double().exp()}
+    constants = (
+        {"loc": 0.3, "log_scale": 0.2}
+        if by_logarithm
+        else {"loc": 0.3, "scale": torch.tensor(0.2).double().exp()}
+    )
     fixed = family("z", features_shape=[Z], name="r", **constants).double()
     standard = family("z", loc=0.0, scale=1.0, features_shape=[Z], name="s").double()
     found = {
-        "log_prob": LogProb(q).mean(), "kl": KullbackLeibler(q, p).mean(), "kl to constants": KullbackLeibler(q, fixed).mean(),
-        "kl to a standard": KullbackLeibler(q, standard).mean(), "kl from constants": KullbackLeibler(fixed, q).mean(),
-        "elbo": ELBO(standard, q).mean(), "at another's draw": E(q, LogProb(p) - LogProb(fixed)).mean(),
+        "log_prob": LogProb(q).mean(),
+        "kl": KullbackLeibler(q, p).mean(),
+        "kl to constants": KullbackLeibler(q, fixed).mean(),
+        "kl to a standard": KullbackLeibler(q, standard).mean(),
+        "kl from constants": KullbackLeibler(fixed, q).mean(),
+        "elbo": ELBO(standard, q).mean(),
+        "at another's draw": E(q, LogProb(p) - LogProb(fixed)).mean(),
         "detached": KullbackLeibler(q.detach(), p).mean() + KullbackLeibler(q, p.frozen()).sum(),
     }
     return found | ({"entropy": Entropy(q).mean()} if family is Normal else {})
@@ -62,7 +76,8 @@ def test_no_logarithm_is_taken() -> None:
     for by_logarithm in (True, False):
         found = losses(Normal, by_logarithm)
         for name in ("kl", "kl to a standard", "elbo", "entropy"):
-            found[name].eval({"x": torch.randn(B, X, dtype=torch.float64)})  # what the networks return is known then
+            # what the networks return is known then
+            found[name].eval({"x": torch.randn(B, X, dtype=torch.float64)})
             assert (".log()" in str(found[name].plan)) != by_logarithm or name == "kl", name
 
 
@@ -77,7 +92,9 @@ def test_a_constant_and_a_bound_variable() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (4, 2), (5, 4, 2)])
-def test_the_short_form_for_a_standard_normal_has_the_shape_of_the_long_one(shape: tuple[int, ...]) -> None:
+def test_the_short_form_for_a_standard_normal_has_the_shape_of_the_long_one(
+    shape: tuple[int, ...],
+) -> None:
     for features in ([], [2]):
         x = torch.randn(shape)
         values = []

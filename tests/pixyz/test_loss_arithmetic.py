@@ -1,4 +1,6 @@
-"""Arithmetic of objectives: it equals torch's, and a printed formula computes what was evaluated."""
+"""Arithmetic of objectives: it equals torch's,
+and a printed formula computes what was evaluated.
+"""
 
 import operator
 import random
@@ -54,8 +56,15 @@ def grow(draw: random.Random, depth: int) -> Expression:
 
 
 def read_latex(text: str, values: dict[str, float]) -> float:
-    """The value of a formula of numbers, letters, + - fractions, brackets and juxtaposed factors."""
-    text = text.replace(r"\left(", "(").replace(r"\right)", ")").replace(r"\cdot", " ").replace("{,}", "")
+    """The value of a formula of numbers, letters, + - fractions,
+    brackets and juxtaposed factors.
+    """
+    text = (
+        text.replace(r"\left(", "(")
+        .replace(r"\right)", ")")
+        .replace(r"\cdot", " ")
+        .replace("{,}", "")
+    )
     tokens = re.findall(r"\\frac|[0-9.]+(?:\s*10\^\{-?[0-9]+\})?|[a-z]|[-+(){}]|\S+", text)
     at = 0
 
@@ -90,7 +99,12 @@ def read_latex(text: str, values: dict[str, float]) -> float:
             take(")")
             return value
         if token == r"\frac":
-            take("{"); top = total(); take("}"); take("{"); bottom = total(); take("}")
+            take("{")
+            top = total()
+            take("}")
+            take("{")
+            bottom = total()
+            take("}")
             return top / bottom
         return values[token] if token in values else float(token)
 
@@ -109,9 +123,14 @@ def test_random_expressions_equal_torch_and_print_what_they_compute() -> None:
         done += 1
         values = {n: torch.rand(B, dtype=torch.float64) + 0.5 for n in NAMES}
         wanted = function(values)
-        if not torch.as_tensor(wanted).isfinite().all() or torch.as_tensor(wanted).abs().max() > 1e6:
+        if (
+            not torch.as_tensor(wanted).isfinite().all()
+            or torch.as_tensor(wanted).abs().max() > 1e6
+        ):
             continue
-        torch.testing.assert_close(torch.as_tensor(loss.eval(values)).double(), torch.as_tensor(wanted).double())
+        torch.testing.assert_close(
+            torch.as_tensor(loss.eval(values)).double(), torch.as_tensor(wanted).double()
+        )
         numbers = {n: v[0].item() for n, v in values.items()}
         first = torch.as_tensor(wanted).double().reshape(-1)[0].item()
         assert read_latex(str(loss), numbers) == pytest.approx(first, rel=1e-6), str(loss)
@@ -156,7 +175,10 @@ def test_operators(build: Callable[..., Loss], wanted: Callable[..., Tensor], pa
     found, exact = build(a, b).eval(x), wanted(log_prob("u", "m"), log_prob("v", "n"))
     torch.testing.assert_close(found, exact)
     leaves = list(x.values())
-    grads = [torch.autograd.grad(t.sum(), leaves, allow_unused=True, materialize_grads=True) for t in (found, exact)]
+    grads = [
+        torch.autograd.grad(t.sum(), leaves, allow_unused=True, materialize_grads=True)
+        for t in (found, exact)
+    ]
     for g, h in zip(*grads, strict=True):
         torch.testing.assert_close(g, h)
 
@@ -164,7 +186,9 @@ def test_operators(build: Callable[..., Loss], wanted: Callable[..., Tensor], pa
 def test_numbers_alone() -> None:
     assert MinLoss(3, 1).eval({}) == 1 and MaxLoss(3, 1).eval({}) == 3
     assert (ValueLoss(2) * 3).eval({}) == 6 and ValueLoss(2).abs().eval({}) == 2
-    torch.testing.assert_close(ValueLoss(torch.tensor([1.0, 3.0])).mean().eval({}), torch.tensor(2.0))
+    torch.testing.assert_close(
+        ValueLoss(torch.tensor([1.0, 3.0])).mean().eval({}), torch.tensor(2.0)
+    )
     for bad in ("x", None, [1.0]):
         with pytest.raises(PixyzError, match="number"):
             as_loss(bad)  # type: ignore[arg-type]
@@ -202,8 +226,12 @@ def test_a_batch_may_be_a_parameter_and_a_condition() -> None:
     for many in ([3], [2, 3]):  # given weights of the rows meet several samples
         loss = E(q, Parameter("w") * LogProb(q), sample_shape=many)
         weighted = run(loss, {"y": y, "w": torch.arange(2000.0)})
-        torch.testing.assert_close(weighted, torch.arange(2000.0) * run(E(q, LogProb(q), sample_shape=many), {"y": y}))
-    assert (Parameter("w").mean() + Parameter("v").sum()).eval({"w": torch.arange(3.0), "v": 2}).item() == 3.0
+        torch.testing.assert_close(
+            weighted, torch.arange(2000.0) * run(E(q, LogProb(q), sample_shape=many), {"y": y})
+        )
+    assert (Parameter("w").mean() + Parameter("v").sum()).eval(
+        {"w": torch.arange(3.0), "v": 2}
+    ).item() == 3.0
     with pytest.raises(ShapeError, match=r"y \[2000, 1\], log p\(z\|y\) \[2000\]"):
         (Parameter("y") * LogProb(q)).mean().eval({"y": y, "z": y})
 

@@ -1,4 +1,6 @@
-"""Laws of the losses that compare distributions by samples, and of objectives on several devices or in mixed precision."""
+"""Laws of the losses that compare distributions by samples, and of objectives on several devices or
+in mixed precision.
+"""
 
 import copy
 import subprocess
@@ -31,7 +33,11 @@ from pixyz.losses import (
     Parameter,
     WassersteinDistance,
 )
-from pixyz.losses.mmd import gaussian_rbf_kernel, inverse_multiquadratic_rbf_kernel, pairwise_distance_matrix
+from pixyz.losses.mmd import (
+    gaussian_rbf_kernel,
+    inverse_multiquadratic_rbf_kernel,
+    pairwise_distance_matrix,
+)
 from pixyz.models import GAN, Model
 from pixyz.types import PixyzError
 
@@ -55,16 +61,26 @@ def repeated(loss: Loss, times: int, **kwargs: Any) -> tuple[float, float]:
 
 
 def closed_mmd(m1: float, s1: float, m2: float, s2: float, sigma_sqr: float, d: int) -> float:
-    """E k(x, y) of independent normals is a normal integral: (1 + 2v/s)^(-d/2) exp(-d m^2 / (s + 2v))."""
+    """E k(x, y) of independent normals is a normal integral: (1 + 2v/s)^(-d/2) exp(-d m^2 / (s +
+    2v)).
+    """
 
     def mean_kernel(m: float, v: float) -> float:
         v, m = torch.tensor(v, dtype=torch.float64), torch.tensor(m, dtype=torch.float64)
-        return float((1 + 2 * v / sigma_sqr) ** (-d / 2) * torch.exp(-d * m**2 / (sigma_sqr + 2 * v)))
+        return float(
+            (1 + 2 * v / sigma_sqr) ** (-d / 2) * torch.exp(-d * m**2 / (sigma_sqr + 2 * v))
+        )
 
-    return mean_kernel(0, 2 * s1**2) + mean_kernel(0, 2 * s2**2) - 2 * mean_kernel(m1 - m2, s1**2 + s2**2)
+    return (
+        mean_kernel(0, 2 * s1**2)
+        + mean_kernel(0, 2 * s2**2)
+        - 2 * mean_kernel(m1 - m2, s1**2 + s2**2)
+    )
 
 
-@pytest.mark.parametrize(("m", "s", "sigma_sqr", "d"), [(0.0, 1.0, 2.0, 1), (1.0, 1.0, 2.0, 2), (0.5, 2.0, 5.0, 3)])
+@pytest.mark.parametrize(
+    ("m", "s", "sigma_sqr", "d"), [(0.0, 1.0, 2.0, 1), (1.0, 1.0, 2.0, 2), (0.5, 2.0, 5.0, 3)]
+)
 def test_mmd_is_unbiased(m: float, s: float, sigma_sqr: float, d: int) -> None:
     loss = MMD(normal(0.0, 1.0, d), normal(m, s, d, "q"), sigma_sqr=sigma_sqr)
     mean, error = repeated(loss, 400, batch_n=20)
@@ -83,19 +99,26 @@ def test_mmd_is_the_mean_over_pairs(kernel: Callable[..., Tensor]) -> None:
         return torch.exp(-square / 1.5) if kernel is gaussian_rbf_kernel else 1.5 / (square + 1.5)
 
     def pairs(a: Tensor, b: Tensor, same: bool) -> Tensor:
-        return torch.stack([k(a[i], b[j]) for i in range(len(a)) for j in range(len(b)) if not (same and i == j)]).mean()
+        return torch.stack(
+            [k(a[i], b[j]) for i in range(len(a)) for j in range(len(b)) if not (same and i == j)]
+        ).mean()
 
     expected = pairs(x, x, True) + pairs(y, y, True) - 2 * pairs(x, y, False)
     torch.testing.assert_close(loss.estimate(x, y), expected)
-    torch.testing.assert_close(loss.estimate(x + 1e3, y + 1e3), expected)  # no digits are lost far from zero
+    # no digits are lost far from zero
+    torch.testing.assert_close(loss.estimate(x + 1e3, y + 1e3), expected)
     torch.testing.assert_close(pairwise_distance_matrix(x, y), torch.cdist(x, y).square())
 
 
 def test_the_kernels_of_0_3_3_by_name() -> None:
     torch.manual_seed(1)
-    a = MMD(EmpiricalDistribution("z"), normal(0.0, 1.0, 2), "inv-multiquadratic").eval({"z": torch.ones(6, 2)})
+    a = MMD(EmpiricalDistribution("z"), normal(0.0, 1.0, 2), "inv-multiquadratic").eval(
+        {"z": torch.ones(6, 2)}
+    )
     torch.manual_seed(1)
-    b = MMD(EmpiricalDistribution("z"), normal(0.0, 1.0, 2), inverse_multiquadratic_rbf_kernel).eval({"z": torch.ones(6, 2)})
+    b = MMD(
+        EmpiricalDistribution("z"), normal(0.0, 1.0, 2), inverse_multiquadratic_rbf_kernel
+    ).eval({"z": torch.ones(6, 2)})
     assert torch.equal(a, b)
 
 
@@ -109,15 +132,22 @@ def test_mmd_gradient_is_that_of_its_closed_form() -> None:
 
 
 def test_mmd_at_each_step_of_a_series() -> None:
-    step = MMD(Normal("z", "x", loc="x", scale=1e-6, name="p"), Normal("z", "y", loc="y", scale=1e-6, name="q"))
+    step = MMD(
+        Normal("z", "x", loc="x", scale=1e-6, name="p"),
+        Normal("z", "y", loc="y", scale=1e-6, name="q"),
+    )
     x, y = torch.randn(3, 6, 2), torch.randn(3, 6, 2)
     each = [step.eval({"x": a, "y": b}) for a, b in zip(x, y, strict=True)]
     torch.testing.assert_close(
-        IterativeLoss(step, series_var=["x", "y"]).eval({"x": x, "y": y}), torch.stack(each).sum(), rtol=1e-4, atol=1e-4
+        IterativeLoss(step, series_var=["x", "y"]).eval({"x": x, "y": y}),
+        torch.stack(each).sum(),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 
-# ---------------------------------------------------------------------------------------------- Wasserstein
+# ----------------------------------------------------------------------------------------------
+# Wasserstein
 
 
 def test_wasserstein_of_points_is_their_distance() -> None:
@@ -144,7 +174,8 @@ def test_wasserstein_of_normals_is_the_mean_of_a_folded_normal() -> None:
     assert true > 0.7  # above the distance itself, |m|
 
 
-# ---------------------------------------------------------------------------------------------- adversarial
+# ----------------------------------------------------------------------------------------------
+# adversarial
 
 
 class Quadratic(Deterministic):
@@ -170,7 +201,9 @@ def test_adversarial_kl_with_the_best_discriminator_is_the_kl(logits: bool) -> N
 
 
 def test_adversarial_js_is_what_the_optimal_discriminator_gives() -> None:
-    """At d* = p / (p + q) minus the critic's objective is 2 JS - 2 log 2, and the other generator's objective too."""
+    """At d* = p / (p + q) minus the critic's objective is 2 JS - 2 log 2, and the other generator's
+    objective too.
+    """
     p, q, d = normal(1.0), normal(0.0, name="q"), Quadratic(True)
     with torch.no_grad():
         d.net.weight.copy_(torch.tensor([[1.0, 0.0]]))  # log p - log q = z - 1/2
@@ -198,7 +231,9 @@ def test_adversarial_wasserstein_is_the_difference_of_means_and_clips() -> None:
             return {"t": self.net(z)}
 
     d = Line()
-    loss = AdversarialWassersteinDistance(normal(1.0), normal(0.0, name="q"), d, clip_value=0.5, optimizer_params={"lr": 0.1})
+    loss = AdversarialWassersteinDistance(
+        normal(1.0), normal(0.0, name="q"), d, clip_value=0.5, optimizer_params={"lr": 0.1}
+    )
     for _ in range(30):
         loss.loss_train(batch_n=500)
         assert d.net.weight.abs() <= 0.5 and d.net.bias.abs() <= 0.5
@@ -206,7 +241,10 @@ def test_adversarial_wasserstein_is_the_difference_of_means_and_clips() -> None:
     assert abs(loss.eval(batch_n=100_000) + loss.loss_test(batch_n=100_000)) < 0.02
 
 
-@pytest.mark.parametrize("loss_class", [AdversarialJensenShannon, AdversarialKullbackLeibler, AdversarialWassersteinDistance])
+@pytest.mark.parametrize(
+    "loss_class",
+    [AdversarialJensenShannon, AdversarialKullbackLeibler, AdversarialWassersteinDistance],
+)
 def test_the_two_objectives_print_run_copy_and_ignore_a_flag_that_is_false(loss_class: Any) -> None:
     loss = loss_class(normal(1.0), EmpiricalDistribution("z"), Quadratic(False))
     data = {"z": torch.randn(7, 1)}
@@ -221,7 +259,8 @@ def test_the_two_objectives_print_run_copy_and_ignore_a_flag_that_is_false(loss_
     assert float(loss.critic.eval(data)) == values[2] == float(loss.loss_test(data) * 0 + values[2])
 
 
-# ---------------------------------------------------------------------------------------------- REINFORCE, IWAE
+# ----------------------------------------------------------------------------------------------
+# REINFORCE, IWAE
 
 
 def test_reinforce_of_bits_has_the_analytic_gradient_and_a_baseline_lowers_its_spread() -> None:
@@ -252,7 +291,8 @@ def test_iwae_grows_from_the_elbo_to_the_likelihood() -> None:
     assert bounds[0] < bounds[1] - 0.05 < true and abs(bounds[2] - true) < 0.03
 
 
-# ---------------------------------------------------------------------------------------------- devices, processes, precision
+# ----------------------------------------------------------------------------------------------
+# devices, processes, precision
 
 
 def vae() -> tuple[nn.Module, nn.Module, Loss]:
@@ -285,13 +325,19 @@ def test_parts_of_a_batch_on_copies_give_the_whole() -> None:
     torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-4)
     weights = [*q.parameters(), *p.parameters()]
     torch.testing.assert_close(
-        torch.autograd.grad(parallel.mean().eval({"x": x}), weights), torch.autograd.grad(whole.mean(), weights),
-        rtol=1e-4, atol=1e-4,
+        torch.autograd.grad(parallel.mean().eval({"x": x}), weights),
+        torch.autograd.grad(whole.mean(), weights),
+        rtol=1e-4,
+        atol=1e-4,
     )
-    model = Model(parallel.mean(), distributions=[q, p], optimizer=optim.SGD, optimizer_params={"lr": 0.5})
+    model = Model(
+        parallel.mean(), distributions=[q, p], optimizer=optim.SGD, optimizer_params={"lr": 0.5}
+    )
     first = model.train({"x": x})
     assert model.train({"x": x}) < first  # the copies see the new weights
-    assert parallel.loss_text == loss.loss_text and copy.deepcopy(parallel).eval({"x": x}).shape == (7,)
+    assert parallel.loss_text == loss.loss_text and copy.deepcopy(parallel).eval(
+        {"x": x}
+    ).shape == (7,)
     with pytest.raises(PixyzError, match="sizes"):
         parallel.eval({"x": x, "y": x[:2]})
 
@@ -328,7 +374,12 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROCESS]
     root = Path(__file__).parents[2]
     running = [
-        subprocess.Popen([*command, str(rank), str(tmp_path / "meet")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root)
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "meet")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=root,
+        )
         for rank in range(2)
     ]
     outs = []
@@ -349,7 +400,9 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
             return {"loc": self.net(x), "scale": torch.ones(())}
 
     p, data = P(), torch.arange(16.0).reshape(8, 2) / 8
-    model = Model(-p.log_prob().mean(), distributions=[p], optimizer=optim.SGD, optimizer_params={"lr": 0.1})
+    model = Model(
+        -p.log_prob().mean(), distributions=[p], optimizer=optim.SGD, optimizer_params={"lr": 0.1}
+    )
     for _ in range(3):
         model.train({"x": data, "y": data.sum(-1, keepdim=True)})
     torch.testing.assert_close(outs[0], torch.cat([p.net.weight.flatten(), p.net.bias]).detach())
@@ -364,7 +417,9 @@ def test_mixed_precision_on_the_cpu() -> None:
     values = [float(model.train({"x": x})) for _ in range(30)]
     assert set(seen) == {torch.bfloat16} and model.scaler is None
     assert values[-1] < values[0] - 0.1
-    assert all(w.dtype == torch.float32 == w.grad.dtype for w in model.parameters if w.grad is not None)
+    assert all(
+        w.dtype == torch.float32 == w.grad.dtype for w in model.parameters if w.grad is not None
+    )
     critic = AdversarialKullbackLeibler(normal(0.0), normal(1.0, name="q"), Quadratic(False))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.isfinite(critic.loss_train(batch_n=8))
@@ -374,7 +429,10 @@ def test_a_schedule_goes_on_after_loading(tmp_path: Path) -> None:
     def build() -> Model:
         q, p, loss = vae()
         return Model(
-            loss.mean(), distributions=[q, p], optimizer_params={"lr": 0.1}, scheduler=optim.lr_scheduler.StepLR,
+            loss.mean(),
+            distributions=[q, p],
+            optimizer_params={"lr": 0.1},
+            scheduler=optim.lr_scheduler.StepLR,
             scheduler_params={"step_size": 2, "gamma": 0.5},
         )
 

@@ -34,7 +34,10 @@ def parts() -> Parts:
 
 
 def test_what_eval_returns(parts: Parts) -> None:
-    loss = (E(parts.q, LogProb(parts.p)).named("fit") - KullbackLeibler(parts.q, parts.prior).named("kl")).mean()
+    loss = (
+        E(parts.q, LogProb(parts.p)).named("fit")
+        - KullbackLeibler(parts.q, parts.prior).named("kl")
+    ).mean()
     given = {"x": parts.x, "other": torch.ones(1)}
     value, everything = loss.eval(given, return_dict=True)
     assert value.shape == () and set(everything) == {"x", "other", "z", "fit", "kl"}
@@ -104,16 +107,53 @@ def all_losses(parts: Parts) -> list[Loss]:
     recon, kl = E(parts.q, LogProb(parts.p)), KullbackLeibler(parts.q, parts.prior)
     step = Normal(var="h", cond_var=["h_prev", "x"], loc="h_prev", scale=1.0)
     return [
-        recon, kl, -recon, recon + kl, recon - kl, recon * kl, recon / kl, 2 * recon, recon / 3.5, 1e-7 * kl, 1 - recon,
-        recon.abs(), recon.mean(), recon.sum(), recon.detach(), recon.clamp(0.5, 2), recon.named("n"), MinLoss(recon, 1),
-        MaxLoss(kl, 1.0), Parameter("alpha"), ValueLoss(float("inf")), ValueLoss(-3), ValueLoss(torch.tensor(0.1)),
-        ValueLoss(torch.ones(B)), kl.constant_var({"x": parts.x}), Entropy(parts.q), CrossEntropy(parts.q, parts.prior),
-        CrossEntropy(parts.q, parts.prior, analytical=True), ELBO(parts.p * parts.prior, parts.q), Prob(parts.p),
-        E(parts.q + parts.p.replace_var(x="y"), LogProb(parts.q)), Old(["x", "w"]), Clamp(kl, None, 3.0),
+        recon,
+        kl,
+        -recon,
+        recon + kl,
+        recon - kl,
+        recon * kl,
+        recon / kl,
+        2 * recon,
+        recon / 3.5,
+        1e-7 * kl,
+        1 - recon,
+        recon.abs(),
+        recon.mean(),
+        recon.sum(),
+        recon.detach(),
+        recon.clamp(0.5, 2),
+        recon.named("n"),
+        MinLoss(recon, 1),
+        MaxLoss(kl, 1.0),
+        Parameter("alpha"),
+        ValueLoss(float("inf")),
+        ValueLoss(-3),
+        ValueLoss(torch.tensor(0.1)),
+        ValueLoss(torch.ones(B)),
+        kl.constant_var({"x": parts.x}),
+        Entropy(parts.q),
+        CrossEntropy(parts.q, parts.prior),
+        CrossEntropy(parts.q, parts.prior, analytical=True),
+        ELBO(parts.p * parts.prior, parts.q),
+        Prob(parts.p),
+        E(parts.q + parts.p.replace_var(x="y"), LogProb(parts.q)),
+        Old(["x", "w"]),
+        Clamp(kl, None, 3.0),
         IterativeLoss(E(step, LogProb(step)), series_var="x", update_value={"h": "h_prev"}),
-        IterativeLoss(E(step, LogProb(step)), max_iter=3, series_var="x", update_value={"h": "h_prev"}, reduction=None),
-        KullbackLeibler(parts.q.detach(), parts.prior), recon - recon, (recon - 0.0) * 1, -(-recon + kl),
-        LogProb(parts.q.replace_var(z="w_1")), kl * kl / (kl + kl),
+        IterativeLoss(
+            E(step, LogProb(step)),
+            max_iter=3,
+            series_var="x",
+            update_value={"h": "h_prev"},
+            reduction=None,
+        ),
+        KullbackLeibler(parts.q.detach(), parts.prior),
+        recon - recon,
+        (recon - 0.0) * 1,
+        -(-recon + kl),
+        LogProb(parts.q.replace_var(z="w_1")),
+        kl * kl / (kl + kl),
     ]
 
 
@@ -142,7 +182,9 @@ def test_printing_never_fails(parts: Parts) -> None:
         (lambda e, k: e * 1, r"1 E|1 \cdot E"),
     ],
 )
-def test_terms_stay_as_they_were_written(parts: Parts, build: Callable[..., Loss], text: str) -> None:
+def test_terms_stay_as_they_were_written(
+    parts: Parts, build: Callable[..., Loss], text: str
+) -> None:
     recon, kl = E(parts.q, LogProb(parts.p)), KullbackLeibler(parts.q, parts.prior)
     found = str(build(recon, kl)).replace(str(recon), "E").replace(str(kl), "K")
     assert found in text.split("|"), found
@@ -161,7 +203,10 @@ def test_text_of_the_leaves(parts: Parts) -> None:
     assert str(Entropy(q)) == r"H \left[ {q(z|x)} \right]"
     assert str(MinLoss(Parameter("a"), 3)) == r"min \left(a, 3\right)"
     assert str(Parameter("beta") * LogProb(p)) == r"\beta \log p(x|z)"
-    assert str(IterativeLoss(LogProb(p), max_iter=4, series_var=["x", "z"])) == r"\sum_{t=0}^{3} \log p(x|z)"
+    assert (
+        str(IterativeLoss(LogProb(p), max_iter=4, series_var=["x", "z"]))
+        == r"\sum_{t=0}^{3} \log p(x|z)"
+    )
     elbo = ELBO(p * prior, q)
     assert str(elbo) == r"\mathbb{E}_{q(z|x)} \left[\log p(x|z)p_{prior}(z) - \log q(z|x) \right]"
 
@@ -172,7 +217,9 @@ def test_the_plan_shows_what_runs(parts: Parts) -> None:
     assert plan.inputs == ["x"]
     assert str(plan).count("net q(z|x)") == 1 and "kl_normal" in plan.source
     hostile = Normal(var="x", loc=0.0, scale=1.0, name="p\n    raise SystemExit  # '''\\")
-    torch.testing.assert_close(LogProb(hostile).eval(torch.zeros(1)), td.Normal(0.0, 1.0).log_prob(torch.zeros(1)))
+    torch.testing.assert_close(
+        LogProb(hostile).eval(torch.zeros(1)), td.Normal(0.0, 1.0).log_prob(torch.zeros(1))
+    )
     line = '"""); import os; os.abort() #'
     strange = Normal(var=line, cond_var="\n", loc="\n", scale=1.0)
     assert LogProb(strange).eval({line: torch.zeros(1), "\n": torch.zeros(1)}).shape == (1,)
@@ -187,9 +234,15 @@ def test_what_goes_wrong_in_a_plan_shows_its_line() -> None:
     import traceback
 
     try:
-        LogProb(Broken(var="x", cond_var="z", scale=1.0)).eval({"x": torch.zeros(1), "z": torch.zeros(1)})
+        LogProb(Broken(var="x", cond_var="z", scale=1.0)).eval(
+            {"x": torch.zeros(1), "z": torch.zeros(1)}
+        )
     except RuntimeError as error:
-        lines = [f.line for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("<pixyz plan")]
+        lines = [
+            f.line
+            for f in traceback.extract_tb(error.__traceback__)
+            if f.filename.startswith("<pixyz plan")
+        ]
         assert lines and "=" in str(lines[0])
     else:
         raise AssertionError("no error")

@@ -1,4 +1,6 @@
-"""What lowering promises: numbers are folded, values build nothing, nothing is kept, the split loop can be checked."""
+"""What lowering promises: numbers are folded, values build nothing, nothing is kept, the split loop
+can be checked.
+"""
 
 import gc
 import linecache
@@ -47,7 +49,8 @@ def test_numbers_are_folded() -> None:
         values.append(loss.eval(x))
     torch.testing.assert_close(values[1:], [values[0]] * 2)
     number = sum("= 1.0" in line for line in folded.plan.source.splitlines())
-    assert number == 0 and steps(folded) <= steps(plain) + 12  # the numbers themselves are steps, but no lines
+    # the numbers themselves are steps, but no lines
+    assert number == 0 and steps(folded) <= steps(plain) + 12
     assert len(folded.plan.source.splitlines()) == len(plain.plan.source.splitlines())
 
 
@@ -77,7 +80,8 @@ def test_a_dropped_loss_takes_its_source_along() -> None:
     assert name in linecache.cache
     del loss
     gc.collect()
-    forget_sources()  # as the next plan does: a collector must not change linecache while it goes through its entries
+    # as the next plan does: a collector must not change linecache while it goes through its entries
+    forget_sources()
     assert name not in linecache.cache
 
 
@@ -107,7 +111,11 @@ def test_check_tells_a_network_that_keeps_a_state_in_python(counts: bool) -> Non
     f, p = Centred(False), Head("x", "h")
     p.counts = counts
     loss = IterativeLoss(
-        -E(f, LogProb(p)), series_var=["x"], update_value={"h": "h_prev"}, init={"h_prev": 0}, reduction="frame"
+        -E(f, LogProb(p)),
+        series_var=["x"],
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+        reduction="frame",
     )
     x = {"x": torch.randn(5, 4, D)}
     state = torch.get_rng_state()
@@ -124,7 +132,13 @@ def test_signs_cancel() -> None:
     q, p = pair()
     a, b = E(q, LogProb(p)), LogProb(Net("x", "y"))
     for loss, signs in (
-        (a.__neg__().__neg__(), 0), (b - (-a), 0), (-a - (-b), 0), (-a + b, 0), (-a - b, 1), (-2.0 * -a, 0), (-1.5 * -(a - b), 0),
+        (a.__neg__().__neg__(), 0),
+        (b - (-a), 0),
+        (-a - (-b), 0),
+        (-a + b, 0),
+        (-a - b, 1),
+        (-2.0 * -a, 0),
+        (-1.5 * -(a - b), 0),
     ):
         assert sum("= -" in line for line in loss.plan.source.splitlines()) == signs
 
@@ -135,9 +149,20 @@ def test_changing_signs_changes_no_value() -> None:
     va, vb = x["a"], x["b"]
     for loss, value in (
         (a.__neg__().__neg__(), va),
-        (b - (-a), vb + va), (-a - (-b), vb - va), (-a + b, vb - va), (a + (-b), va - vb), (-a - b, -va - vb),
-        (-a + (-b), -va - vb), (3 * (-a), -3 * va), ((-a) * 3, -3 * va), (-2.0 * -(a - b), 2 * (va - vb)),
-        ((-a) / 2, -va / 2), (-a * -b, va * vb), (-(a * 1 + 0), -va), (0 - a, -va), (1 / (-b), -1 / vb),
+        (b - (-a), vb + va),
+        (-a - (-b), vb - va),
+        (-a + b, vb - va),
+        (a + (-b), va - vb),
+        (-a - b, -va - vb),
+        (-a + (-b), -va - vb),
+        (3 * (-a), -3 * va),
+        ((-a) * 3, -3 * va),
+        (-2.0 * -(a - b), 2 * (va - vb)),
+        ((-a) / 2, -va / 2),
+        (-a * -b, va * vb),
+        (-(a * 1 + 0), -va),
+        (0 - a, -va),
+        (1 / (-b), -1 / vb),
     ):
         torch.testing.assert_close(loss.eval(x), value)
 
@@ -173,20 +198,31 @@ def test_many_networks_may_return_either_parameter() -> None:
 def test_a_network_that_changes_its_mind_is_refused() -> None:
     network = Logits("lp")
     given = {"x": torch.ones(2, 3), "z": torch.randn(2, 3)}
-    twice = E(Normal("z", "m", loc="m", scale=1.0), LogProb(network) * Parameter("w") + LogProb(network.replace_var(z="m")))
+    twice = E(
+        Normal("z", "m", loc="m", scale=1.0),
+        LogProb(network) * Parameter("w") + LogProb(network.replace_var(z="m")),
+    )
     with pytest.raises(PixyzError, match="other parameters at each call"):
         twice.eval({"x": given["x"], "m": given["z"], "w": 1.0})
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_the_mean_of_sums_over_features_is_taken_at_once(dtype):
-    p, q, r = (Normal("x", loc=m, scale=1.0, features_shape=[3], name=f"p_{i}").to(dtype) for i, m in enumerate((0.0, 1.0, -2.0)))
+    p, q, r = (
+        Normal("x", loc=m, scale=1.0, features_shape=[3], name=f"p_{i}").to(dtype)
+        for i, m in enumerate((0.0, 1.0, -2.0))
+    )
     x = {"x": torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).to(dtype)}
     inner = -2 * LogProb(p) - (LogProb(q) / 4 - LogProb(r))
     loss = inner.mean()
     assert "mean_of_sums" in loss.plan.source
     exact = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 3e-2}[dtype]
-    near = {"rtol": exact, "atol": exact, "check_dtype": dtype.itemsize >= 4}  # a half type's is taken in float32
+    # a half type's is taken in float32
+    near = {
+        "rtol": exact,
+        "atol": exact,
+        "check_dtype": dtype.itemsize >= 4,
+    }
     torch.testing.assert_close(loss.eval(x), inner.eval(x).mean(), **near)
     named = (LogProb(p).named("a") + LogProb(q)).mean()
     value, found = named.eval(x, return_dict=True)
@@ -234,10 +270,16 @@ def test_check_compares_gradients_where_values_agree() -> None:
     x = {"x": torch.randn(5, 4, D)}
     for head, right in ((Net("x", "h"), True), (Averaged("x", "h"), False)):
         loss = IterativeLoss(
-            -E(Centred(False), LogProb(head)), series_var=["x"], update_value={"h": "h_prev"}, init={"h_prev": 0}
+            -E(Centred(False), LogProb(head)),
+            series_var=["x"],
+            update_value={"h": "h_prev"},
+            init={"h_prev": 0},
         )
         if right:
             loss.check(x)
             continue
-        with pytest.raises(PixyzError, match=r"the split loop is not the plain one: the gradient of .*net\.\w+ differs by"):
+        with pytest.raises(
+            PixyzError,
+            match=r"the split loop is not the plain one: the gradient of .*net\.\w+ differs by",
+        ):
             loss.check(x)

@@ -1,4 +1,6 @@
-"""One plan and many callers: threads, changes while it runs, errors, what is written and compiled once."""
+"""One plan and many callers: threads, changes while it runs, errors, what is written and compiled
+once.
+"""
 
 import subprocess
 import sys
@@ -29,7 +31,9 @@ class Gauss(Normal):
 
 
 def series(seed: int = 0, *shape: int) -> Tensor:
-    return torch.randn(*(shape or (T, B, D)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        *(shape or (T, B, D)), dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 class Slow(Gauss):
@@ -109,7 +113,10 @@ def test_a_loss_may_be_evaluated_inside_a_network() -> None:
     class Outer(Gauss):
         def forward(self, **given: Tensor) -> dict[str, Tensor]:
             found = super().forward(**given)
-            return {**found, "loc": found["loc"] + inner.eval({"y": given["z"], "z": given["z"]})[:, None]}
+            return {
+                **found,
+                "loc": found["loc"] + inner.eval({"y": given["z"], "z": given["z"]})[:, None],
+            }
 
     loss = LogProb(Outer("x", ["z"])) + inner
     x = {**PAIR, "y": series(2, B, D)}
@@ -144,7 +151,11 @@ def test_a_constant_may_become_a_parameter() -> None:
     torch.testing.assert_close(loss.eval(x), before)
 
 
-CARRIED = {"series_var": "x", "update_value": {"z": "z_prev"}, "init": {"z_prev": torch.zeros(D, dtype=torch.float64)}}
+CARRIED = {
+    "series_var": "x",
+    "update_value": {"z": "z_prev"},
+    "init": {"z_prev": torch.zeros(D, dtype=torch.float64)},
+}
 
 
 def test_equal_formulas_are_written_once() -> None:
@@ -185,7 +196,10 @@ def test_settings_of_a_subclass_are_seen_and_its_own_counters_are_not() -> None:
         calls = 0
 
     z = Gauss("z", ["z_prev", "x"], "q")
-    loss, x = Mine(E(z, LogProb(Gauss("x", ["z"]))), **CARRIED), {"x": torch.randn(T, B, D, dtype=torch.float64)}  # type: ignore[arg-type]
+    loss, x = (
+        Mine(E(z, LogProb(Gauss("x", ["z"]))), **CARRIED),
+        {"x": torch.randn(T, B, D, dtype=torch.float64)},
+    )
     assert loss.eval(x).shape == (B,)
     plan = loss.plan
     loss.calls += 1
@@ -203,17 +217,45 @@ def test_the_number_of_plans_is_bounded() -> None:
 
 def test_a_plan_needs_no_sympy() -> None:
     code = (
-        "import sys, torch; from pixyz.distributions import Normal; from pixyz.losses import KullbackLeibler, E, LogProb; "
-        "p = Normal('x', 'z_prev', loc='z_prev', scale=1.0); q = Normal('z_prev', loc=0.0, scale=1.0, features_shape=[2]); "
-        "(E(q, LogProb(p)) - KullbackLeibler(q, q)).mean().eval({'x': torch.zeros(3, 2)}); sys.exit('sympy' in sys.modules)"
+        "import sys, torch; from pixyz.distributions import Normal; from pixyz.losses import "
+        "KullbackLeibler, E, LogProb; "
+        "p = Normal('x', 'z_prev', loc='z_prev', scale=1.0); q = Normal('z_prev', loc=0.0, "
+        "scale=1.0, features_shape=[2]); "
+        "(E(q, LogProb(p)) - KullbackLeibler(q, q)).mean().eval({'x': torch.zeros(3, 2)}); "
+        "sys.exit('sympy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", [
-    "x", "z_prev", "x1", "h_1", "p_t", "deter", "xhat", "x_bar", "lambda", "Lambda", "alpha_1", "z_phi", "p10", "sigma2", "a_b_c",
-    "khi", "is", "eta", "beta_t", "Hat", "zdot1", "t_max", "continue", "reward",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x",
+        "z_prev",
+        "x1",
+        "h_1",
+        "p_t",
+        "deter",
+        "xhat",
+        "x_bar",
+        "lambda",
+        "Lambda",
+        "alpha_1",
+        "z_phi",
+        "p10",
+        "sigma2",
+        "a_b_c",
+        "khi",
+        "is",
+        "eta",
+        "beta_t",
+        "Hat",
+        "zdot1",
+        "t_max",
+        "continue",
+        "reward",
+    ],
+)
 def test_names_print_as_sympy_prints_them(name: str) -> None:
     import sympy
 

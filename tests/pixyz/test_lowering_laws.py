@@ -13,7 +13,8 @@ import pixyz
 from pixyz.distributions import CustomProb, Deterministic, Distribution, Normal, Scan
 from pixyz.losses import MMD, E, IterativeLoss, LogProb, Parameter
 
-# -------------------------------------------------------------------------------------------- values
+# --------------------------------------------------------------------------------------------
+# values
 
 
 @forms
@@ -21,17 +22,24 @@ def test_the_rows_that_a_divergence_of_samples_compares_are_those_of_a_step(fiss
     loss, x = MMD(Function("z", ["x"]), Function("z", ["y"])), {"x": series(0), "y": series(1)}
     wanted = torch.stack([loss.eval({k: v[t] for k, v in x.items()}) for t in range(T)])
     for reduction, value in (("frame", wanted.mean()), (None, wanted)):
-        found = IterativeLoss(loss, series_var=["x", "y"], reduction=reduction, fission=fission).eval(x)
+        found = IterativeLoss(
+            loss, series_var=["x", "y"], reduction=reduction, fission=fission
+        ).eval(x)
         torch.testing.assert_close(found, value)
 
 
 @forms
 def test_a_mask_leaves_out_rows_of_a_step_that_a_divergence_compares(fission: bool) -> None:
-    loss, x = MMD(Function("z", ["x"]), Function("z", ["y"])), {"x": series(0, T, 4, D), "y": series(1, T, 4, D)}
+    loss, x = (
+        MMD(Function("z", ["x"]), Function("z", ["y"])),
+        {"x": series(0, T, 4, D), "y": series(1, T, 4, D)},
+    )
     mask = torch.ones(T, 4)
     mask[1, 2] = mask[2, :2] = mask[3, 1:] = 0
     rows = [{k: v[t][mask[t] != 0] for k, v in x.items()} for t in range(T)]
-    wanted = torch.stack([loss.eval(r) if len(r["x"]) > 1 else torch.zeros((), dtype=torch.float64) for r in rows])
+    wanted = torch.stack(
+        [loss.eval(r) if len(r["x"]) > 1 else torch.zeros((), dtype=torch.float64) for r in rows]
+    )
     dirty = {k: torch.where(mask[..., None] != 0, v, float("nan")) for k, v in x.items()}
     step = IterativeLoss(loss, series_var=["x", "y"], reduction=None, fission=fission)
     found = step.eval({**dirty, "mask": mask})
@@ -43,12 +51,21 @@ def test_a_mask_leaves_out_rows_of_a_step_that_a_divergence_compares(fission: bo
 
 @pytest.mark.parametrize("reduction", [None, "sum", "frame"])
 @pytest.mark.parametrize("steps", [2, T])
-def test_a_series_within_a_step_has_one_layout_in_both_forms(reduction: str | None, steps: int) -> None:
+def test_a_series_within_a_step_has_one_layout_in_both_forms(
+    reduction: str | None, steps: int
+) -> None:
     z, u, x = Function("z", ["z_prev", "x"]), Function("u", ["u_prev", "z"]), {"x": series()}
     found = []
     for fission in (True, False):
-        inner = E(Scan(u, steps=steps, update_value={"u": "u_prev"}, start={"u_prev": "z"}, fission=fission), Parameter("u"))
-        found.append(IterativeLoss(E(z, inner), reduction=reduction, fission=fission, **carried("z")).eval(x))  # type: ignore[arg-type]
+        inner = E(
+            Scan(
+                u, steps=steps, update_value={"u": "u_prev"}, start={"u_prev": "z"}, fission=fission
+            ),
+            Parameter("u"),
+        )
+        found.append(
+            IterativeLoss(E(z, inner), reduction=reduction, fission=fission, **carried("z")).eval(x)
+        )
     torch.testing.assert_close(*found)
 
 
@@ -59,9 +76,13 @@ def test_one_seed_gives_one_result_where_loops_nest(samples: int) -> None:
     found = []
     for outside, inside in [(True, True), (True, False), (False, True), (False, False)]:
         step = E(u, LogProb(u) + E(on_u, LogProb(on_u), sample_shape=[samples]))
-        inner = IterativeLoss(step, max_iter=2, update_value={"u": "u_prev"}, start={"u_prev": "z"}, fission=inside)
+        inner = IterativeLoss(
+            step, max_iter=2, update_value={"u": "u_prev"}, start={"u_prev": "z"}, fission=inside
+        )
         outer = E(z, E(on_z, LogProb(on_z)) + inner, sample_shape=[samples])
-        found.append(seeded(IterativeLoss(outer, fission=outside, reduction=None, **carried("z")), x))  # type: ignore[arg-type]
+        found.append(
+            seeded(IterativeLoss(outer, fission=outside, reduction=None, **carried("z")), x)
+        )
     assert found[0].std() > 0
     for other in found[1:]:
         torch.testing.assert_close(other, found[0])
@@ -72,7 +93,9 @@ def late_start() -> tuple[IterativeLoss, dict[str, object]]:
     joint = Gauss("z", ["z_prev", "k"], "q") * Function("n", ["c"]) * Gauss("a", ["x"])
     zero = torch.zeros(D, dtype=torch.float64)
     loss = IterativeLoss(
-        E(joint, Parameter("z") + Parameter("a")), series_var="x", update_value={"z": "z_prev", "n": "k"},
+        E(joint, Parameter("z") + Parameter("a")),
+        series_var="x",
+        update_value={"z": "z_prev", "n": "k"},
         init={"z_prev": zero, "k": zero},
     )
     return loss, {"x": series(), "c": series(1, B, D)}
@@ -82,14 +105,18 @@ def two_shifts() -> tuple[IterativeLoss, dict[str, object]]:
     """Two carried draws of which one reads the other's last value: no loop is left."""
     zero = torch.zeros(D, dtype=torch.float64)
     loss = IterativeLoss(
-        E(Gauss("a", ["x"]) * Gauss("u", ["a_prev", "x"]), Parameter("u")), series_var="x",
-        update_value={"u": "u_prev", "a": "a_prev"}, init={"a_prev": zero, "u_prev": zero},
+        E(Gauss("a", ["x"]) * Gauss("u", ["a_prev", "x"]), Parameter("u")),
+        series_var="x",
+        update_value={"u": "u_prev", "a": "a_prev"},
+        init={"a_prev": zero, "u_prev": zero},
     )
     return loss, {"x": series()}
 
 
 @pytest.mark.parametrize("make", [late_start, two_shifts])
-def test_one_seed_gives_one_result_in_both_forms(make: Callable[[], tuple[IterativeLoss, dict[str, object]]]) -> None:
+def test_one_seed_gives_one_result_in_both_forms(
+    make: Callable[[], tuple[IterativeLoss, dict[str, object]]],
+) -> None:
     loss, x = make()
     loss.check(x)
 
@@ -114,10 +141,14 @@ class Own(Distribution):
 
 
 def test_a_distribution_with_its_own_sample_and_density_is_one_step() -> None:
-    torch.testing.assert_close(E(Own(), LogProb(Own())).eval({"x": series(0, B, D)}), torch.full((B,), -2.0, dtype=torch.float64))
+    torch.testing.assert_close(
+        E(Own(), LogProb(Own())).eval({"x": series(0, B, D)}),
+        torch.full((B,), -2.0, dtype=torch.float64),
+    )
 
 
-# -------------------------------------------------------------------------------------------- what may leave the loop
+# -------------------------------------------------------------------------------------------- what
+# may leave the loop
 
 
 class Counts(Function):
@@ -145,7 +176,9 @@ def test_a_network_with_a_state_or_that_mixes_rows_stays_in_the_loop(kind: type[
     for fission in (True, False):
         torch.manual_seed(0)
         e = kind("e", ["x"])
-        loss = IterativeLoss(E(e * Function("h", ["h_prev", "e"]), Parameter("h")), fission=fission, **carried())  # type: ignore[arg-type]
+        loss = IterativeLoss(
+            E(e * Function("h", ["h_prev", "e"]), Parameter("h")), fission=fission, **carried()
+        )
         found.append(loss.eval({"x": x}))
         assert all(int(n) == T for n in e.buffers())
         assert ("f(e|x) (its" in "".join(loss.plan.notes)) is fission
@@ -179,7 +212,9 @@ class Normed(nn.Module):
 
 def test_a_density_with_batch_normalisation_stays_in_the_loop() -> None:
     density = Normed()
-    IterativeLoss(E(Function("h", ["h_prev", "x"]), LogProb(CustomProb(density, var="h"))), **carried()).eval({"x": series()})  # type: ignore[arg-type]
+    IterativeLoss(
+        E(Function("h", ["h_prev", "x"]), LogProb(CustomProb(density, var="h"))), **carried()
+    ).eval({"x": series()})  # type: ignore[arg-type]
     assert density.norm.num_batches_tracked == T
 
 
@@ -195,7 +230,9 @@ def test_a_step_that_stays_in_its_loop_stays_in_the_loops_around_it() -> None:
             rows.append(len(h))
             return {"u": self.norm(u_prev + h)}
 
-    inner = IterativeLoss(E(Inner(), Parameter("u")), max_iter=2, update_value={"u": "u_prev"}, start={"u_prev": "h"})
+    inner = IterativeLoss(
+        E(Inner(), Parameter("u")), max_iter=2, update_value={"u": "u_prev"}, start={"u_prev": "h"}
+    )
     IterativeLoss(E(Function("h", ["h_prev", "x"]), inner), **carried()).eval({"x": series()})  # type: ignore[arg-type]
     assert rows == [B] * (2 * T)
 
@@ -232,20 +269,36 @@ def test_notes_give_every_reason_in_the_order_of_the_text() -> None:
 
 
 def test_notes_say_why_a_loop_is_not_compiled() -> None:
-    inner = Scan(Function("u", ["u_prev", "h"]), steps=2, update_value={"u": "u_prev"}, start={"u_prev": "h"}, fission=False)
-    nested = IterativeLoss(E(Function("h", ["h_prev", "x"]), E(inner, Parameter("u"))), fission=False, **carried())  # type: ignore[arg-type]
+    inner = Scan(
+        Function("u", ["u_prev", "h"]),
+        steps=2,
+        update_value={"u": "u_prev"},
+        start={"u_prev": "h"},
+        fission=False,
+    )
+    nested = IterativeLoss(
+        E(Function("h", ["h_prev", "x"]), E(inner, Parameter("u"))), fission=False, **carried()
+    )
     plain = IterativeLoss(E(Function("h", ["h_prev", "x"]), Parameter("h")), **carried())  # type: ignore[arg-type]
-    assert [n.split(": ")[1] for n in nested.compile(chunk=2).plan.notes] == ["there is a loop inside it"]
+    assert [n.split(": ")[1] for n in nested.compile(chunk=2).plan.notes] == [
+        "there is a loop inside it"
+    ]
     assert not plain.compile(chunk=2).plan.notes
     with pixyz.debug():
-        assert [n.split(": ")[1] for n in plain.plan.notes] == ["values are checked one by one in debug mode"]
+        assert [n.split(": ")[1] for n in plain.plan.notes] == [
+            "values are checked one by one in debug mode"
+        ]
 
 
-# -------------------------------------------------------------------------------------------- the text
+# -------------------------------------------------------------------------------------------- the
+# text
 
 
 def test_no_name_of_the_text_means_two_things() -> None:
-    q, x = Normal("z_0", loc=0.0, scale=1.0, features_shape=[D], name="q"), {"y": series(0, B, D).float()}
+    q, x = (
+        Normal("z_0", loc=0.0, scale=1.0, features_shape=[D], name="q"),
+        {"y": series(0, B, D).float()},
+    )
     for n in range(12):
         p = Gauss("y", ["z_0"], f"v{n}_z").float()
         assert E(q, LogProb(p)).eval(x).shape == (B,)
@@ -256,8 +309,15 @@ def test_the_text_speaks_of_the_terms_of_the_formula() -> None:
     p, r = Gauss("x", ["z"]), Gauss("y", ["z"], "r")
     step = LogProb(p) - 2 * (LogProb(r) + Parameter("b"))
     source = IterativeLoss(step, series_var=["x", "y", "z"]).plan.source
-    assert "# log p(x|z) - (log r(y|z) + b) * 2" in source or "# log p(x|z) - 2 * (log r(y|z) + b)" in source
-    assert "Loss" not in source and " f_0" not in source and not re.search(r"# (steps of )?$", source, re.MULTILINE)
+    assert (
+        "# log p(x|z) - (log r(y|z) + b) * 2" in source
+        or "# log p(x|z) - 2 * (log r(y|z) + b)" in source
+    )
+    assert (
+        "Loss" not in source
+        and " f_0" not in source
+        and not re.search(r"# (steps of )?$", source, re.MULTILINE)
+    )
     long = LogProb(p)
     for _ in range(40):
         long = long + LogProb(r)

@@ -1,4 +1,6 @@
-"""Masked frames hold the carry, contribute 0 and have no NaN gradient, whatever they hold and whatever the density."""
+"""Masked frames hold the carry, contribute 0 and have no NaN gradient, whatever they hold and
+whatever the density.
+"""
 
 import pytest
 import torch
@@ -17,7 +19,9 @@ class Weighted(Deterministic):
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(names, [f"{n}_data" for n in names], name="f")
-        self.weights = nn.ParameterDict({n: nn.Parameter(torch.ones((), dtype=torch.float64)) for n in names})
+        self.weights = nn.ParameterDict(
+            {n: nn.Parameter(torch.ones((), dtype=torch.float64)) for n in names}
+        )
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
         return {n: w * given[f"{n}_data"] for n, w in self.weights.items()}
@@ -25,11 +29,18 @@ class Weighted(Deterministic):
 
 def data(law: Law) -> dict[str, Tensor]:
     """Parameters and values in the support, ``[T, B, ...]``."""
-    return {"x": samples(law, T).to(torch.float64), **{k: v.expand(T, *v.shape) for k, v in law.params.items()}}
+    return {
+        "x": samples(law, T).to(torch.float64),
+        **{k: v.expand(T, *v.shape) for k, v in law.params.items()},
+    }
 
 
 def gradients(value: Tensor, weights: Weighted) -> list[Tensor]:
-    return list(torch.autograd.grad(value, list(weights.parameters()), allow_unused=True, materialize_grads=True))
+    return list(
+        torch.autograd.grad(
+            value, list(weights.parameters()), allow_unused=True, materialize_grads=True
+        )
+    )
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
@@ -66,7 +77,11 @@ class Logarithm(nn.Module):
 
 @pytest.mark.parametrize("valid", [[0, 1, 3], []])
 def test_a_density_of_the_users_sees_no_masked_frame(valid: list[int]) -> None:
-    density, x, mask = Logarithm(), torch.full((T, 1, 1), float("nan"), dtype=torch.float64), torch.zeros(T, 1)
+    density, x, mask = (
+        Logarithm(),
+        torch.full((T, 1, 1), float("nan"), dtype=torch.float64),
+        torch.zeros(T, 1),
+    )
     x[valid], mask[valid] = 2.0, 1
     loss = IterativeLoss(LogProb(CustomProb(density, var="x")), series_var="x").sum()
     grads = torch.autograd.grad(loss.eval({"x": x, "mask": mask}), list(density.parameters()))
@@ -90,7 +105,13 @@ class Hold(Deterministic):
 
 
 def scan() -> Scan:
-    return Scan(Hold(), series_var=["r", "m"], update_value={"h": "h_prev"}, init={"h_prev": 0}, mask_var="m")
+    return Scan(
+        Hold(),
+        series_var=["r", "m"],
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+        mask_var="m",
+    )
 
 
 def test_a_function_of_a_series_reads_0_in_a_masked_frame() -> None:
@@ -107,7 +128,12 @@ def test_a_mask_that_is_a_series_too_is_itself() -> None:
 def test_a_lag_with_init_of_a_masked_frame_is_0() -> None:
     r = torch.where(MASK[..., None] != 0, 1.0, float("nan"))
     lags: Loss = IterativeLoss(
-        Parameter("r_prev"), series_var="r", lags={"r_prev": ("r", -1)}, init={"r_prev": 0}, mask_var="m", reduction=None
+        Parameter("r_prev"),
+        series_var="r",
+        lags={"r_prev": ("r", -1)},
+        init={"r_prev": 0},
+        mask_var="m",
+        reduction=None,
     )
     wanted = torch.cat([torch.zeros(1, B), MASK[:-1].float()]) * MASK
     torch.testing.assert_close(lags.eval({"r": r, "m": MASK})[..., 0], wanted)

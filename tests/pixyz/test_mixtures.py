@@ -1,4 +1,6 @@
-"""Mixtures, products of experts and marginals: densities equal brute force, samples follow them, posteriors are exact."""
+"""Mixtures, products of experts and marginals: densities equal brute force, samples follow them,
+posteriors are exact.
+"""
 
 import copy
 import itertools
@@ -50,7 +52,9 @@ def torch_mixture() -> td.Distribution:
 class Net(Normal):
     """A linear network."""
 
-    def __init__(self, var: str, cond_var: list[str], name: str = "p", width: int = D, given: int = D) -> None:
+    def __init__(
+        self, var: str, cond_var: list[str], name: str = "p", width: int = D, given: int = D
+    ) -> None:
         super().__init__(var=var, cond_var=cond_var, name=name, features_shape=[width])
         torch.manual_seed(len(var) + 7 * len(cond_var) + given)
         self.layer = nn.Linear(given * len(cond_var), 2 * width).double()
@@ -61,7 +65,9 @@ class Net(Normal):
 
 
 class Class(Categorical):
-    def __init__(self, var: str, cond_var: list[str], name: str = "p", shape: tuple[int, ...] = (K,)) -> None:
+    def __init__(
+        self, var: str, cond_var: list[str], name: str = "p", shape: tuple[int, ...] = (K,)
+    ) -> None:
         super().__init__(var=var, cond_var=cond_var, name=name, features_shape=shape)
         torch.manual_seed(3)
         self.layer = nn.Linear(D * len(cond_var), K).double()
@@ -72,10 +78,13 @@ class Class(Categorical):
 
 def conditional_mixture() -> MixtureModel:
     constant = Normal(var="x", loc=torch.zeros(D), scale=1.0, name="p_0").double()
-    return MixtureModel([constant, Net("x", ["y"], "p_1"), Net("x", ["y", "w"], "p_2")], Class("z", ["y"], "prior"))
+    return MixtureModel(
+        [constant, Net("x", ["y"], "p_1"), Net("x", ["y", "w"], "p_2")], Class("z", ["y"], "prior")
+    )
 
 
-# -------------------------------------------------------------------------------------------- mixtures
+# --------------------------------------------------------------------------------------------
+# mixtures
 
 
 def test_mixture_density_equals_torch() -> None:
@@ -99,7 +108,9 @@ def test_mixture_equals_the_marginal_of_its_joint() -> None:
     torch.testing.assert_close(p.posterior().get_params(v)["logits"], wanted)
     series = {k: torch.stack([t, t.flip(0)]) for k, t in v.items()}
     found = IterativeLoss(LogProb(p), series_var=list(v), reduction=None).eval(series)
-    torch.testing.assert_close(found, torch.stack([wanted.logsumexp(-1), wanted.logsumexp(-1).flip(0)]))
+    torch.testing.assert_close(
+        found, torch.stack([wanted.logsumexp(-1), wanted.logsumexp(-1).flip(0)])
+    )
 
 
 def test_what_is_summed_is_one_event_of_a_mixture() -> None:
@@ -126,7 +137,10 @@ def test_mixture_samples_follow_the_density() -> None:
 
 def test_each_row_of_a_conditional_mixture_has_a_draw_of_its_own() -> None:
     p = conditional_mixture()
-    v = {"y": torch.zeros(500, D, dtype=torch.float64), "w": torch.zeros(500, D, dtype=torch.float64)}
+    v = {
+        "y": torch.zeros(500, D, dtype=torch.float64),
+        "w": torch.zeros(500, D, dtype=torch.float64),
+    }
     torch.manual_seed(0)
     x = p.sample(v)["x"]
     assert x.shape == (500, D) and len(x.unique(dim=0)) == 500
@@ -150,7 +164,9 @@ def test_posterior_is_exact() -> None:
     torch.testing.assert_close(q.get_entropy({"x": x}), -(wanted.exp() * wanted).sum(0))
     kl = KullbackLeibler(q, p.prior).eval({"x": x})
     torch.testing.assert_close(kl, (wanted.exp() * (wanted - PROBS.log()[:, None])).sum(0))
-    assert q.var == ["z"] and q.cond_var == ["x"] and q.hidden_var == ["z"] and q.prob_text == "p(z|x)"
+    assert (
+        q.var == ["z"] and q.cond_var == ["x"] and q.hidden_var == ["z"] and q.prob_text == "p(z|x)"
+    )
     assert q.prob_joint_factorized_and_text == r"p(z|x) = \frac{p(z,x)}{p(x)}"
 
 
@@ -158,14 +174,23 @@ def test_expectation_maximisation_never_lowers_the_likelihood() -> None:
     torch.manual_seed(0)
     data = torch_mixture().sample((200,))
     locs = nn.Parameter(normal(K, D))
-    parts = [Normal(var="x", cond_var="m", loc="m", scale=1.0, name=f"p_{k}").replace_var(m=f"m{k}") for k in range(K)]
+    parts = [
+        Normal(var="x", cond_var="m", loc="m", scale=1.0, name=f"p_{k}").replace_var(m=f"m{k}")
+        for k in range(K)
+    ]
     p = MixtureModel(parts, Categorical(var="z", probs=torch.ones(K), name="prior")).double()
     values, history = {f"m{k}": locs[k : k + 1].expand(200, D).detach() for k in range(K)}, []
     for _ in range(15):
         history.append(p.get_log_prob({"x": data, **values}).mean().item())
         share = p.posterior().get_log_prob({"x": data, **values}).exp()
-        values = {f"m{k}": ((share[k, :, None] * data).sum(0) / share[k].sum()).expand(200, D) for k in range(K)}
-    assert all(b > a - 1e-9 for a, b in itertools.pairwise(history)) and history[-1] > history[0] + 0.05
+        values = {
+            f"m{k}": ((share[k, :, None] * data).sum(0) / share[k].sum()).expand(200, D)
+            for k in range(K)
+        }
+    assert (
+        all(b > a - 1e-9 for a, b in itertools.pairwise(history))
+        and history[-1] > history[0] + 0.05
+    )
 
 
 def test_a_mixture_answers_like_any_distribution() -> None:
@@ -175,13 +200,20 @@ def test_a_mixture_answers_like_any_distribution() -> None:
     torch.testing.assert_close(renamed.get_log_prob({"y": x}), wanted)
     assert renamed.sample(batch_n=5)["y"].shape == (5, D)
     joint = Normal(var="y", cond_var="x", loc="x", scale=1.0).double() * p
-    torch.testing.assert_close(joint.get_log_prob({"x": x, "y": x}), wanted - D * math.log(math.sqrt(2 * math.pi)))
+    torch.testing.assert_close(
+        joint.get_log_prob({"x": x, "y": x}), wanted - D * math.log(math.sqrt(2 * math.pi))
+    )
     assert set(joint.sample(batch_n=5)) == {"x", "y"}
     for twin in (copy.deepcopy(p), p.frozen(), p.detach()):
         torch.testing.assert_close(twin.get_log_prob({"x": x}), wanted)
     torch.manual_seed(0)
     sampled = Entropy(p, sample_shape=[4000]).eval({})
-    assert abs(float(sampled) + float(torch_mixture().log_prob(torch_mixture().sample((4000,))).mean())) < 0.15
+    assert (
+        abs(
+            float(sampled) + float(torch_mixture().log_prob(torch_mixture().sample((4000,))).mean())
+        )
+        < 0.15
+    )
     assert p.prob_joint_factorized_and_text == (
         "p(x) = p_{0}(x|z=0)prior(z=0) + p_{1}(x|z=1)prior(z=1) + p_{2}(x|z=2)prior(z=2)"
     )
@@ -191,14 +223,25 @@ def test_a_mixture_answers_like_any_distribution() -> None:
 def test_gradients_of_a_mixture() -> None:
     probs, loc = nn.Parameter(torch.tensor([0.3, 0.7]).double()), nn.Parameter(normal(D))
     p = MixtureModel(
-        [Normal(var="x", loc=loc, scale=1.0).double(), Normal(var="x", loc=torch.zeros(D), scale=1.0).double()],
+        [
+            Normal(var="x", loc=loc, scale=1.0).double(),
+            Normal(var="x", loc=torch.zeros(D), scale=1.0).double(),
+        ],
         Categorical(var="z", probs=probs),
     )
     x = normal(B, D)
     p.log_prob().mean().eval({"x": x}).backward()
-    assert probs.grad is not None and probs.grad.abs().sum() > 0 and loc.grad is not None and loc.grad.abs().sum() > 0
+    assert (
+        probs.grad is not None
+        and probs.grad.abs().sum() > 0
+        and loc.grad is not None
+        and loc.grad.abs().sum() > 0
+    )
     assert not p.has_reparam and gaussian_mixture().has_reparam
-    assert not p.detach().get_log_prob({"x": x}).requires_grad and not p.frozen().get_log_prob({"x": x}).requires_grad
+    assert (
+        not p.detach().get_log_prob({"x": x}).requires_grad
+        and not p.frozen().get_log_prob({"x": x}).requires_grad
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,8 +251,18 @@ def test_gradients_of_a_mixture() -> None:
         (lambda n, z: MixtureModel([n("x"), n("x")], z(3)), PixyzError, r"2.*\[3\]"),
         (lambda n, z: MixtureModel([n("x"), n("x")], n("z")), PixyzError, "Categorical"),
         (lambda n, z: MixtureModel([], z(2)), PixyzError, "component"),
-        (lambda n, z: MixtureModel([Normal(var="x", cond_var="z", loc="z", scale=1.0)] * 2, z(2)), VariableError, "hidden"),
-        (lambda n, z: MixtureOfNormal([n("x"), Laplace(var="x", loc=0.0, scale=1.0)]), PixyzError, "Laplace"),
+        (
+            lambda n, z: MixtureModel(
+                [Normal(var="x", cond_var="z", loc="z", scale=1.0)] * 2, z(2)
+            ),
+            VariableError,
+            "hidden",
+        ),
+        (
+            lambda n, z: MixtureOfNormal([n("x"), Laplace(var="x", loc=0.0, scale=1.0)]),
+            PixyzError,
+            "Laplace",
+        ),
         (lambda n, z: MixtureOfNormal([n("x"), n("x")], [0.5]), PixyzError, "2 positive"),
         (lambda n, z: ProductOfNormal([]), PixyzError, "expert"),
         (lambda n, z: ProductOfNormal([n("x"), n("y")]), VariableError, "one variable"),
@@ -217,7 +270,9 @@ def test_gradients_of_a_mixture() -> None:
         (lambda n, z: ElementWiseProductOfNormal(n("x")), VariableError, "one condition"),
     ],
 )
-def test_wrong_constructions_are_explained(make: object, error: type[Exception], words: str) -> None:
+def test_wrong_constructions_are_explained(
+    make: object, error: type[Exception], words: str
+) -> None:
     def n(var: str) -> Distribution:
         return Normal(var=var, loc=0.0, scale=1.0)
 
@@ -229,7 +284,9 @@ def test_mixture_of_experts() -> None:
     p = MixtureOfNormal([Net("z", ["x"], "q"), Net("z", ["y"], "q")], [1, 3], name="q")
     v = {"x": normal(B, D), "y": normal(B, D), "z": normal(B, D)}
     rows = torch.stack([e.get_log_prob(v) for e in p.p])
-    torch.testing.assert_close(p.get_log_prob(v), (rows + torch.tensor([0.25, 0.75]).log()[:, None]).logsumexp(0))
+    torch.testing.assert_close(
+        p.get_log_prob(v), (rows + torch.tensor([0.25, 0.75]).log()[:, None]).logsumexp(0)
+    )
     torch.manual_seed(0)
     x, y = v["x"][:1].expand(20_000, D), v["y"][:1].expand(20_000, D)
     z = p.sample({"x": x, "y": y}, reparam=True)["z"]
@@ -238,7 +295,8 @@ def test_mixture_of_experts() -> None:
     assert z.requires_grad and p.has_reparam and p.cond_var == ["x", "y"]
 
 
-# -------------------------------------------------------------------------------------------- products of experts
+# --------------------------------------------------------------------------------------------
+# products of experts
 
 
 def experts() -> tuple[Net, Net]:
@@ -252,7 +310,9 @@ def test_product_of_experts_is_the_normalised_product() -> None:
     v = {"x": normal(1, D), "y": normal(1, D)}
     z = torch.linspace(-8, 8, 20_001, dtype=torch.float64)[:, None]
     rows = {k: t.expand(len(z), D) for k, t in v.items()}
-    log = sum(e.get_log_prob({"z": z, **rows}) for e in parts) + td.Normal(0.0, 1.0).log_prob(z[:, 0])
+    log = sum(e.get_log_prob({"z": z, **rows}) for e in parts) + td.Normal(0.0, 1.0).log_prob(
+        z[:, 0]
+    )
     wanted = log - torch.logsumexp(log, 0) - math.log(16 / 20_000)
     torch.testing.assert_close(q.get_log_prob({"z": z, **rows}), wanted)
     torch.testing.assert_close(q.log_prob().eval({"z": z, **rows}), wanted)
@@ -290,7 +350,9 @@ def test_product_of_experts_is_a_normal() -> None:
     assert not q.detach().get_log_prob({**v, "z": sampled.detach()}).requires_grad
     frozen = q.frozen()
     x = v["x"].clone().requires_grad_()
-    (g,) = torch.autograd.grad(frozen.get_log_prob({"x": x, "y": v["y"], "z": sampled.detach()}).sum(), x)
+    (g,) = torch.autograd.grad(
+        frozen.get_log_prob({"x": x, "y": v["y"], "z": sampled.detach()}).sum(), x
+    )
     assert g.abs().sum() > 0
 
 
@@ -309,18 +371,24 @@ def test_element_wise_product_of_experts() -> None:
             total[row] += p["loc"][0] * p["scale"][0] ** -2
     torch.testing.assert_close(found["loc"], total / precision)
     torch.testing.assert_close(found["scale"], precision**-0.5)
-    assert q.sample({"x": x})["z"].shape == (3, D) and q.get_log_prob({"x": x, "z": normal(3, D)}).shape == (3,)
+    assert q.sample({"x": x})["z"].shape == (3, D) and q.get_log_prob(
+        {"x": x, "z": normal(3, D)}
+    ).shape == (3,)
     assert not q.frozen().get_log_prob({"x": x, "z": normal(3, D)}).requires_grad
 
 
-# -------------------------------------------------------------------------------------------- marginals
+# --------------------------------------------------------------------------------------------
+# marginals
 
 
 def test_finite_variables_are_summed_out() -> None:
     joint = Net("x", ["z"], given=K) * Class("z", ["w"])
     p = joint.marginalize_var("z")
     v = {"x": normal(B, D), "w": normal(B, D)}
-    rows = [joint.get_log_prob({**v, "z": torch.eye(K, dtype=torch.float64)[k].expand(B, K)}) for k in range(K)]
+    rows = [
+        joint.get_log_prob({**v, "z": torch.eye(K, dtype=torch.float64)[k].expand(B, K)})
+        for k in range(K)
+    ]
     wanted = torch.stack(rows).logsumexp(0)
     torch.testing.assert_close(p.get_log_prob(v), wanted)
     torch.testing.assert_close(p.log_prob().eval(v), wanted)
@@ -333,7 +401,10 @@ def test_finite_variables_are_summed_out() -> None:
     torch.testing.assert_close(renamed.get_log_prob({"z": v["x"], "w": v["w"]}), wanted)
     product = p * Net("w", ["u"], "r")
     u = normal(B, D)
-    torch.testing.assert_close(product.get_log_prob({**v, "u": u}), wanted + Net("w", ["u"], "r").get_log_prob({**v, "u": u}))
+    torch.testing.assert_close(
+        product.get_log_prob({**v, "u": u}),
+        wanted + Net("w", ["u"], "r").get_log_prob({**v, "u": u}),
+    )
 
 
 def test_every_finite_family_is_summed_out() -> None:
@@ -343,6 +414,7 @@ def test_every_finite_family_is_summed_out() -> None:
         (Categorical(var="z", probs=torch.rand(2, 3, generator=draw)), 6),
         (GroupedOneHot(2, 3, var="z", logits=torch.randn(6, generator=draw)), 6),
     ):
+
         class Bits(Bernoulli):
             def __init__(self, width: int) -> None:
                 super().__init__(var="x", cond_var=["z", "s"], features_shape=[2])
@@ -351,15 +423,24 @@ def test_every_finite_family_is_summed_out() -> None:
             def forward(self, z: Tensor, s: Tensor) -> dict[str, Tensor]:
                 return {"logits": self.layer(torch.cat([z.flatten(1), s], -1))}
 
-        p = (Bits(width) * z * Bernoulli(var="s", probs=torch.tensor([0.3]))).marginalize_var(["z", "s"])
+        p = (Bits(width) * z * Bernoulli(var="s", probs=torch.tensor([0.3]))).marginalize_var(
+            ["z", "s"]
+        )
         every = torch.tensor(list(itertools.product([0.0, 1.0], repeat=2)))
         torch.testing.assert_close(p.get_log_prob({"x": every}).exp().sum(), torch.tensor(1.0))
 
 
 def linear_gaussian() -> tuple[Distribution, Distribution, Tensor, Tensor]:
     """x = z + noise: the evidence and the posterior are known."""
-    p = Normal(var="x", cond_var="z", loc="z", scale=0.8).double() * Normal(var="z", loc=torch.zeros(D), scale=1.0).double()
-    q = Normal(var="z", cond_var="m", loc="m", scale=0.8 / math.sqrt(1.64), name="q").double().replace_var(m="m")
+    p = (
+        Normal(var="x", cond_var="z", loc="z", scale=0.8).double()
+        * Normal(var="z", loc=torch.zeros(D), scale=1.0).double()
+    )
+    q = (
+        Normal(var="z", cond_var="m", loc="m", scale=0.8 / math.sqrt(1.64), name="q")
+        .double()
+        .replace_var(m="m")
+    )
     x = normal(B, D)
     return p, q, x, td.Normal(0.0, math.sqrt(1.64)).log_prob(x).sum(-1)
 
@@ -383,7 +464,9 @@ def test_importance_sampling_gives_the_evidence() -> None:
     bounds = []
     for count in (1, 10, 5000):
         loss = marginal.log_prob(proposal=rough, sample_shape=[count])
-        bounds.append(torch.stack([loss.eval({"x": x}) for _ in range(200 if count < 100 else 1)]).mean(0))
+        bounds.append(
+            torch.stack([loss.eval({"x": x}) for _ in range(200 if count < 100 else 1)]).mean(0)
+        )
     assert (bounds[0] < bounds[1]).all() and (bounds[1] < wanted + 0.02).all()
     assert (bounds[2] - wanted).abs().max() < 0.08
     torch.manual_seed(1)
@@ -395,14 +478,22 @@ def test_importance_sampling_gives_the_evidence() -> None:
 
 
 def test_importance_sampling_and_sums_together() -> None:
-    """p(x) of a joint with a class and a continuous variable: the class is summed, the other is sampled."""
+    """p(x) of a joint with a class and a continuous variable: the class is summed, the other is
+    sampled.
+    """
     c = Categorical(var="c", probs=torch.ones(K), features_shape=[K]).double()
-    joint = Normal(var="x", cond_var="z", loc="z", scale=0.8).double() * Net("z", ["c"], given=K, width=D) * c
+    joint = (
+        Normal(var="x", cond_var="z", loc="z", scale=0.8).double()
+        * Net("z", ["c"], given=K, width=D)
+        * c
+    )
     p = joint.marginalize_var(["z", "c"])
     x = normal(B, D)
     means = Net("z", ["c"], given=K).get_params({"c": torch.eye(K, dtype=torch.float64)})
     spread = (means["scale"] ** 2 + 0.64).sqrt()
-    wanted = td.Normal(means["loc"][:, None], spread[:, None]).log_prob(x).sum(-1).logsumexp(0) - math.log(K)
+    wanted = td.Normal(means["loc"][:, None], spread[:, None]).log_prob(x).sum(-1).logsumexp(
+        0
+    ) - math.log(K)
     torch.manual_seed(0)
     found = p.with_proposal(Guess(0.5, 1.0), 4000).get_log_prob({"x": x})
     assert (found - wanted).abs().max() < 0.1
@@ -415,7 +506,10 @@ def test_importance_sampling_and_sums_together() -> None:
 
 
 def test_the_bound_trains_proposal_and_model() -> None:
-    p, q = Net("x", ["z"]) * Normal(var="z", loc=torch.zeros(D), scale=1.0).double(), Net("z", ["x"], "q")
+    p, q = (
+        Net("x", ["z"]) * Normal(var="z", loc=torch.zeros(D), scale=1.0).double(),
+        Net("z", ["x"], "q"),
+    )
     loss = -p.marginalize_var("z").log_prob(proposal=q, sample_shape=[5]).mean()
     loss.eval({"x": normal(B, D)}).backward()
     weights = [*p.parameters(), *q.parameters()]
@@ -426,7 +520,10 @@ def test_the_bound_trains_proposal_and_model() -> None:
 def test_what_cannot_be_had_is_explained() -> None:
     p, _, x, _ = linear_gaussian()
     marginal = p.marginalize_var("z")
-    for call in (lambda: marginal.get_log_prob({"x": x}), lambda: marginal.log_prob().eval({"x": x})):
+    for call in (
+        lambda: marginal.get_log_prob({"x": x}),
+        lambda: marginal.log_prob().eval({"x": x}),
+    ):
         with pytest.raises(NotImplementedError, match=r"'z'.*Normal.*proposal"):
             call()
     with pytest.raises(VariableError, match="bound"):

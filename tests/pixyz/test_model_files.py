@@ -1,4 +1,6 @@
-"""Models: stop and resume is a straight run, nothing saved is pickled, what is refused, clipping."""
+"""Models: stop and resume is a straight run, nothing saved is pickled, what is refused,
+clipping.
+"""
 
 import json
 from pathlib import Path
@@ -23,8 +25,12 @@ def model(**options: object) -> tuple[Model, Encoder, Decoder]:
     return Model(loss, distributions=[q, p], **options), q, p  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop])
-def test_stop_and_resume_is_a_straight_run(optimizer: type[torch.optim.Optimizer], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop]
+)
+def test_stop_and_resume_is_a_straight_run(
+    optimizer: type[torch.optim.Optimizer], tmp_path: Path
+) -> None:
     momentum = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
     options = {"optimizer": optimizer, "optimizer_params": {"lr": 0.02, **momentum}}
     straight, *_ = model(**options)
@@ -59,12 +65,16 @@ def test_nothing_in_a_saved_model_is_pickled(tmp_path: Path) -> None:
         else:
             size = int.from_bytes(raw[:8], "little")
             header = json.loads(raw[8 : 8 + size])
-            assert all(k == "__metadata__" or set(v) == {"dtype", "shape", "data_offsets"} for k, v in header.items())
+            assert all(
+                k == "__metadata__" or set(v) == {"dtype", "shape", "data_offsets"}
+                for k, v in header.items()
+            )
         assert raw[:1] != b"\x80" and raw[:2] != b"PK"
 
 
 def test_shared_and_scattered_weights_can_be_saved(tmp_path: Path) -> None:
     """Tied weights, transposed views, a distribution that is given alone and in a product."""
+
     def build() -> tuple[Model, Encoder]:
         torch.manual_seed(0)
         q, p = Encoder(), Decoder()
@@ -72,8 +82,12 @@ def test_shared_and_scattered_weights_can_be_saved(tmp_path: Path) -> None:
         p.net.bias = q.net[0].bias if q.net[0].bias.shape == p.net.bias.shape else p.net.bias  # type: ignore[assignment]
         tied = Encoder("y", "r")
         tied.net = q.net
-        loss = (KullbackLeibler(q, prior()) - E(q, LogProb(p)) + KullbackLeibler(tied, prior())).mean()
-        return Model(loss, distributions=[q, p, p.replace_var(x="y") * q, tied], optimizer_params={"lr": 0.1}), q
+        loss = (
+            KullbackLeibler(q, prior()) - E(q, LogProb(p)) + KullbackLeibler(tied, prior())
+        ).mean()
+        return Model(
+            loss, distributions=[q, p, p.replace_var(x="y") * q, tied], optimizer_params={"lr": 0.1}
+        ), q
 
     m, q = build()
     m.train({"x": x, "y": x})
@@ -83,7 +97,9 @@ def test_shared_and_scattered_weights_can_be_saved(tmp_path: Path) -> None:
     for a, b in zip(m.parameters, other.parameters, strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(q.net[0].weight, build()[1].net[0].weight)
-    torch.testing.assert_close(m.train({"x": x, "y": x}), other.train({"x": x, "y": x}), rtol=1, atol=10)
+    torch.testing.assert_close(
+        m.train({"x": x, "y": x}), other.train({"x": x, "y": x}), rtol=1, atol=10
+    )
 
 
 def test_what_a_model_refuses(tmp_path: Path) -> None:
@@ -108,7 +124,10 @@ def test_parameters_of_the_objective_are_trained() -> None:
     start = nn.Parameter(torch.ones(Z))
     step = Step()
     loss = IterativeLoss(
-        E(step, Parameter("h") * Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": start}
+        E(step, Parameter("h") * Parameter("h")),
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": start},
     ).mean()
     m = Model(loss, distributions=[step], optimizer=torch.optim.SGD, optimizer_params={"lr": 0.1})
     assert any(p is start for p in m.parameters)
@@ -125,7 +144,9 @@ def test_clipping_and_test_objectives() -> None:
     m, q, _ = model(optimizer=torch.optim.SGD, optimizer_params={"lr": 1.0}, clip_grad_value=1e-4)
     before = [w.detach().clone() for w in m.parameters]
     m.train(x)
-    assert 0 < max((a - b).abs().max() for a, b in zip(before, m.parameters, strict=True)) <= 1.01e-4
+    assert (
+        0 < max((a - b).abs().max() for a, b in zip(before, m.parameters, strict=True)) <= 1.01e-4
+    )
     m.set_loss(m.loss_cls, KullbackLeibler(q, prior()).sum())
     torch.testing.assert_close(m.test(x), KullbackLeibler(q, prior()).sum().eval(x).detach())
     assert not q.training and not m.test({"x": x}).requires_grad

@@ -1,4 +1,6 @@
-"""Laws of the families by kind: mass one, samples follow the density, values equal torch's and SciPy's, gradients flow."""
+"""Laws of the families by kind: mass one, samples follow the density, values equal torch's and
+SciPy's, gradients flow.
+"""
 
 import itertools
 import math
@@ -17,9 +19,16 @@ from pixyz.losses import E, Entropy, IterativeLoss, LogProb
 def test_every_family_is_in_the_table() -> None:
     """But for two that are no densities, and the products of experts, which are Normal."""
     known = {law.make for law in LAWS} | {
-        pd.TwoHot, pd.FactorizedBernoulli, pd.ProductOfNormal, pd.ElementWiseProductOfNormal,
+        pd.TwoHot,
+        pd.FactorizedBernoulli,
+        pd.ProductOfNormal,
+        pd.ElementWiseProductOfNormal,
     }
-    public = {p for p in vars(pd).values() if isinstance(p, type) and issubclass(p, ParametricDistribution)}
+    public = {
+        p
+        for p in vars(pd).values()
+        if isinstance(p, type) and issubclass(p, ParametricDistribution)
+    }
     assert public - {ParametricDistribution} == known
 
 
@@ -35,7 +44,9 @@ def test_log_density_equals_torch_and_scipy(law: Law) -> None:
             frozen = law.scipy(**{k: v.numpy() for k, v in law.params.items()})
             wanted = frozen.logpmf(row) if law.discrete else frozen.logpdf(row)
             torch.testing.assert_close(found, torch.as_tensor(wanted), rtol=1e-6, atol=1e-8)
-        torch.testing.assert_close(p.get_log_prob({"x": row, **law.params}), found if found.ndim == 1 else found.sum(-1))
+        torch.testing.assert_close(
+            p.get_log_prob({"x": row, **law.params}), found if found.ndim == 1 else found.sum(-1)
+        )
     assert law.torch is not None or law.scipy is not None or law.make is pd.RelaxedCategorical
 
 
@@ -52,7 +63,9 @@ def test_density_has_mass_one_and_samples_follow_it(law: Law) -> None:
             if x is not None:
                 hits = x == row
                 share = (hits if law.univariate else hits.all(-1)).double().mean(0)
-                assert ((share - mass).abs() < 4.5 * (mass * (1 - mass) / many).sqrt() + 3 / many).all()  # some are rare
+                assert (
+                    (share - mass).abs() < 4.5 * (mass * (1 - mass) / many).sqrt() + 3 / many
+                ).all()  # some are rare
         total = torch.stack(masses).sum(0)
         torch.testing.assert_close(total, torch.ones_like(total), rtol=1e-5, atol=1e-5)
         return
@@ -62,9 +75,12 @@ def test_density_has_mass_one_and_samples_follow_it(law: Law) -> None:
     below = (p.get_log_prob({"x": grid, **wide}, sum_features=False).exp() * length).cumsum(0)
     torch.testing.assert_close(below[-1], torch.ones_like(below[-1]), rtol=1e-4, atol=1e-4)
     for i, j in itertools.product(range(B), range(D)):
-        place = torch.searchsorted(grid[:, i, j].contiguous(), x[:, i, j].sort().values).clamp(max=len(grid) - 1)
+        place = torch.searchsorted(grid[:, i, j].contiguous(), x[:, i, j].sort().values).clamp(
+            max=len(grid) - 1
+        )
         gap = below[place, i, j] - (torch.arange(many, dtype=torch.float64) + 0.5) / many
-        assert gap.abs().max() < 2.1 / math.sqrt(many)  # Kolmogorov: probability 3e-4 each, seed fixed
+        # Kolmogorov: probability 3e-4 each, seed fixed
+        assert gap.abs().max() < 2.1 / math.sqrt(many)
 
 
 @some(lambda law: law.moments)
@@ -81,7 +97,9 @@ def test_mean_and_variance_equal_references_and_samples(law: Law) -> None:
     x = samples(law, many)
     assert ((x.mean(0) - mean).abs() < 4.5 * (variance / many).sqrt() + 1e-9).all()
     spread = ((x - mean) ** 2 - variance).square().mean(0).sqrt()
-    assert (((x - mean) ** 2).mean(0) - variance).abs().le(5 * spread / math.sqrt(many) + 1e-9).all()
+    assert (
+        (((x - mean) ** 2).mean(0) - variance).abs().le(5 * spread / math.sqrt(many) + 1e-9).all()
+    )
 
 
 @some(lambda law: getattr(law.bound(), "entropy_of", None) is not None)
@@ -96,7 +114,9 @@ def test_entropy_equals_samples(law: Law) -> None:
         return
     mean = E(p, LogProb(p), sample_shape=[many]).eval(law.params)
     squares = E(p, LogProb(p) * LogProb(p), sample_shape=[many]).eval(law.params)
-    assert ((exact + mean).abs() < 5 * ((squares - mean**2).clamp(min=0) / many).sqrt() + 1e-6).all()
+    assert (
+        (exact + mean).abs() < 5 * ((squares - mean**2).clamp(min=0) / many).sqrt() + 1e-6
+    ).all()
 
 
 @every
@@ -108,7 +128,9 @@ def test_gradients_of_the_log_density(law: Law) -> None:
     def log_prob(*values: Tensor) -> Tensor:
         shown = dict(zip(keys, values))
         if "covariance_matrix" in shown:  # only symmetric matrices are covariances
-            shown["covariance_matrix"] = (shown["covariance_matrix"] + shown["covariance_matrix"].mT) / 2
+            shown["covariance_matrix"] = (
+                shown["covariance_matrix"] + shown["covariance_matrix"].mT
+            ) / 2
         return p.get_log_prob({"x": x, **shown, **fixed})
 
     leaves = [law.params[k].clone().requires_grad_() for k in keys]
@@ -132,7 +154,9 @@ def test_gradients_through_samples(law: Law) -> None:
         assert all(torch.isfinite(g).all() and g.abs().sum() > 0 for g in slopes)
         return
     found = torch.autograd.grad(x.mean(0).sum(), list(leaves.values()), allow_unused=True)
-    wanted = torch.autograd.grad(p.sample_mean(leaves).sum(), list(leaves.values()), allow_unused=True)
+    wanted = torch.autograd.grad(
+        p.sample_mean(leaves).sum(), list(leaves.values()), allow_unused=True
+    )
     for a, b in zip(found, wanted):
         a, b = (torch.zeros(()) if g is None else g for g in (a, b))
         assert (a - b).abs().max() < 0.15 * max(1.0, float(b.abs().max()))
@@ -150,7 +174,9 @@ def test_constants_have_shapes(law: Law, shape: tuple[int, ...]) -> None:
     assert x.shape == (*shape, 20, *width) and len(x.reshape(-1, *width).unique(dim=0)) > 1
     one = p.sample(batch_n=5)["x"]
     first = {k: v[:1] for k, v in law.params.items()}
-    torch.testing.assert_close(p.get_log_prob({"x": one}), law.bound().get_log_prob({"x": one, **first}))
+    torch.testing.assert_close(
+        p.get_log_prob({"x": one}), law.bound().get_log_prob({"x": one, **first})
+    )
     learned = law.make(var="x", **{k: nn.Parameter(v) for k, v in constants.items()}, **law.options)
     torch.testing.assert_close(learned.get_log_prob({"x": one}), p.get_log_prob({"x": one}))
 
@@ -164,14 +190,26 @@ def test_networks_and_series(law: Law) -> None:
         def forward(self, **given: Tensor) -> dict[str, Tensor]:
             return {k: given[f"in_{k}"] for k in keys}
 
-    options = law.options if law.make is not pd.Binomial else {"total_count": law.options.get("total_count")}
+    options = (
+        law.options
+        if law.make is not pd.Binomial
+        else {"total_count": law.options.get("total_count")}
+    )
     p = Net(var="x", cond_var=[f"in_{k}" for k in keys], **options)
     assert p.distribution_name == law.make.__name__
     x = points(law)[:steps]
-    series = {f"in_{k}": torch.stack([v, v.flip(0), v.roll(1, 0)])[: len(x)] for k, v in law.params.items()}
-    found = IterativeLoss(LogProb(p), series_var=["x", *series], reduction=None).eval({"x": x, **series})
+    series = {
+        f"in_{k}": torch.stack([v, v.flip(0), v.roll(1, 0)])[: len(x)]
+        for k, v in law.params.items()
+    }
+    found = IterativeLoss(LogProb(p), series_var=["x", *series], reduction=None).eval(
+        {"x": x, **series}
+    )
     bound = law.bound()
-    frames = [bound.get_log_prob({"x": x[t], **{k: series[f"in_{k}"][t] for k in keys}}) for t in range(len(x))]
+    frames = [
+        bound.get_log_prob({"x": x[t], **{k: series[f"in_{k}"][t] for k in keys}})
+        for t in range(len(x))
+    ]
     torch.testing.assert_close(found, torch.stack(frames))
     drawn = p.sample({f"in_{k}": v for k, v in law.params.items()}, sample_shape=[2])["x"]
     assert drawn.shape[:2] == (2, B) and drawn.dtype == torch.float64
@@ -183,7 +221,9 @@ def test_there_is_no_density_outside(law: Law) -> None:
     low, high = law.ends()
     if law.make in (pd.ConcreteBernoulli, pd.VonMises):  # an angle has no outside
         return
-    for x in ([low - 0.5] if low.isfinite().all() else []) + ([high + 0.5] if high.isfinite().all() else []):
+    for x in ([low - 0.5] if low.isfinite().all() else []) + (
+        [high + 0.5] if high.isfinite().all() else []
+    ):
         leaves = {k: v.clone().requires_grad_() for k, v in law.params.items()}
         found = p.get_log_prob({"x": x, **leaves}, sum_features=False)
         assert (found == -INF).all()
@@ -195,4 +235,6 @@ def test_there_is_no_density_outside(law: Law) -> None:
 def test_torch_s_own_object(law: Law) -> None:
     p = law.bound()
     assert type(p.torch_dist(law.params)) is type(law.reference())
-    torch.testing.assert_close(p.torch_dist(law.params).log_prob(points(law)[0]), law.reference().log_prob(points(law)[0]))
+    torch.testing.assert_close(
+        p.torch_dist(law.params).log_prob(points(law)[0]), law.reference().log_prob(points(law)[0])
+    )

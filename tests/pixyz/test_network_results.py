@@ -1,4 +1,6 @@
-"""Networks that return parameters without a batch dimension (a learned scale, a number), and networks without conditions."""
+"""Networks that return parameters without a batch dimension (a learned scale, a number), and
+networks without conditions.
+"""
 
 from collections.abc import Callable
 
@@ -11,7 +13,10 @@ from pixyz.losses import Expectation, IterativeLoss, KullbackLeibler, LogProb
 
 B, D, T = 4, 3, 5
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {
-    "number": lambda s: s[0], "row": lambda s: s, "one row": lambda s: s[None], "column": lambda s: s[:1].expand(1, 1),
+    "number": lambda s: s[0],
+    "row": lambda s: s,
+    "one row": lambda s: s[None],
+    "column": lambda s: s[:1].expand(1, 1),
 }
 each = pytest.mark.parametrize("kind", list(SCALES))
 
@@ -53,7 +58,9 @@ def test_a_scale_without_rows_is_that_of_each_row(kind: str, fission: bool) -> N
             torch.manual_seed(2)
             value = loss.eval(given)
             assert value.shape == (B,)
-            found.append([value, *torch.autograd.grad(value.sum(), [q.spread, q.net.weight, p.spread])])
+            found.append(
+                [value, *torch.autograd.grad(value.sum(), [q.spread, q.net.weight, p.spread])]
+            )
     for a, b in zip(found[:3], found[3:], strict=True):
         for one, other in zip(a, b, strict=True):
             torch.testing.assert_close(one, other)
@@ -65,7 +72,11 @@ def test_joints_are_drawn_and_scored(kind: str) -> None:
     joint = p * Normal("z", loc=torch.zeros(D), scale=1.0)
     drawn = joint.sample(batch_n=B, sample_shape=[2, 6])
     assert drawn["x"].shape == (2, 6, B, D)
-    rows = [joint.get_log_prob({k: v[i, j] for k, v in drawn.items()}) for i in range(2) for j in range(6)]
+    rows = [
+        joint.get_log_prob({k: v[i, j] for k, v in drawn.items()})
+        for i in range(2)
+        for j in range(6)
+    ]
     torch.testing.assert_close(joint.get_log_prob(drawn), torch.stack(rows).reshape(2, 6, B))
 
 
@@ -78,7 +89,9 @@ def test_one_matrix_for_all_rows() -> None:
     z = torch.randn(B, D)
     drawn = p.sample({"z": z}, sample_shape=[7])["x"]
     found = p.get_log_prob({"x": drawn, "z": z})
-    torch.testing.assert_close(found, torch.stack([p.get_log_prob({"x": row, "z": z}) for row in drawn]))
+    torch.testing.assert_close(
+        found, torch.stack([p.get_log_prob({"x": row, "z": z}) for row in drawn])
+    )
     torch.testing.assert_close(found, p.torch_dist({"z": z}).log_prob(drawn))
     assert Expectation(p, LogProb(p), sample_shape=[7]).eval({"z": z}).shape == (B,)
 

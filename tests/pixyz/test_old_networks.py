@@ -1,4 +1,6 @@
-"""More of what scripts for pixyz 0.3.3 do: numbers from networks, names of their own, numbered steps, odd spellings."""
+"""More of what scripts for pixyz 0.3.3 do: numbers from networks, names of their own, numbered
+steps, odd spellings.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +20,15 @@ from pixyz.distributions import (
     RelaxedCategorical,
     Scan,
 )
-from pixyz.losses import Entropy, Expectation, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
+from pixyz.losses import (
+    Entropy,
+    Expectation,
+    IterativeLoss,
+    KullbackLeibler,
+    LogProb,
+    Loss,
+    Parameter,
+)
 from pixyz.models import VAE
 from pixyz.types import PixyzError, VariableError
 from pixyz.utils import lru_cache_for_sample_dict
@@ -51,8 +61,10 @@ def test_a_network_may_return_numbers(scale: Any) -> None:
     q, same = Net(scale), Net(torch.as_tensor(scale, dtype=torch.float32).expand(B, Z))
     same.load_state_dict(q.state_dict())
     losses: list[Callable[[Net], Loss]] = [
-        lambda q: KullbackLeibler(q, prior).mean(), lambda q: Expectation(q, LogProb(q), sample_shape=[5]).mean(),
-        lambda q: Expectation(q.frozen(), prior.log_prob()).mean(), lambda q: Entropy(q).mean(),
+        lambda q: KullbackLeibler(q, prior).mean(),
+        lambda q: Expectation(q, LogProb(q), sample_shape=[5]).mean(),
+        lambda q: Expectation(q.frozen(), prior.log_prob()).mean(),
+        lambda q: Entropy(q).mean(),
     ]
     for loss in losses:
         torch.manual_seed(1)
@@ -60,7 +72,9 @@ def test_a_network_may_return_numbers(scale: Any) -> None:
         torch.manual_seed(1)
         torch.testing.assert_close(found, loss(same).eval({"x": x}))
     z = torch.zeros(B, Z)
-    torch.testing.assert_close(q.get_log_prob({"x": x, "z": z}), same.get_log_prob({"x": x, "z": z}))
+    torch.testing.assert_close(
+        q.get_log_prob({"x": x, "z": z}), same.get_log_prob({"x": x, "z": z})
+    )
     assert q.sample({"x": x}, sample_shape=[3])["z"].dtype == torch.float32
 
 
@@ -81,7 +95,12 @@ def test_numbers_in_a_time_loop() -> None:
     given, found = {"x": torch.randn(5, B, X), "h_prev": torch.zeros(B, X)}, []
     for fission in (True, False):
         for q in (number, tensor):
-            loss = IterativeLoss(Expectation(q, LogProb(q)), series_var="x", update_value={"h": "h_prev"}, fission=fission)
+            loss = IterativeLoss(
+                Expectation(q, LogProb(q)),
+                series_var="x",
+                update_value={"h": "h_prev"},
+                fission=fission,
+            )
             torch.manual_seed(1)
             found.append(loss.eval(given))
     for other in found[1:]:
@@ -104,12 +123,23 @@ def test_numbers_alone_are_one_density_a_row() -> None:
     torch.testing.assert_close(Half("y", "z").sample(given)["y"], torch.full((B,), 0.5))
 
 
-@pytest.mark.parametrize(("returned", "message"), [
-    (lambda x: x, r"must return a dict with the keys \['loc', 'scale'\].*got Tensor"),
-    (lambda x: {"loc": x, "scale": "wide"}, r"must return tensors or numbers, got \{'scale': str\}"),
-    (lambda x: {"loc": x, "scale": None}, r"must return tensors or numbers, got \{'scale': NoneType\}"),
-])
-def test_what_else_a_network_returns_is_named(returned: Callable[[Tensor], Any], message: str) -> None:
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda x: x, r"must return a dict with the keys \['loc', 'scale'\].*got Tensor"),
+        (
+            lambda x: {"loc": x, "scale": "wide"},
+            r"must return tensors or numbers, got \{'scale': str\}",
+        ),
+        (
+            lambda x: {"loc": x, "scale": None},
+            r"must return tensors or numbers, got \{'scale': NoneType\}",
+        ),
+    ],
+)
+def test_what_else_a_network_returns_is_named(
+    returned: Callable[[Tensor], Any], message: str
+) -> None:
     class Wrong(Normal):
         def forward(self, x: Tensor) -> Any:
             return returned(x)
@@ -175,25 +205,38 @@ def test_a_density_may_read_the_number_of_the_step() -> None:
     series, h = torch.zeros(3, 2, 1), torch.zeros(2, 1)
     loss = Clocked().log_prob()
     for found in (
-        IterativeLoss(loss, max_iter=3, timestep_var="t", series_var="x").eval({"x": series, "h": h}),
+        IterativeLoss(loss, max_iter=3, timestep_var="t", series_var="x").eval(
+            {"x": series, "h": h}
+        ),
         IterativeLoss(loss, timestep_var="t", series_var="x").eval({"x": series, "h": h}),
         IterativeLoss(loss, max_iter=3, timestep_var="t").eval({"x": series[0], "h": h}),
-        IterativeLoss(Clocked().replace_var(x="x_t").log_prob(), max_iter=3, slice_step=Slice(), timestep_var="t").eval(
-            {"x": series, "h": h}),
+        IterativeLoss(
+            Clocked().replace_var(x="x_t").log_prob(),
+            max_iter=3,
+            slice_step=Slice(),
+            timestep_var="t",
+        ).eval({"x": series, "h": h}),
     ):
         torch.testing.assert_close(found, torch.full((2,), -5.2568), atol=1e-4, rtol=0)
     for count in ((1,), (4,)):
         step = Expectation(ClockedState(), loss, sample_shape=count)
         path = IterativeLoss(step, timestep_var="t", series_var="x", update_value={"h": "h_prev"})
-        torch.testing.assert_close(path.eval({"x": series, "h_prev": h}), torch.full((2,), -17.2568), atol=1e-3, rtol=0)
-    bound = IterativeLoss(Normal("x", "t", loc="t", scale=1.0).log_prob(), timestep_var="t", series_var="x")
+        torch.testing.assert_close(
+            path.eval({"x": series, "h_prev": h}), torch.full((2,), -17.2568), atol=1e-3, rtol=0
+        )
+    bound = IterativeLoss(
+        Normal("x", "t", loc="t", scale=1.0).log_prob(), timestep_var="t", series_var="x"
+    )
     with pytest.raises(PixyzError, match="number of the step"):
         bound.eval({"x": series})
 
 
 def test_one_name_for_the_number_of_steps() -> None:
     walk = Scan(ClockedState(), timestep_var="t", max_iter=4, update_value={"h": "h_prev"})
-    assert walk.sample({"h_prev": torch.zeros(2, 1)})["h"].shape == (4, 2, 1) and walk.recurrence.steps == 4
+    assert (
+        walk.sample({"h_prev": torch.zeros(2, 1)})["h"].shape == (4, 2, 1)
+        and walk.recurrence.steps == 4
+    )
     assert IterativeLoss(Parameter("t"), steps=3, timestep_var="t").eval() == 3
     with pytest.raises(PixyzError, match="one number, got 3 and 4"):
         Scan(ClockedState(), steps=3, max_iter=4, timestep_var="t", update_value={"h": "h_prev"})
@@ -204,9 +247,15 @@ def test_one_name_for_the_number_of_steps() -> None:
 def test_one_meaning_of_sample_shape() -> None:
     for shape in (1, (1,), ()):
         assert Expectation(prior, Parameter("z"), sample_shape=shape).sample_shape == ()
-        assert KullbackLeibler(prior, prior, sample_shape=shape).sample_shape == Entropy(prior, sample_shape=shape).sample_shape
+        assert (
+            KullbackLeibler(prior, prior, sample_shape=shape).sample_shape
+            == Entropy(prior, sample_shape=shape).sample_shape
+        )
     assert KullbackLeibler(prior, prior, sample_shape=5).sample_shape == (5,)
-    for make in (lambda: KullbackLeibler(prior, prior, sample_shape=[0]), lambda: Entropy(prior, sample_shape=[-1])):
+    for make in (
+        lambda: KullbackLeibler(prior, prior, sample_shape=[0]),
+        lambda: Entropy(prior, sample_shape=[-1]),
+    ):
         with pytest.raises(PixyzError, match="positive"):
             make()
 
@@ -214,24 +263,37 @@ def test_one_meaning_of_sample_shape() -> None:
 def test_means_of_relaxed_variables_are_those_of_the_discrete_ones() -> None:
     probs = torch.tensor([0.2, 0.8])
     for make in (RelaxedBernoulli, RelaxedCategorical):
-        torch.testing.assert_close(make(var="y", probs=probs, temperature=0.5).sample_mean(), probs[None])
+        torch.testing.assert_close(
+            make(var="y", probs=probs, temperature=0.5).sample_mean(), probs[None]
+        )
 
 
 def test_a_mixture_whose_prior_has_the_default_name() -> None:
     parts = [Normal(loc=0.0, scale=1.0), Normal(loc=1.0, scale=1.0)]
     p = MixtureModel(parts, Categorical(probs=torch.tensor([0.4, 0.6])))
     assert p.var == ["x"] and p.hidden_var == ["z"] and "prior.probs" in p.state_dict()
-    wanted = torch.tensor([0.4, 0.6]).log() + torch.distributions.Normal(torch.tensor([0.0, 1.0]), 1.0).log_prob(torch.zeros(2))
+    wanted = torch.tensor([0.4, 0.6]).log() + torch.distributions.Normal(
+        torch.tensor([0.0, 1.0]), 1.0
+    ).log_prob(torch.zeros(2))
     torch.testing.assert_close(p.get_log_prob({"x": torch.zeros(1)}), wanted.logsumexp(0, True))
     assert p.posterior().get_log_prob({"x": torch.zeros(1)}).shape == (2, 1)
     assert set(p.sample(batch_n=3, return_hidden=True)) == {"x", "z"}
 
 
-@pytest.mark.parametrize("p", [
-    Normal(loc=0, scale=1), Normal(var=["x"], loc=0, scale=1) * Normal(var=["y"], loc=0, scale=1),
-], ids=["one", "joint"])
-@pytest.mark.parametrize(("dims", "shape"), [(None, [2]), ([-2], [2, 4]), ([0, 1], [4]), ([], [2, 3, 4])])
-def test_feature_dims_count_in_the_value_as_given(p: Any, dims: list[int] | None, shape: list[int]) -> None:
+@pytest.mark.parametrize(
+    "p",
+    [
+        Normal(loc=0, scale=1),
+        Normal(var=["x"], loc=0, scale=1) * Normal(var=["y"], loc=0, scale=1),
+    ],
+    ids=["one", "joint"],
+)
+@pytest.mark.parametrize(
+    ("dims", "shape"), [(None, [2]), ([-2], [2, 4]), ([0, 1], [4]), ([], [2, 3, 4])]
+)
+def test_feature_dims_count_in_the_value_as_given(
+    p: Any, dims: list[int] | None, shape: list[int]
+) -> None:
     drawn = p.sample(batch_n=4, sample_shape=(2, 3))
     assert list(p.get_log_prob(drawn, sum_features=True, feature_dims=dims).shape) == shape
 
@@ -255,9 +317,16 @@ def test_a_memo_of_parameters() -> None:
             return {"loc": z.sum(-1, keepdim=True).expand(-1, X), "scale": 1.0}
 
     q = Encoder(0.5)
-    model = VAE(q, Decoder("x", "z"), regularizer=KullbackLeibler(q, prior), optimizer=torch.optim.Adam)
+    model = VAE(
+        q, Decoder("x", "z"), regularizer=KullbackLeibler(q, prior), optimizer=torch.optim.Adam
+    )
     model.train({"x": x})
-    assert calls == ["E", "D", "D"]  # its scale is a number: the first evaluation finds it out (docs/differences.md)
+    # its scale is a number: the first evaluation finds it out (docs/differences.md)
+    assert calls == [
+        "E",
+        "D",
+        "D",
+    ]
     calls.clear()
     model.train({"x": x})
     assert calls == ["E", "D"]

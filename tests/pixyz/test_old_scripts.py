@@ -1,4 +1,6 @@
-"""Scripts as they were written for pixyz 0.3.3: what people subclass, override and call runs unchanged."""
+"""Scripts as they were written for pixyz 0.3.3: what people subclass, override and call runs
+unchanged.
+"""
 
 import copy
 import pickle
@@ -14,8 +16,23 @@ from torch import Tensor, nn, optim
 from torch import distributions as td
 from torch.nn import functional as F
 
-from pixyz.distributions import Bernoulli, Categorical, Deterministic, EmpiricalDistribution, MixtureModel, Normal
-from pixyz.losses import AdversarialJensenShannon, Expectation, IterativeLoss, KullbackLeibler, LogProb, Parameter, ValueLoss
+from pixyz.distributions import (
+    Bernoulli,
+    Categorical,
+    Deterministic,
+    EmpiricalDistribution,
+    MixtureModel,
+    Normal,
+)
+from pixyz.losses import (
+    AdversarialJensenShannon,
+    Expectation,
+    IterativeLoss,
+    KullbackLeibler,
+    LogProb,
+    Parameter,
+    ValueLoss,
+)
 from pixyz.models import Model
 from pixyz.types import PixyzError
 
@@ -41,13 +58,21 @@ class Generator(Bernoulli):
 
 
 def prior(cls: Any = Normal, **more: Any) -> Any:
-    return cls(var=["z"], loc=torch.tensor(0.), scale=torch.tensor(1.), features_shape=[Z], name="p_{prior}", **more)
+    return cls(
+        var=["z"],
+        loc=torch.tensor(0.0),
+        scale=torch.tensor(1.0),
+        features_shape=[Z],
+        name="p_{prior}",
+        **more,
+    )
 
 
 x = torch.rand(B, X, generator=torch.Generator().manual_seed(0)).round()
 
 
-# -------------------------------------------------------------------------------------------- torch distributions
+# -------------------------------------------------------------------------------------------- torch
+# distributions
 
 
 def test_set_dist_dist_and_get_sample():
@@ -71,7 +96,9 @@ def test_set_dist_dist_and_get_sample():
 class StudentT(DistributionBase):
     """A family of the user's own."""
 
-    def __init__(self, var=("x",), cond_var=(), name="p", features_shape=(), df=None, loc=None, scale=None):
+    def __init__(
+        self, var=("x",), cond_var=(), name="p", features_shape=(), df=None, loc=None, scale=None
+    ):
         given = {k: v for k, v in {"df": df, "loc": loc, "scale": scale}.items() if v is not None}
         super().__init__(var, cond_var, name, features_shape, **given)
 
@@ -94,7 +121,9 @@ class StudentT(DistributionBase):
 
 class StudentNet(StudentT):
     def __init__(self):
-        super().__init__(var=["z"], cond_var=["x"], name="q", df=torch.tensor(3.), features_shape=[Z])
+        super().__init__(
+            var=["z"], cond_var=["x"], name="q", df=torch.tensor(3.0), features_shape=[Z]
+        )
         self.fc = nn.Linear(X, Z)
 
     def forward(self, x):
@@ -102,23 +131,33 @@ class StudentNet(StudentT):
 
 
 def test_a_family_with_a_torch_class():
-    p = StudentT(df=torch.tensor(5.), loc=torch.tensor(1.), scale=torch.tensor(2.), features_shape=[Z])
-    wanted = td.StudentT(5., 1., 2.)
+    p = StudentT(
+        df=torch.tensor(5.0), loc=torch.tensor(1.0), scale=torch.tensor(2.0), features_shape=[Z]
+    )
+    wanted = td.StudentT(5.0, 1.0, 2.0)
     values = torch.randn(B, Z)
     torch.testing.assert_close(p.get_log_prob({"x": values}), wanted.log_prob(values).sum(-1))
     torch.testing.assert_close(p.get_entropy(), wanted.entropy() * torch.tensor([float(Z)]))
     torch.manual_seed(0)
     drawn = p.sample(batch_n=4000)["x"]
-    assert drawn.shape == (4000, Z) and abs(drawn.mean() - 1) < 0.1 and abs(drawn.var() / wanted.variance - 1) < 0.3
+    assert (
+        drawn.shape == (4000, Z)
+        and abs(drawn.mean() - 1) < 0.1
+        and abs(drawn.var() / wanted.variance - 1) < 0.3
+    )
     assert "distribution_name=StudentT" in str(p)
     q = StudentNet()
     loss = Expectation(q, q.log_prob() - prior().log_prob()).mean()
     loss.eval({"x": x}).backward()
     assert q.fc.weight.grad.abs().sum() > 0
-    assert (q * StudentT(var=["w"], df=5., loc=0., scale=1.)).sample({"x": x})["w"].shape[0] in (1, B)
+    assert (q * StudentT(var=["w"], df=5.0, loc=0.0, scale=1.0)).sample({"x": x})["w"].shape[0] in (
+        1,
+        B,
+    )
 
 
-# -------------------------------------------------------------------------------------------- overridden methods
+# --------------------------------------------------------------------------------------------
+# overridden methods
 
 
 class Doubled(Normal):
@@ -129,8 +168,19 @@ class Doubled(Normal):
 class Far(Normal):
     """Samples are moved by 7."""
 
-    def sample(self, x_dict=None, batch_n=None, sample_shape=(), return_all=True, reparam=False, sample_mean=False, **kwargs):
-        found = dict(super().sample(x_dict, batch_n, sample_shape, return_all, reparam, sample_mean))
+    def sample(
+        self,
+        x_dict=None,
+        batch_n=None,
+        sample_shape=(),
+        return_all=True,
+        reparam=False,
+        sample_mean=False,
+        **kwargs,
+    ):
+        found = dict(
+            super().sample(x_dict, batch_n, sample_shape, return_all, reparam, sample_mean)
+        )
         found[self.var[0]] = found[self.var[0]] * 0.01 + 7
         return found
 
@@ -150,9 +200,11 @@ def test_an_overridden_get_log_prob_is_what_expressions_compute():
     torch.testing.assert_close(p.get_log_prob({"z": z}), wanted)
     torch.testing.assert_close(LogProb(p).eval({"z": z}), wanted)
     torch.testing.assert_close(p.replace_var(z="w").log_prob().eval({"w": z}), wanted)
-    other = Normal(var=["y"], loc=0., scale=1., features_shape=[1])
+    other = Normal(var=["y"], loc=0.0, scale=1.0, features_shape=[1])
     y = torch.zeros(B, 1)
-    torch.testing.assert_close((p * other).get_log_prob({"z": z, "y": y}), wanted + other.get_log_prob(y))
+    torch.testing.assert_close(
+        (p * other).get_log_prob({"z": z, "y": y}), wanted + other.get_log_prob(y)
+    )
     raw = p.log_prob(sum_features=False).eval({"z": z})
     torch.testing.assert_close(raw.sum(-1), wanted)
     for twin in (copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
@@ -166,12 +218,16 @@ def test_an_overridden_sample_is_what_expectations_draw():
         for count in ((), (5,), (5, 2)):
             found = Expectation(given, Parameter("z"), sample_shape=count or (1,)).eval(dist)
             assert found.shape == shape and near(found)
-        assert near(given.sample(dist, sample_shape=[3])["z"]) and near(given.replace_var(z="w").sample(dist)["w"])
+        assert near(given.sample(dist, sample_shape=[3])["z"]) and near(
+            given.replace_var(z="w").sample(dist)["w"]
+        )
     assert not Expectation(q, Parameter("z"), reparam=False).eval({"x": x}).requires_grad
     Expectation(q, Parameter("z")).eval({"x": x}).sum().backward()
     assert q.fc.weight.grad.abs().sum() > 0
     joint = Normal(var=["y"], cond_var=["z"], loc="z", scale=1e-3) * p
-    assert near(joint.sample(batch_n=3)["y"]) and near(joint.marginalize_var("z").sample(batch_n=3, sample_shape=[2])["y"])
+    assert near(joint.sample(batch_n=3)["y"]) and near(
+        joint.marginalize_var("z").sample(batch_n=3, sample_shape=[2])["y"]
+    )
     assert joint.sample(batch_n=3, sample_shape=[2])["y"].shape == (2, 3, Z)
     many = Expectation(p, Parameter("z"), sample_shape=[200])
     spread = many.eval({}).sub(7).abs().max()  # a mean of 200 different draws, not of one
@@ -199,12 +255,16 @@ def test_overridden_parameters_are_those_of_every_method():
         params = given.get_params(values)
         wanted = td.Normal(params["loc"], 0.5)
         assert params["loc"].abs().max() <= 0.1 and params["loc"].shape == (rows, Z)
-        torch.testing.assert_close(given.get_log_prob({**values, "z": z}), wanted.log_prob(z).sum(-1))
-        torch.testing.assert_close(LogProb(given).eval({**values, "z": z}), wanted.log_prob(z).sum(-1))
+        torch.testing.assert_close(
+            given.get_log_prob({**values, "z": z}), wanted.log_prob(z).sum(-1)
+        )
+        torch.testing.assert_close(
+            LogProb(given).eval({**values, "z": z}), wanted.log_prob(z).sum(-1)
+        )
         torch.testing.assert_close(given.sample_mean(values), params["loc"])
         torch.testing.assert_close(given.get_entropy(values), wanted.entropy().sum(-1))
         found = KullbackLeibler(given, prior()).eval(values)
-        torch.testing.assert_close(found, td.kl_divergence(wanted, td.Normal(0., 1.)).sum(-1))
+        torch.testing.assert_close(found, td.kl_divergence(wanted, td.Normal(0.0, 1.0)).sum(-1))
         drawn = Expectation(given, Parameter("z"), sample_shape=[2000]).eval(values)
         torch.testing.assert_close(drawn, params["loc"], atol=0.08, rtol=0)
     assert p.sample(batch_n=5)["z"].shape == (5, Z) and p.sample(batch_n=5)["z"].std() < 1
@@ -214,13 +274,17 @@ def test_overridden_parameters_are_those_of_every_method():
 
 
 def test_an_overridden_sample_in_a_time_loop():
-    step = Expectation(Far(var=["h"], cond_var=["h_prev"], loc="h_prev", scale=1e-3, name="p"), Parameter("h"))
+    step = Expectation(
+        Far(var=["h"], cond_var=["h_prev"], loc="h_prev", scale=1e-3, name="p"), Parameter("h")
+    )
     loss = IterativeLoss(step, max_iter=3, update_value={"h": "h_prev"})
     found = loss.eval({"h_prev": torch.zeros(B, 2)})
     torch.testing.assert_close(found, torch.full((B, 2), 7 + 7.07 + 7.0707), atol=0.01, rtol=0)
-    wide = Far(var=["h"], cond_var=["h_prev"], loc="h_prev", scale=100., name="p")
+    wide = Far(var=["h"], cond_var=["h_prev"], loc="h_prev", scale=100.0, name="p")
     gap = (Expectation(wide, Parameter("h")) - Expectation(wide, Parameter("h"))).abs()
-    path = IterativeLoss(gap, max_iter=3, update_value={"h": "h_prev"}).eval({"h_prev": torch.zeros(B, 2)})
+    path = IterativeLoss(gap, max_iter=3, update_value={"h": "h_prev"}).eval(
+        {"h_prev": torch.zeros(B, 2)}
+    )
     assert path.abs().max() == 0  # one path: the carried variable is drawn once in a step
     assert gap.eval({"h_prev": torch.zeros(B, 2)}).min() > 0
 
@@ -242,7 +306,16 @@ class Whole(Distribution):
         super().__init__(var=["x"], cond_var=["z"], name="p")
         self.fc = nn.Linear(Z, X)
 
-    def sample(self, x_dict=None, batch_n=None, sample_shape=(), return_all=True, reparam=False, sample_mean=False, **kwargs):
+    def sample(
+        self,
+        x_dict=None,
+        batch_n=None,
+        sample_shape=(),
+        return_all=True,
+        reparam=False,
+        sample_mean=False,
+        **kwargs,
+    ):
         drawn = {"x": self.fc(x_dict["z"]) + torch.randn(len(x_dict["z"]), X)}
         return {**x_dict, **drawn} if return_all else drawn
 
@@ -255,13 +328,18 @@ def test_a_distribution_of_two_methods_alone():
     wanted = -0.5 * ((x - p.fc(z)) ** 2).sum(-1)
     torch.testing.assert_close(p.log_prob().eval({"x": x, "z": z}), wanted)
     joint = p * prior()
-    torch.testing.assert_close(joint.get_log_prob({"x": x, "z": z}), wanted + prior().get_log_prob({"z": z}))
-    assert joint.sample(batch_n=3)["x"].shape == (3, X) and "p(x,z) = p(x|z)p_{prior}(z)" in str(joint)
+    torch.testing.assert_close(
+        joint.get_log_prob({"x": x, "z": z}), wanted + prior().get_log_prob({"z": z})
+    )
+    assert joint.sample(batch_n=3)["x"].shape == (3, X) and "p(x,z) = p(x|z)p_{prior}(z)" in str(
+        joint
+    )
     loss = (KullbackLeibler(Inference(), prior()) - Expectation(Inference(), p.log_prob())).mean()
     Model(loss, distributions=[p]).train({"x": x})
 
 
-# -------------------------------------------------------------------------------------------- losses
+# --------------------------------------------------------------------------------------------
+# losses
 
 
 class Reconstruction(Loss):
@@ -359,7 +437,9 @@ class LeastSquares(AdversarialJensenShannon):
 def test_overridden_objectives_of_an_adversarial_loss():
     fake = (Generator() * prior()).marginalize_var("z")
     d = Discriminator()
-    loss = LeastSquares(EmpiricalDistribution(["x"]), fake, d, optimizer=optim.SGD, optimizer_params={"lr": 0.1})
+    loss = LeastSquares(
+        EmpiricalDistribution(["x"]), fake, d, optimizer=optim.SGD, optimizer_params={"lr": 0.1}
+    )
     before = d.fc.weight.clone()
     torch.manual_seed(0)
     found = loss.loss_train({"x": x})
@@ -379,7 +459,8 @@ def test_overridden_objectives_of_an_adversarial_loss():
     assert plain.d_loss(y_p, y_q, B) > 0
 
 
-# -------------------------------------------------------------------------------------------- graphs and files
+# --------------------------------------------------------------------------------------------
+# graphs and files
 
 
 def test_a_flag_in_the_place_of_batch_n_is_refused():
@@ -389,9 +470,9 @@ def test_a_flag_in_the_place_of_batch_n_is_refused():
 
 
 def test_a_renamed_marginal_is_written_out():
-    first = Normal(var=["x"], loc=torch.tensor([0.]), scale=torch.tensor([1.]))
-    second = Normal(var=["z"], cond_var=["y"], loc="y", scale=torch.tensor([1.]))
-    third = Normal(var=["y"], loc=torch.tensor([0.]), scale=torch.tensor([1.]))
+    first = Normal(var=["x"], loc=torch.tensor([0.0]), scale=torch.tensor([1.0]))
+    second = Normal(var=["z"], cond_var=["y"], loc="y", scale=torch.tensor([1.0]))
+    third = Normal(var=["y"], loc=torch.tensor([0.0]), scale=torch.tensor([1.0]))
     marginal = (first * second * third).marginalize_var(["y"])
     seen = marginal.replace_var(z="w", x="a")
     assert seen.prob_joint_factorized_and_text == r"p(a,w) = \int p(a)p(w|y)p(y)dy"
@@ -403,7 +484,9 @@ def test_a_renamed_marginal_is_written_out():
 def test_save_and_load_as_before(tmp_path: Path):
     p, q = Generator(), Inference()
     loss = (KullbackLeibler(q, prior()) - Expectation(q, p.log_prob())).mean()
-    model = Model(loss=loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": 1e-3})
+    model = Model(
+        loss=loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": 1e-3}
+    )
     model.train({"x": x})
     model.save(str(tmp_path / "model.pt"))
     weight = p.fc.weight.clone()

@@ -1,4 +1,6 @@
-"""One-hot draws: by classes and by index one function, and the gradient that passes straight through."""
+"""One-hot draws: by classes and by index one function, and the gradient that passes straight
+through.
+"""
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ def by_hand(u: Tensor, probs: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("few", [1, 16, 100])
 @pytest.mark.parametrize("classes", [1, 2, 4, 15, 16, 33])
-def test_draws_are_the_first_class_above(classes: int, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_are_the_first_class_above(
+    classes: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(one_hot, "FEW", few)
     g = torch.Generator().manual_seed(classes)
     probs = torch.randn(40, 3, classes, generator=g).mul(3).softmax(-1)
@@ -37,7 +41,10 @@ def test_more_numbers_than_probabilities() -> None:
 
 def test_a_sample_with_the_gradient_of_its_probabilities() -> None:
     probs = torch.rand(4, 3, dtype=torch.float64, requires_grad=True)
-    sample, weight = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0]], torch.randn(4, 3, dtype=torch.float64)
+    sample, weight = (
+        torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0]],
+        torch.randn(4, 3, dtype=torch.float64),
+    )
     out = straight_through(sample, probs)
     assert torch.equal(out, sample)
     (found,) = torch.autograd.grad((out * weight * probs).sum(), probs, create_graph=True)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pixyz.distributions import Distribution, Normal
 from pixyz.types import PixyzError, ShapeError, VariableError
 
-# -------------------------------------------------------------------------------------------- densities
+# --------------------------------------------------------------------------------------------
+# densities
 
 
 def test_log_density_is_the_sum_over_factors() -> None:
@@ -43,7 +44,8 @@ def test_a_function_has_no_density() -> None:
         (Copy("y", "x") * standard("x")).get_log_prob(values("x", "y"))
 
 
-# -------------------------------------------------------------------------------------------- samples
+# --------------------------------------------------------------------------------------------
+# samples
 
 
 def test_samples_follow_the_graph() -> None:
@@ -51,7 +53,9 @@ def test_samples_follow_the_graph() -> None:
     for _ in range(8):
         size = draw.randint(2, 6)
         names = [f"v{i}" for i in range(size)]
-        parents = {n: draw.sample(names[:i], draw.randint(0, min(i, 3))) for i, n in enumerate(names)}
+        parents = {
+            n: draw.sample(names[:i], draw.randint(0, min(i, 3))) for i, n in enumerate(names)
+        }
         parts = [Sum(n, parents[n]) for n in names]
         draw.shuffle(parts)
         joint: Distribution = parts[0]
@@ -80,7 +84,11 @@ def test_sample_shape_is_applied_once() -> None:
     joint, *_ = chain()
     found = joint.sample(batch_n=4, sample_shape=[2, 5])
     assert {k: v.shape for k, v in found.items()} == dict.fromkeys("xzw", torch.Size([2, 5, 4, D]))
-    assert len(found["w"].reshape(-1, D).unique(dim=0)) == 40 == len(found["x"].reshape(-1, D).unique(dim=0))
+    assert (
+        len(found["w"].reshape(-1, D).unique(dim=0))
+        == 40
+        == len(found["x"].reshape(-1, D).unique(dim=0))
+    )
     fixed = Net("x", ["z"]) * Net("z", ["w"])
     found = fixed.sample(values("w"), sample_shape=[7])
     assert found["x"].shape == found["z"].shape == (7, 5, D) and found["w"].shape == (5, D)
@@ -119,7 +127,9 @@ def test_ways_to_give_the_inputs() -> None:
     extra = seeded({**v, "other": torch.ones(1)})
     assert set(extra) == {"x", "z", "w", "other"} and set(seeded(v, return_all=False)) == {"x"}
     single = Net("x", ["z"])
-    assert single.sample(v["z"])["x"].shape == (5, D) == single.sample(nn.Parameter(v["z"]))["x"].shape
+    assert (
+        single.sample(v["z"])["x"].shape == (5, D) == single.sample(nn.Parameter(v["z"]))["x"].shape
+    )
     given = dict(v)
     p.sample(given)
     assert set(given) == {"z", "w"}
@@ -131,7 +141,10 @@ def test_ways_to_give_the_inputs() -> None:
         (lambda p: p.sample({"z": torch.zeros(1, D)}), r"\['w'\] missing"),
         (lambda p: p.sample([torch.zeros(1, D)]), "list of 1"),
         (lambda p: p.sample("z"), "dict"),
-        (lambda p: p.get_log_prob({"x": torch.zeros(1, D), "z": torch.zeros(1, D)}), r"\['w'\] missing"),
+        (
+            lambda p: p.get_log_prob({"x": torch.zeros(1, D), "z": torch.zeros(1, D)}),
+            r"\['w'\] missing",
+        ),
         (lambda p: standard("x").sample(torch.zeros(1, D)), "no input"),
     ],
 )
@@ -162,7 +175,8 @@ def test_a_series_of_one_instance() -> None:
     assert set(joint.sample(batch_n=2)) == {"z0", "z1", "z2", "z3"}
 
 
-# -------------------------------------------------------------------------------------------- what is refused
+# -------------------------------------------------------------------------------------------- what
+# is refused
 
 
 def test_circles_are_refused_and_named() -> None:

@@ -1,10 +1,26 @@
-"""Laws over random graphs of distributions: the density factorises, samples follow the graph, names do not matter."""
+"""Laws over random graphs of distributions: the density factorises, samples follow the graph, names
+do not matter.
+"""
 
 import copy
 
 import pytest
 import torch
-from graph_parts import LETTERS, WITH_DENSITY, B, Copy, D, Graph, Linear, Node, density, graphs, marginal, quick, values
+from graph_parts import (
+    LETTERS,
+    WITH_DENSITY,
+    B,
+    Copy,
+    D,
+    Graph,
+    Linear,
+    Node,
+    density,
+    graphs,
+    marginal,
+    quick,
+    values,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +36,9 @@ def test_log_density_of_a_product_is_the_sum_of_its_factors(g: Graph) -> None:
     v, joint = values(LETTERS), g.joint
     wanted = sum((density(f, v) for f in g.factors), torch.zeros(B, dtype=torch.float64))
     torch.testing.assert_close(density(joint, v), wanted)
-    torch.testing.assert_close(LogProb(joint).eval({k: v[k] for k in [*joint.var, *joint.cond_var]}), wanted)
+    torch.testing.assert_close(
+        LogProb(joint).eval({k: v[k] for k in [*joint.var, *joint.cond_var]}), wanted
+    )
     assert set(joint.var) == {v for f in g.factors for v in f.var}
     assert set(joint.cond_var) == {p for ps in g.parents.values() for p in ps} - set(g.parents)
 
@@ -28,7 +46,9 @@ def test_log_density_of_a_product_is_the_sum_of_its_factors(g: Graph) -> None:
 @quick
 @given(graphs(functions=True, kinds=(*WITH_DENSITY, marginal)), st.sampled_from([(), (4,), (2, 3)]))
 def test_ancestral_sampling_respects_the_graph(g: Graph, shape: tuple[int, ...]) -> None:
-    """Each variable is a draw given the others that were drawn with it: recompute each residual from the returned values."""
+    """Each variable is a draw given the others that were drawn with it: recompute each residual
+    from the returned values.
+    """
     joint = g.joint
     given_values = {k: t for k, t in values(LETTERS).items() if k in joint.cond_var}
     torch.manual_seed(0)
@@ -50,13 +70,20 @@ def test_ancestral_sampling_respects_the_graph(g: Graph, shape: tuple[int, ...])
         wide = {p: torch.broadcast_to(drawn[p], x.shape).reshape(-1, D) for p in factor.cond_var}
         params = factor.get_params(wide)
         residual = (x.reshape(-1, D) - params["loc"]) / params["scale"]
-        assert residual.abs().max() < 20 and residual.std() > 0.05  # of the order of 1: its own parents, not another draw
+        # of the order of 1: its own parents, not another draw
+        assert residual.abs().max() < 20 and residual.std() > 0.05
     order = [f.var[0] for f in joint.graph.factors()]
-    assert all(order.index(p) < order.index(v) for v, ps in g.parents.items() for p in ps if p in order)
+    assert all(
+        order.index(p) < order.index(v) for v, ps in g.parents.items() for p in ps if p in order
+    )
 
 
 @quick
-@given(graphs(kinds=WITH_DENSITY), st.permutations([f"n{i}" for i in range(2 * len(LETTERS))]), st.booleans())
+@given(
+    graphs(kinds=WITH_DENSITY),
+    st.permutations([f"n{i}" for i in range(2 * len(LETTERS))]),
+    st.booleans(),
+)
 def test_renaming_commutes_with_everything(g: Graph, new: list[str], swap: bool) -> None:
     joint = g.joint
     own = [*joint.var, *joint.cond_var]
@@ -66,14 +93,19 @@ def test_renaming_commutes_with_everything(g: Graph, new: list[str], swap: bool)
     moved = {renaming[k]: v[k] for k in own}
     renamed = joint.replace_var(**renaming)
     torch.testing.assert_close(density(renamed, moved), density(joint, v))
-    parts = [f.replace_var(**{k: n for k, n in renaming.items() if k in (*f.var, *f.cond_var)}) for f in g.factors]
+    parts = [
+        f.replace_var(**{k: n for k, n in renaming.items() if k in (*f.var, *f.cond_var)})
+        for f in g.factors
+    ]
     product = Graph(parts, g.order, {}, []).joint
     torch.testing.assert_close(density(product, moved), density(joint, v))
     given_values = {k: v[k] for k in joint.cond_var}
     torch.manual_seed(1)
     drawn = joint.sample(given_values, batch_n=B, return_all=False)
     torch.manual_seed(1)
-    again = renamed.sample({renaming[k]: t for k, t in given_values.items()}, batch_n=B, return_all=False)
+    again = renamed.sample(
+        {renaming[k]: t for k, t in given_values.items()}, batch_n=B, return_all=False
+    )
     for k in joint.var:  # a flow alone also returns its prior's draw
         torch.testing.assert_close(again[renaming[k]], drawn[k])
     back = renamed.replace_var(**{n: o for o, n in renaming.items()})
@@ -95,10 +127,25 @@ def test_renaming_commutes_with_everything(g: Graph, new: list[str], swap: bool)
 @given(graphs(functions=True, kinds=(*WITH_DENSITY, marginal)), st.data())
 def test_printing_never_fails(g: Graph, data: st.DataObject) -> None:
     joint = g.joint
-    seen: list[Distribution] = [joint, copy.deepcopy(joint), joint.detach(), joint.replace_var(**{joint.var[0]: "fresh"})]
+    seen: list[Distribution] = [
+        joint,
+        copy.deepcopy(joint),
+        joint.detach(),
+        joint.replace_var(**{joint.var[0]: "fresh"}),
+    ]
     if len(joint.var) > 1:
-        seen.append(joint.marginalize_var(data.draw(st.lists(
-            st.sampled_from(joint.var), min_size=1, max_size=len(joint.var) - 1, unique=True))))
+        seen.append(
+            joint.marginalize_var(
+                data.draw(
+                    st.lists(
+                        st.sampled_from(joint.var),
+                        min_size=1,
+                        max_size=len(joint.var) - 1,
+                        unique=True,
+                    )
+                )
+            )
+        )
     for p in seen:
         texts = (p.prob_text, p.prob_factorized_text, p.prob_joint_factorized_and_text)
         for text in (str(p), repr(p), *texts, LogProb(p).loss_text):
@@ -128,7 +175,9 @@ def test_a_circle_or_a_clash_is_refused_at_once(g: Graph, data: st.DataObject) -
 @quick
 @given(graphs(kinds=WITH_DENSITY), st.data())
 def test_bound_variables_never_meet_free_ones(g: Graph, data: st.DataObject) -> None:
-    """A marginal times a density that reads a free variable of the bound one's name: the free one stays an input."""
+    """A marginal times a density that reads a free variable of the bound one's name: the free one
+    stays an input.
+    """
     joint = g.joint
     if len(joint.var) < 2:
         return

@@ -1,8 +1,9 @@
 """Random step objectives with draws against a loop written by hand, in every form that a plan has.
 
-Masks over NaN, resets, lags with and without an init, several carries, first and last steps, both directions, nested
-expectations, particles, draws on and off the path; split or whole, in chunks or not, shared or not.  Noise depends on its
-shape alone here, so that the order in which it is drawn does not matter.
+Masks over NaN, resets, lags with and without an init, several carries, first and last steps, both
+directions, nested expectations, particles, draws on and off the path; split or whole, in chunks or
+not, shared or not.  Noise depends on its shape alone here, so that the order in which it is drawn
+does not matter.
 """
 
 import os
@@ -21,7 +22,12 @@ from torch import Tensor, nn
 from torch.distributions import Normal as N
 from torch.distributions import kl_divergence
 
-from pixyz.distributions import Deterministic, Distribution, Normal, OneHotCategoricalStraightThrough
+from pixyz.distributions import (
+    Deterministic,
+    Distribution,
+    Normal,
+    OneHotCategoricalStraightThrough,
+)
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
 
 D, B, FRAMES = 2, 3, 5
@@ -29,12 +35,18 @@ EXAMPLES = int(os.environ.get("PIXYZ_EXAMPLES", "25"))
 Now = dict[str, Tensor]
 
 
-def noise(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, device: object = None) -> Tensor:
+def noise(
+    shape: tuple[int, ...], dtype: torch.dtype = torch.float64, device: object = None
+) -> Tensor:
     """Numbers that only depend on the shape."""
-    return torch.sin(1.7 * torch.arange(torch.Size(shape).numel(), dtype=dtype)).reshape(tuple(shape))
+    return torch.sin(1.7 * torch.arange(torch.Size(shape).numel(), dtype=dtype)).reshape(
+        tuple(shape)
+    )
 
 
-def uniform(shape: tuple[int, ...], dtype: torch.dtype = torch.float64, device: object = None) -> Tensor:
+def uniform(
+    shape: tuple[int, ...], dtype: torch.dtype = torch.float64, device: object = None
+) -> Tensor:
     return noise(shape, dtype).abs()
 
 
@@ -105,7 +117,9 @@ class World:
         self.particles = draw.choice([1, 1, 1, 2])
         self.reverse, self.clock = draw.random() < 0.3, draw.random() < 0.3
         self.init: dict[str, object] = {}
-        self.data: dict[str, object] = {s: torch.randn(FRAMES, B, D, dtype=torch.float64) for s in self.series}
+        self.data: dict[str, object] = {
+            s: torch.randn(FRAMES, B, D, dtype=torch.float64) for s in self.series
+        }
         if draw.random() < 0.4:
             self.data["c"] = torch.randn(B, D, dtype=torch.float64)
         self.data["w"] = draw.choice([0.7, torch.rand(B, dtype=torch.float64)])
@@ -132,8 +146,16 @@ class World:
             self.lags["moved"] = (self.draw.choice(self.series), self.draw.choice([-2, -1, 1, 2]))
         shift = self.lags.get("moved", ("", 0))[1]
         self.low, self.high = max(0, -shift), max(0, shift)
-        self.mask = torch.rand(FRAMES, B) < 0.7 if self.draw.random() < 0.4 else torch.ones(FRAMES, B, dtype=torch.bool)
-        self.begins = torch.rand(FRAMES, B) < 0.3 if self.draw.random() < 0.4 else torch.zeros(FRAMES, B, dtype=torch.bool)
+        self.mask = (
+            torch.rand(FRAMES, B) < 0.7
+            if self.draw.random() < 0.4
+            else torch.ones(FRAMES, B, dtype=torch.bool)
+        )
+        self.begins = (
+            torch.rand(FRAMES, B) < 0.3
+            if self.draw.random() < 0.4
+            else torch.zeros(FRAMES, B, dtype=torch.bool)
+        )
         self.masked, self.resets = not bool(self.mask.all()), bool(self.begins.any())
         self.clean = {s: torch.where(self.mask[..., None], self.data[s], 0.0) for s in self.series}  # type: ignore[call-overload]
         if self.masked:  # what a masked frame holds is seen by nobody
@@ -150,11 +172,15 @@ class World:
         for i in range(self.draw.randint(len(self.carried), 4)):
             known = [*outer, *self.names]
             kind = self.draw.choice([Function, Gauss, Gauss, Classes])
-            self.nodes.append(kind(f"n{i}", self.draw.sample(known, self.draw.randint(1, min(3, len(known))))))
+            self.nodes.append(
+                kind(f"n{i}", self.draw.sample(known, self.draw.randint(1, min(3, len(known)))))
+            )
         self.update: dict[str, list[str]] = {}
         for prev in self.carried:
             others = [*self.names, *self.series, *(c for c in self.carried if c != prev)]
-            self.update.setdefault(self.draw.choice(others if self.draw.random() < 0.2 else self.names), []).append(prev)
+            self.update.setdefault(
+                self.draw.choice(others if self.draw.random() < 0.2 else self.names), []
+            ).append(prev)
 
     @property
     def names(self) -> list[str]:
@@ -181,7 +207,8 @@ class World:
                 if self.resets:
                     self.init[prev] = row
 
-    # ---------------------------------------------------------------- terms: a loss, and its value [K, B] by hand
+    # ---------------------------------------------------------------- terms: a loss, and its value
+    # [K, B] by hand
 
     def _some(self, pool: list[str]) -> list[str]:
         return self.draw.sample(pool, self.draw.randint(1, min(2, len(pool))))
@@ -206,7 +233,10 @@ class World:
             loss, value = self._log_prob(pool)
         elif kind == 1:
             q, p = self._gauss("u", pool, "q"), self._gauss("u", pool)
-            loss, value = KullbackLeibler(q, p), lambda now: kl_divergence(normal(q, now), normal(p, now)).sum(-1)
+            loss, value = (
+                KullbackLeibler(q, p),
+                lambda now: kl_divergence(normal(q, now), normal(p, now)).sum(-1),
+            )
         elif kind == 2:
             q, p = self._gauss("u", pool, "q"), self._gauss("u", pool)
             loss = KullbackLeibler(q.detach(), p).clamp(min=0.5)
@@ -237,14 +267,20 @@ class World:
             shape = (len(now["noise"]), *wide, B, D)
             eps = noise(shape)[int(now["at"])].expand(*shape[1:])
             eps = eps.reshape(count, -1, B, D)
-            second = noise((shape[0], *[s for s in (count, self._size(q, p, now)) if s > 1], B, D))[int(now["at"])]
+            second = noise((shape[0], *[s for s in (count, self._size(q, p, now)) if s > 1], B, D))[
+                int(now["at"])
+            ]
             second = second.reshape(count, -1, B, D)
             total = []
             for one, two in zip(eps, second, strict=True):
                 at = {**now, "a": normal(q, now).loc + normal(q, now).scale * one}
                 b = normal(p, at).loc + normal(p, at).scale * two
                 fixed = N(*(v.detach() for v in call(p, at).values()))
-                own = normal(q, now).log_prob(at["a"]) - fixed.log_prob(b) - normal(r, now).log_prob(at["a"])
+                own = (
+                    normal(q, now).log_prob(at["a"])
+                    - fixed.log_prob(b)
+                    - normal(r, now).log_prob(at["a"])
+                )
                 total.append(own.sum(-1))
             return torch.stack(total).mean(0)
 
@@ -277,11 +313,23 @@ class World:
         parts = [self.nodes[:1], self.nodes[1:]] if nested else [self.nodes]
         for part in reversed(parts):
             total = E(reduce(mul, part), total, sample_shape=shape)
-        edges = {k: e[0] for k in ("first_step", "last_step") if (e := getattr(self, k)) is not None}
+        edges = {
+            k: e[0] for k in ("first_step", "last_step") if (e := getattr(self, k)) is not None
+        }
         return IterativeLoss(
-            total, series_var=self.series, update_value=self.update, init=self.init, start=self.start, lags=self.lags,
-            reset_var="first" if self.resets else None, mask_var="valid" if self.masked else None,
-            reverse=self.reverse, reduction=self.reduction, timestep_var="t" if self.clock else (), **edges, **options,  # type: ignore[arg-type]
+            total,
+            series_var=self.series,
+            update_value=self.update,
+            init=self.init,
+            start=self.start,
+            lags=self.lags,
+            reset_var="first" if self.resets else None,
+            mask_var="valid" if self.masked else None,
+            reverse=self.reverse,
+            reduction=self.reduction,
+            timestep_var="t" if self.clock else (),
+            **edges,
+            **options,  # type: ignore[arg-type]
         )
 
     def parameters(self) -> list[nn.Parameter]:
@@ -305,11 +353,15 @@ class World:
             now["c"] = self.data["c"].expand(wide)  # type: ignore[attr-defined]
         now["w"] = torch.as_tensor(self.data["w"], dtype=torch.float64)
         now["t"], now["at"] = torch.tensor(float(t)), torch.tensor(t)
-        now["noise"] = noise((steps, *([self.particles] if self.particles > 1 else []), B, D)).reshape(steps, *wide)
+        now["noise"] = noise(
+            (steps, *([self.particles] if self.particles > 1 else []), B, D)
+        ).reshape(steps, *wide)
         return now
 
     def valid(self, t: int) -> Tensor:
-        """Where the step may be taken: its frame is valid, and so is what a lag without ``init`` reads, of one sequence."""
+        """Where the step may be taken: its frame is valid, and so is what a lag without ``init``
+        reads, of one sequence.
+        """
         at = self.low + t
         valid = self.mask[at] & ~self.begins[at - self.low + 1 : at + self.high + 1].any(0)
         return valid & self.mask[at + self.lags["moved"][1]] if "moved" in self.lags else valid
@@ -318,36 +370,53 @@ class World:
         steps = FRAMES - self.low - self.high
         mask = torch.stack([self.valid(t) for t in range(steps)])
         wide = (self.particles, B, D)
-        init: Now = {p: torch.as_tensor(self.init[p]).expand(wide) for p in self.carried if p in self.init}
+        init: Now = {
+            p: torch.as_tensor(self.init[p]).expand(wide) for p in self.carried if p in self.init
+        }
         carry: Now = dict(init)
         cut = self.begins[FRAMES - self.high :] if self.reverse else self.begins[: self.low]
         for p in self.carried:
             if self.start.get(p, p) in self.data:
                 given = self.data[self.start.get(p, p)].expand(wide)  # type: ignore[attr-defined]
-                carry[p] = torch.where(cut.any(0)[:, None], init[p], given) if self.resets else given
+                carry[p] = (
+                    torch.where(cut.any(0)[:, None], init[p], given) if self.resets else given
+                )
         rows: dict[int, Tensor] = {}
         order = range(steps)[:: -1 if self.reverse else 1]
         seen: dict[int, Now] = {}
         for t in order:
             now = self.frame(t, steps)
             if self.resets:
-                carry = {p: torch.where(self.begins[self.low + t][:, None], init[p], value) for p, value in carry.items()}
+                carry = {
+                    p: torch.where(self.begins[self.low + t][:, None], init[p], value)
+                    for p, value in carry.items()
+                }
             now.update(carry)
             for node in self.nodes:
                 now[node.var[0]] = self._drawn(node, now, t, steps)
-            value = sum((v(now) for v in self.values), torch.zeros(self.particles, B, dtype=torch.float64))
+            value = sum(
+                (v(now) for v in self.values), torch.zeros(self.particles, B, dtype=torch.float64)
+            )
             if self.averaged is not None:
-                mean = torch.where(mask[t], self.averaged[1](now), 0.0).sum(1) / mask[t].sum().clamp(min=1)
+                mean = torch.where(mask[t], self.averaged[1](now), 0.0).sum(1) / mask[
+                    t
+                ].sum().clamp(min=1)
                 value = value + mean[:, None]
             rows[t], seen[t] = torch.where(mask[t], value.mean(0), 0.0), now
-            carry = {p: torch.where(mask[t][:, None], now[n], carry[p]) for n, prevs in self.update.items() for p in prevs}
+            carry = {
+                p: torch.where(mask[t][:, None], now[n], carry[p])
+                for n, prevs in self.update.items()
+                for p in prevs
+            }
         for edge, visited in ((self.first_step, list(order)), (self.last_step, list(order)[::-1])):
             for b in range(B) if edge is not None else ():
                 t = next((t for t in visited if mask[t, b]), None)
                 if t is not None:
                     there = torch.arange(B) == b
                     found = edge[1](seen[t]).mean(0)
-                    rows[t] = torch.where(there, found + (rows[t] if edge is self.last_step else 0.0), rows[t])
+                    rows[t] = torch.where(
+                        there, found + (rows[t] if edge is self.last_step else 0.0), rows[t]
+                    )
         series = torch.stack([rows[t] for t in range(steps)])
         if self.reduction == "frame":
             return series.sum() / mask.sum().clamp(min=1)
@@ -359,7 +428,9 @@ class World:
             return found["loc"] + found["scale"] * now["noise"][t]
         if isinstance(node, Classes):
             shape = (steps, *([self.particles] if self.particles > 1 else []), B, 1)
-            return node.draw(uniform(shape).reshape(steps, -1, B, 1)[t], found["logits"].softmax(-1))
+            return node.draw(
+                uniform(shape).reshape(steps, -1, B, 1)[t], found["logits"].softmax(-1)
+            )
         return found[node.var[0]]
 
 
@@ -370,7 +441,9 @@ def _times(value: Callable[[Now], Tensor], name: str) -> Callable[[Now], Tensor]
 def run(loss: Loss, world: World) -> tuple[Tensor, tuple[Tensor, ...]]:
     with known_noise():
         value = loss.eval(world.data)
-    return value, torch.autograd.grad(value.sum(), world.parameters(), allow_unused=True, materialize_grads=True)
+    return value, torch.autograd.grad(
+        value.sum(), world.parameters(), allow_unused=True, materialize_grads=True
+    )
 
 
 @given(st.randoms(use_true_random=False))
@@ -379,12 +452,16 @@ def test_every_form_of_a_random_objective_equals_the_loop_by_hand(draw: random.R
     world = World(draw)
     with known_noise():
         wanted = world.by_hand()
-    exact = torch.autograd.grad(wanted.sum(), world.parameters(), allow_unused=True, materialize_grads=True)
+    exact = torch.autograd.grad(
+        wanted.sum(), world.parameters(), allow_unused=True, materialize_grads=True
+    )
     for fission in (True, False):
         for chunk, sharing, max_rows in ((0, True, 0), (2, True, 0), (0, False, 0), (2, True, 4)):
             loss = world.loss(fission=fission).share(sharing).in_slabs(max_rows)
-            with mock.patch.object(torch, "compile", lambda function, **_: function):  # chunks as they are written
-                run(loss.compile(chunk=chunk, whole=bool(chunk)), world)  # the second evaluation is the compiled one
+            # chunks as they are written
+            with mock.patch.object(torch, "compile", lambda function, **_: function):
+                # the second evaluation is the compiled one
+                run(loss.compile(chunk=chunk, whole=bool(chunk)), world)
                 value, grads = run(loss, world)
             torch.testing.assert_close(value, wanted)
             for g, h in zip(grads, exact, strict=True):

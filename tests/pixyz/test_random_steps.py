@@ -1,4 +1,6 @@
-"""Random recurrences against a loop written by hand: any graph of functions, carries, masks, resets, directions."""
+"""Random recurrences against a loop written by hand: any graph of functions, carries, masks,
+resets, directions.
+"""
 
 import random
 from dataclasses import dataclass, field
@@ -32,7 +34,9 @@ class Gauss(Normal):
     """A normal whose mean is a small network of all its conditions."""
 
     def __init__(self, var: str, cond: list[str], name: str) -> None:
-        super().__init__(var=var, cond_var=cond, name=name, scale=torch.full((D,), 0.7, dtype=torch.float64))
+        super().__init__(
+            var=var, cond_var=cond, name=name, scale=torch.full((D,), 0.7, dtype=torch.float64)
+        )
         self.net = nn.Linear(D * len(cond), D).double()
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
@@ -60,19 +64,35 @@ class World:
         static = ["c"] if draw.random() < 0.4 else []
         for i in range(draw.randint(len(carried), 5)):
             known = [*series, *carried, *static, *[n.var[0] for n in self.nodes]]
-            self.nodes.append(Function(f"n{i}", draw.sample(known, draw.randint(1, min(3, len(known))))))
+            self.nodes.append(
+                Function(f"n{i}", draw.sample(known, draw.randint(1, min(3, len(known)))))
+            )
         names = [n.var[0] for n in self.nodes]
         for prev in carried:
-            self.update.setdefault(draw.choice([*names, *series] if draw.random() < 0.2 else names), []).append(prev)
+            self.update.setdefault(
+                draw.choice([*names, *series] if draw.random() < 0.2 else names), []
+            ).append(prev)
         for _ in range(len(names) + len(series)):
             if draw.random() < 0.6:
-                self.terms.append((Gauss(draw.choice(series), self._some(names, carried), "p").replace_var(), None))
-                self.terms.append((Gauss("u", self._some(names, carried), "q"), Gauss("u", self._some(names, carried), "p")))
+                self.terms.append(
+                    (
+                        Gauss(draw.choice(series), self._some(names, carried), "p").replace_var(),
+                        None,
+                    )
+                )
+                self.terms.append(
+                    (
+                        Gauss("u", self._some(names, carried), "q"),
+                        Gauss("u", self._some(names, carried), "p"),
+                    )
+                )
         if not self.terms:
             self.terms.append((Gauss(series[0], [names[-1]], "p"), None))
         for prev in carried:
             kind = draw.choice(["zero", "tensor", "parameter", "given"])
-            if kind == "zero" and not any(prev in prevs for n, prevs in self.update.items() if n in series):
+            if kind == "zero" and not any(
+                prev in prevs for n, prevs in self.update.items() if n in series
+            ):
                 self.init[prev] = 0
             elif kind in ("zero", "tensor"):
                 self.init[prev] = torch.randn(D, dtype=torch.float64)
@@ -99,13 +119,19 @@ class World:
 
     def options(self) -> dict[str, object]:
         return {
-            "series_var": self.series, "update_value": self.update, "init": self.init, "reverse": self.reverse,
-            "mask_var": None if self.mask is None else "valid", "reset_var": None if self.first is None else "first",
+            "series_var": self.series,
+            "update_value": self.update,
+            "init": self.init,
+            "reverse": self.reverse,
+            "mask_var": None if self.mask is None else "valid",
+            "reset_var": None if self.first is None else "first",
         }
 
     def objective(self) -> Loss:
         """The sum of terms, in one expectation or nested ones."""
-        parts: list[Loss] = [LogProb(p) if q is None else -KullbackLeibler(p, q) for p, q in self.terms]
+        parts: list[Loss] = [
+            LogProb(p) if q is None else -KullbackLeibler(p, q) for p, q in self.terms
+        ]
         total = parts[0]
         for part in parts[1:]:
             total = total + part
@@ -132,20 +158,35 @@ class World:
 
     def by_hand(self) -> tuple[Tensor, dict[str, Tensor]]:
         """The value of each step, ``[T, B]``, and all drawn series."""
+
         def start(prev: str) -> Tensor:
             value = self.init.get(prev, 0)
-            row = value if isinstance(value, Tensor) else torch.full((D,), float(value), dtype=torch.float64)  # type: ignore[arg-type]
+            row = (
+                value
+                if isinstance(value, Tensor)
+                else torch.full((D,), float(value), dtype=torch.float64)
+            )
             return row.expand(B, D)
 
-        carry = {prev: self.data[prev] if prev in self.data else start(prev) for prevs in self.update.values() for prev in prevs}
+        carry = {
+            prev: self.data[prev] if prev in self.data else start(prev)
+            for prevs in self.update.values()
+            for prev in prevs
+        }
         rows: dict[int, Tensor] = {}
         drawn: dict[str, dict[int, Tensor]] = {n.var[0]: {} for n in self.nodes}
         for t in range(self.steps)[:: -1 if self.reverse else 1]:
             valid = torch.ones(B, dtype=torch.bool) if self.mask is None else self.mask[t]
-            now = {n: torch.where(valid[:, None], self.data[n][t], self.filled(n)) for n in self.series}
+            now = {
+                n: torch.where(valid[:, None], self.data[n][t], self.filled(n)) for n in self.series
+            }
             now |= {n: v for n, v in self.data.items() if n == "c"}
             for prev, value in carry.items():
-                now[prev] = value if self.first is None else torch.where(self.first[t][:, None], start(prev), value)
+                now[prev] = (
+                    value
+                    if self.first is None
+                    else torch.where(self.first[t][:, None], start(prev), value)
+                )
             for node in self.nodes:
                 now |= node(**{c: now[c] for c in node.cond_var})
                 drawn[node.var[0]][t] = now[node.var[0]]
@@ -162,7 +203,9 @@ class World:
                 for prev in prevs:
                     carry[prev] = torch.where(valid[:, None], now[name], carry[prev])
         order = range(self.steps)
-        return torch.stack([rows[t] for t in order]), {n: torch.stack([s[t] for t in order]) for n, s in drawn.items()}
+        return torch.stack([rows[t] for t in order]), {
+            n: torch.stack([s[t] for t in order]) for n, s in drawn.items()
+        }
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -174,16 +217,21 @@ def test_a_random_step_equals_the_loop_by_hand(seed: int) -> None:
     exact = torch.autograd.grad(wanted.sum(), parameters, allow_unused=True, materialize_grads=True)
     returns = world.path()
     for fission in (True, False):
-        loss = IterativeLoss(objective, reduction=None, returns=returns, fission=fission, **world.options())  # type: ignore[arg-type]
+        loss = IterativeLoss(
+            objective, reduction=None, returns=returns, fission=fission, **world.options()
+        )
         value, found = loss.eval(world.data, return_dict=True)
         torch.testing.assert_close(value, wanted)
         for name in returns:
             torch.testing.assert_close(found[name], drawn[name])
-        grads = torch.autograd.grad(value.sum(), parameters, allow_unused=True, materialize_grads=True)
+        grads = torch.autograd.grad(
+            value.sum(), parameters, allow_unused=True, materialize_grads=True
+        )
         for g, h in zip(grads, exact, strict=True):
             torch.testing.assert_close(g, h)
         torch.testing.assert_close(
-            IterativeLoss(objective, fission=fission, **world.options()).eval(world.data), wanted.sum(0)  # type: ignore[arg-type]
+            IterativeLoss(objective, fission=fission, **world.options()).eval(world.data),
+            wanted.sum(0),  # type: ignore[arg-type]
         )
 
 
@@ -215,7 +263,10 @@ def test_a_random_scan_draws_what_the_loop_draws(seed: int) -> None:
         if world.mask is None:
             torch.testing.assert_close(value, sum(s.mean() for s in drawn.values()))
         else:
-            total = sum((s * world.mask[..., None]).sum() / (world.mask.sum().clamp(min=1) * D) for s in drawn.values())
+            total = sum(
+                (s * world.mask[..., None]).sum() / (world.mask.sum().clamp(min=1) * D)
+                for s in drawn.values()
+            )
             torch.testing.assert_close(value, total)
         inside = E(scan, sum(_parts(world), ValueZero)) if world.mask is None else None
         if inside is not None:

@@ -1,6 +1,5 @@
 """Renamed distributions and marginals, names of variables, the text of formulas."""
 
-
 import pytest
 import torch
 from product_parts import Copy, D, Net, Sum, chain, standard, values
@@ -9,13 +8,19 @@ from pixyz.distributions import Bernoulli, Deterministic, EmpiricalDistribution,
 from pixyz.losses import E, LogProb, Parameter
 from pixyz.types import VariableError
 
-# -------------------------------------------------------------------------------------------- renaming
+# --------------------------------------------------------------------------------------------
+# renaming
 
 
 def test_renaming_commutes_with_density_and_samples() -> None:
     joint, *_ = chain()
     v = values("x", "z", "w")
-    renamings = [{"x": "a"}, {"w": "b", "z": "c"}, {"x": "z", "z": "x"}, {"x": "w", "w": "z", "z": "x"}]
+    renamings = [
+        {"x": "a"},
+        {"w": "b", "z": "c"},
+        {"x": "z", "z": "x"},
+        {"x": "w", "w": "z", "z": "x"},
+    ]
     for renaming in renamings:
         q = joint.replace_var(**renaming)
         assert q.var == [renaming.get(n, n) for n in joint.var]
@@ -35,7 +40,9 @@ def test_renaming_twice_and_conditions() -> None:
     q = p.replace_var(z="a").replace_var(a="b", w="z")
     v = values("x", "z", "w")
     assert (q.var, q.cond_var) == (["x"], ["b", "z"])
-    torch.testing.assert_close(q.get_log_prob({"x": v["x"], "b": v["z"], "z": v["w"]}), p.get_log_prob(v))
+    torch.testing.assert_close(
+        q.get_log_prob({"x": v["x"], "b": v["z"], "z": v["w"]}), p.get_log_prob(v)
+    )
     assert q.get_params({"b": v["z"], "z": v["w"]})["loc"].shape == (5, D)
 
 
@@ -46,14 +53,29 @@ def test_wrong_renamings_are_refused(renaming: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["p", "a", "b", "name", "scope", "builder", "replace_dict", "x_dict", "var", "reparam", "module"]
+    "name",
+    [
+        "p",
+        "a",
+        "b",
+        "name",
+        "scope",
+        "builder",
+        "replace_dict",
+        "x_dict",
+        "var",
+        "reparam",
+        "module",
+    ],
 )
 def test_any_other_name_may_be_a_variable(name: str) -> None:
     p = Net("x", ["z"]).replace_var(z=name)
     v = values("x", "z")
     joint = p * standard(name)
     given = {"x": v["x"], name: v["z"]}
-    torch.testing.assert_close(joint.get_log_prob(given), p.get_log_prob(given) + standard("z").get_log_prob(v["z"]))
+    torch.testing.assert_close(
+        joint.get_log_prob(given), p.get_log_prob(given) + standard("z").get_log_prob(v["z"])
+    )
     assert set(joint.sample(batch_n=2)) == {"x", name}
     assert E(joint, Parameter(name).mean()).eval({}).ndim == 0
     direct = Copy("y", name)
@@ -61,7 +83,8 @@ def test_any_other_name_may_be_a_variable(name: str) -> None:
     torch.testing.assert_close(direct.at(**{name: "q"}).sample({"q": v["z"]})["y"], 2 * v["z"])
 
 
-# -------------------------------------------------------------------------------------------- marginals
+# --------------------------------------------------------------------------------------------
+# marginals
 
 
 def test_marginal_draws_and_drops() -> None:
@@ -101,11 +124,17 @@ def test_marginals_stop_gradients_too() -> None:
     x, z = Net("x", ["z"]), standard("z")
     marginal = (x * z).marginalize_var("z")
     assert marginal.sample(batch_n=2, reparam=True)["x"].requires_grad
-    for p in (marginal.detach(), marginal.replace_var(x="y").detach(), marginal.frozen(), marginal.replace_var(x="y").frozen()):
+    for p in (
+        marginal.detach(),
+        marginal.replace_var(x="y").detach(),
+        marginal.frozen(),
+        marginal.replace_var(x="y").frozen(),
+    ):
         assert not p.sample(batch_n=2, reparam=True)[p.var[0]].requires_grad
 
 
-# -------------------------------------------------------------------------------------------- names and text
+# -------------------------------------------------------------------------------------------- names
+# and text
 
 
 def test_variables_of_joints() -> None:
@@ -133,7 +162,10 @@ def test_text_of_joints() -> None:
     x, z = Normal(var="x", cond_var="z", loc="z", scale=1.0), standard("z")
     assert x.prob_text == "p(x|z)" and (x * z).prob_text == "p(x,z)"
     assert (x * z).prob_joint_factorized_and_text == "p(x,z) = p(x|z)p(z)"
-    assert (z * x).prob_joint_factorized_and_text == "p(z,x) = p(x|z)p(z)" and (z * x).var == ["z", "x"]
+    assert (z * x).prob_joint_factorized_and_text == "p(z,x) = p(x|z)p(z)" and (z * x).var == [
+        "z",
+        "x",
+    ]
     marginal = (x * z).marginalize_var("z")
     assert marginal.prob_text == "p(x)"
     assert marginal.prob_joint_factorized_and_text == r"p(x) = \int p(x|z)p(z)dz"
@@ -141,7 +173,10 @@ def test_text_of_joints() -> None:
     assert EmpiricalDistribution("x").prob_text == "p_{data}(x)"
     greek = Normal(var="alpha", cond_var="z1", loc="z1", scale=1.0, name="p1")
     assert greek.prob_text == r"p_{1}(\alpha|z_{1})"
-    assert x.detach().prob_text == r"\bar{p}(x|z)" and (x * z).detach().prob_factorized_text == r"\bar{p}(x|z)\bar{p}(z)"
+    assert (
+        x.detach().prob_text == r"\bar{p}(x|z)"
+        and (x * z).detach().prob_factorized_text == r"\bar{p}(x|z)\bar{p}(z)"
+    )
 
 
 def test_text_of_the_paper_s_figure_5() -> None:
@@ -151,10 +186,16 @@ def test_text_of_the_paper_s_figure_5() -> None:
     p3 = Normal(loc=zero, scale=one, var=["a"], name="p_{3}")
     p4 = Normal(loc=zero, scale=one, var=["y"], name="p_{4}")
     p = p1 * p2 * p3 * p4
-    assert p.prob_joint_factorized_and_text == "p_{1}(x,y,a,z) = p_{2}(z|x,y)p_{1}(x|y,a)p_{3}(a)p_{4}(y)"
+    assert (
+        p.prob_joint_factorized_and_text
+        == "p_{1}(x,y,a,z) = p_{2}(z|x,y)p_{1}(x|y,a)p_{3}(a)p_{4}(y)"
+    )
     assert p.var == ["x", "y", "a", "z"] == p.graph.var
     assert sorted(p.graph.visible_graph().edges) == [
-        ("$a$", "$x$"), ("$x$", "$z$"), ("$y$", "$x$"), ("$y$", "$z$"),
+        ("$a$", "$x$"),
+        ("$x$", "$z$"),
+        ("$y$", "$x$"),
+        ("$y$", "$z$"),
     ]
     found = p.sample(batch_n=3)  # constants let their conditions be
     assert {k: v.shape for k, v in found.items()} == dict.fromkeys("xyza", torch.Size([3]))
@@ -164,17 +205,33 @@ def test_text_of_the_paper_s_figure_5() -> None:
 def test_printing_a_distribution() -> None:
     joint, *_ = chain()
     text = str(joint)
-    assert text.splitlines()[:3] == ["Distribution:", "  p(x,z,w) = p(x|z)p(z|w)p(w)", "Network architecture:"]
+    assert text.splitlines()[:3] == [
+        "Distribution:",
+        "  p(x,z,w) = p(x|z)p(z|w)p(w)",
+        "Network architecture:",
+    ]
     assert text.count("Linear(") == 2 and "p(z|w):" in text and "distribution_name=Normal" in text
-    for p in (joint.marginalize_var("z"), joint.replace_var(z="y"), joint.detach(), Net("x", ["z"]).frozen(), Copy("y", "x")):
+    for p in (
+        joint.marginalize_var("z"),
+        joint.replace_var(z="y"),
+        joint.detach(),
+        Net("x", ["z"]).frozen(),
+        Copy("y", "x"),
+    ):
         assert p.prob_text in str(p) and p.name in repr(p)
 
 
 def test_graph() -> None:
     joint, x, z, _ = chain()
     graph = joint.graph
-    assert graph.var == ["x", "z", "w"] and graph.cond_var == [] and graph.all_var == ["x", "z", "w"]
-    assert graph.distribution("z") is z and [f.var for f in graph.factors()] == [["w"], ["z"], ["x"]]
+    assert (
+        graph.var == ["x", "z", "w"] and graph.cond_var == [] and graph.all_var == ["x", "z", "w"]
+    )
+    assert graph.distribution("z") is z and [f.var for f in graph.factors()] == [
+        ["w"],
+        ["z"],
+        ["x"],
+    ]
     assert sorted(graph.visible_graph().nodes) == ["$w$", "$x$", "$z$"]
     assert sorted(graph.visible_graph().edges) == [("$w$", "$z$"), ("$z$", "$x$")]
     dots = graph.visible_graph(dotmode=True)
@@ -205,7 +262,9 @@ def test_names_can_be_changed() -> None:
 
 
 def test_functions_keep_their_gradient_in_a_sample() -> None:
-    """Without ``reparam`` a draw is cut off; what a network makes of inputs or of a draw is not (``h = rnn.sample(x)``)."""
+    """Without ``reparam`` a draw is cut off; what a network makes of inputs or of a draw is not
+    (``h = rnn.sample(x)``).
+    """
 
     class Feature(Deterministic):
         def __init__(self, cond: str) -> None:
@@ -218,7 +277,10 @@ def test_functions_keep_their_gradient_in_a_sample() -> None:
     x = torch.randn(4, 2, requires_grad=True)
     assert Feature("x").sample({"x": x})["h"].requires_grad
     q = Normal(var="z", cond_var="x", loc="x", scale=1.0)
-    assert not q.sample({"x": x})["z"].requires_grad and q.sample({"x": x}, reparam=True)["z"].requires_grad
+    assert (
+        not q.sample({"x": x})["z"].requires_grad
+        and q.sample({"x": x}, reparam=True)["z"].requires_grad
+    )
     f = Feature("z")
     drawn = (f * q).sample({"x": x})
     assert not drawn["z"].requires_grad

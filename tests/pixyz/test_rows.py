@@ -1,4 +1,6 @@
-"""Networks without gradient on the states of imagined paths: on some rows at a time, the same values and gradients."""
+"""Networks without gradient on the states of imagined paths: on some rows at a time, the same
+values and gradients.
+"""
 
 import re
 from collections.abc import Callable
@@ -57,9 +59,14 @@ def imagined(reward: Head, value: Head, slow: Head) -> Loss:
     for p in slow.parameters():
         p.requires_grad_(False)
     seen = Scan(f, **carried())  # type: ignore[arg-type]
-    dream = Scan(g, update_value={"s": "s_prev"}, steps=H, path={"h_all": "s_prev"}, grad=False).at(s_prev="h")
+    dream = Scan(g, update_value={"s": "s_prev"}, steps=H, path={"h_all": "s_prev"}, grad=False).at(
+        s_prev="h"
+    )
     on_path = (Mean(reward, "r") * Mean(slow, "r_slow") * Second()).detach()
-    inner = E(on_path, Parameter("r").mean() + Parameter("r_scale").mean() - LogProb(value.at(r="r_slow")).mean())
+    inner = E(
+        on_path,
+        Parameter("r").mean() + Parameter("r_scale").mean() - LogProb(value.at(r="r_slow")).mean(),
+    )
     return E(seen, LogProb(Gauss("x", ["h"])).mean() + E(dream, inner))
 
 
@@ -76,19 +83,24 @@ def run(loss: Loss, steps: int = T) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 @pytest.mark.parametrize("most", [D, 4, 7, N // 2, N - 1, N])
-def test_values_and_gradients_are_those_of_one_call(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_and_gradients_are_those_of_one_call(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = imagined(*heads())
     wanted = [run(plain), run(plain, 3)]
     loss = imagined(*heads())
     monkeypatch.setattr(rows, "MOST_ROWS", most)
-    for _ in range(2):  # the first, which tries the networks and cuts unequal parts, and a later one
+    # the first, which tries the networks and cuts unequal parts, and a later one
+    for _ in range(2):
         torch.testing.assert_close(run(loss), wanted[0])
     torch.testing.assert_close(run(loss, 3), wanted[1])
     for _ in range(3):  # the second evaluation is the compiled one
         torch.testing.assert_close(run(loss.compile(2, whole=True, backend="aot_eager")), wanted[0])
 
 
-def test_calls_have_at_most_so_many_rows_and_gradients_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_have_at_most_so_many_rows_and_gradients_one_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(rows, "MOST_ROWS", 32)
     reward, value, slow = heads()
     loss = imagined(reward, value, slow)
@@ -167,8 +179,11 @@ def test_a_path_is_stacked_once() -> None:
     for chunk in (0, 2, 3):
         for objective, exact, joined in (
             (E(dream, Parameter("h_all").mean()), torch.stack(states).mean(), 1),
-            (E(dream, Parameter("h_all").mean() + Parameter("h").mean()),
-             torch.stack(states).mean() + torch.stack(states[1:]).mean(), 0),
+            (
+                E(dream, Parameter("h_all").mean() + Parameter("h").mean()),
+                torch.stack(states).mean() + torch.stack(states[1:]).mean(),
+                0,
+            ),
         ):
             loss = objective.compile(chunk, backend="eager")
             torch.testing.assert_close(loss.eval({"h_prev": start}), exact)

@@ -1,4 +1,6 @@
-"""IterativeLoss against loops written by hand: lags, lengths, the number of the step, direction, products of series."""
+"""IterativeLoss against loops written by hand: lags, lengths, the number of the step, direction,
+products of series.
+"""
 
 import pytest
 import torch
@@ -38,22 +40,33 @@ def pairs(x: Tensor) -> Tensor:
 
 def test_a_lag_without_start_shortens_the_range(x: Tensor) -> None:
     options = {"series_var": "x", "lags": {"x_prev": ("x", -1)}}
-    torch.testing.assert_close(IterativeLoss(LogProb(chain()), reduction=None, **options).eval(x), pairs(x))
+    torch.testing.assert_close(
+        IterativeLoss(LogProb(chain()), reduction=None, **options).eval(x), pairs(x)
+    )
     torch.testing.assert_close(IterativeLoss(LogProb(chain()), **options).eval(x), pairs(x).sum(0))
-    torch.testing.assert_close(IterativeLoss(LogProb(chain()), reduction="frame", **options).eval(x), pairs(x).mean())
+    torch.testing.assert_close(
+        IterativeLoss(LogProb(chain()), reduction="frame", **options).eval(x), pairs(x).mean()
+    )
     torch.testing.assert_close(
         IterativeLoss(LogProb(chain()), max_iter=3, reduction=None, **options).eval(x), pairs(x)[:3]
     )
     two = Normal(var="x", cond_var=["a", "b"], loc="a", scale=1.0)
     both = IterativeLoss(
-        LogProb(two) + Parameter("b").sum() * 0, series_var="x", lags={"a": ("x", -2), "b": ("x", 1)}, reduction=None
+        LogProb(two) + Parameter("b").sum() * 0,
+        series_var="x",
+        lags={"a": ("x", -2), "b": ("x", 1)},
+        reduction=None,
     )
     torch.testing.assert_close(both.eval(x), N(x[:-3], 1.0).log_prob(x[2:-1]).sum(-1))
 
 
 def test_a_lag_with_a_start_is_filled(x: Tensor) -> None:
     loss = IterativeLoss(
-        LogProb(chain()), series_var="x", lags={"x_prev": ("x", -1)}, init={"x_prev": 0}, reduction=None
+        LogProb(chain()),
+        series_var="x",
+        lags={"x_prev": ("x", -1)},
+        init={"x_prev": 0},
+        reduction=None,
     )
     first = N(0.0, 1.0).log_prob(x[:1]).sum(-1)
     torch.testing.assert_close(loss.eval(x), torch.cat([first, pairs(x)]))
@@ -63,13 +76,19 @@ def test_a_lag_with_a_start_is_filled(x: Tensor) -> None:
 
 
 def test_a_filled_lag_of_a_masked_frame_has_no_gradient(x: Tensor) -> None:
-    """Whatever a masked frame holds, it reaches nothing: not the value, and not the weights as 0 * NaN."""
+    """Whatever a masked frame holds, it reaches nothing: not the value, and not the weights as 0 *
+    NaN.
+    """
     net = Leaky()
     net.gain = torch.nn.Parameter(torch.ones(D))  # type: ignore[assignment]
     net.forward = lambda h_prev, x: {"loc": 0.5 * h_prev + net.gain * x}  # type: ignore[method-assign]
     loss = IterativeLoss(
-        E(net.at(x="x_prev"), Parameter("h")).sum(), series_var="y", lags={"x_prev": ("x", -1)},
-        update_value={"h": "h_prev"}, init={"h_prev": 0, "x_prev": 0}, mask_var="mask",
+        E(net.at(x="x_prev"), Parameter("h")).sum(),
+        series_var="y",
+        lags={"x_prev": ("x", -1)},
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0, "x_prev": 0},
+        mask_var="mask",
     )
     mask = torch.ones(T, B)
     mask[3:, 0] = 0
@@ -88,7 +107,12 @@ def test_lags_are_cut_where_a_sequence_begins(x: Tensor) -> None:
     first[0], first[3, 1] = 1, 1
     given = {"x": x, "first": first}
     filled = IterativeLoss(
-        LogProb(chain()), series_var="x", lags={"x_prev": ("x", -1)}, init={"x_prev": 0}, reset_var="first", reduction=None
+        LogProb(chain()),
+        series_var="x",
+        lags={"x_prev": ("x", -1)},
+        init={"x_prev": 0},
+        reset_var="first",
+        reduction=None,
     )
     wanted = torch.cat([N(0.0, 1.0).log_prob(x[:1]).sum(-1), pairs(x)])
     wanted[3, 1] = N(0.0, 1.0).log_prob(x[3, 1]).sum()
@@ -98,7 +122,9 @@ def test_lags_are_cut_where_a_sequence_begins(x: Tensor) -> None:
     ahead = chain().replace_var(x="x_next", x_prev="x")
     for p, lags in ((chain(), {"x_prev": ("x", -1)}), (ahead, {"x_next": ("x", 1)})):
         options = {"series_var": "x", "lags": lags, "reset_var": "first"}
-        torch.testing.assert_close(IterativeLoss(LogProb(p), reduction=None, **options).eval(given), cut)
+        torch.testing.assert_close(
+            IterativeLoss(LogProb(p), reduction=None, **options).eval(given), cut
+        )
         mean = IterativeLoss(LogProb(p), reduction="frame", **options).eval(given)
         torch.testing.assert_close(mean, cut.sum() / (cut.numel() - 1))
 
@@ -108,22 +134,35 @@ def test_lags_are_cut_where_a_sequence_begins(x: Tensor) -> None:
 @pytest.mark.parametrize("steps", [None, 3])
 def test_a_recurrence(x: Tensor, reverse: bool, steps: int | None, fission: bool) -> None:
     loss = IterativeLoss(
-        E(Leaky(), Parameter("h")), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0}, reverse=reverse,
-        max_iter=steps, reduction=None, returns="h", fission=fission,
+        E(Leaky(), Parameter("h")),
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+        reverse=reverse,
+        max_iter=steps,
+        reduction=None,
+        returns="h",
+        fission=fission,
     )
     value, found = loss.eval(x, return_dict=True)
     used = x[:steps]
     h, rows = torch.zeros(B, D), {}
     for t in range(len(used))[:: -1 if reverse else 1]:
         h = rows[t] = 0.5 * h + used[t]
-    torch.testing.assert_close(value, torch.stack([rows[t] for t in range(len(used))]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        value, torch.stack([rows[t] for t in range(len(used))]), rtol=1e-4, atol=1e-5
+    )
     torch.testing.assert_close(found["h"], value)
     torch.testing.assert_close(found["h_prev"], h, rtol=1e-4, atol=1e-5)
 
 
 def test_the_number_of_the_step(x: Tensor) -> None:
     loss = IterativeLoss(
-        Parameter("t") * LogProb(chain()), series_var="x", lags={"x_prev": ("x", -1)}, timestep_var="t", reduction=None
+        Parameter("t") * LogProb(chain()),
+        series_var="x",
+        lags={"x_prev": ("x", -1)},
+        timestep_var="t",
+        reduction=None,
     )
     torch.testing.assert_close(loss.eval(x), pairs(x) * torch.arange(T - 1)[:, None])
     assert loss.input_var == ["x"]
@@ -133,20 +172,28 @@ def test_means_inside_a_step_are_over_the_batch(x: Tensor) -> None:
     options = {"series_var": "x", "lags": {"x_prev": ("x", -1)}}
     inside = IterativeLoss(LogProb(chain()).mean(), **options).eval(x)
     torch.testing.assert_close(inside, pairs(x).mean(1).sum())
-    torch.testing.assert_close(IterativeLoss(LogProb(chain()), **options).mean().eval(x), pairs(x).sum(0).mean())
+    torch.testing.assert_close(
+        IterativeLoss(LogProb(chain()), **options).mean().eval(x), pairs(x).sum(0).mean()
+    )
     mask = torch.ones(T - 1, B)
     mask[2:, 0] = 0
     series = {"x": x[1:], "x_prev": x[:-1], "mask": mask}
-    valid = IterativeLoss(LogProb(chain()).mean(), series_var=["x", "x_prev"], mask_var="mask", reduction=None)
+    valid = IterativeLoss(
+        LogProb(chain()).mean(), series_var=["x", "x_prev"], mask_var="mask", reduction=None
+    )
     torch.testing.assert_close(valid.eval(series), (pairs(x) * mask).sum(1) / mask.sum(1))
 
 
 def test_a_weight_may_be_constant_in_time_or_not(x: Tensor) -> None:
     given = {"x": x[1:], "x_prev": x[:-1]}
-    loss = IterativeLoss(Parameter("w") * LogProb(chain()), series_var=["x", "x_prev"], reduction=None)
+    loss = IterativeLoss(
+        Parameter("w") * LogProb(chain()), series_var=["x", "x_prev"], reduction=None
+    )
     for w in (2.0, torch.tensor(2.0), torch.arange(B).float()):
         torch.testing.assert_close(loss.eval({**given, "w": w}), w * pairs(x))
-    timed = IterativeLoss(Parameter("w") * LogProb(chain()), series_var=["x", "x_prev", "w"], reduction=None)
+    timed = IterativeLoss(
+        Parameter("w") * LogProb(chain()), series_var=["x", "x_prev", "w"], reduction=None
+    )
     w = torch.randn(T - 1, B)
     torch.testing.assert_close(timed.eval({**given, "w": w}), w * pairs(x))
 
@@ -156,8 +203,12 @@ def test_particles_are_carried_whole(x: Tensor) -> None:
     walk = Normal(var="h", cond_var="h_prev", loc="h_prev", scale=1.0)
     square = Parameter("h") * Parameter("h")
     loss = IterativeLoss(
-        E(walk, square, sample_shape=[4000]), max_iter=5, series_var="x", update_value={"h": "h_prev"},
-        init={"h_prev": torch.zeros(D)}, reduction=None,
+        E(walk, square, sample_shape=[4000]),
+        max_iter=5,
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": torch.zeros(D)},
+        reduction=None,
     )
     torch.manual_seed(0)
     value = loss.eval(x)
@@ -170,7 +221,13 @@ def test_terms_of_a_step_see_one_path(x: Tensor) -> None:
     """Two terms over a carried variable: the same draw."""
     noisy = Normal(var="h", cond_var="h_prev", loc="h_prev", scale=1.0)
     step = E(noisy, Parameter("h")) - E(noisy, Parameter("h"))
-    loss = IterativeLoss(step, series_var="x", update_value={"h": "h_prev"}, init={"h_prev": torch.zeros(D)}, max_iter=3)
+    loss = IterativeLoss(
+        step,
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": torch.zeros(D)},
+        max_iter=3,
+    )
     torch.testing.assert_close(loss.eval(x), torch.zeros(B, D))
     other = IterativeLoss(step, series_var="x", max_iter=3)
     assert other.eval({"x": x, "h_prev": torch.zeros(B, D)}).abs().min() > 0
@@ -180,7 +237,12 @@ def test_divergence_of_series_and_its_terms(x: Tensor) -> None:
     q, p = Leaky(), Normal(var="h", cond_var="h_prev", loc="h_prev", scale=1.0)
     kl = KullbackLeibler(q, p)
     loss = IterativeLoss(
-        E(q, kl), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0}, terms={"kl": 2 * kl}, returns="h"
+        E(q, kl),
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+        terms={"kl": 2 * kl},
+        returns="h",
     )
     value, found = loss.eval(x, return_dict=True)
     torch.testing.assert_close(found["kl"].sum(0), 2 * value)
@@ -188,7 +250,13 @@ def test_divergence_of_series_and_its_terms(x: Tensor) -> None:
 
 
 def test_scan_draws_what_the_loss_sees(x: Tensor) -> None:
-    scan = Scan(Leaky(), series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0}, path={"all": "h_prev"})
+    scan = Scan(
+        Leaky(),
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+        path={"all": "h_prev"},
+    )
     found = scan.sample({"x": x})
     assert found["h"].shape == (T, B, D) and found["all"].shape == (T + 1, B, D)
     torch.testing.assert_close(found["all"][1:], found["h"])
@@ -220,7 +288,9 @@ def test_a_detached_scan_has_no_gradient_and_the_scan_keeps_its_own(x: Tensor) -
 )
 def test_wrong_options_are_explained(x: Tensor, options: dict[str, object], words: str) -> None:
     with pytest.raises(PixyzError, match=words):
-        IterativeLoss(LogProb(chain()), **{"series_var": "x", **options}).eval({"x": x, "x_prev": x[0], "y_prev": x[0]})  # type: ignore[arg-type]
+        IterativeLoss(LogProb(chain()), **{"series_var": "x", **options}).eval(
+            {"x": x, "x_prev": x[0], "y_prev": x[0]}
+        )
 
 
 def test_series_of_different_lengths_are_refused(x: Tensor) -> None:
@@ -228,7 +298,9 @@ def test_series_of_different_lengths_are_refused(x: Tensor) -> None:
     with pytest.raises(PixyzError, match="length"):
         loss.eval({"x": x, "x_prev": x[1:]})
     with pytest.raises(PixyzError, match="steps"):
-        IterativeLoss(LogProb(chain()), max_iter=9, series_var=["x", "x_prev"]).eval({"x": x, "x_prev": x})
+        IterativeLoss(LogProb(chain()), max_iter=9, series_var=["x", "x_prev"]).eval(
+            {"x": x, "x_prev": x}
+        )
     with pytest.raises(VariableError, match="x_prev"):
         loss.eval({"x": x})
 
@@ -242,7 +314,12 @@ def test_a_loop_without_series_takes_its_batch_from_what_it_reads() -> None:
 
     scan = Scan(Layer(), steps=3, update_value={"h": "h_prev"}, init={"h_prev": torch.ones(D)})
     x = torch.randn(B, D)
-    torch.testing.assert_close(scan.sample({"x": x})["h"], 1 + torch.arange(1.0, 4.0)[:, None, None] * x, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        scan.sample({"x": x})["h"],
+        1 + torch.arange(1.0, 4.0)[:, None, None] * x,
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("shape", [(B,), (B, 1)])
@@ -254,7 +331,9 @@ def test_a_gate_takes_the_new_value_where_it_is_open(shape: tuple[int, ...]) -> 
     (slope,) = torch.autograd.grad(found.sum(), [g])
     torch.testing.assert_close(slope.flatten(), (given["new"] - given["old"]).sum(1))
     flag = Gate("z", "new", "old", "g").sample({**given, "g": g.detach() > 0.5})["z"]
-    torch.testing.assert_close(flag, torch.where((g > 0.5).reshape(B, 1), given["new"], given["old"]))
+    torch.testing.assert_close(
+        flag, torch.where((g > 0.5).reshape(B, 1), given["new"], given["old"])
+    )
 
 
 class Walk(Deterministic):
@@ -280,7 +359,9 @@ def test_noise_of_constant_parameters_is_drawn_at_each_step(kind: str, fission: 
     elif kind == "start":
         h = Scan(step, steps=many, **options).sample({"h_prev": torch.zeros(1, D)})["h"]
     else:
-        loss = IterativeLoss(E(step, Parameter("h")), series_var="u", init={"h_prev": 0}, returns="h", **options)
+        loss = IterativeLoss(
+            E(step, Parameter("h")), series_var="u", init={"h_prev": 0}, returns="h", **options
+        )
         h = loss.eval({"u": torch.zeros(many, 1, 1)}, return_dict=True)[1]["h"]
     steps = h.diff(dim=0)[:, 0]
     torch.testing.assert_close(steps.std(0), torch.ones(D), atol=0.1, rtol=0.0)

@@ -12,15 +12,24 @@ from pixyz.types import PixyzError, ShapeError
 
 def test_the_score_function_estimator_of_a_carried_variable_is_refused() -> None:
     q, p = Gauss("z", ["z_prev", "x"], "q"), Gauss("x", ["z"])
-    for step in (REINFORCE(q, LogProb(p)), REINFORCE(q * Function("a", ["x"]), LogProb(p)), E(q, LogProb(p), reparam=False)):
-        with pytest.raises(PixyzError, match="REINFORCE on a carried variable is refused: it would drop future credit"):
+    for step in (
+        REINFORCE(q, LogProb(p)),
+        REINFORCE(q * Function("a", ["x"]), LogProb(p)),
+        E(q, LogProb(p), reparam=False),
+    ):
+        with pytest.raises(
+            PixyzError,
+            match="REINFORCE on a carried variable is refused: it would drop future credit",
+        ):
             IterativeLoss(step, **carried("z")).eval({"x": series()})  # type: ignore[arg-type]
 
 
 def test_the_score_function_estimator_in_a_step_of_what_is_not_carried() -> None:
     h, q = Function("h", ["h_prev", "x"]), Gauss("z", ["h"], "q")
     loss = IterativeLoss(E(h, REINFORCE(q, LogProb(Gauss("x", ["z"])))), **carried())  # type: ignore[arg-type]
-    assert all(bool(g.any()) for g in torch.autograd.grad(loss.eval({"x": series()}).sum(), q.parameters()))
+    assert all(
+        bool(g.any()) for g in torch.autograd.grad(loss.eval({"x": series()}).sum(), q.parameters())
+    )
     both = E(h * q, (LogProb(Gauss("x", ["z"])).detach() * LogProb(q)), reparam=False)
     assert IterativeLoss(both, **carried()).eval({"x": series()}).shape == (B,)  # type: ignore[arg-type]
 
@@ -28,14 +37,23 @@ def test_the_score_function_estimator_in_a_step_of_what_is_not_carried() -> None
 @forms
 def test_a_carried_draw_of_a_marginal_is_drawn_once(fission: bool) -> None:
     q = (Gauss("z", ["a", "x"], "q") * Gauss("a", ["z_prev"])).marginalize_var("a")
-    loss = IterativeLoss(E(q, Parameter("z")), reduction=None, returns="z", fission=fission, **carried("z"))  # type: ignore[arg-type]
+    loss = IterativeLoss(
+        E(q, Parameter("z")), reduction=None, returns="z", fission=fission, **carried("z")
+    )
     value, found = loss.eval({"x": series()}, return_dict=True)
     torch.testing.assert_close(value, found["z"])
 
 
-def add_up(x: Tensor, flags: dict[str, list[int]], start: float = 0.0, **options: object) -> tuple[list[float], float]:
-    """``h`` of each step and the last carry where ``h = h_prev + x``; ``flags`` names the frames where each flag is 1."""
-    given = {n: torch.isin(torch.arange(T), torch.tensor(frames)).double()[:, None] for n, frames in flags.items()}
+def add_up(
+    x: Tensor, flags: dict[str, list[int]], start: float = 0.0, **options: object
+) -> tuple[list[float], float]:
+    """``h`` of each step and the last carry where ``h = h_prev + x``; ``flags`` names the frames
+    where each flag is 1.
+    """
+    given = {
+        n: torch.isin(torch.arange(T), torch.tensor(frames)).double()[:, None]
+        for n, frames in flags.items()
+    }
     given |= {"x": x, "h_prev": torch.full((1, D), start, dtype=torch.float64)}
     options |= {"reset_var": "first", "mask_var": "m" if "m" in flags else None, "returns": "h"}
     loss = IterativeLoss(E(Sum(), Parameter("h")), **carried(), **options)  # type: ignore[arg-type]
@@ -48,7 +66,11 @@ ONES = torch.ones(T, 1, D, dtype=torch.float64)
 
 def test_a_frame_whose_lag_crosses_a_reset_holds_what_the_reset_left() -> None:
     before, after = {"x_prev": ("x", -1)}, {"x_next": ("x", 1)}
-    assert add_up(ONES, {"first": [2]}, lags=before) == ([1, 1, 1, 2], 2)  # frames 1 to 4; 2 holds 0
+    # frames 1 to 4; 2 holds 0
+    assert add_up(ONES, {"first": [2]}, lags=before) == (
+        [1, 1, 1, 2],
+        2,
+    )
     assert add_up(ONES, {"first": [3]}, lags=after) == ([1, 2, 3, 1], 1)  # frames 0 to 3; 2 holds 2
     assert add_up(ONES, {"first": [3]}, lags=after, reverse=True) == ([3, 2, 2, 1], 3)  # 2 holds 1
     assert add_up(ONES, {"first": [3]}, lags=before, reverse=True) == ([2, 1, 1, 1], 2)  # 3 holds 0
@@ -58,7 +80,9 @@ def test_no_gradient_crosses_the_reset_under_a_lag() -> None:
     x, first = ONES.clone().requires_grad_(), torch.zeros(T, 1)
     first[2] = 1
     objective = E(Sum(), Parameter("h") + 0 * Parameter("x_prev"))
-    loss = IterativeLoss(objective, reset_var="first", lags={"x_prev": ("x", -1)}, reduction=None, **carried())  # type: ignore[arg-type]
+    loss = IterativeLoss(
+        objective, reset_var="first", lags={"x_prev": ("x", -1)}, reduction=None, **carried()
+    )
     (reach,) = torch.autograd.grad(loss.eval({"x": x, "first": first})[-1].sum(), [x])
     assert [bool(r.abs().sum()) for r in reach] == [False, False, False, True, True]
 
@@ -66,7 +90,10 @@ def test_no_gradient_crosses_the_reset_under_a_lag() -> None:
 def test_a_reset_in_a_frame_that_a_lag_leaves_out_counts() -> None:
     assert add_up(ONES, {"first": [0]}, start=9, lags={"x_prev": ("x", -1)}) == ([1, 2, 3, 4], 4)
     assert add_up(ONES, {"first": [4]}, start=9, lags={"x_next": ("x", 1)}) == ([10, 11, 12, 13], 0)
-    assert add_up(ONES, {"first": [4]}, start=9, lags={"x_next": ("x", 1)}, reverse=True) == ([3, 2, 1, 1], 3)
+    assert add_up(ONES, {"first": [4]}, start=9, lags={"x_next": ("x", 1)}, reverse=True) == (
+        [3, 2, 1, 1],
+        3,
+    )
 
 
 def test_a_reset_in_a_masked_frame_is_ignored() -> None:
@@ -113,7 +140,9 @@ def test_particles_around_a_recurrence() -> None:
 
 @forms
 @pytest.mark.parametrize("given", [{}, {"h_prev": series(2, B, D)}])
-def test_particles_around_a_recurrence_are_runs_of_it(fission: bool, given: dict[str, Tensor]) -> None:
+def test_particles_around_a_recurrence_are_runs_of_it(
+    fission: bool, given: dict[str, Tensor]
+) -> None:
     f, x = Function("h", ["h_prev", "x", "c"]), {"x": series(), "k": series(1, B, D), **given}
     q = Gauss("c", ["k"], "q")
     for made in (
@@ -134,7 +163,9 @@ def test_series_with_particles_around_a_recurrence(fission: bool) -> None:
     found = seeded(E(q, loss, sample_shape=[3]), x)
     torch.manual_seed(0)
     runs = q.sample(x, sample_shape=[3])["e"]
-    torch.testing.assert_close(found, torch.stack([loss.eval({"e": e}) for e in runs.unbind(1)]).mean(0))
+    torch.testing.assert_close(
+        found, torch.stack([loss.eval({"e": e}) for e in runs.unbind(1)]).mean(0)
+    )
 
 
 def test_a_mean_over_two_series_is_over_what_both_masks_leave() -> None:
@@ -146,7 +177,9 @@ def test_a_mean_over_two_series_is_over_what_both_masks_leave() -> None:
     x = {"x": series(), "y": series(1, 4, B, D), "m": m, "n": n}
     every = E(outer, E(inner, Parameter("u"))).eval(x)
     both = (m[None] * n[:, None])[..., None].expand_as(every)
-    torch.testing.assert_close(E(outer, E(inner, Parameter("u").mean())).eval(x), every[both != 0].mean())
+    torch.testing.assert_close(
+        E(outer, E(inner, Parameter("u").mean())).eval(x), every[both != 0].mean()
+    )
 
 
 class Total(SeriesFunction):
@@ -174,20 +207,32 @@ edges = pytest.mark.parametrize(("edge", "frames"), [("first_step", [1, 0]), ("l
 def test_the_number_of_the_step_at_an_edge_with_a_mask(edge: str, frames: list[int]) -> None:
     x, p = {"x": series(), "z": series(1)}, Gauss("x", ["z"])
     loss = IterativeLoss(  # type: ignore[call-overload]
-        0 * LogProb(p), series_var=["x", "z"], timestep_var="t", mask_var="m", **{edge: LogProb(p) * Parameter("t")}
+        0 * LogProb(p),
+        series_var=["x", "z"],
+        timestep_var="t",
+        mask_var="m",
+        **{edge: LogProb(p) * Parameter("t")},
     )
     exact = [LogProb(p).eval({k: v[t] for k, v in x.items()})[b] * t for b, t in enumerate(frames)]
-    torch.testing.assert_close(loss.eval({**x, "m": MASKED}), torch.stack([*exact, torch.zeros_like(exact[0])]))
+    torch.testing.assert_close(
+        loss.eval({**x, "m": MASKED}), torch.stack([*exact, torch.zeros_like(exact[0])])
+    )
 
 
 @edges
 def test_means_over_the_batch_at_an_edge_with_a_mask(edge: str, frames: list[int]) -> None:
     x, p = {"x": series(), "z": series(1)}, Gauss("x", ["z"])
     loss = IterativeLoss(  # type: ignore[call-overload]
-        LogProb(p).mean(), series_var=["x", "z"], mask_var="m", reduction=None, **{edge: 3 * LogProb(p).mean()}
+        LogProb(p).mean(),
+        series_var=["x", "z"],
+        mask_var="m",
+        reduction=None,
+        **{edge: 3 * LogProb(p).mean()},
     )
     each = torch.stack([LogProb(p).eval({k: v[t] for k, v in x.items()}) for t in range(T)])
-    wanted = torch.stack([torch.where(m != 0, row[m != 0].mean(), 0.0) for row, m in zip(each, MASKED, strict=True)])
+    wanted = torch.stack(
+        [torch.where(m != 0, row[m != 0].mean(), 0.0) for row, m in zip(each, MASKED, strict=True)]
+    )
     at_edge = 3 * torch.stack([each[t, b] for b, t in enumerate(frames)]).mean()
     for b, t in enumerate(frames):
         wanted[t, b] = at_edge if edge == "first_step" else wanted[t, b] + at_edge
@@ -197,11 +242,13 @@ def test_means_over_the_batch_at_an_edge_with_a_mask(edge: str, frames: list[int
 def test_expectations_along_one_path_ask_for_one_number_of_particles() -> None:
     z, x = Gauss("z", ["z_prev", "x"], "q"), {"x": series()}
     both = IterativeLoss(  # type: ignore[arg-type]
-        E(z, Parameter("z"), sample_shape=[4]) + E(z, Parameter("z"), sample_shape=[2]), **carried("z")
+        E(z, Parameter("z"), sample_shape=[4]) + E(z, Parameter("z"), sample_shape=[2]),
+        **carried("z"),
     )
     with pytest.raises(PixyzError, match=r"\[4\] and \[2\]"):
         both.eval(x)
-    one = E(z, Parameter("z"), sample_shape=[4]) + E(z, Parameter("z"))  # the second reads the particles of the first
+    # the second reads the particles of the first
+    one = E(z, Parameter("z"), sample_shape=[4]) + E(z, Parameter("z"))
     twice = 2 * E(z, Parameter("z"), sample_shape=[4])
     found = [seeded(IterativeLoss(step, **carried("z")), x) for step in (one, twice)]  # type: ignore[arg-type]
     torch.testing.assert_close(*found)
@@ -213,12 +260,15 @@ def test_the_particles_of_a_series_stand_behind_its_time() -> None:
 
 
 @forms
-@pytest.mark.parametrize(("x", "told"), [
-    (series(0, 0, B, D), r"the series x is empty: its shape \[T, B, ...\] is \[0, 3, 2\]"),
-    (series(0, T, 0, D), r"the series x is empty: its shape \[T, B, ...\] is \[5, 0, 2\]"),
-    (series(0, T), r"must be a tensor \[T, B, ...\], got \[5\]"),
-    ([1.0, 2.0], r"must be a tensor \[T, B, ...\], got list"),
-])
+@pytest.mark.parametrize(
+    ("x", "told"),
+    [
+        (series(0, 0, B, D), r"the series x is empty: its shape \[T, B, ...\] is \[0, 3, 2\]"),
+        (series(0, T, 0, D), r"the series x is empty: its shape \[T, B, ...\] is \[5, 0, 2\]"),
+        (series(0, T), r"must be a tensor \[T, B, ...\], got \[5\]"),
+        ([1.0, 2.0], r"must be a tensor \[T, B, ...\], got list"),
+    ],
+)
 def test_what_is_no_series_is_refused(fission: bool, x: object, told: str) -> None:
     q, p = Gauss("z", ["z_prev", "x"], "q"), Gauss("x", ["z"])
     for loss in (

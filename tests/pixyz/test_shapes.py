@@ -1,4 +1,6 @@
-"""Nothing broadcasts by accident: a value, parameters, terms and flags of other dimensions are refused, whenever they come."""
+"""Nothing broadcasts by accident: a value, parameters, terms and flags of other dimensions are
+refused, whenever they come.
+"""
 
 from collections.abc import Callable
 
@@ -28,14 +30,21 @@ B, T = 4, 3
 FLAT, COLUMN = torch.linspace(0.0, 1.0, B), torch.linspace(0.0, 1.0, B).unsqueeze(-1)
 
 
-def mean(var: str, by: str, name: str = "p", kind: Callable[..., Distribution] = Normal) -> Distribution:
+def mean(
+    var: str, by: str, name: str = "p", kind: Callable[..., Distribution] = Normal
+) -> Distribution:
     """A density around a condition."""
     return kind(var=var, cond_var=by, loc=by, scale=1.0, name=name)
 
 
 def both_ways(loss: Loss, x: dict[str, Tensor], turned: str, match: str) -> None:
-    """Refused at once, in debug mode, after right shapes, and after right shapes of another batch; the right ones still work."""
-    wrong = {**x, turned: x[turned].squeeze(-1) if x[turned].shape[-1] == 1 else x[turned].unsqueeze(-1)}
+    """Refused at once, in debug mode, after right shapes, and after right shapes of another batch;
+    the right ones still work.
+    """
+    wrong = {
+        **x,
+        turned: x[turned].squeeze(-1) if x[turned].shape[-1] == 1 else x[turned].unsqueeze(-1),
+    }
     with pytest.raises(ShapeError, match=match):
         loss.eval(wrong)
     with pytest.raises(ShapeError, match=match), pixyz.debug():
@@ -56,10 +65,17 @@ def seeded(loss: Loss, x: dict[str, Tensor]) -> Tensor:
 @pytest.mark.parametrize("turned", ["x", "m"])
 @pytest.mark.parametrize("column", [False, True])
 @pytest.mark.parametrize("kind", [Normal, Laplace])
-def test_a_value_and_the_parameters_of_its_density(kind: Callable[..., Distribution], column: bool, turned: str) -> None:
+def test_a_value_and_the_parameters_of_its_density(
+    kind: Callable[..., Distribution], column: bool, turned: str
+) -> None:
     shape = COLUMN if column else FLAT
     loss = -LogProb(mean("x", "m", kind=kind)).mean()
-    both_ways(loss, {"x": shape + 1.0, "m": shape}, turned, r"'x' has the shape .*parameters of p\(x\|m\) are loc ")
+    both_ways(
+        loss,
+        {"x": shape + 1.0, "m": shape},
+        turned,
+        r"'x' has the shape .*parameters of p\(x\|m\) are loc ",
+    )
     joint = -LogProb(mean("x", "m", kind=kind) * Normal("m", loc=0.0, scale=1.0, name="r"))
     both_ways(joint, {"x": shape + 1.0, "m": shape}, turned, "'x' has the shape")
 
@@ -129,14 +145,22 @@ def test_the_parameters_of_one_density(turned: str) -> None:
 def test_two_densities_of_a_divergence(turned: str) -> None:
     x = {"a": COLUMN, "b": COLUMN}
     p, q = mean("x", "a", "p"), mean("x", "b", "q")
-    both_ways(KullbackLeibler(p, q), x, turned, r"KL\[p\(x\|a\) \|\| q\(x\|b\)\]: loc of p\(x\|a\) .*scale of q")
+    both_ways(
+        KullbackLeibler(p, q),
+        x,
+        turned,
+        r"KL\[p\(x\|a\) \|\| q\(x\|b\)\]: loc of p\(x\|a\) .*scale of q",
+    )
     both_ways(KullbackLeibler(p, q, analytical=False), x, turned, "'x' has the shape")
     both_ways(KullbackLeibler(p, mean("x", "b", "q", Laplace)), x, turned, "loc of p")
     both_ways(E(p, LogProb(q)), x, turned, "'x' has the shape")
 
 
 def test_a_constant_prior_of_more_features_than_a_posterior_is_refused() -> None:
-    for p in (Normal("x", loc=torch.zeros(1), scale=1.0), Normal("x", loc=torch.zeros(3), scale=1.0)):
+    for p in (
+        Normal("x", loc=torch.zeros(1), scale=1.0),
+        Normal("x", loc=torch.zeros(3), scale=1.0),
+    ):
         with pytest.raises(ShapeError, match="loc of q"):
             KullbackLeibler(mean("x", "a", "q"), p).eval({"a": FLAT})
         for x in (FLAT, FLAT[: len(p.features_shape)], torch.zeros(3)):
@@ -149,17 +173,26 @@ def test_the_terms_of_an_objective(turned: str) -> None:
     a, b = Parameter("a"), Parameter("b")
     x = {"a": FLAT, "b": FLAT + 1.0}
     for loss in (a + b, (a - b).mean(), a * b, a / b, MaxLoss(a, b).sum()):
-        both_ways(loss, x, turned, "would broadcast against each other; give them the same number of dimensions")
+        both_ways(
+            loss,
+            x,
+            turned,
+            "would broadcast against each other; give them the same number of dimensions",
+        )
     with pytest.raises(ShapeError, match=r"log p\(x\|m\) \[4\], w \[4, 1\]"):
         (LogProb(mean("x", "m")) * Parameter("w")).mean().eval({"x": FLAT, "m": FLAT, "w": COLUMN})
     with pytest.raises(ShapeError, match="would broadcast"):
         (LogProb(mean("x", "m")) + COLUMN).eval({"x": FLAT, "m": FLAT})
 
 
-@pytest.mark.parametrize("y", [torch.arange(4.0), torch.arange(4), torch.arange(4.0).unsqueeze(-1), torch.zeros(1)])
+@pytest.mark.parametrize(
+    "y", [torch.arange(4.0), torch.arange(4), torch.arange(4.0).unsqueeze(-1), torch.zeros(1)]
+)
 def test_class_numbers_are_no_one_hot_vectors(y: Tensor) -> None:
     parts: list[Distribution] = [
-        Categorical("y", "l", logits="l"), GroupedOneHot(2, 2, "y", "l", logits="l"), Categorical("y", probs=torch.ones(4)),
+        Categorical("y", "l", logits="l"),
+        GroupedOneHot(2, 2, "y", "l", logits="l"),
+        Categorical("y", probs=torch.ones(4)),
     ]
     for p in parts:
         with pytest.raises(ShapeError, match="'y' has the shape"):
@@ -177,7 +210,9 @@ def test_a_two_hot_density_takes_a_column() -> None:
 
 
 def test_mixtures_and_products() -> None:
-    mixture = MixtureModel([mean("x", "a", f"p_{i}") for i in range(2)], Categorical("k", probs=torch.ones(2)))
+    mixture = MixtureModel(
+        [mean("x", "a", f"p_{i}") for i in range(2)], Categorical("k", probs=torch.ones(2))
+    )
     experts = ProductOfNormal([mean("x", "a", "q"), mean("x", "b", "r")])
     x = {"x": COLUMN, "a": COLUMN}
     both_ways(LogProb(mixture), x, "x", "'x' has the shape")
@@ -210,7 +245,10 @@ def test_rows_that_meet_inside_a_users_function() -> None:
     for _ in range(2):
         for loss in (LogProb(density), E(difference, Parameter("d"))):
             state = torch.get_rng_state()
-            with pytest.raises(ShapeError, match=r"the arguments x \[4\], z \[4, 1\] .* inside it, a result is \[4, 4\]"):
+            with pytest.raises(
+                ShapeError,
+                match=r"the arguments x \[4\], z \[4, 1\] .* inside it, a result is \[4, 4\]",
+            ):
                 loss.eval(wrong)
             assert torch.equal(torch.get_rng_state(), state)
             loss.eval(right)
@@ -233,7 +271,14 @@ def test_series_of_values_and_flags(fission: bool) -> None:
             loss.eval({"x": x, "m": x, "mask": torch.ones(T, B, *last)})
     torch.testing.assert_close(loss.eval({"x": x, "m": x, "mask": torch.ones(T, B)}), right)
     step = Normal("h", ["h_prev", "x"], loc="h_prev", scale=1.0, features_shape=[1])
-    scan = Scan(step, series_var="x", update_value={"h": "h_prev"}, init={"h_prev": 0}, reset_var="first", mask_var="valid")
+    scan = Scan(
+        step,
+        series_var="x",
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
+        reset_var="first",
+        mask_var="valid",
+    )
     flags = {"first": torch.zeros(T, B), "valid": torch.ones(T, B)}
     assert scan.sample({"x": x, **flags})["h"].shape == (T, B, 1)
     for name in flags:
@@ -254,17 +299,32 @@ def test_what_is_meant_is_kept() -> None:
         mean("x", "m").get_log_prob({"x": row, "m": m}), normal(m, 1.0).log_prob(row).sum(-1)
     )
     prior = Normal("x", loc=0.0, scale=1.0, features_shape=[3])
-    torch.testing.assert_close(KullbackLeibler(mean("x", "m", "q"), prior).eval({"m": m}), 0.5 * (m * m).sum(-1))
+    torch.testing.assert_close(
+        KullbackLeibler(mean("x", "m", "q"), prior).eval({"m": m}), 0.5 * (m * m).sum(-1)
+    )
     beta, kl = Parameter("beta"), KullbackLeibler(mean("x", "m", "q"), prior)
     torch.testing.assert_close((beta * kl).eval({"m": m, "beta": 2.0}), (m * m).sum(-1))
-    torch.testing.assert_close((beta * kl).eval({"m": m, "beta": torch.tensor(2.0)}), (m * m).sum(-1))
+    torch.testing.assert_close(
+        (beta * kl).eval({"m": m, "beta": torch.tensor(2.0)}), (m * m).sum(-1)
+    )
     torch.testing.assert_close((beta * kl).eval({"m": m, "beta": FLAT}), FLAT * kl.eval({"m": m}))
-    torch.testing.assert_close((kl + kl.mean()).eval({"m": m}), kl.eval({"m": m}) + kl.eval({"m": m}).mean())
+    torch.testing.assert_close(
+        (kl + kl.mean()).eval({"m": m}), kl.eval({"m": m}) + kl.eval({"m": m}).mean()
+    )
     many = torch.randn(5, B, 3)
-    assert Normal("x", "m", loc="m", scale=1.0, features_shape=[3]).get_log_prob({"x": many, "m": m}).shape == (5, B)
-    assert E(mean("x", "m"), LogProb(prior) * beta, sample_shape=[5]).eval({"m": m, "beta": FLAT}).shape == (B,)
-    grid = torch.randn(7, 1, 3)  # a grid that is asked for by equal numbers of dimensions, and not summed
-    assert mean("x", "m").get_log_prob({"x": grid, "m": m[None]}, sum_features=False).shape == (7, B, 3)
+    assert Normal("x", "m", loc="m", scale=1.0, features_shape=[3]).get_log_prob(
+        {"x": many, "m": m}
+    ).shape == (5, B)
+    assert E(mean("x", "m"), LogProb(prior) * beta, sample_shape=[5]).eval(
+        {"m": m, "beta": FLAT}
+    ).shape == (B,)
+    # a grid that is asked for by equal numbers of dimensions, and not summed
+    grid = torch.randn(7, 1, 3)
+    assert mean("x", "m").get_log_prob({"x": grid, "m": m[None]}, sum_features=False).shape == (
+        7,
+        B,
+        3,
+    )
 
 
 def test_one_row_is_taken_and_more_are_refused_later() -> None:
@@ -277,7 +337,10 @@ def test_one_row_is_taken_and_more_are_refused_later() -> None:
 def test_a_column_is_no_sample_of_the_rows_of_others() -> None:
     p = Net(True, features_shape=[])
     z = torch.randn(B, 2)
-    match = r"'x' has the shape \[4, 1\].*'z' has \[4, 2\]; give 'x' as \[4\], or with all rows, \[4, 4\]"
+    match = (
+        r"'x' has the shape \[4, 1\].*'z' has \[4, 2\]; give 'x' as \[4\], or with all rows, "
+        r"\[4, 4\]"
+    )
     with pytest.raises(ShapeError, match=match):
         p.get_log_prob({"x": COLUMN, "z": z})
     assert p.get_log_prob({"x": COLUMN[:3], "z": z}).shape == (3, B)  # three samples for each row

@@ -1,4 +1,6 @@
-"""Networks that left a time loop, some rows at a time: the same values and gradients, in less memory."""
+"""Networks that left a time loop, some rows at a time: the same values and gradients, in less
+memory.
+"""
 
 import pytest
 import torch
@@ -16,7 +18,10 @@ class Learned(Normal):
 
     def __init__(self) -> None:
         super().__init__("x", ["h", "z"], name="p", features_shape=[D])
-        self.net, self.raw = nn.Linear(2 * D, D).double(), nn.Parameter(torch.zeros(D, dtype=torch.float64))
+        self.net, self.raw = (
+            nn.Linear(2 * D, D).double(),
+            nn.Parameter(torch.zeros(D, dtype=torch.float64)),
+        )
 
     def forward(self, h: Tensor, z: Tensor) -> dict[str, Tensor]:
         return {"loc": self.net(torch.cat([h, z], 1)), "scale": self.raw.exp()}
@@ -24,7 +29,11 @@ class Learned(Normal):
 
 def model(x: object = None) -> Loss:
     torch.manual_seed(0)
-    f, q, prior = Function("h", ["h_prev", "z_prev"]), Gauss("z", ["h", "x"], "q"), Gauss("z", ["h"])
+    f, q, prior = (
+        Function("h", ["h_prev", "z_prev"]),
+        Gauss("z", ["h", "x"], "q"),
+        Gauss("z", ["h"]),
+    )
     step = E(f * q, -LogProb(x or Learned()) + KullbackLeibler(q, prior))  # type: ignore[arg-type]
     return IterativeLoss(step, **carried("h", "z")).mean()  # type: ignore[arg-type]
 
@@ -77,7 +86,9 @@ class Bits(Bernoulli):
 
     def __init__(self, norm: bool) -> None:
         super().__init__("x", ["h", "z"], name="p", features_shape=[D])
-        self.net = nn.Sequential(nn.Linear(2 * D, D), nn.BatchNorm1d(D) if norm else nn.Identity(), nn.Sigmoid()).double()
+        self.net = nn.Sequential(
+            nn.Linear(2 * D, D), nn.BatchNorm1d(D) if norm else nn.Identity(), nn.Sigmoid()
+        ).double()
         self.sizes: list[int] = []
 
     def forward(self, h: Tensor, z: Tensor) -> dict[str, Tensor]:
@@ -103,7 +114,9 @@ def test_less_is_held() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.net = nn.Sequential(  # type: ignore[assignment]
-                nn.Linear(2 * D, 64), *(m for _ in range(9) for m in (nn.Tanh(), nn.Linear(64, 64))), nn.Linear(64, D)
+                nn.Linear(2 * D, 64),
+                *(m for _ in range(9) for m in (nn.Tanh(), nn.Linear(64, 64))),
+                nn.Linear(64, D),
             ).double()
 
     loss, x = model(Wide()), series(1, 300, B, D)
@@ -118,13 +131,18 @@ def test_less_is_held() -> None:
 
 
 def test_of_what_is_between_nothing_is_kept_for_the_backward_pass() -> None:
-    """What autograd saves outside of the slabs: arguments and results of networks, but none of their activations."""
+    """What autograd saves outside of the slabs: arguments and results of networks, but none of
+    their activations.
+    """
     width, rows = 64, 40
 
     class Deep(Learned):
         def __init__(self) -> None:
             super().__init__()
-            layers = [nn.Linear(2 * D, width), *(m for _ in range(5) for m in (nn.Tanh(), nn.Linear(width, width)))]
+            layers = [
+                nn.Linear(2 * D, width),
+                *(m for _ in range(5) for m in (nn.Tanh(), nn.Linear(width, width))),
+            ]
             self.net = nn.Sequential(*layers, nn.Linear(width, D)).double()  # type: ignore[assignment]
 
     loss, x = model(Deep()), {"x": series(1, rows, B, D)}
@@ -135,7 +153,9 @@ def test_of_what_is_between_nothing_is_kept_for_the_backward_pass() -> None:
         found: list[int] = []
 
         def keep(t: Tensor) -> Tensor:
-            found.append(t.numel() if t.shape[-1:] == (width,) and not isinstance(t, nn.Parameter) else 0)
+            found.append(
+                t.numel() if t.shape[-1:] == (width,) and not isinstance(t, nn.Parameter) else 0
+            )
             return t
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
@@ -168,5 +188,8 @@ def test_a_result_without_rows_may_be_as_long_as_a_slab(rows: int, max_rows: int
 
 @pytest.mark.parametrize("max_rows", [-1, 1])
 def test_a_number_of_rows_that_makes_no_slab_is_refused(max_rows: int) -> None:
-    with pytest.raises(PixyzError, match=f"max_rows must be a number of rows from 2 on, or 0 for all at once; got {max_rows}"):
+    with pytest.raises(
+        PixyzError,
+        match=f"max_rows must be a number of rows from 2 on, or 0 for all at once; got {max_rows}",
+    ):
         model().in_slabs(max_rows)

@@ -1,4 +1,6 @@
-"""Plans follow the structure of their objective: dropped when it changes, kept when only values do."""
+"""Plans follow the structure of their objective: dropped when it changes,
+kept when only values do.
+"""
 
 import copy
 import operator
@@ -135,7 +137,9 @@ class Scaled(Loss):
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         w, power, offset, train = torch.as_tensor(self.w), self.power, self.offset, self.training
         self.written += 1
-        return builder.point(lambda x: w * x**power + offset + 100.0 * (not train), self.f.lower(builder, scope))
+        return builder.point(
+            lambda x: w * x**power + offset + 100.0 * (not train), self.f.lower(builder, scope)
+        )
 
 
 class Tempered(Normal):
@@ -176,17 +180,28 @@ class Held(Total):
 Z = {"z": torch.ones(3, 2)}
 
 
-@pytest.mark.parametrize("around", [
-    lambda loss: loss, lambda loss: (2 * loss + 1).mean(), lambda loss: Total(loss, LogProb(prior())),
-    lambda loss: Held(loss, LogProb(prior())), lambda loss: Total(Total(loss)).detach(),
-    lambda loss: E(prior().replace_var(z="u"), loss), lambda loss: IterativeLoss(loss, series_var="z"),
-    lambda loss: Total(IterativeLoss(Held(loss), series_var="z")),
-])
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda loss: loss,
+        lambda loss: (2 * loss + 1).mean(),
+        lambda loss: Total(loss, LogProb(prior())),
+        lambda loss: Held(loss, LogProb(prior())),
+        lambda loss: Total(Total(loss)).detach(),
+        lambda loss: E(prior().replace_var(z="u"), loss),
+        lambda loss: IterativeLoss(loss, series_var="z"),
+        lambda loss: Total(IterativeLoss(Held(loss), series_var="z")),
+    ],
+)
 @pytest.mark.parametrize("kind", ["loss", "distribution"])
 def test_a_setting_of_a_class_of_ones_own_counts(kind, around):
     owner = Scaled(LogProb(prior()), 2.0) if kind == "loss" else Tempered(2.0)
     loss = around(owner if kind == "loss" else LogProb(owner))
-    x = {"z": torch.ones(4, 3, 2)} if any(isinstance(m, IterativeLoss) for m in parts_of(loss)) else Z
+    x = (
+        {"z": torch.ones(4, 3, 2)}
+        if any(isinstance(m, IterativeLoss) for m in parts_of(loss))
+        else Z
+    )
     loss.eval(x)
     before = Clock.now
     loss.eval(x)
@@ -194,7 +209,9 @@ def test_a_setting_of_a_class_of_ones_own_counts(kind, around):
     assert Clock.now == before and len(loss._plans) == 1  # nothing changed
     for w in (5.0, 0.5, 2, True):
         owner.w = w
-        fresh = around(Scaled(LogProb(prior()), w)) if kind == "loss" else around(LogProb(Tempered(w)))
+        fresh = (
+            around(Scaled(LogProb(prior()), w)) if kind == "loss" else around(LogProb(Tempered(w)))
+        )
         torch.testing.assert_close(loss.eval(x), fresh.eval(x))
 
 
@@ -215,10 +232,18 @@ def test_direct_calls_of_a_distribution_of_ones_own_follow():
         torch.testing.assert_close(q.get_log_prob({"y": Z["z"]}), w * once)
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("w", torch.tensor(7.0)), ("w", np.array([3, 4, 5], np.float32)), ("power", 2), ("_power", 3), ("offset", 4.0), ("f", None),
-    ("training", False),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("w", torch.tensor(7.0)),
+        ("w", np.array([3, 4, 5], np.float32)),
+        ("power", 2),
+        ("_power", 3),
+        ("offset", 4.0),
+        ("f", None),
+        ("training", False),
+    ],
+)
 def test_whatever_was_read_counts(name, value):
     def make():
         return Scaled(LogProb(prior()), torch.tensor(2.0))

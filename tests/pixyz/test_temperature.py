@@ -13,7 +13,12 @@ from pixyz.losses import Expectation, IterativeLoss, KullbackLeibler, LogProb
 from pixyz.types import VariableError
 
 B, D = 4, 3
-FAMILIES = [pd.RelaxedBernoulli, pd.RelaxedCategorical, pd.ConcreteBernoulli, pd.ConcreteCategorical]
+FAMILIES = [
+    pd.RelaxedBernoulli,
+    pd.RelaxedCategorical,
+    pd.ConcreteBernoulli,
+    pd.ConcreteCategorical,
+]
 each = pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.__name__)
 draw = torch.Generator().manual_seed(0)
 logits = torch.randn(B, D, dtype=torch.float64, generator=draw)
@@ -50,7 +55,10 @@ def test_each_row_has_its_temperature(family: Any, make: Any, shape: tuple[int, 
     for _ in range(2):
         torch.manual_seed(1)
         x = p.sample(given, reparam=True)["x"]
-        assert torch.autograd.grad(x.square().sum(), [given["t"]], retain_graph=True)[0].abs().min() > 0
+        assert (
+            torch.autograd.grad(x.square().sum(), [given["t"]], retain_graph=True)[0].abs().min()
+            > 0
+        )
         for i in range(B):
             torch.manual_seed(1)
             alone = of_row(family, i).sample({"l": logits})["x"]
@@ -72,7 +80,9 @@ def test_a_temperature_of_each_feature_and_many_draws(family: Any) -> None:
     wanted = torch.stack([p.get_log_prob({"x": row, "l": logits, "t": t}) for row in x])
     torch.testing.assert_close(found, wanted)
     series = {"x": x, "l": logits.expand(5, B, D), "t": t.expand(5, *t.shape)}
-    torch.testing.assert_close(IterativeLoss(LogProb(p), series_var=["x", "l", "t"]).eval(series), wanted.sum(0))
+    torch.testing.assert_close(
+        IterativeLoss(LogProb(p), series_var=["x", "l", "t"]).eval(series), wanted.sum(0)
+    )
 
 
 @pytest.mark.parametrize("family", [pd.ConcreteBernoulli, pd.ConcreteCategorical])
@@ -86,7 +96,9 @@ def test_the_density_of_each_row_has_mass_one(family: Any) -> None:
     else:
         values, l = torch.stack([x, torch.sigmoid(-u)], -1)[:, None].expand(-1, B, 2), logits[:, :2]
     density = bound(family).get_log_prob({"x": values, "l": l, "t": heat}).exp() * volume[:, None]
-    torch.testing.assert_close(torch.trapezoid(density, u, dim=0), torch.ones(B, dtype=torch.float64), rtol=0, atol=2e-4)
+    torch.testing.assert_close(
+        torch.trapezoid(density, u, dim=0), torch.ones(B, dtype=torch.float64), rtol=0, atol=2e-4
+    )
 
 
 @each
@@ -95,19 +107,27 @@ def test_gradients_to_a_learned_temperature_stop_where_they_should(family: Any) 
     p = family("x", "l", logits="l", temperature=t).double()
     assert p.temperature is t and "temperature" in dict(p.named_parameters())
     for q, flows in ((p, True), (p.frozen(), False), (p.detach(), False)):
-        loss = Expectation(q, LogProb(pd.Normal("x", loc=torch.zeros(D), scale=1.0).double())).mean()
+        loss = Expectation(
+            q, LogProb(pd.Normal("x", loc=torch.zeros(D), scale=1.0).double())
+        ).mean()
         value = loss.eval({"l": logits.clone().requires_grad_()})
-        grad = torch.autograd.grad(value, [t], allow_unused=True)[0] if value.requires_grad else None
+        grad = (
+            torch.autograd.grad(value, [t], allow_unused=True)[0] if value.requires_grad else None
+        )
         assert (grad is not None) == flows
 
 
 @each
 def test_what_holds_for_every_distribution(family: Any) -> None:
-    """Renamed, copied, pickled; a divergence does not read the temperature; numbers can be annealed."""
+    """Renamed, copied, pickled; a divergence does not read the temperature; numbers can be
+    annealed.
+    """
     p, given = bound(family), {"l": logits, "t": heat}
     x = p.sample(given)["x"]
     wanted = p.get_log_prob({"x": x, **given})
-    torch.testing.assert_close(p.replace_var(t="s", x="y").get_log_prob({"y": x, "l": logits, "s": heat}), wanted)
+    torch.testing.assert_close(
+        p.replace_var(t="s", x="y").get_log_prob({"y": x, "l": logits, "s": heat}), wanted
+    )
     for twin in (copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
         torch.testing.assert_close(twin.get_log_prob({"x": x, **given}), wanted)
     assert set(p.get_params(given)) == {"logits", "temperature"}
@@ -133,12 +153,18 @@ def test_networks_may_or_may_not_return_it(family: Any) -> None:
 
         def forward(self, l: Tensor) -> dict[str, Tensor]:
             found = {"logits": l} if "logits" in self.mode else {"probs": l.softmax(-1)}
-            return {**found, "temperature": torch.full((len(l), 1), 0.5)} if " t" in self.mode else found
+            return (
+                {**found, "temperature": torch.full((len(l), 1), 0.5)}
+                if " t" in self.mode
+                else found
+            )
 
     for mode in ("probs", "probs t", "logits", "logits t"):
         p = Net("x", "l")
         p.mode = mode
-        reference = family("x", "l", **{mode.split()[0]: "l"}, temperature=0.5 if " t" in mode else 0.1)
+        reference = family(
+            "x", "l", **{mode.split()[0]: "l"}, temperature=0.5 if " t" in mode else 0.1
+        )
         given = {"l": logits.float() if "logits" in mode else logits.float().softmax(-1)}
         torch.manual_seed(0)
         x = p.sample({"l": logits.float()})["x"]
@@ -147,5 +173,7 @@ def test_networks_may_or_may_not_return_it(family: Any) -> None:
 
 
 def test_a_name_must_be_a_condition() -> None:
-    with pytest.raises(VariableError, match="temperature='t' names a variable that is not in cond_var"):
+    with pytest.raises(
+        VariableError, match="temperature='t' names a variable that is not in cond_var"
+    ):
         pd.RelaxedBernoulli("x", probs=torch.tensor(0.5), temperature="t")

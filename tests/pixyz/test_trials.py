@@ -1,4 +1,6 @@
-"""A network that left its loop is tried on two rows at least; until these come it stays on trial."""
+"""A network that left its loop is tried on two rows at least;
+until these come it stays on trial.
+"""
 
 import pytest
 import torch
@@ -42,9 +44,14 @@ def data(steps: int, rows: int) -> dict[str, Tensor]:
     return {"x": torch.randn(steps, rows, D, generator=torch.Generator().manual_seed(steps + rows))}
 
 
-@pytest.mark.parametrize("prepare", [
-    lambda loss: loss, lambda loss: loss.in_slabs(4), lambda loss: loss.compile(2, whole=True, backend="eager"),
-])
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda loss: loss,
+        lambda loss: loss.in_slabs(4),
+        lambda loss: loss.compile(2, whole=True, backend="eager"),
+    ],
+)
 @pytest.mark.parametrize("first", [[(1, 1)], [(1, 1), (1, 1)], [(1, 1), (1, 2)], [(1, 1), (2, 1)]])
 def test_rows_that_mix_are_found_whatever_came_first(first, prepare) -> None:
     torch.manual_seed(0)
@@ -59,7 +66,9 @@ def test_rows_that_mix_are_found_whatever_came_first(first, prepare) -> None:
 
 
 def test_a_density_of_ones_own_is_on_trial_too() -> None:
-    loss = IterativeLoss(LogProb(CustomProb(lambda x: x.sum(-1).log_softmax(0), var="x")), series_var="x")
+    loss = IterativeLoss(
+        LogProb(CustomProb(lambda x: x.sum(-1).log_softmax(0), var="x")), series_var="x"
+    )
     loss.eval(data(1, 1))
     torch.testing.assert_close(loss.eval(data(4, 3)), data(4, 3)["x"].sum(-1).log_softmax(1).sum(0))
 
@@ -67,7 +76,13 @@ def test_a_density_of_ones_own_is_on_trial_too() -> None:
 def test_two_rows_end_the_trial() -> None:
     f = Row()
     loss = objective(f)
-    for shape, calls in (((1, 1), [1]), ((1, 1), [1]), ((2, 1), [2, 1]), ((2, 1), [2]), ((1, 1), [1])):
+    for shape, calls in (
+        ((1, 1), [1]),
+        ((1, 1), [1]),
+        ((2, 1), [2, 1]),
+        ((2, 1), [2]),
+        ((1, 1), [1]),
+    ):
         f.sizes.clear()
         loss.eval(data(*shape))
         assert f.sizes == calls
@@ -86,7 +101,8 @@ def test_the_draws_are_those_of_a_plan_that_was_never_wrong() -> None:
 
     f = Contrast()
     late, plain = (
-        IterativeLoss(E(f * Noisy(), Parameter("s")), series_var="u", fission=fission) for fission in (True, False)
+        IterativeLoss(E(f * Noisy(), Parameter("s")), series_var="u", fission=fission)
+        for fission in (True, False)
     )
     late.eval({"u": data(1, 1)["x"]})
     found = []

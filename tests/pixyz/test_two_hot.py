@@ -1,4 +1,6 @@
-"""The two-hot distribution: bins, means, clipping, and the cross-entropy that is its log-density."""
+"""The two-hot distribution: bins, means, clipping,
+and the cross-entropy that is its log-density.
+"""
 
 import math
 
@@ -14,9 +16,16 @@ from pixyz.losses import IterativeLoss, LogProb
 
 def test_the_bins_are_symexp_of_equal_steps() -> None:
     bins = symexp_bins(255)
-    assert bins.shape == (255,) and bins[127] == 0 and torch.equal(bins, -bins.flip(0)) and (bins.diff() > 0).all()
+    assert (
+        bins.shape == (255,)
+        and bins[127] == 0
+        and torch.equal(bins, -bins.flip(0))
+        and (bins.diff() > 0).all()
+    )
     steps = torch.linspace(-20, 20, 255, dtype=torch.float64)
-    torch.testing.assert_close(bins.double(), steps.sign() * steps.abs().expm1(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        bins.double(), steps.sign() * steps.abs().expm1(), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_the_mean_of_zero_logits_is_exactly_zero() -> None:
@@ -31,7 +40,9 @@ def test_two_hot_keeps_the_mean(count: int) -> None:
     bins = symexp_bins(count).double()
     x = torch.cat([torch.linspace(-9, 9, 61).double().sinh(), bins])
     below, above, weight = two_hot(x, bins)
-    target = F.one_hot(below, count) * (1 - weight)[:, None] + F.one_hot(above, count) * weight[:, None]
+    target = (
+        F.one_hot(below, count) * (1 - weight)[:, None] + F.one_hot(above, count) * weight[:, None]
+    )
     torch.testing.assert_close(target @ bins, x)
     torch.testing.assert_close(target.sum(-1), torch.ones_like(x))
     assert ((target > 0).sum(-1) <= 2).all()
@@ -43,7 +54,9 @@ def test_two_hot_clips_beyond_the_ends() -> None:
     bins = symexp_bins(41)
     for x, end in ((1e12, -1), (-1e12, 0), (float("inf"), -1)):
         below, above, weight = two_hot(torch.tensor([x]), bins)
-        target = F.one_hot(below, 41) * (1 - weight)[:, None] + F.one_hot(above, 41) * weight[:, None]
+        target = (
+            F.one_hot(below, 41) * (1 - weight)[:, None] + F.one_hot(above, 41) * weight[:, None]
+        )
         wanted = torch.zeros(1, 41)
         wanted[0, end] = 1
         torch.testing.assert_close(target, wanted)
@@ -59,10 +72,14 @@ def test_two_hot_log_density_is_the_cross_entropy() -> None:
     wanted = (target * logits.log_softmax(-1)).sum(-1)
     torch.testing.assert_close(p.get_log_prob({"r": x, "l": logits}), wanted)
     logits.requires_grad_()
-    assert torch.autograd.gradcheck(lambda l: p.get_log_prob({"r": x, "l": l}), [logits], fast_mode=True)
+    assert torch.autograd.gradcheck(
+        lambda l: p.get_log_prob({"r": x, "l": l}), [logits], fast_mode=True
+    )
     logits = logits.detach()
     series = IterativeLoss(LogProb(p), series_var=["r", "l"], reduction=None)
-    both = series.eval({"r": torch.stack([x, x.flip(0)]), "l": torch.stack([logits, logits.flip(0)])})
+    both = series.eval(
+        {"r": torch.stack([x, x.flip(0)]), "l": torch.stack([logits, logits.flip(0)])}
+    )
     torch.testing.assert_close(both, torch.stack([wanted, wanted.flip(0)]))
     torch.testing.assert_close(p.get_entropy(logits), td.Categorical(logits=logits).entropy())
 

@@ -1,4 +1,6 @@
-"""What users do around an objective: train twice on a tensor, evaluate between, copy, pickle, compile, threads."""
+"""What users do around an objective: train twice on a tensor, evaluate between, copy, pickle,
+compile, threads.
+"""
 
 import copy
 import pickle
@@ -56,8 +58,10 @@ def series():
     torch.manual_seed(0)
     step = Step()
     return IterativeLoss(
-        E(step, LogProb(Normal(var="h", loc=0.0, scale=1.0, features_shape=[2]))).mean(), series_var=["x"],
-        update_value={"h": "h_prev"}, init={"h_prev": 0},
+        E(step, LogProb(Normal(var="h", loc=0.0, scale=1.0, features_shape=[2]))).mean(),
+        series_var=["x"],
+        update_value={"h": "h_prev"},
+        init={"h_prev": 0},
     )
 
 
@@ -68,7 +72,9 @@ def x():
 
 def test_training_twice_on_the_same_tensor_and_evaluating_between(x):
     q, p, loss = vae()
-    model = Model(loss, distributions=[p, q], optimizer=torch.optim.SGD, optimizer_params={"lr": 0.5})
+    model = Model(
+        loss, distributions=[p, q], optimizer=torch.optim.SGD, optimizer_params={"lr": 0.5}
+    )
     found = []
     for _ in range(3):
         model.train({"x": x})
@@ -102,8 +108,10 @@ def test_train_and_eval_mode_are_respected(x):
 def test_parameters_are_shared_and_draws_are_not(x):
     q, p, _ = vae()
     q.eval()
-    _, found = (E(q, LogProb(p)).named("a") - E(q, LogProb(p)).named("b") + KullbackLeibler(q, q)).mean().eval(
-        {"x": x}, return_dict=True
+    _, found = (
+        (E(q, LogProb(p)).named("a") - E(q, LogProb(p)).named("b") + KullbackLeibler(q, q))
+        .mean()
+        .eval({"x": x}, return_dict=True)
     )
     before = q.calls
     (E(q, LogProb(p)) - E(q, LogProb(q))).mean().eval({"x": x})
@@ -112,7 +120,9 @@ def test_parameters_are_shared_and_draws_are_not(x):
 
 
 @pytest.mark.parametrize("build", [lambda: vae()[2], series], ids=["vae", "series"])
-@pytest.mark.parametrize("clone", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "clone", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["deepcopy", "pickle"]
+)
 def test_copies_after_eval(build, clone, x):
     loss = build()
     nn.Module.train(loss, False)
@@ -125,7 +135,9 @@ def test_copies_after_eval(build, clone, x):
         found.append(each.eval(data))
     assert torch.equal(*found)
     found[1].backward()
-    assert all(p.grad is None for p in loss.parameters()) and any(p.grad is not None for p in twin.parameters())
+    assert all(p.grad is None for p in loss.parameters()) and any(
+        p.grad is not None for p in twin.parameters()
+    )
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
@@ -178,7 +190,9 @@ def test_nothing_is_built_again_when_values_or_sizes_change(x):
 def test_stop_and_go_on_is_a_straight_run(x, tmp_path):
     def model():
         q, p, loss = vae()
-        return Model(loss, distributions=[p, q], optimizer=torch.optim.Adam, optimizer_params={"lr": 0.01})
+        return Model(
+            loss, distributions=[p, q], optimizer=torch.optim.Adam, optimizer_params={"lr": 0.01}
+        )
 
     straight, first = model(), model()
     torch.manual_seed(5)
@@ -195,7 +209,9 @@ def test_stop_and_go_on_is_a_straight_run(x, tmp_path):
     torch.set_rng_state(random)
     for _ in range(2):
         second.train({"x": x})
-    for a, b in zip(straight.distributions.parameters(), second.distributions.parameters(), strict=True):
+    for a, b in zip(
+        straight.distributions.parameters(), second.distributions.parameters(), strict=True
+    ):
         assert torch.equal(a, b)
 
 

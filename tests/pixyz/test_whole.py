@@ -28,7 +28,8 @@ def sequence() -> Loss:
     torch.manual_seed(0)
     f, q = Function("h", ["h_prev", "z_prev"]), Gauss("z", ["h", "x"], "q")
     p, prior, aside = Gauss("x", ["h", "z"]), Gauss("z", ["h"]), Gauss("w", ["h", "x"], "r")
-    step = E(f * q, KullbackLeibler(q, prior) - LogProb(p) - E(aside, LogProb(Gauss("x", ["w"]))))  # it is drawn behind the loop
+    # it is drawn behind the loop
+    step = E(f * q, KullbackLeibler(q, prior) - LogProb(p) - E(aside, LogProb(Gauss("x", ["w"]))))
     return IterativeLoss(step, **carried("h", "z")).mean()  # type: ignore[arg-type]
 
 
@@ -43,7 +44,9 @@ def run(loss: Loss, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
 def test_values_gradients_and_draws_are_the_same(make: object, backend: str) -> None:
     torch._dynamo.reset()
     loss = make()  # type: ignore[operator]
-    lengths = ((4, 4) if backend == "inductor" else (T, T, 9, 7, T)) if make is sequence else (1, 1, 1)
+    lengths = (
+        ((4, 4) if backend == "inductor" else (T, T, 9, 7, T)) if make is sequence else (1, 1, 1)
+    )
     data = [series(n, n, B, D) if make is sequence else series(n, B, D) for n in lengths]
     wanted = [run(loss, x) for x in data]
     assert loss.compile(2, whole=True, backend=backend) is loss
@@ -110,10 +113,15 @@ def test_without_a_compiler_it_draws_the_same_numbers(monkeypatch: pytest.Monkey
 def test_a_new_mode_of_the_networks_and_debugging_are_seen() -> None:
     class Droppy(Gauss):
         def forward(self, **given: Tensor) -> dict[str, Tensor]:
-            return super().forward(**{k: nn.functional.dropout(v, 0.5, self.training) for k, v in given.items()})
+            return super().forward(
+                **{k: nn.functional.dropout(v, 0.5, self.training) for k, v in given.items()}
+            )
 
     p = Droppy("x", ["z"])
-    loss, x = p.log_prob().mean().compile(whole=True, backend="eager"), {"z": series(1, 50, D), "x": series(2, 50, D)}
+    loss, x = (
+        p.log_prob().mean().compile(whole=True, backend="eager"),
+        {"z": series(1, 50, D), "x": series(2, 50, D)},
+    )
     for _ in range(2):
         assert loss.eval(x) != loss.eval(x)
         p.eval()

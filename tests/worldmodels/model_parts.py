@@ -21,14 +21,27 @@ from worldmodels.vrnn import VRNN, VRNNConfig
 T, B, D, A = 6, 4, 3, 2
 
 
-def dmm(reads: str, observation: str = "bernoulli", flows: int = 0) -> Callable[[bool], StateSpaceModel]:
+def dmm(
+    reads: str, observation: str = "bernoulli", flows: int = 0
+) -> Callable[[bool], StateSpaceModel]:
     config = DMMConfig(3, 5, 4, 6, reads, observation, dropout=0.0, flows=flows, flow_hidden=5)  # type: ignore[arg-type]
     return lambda fission: DMM(D, config, fission)
 
 
-def rssm(latent: str, vectors: str = "symlog", predicts: str = "value") -> Callable[[bool], StateSpaceModel]:
+def rssm(
+    latent: str, vectors: str = "symlog", predicts: str = "value"
+) -> Callable[[bool], StateSpaceModel]:
     config = RSSMConfig(
-        latent, deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1, vectors=vectors,  # type: ignore[arg-type]
+        latent,
+        deter=8,
+        hidden=6,
+        groups=3,
+        classes=4,
+        blocks=2,
+        units=6,
+        bins=11,
+        depth=1,
+        vectors=vectors,  # type: ignore[arg-type]
         predicts=predicts,  # type: ignore[arg-type]
     )
     return lambda fission: RSSM({"x": (D,)}, A, config, fission)
@@ -40,11 +53,17 @@ MODELS: dict[str, Callable[[bool], StateSpaceModel]] = {
     "dmm_flows": dmm("left", "gaussian", 2),
     "dmm_both": dmm("both", "gaussian"),
     "vrnn": lambda fission: VRNN(D, VRNNConfig(3, 5, 8), fission),
-    "dmm_acts": lambda fission: DMM(D, DMMConfig(3, 5, 4, 6, "left", "gaussian", 0.0), fission, action_size=A),
+    "dmm_acts": lambda fission: DMM(
+        D, DMMConfig(3, 5, 4, 6, "left", "gaussian", 0.0), fission, action_size=A
+    ),
     "vrnn_acts": lambda fission: VRNN(D, VRNNConfig(3, 5, 8), fission, action_size=A),
-    "hrssm_acts": lambda fission: HRSSM(D, HRSSMConfig(2, 3, 4, 5, 4, length=2.0), fission, action_size=A),
+    "hrssm_acts": lambda fission: HRSSM(
+        D, HRSSMConfig(2, 3, 4, 5, 4, length=2.0), fission, action_size=A
+    ),
     "td_vae": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4), fission),
-    "td_vae_jumpy": lambda fission: TDVAE(D, TDVAEConfig(3, 5, 4, ((1, 2), (2, 4)), (0.8, 0.2), pairs=1), fission),
+    "td_vae_jumpy": lambda fission: TDVAE(
+        D, TDVAEConfig(3, 5, 4, ((1, 2), (2, 4)), (0.8, 0.2), pairs=1), fission
+    ),
     "slac": lambda fission: SLAC(D, A, SLACConfig(3, 4, 8, 5), fission),
     "hrssm": lambda fission: HRSSM(D, HRSSMConfig(2, 3, 4, 5, 4, length=2.0), fission),
     "mrssm": lambda fission: MRSSM({"x": D, "y": 2}, A, MRSSMConfig(4, 3, 6), fission),
@@ -75,9 +94,14 @@ def data(steps: int = T, batch: int = B) -> dict[str, Tensor]:
 
     x = (draw(steps, batch, D) > 0).double()
     return {
-        "x": x, "I": x, "y": draw(steps, batch, 2), "action": torch.tanh(draw(steps, batch, A)),
-        "x_given": torch.ones(steps, batch), "y_given": (draw(steps, batch) > 0),
-        "reward": draw(steps, batch, 1), "cont": torch.ones(steps, batch, 1, dtype=torch.float64),
+        "x": x,
+        "I": x,
+        "y": draw(steps, batch, 2),
+        "action": torch.tanh(draw(steps, batch, A)),
+        "x_given": torch.ones(steps, batch),
+        "y_given": (draw(steps, batch) > 0),
+        "reward": draw(steps, batch, 1),
+        "cont": torch.ones(steps, batch, 1, dtype=torch.float64),
         "is_first": torch.zeros(steps, batch, dtype=torch.bool),
     }
 

@@ -1,4 +1,6 @@
-"""An RSSM that predicts changes: its density by hand, no worse than the last frame one step ahead, first frames of their own."""
+"""An RSSM that predicts changes: its density by hand, no worse than the last frame one step ahead,
+first frames of their own.
+"""
 
 import math
 
@@ -16,15 +18,32 @@ from worldmodels.change import Changes
 from worldmodels.data import Episodes, Windows, make_episode, split, windows
 from worldmodels.open_loop import PersistLast, changes, moments, open_loop, roughness
 
-CONFIG = RSSMConfig(latent="gaussian", core="gru", vectors="gaussian", predicts="change", deter=16, hidden=16, groups=4, units=16,
-                    encoder_layers=1, decoder_layers=1, bins=11, depth=1, free_nats=0.0, rep_scale=1.0)
+CONFIG = RSSMConfig(
+    latent="gaussian",
+    core="gru",
+    vectors="gaussian",
+    predicts="change",
+    deter=16,
+    hidden=16,
+    groups=4,
+    units=16,
+    encoder_layers=1,
+    decoder_layers=1,
+    bins=11,
+    depth=1,
+    free_nats=0.0,
+    rep_scale=1.0,
+)
 
 
 def arm(rows: int = 1200, seed: int = 0) -> Episodes:
     """Slow sines of three joints at 125 Hz, their velocities, and torques."""
     draw, t = np.random.default_rng(seed), np.arange(rows) / 125
-    q = sum(draw.uniform(0.2, 0.6, 3) * np.sin(2 * np.pi * draw.uniform(0.05, 0.4, 3) * t[:, None] + draw.uniform(0, 6, 3))
-            for _ in range(3))
+    q = sum(
+        draw.uniform(0.2, 0.6, 3)
+        * np.sin(2 * np.pi * draw.uniform(0.05, 0.4, 3) * t[:, None] + draw.uniform(0, 6, 3))
+        for _ in range(3)
+    )
     v = np.gradient(q, 1 / 125, axis=0)
     torque = np.gradient(v, 1 / 125, axis=0) + 3 * np.sin(q)
     return Episodes([make_episode("arm", {"position": q, "velocity": v}, torque)], 125.0, "arm")
@@ -38,7 +57,11 @@ def build(data: Episodes, **more: object) -> RSSM:
 
 
 def given(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {**batch, "reward": batch["reward"].unsqueeze(-1), "cont": torch.ones_like(batch["reward"]).unsqueeze(-1)}
+    return {
+        **batch,
+        "reward": batch["reward"].unsqueeze(-1),
+        "cont": torch.ones_like(batch["reward"]).unsqueeze(-1),
+    }
 
 
 class Forecast:
@@ -54,7 +77,9 @@ class Forecast:
 
 
 def test_one_step_ahead_it_is_never_worse_than_the_last_frame() -> None:
-    """Before the first update, and after some on a quarter of a log whose test part lies elsewhere; a model of values is."""
+    """Before the first update, and after some on a quarter of a log whose test part lies elsewhere;
+    a model of values is.
+    """
     parts = split(arm(), "time", valid=0.3, test=0.4)
     units = {k: s for k, (_, s) in moments(parts.train).items()}
     test = windows(parts.test, 40, stride=10)
@@ -73,12 +98,19 @@ def test_one_step_ahead_it_is_never_worse_than_the_last_frame() -> None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
             optimizer.step()
         errors[name] = open_loop(Forecast(model), test, 20, units)["all"]
-    assert errors["change at first"][0] < 0.3 * last[0] and (errors["change at first"] < 1.02 * last).all()
+    assert (
+        errors["change at first"][0] < 0.3 * last[0]
+        and (errors["change at first"] < 1.02 * last).all()
+    )
     assert errors["change"][0] < 0.6 * last[0] and errors["value"][0] > 10 * last[0], (errors, last)
 
 
 def test_its_density_is_that_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Normal, "noise", staticmethod(lambda shape, like: torch.full(tuple(shape), 0.3, dtype=like.dtype)))
+    monkeypatch.setattr(
+        Normal,
+        "noise",
+        staticmethod(lambda shape, like: torch.full(tuple(shape), 0.3, dtype=like.dtype)),
+    )
     data = arm(300)
     model = build(data).double()
     with torch.no_grad():
@@ -89,7 +121,10 @@ def test_its_density_is_that_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> 
     batch["is_first"][0], batch["is_first"][3, 1] = True, True  # a new episode within one of them
     states = model.filter(batch)
     d = model.decoder
-    previous = {f"{k}_prev": torch.cat([torch.zeros_like(states[k][:1]), states[k][:-1]]) for k in ("now", "before")}
+    previous = {
+        f"{k}_prev": torch.cat([torch.zeros_like(states[k][:1]), states[k][:-1]])
+        for k in ("now", "before")
+    }
     previous = {k: v * (~batch["is_first"]).unsqueeze(-1) for k, v in previous.items()}
     hidden = d.mlp(*[v.flatten(0, 1) for v in (states["deter"], states["stoch"])])
     units, steps = moments(data), changes(data)
@@ -104,10 +139,23 @@ def test_its_density_is_that_of_the_formula(monkeypatch: pytest.MonkeyPatch) -> 
                     mean, scale = d.heads[key](hidden)[2 * t + b], d.log_scale[key].exp()
                 else:
                     line = x[t - 1, b] + (gain * (x[t - 1, b] - x[t - 2, b]) if past > 1 else 0)
-                    width = step if past > 1 else (step / (1 - gain**2).clamp(min=1e-6).sqrt()).clamp(max=1)
-                    mean, scale = line + width * d.changes[key](hidden)[2 * t + b], d.change_scale[key].exp() * width
-                total[t, b] += torch.distributions.Normal(mean, scale).log_prob(x[t, b]).sum() - unit.log().sum()
-    inputs = {k: v.flatten(0, 1) for k, v in {**states, **previous, **{k: batch[k] for k in model.keys}}.items()}
+                    width = (
+                        step
+                        if past > 1
+                        else (step / (1 - gain**2).clamp(min=1e-6).sqrt()).clamp(max=1)
+                    )
+                    mean, scale = (
+                        line + width * d.changes[key](hidden)[2 * t + b],
+                        d.change_scale[key].exp() * width,
+                    )
+                total[t, b] += (
+                    torch.distributions.Normal(mean, scale).log_prob(x[t, b]).sum()
+                    - unit.log().sum()
+                )
+    inputs = {
+        k: v.flatten(0, 1)
+        for k, v in {**states, **previous, **{k: batch[k] for k in model.keys}}.items()
+    }
     found = LogProb(d).eval({k: inputs[k] for k in (*d.var, *d.cond_var)})
     torch.testing.assert_close(found.unflatten(0, (6, 2)), total, rtol=1e-5, atol=1e-4)
     assert states["now"][:, :, -1].eq(1).all()
@@ -125,12 +173,17 @@ def test_a_sample_goes_on_from_the_last_frame() -> None:
         now, before = ((batch[key][t] - units[key][0]) / units[key][1] for t in (-1, -2))
         for row in drawn[key]:  # the networks of changes begin at 0
             now, before = now + steps[key][0] * (now - before), now
-            torch.testing.assert_close(row, now * units[key][1] + units[key][0], rtol=1e-4, atol=1e-5)
-    free = model.sample(model.initial(3), 2, torch.zeros(2, 3, 3))  # without a frame: the mean of first frames
+            torch.testing.assert_close(
+                row, now * units[key][1] + units[key][0], rtol=1e-4, atol=1e-5
+            )
+    # without a frame: the mean of first frames
+    free = model.sample(model.initial(3), 2, torch.zeros(2, 3, 3))
     assert torch.isfinite(free["position"]).all() and free["now"].shape == (2, 3, 7)
     ahead = model.predict(state, {"action_prev": torch.zeros(3, 3)}, mean=True)
     torch.testing.assert_close(ahead["now"], drawn["now"][0])
-    seen = model.observe(state, {**{k: batch[k][-1] for k in model.keys}, "action_prev": torch.zeros(3, 3)})
+    seen = model.observe(
+        state, {**{k: batch[k][-1] for k in model.keys}, "action_prev": torch.zeros(3, 3)}
+    )
     torch.testing.assert_close(seen["before"], state["now"])
 
 
@@ -139,16 +192,27 @@ def test_changes_are_the_regression_of_one_change_on_the_one_before() -> None:
     step = np.zeros((4000, 2))
     for t in range(1, 4000):
         step[t] = [0.8, 0.0] * step[t - 1] + 0.1 * draw.normal(size=2)
-    x = np.concatenate([step.cumsum(0), np.full((4000, 1), 5000.0), (-1.0) ** np.arange(4000)[:, None]], 1)
+    x = np.concatenate(
+        [step.cumsum(0), np.full((4000, 1), 5000.0), (-1.0) ** np.arange(4000)[:, None]], 1
+    )
     data = Episodes([make_episode("a", {"x": x[:1000]}), make_episode("b", {"x": x[1000:]})])
     (gain, left), unit = changes(data)["x"], moments(data)["x"][1]
     np.testing.assert_allclose(gain[:2], [0.8, 0.0], atol=0.03)
     np.testing.assert_allclose((left * unit)[:2], [0.1, 0.1], rtol=0.05)
-    assert left[2] == 1 and gain[2:].tolist() == [0, 0]  # nothing changes; and what turns back has no line
+    # nothing changes; and what turns back has no line
+    assert left[2] == 1 and gain[2:].tolist() == [
+        0,
+        0,
+    ]
     assert roughness(arm()) < 0.02 and roughness(data) > 0.3
-    still = [make_episode(e.name, {"x": np.concatenate([e["position"], 0 * e["position"] + 7], 1)}) for e in arm()]
+    still = [
+        make_episode(e.name, {"x": np.concatenate([e["position"], 0 * e["position"] + 7], 1)})
+        for e in arm()
+    ]
     line = Episodes([make_episode("line", {"x": np.arange(50.0)[:, None]})])
-    assert roughness(Episodes(still)) == roughness(arm().select(["position"])) < 0.02, "what never changes does not count"
+    assert roughness(Episodes(still)) == roughness(arm().select(["position"])) < 0.02, (
+        "what never changes does not count"
+    )
     assert roughness(line) < 1e-6 and changes(line)["x"][1].tolist() == [1]
     assert roughness(Episodes([make_episode("a", {"x": np.ones((9, 2))})])) == 1
     short = Episodes([make_episode("a", {"x": x[:2]})])
@@ -167,14 +231,19 @@ def test_series_as_changes_and_back() -> None:
         torch.testing.assert_close(y[t, b], x[t, b])
     for t, b in ((1, 0), (5, 1)):  # a second frame has no line
         whole_change = torch.tensor([0.1 / (1 - 0.7**2) ** 0.5, 2.0])
-        torch.testing.assert_close(y[t, b], (x[t, b] - x[t - 1, b]) / whole_change, rtol=1e-6, atol=0)
+        torch.testing.assert_close(
+            y[t, b], (x[t, b] - x[t - 1, b]) / whole_change, rtol=1e-6, atol=0
+        )
     for t, b in ((2, 0), (4, 0), (8, 2), (6, 1)):
         line = x[t - 1, b] + gain * (x[t - 1, b] - x[t - 2, b])
         torch.testing.assert_close(y[t, b], (x[t, b] - line) / step, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(flow.inverse(y[6:], x[4:6])[:, 0], x[6:, 0])
     torch.testing.assert_close(flow.inverse(flow(x)[1:], x[:1]), x[1:])
-    assert torch.equal(flow.inverse(torch.zeros_like(y[:3]), x[:1]), x[:1].expand(3, -1, -1))  # one frame: persistence
-    whole = torch.autograd.functional.jacobian(lambda v: flow(v.reshape(9, 1, 2)).flatten(), x[:, 0].flatten())
+    # one frame: persistence
+    assert torch.equal(flow.inverse(torch.zeros_like(y[:3]), x[:1]), x[:1].expand(3, -1, -1))
+    whole = torch.autograd.functional.jacobian(
+        lambda v: flow(v.reshape(9, 1, 2)).flatten(), x[:, 0].flatten()
+    )
     torch.testing.assert_close(torch.linalg.slogdet(whole)[1], flow.log_det(torch.tensor(9)))
 
 
@@ -186,12 +255,17 @@ def test_units_are_saved_with_the_weights_and_wrong_ones_are_refused() -> None:
     assert torch.equal(twin.decoder.steps["velocity"].scale, changes(data)["velocity"][1])
     assert twin.encoder.__dict__["steps"] is twin.decoder.steps
     values = RSSM(data.shapes, 3, RSSMConfig(**{**CONFIG.__dict__, "predicts": "value"}))
-    for wrong in (lambda: values.standardize(moments(data), changes(data)), lambda: model.standardize(moments(data), {}),
-                  lambda: RSSM(data.shapes, 3, RSSMConfig(predicts="change")),
-                  lambda: RSSM({"camera": (16, 16, 3)}, 3, CONFIG)):
+    for wrong in (
+        lambda: values.standardize(moments(data), changes(data)),
+        lambda: model.standardize(moments(data), {}),
+        lambda: RSSM(data.shapes, 3, RSSMConfig(predicts="change")),
+        lambda: RSSM({"camera": (16, 16, 3)}, 3, CONFIG),
+    ):
         with pytest.raises(PixyzError):
             wrong()
     mixed = RSSM({"camera": (16, 16, 3), "x": (2,)}, 1, CONFIG)
     state = mixed.initial(2)
     found = mixed.sample(state, 3, torch.zeros(3, 2, 1))
-    assert found["camera"].shape == (3, 2, 16, 16, 3) and math.isfinite(F.mse_loss(found["x"], torch.zeros(3, 2, 2)))
+    assert found["camera"].shape == (3, 2, 16, 16, 3) and math.isfinite(
+        F.mse_loss(found["x"], torch.zeros(3, 2, 2))
+    )

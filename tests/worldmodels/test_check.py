@@ -1,4 +1,6 @@
-"""check_model over every model, over one that is written here, and over models that break one clause each."""
+"""check_model over every model, over one that is written here, and over models that break one
+clause each.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ def test_a_batch_may_be_given() -> None:
         check_model(nn.Linear(2, 2))
 
 
-# -------------------------------------------------------------------------------------------- a model from outside
+# -------------------------------------------------------------------------------------------- a
+# model from outside
 
 
 class Net(Normal):
@@ -72,8 +75,14 @@ class Track(StateSpaceModel):
         q, p, p_x = self.posterior, self.prior, self.seen
         shapes: dict[str, list[int]] = {"x": [3], "action": [1]} if declared else {}
         self._declare(
-            keys=["x"], inference=q, generation=p * p_x, emission=p_x, carry={"z": "z_prev"}, init={"z_prev": 0},
-            reset_var="is_first", shapes=shapes,
+            keys=["x"],
+            inference=q,
+            generation=p * p_x,
+            emission=p_x,
+            carry={"z": "z_prev"},
+            init={"z_prev": 0},
+            reset_var="is_first",
+            shapes=shapes,
         )
         cost, kl = E(q, -LogProb(p_x)), KullbackLeibler(q, p)
         weight = E(q, LogProb(p_x) + LogProb(p) - LogProb(q))
@@ -83,7 +92,9 @@ class Track(StateSpaceModel):
 
         beta = Parameter("beta", default=1.0)
         self._express(
-            over_time(cost + beta * kl, "frame"), over_time(cost + kl, "sum"), over_time(weight, "sum"),
+            over_time(cost + beta * kl, "frame"),
+            over_time(cost + kl, "sum"),
+            over_time(weight, "sum"),
             over_time(weight, None),
         )
 
@@ -97,9 +108,15 @@ class Track(StateSpaceModel):
 def test_a_model_from_outside_passes() -> None:
     check_model(Track())
     check_model(Track().double())
-    x = {"x": torch.randn(5, 3, 3), "action": torch.randn(5, 3, 1), "is_first": torch.zeros(5, 3, dtype=torch.bool)}
+    x = {
+        "x": torch.randn(5, 3, 3),
+        "action": torch.randn(5, 3, 1),
+        "is_first": torch.zeros(5, 3, dtype=torch.bool),
+    }
     check_model(Track(declared=False), x)
-    with pytest.raises(PixyzError, match=r"the shapes of \['x'\] are not declared: give check_model a batch"):
+    with pytest.raises(
+        PixyzError, match=r"the shapes of \['x'\] are not declared: give check_model a batch"
+    ):
         check_model(Track(declared=False))
 
 
@@ -137,7 +154,9 @@ class Moody(Track):
 
 
 class Forgets(Track):
-    def filter(self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False) -> State:
+    def filter(
+        self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False
+    ) -> State:
         return super().filter(batch, None, mean)
 
 
@@ -149,25 +168,35 @@ class Hasty(Track):
 class Blind(Track):
     """It filters as if there were no mask."""
 
-    def filter(self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False) -> State:
+    def filter(
+        self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False
+    ) -> State:
         return super().filter({k: v for k, v in batch.items() if k != "mask"}, state, mean)
 
 
 class Mixed(Track):
     """A mask moves its states."""
 
-    def filter(self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False) -> State:
+    def filter(
+        self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False
+    ) -> State:
         found = super().filter(batch, state, mean)
         return {k: v + 0.01 for k, v in found.items()} if "mask" in batch else found
 
 
 class Endless(Track):
-    def filter(self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False) -> State:
-        return super().filter({**batch, "is_first": torch.zeros_like(batch["is_first"])}, state, mean)
+    def filter(
+        self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False
+    ) -> State:
+        return super().filter(
+            {**batch, "is_first": torch.zeros_like(batch["is_first"])}, state, mean
+        )
 
 
 class Drifts(Track):
-    def predict(self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False) -> State:
+    def predict(
+        self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False
+    ) -> State:
         return {k: v + 0.1 for k, v in super().predict(state, step, mean).items()}
 
 
@@ -181,7 +210,8 @@ BROKEN = {
     Idle: r"learning: no gradient reaches \['idle.weight', 'idle.bias'\] of Idle",
     Twice: r"saved: Twice holds one weight twice, as 'prior.layer.weight' and 'again.weight'",
     Loose: r"saved: the objective of Loose has weights that the model does not hold",
-    Wide: "shapes: initial.. of Wide was expected to give 'z' as torch.float32 on cpu, got torch.float16 on cpu",
+    Wide: "shapes: initial.. of Wide was expected to give 'z' as torch.float32 on cpu, "
+    "got torch.float16 on cpu",
     Moody: "one seed: the objective of Moody is",
     Forgets: "chopped: 'z' of Forgets was expected to be the same both ways",
     Hasty: "step by step: 'z' of Hasty",

@@ -1,6 +1,7 @@
 """The contract of sequence models, clause by clause, over every model.
 
-Draws are made still where two computations are to be compared exactly: base noise is replaced by a constant.
+Draws are made still where two computations are to be compared exactly: base noise is replaced by a
+constant.
 """
 
 from __future__ import annotations
@@ -22,17 +23,25 @@ TEXTS = {
     "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} "
     r"\left(\mathbb{E}_{q(z|z_{q prev},h)} \left[- \log p(x|z) \right] + "
     r"\beta D_{KL} \left[q(z|z_{q prev},h)||p(z|z_{prev}) \right]\right) \right]",
-    "vrnn": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{f(h|e,z,h_{prev})q(z|e,h_{prev})\phi(e|x)} \left[- \log p(x|z,h_{prev}) + "
+    "vrnn": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{f(h|e,z,h_{prev})q(z|e,h_{prev})\phi(e|x)} "
+    r"\left[- \log p(x|z,h_{prev}) + "
     r"\beta D_{KL} \left[q(z|e,h_{prev})||p(z|h_{prev}) \right] \right]",
-    "newtonian": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{d(v|x,x_{prev},n)c(n,later|n_{prev})q(x|I)f(v_{next}|x_{prev},v_{prev},"
-    r"action_{prev})} \left[later \left(\mathbb{E}_{p(x_{next}|x_{prev},v_{next},n)} \left[- \log p(I|x_{next}) \right] + "
+    "newtonian": r"\sum_{t=0}^{t_{max} - 1} "
+    r"\mathbb{E}_{d(v|x,x_{prev},n)c(n,later|n_{prev})q(x|I)f(v_{next}|x_{prev},v_{prev},"
+    r"action_{prev})} \left[later \left(\mathbb{E}_{p(x_{next}|x_{prev},v_{next},n)} \left[- "
+    r"\log p(I|x_{next}) \right] + "
     r"\beta D_{KL} \left[q(x|I)||p(x|x_{prev},v_{next},n) \right]\right) \right]",
-    "slac": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{p(z_{2}|z_{1},z_{2 prev},action_{prev},n)q(z_{1}|e,z_{2 prev},action_{prev},n)"
-    r"\phi(e|x)c(n|n_{prev})} \left[- \log p(x|z_{1},z_{2}) + \beta D_{KL} \left[q(z_{1}|e,z_{2 prev},action_{prev},n)||"
+    "slac": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{p(z_{2}|z_{1},z_{2 "
+    r"prev},action_{prev},n)q(z_{1}|e,z_{2 prev},action_{prev},n)"
+    r"\phi(e|x)c(n|n_{prev})} \left[- \log p(x|z_{1},z_{2}) + \beta D_{KL} "
+    r"\left[q(z_{1}|e,z_{2 prev},action_{prev},n)||"
     r"p(z_{1}|z_{2 prev},action_{prev},n) \right] \right]",
-    "td_vae": r"\mathbb{E}_{f(b|x)} \left[\mathbb{E}_{t(x_{2},b_{1},b_{2},\delta,valid|x,b)} \left[\sum_{t=0}^{t_{max} - 1} "
-    r"\mathbb{E}_{p_{B}(z_{2}|b_{2})} \left[\beta \left(\mathbb{E}_{q(z_{1}|z_{2},b_{1},b_{2},\delta)} \left[\log "
-    r"p_{B}(z_{2}|b_{2}) - \log p_{T}(z_{2}|z_{1},\delta) \right] + D_{KL} \left[q(z_{1}|z_{2},b_{1},b_{2},\delta)||"
+    "td_vae": r"\mathbb{E}_{f(b|x)} \left[\mathbb{E}_{t(x_{2},b_{1},b_{2},\delta,valid|x,b)} "
+    r"\left[\sum_{t=0}^{t_{max} - 1} "
+    r"\mathbb{E}_{p_{B}(z_{2}|b_{2})} \left[\beta "
+    r"\left(\mathbb{E}_{q(z_{1}|z_{2},b_{1},b_{2},\delta)} \left[\log "
+    r"p_{B}(z_{2}|b_{2}) - \log p_{T}(z_{2}|z_{1},\delta) \right] + D_{KL} "
+    r"\left[q(z_{1}|z_{2},b_{1},b_{2},\delta)||"
     r"p_{B}(z_{1}|b_{1}) \right]\right) - \log p(x_{2}|z_{2}) \right] \right] \right]",
 }
 
@@ -41,11 +50,17 @@ TEXTS = {
 def test_it_is_a_sequence_model(name: str) -> None:
     model = make(name)
     assert isinstance(model, SequenceModel) and (isinstance(model, Smoother) or not model.smooths)
-    assert isinstance(model, LatentDynamics)  # whether a policy can act in it: model.acts, test_imagination.py
-    assert set(model.initial(B)) == set(model.state_names) and set(model.feature_names) <= set(model.state_names)
+    # whether a policy can act in it: model.acts, test_imagination.py
+    assert isinstance(model, LatentDynamics)
+    assert set(model.initial(B)) == set(model.state_names) and set(model.feature_names) <= set(
+        model.state_names
+    )
     if name in TEXTS:
         assert model.objective.loss_text == TEXTS[name]
-    assert len(list(model.named_parameters(remove_duplicate=False))) == len(list(model.parameters()))  # held once
+    # held once
+    assert len(list(model.named_parameters(remove_duplicate=False))) == len(
+        list(model.parameters())
+    )
     twin = copy.deepcopy(model)
     torch.manual_seed(2)
     value = model.objective.eval(data())
@@ -124,9 +139,15 @@ def test_a_ragged_batch_equals_its_sequences_one_by_one(name: str) -> None:
         torch.testing.assert_close(model.bound.eval(one), nats[i : i + 1])
         torch.testing.assert_close(model.log_weight.eval(one), weights[i : i + 1])
         if not name.startswith("td_vae"):
-            same({k: v[-1] for k, v in model.filter(one).items()}, {k: v[-1, i : i + 1] for k, v in states.items()})
+            same(
+                {k: v[-1] for k, v in model.filter(one).items()},
+                {k: v[-1, i : i + 1] for k, v in states.items()},
+            )
         if "jumpy" not in name:
-            frames, total = frames + length - pairs, total + model.objective.eval(one) * (length - pairs)
+            frames, total = (
+                frames + length - pairs,
+                total + model.objective.eval(one) * (length - pairs),
+            )
     if frames:
         torch.testing.assert_close(model.objective.eval(x), total / frames)
 
@@ -141,9 +162,15 @@ def test_masked_frames_change_nothing(name: str) -> None:
     for batch in (x, dirty):
         torch.manual_seed(3)
         value = model.objective.eval(batch)
-        found.append([value, *torch.autograd.grad(value, list(model.parameters()), allow_unused=True)])
+        found.append(
+            [value, *torch.autograd.grad(value, list(model.parameters()), allow_unused=True)]
+        )
         torch.manual_seed(3)
-        found[-1] += [model.bound.eval(batch), model.log_weight.eval(batch), *model.filter(batch).values()]
+        found[-1] += [
+            model.bound.eval(batch),
+            model.log_weight.eval(batch),
+            *model.filter(batch).values(),
+        ]
     for a, b in zip(*found, strict=True):
         assert a is None or (torch.isfinite(a).all() and torch.equal(a, b))
 
@@ -175,7 +202,9 @@ def test_the_loop_equals_its_split_form(name: str) -> None:
         model = make(name, fission)
         torch.manual_seed(5)
         value = model.objective.eval(x)
-        found.append([value, *torch.autograd.grad(value, list(model.parameters()), allow_unused=True)])
+        found.append(
+            [value, *torch.autograd.grad(value, list(model.parameters()), allow_unused=True)]
+        )
     for a, b in zip(*found, strict=True):
         assert (a is None) == (b is None)
         if a is not None:
@@ -188,7 +217,9 @@ def test_draws_of_the_log_weight_average_to_the_bound(name: str) -> None:
     repeated = {k: v.repeat_interleave(2000, 1) for k, v in x.items()}
     torch.manual_seed(6)
     with torch.no_grad():
-        weights, bound = (e.eval(repeated).unflatten(0, (B, 2000)) for e in (model.log_weight, model.bound))
+        weights, bound = (
+            e.eval(repeated).unflatten(0, (B, 2000)) for e in (model.log_weight, model.bound)
+        )
     error = (weights.var(1) / 2000 + bound.var(1) / 2000).sqrt()
     assert ((weights.mean(1) + bound.mean(1)).abs() < 5 * error).all()
     found = estimate(model.log_weight, x, 200)
@@ -198,9 +229,13 @@ def test_draws_of_the_log_weight_average_to_the_bound(name: str) -> None:
 @every
 def test_samples_and_reconstructions_have_the_observations_shape(name: str) -> None:
     model, x = make(name), ragged()
-    assert {k: v.shape for k, v in model.reconstruct(x).items()} == {k: x[k].shape for k in model.keys}
+    assert {k: v.shape for k, v in model.reconstruct(x).items()} == {
+        k: x[k].shape for k in model.keys
+    }
     drawn = model.sample(model.initial(B), 7, torch.zeros(7, B, A).double() if model.acts else None)
-    assert drawn[model.keys[0]].shape == (7, B, D) and all(v.shape[:2] == (7, B) for v in drawn.values())
+    assert drawn[model.keys[0]].shape == (7, B, D) and all(
+        v.shape[:2] == (7, B) for v in drawn.values()
+    )
     with pytest.raises(PixyzError):
         model.filter({})
 
@@ -216,7 +251,10 @@ class Told(list[tuple[int, int]]):
 def test_estimates_in_pieces_are_those_of_the_whole(name: str, still: None) -> None:
     model, x = make(name), ragged()
     whole = estimate(model.log_weight, x, 4, width=100).log_weights
-    assert torch.equal(whole, estimate(model.log_weight, x, 4, width=100).log_weights) and whole[0].unique().numel() == B
+    assert (
+        torch.equal(whole, estimate(model.log_weight, x, 4, width=100).log_weights)
+        and whole[0].unique().numel() == B
+    )
     for given in (model, model.log_weight):
         for width, memory in ((100, 1e9), (3, 1e9), (100, 1.0), (5, 2e4), (100, 1e5), (1, 1.0)):
             told = Told()

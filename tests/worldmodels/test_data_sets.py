@@ -73,7 +73,11 @@ def test_a_file_is_downloaded_once_and_checked_each_time(server, cache, capsys):
     assert fetch(wanted) == cache / "set" / "a.bin" and cache_folder() == cache
     said = capsys.readouterr().err
     assert "licence: CC0" in said and url in said
-    assert fetch(wanted).read_bytes() == b"abc" * 1000 and handler.requests == 1 and capsys.readouterr().err == ""
+    assert (
+        fetch(wanted).read_bytes() == b"abc" * 1000
+        and handler.requests == 1
+        and capsys.readouterr().err == ""
+    )
     assert [p.name for p in (cache / "set").iterdir()] == ["a.bin"]
     (cache / "set" / "a.bin").write_bytes(b"abd" * 1000)
     with pytest.raises(DataError, match=r"a\.bin: expected the SHA-256 .*delete it"):
@@ -91,9 +95,12 @@ def test_what_is_compressed_again_is_the_same(server, cache):
 
 
 @pytest.mark.parametrize(
-    ("fault", "text"), [("wrong", "expected the SHA-256"), ("missing", "File not found"), ("offline", "refused")]
+    ("fault", "text"),
+    [("wrong", "expected the SHA-256"), ("missing", "File not found"), ("offline", "refused")],
 )
-def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(fault, text, server, cache, tmp_path):
+def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
+    fault, text, server, cache, tmp_path
+):
     folder, url, _ = server
     if fault == "wrong":
         (folder / "a.bin").write_bytes(b"abd")
@@ -101,7 +108,10 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(fault, text, s
     with pytest.raises(DataError, match=rf"{address}.*{text}.*give a folder that holds a\.bin"):
         fetch(source(address, b"abc"))
     assert list((cache / "set").iterdir()) == []
-    with pytest.raises(DataError, match=r"served/a\.bin: " + ("expected the SHA-256" if fault == "wrong" else "no such file")):
+    with pytest.raises(
+        DataError,
+        match=r"served/a\.bin: " + ("expected the SHA-256" if fault == "wrong" else "no such file"),
+    ):
         fetch(source(address, b"abc"), folder)
 
 
@@ -142,14 +152,24 @@ def test_other_digits_are_refused_unless_asked_for(digits):
     write_idx(file, np.zeros((5, 28, 28), np.uint8))
     with pytest.raises(DataError, match="5 images and 2 labels"):
         mnist("test", digits, verify=False)
-    for damage in (b"", file.read_bytes()[:-9], gzip.compress(bytes(16)), gzip.compress(b"\0\0\x08\x03\0\0\0\x05"), b"\x1f\x8b"):
+    for damage in (
+        b"",
+        file.read_bytes()[:-9],
+        gzip.compress(bytes(16)),
+        gzip.compress(b"\0\0\x08\x03\0\0\0\x05"),
+        b"\x1f\x8b",
+    ):
         file.write_bytes(damage)
         with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz"):
             mnist("test", digits, verify=False)
 
 
 def test_chorales(tmp_path, monkeypatch):
-    songs = {"train": [[[21, 108], []], [[60]]], "valid": [[[61], [62], [63]]], "test": [[[43, 47, 43]]]}
+    songs = {
+        "train": [[[21, 108], []], [[60]]],
+        "valid": [[[61], [62], [63]]],
+        "test": [[[43, 47, 43]]],
+    }
     content = json.dumps(songs).encode()
     (tmp_path / "jsb-chorales-quarter.json").write_bytes(content)
     with pytest.raises(DataError, match="expected the SHA-256"):
@@ -160,14 +180,22 @@ def test_chorales(tmp_path, monkeypatch):
     monkeypatch.setattr(music, "COUNTS", {"train": (2, 3), "valid": (1, 3), "test": (1, 1)})
     found = polyphonic("jsb", tmp_path)
     first = found["train"][0]["x"]
-    assert first.shape == (2, 88) and np.flatnonzero(first[0]).tolist() == [0, 87] and not first[1].any()
+    assert (
+        first.shape == (2, 88)
+        and np.flatnonzero(first[0]).tolist() == [0, 87]
+        and not first[1].any()
+    )
     assert [len(e) for e in found["train"]] == [2, 1] and found["test"][0]["x"].sum() == 2
 
 
 def test_sisters_of_the_chorales_are_read_from_a_folder(tmp_path):
     draw = np.random.default_rng(0)
-    rolls = {f"{p}data": np.array([(draw.random((t, 88)) < 0.1).astype(float) for t in (3, 5)], dtype=object)[None]
-             for p in ("train", "valid", "test")}
+    rolls = {
+        f"{p}data": np.array(
+            [(draw.random((t, 88)) < 0.1).astype(float) for t in (3, 5)], dtype=object
+        )[None]
+        for p in ("train", "valid", "test")
+    }
     scipy.io.savemat(tmp_path / "Nottingham.mat", rolls)
     found = polyphonic("nottingham", tmp_path)
     assert [len(e) for e in found["valid"]] == [3, 5]
@@ -193,10 +221,20 @@ def test_the_wall_follower(header, tmp_path, monkeypatch):
     (tmp_path / "sensor_readings_24.data").write_text("\n".join(first + lines) + "\n")
     with pytest.raises(DataError, match="expected the SHA-256"):
         wall_following(tmp_path)
-    expected = hashlib.sha256(ranges.astype("<f4").tobytes() + np.eye(4, dtype="<f4")[[0, 2, 2, 1, 3, 0]].tobytes()).hexdigest()
-    monkeypatch.setattr(robots, "FOLLOWER", Source(robots.FOLLOWER.name, "", expected, "", 1, robots.FOLLOWER.digest))
+    expected = hashlib.sha256(
+        ranges.astype("<f4").tobytes() + np.eye(4, dtype="<f4")[[0, 2, 2, 1, 3, 0]].tobytes()
+    ).hexdigest()
+    monkeypatch.setattr(
+        robots,
+        "FOLLOWER",
+        Source(robots.FOLLOWER.name, "", expected, "", 1, robots.FOLLOWER.digest),
+    )
     (episode,) = data = wall_following(tmp_path)
-    assert data.rate == 9 and data.shapes == {"sonar": (24,)} and episode["action"].argmax(1).tolist() == [0, 2, 2, 1, 3, 0]
+    assert (
+        data.rate == 9
+        and data.shapes == {"sonar": (24,)}
+        and episode["action"].argmax(1).tolist() == [0, 2, 2, 1, 3, 0]
+    )
     np.testing.assert_array_equal(episode["sonar"], ranges.astype(np.float32))
 
 
@@ -204,24 +242,38 @@ def test_the_wall_follower(header, tmp_path, monkeypatch):
 def test_the_arm(kind, tmp_path, monkeypatch):
     q, qd, qdd, tau = np.random.default_rng(0).normal(size=(4, 5, 7))
     if kind == "mat":
-        scipy.io.savemat(tmp_path / "sarcos_inv_test.mat", {"sarcos_inv_test": np.concatenate([q, qd, qdd, tau], 1)})
+        scipy.io.savemat(
+            tmp_path / "sarcos_inv_test.mat",
+            {"sarcos_inv_test": np.concatenate([q, qd, qdd, tau], 1)},
+        )
     else:
         np.savez(tmp_path / "sarcos_inv_test_ordered.npz", q=q, qd=qd, qdd=qdd, tau=tau)
     with pytest.raises(DataError, match="expected the SHA-256"):
         sarcos(tmp_path)
     expected = hashlib.sha256(b"".join(a.astype("<f4").tobytes() for a in (q, qd, tau))).hexdigest()
-    monkeypatch.setattr(robots, "ARM", Source(robots.ARM.name, "", expected, "", 1, robots.ARM.digest))
+    monkeypatch.setattr(
+        robots, "ARM", Source(robots.ARM.name, "", expected, "", 1, robots.ARM.digest)
+    )
     (episode,) = data = sarcos(tmp_path)
-    assert data.shapes == {"position": (7,), "velocity": (7,)} and data.rate == pytest.approx(1 / 0.11)
+    assert data.shapes == {"position": (7,), "velocity": (7,)} and data.rate == pytest.approx(
+        1 / 0.11
+    )
     np.testing.assert_array_equal(episode["action"], tau.astype(np.float32))
     np.testing.assert_array_equal(episode["velocity"], qd.astype(np.float32))
 
 
 def test_oscillators_turn_by_their_frequency_and_keep_their_energy():
     seen, phase, rate = oscillators(400, 60, torch.Generator().manual_seed(0), 0.2, 0.4)
-    assert seen.shape == (60, 400, 1) and phase.shape == (60, 400) and rate.min() >= 0.2 and rate.max() <= 0.4
+    assert (
+        seen.shape == (60, 400, 1)
+        and phase.shape == (60, 400)
+        and rate.min() >= 0.2
+        and rate.max() <= 0.4
+    )
     turned = torch.remainder(phase[1:] - phase[:-1] + math.pi, 2 * math.pi) - math.pi
-    assert (turned - rate).abs().max() < 0.07 and (turned.mean(0) - rate).abs().max() < 0.01  # the shaking is 0.01 a step
+    assert (turned - rate).abs().max() < 0.07 and (
+        turned.mean(0) - rate
+    ).abs().max() < 0.01  # the shaking is 0.01 a step
     size = (seen[..., 0] * torch.cos(phase)).mean(0) / torch.cos(phase).square().mean(0)
     assert (size > 0.7).all() and (size < 1.3).all()
     left = seen[..., 0] - size * torch.cos(phase)
@@ -231,7 +283,11 @@ def test_oscillators_turn_by_their_frequency_and_keep_their_energy():
 
 def test_balls_stay_inside_and_keep_their_energy():
     found = bouncing_balls(6, 60, seed=1, balls=3, size=32, radius=4.0, speed=2.0)
-    assert found.frames.shape == (60, 6, 32, 32, 1) and found.frames.dtype == np.uint8 and found.position.shape == (60, 6, 3, 2)
+    assert (
+        found.frames.shape == (60, 6, 32, 32, 1)
+        and found.frames.dtype == np.uint8
+        and found.position.shape == (60, 6, 3, 2)
+    )
     assert found.position.min() >= 4 and found.position.max() <= 28
     energy = np.square(found.velocity).sum((2, 3))
     np.testing.assert_allclose(energy, 3 * 4.0, rtol=1e-12)
@@ -242,7 +298,9 @@ def test_balls_stay_inside_and_keep_their_energy():
     down, right = np.mgrid[:32, :32] + 0.5
     alone = bouncing_balls(2, 20, balls=1)
     weight = alone.frames[..., 0].astype(float)
-    centre = np.stack([(weight * axis).sum((2, 3)) / weight.sum((2, 3)) for axis in (down, right)], -1)
+    centre = np.stack(
+        [(weight * axis).sum((2, 3)) / weight.sum((2, 3)) for axis in (down, right)], -1
+    )
     np.testing.assert_allclose(centre, alone.position[:, :, 0], atol=0.05)
     np.testing.assert_array_equal(found.frames, bouncing_balls(6, 60, seed=1).frames)
     assert (found.frames != bouncing_balls(6, 60, seed=2).frames).any()
@@ -250,7 +308,10 @@ def test_balls_stay_inside_and_keep_their_energy():
 
 def test_a_ball_that_hits_another_head_on_stops():
     """Balls of one mass exchange their velocities."""
-    position, velocity = np.array([[[8.0, 16.0], [16.1, 16.0]]]), np.array([[[2.0, 0.5], [0.0, 0.0]]])
+    position, velocity = (
+        np.array([[[8.0, 16.0], [16.1, 16.0]]]),
+        np.array([[[2.0, 0.5], [0.0, 0.0]]]),
+    )
     from_generated = bouncing_balls.__globals__["_collide"]
     from_generated(position, velocity, 1, 0, 4.0)
     assert velocity.tolist() == [[[2.0, 0.5], [0.0, 0.0]]]  # they do not touch yet
@@ -271,12 +332,16 @@ def test_moving_digits_stay_whole_and_bounce():
     frames = moving_mnist(digit, 5, 80, seed=3, each=1, size=64, speed=3.6)
     assert frames.shape == (80, 5, 64, 64, 1) and frames.dtype == np.uint8
     assert ((frames == 200).sum((2, 3, 4)) == 2).all()  # both corners are always in the picture
-    place = np.stack(np.unravel_index(frames.reshape(400, -1).argmax(1), (64, 64)), -1).reshape(80, 5, 2)
+    place = np.stack(np.unravel_index(frames.reshape(400, -1).argmax(1), (64, 64)), -1).reshape(
+        80, 5, 2
+    )
     assert place.min() == 0 and place.max() == 36
     step = np.linalg.norm(np.diff(place, axis=0), axis=-1)
     assert step.max() < 3.6 + 1.5 and np.median(step) > 2.5  # corners are whole pixels
     both = moving_mnist(digit, 2, 3, each=2)
     assert ((both == 200).sum((2, 3, 4)) <= 4).all() and both.max() == 200
-    np.testing.assert_array_equal(frames, moving_mnist(torch.from_numpy(digit), 5, 80, seed=3, each=1))
+    np.testing.assert_array_equal(
+        frames, moving_mnist(torch.from_numpy(digit), 5, 80, seed=3, each=1)
+    )
     with pytest.raises(DataError, match="smaller than 20"):
         moving_mnist(digit, 1, 1, size=20)

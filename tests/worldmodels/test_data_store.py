@@ -13,7 +13,11 @@ from worldmodels.data import DataError, read_store, write_store
 def test_a_store_is_not_read_into_memory(tmp_path):
     write_store(recording(), tmp_path / "log")
     data = read_store(tmp_path / "log")
-    assert isinstance(data[1]["camera"], np.memmap) and data.rate == 20.0 and [e.name for e in data] == ["e0", "e1", "e2"]
+    assert (
+        isinstance(data[1]["camera"], np.memmap)
+        and data.rate == 20.0
+        and [e.name for e in data] == ["e0", "e1", "e2"]
+    )
     with pytest.raises(ValueError, match="read-only"):
         data[0]["state"][0] = 0
 
@@ -23,8 +27,10 @@ def test_a_store_with_a_missing_key_or_of_another_version_is_named(tmp_path):
     index = json.loads((tmp_path / "log" / "episodes.json").read_text())
     del index["index_crc32"]
     for change, text in [
-        ({"format": 9}, "its format is 9, this version reads 2"), ({"keys": ["state", "is_first"]}, "lacks the keys"),
-        ({"episodes": [["e0", 5]]}, "expected 5 rows in each file"), ({"keys": [*index["keys"], "q"]}, "q.npy"),
+        ({"format": 9}, "its format is 9, this version reads 2"),
+        ({"keys": ["state", "is_first"]}, "lacks the keys"),
+        ({"episodes": [["e0", 5]]}, "expected 5 rows in each file"),
+        ({"keys": [*index["keys"], "q"]}, "q.npy"),
     ]:
         changed = {**index, **change}
         changed["index_crc32"] = zlib.crc32(json.dumps(changed).encode())
@@ -34,13 +40,17 @@ def test_a_store_with_a_missing_key_or_of_another_version_is_named(tmp_path):
 
 
 def test_every_flipped_bit_of_a_store_is_found(tmp_path):
-    """Rows, headers and the index carry checksums; a store of an earlier version has none and is read."""
+    """Rows, headers and the index carry checksums; a store of an earlier version has none and is
+    read.
+    """
     write_store(recording(image=False), tmp_path / "log")
     draw = np.random.default_rng(0)
     for path in sorted(p for p in (tmp_path / "log").iterdir()):
         content = path.read_bytes()
         for place, bit in zip(draw.integers(len(content), size=25), draw.integers(8, size=25)):
-            path.write_bytes(content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :])
+            path.write_bytes(
+                content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :]
+            )
             try:
                 found = read_store(tmp_path / "log")
             except DataError:

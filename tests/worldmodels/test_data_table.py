@@ -13,37 +13,67 @@ TEXT = """t,q1,q2,mode,r,run,end
 
 2,-3e-1,3,go,0,b,0
 """
-MAP = Columns({"joint": ["q2", "q1"], "time": ["t"]}, action=["mode"], reward="r", episode="run", terminal="end", rate=4.0)
+MAP = Columns(
+    {"joint": ["q2", "q1"], "time": ["t"]},
+    action=["mode"],
+    reward="r",
+    episode="run",
+    terminal="end",
+    rate=4.0,
+)
 
 
 def test_columns_become_episodes(tmp_path):
     (tmp_path / "log.csv").write_text("\ufeff" + TEXT, encoding="utf-8")
     one, two = data = read_csv(tmp_path / "log.csv", MAP)
-    assert one["joint"].tolist() == [[1, 0.5], [2, 0.25]] and one["time"].tolist() == [[0], [1]] and data.rate == 4.0
+    assert (
+        one["joint"].tolist() == [[1, 0.5], [2, 0.25]]
+        and one["time"].tolist() == [[0], [1]]
+        and data.rate == 4.0
+    )
     assert one["action"].tolist() == [[1, 0], [0, 1]] and two["action"].tolist() == [[1, 0]]
-    assert one["reward"].tolist() == [0, 1] and one["is_terminal"].tolist() == [0, 1] and not two["is_terminal"].any()
+    assert (
+        one["reward"].tolist() == [0, 1]
+        and one["is_terminal"].tolist() == [0, 1]
+        and not two["is_terminal"].any()
+    )
     assert [e.name for e in data] == ["log.csv:a", "log.csv:b"]
 
 
 def test_a_folder_and_a_map_from_a_file(tmp_path):
     (tmp_path / "2.csv").write_text("1;left\n3;right\n")
     (tmp_path / "1.csv").write_text("5;left\n6;left\n")
-    (tmp_path / "columns.json").write_text(json.dumps(
-        {"observations": {"x": ["a"]}, "action": ["b"], "choices": ["right", "left"], "header": ["a", "b"], "delimiter": ";"}
-    ))
+    (tmp_path / "columns.json").write_text(
+        json.dumps(
+            {
+                "observations": {"x": ["a"]},
+                "action": ["b"],
+                "choices": ["right", "left"],
+                "header": ["a", "b"],
+                "delimiter": ";",
+            }
+        )
+    )
     one, two = read_csv(tmp_path, Columns.read(tmp_path / "columns.json"))
     assert one["x"].tolist() == [[5], [6]] and two["action"].tolist() == [[0, 1], [1, 0]]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    (TEXT.replace("0.25", "O.25"), r"log.csv, line 3, column q1: expected a number, got 'O.25'"),
-    (TEXT.replace("-3e-1", "x"), r"log.csv, line 5, column q1: expected a number, got 'x'"),
-    (TEXT.replace("0.25,2", "0.25"), "line 3: expected 7 values, got 6"),
-    (TEXT.replace("q2", "q1"), r"names \['q1'\] more than once"),
-    (TEXT.replace("q2", "q_2"), "no column 'q2' .nearest: 'q_2'"),
-    ("", "expected a header line and rows, got 0 lines"), (TEXT.split("\n")[0], "got 1 lines"),
-    ("\0\udcff", "expected a CSV file"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            TEXT.replace("0.25", "O.25"),
+            r"log.csv, line 3, column q1: expected a number, got 'O.25'",
+        ),
+        (TEXT.replace("-3e-1", "x"), r"log.csv, line 5, column q1: expected a number, got 'x'"),
+        (TEXT.replace("0.25,2", "0.25"), "line 3: expected 7 values, got 6"),
+        (TEXT.replace("q2", "q1"), r"names \['q1'\] more than once"),
+        (TEXT.replace("q2", "q_2"), "no column 'q2' .nearest: 'q_2'"),
+        ("", "expected a header line and rows, got 0 lines"),
+        (TEXT.split("\n")[0], "got 1 lines"),
+        ("\0\udcff", "expected a CSV file"),
+    ],
+)
 def test_a_bad_file_is_named_with_its_line(text, message, tmp_path):
     (tmp_path / "log.csv").write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(DataError, match=message):
@@ -52,20 +82,37 @@ def test_a_bad_file_is_named_with_its_line(text, message, tmp_path):
 
 def test_an_unknown_action_and_a_missing_file(tmp_path):
     (tmp_path / "log.csv").write_text(TEXT)
-    with pytest.raises(DataError, match=r"line 3, column mode: expected an action of \['go', 'wait'\], got 'stop'"):
-        read_csv(tmp_path / "log.csv", Columns({"x": ["q1"]}, action=["mode"], choices=["go", "wait"]))
+    with pytest.raises(
+        DataError, match=r"line 3, column mode: expected an action of \['go', 'wait'\], got 'stop'"
+    ):
+        read_csv(
+            tmp_path / "log.csv", Columns({"x": ["q1"]}, action=["mode"], choices=["go", "wait"])
+        )
     (tmp_path / "empty").mkdir()
     for source in (tmp_path / "no.csv", tmp_path / "empty"):
         with pytest.raises(DataError, match="expected a CSV file, or a folder"):
             read_csv(source, MAP)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"observation": {}}', '{"observations": {"x": "q1"}}', '{"observations": {}}',
-                                  '{"observations": {"x": ["a"]}, "action": ["a", "b"], "choices": ["l", "r"]}',
-                                  '{"observations": {"x": [1]}}', '{"observations": {"x": ["a"]}, "rate": "50"}',
-                                  '{"observations": {"x": ["a"]}, "rate": 0}', '{"observations": {"x": ["a"]}, "delimiter": ""}',
-                                  '{"observations": {"x": ["a"]}, "reward": 3}', '{"observations": ["a"]}',
-                                  '{"observations": {"x": ["a"]}, "gap": "5"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"observation": {}}',
+        '{"observations": {"x": "q1"}}',
+        '{"observations": {}}',
+        '{"observations": {"x": ["a"]}, "action": ["a", "b"], "choices": ["l", "r"]}',
+        '{"observations": {"x": [1]}}',
+        '{"observations": {"x": ["a"]}, "rate": "50"}',
+        '{"observations": {"x": ["a"]}, "rate": 0}',
+        '{"observations": {"x": ["a"]}, "delimiter": ""}',
+        '{"observations": {"x": ["a"]}, "reward": 3}',
+        '{"observations": ["a"]}',
+        '{"observations": {"x": ["a"]}, "gap": "5"}',
+        "[" * 100_000,
+    ],
+)
 def test_a_bad_map_is_named(text, tmp_path):
     (tmp_path / "columns.json").write_text(text)
     with pytest.raises(DataError, match=r"columns\.json: expected a column map"):
@@ -75,4 +122,6 @@ def test_a_bad_map_is_named(text, tmp_path):
 def test_numbers_keep_their_digits(tmp_path):
     values = np.random.default_rng(0).normal(size=50).astype(np.float32)
     (tmp_path / "log.csv").write_text("x\n" + "\n".join(map(repr, map(float, values))))
-    np.testing.assert_array_equal(read_csv(tmp_path / "log.csv", Columns({"x": ["x"]}))[0]["x"][:, 0], values)
+    np.testing.assert_array_equal(
+        read_csv(tmp_path / "log.csv", Columns({"x": ["x"]}))[0]["x"][:, 0], values
+    )

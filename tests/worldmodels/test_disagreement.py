@@ -1,4 +1,6 @@
-"""An ensemble of one-step predictors: its loss by hand, what it moves, and that it is unsure where there were no data."""
+"""An ensemble of one-step predictors: its loss by hand, what it moves, and that it is unsure where
+there were no data.
+"""
 
 import math
 
@@ -19,8 +21,14 @@ def model_of():
 
 def batch_of(steps=5, rows=3):
     g = torch.Generator().manual_seed(1)
-    batch = {"x": torch.randn(steps, rows, 3, generator=g).double(), "action": torch.randn(steps, rows, 2, generator=g).double()}
-    batch |= {"reward": torch.zeros(steps, rows, 1).double(), "cont": torch.ones(steps, rows, 1).double()}
+    batch = {
+        "x": torch.randn(steps, rows, 3, generator=g).double(),
+        "action": torch.randn(steps, rows, 2, generator=g).double(),
+    }
+    batch |= {
+        "reward": torch.zeros(steps, rows, 1).double(),
+        "cont": torch.ones(steps, rows, 1).double(),
+    }
     return batch | {"is_first": torch.zeros(steps, rows, dtype=torch.bool)}
 
 
@@ -31,7 +39,9 @@ def test_it_is_a_term_of_a_model_by_hand_and_moves_the_members_alone():
     _, found = model.objective.eval(batch, return_dict=True)
     stoch, deter = found["stoch"], found["deter"]
     keep = (~batch["is_first"]).double().unsqueeze(-1)
-    before = [torch.cat([torch.zeros_like(v[:1]), v[:-1]]) * keep for v in (deter, stoch, batch["action"])]
+    before = [
+        torch.cat([torch.zeros_like(v[:1]), v[:-1]]) * keep for v in (deter, stoch, batch["action"])
+    ]
     for t in range(5):
         loc = ensemble.net(*[v[t] for v in before])
         gap = stoch[t].unsqueeze(1) - loc
@@ -39,7 +49,11 @@ def test_it_is_a_term_of_a_model_by_hand_and_moves_the_members_alone():
         assert torch.allclose(found["ensemble"][t], wanted)
     model.zero_grad(set_to_none=True)
     found["ensemble"].mean().backward()
-    moved = {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    moved = {
+        n.split(".")[0]
+        for n, p in model.named_parameters()
+        if p.grad is not None and p.grad.abs().max() > 0
+    }
     assert moved == {"own_networks"}
     assert len(list(model.parameters())) == len({id(p) for p in model.parameters()})
 
@@ -49,9 +63,13 @@ def test_it_says_how_far_the_members_are_apart():
     ensemble = ensemble.double()
     given = {k: torch.randn(2, 7, size).double() for k, size in {**STATE, "action": 2}.items()}
     found = ensemble.uncertainty(given)
-    loc = ensemble(deter_prev=given["deter"][1], stoch_prev=given["stoch"][1], action_prev=given["action"][1])["loc"]
+    loc = ensemble(
+        deter_prev=given["deter"][1], stoch_prev=given["stoch"][1], action_prev=given["action"][1]
+    )["loc"]
     assert found.shape == (2, 7) and loc.shape == (7, MEMBERS, 3)
-    assert torch.allclose(found[1], ((loc - loc.mean(1, keepdim=True)) ** 2).mean(1).sqrt().mean(-1))
+    assert torch.allclose(
+        found[1], ((loc - loc.mean(1, keepdim=True)) ** 2).mean(1).sqrt().mean(-1)
+    )
 
 
 def test_members_agree_on_data_and_not_elsewhere():

@@ -1,4 +1,6 @@
-"""Shapes at the doors of models: what is meant is taken, anything else is refused; nothing is broadcast by accident."""
+"""Shapes at the doors of models: what is meant is taken, anything else is refused; nothing is
+broadcast by accident.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ EXPRESSIONS = ("objective", "bound", "log_weight")
 def other_forms(x: dict[str, Tensor]) -> dict[str, Tensor]:
     """Flags as ``[T, B, 1]``, single features as ``[T, B]``."""
     flags = ("mask", "is_first", "x_given", "y_given")
-    return {k: v.unsqueeze(-1) if k in flags else v.squeeze(-1) if k in ("reward", "cont") else v for k, v in x.items()}
+    return {
+        k: v.unsqueeze(-1) if k in flags else v.squeeze(-1) if k in ("reward", "cont") else v
+        for k, v in x.items()
+    }
 
 
 @every
@@ -76,7 +81,20 @@ def test_sums_with_an_objective_look_too() -> None:
     x = {"x": torch.rand(6, 4, 3), "mask": torch.ones(6, 4)}
     odd = {**x, "mask": torch.ones(4, 6)}
     a, b = model.objective, model.bound
-    for loss in (a + 1, 1 + a, a - 1, 1 - a, 2 * a, a * 2, a / 2, -a, a + b, b.mean(), b.sum(), b.sum() / 3 + 2 * a):
+    for loss in (
+        a + 1,
+        1 + a,
+        a - 1,
+        1 - a,
+        2 * a,
+        a * 2,
+        a / 2,
+        -a,
+        a + b,
+        b.mean(),
+        b.sum(),
+        b.sum() / 3 + 2 * a,
+    ):
         assert isinstance(loss, ModelLoss) and torch.isfinite(loss.eval(x)).all()
         with pytest.raises(ShapeError, match="mask"):
             loss.eval(odd)
@@ -111,15 +129,24 @@ def test_a_vector_of_one_feature_may_come_without_it() -> None:
 
 def test_an_old_state_that_is_not_finite_is_forgotten_at_a_reset() -> None:
     model, x = make("rssm_gaussian"), ragged()
-    step = {"x": x["x"][0], "action_prev": torch.zeros(B, A).double(), "is_first": torch.ones(B, dtype=torch.bool)}
+    step = {
+        "x": x["x"][0],
+        "action_prev": torch.zeros(B, A).double(),
+        "is_first": torch.ones(B, dtype=torch.bool),
+    }
     lost = {k: torch.full_like(v, float("nan")) for k, v in model.initial(B).items()}
     same(model.observe(lost, step, mean=True), model.observe(model.initial(B), step, mean=True))
 
 
-@pytest.mark.parametrize("key", ["joint.position", "keys", "type", "values", "forward", "mask", "beta", ""])
+@pytest.mark.parametrize(
+    "key", ["joint.position", "keys", "type", "values", "forward", "mask", "beta", ""]
+)
 def test_names_of_observations_work_or_are_refused_in_one_line(key: str) -> None:
     sizes = RSSMConfig(deter=8, hidden=6, groups=3, classes=4, blocks=2, units=6, bins=11, depth=1)
-    for build in (lambda: RSSM({key: (3,)}, 2, sizes), lambda: MRSSM({key: 3}, 2, MRSSMConfig(4, 3, 6))):
+    for build in (
+        lambda: RSSM({key: (3,)}, 2, sizes),
+        lambda: MRSSM({key: 3}, 2, MRSSMConfig(4, 3, 6)),
+    ):
         with pytest.raises(PixyzError) as caught:
             build()
         assert repr(key) in str(caught.value) or f"{key}" in str(caught.value)
@@ -130,15 +157,23 @@ def test_names_of_observations_work_or_are_refused_in_one_line(key: str) -> None
 def test_images_with_channels_first_are_refused_with_the_word(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match="channels first, or like a stack"):
         RSSM({"pixels": shape}, 2)
-    RSSM({"pixels": (64, 64, 12)}, 2, RSSMConfig(deter=8, hidden=6, groups=3, blocks=2, units=6, depth=1))
+    RSSM(
+        {"pixels": (64, 64, 12)},
+        2,
+        RSSMConfig(deter=8, hidden=6, groups=3, blocks=2, units=6, depth=1),
+    )
 
 
 def test_heads_read_the_state_of_any_model() -> None:
     """An SLAC with a reward head as an own term, read by names of its own."""
-    terms = {"rew": -LogProb(ScalarHead("reward", "p_r", 7, 6, 1, 11, cond_var=["z1", "z2"])),
-             "con": -LogProb(ContinueHead(7, 6, 1, cond_var=["z1", "z2"]))}
+    terms = {
+        "rew": -LogProb(ScalarHead("reward", "p_r", 7, 6, 1, 11, cond_var=["z1", "z2"])),
+        "con": -LogProb(ContinueHead(7, 6, 1, cond_var=["z1", "z2"])),
+    }
     model = SLAC(3, 2, SLACConfig(3, 4, 8, 5), terms=terms).double()
     _, found = model.objective.eval(ragged(), return_dict=True)
     assert found["rew"].shape == found["con"].shape == (T, B)
     p = Reconstruction({"x": (3,)}, 7, 6, 1, 1, cond_var=["z1", "z2"]).double()
-    assert p.sample({"z1": torch.zeros(2, 3).double(), "z2": torch.zeros(2, 4).double()})["x"].shape == (2, 3)
+    assert p.sample({"z1": torch.zeros(2, 3).double(), "z2": torch.zeros(2, 4).double()})[
+        "x"
+    ].shape == (2, 3)

@@ -1,8 +1,9 @@
-"""Formulas of networks and densities against numpy in float64, written from the papers and the published recipes.
+"""Formulas of networks and densities against numpy in float64, written from the papers and the
+published recipes.
 
-DreamerV3: Hafner et al. 2023 (block GRU, symlog, two-hot, free nats, unimix).  DMM: Krishnan et al. 2017 (eq.
-7-9, combiner). Nothing here is computed by the code that it looks at: weights are read, and every formula is
-written again.
+DreamerV3: Hafner et al. 2023 (block GRU, symlog, two-hot, free nats, unimix).  DMM: Krishnan et al.
+2017 (eq. 7-9, combiner). Nothing here is computed by the code that it looks at: weights are read,
+and every formula is written again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from torch import Tensor, nn
 
 from worldmodels.decoder import Reconstruction
 from worldmodels.dmm import Combiner, GatedTransition
-from worldmodels.networks import MLP, BlockGRU, BlockLinear, ConvDecoder, ConvEncoder, GRUCore, gated, linear
+from worldmodels.networks import (
+    MLP,
+    BlockGRU,
+    BlockLinear,
+    ConvDecoder,
+    ConvEncoder,
+    GRUCore,
+    gated,
+    linear,
+)
 from worldmodels.normalization import RMSNorm
 from worldmodels.rssm import RSSM, ContinueHead, Encoder, GaussianLatent, RSSMConfig, ScalarHead
 
@@ -84,17 +94,25 @@ def mlp(net: Any, x: Array) -> Array:
 
 
 def log_softmax(x: Array) -> Array:
-    return x - x.max(-1, keepdims=True) - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True))
+    return (
+        x
+        - x.max(-1, keepdims=True)
+        - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True))
+    )
 
 
-# -------------------------------------------------------------------------------------------- layers
+# --------------------------------------------------------------------------------------------
+# layers
 
 
 def test_rms_norm() -> None:
     norm, x = shaken(RMSNorm(5)), draw(4, 5)
     close(norm(x), rms(a(x), a(norm.weight)))
     unit = RMSNorm(4).double()
-    close(unit(torch.tensor([[3.0, 4.0, 0.0, 0.0]]).double()), np.array([[3.0, 4.0, 0.0, 0.0]]) / np.sqrt(25 / 4 + 1e-4))
+    close(
+        unit(torch.tensor([[3.0, 4.0, 0.0, 0.0]]).double()),
+        np.array([[3.0, 4.0, 0.0, 0.0]]) / np.sqrt(25 / 4 + 1e-4),
+    )
 
 
 def test_an_mlp_is_linear_norm_silu_and_a_last_linear_layer() -> None:
@@ -105,9 +123,13 @@ def test_an_mlp_is_linear_norm_silu_and_a_last_linear_layer() -> None:
 
 def test_the_gated_update_leans_to_the_old_state() -> None:
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    assert gated(zero, zero, zero, one).item() == pytest.approx(0.7310585786300049)  # 1 - sigmoid(-1)
+    # 1 - sigmoid(-1)
+    assert gated(zero, zero, zero, one).item() == pytest.approx(0.7310585786300049)
     assert gated(zero, zero, one, one).item() == pytest.approx(0.5)
-    assert gated(zero, 2 * one, zero, zero).item() == pytest.approx(0.2689414213699951 * 0.7615941559557649)  # tanh(1/2 2)
+    # tanh(1/2 2)
+    assert gated(zero, 2 * one, zero, zero).item() == pytest.approx(
+        0.2689414213699951 * 0.7615941559557649
+    )
 
 
 def gru(reset: Array, candidate: Array, update: Array, old: Array) -> Array:
@@ -116,25 +138,36 @@ def gru(reset: Array, candidate: Array, update: Array, old: Array) -> Array:
 
 
 def test_the_block_gru() -> None:
-    """Each block sees its own part of the state and all of the inputs, as one layer ``[h_k, x] W_k``."""
+    """Each block sees its own part of the state and all of the inputs, as one layer ``[h_k, x]
+    W_k``.
+    """
     deter, hidden, blocks = 6, 3, 2
     core = shaken(BlockGRU(deter, 4, 2, hidden, blocks))
     h, s, action = draw(5, deter, seed=1), draw(5, 4, seed=2), 3 * draw(5, 2, seed=3)
     assert (action.abs() > 1).any() and (action.abs() < 1).any()
     act = a(action) / np.maximum(1, np.abs(a(action)))
-    x = np.concatenate([layer(core.deter_in, a(h)), layer(core.stoch_in, a(s)), layer(core.action_in, act)], -1)
+    x = np.concatenate(
+        [layer(core.deter_in, a(h)), layer(core.stoch_in, a(s)), layer(core.action_in, act)], -1
+    )
     own, common, bias = a(core.own.weight), a(core.common.weight).T, a(core.own.bias)
     width = deter // blocks
-    y = np.concatenate([
-        np.concatenate([a(h)[:, k * width : (k + 1) * width], x], -1)
-        @ np.concatenate([own[k], common[:, k * width : (k + 1) * width]])
-        + bias[k * width : (k + 1) * width] for k in range(blocks)
-    ], -1)
+    y = np.concatenate(
+        [
+            np.concatenate([a(h)[:, k * width : (k + 1) * width], x], -1)
+            @ np.concatenate([own[k], common[:, k * width : (k + 1) * width]])
+            + bias[k * width : (k + 1) * width]
+            for k in range(blocks)
+        ],
+        -1,
+    )
     y = silu(rms(y, a(core.norm.weight)))
     new = []
     for k in range(blocks):
         part = slice(k * width, (k + 1) * width)
-        gates = y[:, part] @ a(core.gates.weight)[k] + a(core.gates.bias)[3 * k * width : 3 * (k + 1) * width]
+        gates = (
+            y[:, part] @ a(core.gates.weight)[k]
+            + a(core.gates.bias)[3 * k * width : 3 * (k + 1) * width]
+        )
         new.append(gru(*np.split(gates, 3, -1), a(h)[:, part]))
     close(core(h, s, action), np.concatenate(new, -1))
 
@@ -148,10 +181,14 @@ def test_the_plain_gru() -> None:
 
 
 def made(weight: Tensor, fan_in: int) -> None:
-    """A truncated normal, at two deviations of the normal before truncation, of variance ``1 / fan_in``."""
+    """A truncated normal, at two deviations of the normal before truncation, of variance ``1 /
+    fan_in``.
+    """
     unit = weight.detach().double().flatten() * fan_in**0.5
     assert unit.numel() >= 10_000
-    assert unit.std().item() == pytest.approx(1.0, abs=0.03) and unit.mean().item() == pytest.approx(0.0, abs=0.04)
+    assert unit.std().item() == pytest.approx(
+        1.0, abs=0.03
+    ) and unit.mean().item() == pytest.approx(0.0, abs=0.04)
     largest = 2 * 1.1368
     assert 0.97 * largest < unit.abs().max().item() <= largest * (1 + 1e-6)
 
@@ -172,10 +209,15 @@ def test_weights_begin_as_truncated_normals_of_variance_one_over_inputs() -> Non
     for module in (core, MLP(150, 100, 1, 3), stages):
         biases = [p for k, p in module.named_parameters() if k.endswith("bias")]
         assert biases and not any(p.any() for p in biases)
-    assert all(bool((p == 1).all()) for k, p in core.named_parameters() if "norm" in k or k.endswith("_in.1.weight"))
+    assert all(
+        bool((p == 1).all())
+        for k, p in core.named_parameters()
+        if "norm" in k or k.endswith("_in.1.weight")
+    )
 
 
-# -------------------------------------------------------------------------------------------- images
+# --------------------------------------------------------------------------------------------
+# images
 
 
 def conv(x: Array, layer: Any) -> Array:
@@ -191,7 +233,9 @@ def conv(x: Array, layer: Any) -> Array:
 
 def test_the_encoder_of_images() -> None:
     net = shaken(ConvEncoder((16, 32, 3), 1))
-    image = torch.randint(0, 256, (2, 16, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    image = torch.randint(
+        0, 256, (2, 16, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     x = image.double().numpy() / 255 - 0.5
     for i in range(0, 12, 3):
         x = conv(x, net.stages[i])
@@ -209,7 +253,11 @@ def test_the_decoder_of_images() -> None:
         if isinstance(part, nn.Upsample):
             found = found.repeat(2, 1).repeat(2, 2)
         else:
-            found = conv(found, part) if isinstance(part, nn.Conv2d) else silu(rms(found, a(part.norm.weight)))
+            found = (
+                conv(found, part)
+                if isinstance(part, nn.Conv2d)
+                else silu(rms(found, a(part.norm.weight)))
+            )
     close(net(x), sigmoid(found))
 
 
@@ -217,7 +265,16 @@ def test_the_decoder_of_images() -> None:
 
 
 def config(**changes: Any) -> RSSMConfig:
-    sizes = {"deter": 8, "hidden": 6, "groups": 3, "classes": 4, "blocks": 2, "units": 6, "bins": 11, "depth": 1}
+    sizes = {
+        "deter": 8,
+        "hidden": 6,
+        "groups": 3,
+        "classes": 4,
+        "blocks": 2,
+        "units": 6,
+        "bins": 11,
+        "depth": 1,
+    }
     return RSSMConfig(**{**sizes, **changes})
 
 
@@ -226,22 +283,31 @@ FAR = torch.tensor([[0.0, -5.0, 1e4], [1e-3, 2.0, -1e6]], dtype=torch.float64)
 
 def test_vectors_are_read_through_symlog() -> None:
     encoder = shaken(Encoder({"x": (3,)}, config()))
-    read = np.array([
-        [0.0, -1.791759469228055, 9.210440366976517], [9.995003330835332e-4, 1.0986122886681098, -13.815511557963774]
-    ])
+    read = np.array(
+        [
+            [0.0, -1.791759469228055, 9.210440366976517],
+            [9.995003330835332e-4, 1.0986122886681098, -13.815511557963774],
+        ]
+    )
     np.testing.assert_allclose(symlog(a(FAR)), read, rtol=1e-12)
     close(encoder(x=FAR)["embed"], mlp(encoder.mlp, read))
 
 
 def test_two_vectors_are_read_side_by_side() -> None:
     encoder = shaken(Encoder({"x": (3,), "y": (3,)}, config()))
-    close(encoder(x=FAR, y=2 * FAR)["embed"], mlp(encoder.mlp, symlog(np.concatenate([a(FAR), 2 * a(FAR)], -1))))
+    close(
+        encoder(x=FAR, y=2 * FAR)["embed"],
+        mlp(encoder.mlp, symlog(np.concatenate([a(FAR), 2 * a(FAR)], -1))),
+    )
 
 
 def test_a_decoded_vector_comes_in_its_own_units() -> None:
     decoder = shaken(Reconstruction({"x": (3,)}, 12, 6, 2, 1))
     state = {"deter": draw(2, 8, seed=1), "stoch": draw(2, 4, seed=2)}
-    loc = dense(decoder.heads["x"], mlp(decoder.mlp, np.concatenate([a(state["deter"]), a(state["stoch"])], -1)))
+    loc = dense(
+        decoder.heads["x"],
+        mlp(decoder.mlp, np.concatenate([a(state["deter"]), a(state["stoch"])], -1)),
+    )
     assert np.abs(loc).max() > 0.4
     close(decoder.sample(state)["x"], np.sign(loc) * (np.exp(np.abs(loc)) - 1))
     close(decoder.get_log_prob({**state, "x": FAR}), -((symlog(a(FAR)) - loc) ** 2).sum(-1))
@@ -253,7 +319,10 @@ def test_a_normal_vector_has_its_units_and_its_deviation() -> None:
     decoder.scaling["x"].set(unit.tolist(), scale.tolist())
     state, x = {"deter": draw(2, 8, seed=1), "stoch": draw(2, 4, seed=2)}, draw(2, 3, seed=3)
     unit, scale = a(decoder.scaling["x"].loc), a(decoder.scaling["x"].scale)
-    loc = dense(decoder.heads["x"], mlp(decoder.mlp, np.concatenate([a(state["deter"]), a(state["stoch"])], -1)))
+    loc = dense(
+        decoder.heads["x"],
+        mlp(decoder.mlp, np.concatenate([a(state["deter"]), a(state["stoch"])], -1)),
+    )
     loc, sigma = loc * scale + unit, np.exp(a(decoder.log_scale["x"])) * scale
     close(decoder.sample(state)["x"], loc)
     nats = -0.5 * ((a(x) - loc) / sigma) ** 2 - np.log(sigma) - 0.5 * LOG_2PI
@@ -282,8 +351,15 @@ def test_the_reward_is_two_hot_over_255_symexp_bins() -> None:
     state = {"deter": draw(5, 8, seed=1), "stoch": draw(5, 4, seed=2)}
     logits = mlp(head.net, np.concatenate([a(state["deter"]), a(state["stoch"])], -1))
     nats = [two_hot(v, bins) @ row for v, row in zip(values, log_softmax(logits), strict=True)]
-    close(head.get_log_prob({**state, "reward": torch.tensor(values, dtype=torch.float64).unsqueeze(-1)}), np.array(nats))
-    np.testing.assert_allclose(a(head.sample_mean(state))[:, 0], np.exp(log_softmax(logits)) @ bins, rtol=1e-6)
+    close(
+        head.get_log_prob(
+            {**state, "reward": torch.tensor(values, dtype=torch.float64).unsqueeze(-1)}
+        ),
+        np.array(nats),
+    )
+    np.testing.assert_allclose(
+        a(head.sample_mean(state))[:, 0], np.exp(log_softmax(logits)) @ bins, rtol=1e-6
+    )
     assert not ScalarHead("reward", "p_r", 12, 6, 1, 255).net[-1].weight.any()  # begins at 0
 
 
@@ -308,8 +384,10 @@ def test_a_gaussian_latent() -> None:
 def series() -> dict[str, Tensor]:
     steps, count = 6, 5
     return {
-        "x": 3 * draw(steps, count, 3), "action": torch.tanh(draw(steps, count, 2, seed=2)),
-        "reward": draw(steps, count, 1, seed=3), "cont": torch.full((steps, count, 1), 0.997, dtype=torch.float64),
+        "x": 3 * draw(steps, count, 3),
+        "action": torch.tanh(draw(steps, count, 2, seed=2)),
+        "reward": draw(steps, count, 1, seed=3),
+        "cont": torch.full((steps, count, 1), 0.997, dtype=torch.float64),
         "is_first": torch.zeros(steps, count, dtype=torch.bool),
     }
 
@@ -324,14 +402,21 @@ def divergence(model: RSSM, deter: Array, x: Array) -> Array:
         s, r = softplus(s) + 0.1, softplus(r) + 0.1
         total: Array = (np.log(r / s) + (s * s + (m - n) ** 2) / (2 * r * r) - 0.5).sum(-1)
         return total
-    mix = [0.99 * np.exp(log_softmax(v.reshape(*v.shape[:-1], c.groups, c.classes))) + 0.01 / c.classes for v in (q, p)]
+    mix = [
+        0.99 * np.exp(log_softmax(v.reshape(*v.shape[:-1], c.groups, c.classes))) + 0.01 / c.classes
+        for v in (q, p)
+    ]
     total = (mix[0] * np.log(mix[0] / mix[1])).sum((-1, -2))
     return total
 
 
 @pytest.mark.parametrize("latent", ["categorical", "gaussian"])
-def test_free_nats_hold_both_divergences_and_the_weights_are_the_published_ones(latent: str) -> None:
-    """``L = rec + rew + con + 1.0 max(1, KL[sg q | p]) + 0.1 max(1, KL[q | sg p])``, KLs on both sides of one nat."""
+def test_free_nats_hold_both_divergences_and_the_weights_are_the_published_ones(
+    latent: str,
+) -> None:
+    """``L = rec + rew + con + 1.0 max(1, KL[sg q | p]) + 0.1 max(1, KL[q | sg p])``, KLs on both
+    sides of one nat.
+    """
     model = shaken(RSSM({"x": (3,)}, 2, config(latent=latent)), seed=3)
     with torch.no_grad():  # divergences around one nat
         for p in [*model.posterior.net[-1].parameters(), *model.prior.net[-1].parameters()]:
@@ -350,24 +435,54 @@ def test_free_nats_hold_both_divergences_and_the_weights_are_the_published_ones(
     loc = dense(model.decoder.heads["x"], mlp(model.decoder.mlp, state))
     close(found["rec"], ((symlog(a(x["x"])) - loc) ** 2).sum(-1))
     below = torch.from_numpy(kl < 0.95)
-    for term, net, still in (("dyn", model.prior, model.posterior), ("rep", model.posterior, model.prior)):
+    for term, net, still in (
+        ("dyn", model.prior, model.posterior),
+        ("rep", model.posterior, model.prior),
+    ):
         weights = list(net.parameters())
-        gone = torch.autograd.grad(found[term][below].sum(), weights, retain_graph=True, allow_unused=True)
-        assert all(g is None or not g.any() for g in gone), term  # a divergence below one nat moves nothing
-        moved = torch.autograd.grad(found[term].sum(), weights, retain_graph=True, allow_unused=True)
+        gone = torch.autograd.grad(
+            found[term][below].sum(), weights, retain_graph=True, allow_unused=True
+        )
+        # a divergence below one nat moves nothing
+        assert all(g is None or not g.any() for g in gone), term
+        moved = torch.autograd.grad(
+            found[term].sum(), weights, retain_graph=True, allow_unused=True
+        )
         assert any(g is not None and g.any() for g in moved), term
         other = list(still.net[-1].parameters())
         if term == "rep":  # the prior's last layer is read by it alone
-            assert all(g is None for g in torch.autograd.grad(found[term].sum(), other, retain_graph=True, allow_unused=True))
+            assert all(
+                g is None
+                for g in torch.autograd.grad(
+                    found[term].sum(), other, retain_graph=True, allow_unused=True
+                )
+            )
 
 
 def test_the_published_recipe_by_name() -> None:
     c = RSSMConfig()
     published = {
-        "latent": "categorical", "core": "block_gru", "vectors": "symlog", "deter": 512, "hidden": 64, "classes": 4,
-        "groups": 32, "blocks": 8, "units": 64, "depth": 4, "bins": 255, "free_nats": 1.0, "dyn_scale": 1.0,
-        "rep_scale": 0.1, "unimix": 0.01, "encoder_layers": 3, "decoder_layers": 3, "prior_layers": 2,
-        "posterior_layers": 1, "reward_layers": 1, "continue_layers": 1,
+        "latent": "categorical",
+        "core": "block_gru",
+        "vectors": "symlog",
+        "deter": 512,
+        "hidden": 64,
+        "classes": 4,
+        "groups": 32,
+        "blocks": 8,
+        "units": 64,
+        "depth": 4,
+        "bins": 255,
+        "free_nats": 1.0,
+        "dyn_scale": 1.0,
+        "rep_scale": 0.1,
+        "unimix": 0.01,
+        "encoder_layers": 3,
+        "decoder_layers": 3,
+        "prior_layers": 2,
+        "posterior_layers": 1,
+        "reward_layers": 1,
+        "continue_layers": 1,
     }
     assert {k: getattr(c, k) for k in published} == published
 
@@ -387,7 +502,9 @@ def test_the_combiner_averages_the_last_latent_and_the_networks(networks: int) -
 
 
 def test_the_gated_transition_is_linear_where_the_gate_is_closed() -> None:
-    """``g = s(MLP(z)), h = MLP(z), mu = (1 - g) (W z + b) + g h, sigma = softplus(W' relu(h) + b')``."""
+    """``g = s(MLP(z)), h = MLP(z), mu = (1 - g) (W z + b) + g h, sigma = softplus(W' relu(h) +
+    b')``.
+    """
     p = shaken(GatedTransition(3, 4))
     z = draw(5, 3)
     gate, hidden = np.split(np.maximum(0, dense(p.first, a(z))), 2, -1)

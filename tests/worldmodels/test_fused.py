@@ -1,4 +1,6 @@
-"""Cells whose backward pass is written out: the same as torch.nn's form, and weights get their gradients once a run."""
+"""Cells whose backward pass is written out: the same as torch.nn's form, and weights get their
+gradients once a run.
+"""
 
 import copy
 from collections.abc import Callable
@@ -87,13 +89,17 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["layers", "block GRU"])
 @pytest.mark.parametrize("most", [1, 5, 1000])
-def test_a_series_gives_its_weights_one_gradient(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_series_gives_its_weights_one_gradient(
+    name: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, inputs = made(name)
     monkeypatch.setattr(fused, "ROWS", most)
     gathered = []
     for operation in (networks.Chain, networks.GatedBlocks):
         gather = operation.gather
-        monkeypatch.setattr(operation, "gather", lambda o, r, g=gather: (gathered.append(len(r[0])), g(o, r))[1])
+        monkeypatch.setattr(
+            operation, "gather", lambda o, r, g=gather: (gathered.append(len(r[0])), g(o, r))[1]
+        )
 
     def series() -> Grads:
         with one_run():
@@ -103,7 +109,13 @@ def test_a_series_gives_its_weights_one_gradient(name: str, most: int, monkeypat
                 out = module(*given)
                 total = total + (out * draw(*out.shape, seed=t)).sum()
                 given[0] = nn.functional.pad(out, (0, given[0].shape[-1] - out.shape[-1]))
-        return dict(zip(dict(module.named_parameters()), torch.autograd.grad(total, list(module.parameters())), strict=True))
+        return dict(
+            zip(
+                dict(module.named_parameters()),
+                torch.autograd.grad(total, list(module.parameters())),
+                strict=True,
+            )
+        )
 
     found = series()
     assert gathered == {1: [3] * 6, 5: [6, 6, 6], 1000: [18]}[most]
@@ -186,8 +198,13 @@ def test_autocast_rounds_products_alone(name: str, monkeypatch: pytest.MonkeyPat
     def low() -> tuple[Tensor, Grads]:
         with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
             out = module(*given)
-        wanted = {**dict(module.named_parameters()), **{f"input {i}": x for i, x in enumerate(given)}}
-        return out, dict(zip(wanted, torch.autograd.grad(out.square().sum(), list(wanted.values())), strict=True))
+        wanted = {
+            **dict(module.named_parameters()),
+            **{f"input {i}": x for i, x in enumerate(given)},
+        }
+        return out, dict(
+            zip(wanted, torch.autograd.grad(out.square().sum(), list(wanted.values())), strict=True)
+        )
 
     exact = value_of_squares(module, given)
     out, found = low()
@@ -197,9 +214,17 @@ def test_autocast_rounds_products_alone(name: str, monkeypatch: pytest.MonkeyPat
     assert (out - other_out).abs().max() < 0.02 * other_out.abs().max()
     for key, gradient in found.items():
         size = exact[key].abs().max()
-        assert (gradient - exact[key]).abs().max() <= 2 * (other[key] - exact[key]).abs().max() + 0.01 * size, key
+        assert (gradient - exact[key]).abs().max() <= 2 * (
+            other[key] - exact[key]
+        ).abs().max() + 0.01 * size, key
 
 
 def value_of_squares(module: nn.Module, given: list[Tensor]) -> Grads:
     wanted = {**dict(module.named_parameters()), **{f"input {i}": x for i, x in enumerate(given)}}
-    return dict(zip(wanted, torch.autograd.grad(module(*given).square().sum(), list(wanted.values())), strict=True))
+    return dict(
+        zip(
+            wanted,
+            torch.autograd.grad(module(*given).square().sum(), list(wanted.values())),
+            strict=True,
+        )
+    )

@@ -23,7 +23,11 @@ def test_the_abstraction_is_held_within_a_segment_and_drawn_at_its_beginning() -
     x = torch.randn(T, B, 3).double()
     found = scan.sample({"x": x, **model.read_context({"x": x})}, return_all=False)
     opened = found["m"] == 1
-    assert ((found["m"] == 0) | opened).all() and opened[0].all() and 0.1 < opened[1:].double().mean() < 0.9
+    assert (
+        ((found["m"] == 0) | opened).all()
+        and opened[0].all()
+        and 0.1 < opened[1:].double().mean() < 0.9
+    )
     for k in ("z", "c"):
         moved = (found[k][1:] - found[k][:-1]).abs().sum(-1) > 0
         assert torch.equal(moved, opened[1:])
@@ -33,10 +37,18 @@ def test_the_abstraction_is_held_within_a_segment_and_drawn_at_its_beginning() -
     assert found["n"][:, 0, 0].tolist() == list(range(1, T + 1))
 
 
-def test_the_divergence_of_the_abstraction_counts_where_a_segment_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no boundary but the first, a change of ``p(z_new|c)`` is paid for at the first frame only."""
+def test_the_divergence_of_the_abstraction_counts_where_a_segment_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With no boundary but the first, a change of ``p(z_new|c)`` is paid for at the first frame
+    only.
+    """
     for family in (Normal, GroupedOneHot):
-        monkeypatch.setattr(family, "noise", staticmethod(lambda shape, like: torch.full((*shape[:-1], 1), 0.3).to(like)))
+        monkeypatch.setattr(
+            family,
+            "noise",
+            staticmethod(lambda shape, like: torch.full((*shape[:-1], 1), 0.3).to(like)),
+        )
     model, _ = build()
     with torch.no_grad():
         for boundary in (model.boundary_q, model.boundary_p):
@@ -48,7 +60,9 @@ def test_the_divergence_of_the_abstraction_counts_where_a_segment_begins(monkeyp
     for shift in (0.0, 0.5):
         with torch.no_grad():
             model.abstract_p.net[-1].bias[:2] += shift
-            first.append(kl_divergence(N(**model.abstract_q(c=c, g=g)), N(**model.abstract_p(c=c))).sum(-1))
+            first.append(
+                kl_divergence(N(**model.abstract_q(c=c, g=g)), N(**model.abstract_p(c=c))).sum(-1)
+            )
             bounds.append(model.bound.eval({"x": x}))
     assert (bounds[1] - bounds[0]).abs().min() > 1e-3
     torch.testing.assert_close(bounds[1] - bounds[0], first[1] - first[0])

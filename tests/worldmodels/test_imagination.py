@@ -1,4 +1,6 @@
-"""Imagination in every model whose transitions read actions: a policy, and a loop of ``predict``."""
+"""Imagination in every model whose transitions read actions: a policy,
+and a loop of ``predict``.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def begin(model: StateSpaceModel) -> dict[str, Tensor]:
 @acting
 @pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("policy_of", [Push, Sway])
-def test_an_imagined_path_is_a_loop_of_predict(name: str, policy_of: type[Push] | type[Sway]) -> None:
+def test_an_imagined_path_is_a_loop_of_predict(
+    name: str, policy_of: type[Push] | type[Sway]
+) -> None:
     model = make(name)
     policy, start = policy_of(model), begin(model)
     dreamt = model.imagine(start, policy, H)
@@ -59,7 +63,10 @@ def test_an_imagined_path_is_a_loop_of_predict(name: str, policy_of: type[Push] 
         action = policy.sample(state, return_all=False)["action"]
         torch.testing.assert_close(action, dreamt["action"][t])
         state = model.predict(state, {"action_prev": action})
-        same({k: v[t] for k, v in dreamt.items() if k != "action"}, {k: v for k, v in state.items() if k in dreamt})
+        same(
+            {k: v[t] for k, v in dreamt.items() if k != "action"},
+            {k: v for k, v in state.items() if k in dreamt},
+        )
     assert set(dreamt) == {*model.state_names, "action"}
     assert model.features(dreamt).shape == (H, B, model.features(start).shape[-1])
 
@@ -84,7 +91,9 @@ def test_gradient_reaches_the_policy_when_it_is_asked_for(name: str) -> None:
     policy, start = Push(model), begin(model)
     loose = model.dream(policy, H, grad=True).sample(start, reparam=True, return_all=False)
     assert torch.autograd.grad(loose["action_prev"].sum(), policy.net.weight)[0].abs().sum() > 0
-    reached = torch.autograd.grad(model.imagine(start, policy, H)["action"].sum(), policy.net.weight)[0]
+    reached = torch.autograd.grad(
+        model.imagine(start, policy, H)["action"].sum(), policy.net.weight
+    )[0]
     assert reached.abs().sum() > 0
     value = model.features(model.imagine(start, policy, H)).square().sum()
     assert torch.autograd.grad(value, policy.net.weight)[0].abs().sum() > 0
@@ -95,7 +104,9 @@ def test_gradient_reaches_the_policy_when_it_is_asked_for(name: str) -> None:
 
 
 def test_a_copy_imagines_with_the_policy_that_it_is_given() -> None:
-    """A kept dream is of one policy: a copied model holds a copy of it, whose weights stay behind."""
+    """A kept dream is of one policy: a copied model holds a copy of it,
+    whose weights stay behind.
+    """
     model = make("mrssm")
     policy, start = Push(model), begin(model)
     with torch.no_grad():
@@ -114,9 +125,12 @@ def test_a_dream_names_the_states(name: str) -> None:
     assert found["action_prev"].shape == (H, B, A)
     for k in model.feature_names:
         whole = found[f"{k}_all"]
-        assert torch.equal(whole[0], start[k]) and torch.equal(whole[1:], found[f"{model.drawn[k]}_next"])
+        assert torch.equal(whole[0], start[k]) and torch.equal(
+            whole[1:], found[f"{model.drawn[k]}_next"]
+        )
     decoded = [k for k in model.keys if f"{k}_next" in found and k not in model.state_names]
-    assert decoded == (["x"] if name in ("vrnn_acts", "rssm_changes") else [])  # their states read what was seen
+    # their states read what was seen
+    assert decoded == (["x"] if name in ("vrnn_acts", "rssm_changes") else [])
 
 
 @every
@@ -128,7 +142,10 @@ def test_models_without_actions_say_what_else_there_is(name: str) -> None:
         with pytest.raises(PixyzError, match="action_prev"):
             model.predict(model.initial(B))
         return
-    for ask in (lambda: model.dream(Push(model), H), lambda: model.imagine(model.initial(B), Push(model), H),
-                lambda: model.imagine(model.initial(B), lambda state: torch.zeros(B, A), H)):
+    for ask in (
+        lambda: model.dream(Push(model), H),
+        lambda: model.imagine(model.initial(B), Push(model), H),
+        lambda: model.imagine(model.initial(B), lambda state: torch.zeros(B, A), H),
+    ):
         with pytest.raises(PixyzError, match="reads no actions"):
             ask()

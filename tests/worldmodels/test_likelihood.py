@@ -22,7 +22,9 @@ T, B, A, Q, R = 12, 3, 0.9, 0.5, 0.3
 class Linear(Normal):
     """``loc = gain * sum of its conditions``."""
 
-    def __init__(self, var: str, cond: list[str], gain: float, scale: float, name: str = "p") -> None:
+    def __init__(
+        self, var: str, cond: list[str], gain: float, scale: float, name: str = "p"
+    ) -> None:
         super().__init__(var, cond, name, features_shape=[1])
         self.gain, self.width = nn.Parameter(torch.tensor(gain)), scale
 
@@ -32,7 +34,9 @@ class Linear(Normal):
 
 
 class LinearGaussian(StateSpaceModel):
-    """``z_t = A z_{t-1} + N(0, Q^2)``, ``x_t = z_t + N(0, R^2)``; proposals from the transition, widened."""
+    """``z_t = A z_{t-1} + N(0, Q^2)``, ``x_t = z_t + N(0, R^2)``; proposals from the transition,
+    widened.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,13 +44,20 @@ class LinearGaussian(StateSpaceModel):
         self.proposal = Linear("z", ["z_prev"], A, 1.2 * Q, "q")
         p_z, p_x, q = self.prior, self.emission, self.proposal
         self._declare(
-            keys=["x"], inference=q, generation=p_z * p_x, emission=p_x, carry={"z": "z_prev"}, init={"z_prev": 0}
+            keys=["x"],
+            inference=q,
+            generation=p_z * p_x,
+            emission=p_x,
+            carry={"z": "z_prev"},
+            init={"z_prev": 0},
         )
         weight = E(q, LogProb(p_x) + LogProb(p_z) - LogProb(q))
         cost = E(q, -LogProb(p_x)) + Parameter("beta", default=1.0) * KullbackLeibler(q, p_z)
         self._express(
-            IterativeLoss(cost, reduction="frame", **self.recurrence), IterativeLoss(cost, **self.recurrence),
-            IterativeLoss(weight, **self.recurrence), IterativeLoss(weight, reduction=None, returns="z", **self.recurrence),
+            IterativeLoss(cost, reduction="frame", **self.recurrence),
+            IterativeLoss(cost, **self.recurrence),
+            IterativeLoss(weight, **self.recurrence),
+            IterativeLoss(weight, reduction=None, returns="z", **self.recurrence),
         )
 
     def initial(self, batch: int) -> State:
@@ -54,7 +65,9 @@ class LinearGaussian(StateSpaceModel):
 
 
 def kalman(x: Tensor, mask: Tensor) -> Tensor:
-    """The log-likelihood of each sequence, ``[B]``; masked frames are left out, the state is held there."""
+    """The log-likelihood of each sequence, ``[B]``; masked frames are left out, the state is held
+    there.
+    """
     total = []
     for i in range(x.shape[1]):
         mean, var, nats = 0.0, 0.0, 0.0
@@ -115,7 +128,9 @@ def test_bounds_are_in_order_and_grow_with_particles(batch: dict[str, Tensor]) -
     error = (found.log_weights.var(0) / 4000 + bounds.var(0) / 400).sqrt()
     assert ((found.bound - bounds.mean(0)).abs() < 4 * error).all()
     assert found.per_frame(found.importance) == pytest.approx(-found.importance.sum().item() / 31)
-    assert found.per_sequence(found.bound) == pytest.approx(-(found.bound / found.frames).mean().item())
+    assert found.per_sequence(found.bound) == pytest.approx(
+        -(found.bound / found.frames).mean().item()
+    )
 
 
 def test_a_particle_filter_has_gradients(batch: dict[str, Tensor]) -> None:
@@ -126,8 +141,14 @@ def test_a_particle_filter_has_gradients(batch: dict[str, Tensor]) -> None:
     assert all(torch.isfinite(g).all() and g.abs().sum() > 0 for g in grads)
 
 
-def test_one_particle_is_one_draw_of_the_weight(batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Normal, "noise", staticmethod(lambda shape, like: torch.full(tuple(shape), 0.3, dtype=like.dtype)))
+def test_one_particle_is_one_draw_of_the_weight(
+    batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Normal,
+        "noise",
+        staticmethod(lambda shape, like: torch.full(tuple(shape), 0.3, dtype=like.dtype)),
+    )
     model = LinearGaussian().double()
     with torch.no_grad():
         found = particle_filter(model, batch, 1)
@@ -143,10 +164,16 @@ def test_systematic_resampling_keeps_expected_counts() -> None:
 
 
 def test_frames_are_the_valid_ones(batch: dict[str, Tensor]) -> None:
-    assert frames(batch).tolist() == [12, 12, 7] and frames({"x": batch["x"]}).tolist() == [12, 12, 12]
-    for wrong in (lambda: estimate(LinearGaussian().double().objective, batch, 5),
-                  lambda: estimate(LinearGaussian().double().log_weight, batch, 0),
-                  lambda: particle_filter(LinearGaussian().double(), batch, 0)):
+    assert frames(batch).tolist() == [12, 12, 7] and frames({"x": batch["x"]}).tolist() == [
+        12,
+        12,
+        12,
+    ]
+    for wrong in (
+        lambda: estimate(LinearGaussian().double().objective, batch, 5),
+        lambda: estimate(LinearGaussian().double().log_weight, batch, 0),
+        lambda: particle_filter(LinearGaussian().double(), batch, 0),
+    ):
         with pytest.raises(PixyzError):
             wrong()
 
@@ -155,7 +182,11 @@ def test_schedules() -> None:
     linear = Annealing(0.1, 0.9, 8)
     assert [round(linear(i), 6) for i in (0, 4, 8, 100)] == [0.1, 0.5, 0.9, 0.9]
     cosine = Annealing(0.0, 1.0, 8, "cosine")
-    assert cosine(0) == 0 and cosine(4) == pytest.approx(0.5) and cosine(2) == pytest.approx(0.5 - 0.5 * math.cos(math.pi / 4))
+    assert (
+        cosine(0) == 0
+        and cosine(4) == pytest.approx(0.5)
+        and cosine(2) == pytest.approx(0.5 - 0.5 * math.cos(math.pi / 4))
+    )
     cyclic = Annealing(steps=8, cycles=2)
     assert [cyclic(i) for i in range(9)] == [0, 0.5, 1, 1, 0, 0.5, 1, 1, 1]
     assert Annealing(steps=0)(0) == 1.0

@@ -1,4 +1,6 @@
-"""Estimators stay within their memory on long sequences; measured as the largest resident size of a process of its own."""
+"""Estimators stay within their memory on long sequences; measured as the largest resident size of a
+process of its own.
+"""
 
 import os
 import subprocess
@@ -40,7 +42,9 @@ CALLS = {
 def test_memory_is_bounded(name):
     sizes, call = CALLS[name]
     code = f"{sizes}\n{BEFORE}\nwith torch.no_grad():\n    {call}\nprint(peak() - before)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=os.getcwd(), check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=os.getcwd(), check=False
+    )
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) < 150, f"{run.stdout} megabytes"
 
@@ -72,8 +76,12 @@ def test_what_is_carried_in_has_no_time():
 
 def test_no_memory_and_a_bound_that_is_no_number_a_sequence():
     model, batch = small()
-    for call in (lambda: estimate(model, batch, 2, memory=0), lambda: bounds(model.bound, batch, memory=float("nan")),
-                 lambda: bounds(model.objective, batch), lambda: bounds(model.bound, {"action_prev": torch.zeros(3, 1)})):
+    for call in (
+        lambda: estimate(model, batch, 2, memory=0),
+        lambda: bounds(model.bound, batch, memory=float("nan")),
+        lambda: bounds(model.objective, batch),
+        lambda: bounds(model.bound, {"action_prev": torch.zeros(3, 1)}),
+    ):
         with pytest.raises(PixyzError):
             call()
 

@@ -19,19 +19,32 @@ def data() -> dict[str, Tensor]:
     g = torch.Generator().manual_seed(1)
     draw = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
     return {
-        "x": draw(T, B, 3), "y": draw(T, B, 2), "action": draw(T, B, 2), "is_first": torch.zeros(T, B),
-        "x_given": draw(T, B) > 0, "y_given": draw(T, B) > 0,
+        "x": draw(T, B, 3),
+        "y": draw(T, B, 2),
+        "action": draw(T, B, 2),
+        "is_first": torch.zeros(T, B),
+        "x_given": draw(T, B) > 0,
+        "y_given": draw(T, B) > 0,
     }
 
 
 def test_what_a_missing_frame_holds_changes_nothing() -> None:
     model, x = build(), data()
-    dirty = {**x, **{k: torch.where(x[f"{k}_given"][..., None], x[k], float("nan")) for k in ("x", "y")}}
+    dirty = {
+        **x,
+        **{k: torch.where(x[f"{k}_given"][..., None], x[k], float("nan")) for k in ("x", "y")},
+    }
     found = []
     for batch in (x, dirty):
         torch.manual_seed(2)
         value = model.objective.eval(batch)
-        found.append([value, *torch.autograd.grad(value, list(model.parameters())), *model.filter(batch, mean=True).values()])
+        found.append(
+            [
+                value,
+                *torch.autograd.grad(value, list(model.parameters())),
+                *model.filter(batch, mean=True).values(),
+            ]
+        )
     assert all(torch.isfinite(a).all() and torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
@@ -49,10 +62,15 @@ def test_without_any_modality_the_posterior_is_the_prior() -> None:
 def test_each_modality_adds_precision() -> None:
     """The product of normal experts: precisions add, and the mean is their weighted mean."""
     model = build()
-    h, features = torch.randn(B, 4).double(), {f"{k}_feature": torch.randn(B, 6).double() for k in ("x", "y")}
+    h, features = (
+        torch.randn(B, 4).double(),
+        {f"{k}_feature": torch.randn(B, 6).double() for k in ("x", "y")},
+    )
 
     def posterior(x: float, y: float) -> dict[str, Tensor]:
-        return model.posterior(h=h, **features, x_given=torch.full((B,), x), y_given=torch.full((B,), y))
+        return model.posterior(
+            h=h, **features, x_given=torch.full((B,), x), y_given=torch.full((B,), y)
+        )
 
     none, one, other, both = (posterior(*p) for p in ((0, 0), (1, 0), (0, 1), (1, 1)))
     weight = [p["scale"] ** -2 for p in (none, one, other, both)]

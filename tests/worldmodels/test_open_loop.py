@@ -1,4 +1,6 @@
-"""Open loop: the baselines are what their formulas say, actions are aligned, errors are counted in units."""
+"""Open loop: the baselines are what their formulas say, actions are aligned, errors are counted in
+units.
+"""
 
 import json
 
@@ -93,8 +95,14 @@ def test_moments_are_numpys_and_a_constant_feature_has_scale_one():
 @pytest.mark.parametrize("level", [5000.0, -5000.1, 1e5, 0.1])
 def test_a_constant_feature_far_from_zero_has_no_spread(level):
     draw = np.random.default_rng(0)
-    x = np.stack([np.full(999, level), level + np.where(np.arange(999) % 2, 0.0, np.spacing(np.float32(abs(level)))),
-                  level + 0.01 * abs(level) * draw.normal(size=999)], 1).astype(np.float32)
+    x = np.stack(
+        [
+            np.full(999, level),
+            level + np.where(np.arange(999) % 2, 0.0, np.spacing(np.float32(abs(level)))),
+            level + 0.01 * abs(level) * draw.normal(size=999),
+        ],
+        1,
+    ).astype(np.float32)
     data = Episodes([make_episode("a", {"x": x[:300]}), make_episode("b", {"x": x[300:]})], 10.0)
     loc, scale = moments(data)["x"]
     np.testing.assert_allclose(scale, [1.0, 1.0, x[:, 2].astype(float).std()], rtol=1e-5)

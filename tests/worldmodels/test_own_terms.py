@@ -30,10 +30,22 @@ BUILD: dict[str, tuple[Callable[[Terms | None], StateSpaceModel], dict[str, int]
     "dmm": (lambda terms: DMM(D, DMMConfig(3, 5, 4, 6, dropout=0.0), terms=terms), {"z": 3}),
     "vrnn": (lambda terms: VRNN(D, VRNNConfig(3, 5, 8), terms=terms), {"h": 5}),
     "slac": (lambda terms: SLAC(D, A, SLACConfig(3, 4, 8, 5), terms=terms), {"z1": 3, "z2": 4}),
-    "hrssm": (lambda terms: HRSSM(D, HRSSMConfig(2, 3, 4, 5, 4, length=2.0), terms=terms), {"s": 3, "z": 2}),
-    "mrssm": (lambda terms: MRSSM({"x": D, "y": 2}, A, MRSSMConfig(4, 3, 6), terms=terms), {"h": 4, "s": 3}),
-    "newtonian": (lambda terms: NewtonianVAE(D, A, NewtonianVAEConfig(6, 4, 0.5), terms=terms), {"x": 2, "v": 2}),
-    "rssm": (lambda terms: RSSM({"x": (D,)}, A, RSSM_SIZES, terms=terms), {"deter": 8, "stoch": 12}),
+    "hrssm": (
+        lambda terms: HRSSM(D, HRSSMConfig(2, 3, 4, 5, 4, length=2.0), terms=terms),
+        {"s": 3, "z": 2},
+    ),
+    "mrssm": (
+        lambda terms: MRSSM({"x": D, "y": 2}, A, MRSSMConfig(4, 3, 6), terms=terms),
+        {"h": 4, "s": 3},
+    ),
+    "newtonian": (
+        lambda terms: NewtonianVAE(D, A, NewtonianVAEConfig(6, 4, 0.5), terms=terms),
+        {"x": 2, "v": 2},
+    ),
+    "rssm": (
+        lambda terms: RSSM({"x": (D,)}, A, RSSM_SIZES, terms=terms),
+        {"deter": 8, "stoch": 12},
+    ),
 }
 each = pytest.mark.parametrize("name", BUILD)
 SCALE = 0.7
@@ -79,8 +91,12 @@ def test_value_and_gradient_are_the_sum_by_hand_and_it_filters_once(name: str) -
     there = x["mask"] != 0
     torch.testing.assert_close(found["felt"][there], 0.3 * nats[there])
     own = dict(model.named_parameters())
-    ours = torch.autograd.grad(value, [own[k] for k in dict(plain.named_parameters())], allow_unused=True)
-    theirs = torch.autograd.grad(by_hand, list(plain.parameters()), allow_unused=True, retain_graph=True)
+    ours = torch.autograd.grad(
+        value, [own[k] for k in dict(plain.named_parameters())], allow_unused=True
+    )
+    theirs = torch.autograd.grad(
+        by_hand, list(plain.parameters()), allow_unused=True, retain_graph=True
+    )
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
     assert torch.autograd.grad(by_hand, head.net.weight)[0].abs().sum() > 0
@@ -95,7 +111,10 @@ def test_value_and_gradient_are_the_sum_by_hand_and_it_filters_once(name: str) -
 def test_their_weights_are_the_models_each_once(name: str) -> None:
     read, x = BUILD[name][1], batch()
     head = Touch(read)
-    terms = {"felt": -LogProb(head), "again": -0.1 * LogProb(head.at(touch="touch_too")) + Parameter("w", default=1.0)}
+    terms = {
+        "felt": -LogProb(head),
+        "again": -0.1 * LogProb(head.at(touch="touch_too")) + Parameter("w", default=1.0),
+    }
     model = build(name, terms)
     held = list(model.named_parameters(remove_duplicate=False))
     assert len(held) == len(list(model.parameters())) == len(list(build(name).parameters())) + 2
@@ -112,30 +131,47 @@ def test_their_weights_are_the_models_each_once(name: str) -> None:
         assert head.net.weight.grad is not None
         optimizer.step()
     assert sum(costs[-5:]) < sum(costs[:5])
-    twin, other = copy.deepcopy(model), build(name, {"felt": -LogProb(Touch(read)), "again": Parameter("w", default=0.0)})
+    twin, other = (
+        copy.deepcopy(model),
+        build(name, {"felt": -LogProb(Touch(read)), "again": Parameter("w", default=0.0)}),
+    )
     other.load_state_dict(model.state_dict())
     for found in (twin, other):
         torch.manual_seed(2)
         a = found.objective.eval(x)
-        assert next(p for k, p in found.named_parameters() if k.startswith("own_networks")) is not head.net.weight
+        assert (
+            next(p for k, p in found.named_parameters() if k.startswith("own_networks"))
+            is not head.net.weight
+        )
         if found is twin:
             torch.manual_seed(2)
             assert torch.equal(a, model.objective.eval(x))
             with torch.no_grad():
-                next(p for k, p in twin.named_parameters() if k.startswith("own_networks")).add_(1.0)
+                next(p for k, p in twin.named_parameters() if k.startswith("own_networks")).add_(
+                    1.0
+                )
             torch.manual_seed(2)
             assert not torch.equal(twin.objective.eval(x), a)
 
 
 def test_terms_of_the_models_own_distributions() -> None:
-    """A function of the model makes them; nothing is held a second time, stop-gradients and second draws work."""
+    """A function of the model makes them; nothing is held a second time, stop-gradients and second
+    draws work.
+    """
 
     def terms(model: RSSM) -> dict[str, Loss]:
-        second = E(model.prior.detach().at(stoch="other"), -LogProb(Touch({"deter": 8, "other": 12})))
-        return {"closer": 0.5 * KullbackLeibler(model.posterior, model.prior.detach()), "blind": second}
+        second = E(
+            model.prior.detach().at(stoch="other"), -LogProb(Touch({"deter": 8, "other": 12}))
+        )
+        return {
+            "closer": 0.5 * KullbackLeibler(model.posterior, model.prior.detach()),
+            "blind": second,
+        }
 
     model, x = build("rssm", terms), batch()
-    assert len(list(model.named_parameters(remove_duplicate=False))) == len(list(model.parameters()))
+    assert len(list(model.named_parameters(remove_duplicate=False))) == len(
+        list(model.parameters())
+    )
     assert sum(k.startswith("own_networks") for k in model.state_dict()) == 2
     torch.manual_seed(1)
     value, found = model.objective.eval(x, return_dict=True)
@@ -171,17 +207,25 @@ def test_td_vae_has_terms_of_a_pair() -> None:
 @each
 def test_it_says_what_is_wrong(name: str) -> None:
     read, x = BUILD[name][1], batch()
-    with pytest.raises(VariableError, match=r"'felt' reads 'touch'.*add 'touch' of \[T, B, \.\.\.\]"):
-        build(name, {"felt": -LogProb(Touch(read))}).objective.eval({k: v for k, v in x.items() if k != "touch"})
+    with pytest.raises(
+        VariableError, match=r"'felt' reads 'touch'.*add 'touch' of \[T, B, \.\.\.\]"
+    ):
+        build(name, {"felt": -LogProb(Touch(read))}).objective.eval(
+            {k: v for k, v in x.items() if k != "touch"}
+        )
     for taken in ({"rssm": "dyn", "hrssm": "g"}.get(name, "kl"), next(iter(read)), "mask", "touch"):
         with pytest.raises(VariableError, match=f"may not be called '{taken}'"):
             build(name, {taken: -LogProb(Touch(read))})
-    with pytest.raises(PixyzError, match=r"'felt' was expected to be a loss, such as -LogProb\(head\), got Touch"):
+    with pytest.raises(
+        PixyzError, match=r"'felt' was expected to be a loss, such as -LogProb\(head\), got Touch"
+    ):
         build(name, {"felt": Touch(read)})  # type: ignore[dict-item]
     with pytest.raises(ShapeError, match="'felt' was expected to be one number a frame"):
         build(name, {"felt": LogProb(Touch(read), sum_features=False)}).objective.eval(x)
     with pytest.raises(ShapeError, match="touch"):
-        build(name, {"felt": LogProb(Touch(read))}).objective.eval({**x, "touch": x["touch"][:, :1]})
+        build(name, {"felt": LogProb(Touch(read))}).objective.eval(
+            {**x, "touch": x["touch"][:, :1]}
+        )
 
 
 class Weighted(Loss):
@@ -214,7 +258,13 @@ def test_a_term_may_draw() -> None:
 
 
 def test_a_series_of_a_term_has_the_shape_that_its_density_declares() -> None:
-    model, x = build("slac", {"rew": -LogProb(ScalarHead("reward", "p_r", 7, 6, 1, 11, cond_var=["z1", "z2"]))}), batch()
+    model, x = (
+        build(
+            "slac",
+            {"rew": -LogProb(ScalarHead("reward", "p_r", 7, 6, 1, 11, cond_var=["z1", "z2"]))},
+        ),
+        batch(),
+    )
     found = []
     for reward in (x["reward"], x["reward"].squeeze(-1)):
         torch.manual_seed(0)

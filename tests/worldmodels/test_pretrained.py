@@ -1,4 +1,6 @@
-"""Every model in a folder and out of it: the same weights, the same numbers; what is damaged or does not fit is one line."""
+"""Every model in a folder and out of it: the same weights, the same numbers; what is damaged or
+does not fit is one line.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def test_a_model_comes_back_bit_for_bit(name: str, tmp_path: Path) -> None:
     again = worldmodels.from_pretrained(tmp_path / "out")
     assert type(again) is type(model) and again.config == model.config and not again.training
     for key, value in model.state_dict().items():
-        assert torch.equal(value, again.state_dict()[key]) and value.dtype == again.state_dict()[key].dtype
+        assert (
+            torch.equal(value, again.state_dict()[key])
+            and value.dtype == again.state_dict()[key].dtype
+        )
     found = []
     for m in (model, again):
         torch.manual_seed(1)
@@ -122,7 +127,9 @@ def test_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError("404 Client\nError")
         return str(out)
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=download))
+    monkeypatch.setitem(
+        sys.modules, "huggingface_hub", types.SimpleNamespace(snapshot_download=download)
+    )
     again = VRNN.from_pretrained("somebody/model")
     assert torch.equal(next(again.parameters()), next(model.parameters()))
     assert asked == [("somebody/model", [CONFIG, WEIGHTS])]

@@ -12,7 +12,9 @@ KINDS = ["categorical", "gaussian"]
 
 def build(latent="categorical", shapes=None):
     torch.manual_seed(0)
-    c = RSSMConfig(latent=latent, deter=16, hidden=8, groups=3, classes=4, blocks=4, units=8, bins=11, depth=1)
+    c = RSSMConfig(
+        latent=latent, deter=16, hidden=8, groups=3, classes=4, blocks=4, units=8, bins=11, depth=1
+    )
     return RSSM(shapes or {"x": (3,)}, 2, c).double()
 
 
@@ -21,13 +23,20 @@ def data(steps=6, batch=4):
     draw = lambda *s: torch.randn(*s, generator=g, dtype=torch.float64)  # noqa: E731
     first = torch.zeros(steps, batch, dtype=torch.bool)
     first[0], first[3, 1] = True, True
-    return {"x": draw(steps, batch, 3), "action": torch.tanh(draw(steps, batch, 2)), "reward": draw(steps, batch, 1),
-            "cont": torch.ones(steps, batch, 1, dtype=torch.float64), "is_first": first}
+    return {
+        "x": draw(steps, batch, 3),
+        "action": torch.tanh(draw(steps, batch, 2)),
+        "reward": draw(steps, batch, 1),
+        "cont": torch.ones(steps, batch, 1, dtype=torch.float64),
+        "is_first": first,
+    }
 
 
 @pytest.mark.parametrize("latent", KINDS)
 def test_steps_of_filtering_equal_the_objective_s_path(latent):
-    """``deter`` depends on draws only through the past: with the path's own ``stoch`` both agree at every step."""
+    """``deter`` depends on draws only through the past: with the path's own ``stoch`` both agree at
+    every step.
+    """
     model, x = build(latent), data()
     _, found = model.objective.eval(x, return_dict=True)
     action = torch.zeros(4, 2, dtype=torch.float64)
@@ -48,7 +57,9 @@ def test_a_chopped_sequence_equals_the_whole(latent):
     # the same noise for both parts: draw the parts with the noise of the whole
     noise_shape = (6, 4, 3, 1) if latent == "categorical" else (6, 4, 3)
     torch.manual_seed(2)
-    noise = (torch.rand if latent == "categorical" else torch.randn)(noise_shape, dtype=torch.float64)
+    noise = (torch.rand if latent == "categorical" else torch.randn)(
+        noise_shape, dtype=torch.float64
+    )
     from pixyz.distributions import GroupedOneHot, Normal
 
     parts, state = [], {}
@@ -57,11 +68,21 @@ def test_a_chopped_sequence_equals_the_whole(latent):
         old = family.noise
         family.noise = staticmethod(lambda shape, like, rows=rows: noise[rows])
         try:
-            part = build(latent).scan().sample({**{k: v[rows] for k, v in x.items()}, **state}, return_all=False, reparam=True)
+            part = (
+                build(latent)
+                .scan()
+                .sample(
+                    {**{k: v[rows] for k, v in x.items()}, **state}, return_all=False, reparam=True
+                )
+            )
         finally:
             family.noise = old
         parts.append(part)
-        state = {"deter_prev": part["deter"][-1], "stoch_prev": part["stoch"][-1], "action_prev": x["action"][rows][-1]}
+        state = {
+            "deter_prev": part["deter"][-1],
+            "stoch_prev": part["stoch"][-1],
+            "action_prev": x["action"][rows][-1],
+        }
     for name in ("deter", "stoch"):
         assert torch.allclose(torch.cat([p[name] for p in parts]), whole[name])
 
@@ -77,7 +98,9 @@ def test_imagine_is_repeated_prediction(latent):
     state = model.initial(4)
     for t in range(3):
         state = model.predict(state, {"action_prev": actions[t]})
-        assert torch.equal(dream["deter"][t], state["deter"]) and torch.equal(dream["stoch"][t], state["stoch"])
+        assert torch.equal(dream["deter"][t], state["deter"]) and torch.equal(
+            dream["stoch"][t], state["stoch"]
+        )
     assert model.features(dream).shape == (3, 4, model.config.features)
 
 
@@ -108,7 +131,9 @@ def test_imagination_of_a_distribution_is_compiled_or_not_the_same(latent):
     for t in range(5):  # deterministic parts follow from the states before
         action = policy.sample(state)["action"]
         torch.testing.assert_close(whole["action"][t], action)
-        torch.testing.assert_close(whole["deter"][t], model.predict(state, {"action_prev": action})["deter"])
+        torch.testing.assert_close(
+            whole["deter"][t], model.predict(state, {"action_prev": action})["deter"]
+        )
         state = {k: whole[k][t] for k in ("deter", "stoch")}
     whole["stoch"].sum().backward()
     assert any(p.grad is not None for p in model.prior.parameters())
@@ -119,7 +144,10 @@ def test_imagination_of_a_distribution_is_compiled_or_not_the_same(latent):
 def test_a_dream_scan_follows_its_policy():
 
     model = build()
-    start = {"deter": torch.randn(5, 16, dtype=torch.float64), "stoch": torch.randn(5, 12, dtype=torch.float64)}
+    start = {
+        "deter": torch.randn(5, 16, dtype=torch.float64),
+        "stoch": torch.randn(5, 12, dtype=torch.float64),
+    }
     found = model.dream(Push(), 4).sample(start, return_all=False)
     assert found["deter_all"].shape == (5, 5, 16) and found["action_prev"].shape == (4, 5, 2)
     assert torch.equal(found["deter_all"][0], start["deter"])
@@ -138,7 +166,9 @@ def test_images_and_vectors_together_train():
 
 
 def test_free_nats_stop_the_gradient_of_a_small_kl():
-    c = RSSMConfig(deter=16, hidden=8, groups=3, classes=4, blocks=4, units=8, bins=11, free_nats=1e6)
+    c = RSSMConfig(
+        deter=16, hidden=8, groups=3, classes=4, blocks=4, units=8, bins=11, free_nats=1e6
+    )
     model = RSSM({"x": (3,)}, 2, c).double()
     _, found = model.objective.eval(data(), return_dict=True)
     assert torch.equal(found["dyn"], torch.full_like(found["dyn"], 1e6))
@@ -157,6 +187,6 @@ def test_it_says_what_is_wrong():
 
 def test_what_is_in_the_loop_and_what_is_not():
     text = build().objective.plan.source
-    loop = text[text.index("for t"):text.index("torch.stack")]
+    loop = text[text.index("for t") : text.index("torch.stack")]
     assert "enc(" not in loop and "p(x|" not in loop and "p(stoch|deter)" not in loop
     assert loop.count("f(deter|") == 1 and loop.count("q(stoch|deter,embed)") >= 1

@@ -11,7 +11,9 @@ T, B = 7, 5
 
 
 def test_the_second_frame_is_paired_with_its_own_belief() -> None:
-    """``x_2`` and ``b_2`` are of one frame, ``jump`` frames after ``b_1``: what is decoded at t_2 is compared with x[t_2]."""
+    """``x_2`` and ``b_2`` are of one frame, ``jump`` frames after ``b_1``: what is decoded at t_2
+    is compared with x[t_2].
+    """
     frame = torch.arange(float(T))[:, None, None].expand(T, B, 1)
     jump = torch.tensor([1, 2, 3, 6, 7])
     found = Jump([(1, 1)])(x=frame, b=10 * frame, jump=jump)
@@ -36,7 +38,9 @@ def test_jumps_are_drawn_from_their_ranges() -> None:
     torch.manual_seed(0)
     k = Jump([(1, 2), (4, 6)], [0.75, 0.25]).draw(20000, torch.zeros(1))
     share = torch.bincount(k, minlength=7) / 20000
-    torch.testing.assert_close(share[1:], torch.tensor([0.375, 0.375, 0.0, 1 / 12, 1 / 12, 1 / 12]), rtol=0.05, atol=0.005)
+    torch.testing.assert_close(
+        share[1:], torch.tensor([0.375, 0.375, 0.0, 1 / 12, 1 / 12, 1 / 12]), rtol=0.05, atol=0.005
+    )
     for wrong in ([], [(0, 1)], [(3, 2)]):
         with pytest.raises(PixyzError, match="jumps"):
             Jump(wrong)
@@ -45,7 +49,11 @@ def test_jumps_are_drawn_from_their_ranges() -> None:
 
 
 def test_the_objective_of_one_pair_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Normal, "noise", staticmethod(lambda shape, like: torch.full(tuple(shape), 0.5, dtype=like.dtype)))
+    monkeypatch.setattr(
+        Normal,
+        "noise",
+        staticmethod(lambda shape, like: torch.full(tuple(shape), 0.5, dtype=like.dtype)),
+    )
     torch.manual_seed(0)
     model = TDVAE(2, TDVAEConfig(3, 4, 4)).double()
     x = torch.randn(4, 1, 2, dtype=torch.float64)
@@ -62,7 +70,11 @@ def test_the_objective_of_one_pair_by_hand(monkeypatch: pytest.MonkeyPatch) -> N
         z_2 = p_b2.mean + 0.5 * p_b2.stddev
         q = normal(model.smoother, z_2=z_2, b_1=b[t], b_2=b[t + 2], delta=k)
         z_1 = q.mean + 0.5 * q.stddev
-        total = total + p_b2.log_prob(z_2).sum() - normal(model.transition, z_1=z_1, delta=k).log_prob(z_2).sum()
+        total = (
+            total
+            + p_b2.log_prob(z_2).sum()
+            - normal(model.transition, z_1=z_1, delta=k).log_prob(z_2).sum()
+        )
         total = total + torch.distributions.kl_divergence(q, p_b1).sum()
         total = total - normal(model.emission, z=z_2).log_prob(x[t + 2, 0]).sum()
     torch.testing.assert_close(model.objective.eval({"x": x, "jump": torch.tensor([2])}), total / 2)
@@ -72,7 +84,9 @@ def test_a_jump_is_one_transition() -> None:
     torch.manual_seed(0)
     model = TDVAE(2, TDVAEConfig(3, 4, 4))
     state = model.initial(3)
-    torch.testing.assert_close(model.jump(state, 1, mean=True)["z"], model.predict(state, mean=True)["z"])
+    torch.testing.assert_close(
+        model.jump(state, 1, mean=True)["z"], model.predict(state, mean=True)["z"]
+    )
     mixed = model.jump(state, torch.tensor([1, 5, 9]), mean=True)["z"]
     torch.testing.assert_close(mixed[1], model.jump(state, 5, mean=True)["z"][1])
     assert not torch.equal(mixed[1], model.predict(state, mean=True)["z"][1])
@@ -86,7 +100,8 @@ def test_a_rotation_of_two_steps_is_two_rotations() -> None:
     twice = model.jump(model.jump(state, 3, mean=True), 4, mean=True)["z"]
     torch.testing.assert_close(once, twice)
     z = state["z"]
-    torch.testing.assert_close(once[:, :4].square().sum(1), z[:, :4].square().sum(1))  # a rotation keeps the length
+    # a rotation keeps the length
+    torch.testing.assert_close(once[:, :4].square().sum(1), z[:, :4].square().sum(1))
     torch.testing.assert_close(once[:, 4], z[:, 4])
     assert (once[:, :4] - z[:, :4]).abs().min() > 1e-4
     with pytest.raises(PixyzError, match="pairs"):

@@ -1,19 +1,22 @@
 """Data of series: episodes, their check, readers and writers, batches, known data sets.
 
-    episodes, log                 Episode, Episodes: the one form of all data; make_episode builds it from a log
-    check       the checker: bad values by episode, step and key;  summary: lengths, rate, the range of each feature
-    split       training, validation and test parts, by time or by episode
-    sampling    batches [T, B, ...]: random windows, padded ragged episodes
-    store       the memory-mapped form
-    npz, minari, lerobot, table   folders of .npz files; Minari's HDF5; LeRobot's parquet and videos; CSV with a column map
-    read        any of these, checked: a form is a row of a table
-    folders, frames, parquet      what readers and writers share
-    names, actions                how observations are called; when whole numbers are classes
-    tensordicts transitions of torchrl, and back
-    d4rl        the names of D4RL's arrays
-    download    files of public data sets: a cache, checksums, licences
-    digits, music, robots         MNIST, polyphonic music, a wall follower and an arm
-    generated   oscillators, bouncing balls, moving digits
+episodes, log                 Episode, Episodes: the one form of all data; make_episode builds it
+                              from a log
+check       the checker: bad values by episode, step and key
+summary     lengths, rate, the range of each feature
+split       training, validation and test parts, by time or by episode
+sampling    batches [T, B, ...]: random windows, padded ragged episodes
+store       the memory-mapped form
+npz, minari, lerobot, table   folders of .npz files; Minari's HDF5; LeRobot's parquet and videos;
+                              CSV with a column map
+read        any of these, checked: a form is a row of a table
+folders, frames, parquet      what readers and writers share
+names, actions                how observations are called; when whole numbers are classes
+tensordicts transitions of torchrl, and back
+d4rl        the names of D4RL's arrays
+download    files of public data sets: a cache, checksums, licences
+digits, music, robots         MNIST, polyphonic music, a wall follower and an arm
+generated   oscillators, bouncing balls, moving digits
 """
 
 from worldmodels.data.check import Problem, checked, problems
@@ -39,10 +42,48 @@ from worldmodels.data.table_write import write_csv
 from worldmodels.data.tensordicts import from_tensordict, to_tensordict
 
 __all__ = [
-    "READERS", "Balls", "Columns", "DataError", "Episode", "Episodes", "Feature", "Problem",
-    "Reader", "Source", "Split", "Summary", "Windows", "bouncing_balls", "cache_folder", "checked",
-    "fetch", "from_tensordict", "make_episode", "mnist", "mnist_rows", "moving_mnist", "oscillators", "pad",
-    "polyphonic", "problems", "read_csv", "read_episodes", "read_lerobot", "read_minari",
-    "read_npz", "read_store", "read_unchecked", "sarcos", "split", "summarise", "to_tensordict", "wall_following",
-    "windows", "write_csv", "write_lerobot", "write_minari", "write_npz", "write_store",
+    "READERS",
+    "Balls",
+    "Columns",
+    "DataError",
+    "Episode",
+    "Episodes",
+    "Feature",
+    "Problem",
+    "Reader",
+    "Source",
+    "Split",
+    "Summary",
+    "Windows",
+    "bouncing_balls",
+    "cache_folder",
+    "checked",
+    "fetch",
+    "from_tensordict",
+    "make_episode",
+    "mnist",
+    "mnist_rows",
+    "moving_mnist",
+    "oscillators",
+    "pad",
+    "polyphonic",
+    "problems",
+    "read_csv",
+    "read_episodes",
+    "read_lerobot",
+    "read_minari",
+    "read_npz",
+    "read_store",
+    "read_unchecked",
+    "sarcos",
+    "split",
+    "summarise",
+    "to_tensordict",
+    "wall_following",
+    "windows",
+    "write_csv",
+    "write_lerobot",
+    "write_minari",
+    "write_npz",
+    "write_store",
 ]

@@ -23,16 +23,23 @@ def one_hot(index: Array, size: int) -> Array:
 def classes_of(actions: Sequence[Array], where: str) -> int | None:
     """How many classes the actions of a data set are taken for; None if they are numbers.
 
-    Only whole numbers ``[T]`` from 0 to below :data:`FEW` are classes.  Ticks of a motor, counts and negative numbers are not.
+    Only whole numbers ``[T]`` from 0 to below :data:`FEW` are classes.  Ticks of a motor, counts
+    and negative numbers are not.
     """
     given = [a for a in actions if len(a)]
     if not given or not all(a.ndim == 1 and a.dtype.kind in "iu" for a in given):
         return None
     low, high = min(int(a.min()) for a in given), max(int(a.max()) for a in given)
     if low >= 0 and high < FEW:
-        say(f"{where}, key action: the whole numbers {low} to {high} are taken as {high + 1} classes (one-hot); "
-            f"write them as floats if they are numbers")
+        say(
+            f"{where}, key action: "
+            f"the whole numbers {low} to {high} are taken as {high + 1} classes (one-hot); "
+            f"write them as floats if they are numbers"
+        )
         return high + 1
-    say(f"{where}, key action: the whole numbers {low} to {high} are taken as numbers; classes have to be declared where they "
-        f"are not 0 to at most {FEW - 1}")
+    say(
+        f"{where}, key action: the whole numbers {low} to {high} are taken as numbers; classes "
+        f"have to be declared where they "
+        f"are not 0 to at most {FEW - 1}"
+    )
     return None

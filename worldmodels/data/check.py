@@ -1,8 +1,8 @@
 """The checker: every value that a model would choke on, by episode, step and key.
 
-    problems(data)   all of them
-    checked(data)    the same data if there is none; refuses, or drops the episodes that have one
-    gathered(...)    for readers: episodes without a row, which no episode can be, refused or dropped
+problems(data)   all of them
+checked(data)    the same data if there is none; refuses, or drops the episodes that have one
+gathered(...)    for readers: episodes without a row, which no episode can be, refused or dropped
 """
 
 from __future__ import annotations
@@ -54,11 +54,14 @@ def problems(data: Episodes, largest: float = 1e6) -> list[Problem]:
     return [p for episode in data for p in _of(episode, largest)]
 
 
-def checked(data: Episodes, on_bad: OnBad = "refuse", shortest: int = 2, largest: float = 1e6) -> Episodes:
+def checked(
+    data: Episodes, on_bad: OnBad = "refuse", shortest: int = 2, largest: float = 1e6
+) -> Episodes:
     """``data`` without problems.
 
     Args:
-        on_bad: ``"refuse"`` raises; ``"drop"`` leaves out the episodes that have a problem, with a warning that names them.
+        on_bad: ``"refuse"`` raises; ``"drop"`` leaves out the episodes that have a problem, with a
+            warning that names them.
         shortest: rows that an episode must have.
         largest: as in :func:`problems`.
 
@@ -72,30 +75,44 @@ def checked(data: Episodes, on_bad: OnBad = "refuse", shortest: int = 2, largest
         ...
     worldmodels.data.errors.DataError: data: 1 of 1 episodes has a problem: episode walk, step 1, key x: expected a finite \
 number, got nan; mend the log, or leave such episodes out with on_bad="drop"
-    """
+    """  # noqa: E501
     found: list[Problem] = []
     kept = []
     for episode in data:
         of_it = list(_of(episode, largest))
         if len(episode) < shortest:
-            of_it.append(Problem(episode.name, 0, "*", f"expected at least {shortest} rows, got {len(episode)}"))
+            of_it.append(
+                Problem(
+                    episode.name, 0, "*", f"expected at least {shortest} rows, got {len(episode)}"
+                )
+            )
         found += of_it
         if not of_it:
             kept.append(episode)
     if not found:
         return data
-    shown = "; ".join(map(str, found[:SHOWN])) + (f"; {len(found) - SHOWN} further problems" if len(found) > SHOWN else "")
+    shown = "; ".join(map(str, found[:SHOWN])) + (
+        f"; {len(found) - SHOWN} further problems" if len(found) > SHOWN else ""
+    )
     count = len(data) - len(kept)
-    text = f"{data.source}: {count} of {len(data)} episodes {'has a problem' if count == 1 else 'have problems'}: {shown}"
+    text = (
+        f"{data.source}: {count} of {len(data)} episodes "
+        f"{'has a problem' if count == 1 else 'have problems'}: {shown}"
+    )
     if on_bad == "refuse" or not kept:
-        rest = 'mend the log, or leave such episodes out with on_bad="drop"' if kept or on_bad == "refuse" else "none is left"
+        rest = (
+            'mend the log, or leave such episodes out with on_bad="drop"'
+            if kept or on_bad == "refuse"
+            else "none is left"
+        )
         raise DataError(f"{text}; {rest}")
     say(f"{text}; left out")
     return Episodes(kept, data.rate, data.source)
 
 
 def gathered(makers: Iterable[Callable[[], T]], on_bad: OnBad) -> list[T]:
-    """What readers make of each file or episode; with ``on_bad="drop"`` those without a row are left out, with a warning.
+    """What readers make of each file or episode; with ``on_bad="drop"`` those without a row are
+    left out, with a warning.
 
     Raises:
         DataError: what a maker raises.
@@ -118,13 +135,21 @@ def _of(episode: Episode, largest: float) -> Iterator[Problem]:
             finite = np.isfinite(series)
             yield from _first(episode, key, series, ~finite, "expected a finite number")
             large = finite & ~(np.abs(series) <= largest)
-            yield from _first(episode, key, series, large, f"expected at most {largest:g} (largest=)")
+            yield from _first(
+                episode, key, series, large, f"expected at most {largest:g} (largest=)"
+            )
     for flag in FLAGS:
         rows = np.flatnonzero(episode[flag])
         wrong = rows[rows > 0] if flag == "is_first" else rows[rows < len(episode) - 1]
         if len(wrong):
-            text = "expected only at the first row" if flag == "is_first" else "expected only at the last row"
-            yield Problem(episode.name, int(wrong[0]), flag, f"{text}; split the episode there", len(wrong))
+            text = (
+                "expected only at the first row"
+                if flag == "is_first"
+                else "expected only at the last row"
+            )
+            yield Problem(
+                episode.name, int(wrong[0]), flag, f"{text}; split the episode there", len(wrong)
+            )
     if len(episode) and not episode["is_first"][0]:
         yield Problem(episode.name, 0, "is_first", "expected at the first row")
     if len(episode) and episode["is_terminal"][-1] and not episode["is_last"][-1]:

@@ -1,12 +1,15 @@
 """D4RL's names (Fu et al., 2020): rows are steps, so that a row's reward and end follow its action.
 
-    observations, actions, rewards      of each step (other observations may stand beside ``observations``)
-    terminals, timeouts                 whether the step ended the episode, in a terminal state or not
+    observations, actions, rewards      of each step (other observations may stand beside
+                                        ``observations``)
+    terminals, timeouts                 whether the step ended the episode, in a terminal state or
+                                        not
     next_observations                   after each step; they give the last row of each episode
     infos/..., metadata/...             are left out
 
-``dones`` is read too: without ``timeouts`` such an end is a terminal state.  The reward of a step arrives with the next row;
-that of a last one, whose next row was not recorded, is added to the last row.
+``dones`` is read too: without ``timeouts`` such an end is a terminal state.  The reward of a step
+arrives with the next row; that of a last one, whose next row was not recorded, is added to the last
+row.
 """
 
 from __future__ import annotations
@@ -26,7 +29,12 @@ ABOUT = ("infos", "metadata", "next_")
 
 def is_d4rl(names: Collection[str]) -> bool:
     """Whether a file has D4RL's names (and none of :mod:`worldmodels.data.npz`'s)."""
-    return bool({"actions", "rewards", *ENDS} & set(names)) and not {"action", "reward", "is_first", "is_last"} & set(names)
+    return bool({"actions", "rewards", *ENDS} & set(names)) and not {
+        "action",
+        "reward",
+        "is_first",
+        "is_last",
+    } & set(names)
 
 
 def observation(name: str) -> str:
@@ -44,10 +52,15 @@ def rows(file: Path, values: Mapping[str, Array]) -> dict[str, Array]:
     lengths = {k: len(v) if v.ndim else None for k, v in values.items()}
     steps = lengths[seen[0]]
     if steps is None or set(lengths.values()) != {steps}:
-        raise DataError(f"{file}: expected one length for all series of D4RL's form, got {lengths}; leave others out by keys=")
+        raise DataError(
+            f"{file}: expected one length for all series of D4RL's form, got {lengths}; "
+            f"leave others out by keys="
+        )
     flat = {k: values.get(k, np.zeros(steps)).reshape(-1) for k in ("rewards", *ENDS)}
     if wrong := [k for k, v in flat.items() if len(v) != steps or v.dtype.kind not in "fiub"]:
-        raise DataError(f"{file}, key {wrong[0]}: expected one number a row, got {list(values[wrong[0]].shape)}")
+        raise DataError(
+            f"{file}, key {wrong[0]}: expected one number a row, got {list(values[wrong[0]].shape)}"
+        )
     terminal, timeout, done = (flat[k].astype(bool) for k in ENDS)
     terminal = terminal if "terminals" in values else done & ~timeout
     ends = terminal | timeout | done
@@ -64,7 +77,9 @@ def rows(file: Path, values: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _episode(part: dict[str, Array], given: Array, last: bool, terminal: bool) -> dict[str, Array]:
-    """The rows of one episode: one a step, and one more where the observation after the last step is known."""
+    """The rows of one episode: one a step, and one more where the observation after the last step
+    is known.
+    """
     after, action = part.pop("next_observations", None), part.pop("actions", None)
     more = after is not None and list(part) == ["observation"]
     count = len(given) + more

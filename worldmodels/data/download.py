@@ -1,4 +1,5 @@
-"""Files of public data sets: downloaded once into a cache, and checked by SHA-256 whenever they are used.
+"""Files of public data sets: downloaded once into a cache, and checked by SHA-256 whenever they are
+used.
 
 The cache is the folder that the environment variable ``PIXYZ_DATA`` names, or ``~/.cache/pixyz``.
 """
@@ -67,7 +68,8 @@ def fetch(source: Source, folder: str | Path | None = None) -> Path:
 
     Args:
         source: which.
-        folder: a folder that holds it; if None, it is taken from the cache, and downloaded where it is not there yet.
+        folder: a folder that holds it; if None, it is taken from the cache, and downloaded where it
+            is not there yet.
 
     Raises:
         DataError: it is not in the folder; it could not be downloaded; its checksum is another one.
@@ -90,13 +92,19 @@ def _checked(file: Path, source: Source, advice: str) -> Path:
     except Exception as error:  # a digest may parse the file
         found = f"{type(error).__name__}: {error}"
     if found != source.sha256:
-        raise DataError(f"{file}: expected the SHA-256 {source.sha256}, got {found}; it is damaged or another one: {advice}")
+        raise DataError(
+            f"{file}: expected the SHA-256 {source.sha256}, got {found}; "
+            f"it is damaged or another one: {advice}"
+        )
     return file
 
 
 def _download(source: Source, file: Path) -> None:
     local = f"or put the file there by hand, or give a folder that holds {file.name}"
-    print(f"{source.url} ({source.size / 1e6:.1f} MB; licence: {source.licence}) -> {file}", file=sys.stderr)
+    print(
+        f"{source.url} ({source.size / 1e6:.1f} MB; licence: {source.licence}) -> {file}",
+        file=sys.stderr,
+    )
     partial: Path | None = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,8 +121,11 @@ def _download(source: Source, file: Path) -> None:
     except DataError as error:
         raise DataError(f"{source.url}, downloaded for {file}: {error}") from None
     except (URLError, OSError, ValueError) as error:
-        raise DataError(f"{source.url} could not be downloaded to {file}: {getattr(error, 'reason', None) or error}; try again, "
-                        f"{local}") from None
+        raise DataError(
+            f"{source.url} could not be downloaded to {file}: "
+            f"{getattr(error, 'reason', None) or error}; try again, "
+            f"{local}"
+        ) from None
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)

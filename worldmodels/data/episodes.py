@@ -1,7 +1,9 @@
-"""Episodes: recordings of dict observations, actions, rewards and flags, ragged, in memory or memory-mapped.
+"""Episodes: recordings of dict observations, actions, rewards and flags, ragged, in memory or
+memory-mapped.
 
-The convention of all data: row ``t`` holds the observation, the reward and the flags that arrived with it, and the action
-that was taken after it.  The action of a last row was never taken and is zero.
+The convention of all data: row ``t`` holds the observation, the reward and the flags that arrived
+with it, and the action that was taken after it.  The action of a last row was never taken and is
+zero.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ class Episode:
 
     Args:
         name: where it came from, for messages.
-        series: key -> ``[T, ...]``: the observations, ``reward`` (float32), the flags (bool), and ``action`` (float32,
-            one-hot for discrete ones) where actions were recorded.
+        series: key -> ``[T, ...]``: the observations, ``reward`` (float32), the flags (bool), and
+            ``action`` (float32, one-hot for discrete ones) where actions were recorded.
 
     :func:`~worldmodels.data.make_episode` builds one from what a log holds.
 
@@ -48,7 +50,9 @@ class Episode:
         return self.series[key]
 
     def part(self, start: int, stop: int) -> Episode:
-        """Rows ``start`` to ``stop``, as views; a part has its own first row, but a last row only where one was recorded."""
+        """Rows ``start`` to ``stop``, as views; a part has its own first row, but a last row only
+        where one was recorded.
+        """
         found = {k: v[start:stop] for k, v in self.series.items()}
         first = np.array(found["is_first"])
         first[:1] = True
@@ -78,7 +82,9 @@ class Episodes(Sequence[Episode]):
     (2, 8, ['x'])
     """
 
-    def __init__(self, episodes: Iterable[Episode], rate: float | None = None, source: str = "data") -> None:
+    def __init__(
+        self, episodes: Iterable[Episode], rate: float | None = None, source: str = "data"
+    ) -> None:
         self._episodes, self.rate, self.source = list(episodes), rate, source
         if not self._episodes:
             raise DataError(f"{source}: expected at least one episode, got none")
@@ -87,8 +93,10 @@ class Episodes(Sequence[Episode]):
         for episode in self._episodes:
             found = {k: (v.shape[1:], v.dtype) for k, v in episode.series.items()}
             if found != self.schema:
-                raise DataError(f"{source}: episode {episode.name} {_difference(found, self.schema)}; "
-                                f"expected what episode {first.name} has")
+                raise DataError(
+                    f"{source}: episode {episode.name} {_difference(found, self.schema)}; "
+                    f"expected what episode {first.name} has"
+                )
 
     @overload
     def __getitem__(self, index: int) -> Episode: ...
@@ -137,7 +145,9 @@ class Episodes(Sequence[Episode]):
         """
         keys = chosen(keys, self.observations, self.source) or []
         kept = [k for k in self.schema if k in keys or k in NOT_OBSERVED]
-        return Episodes([replace(e, series={k: e[k] for k in kept}) for e in self], self.rate, self.source)
+        return Episodes(
+            [replace(e, series={k: e[k] for k in kept}) for e in self], self.rate, self.source
+        )
 
 
 def _difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
@@ -145,6 +155,9 @@ def _difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
         if key not in found:
             return f"lacks the key {key}"
         if found[key] != expected[key]:
-            return f"has {key} of shape {list(found[key][0])} and type {found[key][1]}, not {list(expected[key][0])} and " \
-                   f"{expected[key][1]}"
+            return (
+                f"has {key} of shape {list(found[key][0])} and type {found[key][1]}, not "
+                f"{list(expected[key][0])} and "
+                f"{expected[key][1]}"
+            )
     return f"has the further keys {[k for k in found if k not in expected]}"

@@ -1,4 +1,6 @@
-"""The error of the data package, and its word on what was read in a way that is not the only one."""
+"""The error of the data package, and its word on what was read in a way
+that is not the only one.
+"""
 
 import warnings
 
@@ -6,7 +8,8 @@ from pixyz.types import PixyzError
 
 
 def one_line(text: str) -> str:
-    r"""``text`` without line breaks and control characters: names and other programs' messages come from files.
+    r"""``text`` without line breaks and control characters: names and other programs' messages come
+    from files.
 
     >>> one_line("a\nb\x1b[2J")
     'a b\\x1b[2J'

@@ -1,4 +1,6 @@
-"""Series that are generated: oscillators, bouncing balls, moving digits. One seed gives one data set."""
+"""Series that are generated: oscillators, bouncing balls, moving digits. One seed gives one data
+set.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,19 @@ from worldmodels.data.errors import DataError
 NOISE, DRIFT = 0.1, 0.01  # deviations of what is seen, and of each step
 
 
-def oscillators(count: int, steps: int, draw: torch.Generator, slow: float, fast: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Noisy harmonic oscillators (after Gregor et al., 2019, section 5.2, whose constants are not published).
+def oscillators(
+    count: int, steps: int, draw: torch.Generator, slow: float, fast: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy harmonic oscillators (after Gregor et al., 2019, section 5.2, whose constants are not
+    published).
 
-    Each has its own amplitude in [0.8, 1.2], phase, and frequency in [``slow``, ``fast``] rad a step.  Position and velocity
-    are rotated by the frequency and shaken (deviation 0.01), their energy is kept; what is seen is the position with noise
-    (deviation 0.1).
+    Each has its own amplitude in [0.8, 1.2], phase, and frequency in [``slow``, ``fast``] rad a
+    step.  Position and velocity are rotated by the frequency and shaken (deviation 0.01), their
+    energy is kept; what is seen is the position with noise (deviation 0.1).
 
     Returns:
-        What is seen ``[T, N, 1]``, the phase of position and velocity ``[T, N]``, the frequency ``[N]``.
+        What is seen ``[T, N, 1]``, the phase of position and velocity ``[T, N]``, the frequency
+            ``[N]``.
     """
 
     def uniform(low: float, high: float) -> Tensor:
@@ -34,7 +40,8 @@ def oscillators(count: int, steps: int, draw: torch.Generator, slow: float, fast
     seen, phases = [], []
     for _ in range(steps):
         position, velocity = (
-            torch.cos(rate) * position + torch.sin(rate) * velocity, -torch.sin(rate) * position + torch.cos(rate) * velocity
+            torch.cos(rate) * position + torch.sin(rate) * velocity,
+            -torch.sin(rate) * position + torch.cos(rate) * velocity,
         )
         position = position + DRIFT * torch.randn(count, generator=draw)
         velocity = velocity + DRIFT * torch.randn(count, generator=draw)
@@ -46,10 +53,13 @@ def oscillators(count: int, steps: int, draw: torch.Generator, slow: float, fast
 
 
 class Balls(NamedTuple):
-    """Videos ``[T, N, H, W, 1]`` uint8; centres and velocities of their balls ``[T, N, K, 2]`` in pixels, down and right.
+    """Videos ``[T, N, H, W, 1]`` uint8; centres and velocities of their balls ``[T, N, K, 2]`` in
+    pixels, down and right.
 
     >>> import numpy as np
-    >>> found = Balls(np.zeros((5, 2, 8, 8, 1), np.uint8), np.zeros((5, 2, 3, 2)), np.zeros((5, 2, 3, 2)))
+    >>> found = Balls(
+    ...     np.zeros((5, 2, 8, 8, 1), np.uint8), np.zeros((5, 2, 3, 2)), np.zeros((5, 2, 3, 2))
+    ... )
     >>> found.position.shape
     (5, 2, 3, 2)
     """
@@ -60,15 +70,23 @@ class Balls(NamedTuple):
 
 
 def bouncing_balls(
-    count: int, steps: int, seed: int = 0, balls: int = 3, size: int = 32, radius: float = 4.0, speed: float = 2.0,
+    count: int,
+    steps: int,
+    seed: int = 0,
+    balls: int = 3,
+    size: int = 32,
+    radius: float = 4.0,
+    speed: float = 2.0,
     substeps: int = 10,
 ) -> Balls:
-    """Balls of one mass that collide elastically with each other and the walls of a square box (after Sutskever et al., 2008).
+    """Balls of one mass that collide elastically with each other and the walls of a square box
+    (after Sutskever et al., 2008).
 
     Args:
         count, steps: how many videos, of how many frames.
         seed: of the first positions and velocities.
-        balls, radius, speed: how many balls a video, their radius in pixels, the norm of their first velocities a frame.
+        balls, radius, speed: how many balls a video, their radius in pixels, the norm of their
+            first velocities a frame.
         size: pixels of a side.
         substeps: steps of the simulation a frame.
 
@@ -76,8 +94,11 @@ def bouncing_balls(
         DataError: the balls do not fit.
     """
     if 4 * balls * (2 * radius) ** 2 > size**2 or min(count, steps, balls, substeps) < 1:
-        raise DataError(f"expected at least one video, frame and ball, and balls that fill a quarter of the box at most; got "
-                        f"{balls} balls of radius {radius:g} in a box of {size}")
+        raise DataError(
+            f"expected at least one video, frame and ball, "
+            f"and balls that fill a quarter of the box at most; got "
+            f"{balls} balls of radius {radius:g} in a box of {size}"
+        )
     draw = np.random.default_rng(seed)
     position = draw.uniform(radius, size - radius, (count, balls, 2))
     while (crowded := _nearest(position) < 2 * radius).any():
@@ -87,7 +108,11 @@ def bouncing_balls(
     frames = np.empty((steps, count, size, size, 1), np.uint8)
     positions, velocities = np.empty((2, steps, count, balls, 2))
     for t in range(steps):
-        positions[t], velocities[t], frames[t, ..., 0] = position, velocity, _discs(position, radius, size)
+        positions[t], velocities[t], frames[t, ..., 0] = (
+            position,
+            velocity,
+            _discs(position, radius, size),
+        )
         for _ in range(substeps):
             position = position + velocity / substeps
             for low, outward in ((position < radius, -1), (position > size - radius, 1)):
@@ -107,7 +132,9 @@ def _nearest(position: Array) -> Array:
 
 
 def _collide(position: Array, velocity: Array, i: int, j: int, radius: float) -> None:
-    """Exchange the velocities along the line between two balls that touch and approach each other."""
+    """Exchange the velocities along the line between two balls that touch
+    and approach each other.
+    """
     line = position[:, i] - position[:, j]
     distance = np.linalg.norm(line, axis=-1, keepdims=True)
     unit = line / np.maximum(distance, 1e-9)
@@ -126,30 +153,45 @@ def _discs(position: Array, radius: float, size: int) -> Array:
 
 
 def moving_mnist(
-    digits: Array | Tensor, count: int, steps: int, seed: int = 0, each: int = 2, size: int = 64, speed: float = 3.6,
+    digits: Array | Tensor,
+    count: int,
+    steps: int,
+    seed: int = 0,
+    each: int = 2,
+    size: int = 64,
+    speed: float = 3.6,
 ) -> Array:
-    """Digits that fly straight and bounce off the edges: ``[T, N, size, size, 1]`` uint8 (after Srivastava et al., 2015).
+    """Digits that fly straight and bounce off the edges: ``[T, N, size, size, 1]`` uint8 (after
+    Srivastava et al., 2015).
 
     Args:
         digits: images ``[M, H, W]`` uint8 to choose from, ``mnist("train")[0]``.
         count, steps: how many videos, of how many frames.
         seed: of digits, places and directions.
         each: digits a video; where two overlap, the brighter pixel is seen.
-        size, speed: pixels of a side; pixels that a digit moves a frame (theirs is a tenth of the room it has).
+        size, speed: pixels of a side; pixels that a digit moves a frame (theirs is a tenth of the
+            room it has).
 
     Raises:
         DataError: images of another form, or as large as the video.
     """
     images = np.asarray(digits)
     if images.ndim != 3 or images.dtype != np.uint8 or max(images.shape[1:]) >= size:
-        raise DataError(f"expected digits [M, H, W] of type uint8, smaller than {size}, got {images.dtype} {list(images.shape)}")
+        raise DataError(
+            f"expected digits [M, H, W] of type uint8, smaller than {size}, "
+            f"got {images.dtype} {list(images.shape)}"
+        )
     draw = np.random.default_rng(seed)
     chosen = images[draw.integers(len(images), size=(count, each))]
     room = np.array([size - images.shape[1], size - images.shape[2]], float)
     angle = draw.uniform(0, 2 * np.pi, (count, each))
-    start, heading = draw.uniform(0, 1, (count, each, 2)) * room, speed * np.stack([np.sin(angle), np.cos(angle)], -1)
+    start, heading = (
+        draw.uniform(0, 1, (count, each, 2)) * room,
+        speed * np.stack([np.sin(angle), np.cos(angle)], -1),
+    )
     along = start + np.arange(steps)[:, None, None, None] * heading
-    corner = np.rint(room - np.abs(np.mod(along, 2 * room) - room)).astype(int)  # a path that is folded at the edges
+    # a path that is folded at the edges
+    corner = np.rint(room - np.abs(np.mod(along, 2 * room) - room)).astype(int)
     frames = np.zeros((steps, count, size, size, 1), np.uint8)
     height, width = images.shape[1:]
     for t, n, k in np.ndindex(steps, count, each):

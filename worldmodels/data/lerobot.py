@@ -1,17 +1,20 @@
 """LeRobot data sets, version 3.0: parquet and videos, read and written by pyarrow and PyAV.
 
     meta/info.json                          version, fps, features, templates of the paths below
-    meta/episodes/chunk-000/file-000.parquet   an episode a row: its length, its files, its place in the videos
+    meta/episodes/chunk-000/file-000.parquet   an episode a row: its length, its files, its place in
+                                               the videos
     meta/tasks.parquet, meta/stats.json     names of tasks; statistics (written, not read)
-    data/chunk-000/file-000.parquet         a frame a row: features, timestamp, frame_index, episode_index, index, task_index
+    data/chunk-000/file-000.parquet         a frame a row: features, timestamp, frame_index,
+                                            episode_index, index, task_index
     videos/KEY/chunk-000/file-000.mp4       images
 
-Names: ``observation.state`` is ``"state"``, ``observation.images.front`` is ``"front"``; dots inside become ``_``.
-``next.reward`` of frame ``t`` becomes the reward of row ``t + 1``; that of a last frame, whose next row was not recorded, is
-added to the last row.  The last row is terminal where ``next.terminated`` says so, else where ``next.done`` does without
-``next.truncated``, else where ``next.success`` does.  An episode is cut (with a warning) where ``next.done`` or
-``next.truncated`` comes before its last frame, and where its timestamps jump by half a frame or more.  Videos are lossy: images
-come back near what was written.
+Names: ``observation.state`` is ``"state"``, ``observation.images.front`` is ``"front"``; dots
+inside become ``_``. ``next.reward`` of frame ``t`` becomes the reward of row ``t + 1``; that of a
+last frame, whose next row was not recorded, is added to the last row.  The last row is terminal
+where ``next.terminated`` says so, else where ``next.done`` does without ``next.truncated``, else
+where ``next.success`` does.  An episode is cut (with a warning) where ``next.done`` or
+``next.truncated`` comes before its last frame, and where its timestamps jump by half a frame or
+more.  Videos are lossy: images come back near what was written.
 """
 
 from __future__ import annotations
@@ -43,7 +46,10 @@ Feature = dict[str, Any]
 
 
 def read_lerobot(
-    folder: str | Path, keys: Sequence[str] | None = None, image_size: Size = None, on_bad: OnBad = "refuse"
+    folder: str | Path,
+    keys: Sequence[str] | None = None,
+    image_size: Size = None,
+    on_bad: OnBad = "refuse",
 ) -> Episodes:
     """A LeRobot data set of version 3.
 
@@ -54,14 +60,17 @@ def read_lerobot(
         on_bad: ``"drop"`` leaves out episodes without a frame.
 
     Raises:
-        DataError: the folder is damaged, of an older version, or points out of itself; names file, episode, step and key.
+        DataError: the folder is damaged, of an older version, or points out of itself; names file,
+            episode, step and key.
     """
     folder = Path(folder)
     with reading(f"{folder}: expected LeRobot's format"):
         return _read(folder, _info(folder), keys, image_size, on_bad)
 
 
-def _read(folder: Path, info: dict[str, Any], keys: Sequence[str] | None, image_size: Size, on_bad: OnBad) -> Episodes:
+def _read(
+    folder: Path, info: dict[str, Any], keys: Sequence[str] | None, image_size: Size, on_bad: OnBad
+) -> Episodes:
     features: dict[str, Feature] = info["features"]
     names = _names(features, str(folder / INFO))
     if not names:
@@ -69,10 +78,15 @@ def _read(folder: Path, info: dict[str, Any], keys: Sequence[str] | None, image_
     if keys is not None:  # the features' own names do too
         keys = [next((k for k, f in names.items() if key == f), key) for key in keys]
     asked = chosen(keys, names, str(folder / INFO))
-    reader = _Reader(folder, info, {k: f for k, f in names.items() if asked is None or k in asked}, image_size)
+    reader = _Reader(
+        folder, info, {k: f for k, f in names.items() if asked is None or k in asked}, image_size
+    )
     rows = _rows(folder)
     if len(rows) != info.get("total_episodes", len(rows)):
-        raise DataError(f"{folder / META}: expected {info['total_episodes']} episodes as {INFO} says, found {len(rows)}")
+        raise DataError(
+            f"{folder / META}: expected {info['total_episodes']} episodes as {INFO} says, "
+            f"found {len(rows)}"
+        )
     reader.check_videos(rows)
     found = gathered((partial(reader.episodes, row) for row in rows), on_bad)
     return Episodes([e for pieces in found for e in pieces], float(info["fps"]), str(folder))
@@ -84,8 +98,11 @@ def _info(folder: Path) -> dict[str, Any]:
         version = str(info["codebase_version"])
         missing = [k for k in ("fps", "features", "data_path") if k not in info]
     if not version.startswith("v3."):
-        raise DataError(f"{folder / INFO}: expected LeRobot's format v3.0, got {version}; convert it by lerobot's own script: "
-                        "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=NAME")
+        raise DataError(
+            f"{folder / INFO}: expected LeRobot's format v3.0, got {version}; "
+            f"convert it by lerobot's own script: "
+            "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=NAME"
+        )
     if missing:
         raise DataError(f"{folder / INFO}: lacks {missing}")
     if not float(info["fps"]) > 0:
@@ -104,7 +121,9 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     """The descriptions of the episodes, in order."""
     files = sorted((folder / META).glob("*/*.parquet"))
     if not files:
-        raise DataError(f"{folder / META}: expected parquet files that describe the episodes, found none")
+        raise DataError(
+            f"{folder / META}: expected parquet files that describe the episodes, found none"
+        )
     rows: list[dict[str, Any]] = []
     for file in files:
         table = read_table(inside(file, folder), leave="stats/")
@@ -116,19 +135,31 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def _path(folder: Path, template: str, names: dict[str, Any]) -> Path:
-    """A file by one of LeRobot's templates, in the folder; numbers and names are all that is put in."""
+    """A file by one of LeRobot's templates, in the folder; numbers and names are all that is put
+    in.
+    """
 
     def fill(match: re.Match[str]) -> str:
         name, width = match[1], match[2]
-        return f"{int(names[name]):0{min(int(width or 0), 20)}d}" if name.endswith("_index") else str(names[name])
+        return (
+            f"{int(names[name]):0{min(int(width or 0), 20)}d}"
+            if name.endswith("_index")
+            else str(names[name])
+        )
 
-    return inside(folder / re.sub(r"\{(chunk_index|file_index|video_key)(?::0?(\d+)d?)?\}", fill, str(template)), folder)
+    return inside(
+        folder
+        / re.sub(r"\{(chunk_index|file_index|video_key)(?::0?(\d+)d?)?\}", fill, str(template)),
+        folder,
+    )
 
 
 class _Reader:
     """Reads episodes, each data file once."""
 
-    def __init__(self, folder: Path, info: dict[str, Any], wanted: dict[str, str], size: Size) -> None:
+    def __init__(
+        self, folder: Path, info: dict[str, Any], wanted: dict[str, str], size: Size
+    ) -> None:
         self.folder, self.info, self.wanted, self.size = folder, info, wanted, size
         self.features: dict[str, Feature] = info["features"]
         self.rate = float(info["fps"])
@@ -137,7 +168,10 @@ class _Reader:
 
     def _table(self, file: Path) -> Any:
         nexts = [f"next.{k}" for k in ("reward", "done", "success", "terminated", "truncated")]
-        return read_table(file, ["timestamp", "frame_index", "episode_index", "action", *nexts, *self.wanted.values()])
+        return read_table(
+            file,
+            ["timestamp", "frame_index", "episode_index", "action", *nexts, *self.wanted.values()],
+        )
 
     def episodes(self, row: dict[str, Any]) -> list[Episode]:
         """An episode, or its pieces."""
@@ -154,32 +188,68 @@ class _Reader:
         if len(rows) != steps:
             raise DataError(f"{where}: expected {steps} frames as {META} says, found {len(rows)}")
         table = table.slice(int(rows[0]), steps)
-        order = self._column(table, "frame_index", where) if "frame_index" in table.column_names else np.arange(steps)
-        wrong = np.flatnonzero((order != np.arange(steps)) | (np.diff(rows, prepend=rows[0] - 1) != 1))
+        order = (
+            self._column(table, "frame_index", where)
+            if "frame_index" in table.column_names
+            else np.arange(steps)
+        )
+        wrong = np.flatnonzero(
+            (order != np.arange(steps)) | (np.diff(rows, prepend=rows[0] - 1) != 1)
+        )
         if len(wrong):
-            raise DataError(f"{where}, step {wrong[0]}: expected its frames in order, got frame_index {order[wrong[0]]}")
+            raise DataError(
+                f"{where}, step {wrong[0]}: expected its frames in order, "
+                f"got frame_index {order[wrong[0]]}"
+            )
         times = np.arange(steps) / self.rate
         if "timestamp" in table.column_names:
             times = self._column(table, "timestamp", where).astype(np.float64)
-        seen = {k: self._series(table, times, row, f, f"{where}, key {k}") for k, f in self.wanted.items()}
-        columns = {k: self._column(table, k, where) for k in table.column_names if k.startswith("next.")}
+        seen = {
+            k: self._series(table, times, row, f, f"{where}, key {k}")
+            for k, f in self.wanted.items()
+        }
+        columns = {
+            k: self._column(table, k, where) for k in table.column_names if k.startswith("next.")
+        }
         action = self._column(table, "action", where) if "action" in table.column_names else None
         cuts = self._cuts(columns, times, where)
         return [
-            self._piece(f"episode_{number}{f'#{i}' if cuts else ''}", slice(start, stop), seen, action, columns)
+            self._piece(
+                f"episode_{number}{f'#{i}' if cuts else ''}",
+                slice(start, stop),
+                seen,
+                action,
+                columns,
+            )
             for i, (start, stop) in enumerate(zip([0, *cuts], [*cuts, steps]))
         ]
 
     def _piece(
-        self, name: str, rows: slice, seen: dict[str, Array], action: Array | None, columns: dict[str, Array]
+        self,
+        name: str,
+        rows: slice,
+        seen: dict[str, Array],
+        action: Array | None,
+        columns: dict[str, Array],
     ) -> Episode:
         columns = {k: v[rows] for k, v in columns.items()}
-        reward = np.roll(columns["next.reward"].reshape(-1).astype(np.float32), 1) if "next.reward" in columns else None
+        reward = (
+            np.roll(columns["next.reward"].reshape(-1).astype(np.float32), 1)
+            if "next.reward" in columns
+            else None
+        )
         if reward is not None and len(reward) > 1:
             reward[-1] += reward[0]
             reward[0] = 0
         seen = {k: v[rows] for k, v in seen.items()}
-        return make_episode(name, seen, action if action is None else action[rows], reward, _terminal(columns), self.actions)
+        return make_episode(
+            name,
+            seen,
+            action if action is None else action[rows],
+            reward,
+            _terminal(columns),
+            self.actions,
+        )
 
     def _cuts(self, columns: dict[str, Array], times: Array, where: str) -> list[int]:
         """The frames before which another recording begins; each is said."""
@@ -188,27 +258,41 @@ class _Reader:
             ends = columns.get(f"next.{name}", np.zeros(len(times))).reshape(-1).astype(bool)
             inside_ = np.flatnonzero(ends[:-1] & ~ends[1:]) + 1  # the last of a run of them
             if len(inside_):
-                say(f"{where}, step {inside_[0] - 1}: next.{name} before the last frame ({len(inside_)} times); cut there")
+                say(
+                    f"{where}, step {inside_[0] - 1}: next.{name} before the last frame "
+                    f"({len(inside_)} times); cut there"
+                )
             found |= set(inside_.tolist())
         jumps = np.flatnonzero(~(np.abs(np.diff(times) * self.rate - 1) < 0.5)) + 1
         if len(jumps):
             i = int(jumps[0])
-            say(f"{where}, step {i}: the timestamp jumps from {times[i - 1]:g} to {times[i]:g} s at "
-                f"{self.rate:g} frames a second ({len(jumps)} times); cut there")
+            say(
+                f"{where}, step {i}: "
+                f"the timestamp jumps from {times[i - 1]:g} to {times[i]:g} s at "
+                f"{self.rate:g} frames a second ({len(jumps)} times); cut there"
+            )
         return sorted(found | set(jumps.tolist()))
 
     def _actions(self) -> int | None:
-        """How many discrete actions there are, where they are; 0 where whole numbers are numbers."""
+        """How many discrete actions there are, where they are;
+        0 where whole numbers are numbers.
+        """
         feature = self.features.get("action")
         if feature is None or "int" not in feature["dtype"] or tuple(feature["shape"]) != (1,):
             return 0
         files = [inside(f, self.folder) for f in sorted((self.folder / "data").glob("*/*.parquet"))]
         tables = [(f, self._table(f)) for f in files]
-        given = [self._column(t, "action", f).reshape(-1) for f, t in tables if "action" in t.column_names]
+        given = [
+            self._column(t, "action", f).reshape(-1)
+            for f, t in tables
+            if "action" in t.column_names
+        ]
         return classes_of(given, str(self.folder)) or 0
 
     def check_videos(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Refuse places in videos that differ from an episode's length by half a frame, or lie within another's."""
+        """Refuse places in videos that differ from an episode's length by half a frame, or lie
+        within another's.
+        """
         where = self.folder / META
         for key, feature in self.wanted.items():
             if self.features[feature]["dtype"] != "video":
@@ -216,22 +300,35 @@ class _Reader:
             seen: dict[tuple[Any, Any], list[tuple[float, float, int]]] = {}
             for row in rows:
                 place = {k: row.get(f"videos/{feature}/{k}") for k in PLACE}
-                start, stop, length = place["from_timestamp"], place["to_timestamp"], int(row["length"]) / self.rate
+                start, stop, length = (
+                    place["from_timestamp"],
+                    place["to_timestamp"],
+                    int(row["length"]) / self.rate,
+                )
                 number = int(row["episode_index"])
                 if start is None:
                     continue
                 if stop is not None and abs(stop - start - length) * self.rate >= 0.5:
-                    raise DataError(f"{where}, episode {number}, key {key}: its video lies from {start:g} to "
-                                    f"{stop:g} s, but its {row['length']} frames last {length:g} s")
-                seen.setdefault((place["chunk_index"], place["file_index"]), []).append((start, start + length, number))
+                    raise DataError(
+                        f"{where}, episode {number}, key {key}: its video lies from {start:g} to "
+                        f"{stop:g} s, but its {row['length']} frames last {length:g} s"
+                    )
+                seen.setdefault((place["chunk_index"], place["file_index"]), []).append(
+                    (start, start + length, number)
+                )
             for parts in seen.values():
                 parts.sort()
                 for (_, stop, one), (start, _, two) in pairwise(parts):
                     if (stop - start) * self.rate >= 0.5:
-                        raise DataError(f"{where}, key {key}: the frames of episode {two} begin at {start:g} s, "
-                                        f"within those of episode {one}, which end at {stop:g} s")
+                        raise DataError(
+                            f"{where}, key {key}: "
+                            f"the frames of episode {two} begin at {start:g} s, "
+                            f"within those of episode {one}, which end at {stop:g} s"
+                        )
 
-    def _series(self, table: Any, times: Array, row: dict[str, Any], feature: str, where: str) -> Array:
+    def _series(
+        self, table: Any, times: Array, row: dict[str, Any], feature: str, where: str
+    ) -> Array:
         about = self.features[feature]
         more = {**(about.get("video_info") or {}), **(about.get("info") or {})}
         if more.get("is_depth_map") or more.get("video.is_depth_map"):
@@ -241,29 +338,47 @@ class _Reader:
             if None in place.values():
                 raise DataError(f"{where}: {META} does not say where its video is")
             path = _path(self.folder, self.info["video_path"], {"video_key": feature, **place})
-            return read_video(path, float(place["from_timestamp"]) + times, self.rate, _channels(about, where), where, self.size)
+            return read_video(
+                path,
+                float(place["from_timestamp"]) + times,
+                self.rate,
+                _channels(about, where),
+                where,
+                self.size,
+            )
         if feature not in table.column_names:
             raise DataError(f"{where}: the file has no column {feature}")
         if about["dtype"] == "image":
             cells = table[feature].to_pylist()
-            return decode_images([v["bytes"] or b"" for v in cells], _channels(about, where), where, self.size)
+            return decode_images(
+                [v["bytes"] or b"" for v in cells], _channels(about, where), where, self.size
+            )
         return numbers(table, feature, about["shape"], where)
 
     def _column(self, table: Any, name: str, where: str | Path) -> Array:
         """``[T]`` or ``[T, D]`` numbers."""
-        return numbers(table, name, self.features.get(name, {}).get("shape", ()), f"{where}, key {name}")
+        return numbers(
+            table, name, self.features.get(name, {}).get("shape", ()), f"{where}, key {name}"
+        )
 
 
 def _channels(about: Feature, where: str) -> int:
-    """Of images ``[H, W, C]``, or ``[C, H, W]`` where their axes are so named or only that fits; ``[H, W]`` is grey."""
+    """Of images ``[H, W, C]``, or ``[C, H, W]`` where their axes are so named or only that fits;
+    ``[H, W]`` is grey.
+    """
     shape = tuple(int(n) for n in about["shape"])
     names = about.get("names") or ()
     names = [str(n).lower() for n in names] if isinstance(names, (list, tuple)) else []
     if len(shape) == 2:
         return 1
-    place = next((i for i, n in enumerate(names) if n.startswith("channel")), -1 if shape[-1] in FORMATS else 0)
+    place = next(
+        (i for i, n in enumerate(names) if n.startswith("channel")),
+        -1 if shape[-1] in FORMATS else 0,
+    )
     if len(shape) != 3 or shape[place] not in FORMATS:
-        raise DataError(f"{where}: expected images [H, W, C] of 1, 3 or 4 channels, got {list(shape)}")
+        raise DataError(
+            f"{where}: expected images [H, W, C] of 1, 3 or 4 channels, got {list(shape)}"
+        )
     return shape[place]
 
 

@@ -14,32 +14,42 @@ from worldmodels.data.names import variable
 
 
 def make_episode(
-    name: str, observations: Mapping[str, Any], action: Any = None, reward: Any = None, terminal: bool = False,
-    actions: int | None = None, last: bool = True,
+    name: str,
+    observations: Mapping[str, Any],
+    action: Any = None,
+    reward: Any = None,
+    terminal: bool = False,
+    actions: int | None = None,
+    last: bool = True,
 ) -> Episode:
     """An episode from a log.
 
     Args:
         name: for messages.
-        observations: key -> ``[T, ...]``; numbers become float32 ``[T, D]`` (a number a row ``[T, 1]``), uint8 images
-            ``[T, H, W, C]`` stay, grey ones ``[T, H, W]`` get a channel.
-        action: ``[T, A]``, after each observation; ``T - 1`` of them, where none followed the last observation, are
-            filled up with zeros; whole numbers ``[T]`` become one-hot where they are classes.
-        reward: ``[T]``, arrived with each observation, or ``[T - 1]``, from the second on; zeros if None.
+        observations: key -> ``[T, ...]``; numbers become float32 ``[T, D]`` (a number a row ``[T,
+            1]``), uint8 images ``[T, H, W, C]`` stay, grey ones ``[T, H, W]`` get a channel.
+        action: ``[T, A]``, after each observation; ``T - 1`` of them, where none followed the last
+            observation, are filled up with zeros; whole numbers ``[T]`` become one-hot where they
+            are classes.
+        reward: ``[T]``, arrived with each observation, or ``[T - 1]``, from the second on; zeros if
+            None.
         terminal: whether the last row is a terminal state.
-        actions: how many classes whole numbers are; 0 if they are numbers; if None, they are classes where they are
-            0 to at most 31 (with a warning that says so), else numbers.
+        actions: how many classes whole numbers are; 0 if they are numbers; if None, they are
+            classes where they are 0 to at most 31 (with a warning that says so), else numbers.
         last: whether the episode ended with the last row (and is no part of a longer one).
 
     Raises:
-        DataError: lengths or shapes that do not fit together, no row, or a name that is none for a variable
-            (:mod:`worldmodels.data.names`).
+        DataError: lengths or shapes that do not fit together, no row, or a name that is none for a
+            variable (:mod:`worldmodels.data.names`).
     """
     if not observations:
         raise DataError(f"episode {name}: expected observations, got none")
     clash = {k: variable(k) for k in observations if variable(k) != k}
     if clash:
-        raise DataError(f"episode {name}: observations may not be called {list(clash)}; call them {list(clash.values())}")
+        raise DataError(
+            f"episode {name}: observations may not be called {list(clash)}; "
+            f"call them {list(clash.values())}"
+        )
     series = {k: _observation(name, k, v) for k, v in observations.items()}
     lengths = {k: len(v) for k, v in series.items()}
     steps = next(iter(lengths.values()))
@@ -66,10 +76,14 @@ def _array(name: str, key: str, value: Any) -> Array:
     try:
         found = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise DataError(f"episode {name}, key {key}: expected an array of numbers, {error}") from None
+        raise DataError(
+            f"episode {name}, key {key}: expected an array of numbers, {error}"
+        ) from None
     if found.dtype.kind not in "fiub" or found.ndim == 0:
         what = "one number" if found.dtype.kind in "fiub" else f"the type {found.dtype}"
-        raise DataError(f"episode {name}, key {key}: expected an array of numbers, one a row, got {what}")
+        raise DataError(
+            f"episode {name}, key {key}: expected an array of numbers, one a row, got {what}"
+        )
     return found
 
 
@@ -88,7 +102,10 @@ def _observation(name: str, key: str, value: Any) -> Array:
     if found.ndim == 1:
         return found[:, None]
     if found.ndim not in (2, 4):
-        raise DataError(f"episode {name}, key {key}: expected [T], [T, D] or images [T, H, W, C], got {list(found.shape)}")
+        raise DataError(
+            f"episode {name}, key {key}: expected [T], [T, D] or images [T, H, W, C], "
+            f"got {list(found.shape)}"
+        )
     return found
 
 
@@ -100,13 +117,18 @@ def _action(name: str, value: Any, actions: int | None) -> Array:
     if found.ndim == 1 and found.dtype.kind in "iu" and size:
         if len(found) and (found.min() < 0 or found.max() >= size):
             step = int(np.flatnonzero((found < 0) | (found >= size))[0])
-            raise DataError(f"episode {name}, step {step}, key action: expected 0 to {size - 1}, got {found[step]}")
+            raise DataError(
+                f"episode {name}, step {step}, key action: expected 0 to {size - 1}, "
+                f"got {found[step]}"
+            )
         return one_hot(found, size)
     found = _numbers(name, "action", found)
     if found.ndim == 1:
         return found[:, None]
     if found.ndim != 2:
-        raise DataError(f"episode {name}, key action: expected [T] or [T, A], got {list(found.shape)}")
+        raise DataError(
+            f"episode {name}, key action: expected [T] or [T, A], got {list(found.shape)}"
+        )
     return found
 
 
@@ -115,7 +137,10 @@ def _fill(name: str, key: str, value: Array, steps: int, at_end: bool) -> Array:
     if len(value) == steps:
         return value
     if len(value) != steps - 1:
-        raise DataError(f"episode {name}, key {key}: expected {steps} or {steps - 1} rows beside {steps} observations, "
-                        f"got {len(value)}")
+        raise DataError(
+            f"episode {name}, key {key}: "
+            f"expected {steps} or {steps - 1} rows beside {steps} observations, "
+            f"got {len(value)}"
+        )
     zero = np.zeros((1, *value.shape[1:]), value.dtype)
     return np.concatenate([value, zero] if at_end else [zero, value])

@@ -1,9 +1,10 @@
 """Data sets of Minari (Farama): HDF5, read and written by h5py.
 
-A folder holds ``data/main_data.hdf5`` with groups ``episode_N`` (``observations`` of ``T + 1`` rows; ``actions``, ``rewards``,
-``terminations``, ``truncations`` of ``T``) and ``data/metadata.json`` with the spaces.  The reward of step ``t`` becomes
-that of row ``t + 1``, with which it arrived.  Files that point to others (external links and storage, virtual data sets) are
-refused.
+A folder holds ``data/main_data.hdf5`` with groups ``episode_N`` (``observations`` of ``T + 1``
+rows; ``actions``, ``rewards``, ``terminations``, ``truncations`` of ``T``) and
+``data/metadata.json`` with the spaces.  The reward of step ``t`` becomes that of row ``t + 1``,
+with which it arrived.  Files that point to others (external links and storage, virtual data sets)
+are refused.
 """
 
 from __future__ import annotations
@@ -37,11 +38,14 @@ def minari_folder(folder: str | Path) -> Path | None:
     return next((f for f in (Path(folder) / "data", Path(folder)) if (f / FILE).exists()), None)
 
 
-def read_minari(folder: str | Path, keys: Sequence[str] | None = None, on_bad: OnBad = "refuse") -> Episodes:
+def read_minari(
+    folder: str | Path, keys: Sequence[str] | None = None, on_bad: OnBad = "refuse"
+) -> Episodes:
     """A Minari data set in HDF5.
 
-    Observations of nested dicts are called by their path, joined by ``_``; a bare Box is called ``"observation"``.  Discrete
-    observations and actions become one-hot, images ``[H, W, C]`` stored as JPEG are decoded, other boxes are flattened.
+    Observations of nested dicts are called by their path, joined by ``_``; a bare Box is called
+    ``"observation"``.  Discrete observations and actions become one-hot, images ``[H, W, C]``
+    stored as JPEG are decoded, other boxes are flattened.
 
     Args:
         folder: the data set's folder, or its ``data``.
@@ -49,26 +53,41 @@ def read_minari(folder: str | Path, keys: Sequence[str] | None = None, on_bad: O
         on_bad: ``"drop"`` leaves out episodes without a row.
 
     Raises:
-        DataError: the folder is damaged, points to files outside of it, or has what is not read (spaces of text,
-            tuples, several discrete ones; Arrow files).
+        DataError: the folder is damaged, points to files outside of it, or has what is not read
+            (spaces of text, tuples, several discrete ones; Arrow files).
     """
     h5py = need("h5py", "reading Minari's files")
     place = minari_folder(folder)
     if place is None:
-        raise DataError(f"{folder}: expected data/{FILE} and data/{ABOUT}, Minari's HDF5 files, found no {FILE}")
+        raise DataError(
+            f"{folder}: expected data/{FILE} and data/{ABOUT}, Minari's HDF5 files, found no {FILE}"
+        )
     with reading(f"{place / ABOUT}: expected Minari's metadata"):
-        about: dict[str, Any] = json.loads(inside(place / ABOUT, Path(folder)).read_text(encoding="utf-8"))
-        seen, acted = (json.loads(about[k]) if k in about else None for k in ("observation_space", "action_space"))
+        about: dict[str, Any] = json.loads(
+            inside(place / ABOUT, Path(folder)).read_text(encoding="utf-8")
+        )
+        seen, acted = (
+            json.loads(about[k]) if k in about else None
+            for k in ("observation_space", "action_space")
+        )
         total = int(about.get("total_episodes", -1))
-    with reading(f"{place / FILE}: expected Minari's episodes"), h5py.File(
-        inside(place / FILE, Path(folder)), "r"
-    ) as file:
+    with (
+        reading(f"{place / FILE}: expected Minari's episodes"),
+        h5py.File(inside(place / FILE, Path(folder)), "r") as file,
+    ):
         _held(file, str(place / FILE))
         groups = {int(m[1]): name for name in file if (m := re.fullmatch(r"episode_(\d+)", name))}
         if total not in (-1, len(groups)) or not groups:
-            raise DataError(f"{place / FILE}: expected {total} episodes as {ABOUT} says, found {len(groups)}")
-        acted = acted or _actions([file[name]["actions"] for name in groups.values()], str(place / FILE))
-        makers = (partial(_episode, str(place / FILE), file[groups[i]], seen, acted, keys) for i in sorted(groups))
+            raise DataError(
+                f"{place / FILE}: expected {total} episodes as {ABOUT} says, found {len(groups)}"
+            )
+        acted = acted or _actions(
+            [file[name]["actions"] for name in groups.values()], str(place / FILE)
+        )
+        makers = (
+            partial(_episode, str(place / FILE), file[groups[i]], seen, acted, keys)
+            for i in sorted(groups)
+        )
         episodes = gathered(makers, on_bad)
     return Episodes(episodes, about.get("rate"), str(folder))
 
@@ -82,14 +101,22 @@ def _held(file: Any, where: str) -> None:
         for name in group:
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise DataError(f"{where}: {group.name}/{name} is a link to another place, and is not read; copy its data there")
+                raise DataError(
+                    f"{where}: {group.name}/{name} is a link to another place, and is not read; "
+                    f"copy its data there"
+                )
             node = group[name]
             if isinstance(node, h5py.Group):
                 if node.name.count("/") > DEEPEST:
-                    raise DataError(f"{where}: {node.name[:40]}... holds groups of more than {DEEPEST} levels")
+                    raise DataError(
+                        f"{where}: {node.name[:40]}... holds groups of more than {DEEPEST} levels"
+                    )
                 groups.append(node)
             elif isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
-                raise DataError(f"{where}: the data of {node.name} are in other files, and are not read; copy them there")
+                raise DataError(
+                    f"{where}: the data of {node.name} are in other files, and are not read; "
+                    f"copy them there"
+                )
 
 
 def _actions(nodes: Sequence[Any], where: str) -> Space | None:
@@ -100,7 +127,9 @@ def _actions(nodes: Sequence[Any], where: str) -> Space | None:
     return None if count is None else {"type": "Discrete", "n": count}
 
 
-def _episode(file: str, group: Any, seen: Space | None, acted: Space | None, keys: Sequence[str] | None) -> Episode:
+def _episode(
+    file: str, group: Any, seen: Space | None, acted: Space | None, keys: Sequence[str] | None
+) -> Episode:
     name = group.name.strip("/")
     where = f"{file}, episode {name}"
     missing = [k for k in ("observations", *STEPS) if k not in group]
@@ -109,26 +138,39 @@ def _episode(file: str, group: Any, seen: Space | None, acted: Space | None, key
     leaves = dict(_leaves(group["observations"], seen, ""))
     names = variables(leaves, where)
     asked = chosen(keys, names.values(), where)
-    wanted = {names[path]: leaf for path, leaf in leaves.items() if asked is None or names[path] in asked}
+    wanted = {
+        names[path]: leaf for path, leaf in leaves.items() if asked is None or names[path] in asked
+    }
     found = {key: _values(*leaf, f"{where}, key {key}") for key, leaf in wanted.items()}
     if not hasattr(group["actions"], "dtype"):
-        raise DataError(f"{where}: expected actions of a Box or Discrete space, got a dict or tuple of them")
+        raise DataError(
+            f"{where}: expected actions of a Box or Discrete space, got a dict or tuple of them"
+        )
     action = _values(group["actions"], acted, f"{where}, key actions")
     lengths = {**{k: len(v) - 1 for k, v in found.items()}, **{k: len(group[k]) for k in STEPS}}
     if set(lengths.values()) <= {0, -1} and lengths["actions"] == 0 and -1 in lengths.values():
         raise EmptyEpisode(f"{where}: expected rows, got none")
     if len(set(lengths.values())) != 1:
-        raise DataError(f"{where}: expected one number of steps (and one observation more), got {lengths}")
+        raise DataError(
+            f"{where}: expected one number of steps (and one observation more), got {lengths}"
+        )
     ends = np.asarray(group["terminations"], bool) | np.asarray(group["truncations"], bool)
     if ends[:-1].any():
-        raise DataError(f"{where}, step {int(np.flatnonzero(ends)[0])}: ends before its last step; split it there")
+        raise DataError(
+            f"{where}, step {int(np.flatnonzero(ends)[0])}: ends before its last step; "
+            f"split it there"
+        )
     terminal = bool(len(ends) and group["terminations"][-1])
     steps = len(ends)
     action = action.reshape(steps, int(np.prod(action.shape[1:])))
-    return make_episode(name, found, action, group["rewards"][()], terminal, last=bool(steps and ends[-1]))
+    return make_episode(
+        name, found, action, group["rewards"][()], terminal, last=bool(steps and ends[-1])
+    )
 
 
-def _leaves(node: Any, space: Space | None, path: str) -> Iterator[tuple[str, tuple[Any, Space | None]]]:
+def _leaves(
+    node: Any, space: Space | None, path: str
+) -> Iterator[tuple[str, tuple[Any, Space | None]]]:
     """Path -> data set and space."""
     kind = (space or {}).get("type")
     if hasattr(node, "dtype"):
@@ -138,7 +180,11 @@ def _leaves(node: Any, space: Space | None, path: str) -> Iterator[tuple[str, tu
             yield from _leaves(node[inner], {"type": "Tuple"}, f"{path}/{inner}".lstrip("/"))
     else:
         for inner in node:
-            yield from _leaves(node[inner], space["subspaces"][inner] if space else None, f"{path}/{inner}".lstrip("/"))
+            yield from _leaves(
+                node[inner],
+                space["subspaces"][inner] if space else None,
+                f"{path}/{inner}".lstrip("/"),
+            )
 
 
 def _values(node: Any, space: Space | None, where: str) -> Array:
@@ -149,10 +195,14 @@ def _values(node: Any, space: Space | None, where: str) -> Array:
         given, size = np.asarray(node[()]) - int(space.get("start", 0)), int(space["n"])
         wrong = np.flatnonzero((given < 0) | (given >= size))
         if len(wrong):
-            raise DataError(f"{where}, step {wrong[0]}: expected 0 to {size - 1}, got {given[wrong[0]]}")
+            raise DataError(
+                f"{where}, step {wrong[0]}: expected 0 to {size - 1}, got {given[wrong[0]]}"
+            )
         return one_hot(given.reshape(-1), size)
     if kind not in ("Box", "MultiBinary"):
-        raise DataError(f"{where}: a {kind} space is not read; leave it out by keys=, or convert it")
+        raise DataError(
+            f"{where}: a {kind} space is not read; leave it out by keys=, or convert it"
+        )
     shape = tuple(space.get("shape") or ()) if kind == "Box" else tuple(node.shape[1:])
     values = node[()]
     if len(shape) in (2, 3) and (values.dtype == object or values.shape[1:] != shape):
@@ -164,45 +214,74 @@ def _values(node: Any, space: Space | None, where: str) -> Array:
 
 
 def write_minari(data: Episodes, folder: str | Path, dataset_id: str | None = None) -> Path:
-    """Write ``data`` as a Minari data set into an empty or new folder; images are not compressed by JPEG.
+    """Write ``data`` as a Minari data set into an empty or new folder; images are not compressed by
+    JPEG.
 
     Args:
         dataset_id: Minari's name, ``(namespace/)name-v0``; the folder's if None.
 
     Raises:
-        DataError: the folder is not empty; there are no actions; an episode has a reward in its first row, or an action in
-            its last, for which this format has no place (:func:`~worldmodels.data.write_store` keeps all).
+        DataError: the folder is not empty; there are no actions; an episode has a reward in its
+            first row, or an action in its last, for which this format has no place
+            (:func:`~worldmodels.data.write_store` keeps all).
     """
     h5py, folder = need("h5py", "writing Minari's files"), Path(folder)
     if not data.action_size:
-        raise DataError(f"{data.source}: Minari's format needs actions; write_store and write_npz do not")
+        raise DataError(
+            f"{data.source}: Minari's format needs actions; write_store and write_npz do not"
+        )
     for e in data:
         lost = [k for k, row in (("reward", 0), ("action", -1)) if np.any(e[k][row] != 0)]
         if lost or len(e) < 2:
-            what = " and ".join(f"{k} of the {'last' if k == 'action' else 'first'} row" for k in lost) or "only row"
-            raise DataError(f"{data.source}, episode {e.name}: Minari's format has no place for its {what}; write_store has")
+            what = (
+                " and ".join(f"{k} of the {'last' if k == 'action' else 'first'} row" for k in lost)
+                or "only row"
+            )
+            raise DataError(
+                f"{data.source}, episode {e.name}: Minari's format has no place for its {what}; "
+                f"write_store has"
+            )
     discrete = data.action_size > 1 and all(_one_hot(e["action"][:-1]) for e in data)
     name = dataset_id or (folder.name if re.search(r"-v\d+$", folder.name) else f"{folder.name}-v0")
     with fresh_folder(folder) as writing:
         (writing / "data").mkdir()
-        with h5py.File(writing / "data" / FILE, "w", track_order=True, libver=("v110", "latest")) as file:  # with checksums
+        with h5py.File(
+            writing / "data" / FILE, "w", track_order=True, libver=("v110", "latest")
+        ) as file:  # with checksums
             for i, e in enumerate(data):
                 group = file.create_group(f"episode_{i}", track_order=True)
                 group.attrs.update(id=i, total_steps=len(e) - 1)
                 for key in data.observations:
-                    group.create_dataset(f"observations/{key}", data=e[key], compression="gzip", fletcher32=True)
+                    group.create_dataset(
+                        f"observations/{key}", data=e[key], compression="gzip", fletcher32=True
+                    )
                 action, ends = e["action"][:-1], e["is_terminal"][1:]
-                columns = (action.argmax(1) if discrete else action, e["reward"][1:], ends, e["is_last"][1:] & ~ends)
+                columns = (
+                    action.argmax(1) if discrete else action,
+                    e["reward"][1:],
+                    ends,
+                    e["is_last"][1:] & ~ends,
+                )
                 for key, values in zip(STEPS, columns):
                     group.create_dataset(key, data=values, fletcher32=True)
         box = {k: _box(*data.schema[k]) for k in data.observations}
         size = data.action_size
-        acted = {"type": "Discrete", "dtype": "int64", "start": 0, "n": size} if discrete else _box((size,), np.dtype(np.float32))
+        acted = (
+            {"type": "Discrete", "dtype": "int64", "start": 0, "n": size}
+            if discrete
+            else _box((size,), np.dtype(np.float32))
+        )
         about = {
-            "dataset_id": name, "minari_version": VERSION, "data_format": "hdf5", "jpeg_encoding": False, "rate": data.rate,
-            "total_episodes": len(data), "total_steps": data.steps - len(data),
+            "dataset_id": name,
+            "minari_version": VERSION,
+            "data_format": "hdf5",
+            "jpeg_encoding": False,
+            "rate": data.rate,
+            "total_episodes": len(data),
+            "total_steps": data.steps - len(data),
             "dataset_size": round((writing / "data" / FILE).stat().st_size / 1e6, 1),
-            "observation_space": json.dumps({"type": "Dict", "subspaces": box}), "action_space": json.dumps(acted),
+            "observation_space": json.dumps({"type": "Dict", "subspaces": box}),
+            "action_space": json.dumps(acted),
         }
         (writing / "data" / ABOUT).write_text(json.dumps(about), encoding="utf-8")
     return folder
@@ -214,5 +293,10 @@ def _one_hot(action: Array) -> bool:
 
 def _box(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Space:
     low, high = (0, 255) if dtype == np.uint8 else (-np.inf, np.inf)
-    return {"type": "Box", "dtype": str(dtype), "shape": list(shape),
-            "low": np.full(shape, low).tolist(), "high": np.full(shape, high).tolist()}
+    return {
+        "type": "Box",
+        "dtype": str(dtype),
+        "shape": list(shape),
+        "low": np.full(shape, low).tolist(),
+        "high": np.full(shape, high).tolist(),
+    }

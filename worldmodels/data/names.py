@@ -1,11 +1,13 @@
-"""Names of observations: one rule for all readers, which is that of environments (``envs/names.py``).
+"""Names of observations: one rule for all readers, which is that of environments
+(``envs/names.py``).
 
 A name of a file becomes the name of a variable.  All but letters, digits and ``_`` becomes ``_``
-(``joint.position`` -> ``joint_position``), and it starts with a letter (``0`` -> ``observation_0``).  A name that
-somebody has for themselves gets ``_`` at its end (``mask`` -> ``mask_``): those of :data:`TAKEN`, those that end as
-in :data:`ENDINGS`, words of Python, and the attributes of torch's dictionaries of modules (``keys``, ``type``,
-``forward``, ...), which hold a network for each observation.  So the model of a log and the agent of an environment
-call one observation the same; environments only have some words more, which are those of agents and replays
+(``joint.position`` -> ``joint_position``), and it starts with a letter (``0`` ->
+``observation_0``).  A name that somebody has for themselves gets ``_`` at its end (``mask`` ->
+``mask_``): those of :data:`TAKEN`, those that end as in :data:`ENDINGS`, words of Python, and the
+attributes of torch's dictionaries of modules (``keys``, ``type``, ``forward``, ...), which hold a
+network for each observation.  So the model of a log and the agent of an environment call one
+observation the same; environments only have some words more, which are those of agents and replays
 (``envs.names.AGENTS``, ``frames``): a log may well hold a ``v``.
 """
 
@@ -30,7 +32,8 @@ ATTRIBUTES = frozenset(dir(nn.ModuleDict())) | frozenset(dir(nn.ParameterDict())
 
 
 def taken(name: str) -> bool:
-    """Whether models or torch have this name for themselves (or cannot have it): such an observation is refused by models.
+    """Whether models or torch have this name for themselves (or cannot have it): such an
+    observation is refused by models.
 
     >>> taken("keys"), taken("joint.position"), taken("position")
     (True, True, False)
@@ -64,7 +67,9 @@ def variables(names: Iterable[str], where: str) -> dict[str, str]:
         key = variable(name)
         twin = next((n for n, k in found.items() if k == key), None)
         if twin is not None:
-            raise DataError(f"{where}: {twin!r} and {name!r} would both be called {key!r}; rename one")
+            raise DataError(
+                f"{where}: {twin!r} and {name!r} would both be called {key!r}; rename one"
+            )
         found[name] = key
     return found
 

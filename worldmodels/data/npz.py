@@ -1,9 +1,10 @@
 """Folders of ``.npz`` files, one an episode: the form that Dreamer's programs write, and D4RL's.
 
-Keys: the observations, and ``action``, ``reward``, ``is_first``, ``is_last``, ``is_terminal`` (or ``terminated`` and
-``truncated``, or ``discount``), which may be missing.  Rows are as in :mod:`worldmodels.data.episodes`; ``action``,
-``reward``, ``terminated``, ``truncated`` and ``discount`` may have one row less than the observations: they are then those
-of the steps between them.  D4RL's names (:mod:`worldmodels.data.d4rl`) are understood.  Nothing is unpickled.
+Keys: the observations, and ``action``, ``reward``, ``is_first``, ``is_last``, ``is_terminal`` (or
+``terminated`` and ``truncated``, or ``discount``), which may be missing.  Rows are as in
+:mod:`worldmodels.data.episodes`; ``action``, ``reward``, ``terminated``, ``truncated`` and
+``discount`` may have one row less than the observations: they are then those of the steps between
+them.  D4RL's names (:mod:`worldmodels.data.d4rl`) are understood.  Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -40,15 +41,21 @@ def write_npz(data: Episodes, folder: str | Path) -> Path:
             with zipfile.ZipFile(writing / f"{i:05d}.npz", "w", zipfile.ZIP_DEFLATED) as file:
                 for key, series in episode.series.items():
                     with file.open(f"{key}.npy", "w", force_zip64=True) as entry:
-                        np.lib.format.write_array(entry, np.ascontiguousarray(series), allow_pickle=False)
+                        np.lib.format.write_array(
+                            entry, np.ascontiguousarray(series), allow_pickle=False
+                        )
     return Path(folder)
 
 
 def read_npz(
-    folder: str | Path, rate: float | None = None, keys: Sequence[str] | None = None,
-    on_bad: OnBad = "refuse", actions: int | None = None,
+    folder: str | Path,
+    rate: float | None = None,
+    keys: Sequence[str] | None = None,
+    on_bad: OnBad = "refuse",
+    actions: int | None = None,
 ) -> Episodes:
-    """All ``.npz`` files of a folder, by name, as episodes; one that ends or starts again inside is cut there.
+    """All ``.npz`` files of a folder, by name, as episodes; one that ends or starts again inside is
+    cut there.
 
     Args:
         rate: rows a second.
@@ -66,17 +73,29 @@ def read_npz(
     found = [(file, _arrays(file, keys)) for file in files]
     if actions is None:
         actions = classes_of([v["action"] for _, v in found if "action" in v], str(folder)) or 0
-    episodes = gathered((partial(_episodes, file, values, actions) for file, values in found), on_bad)
+    episodes = gathered(
+        (partial(_episodes, file, values, actions) for file, values in found), on_bad
+    )
     return Episodes([e for pieces in episodes for e in pieces], rate, str(folder))
 
 
 def _arrays(file: Path, keys: Sequence[str] | None) -> dict[str, Array]:
     """The series of a file, by our names."""
-    with reading(f"{file}: expected arrays of one episode"), np.load(file, allow_pickle=False) as found:
+    with (
+        reading(f"{file}: expected arrays of one episode"),
+        np.load(file, allow_pickle=False) as found,
+    ):
         steps = d4rl.is_d4rl(found.files)
         others = d4rl.OTHERS if steps else OTHERS
-        names = variables((d4rl.observation(k) if steps else k for k in found.files if not _left(k, others)), str(file))
-        there = {names[d4rl.observation(k) if steps else k]: k for k in found.files if not _left(k, others)}
+        names = variables(
+            (d4rl.observation(k) if steps else k for k in found.files if not _left(k, others)),
+            str(file),
+        )
+        there = {
+            names[d4rl.observation(k) if steps else k]: k
+            for k in found.files
+            if not _left(k, others)
+        }
         wanted = chosen(keys, there, str(file))
         values = {k: found[name] for k, name in there.items() if wanted is None or k in wanted}
         values |= {k: found[k] for k in others if k in found.files}
@@ -92,10 +111,18 @@ def _left(name: str, others: Sequence[str]) -> bool:
 
 def _episodes(file: Path, values: Mapping[str, Array], actions: int | None) -> list[Episode]:
     keys = [k for k in values if k not in OTHERS]
-    whole = make_episode(file.name, {k: values[k] for k in keys}, values.get("action"), values.get("reward"), actions=actions)
+    whole = make_episode(
+        file.name,
+        {k: values[k] for k in keys},
+        values.get("action"),
+        values.get("reward"),
+        actions=actions,
+    )
     flags = {k: _flag(file, k, values[k], len(whole)) for k in (*FLAGS, *ENDS) if k in values}
     none = np.zeros(len(whole), bool)
-    terminal = flags.get("is_terminal", none) | flags.get("terminated", none) | flags.get("discount", none)
+    terminal = (
+        flags.get("is_terminal", none) | flags.get("terminated", none) | flags.get("discount", none)
+    )
     ends = terminal | flags.get("is_last", none) | flags.get("truncated", none)
     if not {"is_last", "truncated"} & set(flags):
         ends[-1] = True
@@ -104,8 +131,11 @@ def _episodes(file: Path, values: Mapping[str, Array], actions: int | None) -> l
     found = []
     for i, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(whole)])):
         part = whole.part(start, stop)
-        series = {**part.series, "is_last": ends[start:stop] | np.isin(np.arange(start + 1, stop + 1), cuts),
-                  "is_terminal": terminal[start:stop]}
+        series = {
+            **part.series,
+            "is_last": ends[start:stop] | np.isin(np.arange(start + 1, stop + 1), cuts),
+            "is_terminal": terminal[start:stop],
+        }
         found.append(Episode(f"{file.name}#{i}" if cuts else file.name, series))
     return found
 
@@ -119,5 +149,7 @@ def _flag(file: Path, key: str, value: Any, rows: int) -> Array:
     if key in ENDS and len(found) == rows - 1:
         found = np.concatenate([[False], found])
     if len(found) != rows:
-        raise DataError(f"{file}, key {key}: expected {rows} rows beside {rows} observations, got {len(found)}")
+        raise DataError(
+            f"{file}, key {key}: expected {rows} rows beside {rows} observations, got {len(found)}"
+        )
     return found

@@ -14,7 +14,8 @@ from worldmodels.data.folders import need, reading
 
 
 def read_table(file: Path, columns: Sequence[str] | None = None, leave: str = "") -> Any:
-    """Some columns of a file (those that are there), or all whose names do not begin with ``leave``.
+    """Some columns of a file (those that are there), or all whose names do not begin with
+    ``leave``.
 
     Raises:
         DataError: it cannot be read.
@@ -22,7 +23,11 @@ def read_table(file: Path, columns: Sequence[str] | None = None, leave: str = ""
     parquet = need("pyarrow.parquet", "reading LeRobot's data sets")
     with reading(f"{file}: expected a parquet file"):
         there = parquet.read_schema(file).names
-        wanted = [c for c in there if (c in columns if columns is not None else not (leave and c.startswith(leave)))]
+        wanted = [
+            c
+            for c in there
+            if (c in columns if columns is not None else not (leave and c.startswith(leave)))
+        ]
         return parquet.ParquetFile(file, page_checksum_verification=True).read(columns=wanted)
 
 
@@ -30,7 +35,8 @@ def numbers(table: Any, name: str, shape: Sequence[int], where: str) -> Array:
     """``[T]`` numbers, or ``[T, D]``: lists (of lists) of one length, as ``shape`` says.
 
     Raises:
-        DataError: a value is missing, of another length, or no number; names ``where`` and the step.
+        DataError: a value is missing, of another length, or no number; names ``where`` and the
+            step.
     """
     compute = need("pyarrow.compute", "reading LeRobot's data sets")
     steps, values = len(table), table[name].combine_chunks()
@@ -47,12 +53,18 @@ def numbers(table: Any, name: str, shape: Sequence[int], where: str) -> Array:
             values = values.flatten()
         uneven = np.flatnonzero(lengths != lengths[0]) if len(lengths) else lengths
         if len(uneven):
-            raise DataError(f"{where}, step {rows[uneven[0]]}: expected vectors of one length, {lengths[0]} as in step 0, got "
-                            f"{lengths[uneven[0]]}")
+            raise DataError(
+                f"{where}, step {rows[uneven[0]]}: expected vectors of one length, "
+                f"{lengths[0]} as in step 0, got "
+                f"{lengths[uneven[0]]}"
+            )
         rows = np.repeat(rows, lengths)
     with reading(f"{where}: expected numbers, got the type {values.type}"):
         found: Array = values.to_numpy(zero_copy_only=False)
     if found.dtype.kind not in "fiub" or len(found) != steps * int(np.prod(shape or (1,))):
-        raise DataError(f"{where}: expected {list(shape)} numbers a frame, got {len(found) / max(1, steps):g} of type "
-                        f"{found.dtype}")
+        raise DataError(
+            f"{where}: expected {list(shape)} numbers a frame, "
+            f"got {len(found) / max(1, steps):g} of type "
+            f"{found.dtype}"
+        )
     return found.reshape(steps, -1) if np.prod(shape) > 1 else found

@@ -50,52 +50,92 @@ def _read_mapped(path: Path, columns: Columns | None, **options: Any) -> Episode
     """CSV files with the map given, or the one beside them."""
     folder = path if path.is_dir() else path.parent
     if columns is None and not (folder / MAP).exists():
-        raise DataError(f"{path}: CSV files need a column map: give columns=Columns(...), or write {folder / MAP}, "
-                        f"for example {EXAMPLE}")
+        raise DataError(
+            f"{path}: CSV files need a column map: give columns=Columns(...), "
+            f"or write {folder / MAP}, "
+            f"for example {EXAMPLE}"
+        )
     return read_csv(path, columns or Columns.read(inside(folder / MAP, folder)), **options)
 
 
 READERS = (
     Reader("store", f"{INDEX} (a store)", lambda p: (p / INDEX).exists(), read_store, ("keys",)),
-    Reader("lerobot", f"{INFO} (LeRobot)", lambda p: (p / INFO).exists(), read_lerobot, ("keys", "on_bad", "image_size")),
-    Reader("minari", "data/main_data.hdf5 (Minari)", lambda p: minari_folder(p) is not None, read_minari),
+    Reader(
+        "lerobot",
+        f"{INFO} (LeRobot)",
+        lambda p: (p / INFO).exists(),
+        read_lerobot,
+        ("keys", "on_bad", "image_size"),
+    ),
+    Reader(
+        "minari",
+        "data/main_data.hdf5 (Minari)",
+        lambda p: minari_folder(p) is not None,
+        read_minari,
+    ),
     Reader("npz", "*.npz", lambda p: bool(files_of(p, ".npz")), read_npz),
-    Reader("csv", "*.csv", lambda p: p.suffix.lower() == ".csv" if p.is_file() else bool(files_of(p, ".csv")),
-           _read_mapped, ("keys", "on_bad", "columns")),
+    Reader(
+        "csv",
+        "*.csv",
+        lambda p: p.suffix.lower() == ".csv" if p.is_file() else bool(files_of(p, ".csv")),
+        _read_mapped,
+        ("keys", "on_bad", "columns"),
+    ),
 )
 """The forms, in the order in which a path is tried for them."""
 
 
 def read_episodes(
-    path: str | Path, format: str = "auto", columns: Columns | None = None, on_bad: OnBad = "refuse",
-    keys: Sequence[str] | None = None, image_size: Size = None, largest: float = 1e6,
+    path: str | Path,
+    format: str = "auto",
+    columns: Columns | None = None,
+    on_bad: OnBad = "refuse",
+    keys: Sequence[str] | None = None,
+    image_size: Size = None,
+    largest: float = 1e6,
 ) -> Episodes:
-    """The episodes of a folder or file, without bad values.  Nothing is unpickled, and nothing outside of the folder is read.
+    """The episodes of a folder or file, without bad values.  Nothing is unpickled, and nothing
+    outside of the folder is read.
 
     Args:
-        path: a folder that :func:`~worldmodels.data.write_store` wrote (``episodes.json``), of LeRobot (``meta/info.json``), of
-            Minari (``data/main_data.hdf5``), with ``.npz`` files, or with ``.csv`` files; or a ``.csv`` file.
+        path: a folder that :func:`~worldmodels.data.write_store` wrote (``episodes.json``), of
+            LeRobot (``meta/info.json``), of Minari (``data/main_data.hdf5``), with ``.npz`` files,
+            or with ``.csv`` files; or a ``.csv`` file.
         format: its form; ``"auto"`` looks for these in this order.
         columns: what the columns of CSV files mean; if None, ``columns.json`` beside them says it
             (:meth:`Columns.read <worldmodels.data.Columns.read>`).
-        on_bad, largest: what is done with episodes that have a problem or no row, and which numbers are a problem
-            (:func:`~worldmodels.data.checked`).
-        keys: the observations to read, by the names of the file or those of :mod:`worldmodels.data.names`; all if None.
-        image_size: (height, width) that the images of a LeRobot data set are scaled to while they are read.
+        on_bad, largest: what is done with episodes that have a problem or no row, and which numbers
+            are a problem (:func:`~worldmodels.data.checked`).
+        keys: the observations to read, by the names of the file or those of
+            :mod:`worldmodels.data.names`; all if None.
+        image_size: (height, width) that the images of a LeRobot data set are scaled to while they
+            are read.
 
     Raises:
-        DataError: nothing that can be read, damage, or a bad value; names path, episode, step and key.
+        DataError: nothing that can be read, damage, or a bad value; names path, episode, step and
+            key.
     """
-    return checked(read_unchecked(path, format, columns, on_bad, keys, image_size), on_bad, largest=largest)
+    return checked(
+        read_unchecked(path, format, columns, on_bad, keys, image_size), on_bad, largest=largest
+    )
 
 
 def read_unchecked(
-    path: str | Path, format: str = "auto", columns: Columns | None = None, on_bad: OnBad = "refuse",
-    keys: Sequence[str] | None = None, image_size: Size = None,
+    path: str | Path,
+    format: str = "auto",
+    columns: Columns | None = None,
+    on_bad: OnBad = "refuse",
+    keys: Sequence[str] | None = None,
+    image_size: Size = None,
 ) -> Episodes:
-    """:func:`read_episodes` with whatever values are there, to be looked at; ``on_bad`` is for episodes without a row."""
+    """:func:`read_episodes` with whatever values are there, to be looked at; ``on_bad`` is for
+    episodes without a row.
+    """
     if not isinstance(path, (str, PathLike)):
-        raise DataError(f"expected the path of a file or folder as text, got {path!r} of type {type(path).__name__}")
+        raise DataError(
+            f"expected the path of a file or folder as text, "
+            f"got {path!r} of type {type(path).__name__}"
+        )
     path = Path(path).expanduser()
     names = ("auto", *(r.name for r in READERS))
     if format not in names:
@@ -104,9 +144,14 @@ def read_unchecked(
         raise DataError(f"on_bad must be one of {get_args(OnBad)}, got {on_bad!r}")
     if "\0" in str(path) or not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    reader = _reader(path, columns) if format == "auto" else next(r for r in READERS if r.name == format)
+    reader = (
+        _reader(path, columns) if format == "auto" else next(r for r in READERS if r.name == format)
+    )
     if image_size is not None and "image_size" not in reader.takes:
-        raise DataError(f"{path}: image_size is for LeRobot's data sets, this is one of the form {reader.name!r}")
+        raise DataError(
+            f"{path}: image_size is for LeRobot's data sets, "
+            f"this is one of the form {reader.name!r}"
+        )
     given = {"keys": keys or None, "on_bad": on_bad, "columns": columns, "image_size": image_size}
     return reader.read(path, **{k: given[k] for k in reader.takes})
 
@@ -120,5 +165,7 @@ def _reader(path: Path, columns: Columns | None) -> Reader:
     if path.is_file():
         raise DataError(f"{path}: expected a folder or a .csv file; give the folder that it is in")
     there = sorted(p.name for p in path.iterdir())[:8]
-    raise DataError(f"{path}: found no data; looked for {', '.join(r.looks_for for r in READERS)}; "
-                    f"there {'is nothing' if not there else f'are {there}'}")
+    raise DataError(
+        f"{path}: found no data; looked for {', '.join(r.looks_for for r in READERS)}; "
+        f"there {'is nothing' if not there else f'are {there}'}"
+    )

@@ -1,4 +1,6 @@
-"""Two recordings of real robots, one long episode each: a wall follower's sonars, and a SARCOS arm."""
+"""Two recordings of real robots, one long episode each: a wall follower's sonars,
+and a SARCOS arm.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def _follower(file: Path) -> Episodes:
     with file.open(encoding="utf-8") as opened:  # UCI's file has no header, copies have one
         first = opened.readline()
     if not first.startswith("S1,"):
-        columns = Columns(columns.observations, columns.action, MOVES, header=(*SONARS, "OUTPUT"), rate=9.0)
+        columns = Columns(
+            columns.observations, columns.action, MOVES, header=(*SONARS, "OUTPUT"), rate=9.0
+        )
     return read_csv(file, columns)
 
 
@@ -44,15 +48,19 @@ FOLLOWER = Source(
     "https://raw.githubusercontent.com/Transcendence-ML-Python/robot-sensor-data-classification-ml/"
     "26b6938695cbc5bcd188c0d0cb781ef2ab9145e8/sensor_readings_24.data",
     "d2b5aab0615cb99f067689bbcf8396bd08e39feeeeaf72103b8c276b2579b7f3",
-    "CC BY 4.0 by UCI (data set 194; not verified), none stated by the copy", 870_516, _follower_sha256,
+    "CC BY 4.0 by UCI (data set 194; not verified), none stated by the copy",
+    870_516,
+    _follower_sha256,
 )
 
 
 def wall_following(folder: str | Path | None = None) -> Episodes:
-    """A SCITOS G5 that drives along the walls of a room, four rounds (Freire, Barreto, Veloso and Varela, 2009; UCI 194).
+    """A SCITOS G5 that drives along the walls of a room, four rounds (Freire, Barreto, Veloso and
+    Varela, 2009; UCI 194).
 
-    One episode of 5,456 rows, 9 a second: ``sonar [T, 24]``, the ranges in metres of ultrasound sensors around the robot,
-    clockwise from its front, cut at 5.0; ``action [T, 4]``, one-hot: forward, slight right, sharp right, slight left.
+    One episode of 5,456 rows, 9 a second: ``sonar [T, 24]``, the ranges in metres of ultrasound
+    sensors around the robot, clockwise from its front, cut at 5.0; ``action [T, 4]``, one-hot:
+    forward, slight right, sharp right, slight left.
 
     Args:
         folder: with ``sensor_readings_24.data``; it is downloaded if None.
@@ -64,7 +72,9 @@ def wall_following(folder: str | Path | None = None) -> Episodes:
 
 
 def _arm_arrays(file: Path) -> tuple[Array, Array, Array]:
-    """Positions, velocities and torques from the ``.mat`` file, or from an ``.npz`` file with ``q``, ``qd``, ``tau``."""
+    """Positions, velocities and torques from the ``.mat`` file, or from an ``.npz`` file with
+    ``q``, ``qd``, ``tau``.
+    """
     with reading(f"{file}: expected SARCOS's test set"):
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as held:
@@ -80,22 +90,27 @@ def _arm_sha256(file: Path) -> str:
 
 
 ARM = Source(
-    "sarcos/sarcos_inv_test.mat", "https://raw.githubusercontent.com/Kaixhin/SARCOS/master/sarcos_inv_test.mat",
+    "sarcos/sarcos_inv_test.mat",
+    "https://raw.githubusercontent.com/Kaixhin/SARCOS/master/sarcos_inv_test.mat",
     "2cb77c6cf3b61b7f310ea3754f5005c740219496532c626473d1f594e7d3139b",
-    "none stated for the data (gaussianprocess.org/gpml/data); the copy is MIT", 996_776, _arm_sha256,
+    "none stated for the data (gaussianprocess.org/gpml/data); the copy is MIT",
+    996_776,
+    _arm_sha256,
 )
 ARM_NPZ = "sarcos_inv_test_ordered.npz"
 
 
 def sarcos(folder: str | Path | None = None) -> Episodes:
-    """A SARCOS arm with seven joints that follows rhythmic movements (Vijayakumar and Schaal, 2000): its test set.
+    """A SARCOS arm with seven joints that follows rhythmic movements (Vijayakumar and Schaal,
+    2000): its test set.
 
-    One episode of 4,449 rows in the order of time, about 0.11 s apart: ``position [T, 7]`` (rad), ``velocity [T, 7]``
-    (rad/s), and as ``action [T, 7]`` the torques.  The file's accelerations are left out: they are what is to be predicted.
+    One episode of 4,449 rows in the order of time, about 0.11 s apart: ``position [T, 7]`` (rad),
+    ``velocity [T, 7]`` (rad/s), and as ``action [T, 7]`` the torques.  The file's accelerations are
+    left out: they are what is to be predicted.
 
     Args:
-        folder: with ``sarcos_inv_test.mat`` (or ``sarcos_inv_test_ordered.npz``: the same rows as float32); it is
-            downloaded if None. Reading the former needs SciPy.
+        folder: with ``sarcos_inv_test.mat`` (or ``sarcos_inv_test_ordered.npz``: the same rows as
+            float32); it is downloaded if None. Reading the former needs SciPy.
 
     Raises:
         DataError: the file is missing or another one.

@@ -1,4 +1,6 @@
-"""From episodes to batches ``[T, B, ...]``: windows of one length, or whole ragged episodes with a mask."""
+"""From episodes to batches ``[T, B, ...]``: windows of one length, or whole ragged episodes with a
+mask.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ Batch = dict[str, Tensor]
 
 
 def pad(episodes: Sequence[Episode], length: int | None = None) -> Batch:
-    """A batch of ragged episodes, ``[T, B, ...]``; behind the end of an episode are zeros, and ``mask [T, B]`` is 0.
+    """A batch of ragged episodes, ``[T, B, ...]``; behind the end of an episode are zeros, and
+    ``mask [T, B]`` is 0.
 
     >>> from worldmodels.data import make_episode
     >>> long = make_episode("long", {"x": np.ones((3, 2))})
@@ -54,7 +57,9 @@ class Windows:
 
     def __init__(self, data: Episodes, batch: int, length: int, seed: int = 0) -> None:
         if batch < 1 or length < 2:
-            raise DataError(f"expected batch >= 1 and length >= 2, got batch={batch} and length={length}")
+            raise DataError(
+                f"expected batch >= 1 and length >= 2, got batch={batch} and length={length}"
+            )
         self.data, self.batch, self.length = data, batch, length
         self._starts = np.cumsum([0, *(max(1, len(e) - length + 1) for e in data)])
         self._rng = np.random.default_rng(seed)
@@ -70,7 +75,10 @@ class Windows:
     def _read(self, numbers: Array) -> Batch:
         which = np.searchsorted(self._starts, numbers, side="right") - 1
         first = numbers - self._starts[which]
-        return pad([self.data[int(e)].part(int(s), int(s) + self.length) for e, s in zip(which, first)], self.length)
+        return pad(
+            [self.data[int(e)].part(int(s), int(s) + self.length) for e, s in zip(which, first)],
+            self.length,
+        )
 
     def state(self) -> dict[str, Any]:
         """Where the draws are, as plain data."""
@@ -82,12 +90,15 @@ class Windows:
 
 
 def windows(data: Episodes, length: int, stride: int = 1) -> list[Episode]:
-    """All windows of ``length`` rows, their starts ``stride`` apart; episodes that are shorter have none.
+    """All windows of ``length`` rows, their starts ``stride`` apart; episodes that are shorter have
+    none.
 
     Raises:
         DataError: there is none.
     """
     found = [e.part(s, s + length) for e in data for s in range(0, len(e) - length + 1, stride)]
     if not found:
-        raise DataError(f"{data.source}: no episode has {length} rows, the longest has {max(map(len, data))}")
+        raise DataError(
+            f"{data.source}: no episode has {length} rows, the longest has {max(map(len, data))}"
+        )
     return found

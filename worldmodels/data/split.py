@@ -25,13 +25,18 @@ class Split(NamedTuple):
 
 
 def split(
-    data: Episodes, by: Literal["time", "episode"], valid: float = 0.1, test: float = 0.1, seed: int = 0, shortest: int = 2,
+    data: Episodes,
+    by: Literal["time", "episode"],
+    valid: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    shortest: int = 2,
 ) -> Split:
     """Three parts.
 
     Args:
-        by: ``"time"``: the last rows of every episode are the test part, those before them the validation part;
-            ``"episode"``: whole episodes, drawn with ``seed``.
+        by: ``"time"``: the last rows of every episode are the test part, those before them the
+            validation part; ``"episode"``: whole episodes, drawn with ``seed``.
         valid, test: shares, above 0 and together below 1.
         shortest: rows that a part of an episode must have (parts that are shorter are left out).
 
@@ -39,14 +44,21 @@ def split(
         DataError: a part would be empty.
     """
     if not (valid > 0 and test > 0 and valid + test < 1):
-        raise DataError(f"shares must be above 0 and together below 1, got valid={valid} and test={test}")
+        raise DataError(
+            f"shares must be above 0 and together below 1, got valid={valid} and test={test}"
+        )
     if by == "episode":
         order = np.random.default_rng(seed).permutation(len(data))
         ends = [max(1, round(len(data) * share)) for share in (test, valid)]
         chosen = np.split(order, np.cumsum(ends))
         if len(data) < 3 or not len(chosen[-1]):
-            raise DataError(f"{data.source}: {len(data)} episodes cannot be split by episode; split by time")
-        test_, valid_, train_ = (Episodes([data[int(i)] for i in sorted(part)], data.rate, data.source) for part in chosen)
+            raise DataError(
+                f"{data.source}: {len(data)} episodes cannot be split by episode; split by time"
+            )
+        test_, valid_, train_ = (
+            Episodes([data[int(i)] for i in sorted(part)], data.rate, data.source)
+            for part in chosen
+        )
         return Split(train_, valid_, test_)
     pieces: list[list[Episode]] = [[], [], []]
     for e in data:
@@ -57,6 +69,9 @@ def split(
     for name, part in zip(("training", "validation", "test"), pieces):
         if not part:
             longest = max(map(len, data))
-            raise DataError(f"{data.source}: no {name} part of {shortest} rows by time; the longest episode has {longest} rows")
+            raise DataError(
+                f"{data.source}: no {name} part of {shortest} rows by time; "
+                f"the longest episode has {longest} rows"
+            )
     train, validation, tested = (Episodes(part, data.rate, data.source) for part in pieces)
     return Split(train, validation, tested)

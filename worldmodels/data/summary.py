@@ -1,4 +1,6 @@
-"""What lies in a data set, in numbers: lengths, rate, the range of each feature, features that never change."""
+"""What lies in a data set, in numbers: lengths, rate, the range of each feature, features that
+never change.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,11 @@ class Summary:
         count, least, most = len(self.lengths), min(self.lengths), max(self.lengths)
         rows = f"{most:,}" if least == most else f"{least:,} to {most:,}"
         each = "episode" if count == 1 else "episodes"
-        rate = "rate unknown" if self.rate is None else f"{self.rate:g} rows a second, {self._duration()}"
+        rate = (
+            "rate unknown"
+            if self.rate is None
+            else f"{self.rate:g} rows a second, {self._duration()}"
+        )
         head = ["", "smallest", "largest", "mean", "deviation"]
         width = max(12, *(len(f.name) for f in self.features))
         lines = [f"{head[0]:<{width}}" + "".join(f"{h:>12}" for h in head[1:])]
@@ -106,7 +112,9 @@ def _features(data: Episodes, key: str) -> Iterator[Feature]:
         squares += np.square(np.where(finite, x - mean, 0.0)).sum(0)
     deviation = np.sqrt(squares / np.maximum(count, 1))
     for i in range(size):
-        yield Feature(f"{key}[{i}]" if apart else key, *(float(v[i]) for v in (low, high, mean, deviation)))
+        yield Feature(
+            f"{key}[{i}]" if apart else key, *(float(v[i]) for v in (low, high, mean, deviation))
+        )
 
 
 def _numbers(episode: Episode, key: str, size: int) -> tuple[Array, Array]:

@@ -1,7 +1,8 @@
 """CSV files with a column map: which columns make an observation, which the action.
 
-Files are UTF-8, UTF-16 with its mark, or else Latin-1 (with a warning).  Numbers may be ``True`` and ``False``.  An episode
-ends where the map's ``episode`` changes, after a row whose ``terminal`` is 1, and where the ``time`` jumps.
+Files are UTF-8, UTF-16 with its mark, or else Latin-1 (with a warning).  Numbers may be ``True``
+and ``False``.  An episode ends where the map's ``episode`` changes, after a row whose ``terminal``
+is 1, and where the ``time`` jumps.
 """
 
 from __future__ import annotations
@@ -36,18 +37,22 @@ class Columns:
 
     Args:
         observations: key -> its columns, in order.
-        action: the columns of an action, or one column of names, which become one-hot in the order of ``choices``.
-        choices: the names of discrete actions; if none are given, and no value of the column is a number, they are taken
-            from the files in alphabetical order (at most 32; with a warning).
+        action: the columns of an action, or one column of names, which become one-hot in the order
+            of ``choices``.
+        choices: the names of discrete actions; if none are given, and no value of the column is a
+            number, they are taken from the files in alphabetical order (at most 32; with a
+            warning).
         reward: a column.
-        episode: a column whose value changes where an episode ends; each file is one episode if None.
+        episode: a column whose value changes where an episode ends; each file is one episode if
+            None.
         terminal: a column that is 1 in the last row of an episode that ended in a terminal state.
         header: names of the columns, for files without a header line.
         rate: rows a second.
         delimiter: what stands between two values.
-        time: a column of times, in any unit; if None, one called ``timestamp``, ``time`` or ``stamp`` where it holds numbers;
-            ``""`` reads none.
-        gap: an episode ends where the time goes back, or on by more than ``gap`` of its usual steps (with a warning).
+        time: a column of times, in any unit; if None, one called ``timestamp``, ``time`` or
+            ``stamp`` where it holds numbers; ``""`` reads none.
+        gap: an episode ends where the time goes back, or on by more than ``gap`` of its usual steps
+            (with a warning).
 
     >>> Columns({"position": ["x", "y"]}, action=["u"], rate=20.0).observations
     {'position': ['x', 'y']}
@@ -66,22 +71,39 @@ class Columns:
     gap: float = 5.0
 
     def __post_init__(self) -> None:
-        lists = {**self.observations, "action": self.action, "choices": self.choices, "header": self.header}
+        lists = {
+            **self.observations,
+            "action": self.action,
+            "choices": self.choices,
+            "header": self.header,
+        }
         wrong = [k for k, v in lists.items() if isinstance(v, str)]
         if wrong or not self.observations:
-            raise DataError(f"a column map needs observations, and lists of names; got {wrong or 'no observation'}")
+            raise DataError(
+                f"a column map needs observations, and lists of names; "
+                f"got {wrong or 'no observation'}"
+            )
         single = [c for c in (self.reward, self.episode, self.terminal, self.time) if c]
         names = [*(c for v in lists.values() for c in v), *single]
         if odd := [c for c in names if not isinstance(c, str)]:
-            raise DataError(f"a column map's names are texts, got {odd[0]!r} of type {type(odd[0]).__name__}")
-        if self.rate is not None and not (isinstance(self.rate, (int, float)) and 0 < self.rate < inf):
-            raise DataError(f"a column map's rate is a number of rows a second above 0, got {self.rate!r}")
+            raise DataError(
+                f"a column map's names are texts, got {odd[0]!r} of type {type(odd[0]).__name__}"
+            )
+        if self.rate is not None and not (
+            isinstance(self.rate, (int, float)) and 0 < self.rate < inf
+        ):
+            raise DataError(
+                f"a column map's rate is a number of rows a second above 0, got {self.rate!r}"
+            )
         if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
             raise DataError(f"a column map's delimiter is one character, got {self.delimiter!r}")
         if not (isinstance(self.gap, (int, float)) and self.gap > 1):
             raise DataError(f"a column map's gap is a number of steps above 1, got {self.gap!r}")
         if self.choices and len(self.action) != 1:
-            raise DataError(f"choices are the names in one column of actions, got the columns {list(self.action)}")
+            raise DataError(
+                f"choices are the names in one column of actions, "
+                f"got the columns {list(self.action)}"
+            )
 
     @classmethod
     def read(cls, file: str | Path) -> Columns:
@@ -93,7 +115,9 @@ class Columns:
         try:
             return cls(**json.loads(Path(file).read_text(encoding="utf-8-sig")))
         except (OSError, ValueError, TypeError, AttributeError, RecursionError, DataError) as error:
-            raise DataError(f"{file}: expected a column map {list(cls.__dataclass_fields__)}: {error}") from None
+            raise DataError(
+                f"{file}: expected a column map {list(cls.__dataclass_fields__)}: {error}"
+            ) from None
 
     def used(self) -> list[str]:
         """The names of all columns that have to be there."""
@@ -108,12 +132,19 @@ class Columns:
         """
         names = variables(self.observations, where)
         wanted = chosen(keys, names.values(), where)
-        kept = {names[k]: v for k, v in self.observations.items() if wanted is None or names[k] in wanted}
+        kept = {
+            names[k]: v
+            for k, v in self.observations.items()
+            if wanted is None or names[k] in wanted
+        }
         return replace(self, observations=kept)
 
 
 def read_csv(
-    source: str | Path, columns: Columns, keys: Sequence[str] | None = None, on_bad: OnBad = "refuse"
+    source: str | Path,
+    columns: Columns,
+    keys: Sequence[str] | None = None,
+    on_bad: OnBad = "refuse",
 ) -> Episodes:
     """A CSV file, or all ``.csv`` files of a folder by name.
 
@@ -124,8 +155,8 @@ def read_csv(
         on_bad: ``"drop"`` leaves out files without a row.
 
     Raises:
-        DataError: no file, an unknown column or one that is there twice, a row that is too short, a value that is no number
-            (names file and line).
+        DataError: no file, an unknown column or one that is there twice, a row that is too short, a
+            value that is no number (names file and line).
     """
     source = Path(source)
     files = files_of(source, ".csv") if source.is_dir() else [source]
@@ -146,9 +177,15 @@ def _choices(tables: Sequence[_Table], columns: Columns, where: str) -> list[str
     if any(_number(v) is not None for v in names) or "" in names:
         return []
     if len(names) > FEW:
-        raise DataError(f"{where}, column {columns.action[0]}: expected numbers, or names of at most {FEW} actions, got "
-                        f"{len(names)} texts such as {min(names)!r}; more have to be declared by choices")
-    say(f"{where}, column {columns.action[0]}: taken as {len(names)} actions {sorted(names)} (one-hot); declare them by choices")
+        raise DataError(
+            f"{where}, column {columns.action[0]}: expected numbers, "
+            f"or names of at most {FEW} actions, got "
+            f"{len(names)} texts such as {min(names)!r}; more have to be declared by choices"
+        )
+    say(
+        f"{where}, column {columns.action[0]}: taken as {len(names)} actions {sorted(names)} "
+        f"(one-hot); declare them by choices"
+    )
     return sorted(names)
 
 
@@ -166,8 +203,10 @@ class _Table:
             numbers = [_number(v) for v in self.values[name]]
             if None in numbers:
                 i = numbers.index(None)
-                raise DataError(f"{self.file}, line {self.lines[i]}, column {name}: expected a number, "
-                                f"got {self.values[name][i]!r}")
+                raise DataError(
+                    f"{self.file}, line {self.lines[i]}, column {name}: expected a number, "
+                    f"got {self.values[name][i]!r}"
+                )
             found[:, j] = numbers
         return found
 
@@ -175,7 +214,10 @@ class _Table:
         index = {choice: i for i, choice in enumerate(choices)}
         for line, value in zip(self.lines, self.values[name]):
             if value not in index:
-                raise DataError(f"{self.file}, line {line}, column {name}: expected an action of {list(choices)}, got {value!r}")
+                raise DataError(
+                    f"{self.file}, line {line}, column {name}: expected an action of "
+                    f"{list(choices)}, got {value!r}"
+                )
         return one_hot(np.array([index[v] for v in self.values[name]]), len(choices))
 
 
@@ -192,7 +234,10 @@ def _table(file: Path, columns: Columns) -> _Table:
     for wanted in columns.used():
         if wanted not in names:
             near = get_close_matches(wanted, names, n=1)
-            raise DataError(f"{file}: no column {wanted!r}{f' (nearest: {near[0]!r})' if near else ''}; it has {names}")
+            raise DataError(
+                f"{file}: no column {wanted!r}{f' (nearest: {near[0]!r})' if near else ''}; "
+                f"it has {names}"
+            )
     for line, row in rows:
         if len(row) != len(names):
             raise DataError(f"{file}, line {line}: expected {len(names)} values, got {len(row)}")
@@ -215,35 +260,57 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
     ended = set() if terminal is None else {int(i) + 1 for i in np.flatnonzero(terminal[:-1])}
     jumps = _jumps(table, columns, named)
     if more := ended - named:
-        say(f"{table.file}: {columns.terminal} ends {len(more)} episodes inside, the first in line {table.lines[min(more) - 1]}; "
-            f"cut there")
+        say(
+            f"{table.file}: {columns.terminal} ends {len(more)} episodes inside, the first in line "
+            f"{table.lines[min(more) - 1]}; "
+            f"cut there"
+        )
     cuts = sorted(named | ended | jumps)
     found = []
     for i, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(table.lines)])):
         name = f"{table.file.name}:{marks[start]}" if marks else table.file.name
-        found.append(make_episode(
-            f"{name}#{i}" if cuts and len(cuts) != len(named) else name, {k: v[start:stop] for k, v in observations.items()},
-            None if action is None else action[start:stop], None if reward is None else reward[start:stop],
-            bool(terminal is not None and terminal[stop - 1]),
-        ))
+        found.append(
+            make_episode(
+                f"{name}#{i}" if cuts and len(cuts) != len(named) else name,
+                {k: v[start:stop] for k, v in observations.items()},
+                None if action is None else action[start:stop],
+                None if reward is None else reward[start:stop],
+                bool(terminal is not None and terminal[stop - 1]),
+            )
+        )
     return found
 
 
 def _jumps(table: _Table, columns: Columns, known: set[int]) -> set[int]:
     """The rows before which the time jumps."""
-    there = [n for n in table.values if n == columns.time or (columns.time is None and n.lower() in TIMES)]
+    there = [
+        n
+        for n in table.values
+        if n == columns.time or (columns.time is None and n.lower() in TIMES)
+    ]
     if not there or len(table.lines) < 3:
         return set()
     if columns.time is None and not all(_number(v) is not None for v in table.values[there[0]]):
         return set()  # a date, or what else is called so; nobody said that it counts
     steps = np.diff(table.numbers(there[:1])[:, 0])
     forward = steps[steps > 0]
-    usual = float(np.median(steps)) if np.median(steps) > 0 else float(np.median(forward)) if len(forward) else 0.0
-    jumps = {int(i) + 1 for i in np.flatnonzero((steps < 0) | ~(steps <= columns.gap * usual))} - known
+    usual = (
+        float(np.median(steps))
+        if np.median(steps) > 0
+        else float(np.median(forward))
+        if len(forward)
+        else 0.0
+    )
+    jumps = {
+        int(i) + 1 for i in np.flatnonzero((steps < 0) | ~(steps <= columns.gap * usual))
+    } - known
     if jumps:
         i = min(jumps)
-        say(f"{table.file}: {there[0]} jumps {len(jumps)} times, the first in line {table.lines[i]} by {steps[i - 1]:g} where "
-            f"{usual:g} is usual; cut there (Columns(time=, gap=))")
+        say(
+            f"{table.file}: {there[0]} jumps {len(jumps)} times, the first in line "
+            f"{table.lines[i]} by {steps[i - 1]:g} where "
+            f"{usual:g} is usual; cut there (Columns(time=, gap=))"
+        )
     return jumps
 
 
@@ -261,7 +328,9 @@ def _text(file: Path) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
     if b"\0" in content:
-        raise ValueError("it holds zero bytes: it is no text, or UTF-16 without its mark; save it as UTF-8")
+        raise ValueError(
+            "it holds zero bytes: it is no text, or UTF-16 without its mark; save it as UTF-8"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -1,4 +1,6 @@
-"""Writes a data set as CSV files, one an episode, and the ``columns.json`` that says what their columns mean."""
+"""Writes a data set as CSV files, one an episode, and the ``columns.json`` that says what their
+columns mean.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,16 @@ def write_csv(data: Episodes, folder: str | Path) -> Path:
     A feature ``i`` of a key is the column ``KEY_i``; numbers keep all digits of float32.
 
     Raises:
-        DataError: an observation is an image, two columns have one name, the folder is not empty or cannot be written.
+        DataError: an observation is an image, two columns have one name, the folder is not empty or
+            cannot be written.
     """
     folder = Path(folder)
     images = [k for k, s in data.shapes.items() if len(s) != 1]
     if images:
-        raise DataError(f"CSV files hold vectors; {images} are images: write another format, or choose keys with select()")
+        raise DataError(
+            f"CSV files hold vectors; {images} are images: write another format, "
+            f"or choose keys with select()"
+        )
     named = {k: [f"{k}_{i}" for i in range(s[0])] for k, s in data.shapes.items()}
     action = [f"action_{i}" for i in range(data.action_size)]
     header = [c for names in named.values() for c in names] + action + ["reward", "terminal"]
@@ -36,7 +42,13 @@ def write_csv(data: Episodes, folder: str | Path) -> Path:
                     row.extend(_numbers(value))
             with (writing / f"{number:05d}.csv").open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([header, *rows])
-        meaning = {"observations": named, "action": action, "reward": "reward", "terminal": "terminal", "rate": data.rate}
+        meaning = {
+            "observations": named,
+            "action": action,
+            "reward": "reward",
+            "terminal": "terminal",
+            "rate": data.rate,
+        }
         (writing / "columns.json").write_text(json.dumps(meaning), encoding="utf-8")
     return folder
 

@@ -1,7 +1,7 @@
 """Sequences as tensordicts in the form of torchrl, and back.
 
-torchrl keeps a transition in a row: the observation, the action, and under ``next`` what it led to.  Here a row holds
-what arrived with it, so ``T`` rows are ``T - 1`` transitions, batch first.
+torchrl keeps a transition in a row: the observation, the action, and under ``next`` what it led to.
+Here a row holds what arrived with it, so ``T`` rows are ``T - 1`` transitions, batch first.
 
     this library, [T, B]                    torchrl, [B, T - 1]
     x[t], action[t]                         x, action
@@ -29,7 +29,17 @@ from worldmodels.data.log import make_episode
 from worldmodels.data.names import variable
 
 MASK = ("collector", "mask")
-OWN = {"action", "reward", "done", "terminated", "truncated", "is_init", "next", "collector", "mask"}
+OWN = {
+    "action",
+    "reward",
+    "done",
+    "terminated",
+    "truncated",
+    "is_init",
+    "next",
+    "collector",
+    "mask",
+}
 """Keys of a tensordict that are no observations."""
 
 
@@ -42,32 +52,47 @@ def to_tensordict(batch: Mapping[str, Tensor | Array]) -> Any:
             :func:`worldmodels.data.pad`.
 
     Raises:
-        DataError: tensordict is not installed, there are fewer than 2 rows, or a flag or the reward is missing.
+        DataError: tensordict is not installed, there are fewer than 2 rows, or a flag or the reward
+            is missing.
     """
     tensordict = need("tensordict", "a tensordict")
     given = {k: torch.as_tensor(v).transpose(0, 1) for k, v in batch.items()}
     lacking = [k for k in ("reward", *FLAGS) if k not in given]
     if lacking or given["is_first"].shape[1] < 2:
-        raise DataError(f"to_tensordict: expected at least 2 rows [T, B] with reward and flags, got {_shapes(batch)}")
+        raise DataError(
+            f"to_tensordict: expected at least 2 rows [T, B] with reward and flags, "
+            f"got {_shapes(batch)}"
+        )
     last, terminal = (given[k][:, 1:].unsqueeze(-1) for k in ("is_last", "is_terminal"))
     observed = [k for k in given if k not in (*NOT_OBSERVED, "mask")]
     after = {k: given[k][:, 1:] for k in observed}
-    after |= {"reward": given["reward"][:, 1:].unsqueeze(-1), "done": last, "terminated": terminal,
-              "truncated": last & ~terminal}
+    after |= {
+        "reward": given["reward"][:, 1:].unsqueeze(-1),
+        "done": last,
+        "terminated": terminal,
+        "truncated": last & ~terminal,
+    }
     there = ~given["is_first"][:, 1:]
     if "mask" in given:
         there = there & (given["mask"][:, :-1] * given["mask"][:, 1:]).bool()
-    found: dict[str, Any] = {k: given[k][:, :-1] for k in [*observed, *(["action"] if "action" in given else [])]}
-    found |= {"is_init": given["is_first"][:, :-1].unsqueeze(-1), "next": after, "collector": {"mask": there}}
+    found: dict[str, Any] = {
+        k: given[k][:, :-1] for k in [*observed, *(["action"] if "action" in given else [])]
+    }
+    found |= {
+        "is_init": given["is_first"][:, :-1].unsqueeze(-1),
+        "next": after,
+        "collector": {"mask": there},
+    }
     return tensordict.TensorDict(found, batch_size=there.shape)
 
 
 def from_tensordict(found: Any, source: str = "tensordict") -> Episodes:
-    """Episodes from trajectories of torchrl, of the batch size ``[T]`` or ``[B, T]``; cut where ``next.done`` is set.
+    """Episodes from trajectories of torchrl, of the batch size ``[T]`` or ``[B, T]``; cut where
+    ``next.done`` is set.
 
     Args:
-        found: a ``TensorDict`` of transitions; rows that ``("collector", "mask")`` leaves out are not read.  Boolean and
-            whole one-hot actions become floats.
+        found: a ``TensorDict`` of transitions; rows that ``("collector", "mask")`` leaves out are
+            not read.  Boolean and whole one-hot actions become floats.
         source: for messages.
 
     Raises:
@@ -75,19 +100,29 @@ def from_tensordict(found: Any, source: str = "tensordict") -> Episodes:
     """
     size = tuple(found.batch_size)
     if len(size) not in (1, 2):
-        raise DataError(f"{source}: expected a tensordict of the batch size [T] or [B, T], got {list(size)}")
+        raise DataError(
+            f"{source}: expected a tensordict of the batch size [T] or [B, T], got {list(size)}"
+        )
     names = list(found.keys())
     if "next" not in names:
-        raise DataError(f"{source}: expected transitions with 'next', as torchrl's collectors give, got {sorted(names)}")
+        raise DataError(
+            f"{source}: expected transitions with 'next', as torchrl's collectors give, "
+            f"got {sorted(names)}"
+        )
     nested = [k for k in names if k not in OWN and not isinstance(found.get(k), Tensor)]
     if nested:
-        raise DataError(f"{source}: expected flat observations, got the nested {nested}; flatten_keys() flattens them")
+        raise DataError(
+            f"{source}: expected flat observations, got the nested {nested}; "
+            f"flatten_keys() flattens them"
+        )
     rows = found if len(size) == 2 else found.unsqueeze(0)
     action = rows.get("action", None)
     whole = action is not None and action.ndim == 2 and not action.dtype.is_floating_point
     classes = (classes_of([_array(action.flatten())], source) or 0) if whole else None
     called = [f"{source} {b}" if len(size) == 2 else source for b in range(rows.batch_size[0])]
-    return Episodes([e for b, name in enumerate(called) for e in _cut(rows[b], name, classes)], source=source)
+    return Episodes(
+        [e for b, name in enumerate(called) for e in _cut(rows[b], name, classes)], source=source
+    )
 
 
 def _cut(rows: Any, name: str, classes: int | None) -> Iterator[Episode]:
@@ -96,24 +131,38 @@ def _cut(rows: Any, name: str, classes: int | None) -> Iterator[Episode]:
     there_after = set(after.keys())
     keys = [k for k in list(rows.keys()) if k not in OWN and k in there_after]
     there = rows.get(MASK, None)
-    steps = np.arange(rows.batch_size[0]) if there is None else np.flatnonzero(_flat(there, len(rows)))
-    terminated, truncated, done = (_flag(after, k, len(rows)) for k in ("terminated", "truncated", "done"))
+    steps = (
+        np.arange(rows.batch_size[0]) if there is None else np.flatnonzero(_flat(there, len(rows)))
+    )
+    terminated, truncated, done = (
+        _flag(after, k, len(rows)) for k in ("terminated", "truncated", "done")
+    )
     terminal = terminated if "terminated" in there_after else done & ~truncated
     over = done | terminal | truncated
-    ends = [i + 1 for i, t in enumerate(steps) if over[t] or (i + 1 < len(steps) and steps[i + 1] != t + 1)]
+    ends = [
+        i + 1
+        for i, t in enumerate(steps)
+        if over[t] or (i + 1 < len(steps) and steps[i + 1] != t + 1)
+    ]
     bounds = [0, *ends, *([len(steps)] if not ends or ends[-1] != len(steps) else [])]
     for number, (start, stop) in enumerate(pairwise(bounds)):
         if stop == start:
             continue
         part, at = steps[start:stop], int(steps[stop - 1])
-        series = {variable(k): _array(torch.cat([rows.get(k)[part], after.get(k)[at : at + 1]])) for k in keys}
+        series = {
+            variable(k): _array(torch.cat([rows.get(k)[part], after.get(k)[at : at + 1]]))
+            for k in keys
+        }
         action = rows.get("action", None)
         reward = after.get("reward", None)
         yield make_episode(
-            f"{name}, episode {number}", series,
+            f"{name}, episode {number}",
+            series,
             action=None if action is None else _float(action[part]),
             reward=None if reward is None else _flat(reward[part], len(part)),
-            terminal=bool(terminal[at]), last=bool(over[at]), actions=classes,
+            terminal=bool(terminal[at]),
+            last=bool(over[at]),
+            actions=classes,
         )
 
 
@@ -132,7 +181,9 @@ def _array(value: Tensor) -> Array:
 
 def _float(action: Tensor) -> Array:
     """Actions ``[T, A]`` as floats; class numbers ``[T]`` as they are."""
-    return _array(action if action.ndim == 1 and not action.dtype.is_floating_point else action.float())
+    return _array(
+        action if action.ndim == 1 and not action.dtype.is_floating_point else action.float()
+    )
 
 
 def _shapes(batch: Mapping[str, Any]) -> dict[str, list[int]]:

@@ -27,14 +27,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     beta = Parameter("beta")
     kl, reconstruction = KullbackLeibler(q, prior(run.args.z)), -E(q, LogProb(p))
     model = Model(
-        (reconstruction + beta * kl).mean(), distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate}
+        (reconstruction + beta * kl).mean(),
+        distributions=[p, q],
+        optimizer=optim.Adam,
+        optimizer_params={"lr": run.args.rate},
     )
     run.falling(model.optimizer)
     print(model)
     for epoch in run.epochs():
         losses = [model.train({"x": x, "beta": run.args.beta}) for x, _ in run.batches()]
         run.log(
-            epoch, train=torch.stack(losses).mean().item(), test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
+            epoch,
+            train=torch.stack(losses).mean().item(),
+            test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
             test_reconstruction=run.tested(lambda x, _: reconstruction.eval({"x": x})),
         )
     return run.finish()

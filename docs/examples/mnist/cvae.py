@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     q, p = Encoder(["x", "y"], run.args.z), Decoder(["z", "y"], z=run.args.z)
 
     loss = (KullbackLeibler(q, prior(run.args.z)) - E(q, LogProb(p))).mean()
-    model = Model(loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate})
+    model = Model(
+        loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate}
+    )
     run.falling(model.optimizer)
     print(model)
     for epoch in run.epochs():

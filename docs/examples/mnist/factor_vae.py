@@ -1,16 +1,17 @@
 r"""FactorVAE (Kim and Mnih, 2018) on MNIST: a code whose dimensions are independent.
 
     python docs/examples/mnist/factor_vae.py --seed 0
-    python docs/examples/mnist/factor_vae.py --seed 0 --gamma 0 --beta 1 --target 0    # the plain VAE
+    python docs/examples/mnist/factor_vae.py --seed 0 --gamma 0 --beta 1 --target 0   # a VAE
 
 .. math::
     \beta\, D_{KL}[q(z|x) \| p(z)] - \mathbb{E}_{q(z|x)}[\log p(x|z)]
     + \gamma\, D_{KL}^{Adv}\left[q(z) \| \textstyle\prod_j q(z_j)\right]
 
-Draws of the product of marginals are draws of q(z|x) with each dimension shuffled over the minibatch.  The penalty costs
-reconstruction; to compare at equal reconstruction, in the second half of the run beta moves, between 0.3 and 1, until the
-minibatches reconstruct with ``--target`` nats, the plain VAE's (0: it stays).  Two hidden layers of 512, z 10, batches of 128,
-Adam at 1e-3 falling to 0, beta rising from 0 over the first epoch; the discriminator 10-256-256-1, Adam at 1e-3.
+Draws of the product of marginals are draws of q(z|x) with each dimension shuffled over the
+minibatch.  The penalty costs reconstruction; to compare at equal reconstruction, in the second half
+of the run beta moves, between 0.3 and 1, until the minibatches reconstruct with ``--target`` nats,
+the plain VAE's (0: it stays).  Two hidden layers of 512, z 10, batches of 128, Adam at 1e-3 falling
+to 0, beta rising from 0 over the first epoch; the discriminator 10-256-256-1, Adam at 1e-3.
 """
 
 import math
@@ -50,12 +51,15 @@ class Discriminator(Deterministic):
 
 
 def total_correlation(q: Encoder, x: Tensor, test_x: Tensor, z_dim: int, steps: int) -> float:
-    r"""A lower bound in nats, from the codes of ``test_x``, of a critic T that learns on those of ``x`` when all is done:
+    r"""A lower bound in nats, from the codes of ``test_x``, of a critic T that learns on those of
+    ``x`` when all is done:
 
     .. math::
-        TC \ge \mathbb{E}_{q(z)}[T(z)] - \log \mathbb{E}_{\prod_j q(z_j)}[e^{T(z)}] \quad (Donsker and Varadhan)
+        TC \ge \mathbb{E}_{q(z)}[T(z)] - \log \mathbb{E}_{\prod_j q(z_j)}[e^{T(z)}] \quad
+            (Donsker and Varadhan)
 
-    (The mixture of the codes of N digits is no measure for a code of 17 nats: it sees log N = 9.2 of them as information.)
+    (The mixture of the codes of N digits is no measure for a code of 17 nats: it sees log N = 9.2
+    of them as information.)
     """
     critic, shuffle = mlp(z_dim, 256, 256, 256, 1), Shuffle()
     optimizer = optim.Adam(critic.parameters(), lr=1e-3)
@@ -80,15 +84,29 @@ def total_correlation(q: Encoder, x: Tensor, test_x: Tensor, z_dim: int, steps: 
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("factor_vae", epochs=5, argv=argv, z=10, gamma=4.0, beta=0.5, target=92.9, rate=1e-3, steps=2000)
+    run = Run(
+        "factor_vae",
+        epochs=5,
+        argv=argv,
+        z=10,
+        gamma=4.0,
+        beta=0.5,
+        target=92.9,
+        rate=1e-3,
+        steps=2000,
+    )
     run.name += f"_gamma_{run.args.gamma:g}"
     q, p, d = Encoder(["x"], run.args.z), Decoder(["z"], z=run.args.z), Discriminator(run.args.z)
     shuffled = (Shuffle() * q.replace_var(z="z_joint")).marginalize_var("z_joint")
 
-    correlation = AdversarialKullbackLeibler(q, shuffled, d, optimizer=optim.Adam, optimizer_params={"lr": 1e-3}, logits=True)
+    correlation = AdversarialKullbackLeibler(
+        q, shuffled, d, optimizer=optim.Adam, optimizer_params={"lr": 1e-3}, logits=True
+    )
     kl, reconstruction = KullbackLeibler(q, prior(run.args.z)), -E(q, LogProb(p))
     loss = (reconstruction + Parameter("beta") * kl).mean() + run.args.gamma * correlation
-    model = Model(loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate})
+    model = Model(
+        loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate}
+    )
     run.falling(model.optimizer)
     print(model)
     beta, target = run.args.beta, run.args.target
@@ -102,10 +120,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 beta *= 2 - reconstruction.eval({"x": x}).mean().item() / target
                 beta = min(max(beta, 0.3), 1.0)
         run.log(
-            epoch, train=torch.stack(losses).mean().item(), weight=beta, test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
+            epoch,
+            train=torch.stack(losses).mean().item(),
+            weight=beta,
+            test_kl=run.tested(lambda x, _: kl.eval({"x": x})),
             test_reconstruction=run.tested(lambda x, _: reconstruction.eval({"x": x})),
         )
-    return run.finish(test_total_correlation=total_correlation(q, run.x, run.test_x, run.args.z, run.args.steps))
+    return run.finish(
+        test_total_correlation=total_correlation(q, run.x, run.test_x, run.args.z, run.args.steps)
+    )
 
 
 if __name__ == "__main__":

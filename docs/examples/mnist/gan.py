@@ -3,12 +3,13 @@ r"""A generative adversarial network (Goodfellow et al., 2014) on MNIST.
     python docs/examples/mnist/gan.py --seed 0
 
 .. math::
-    \min_p \max_d\; \mathbb{E}_{p_{data}(x)}[\log d(x)] + \mathbb{E}_{p(x)}[\log(1 - d(x))], \qquad p(x) = \int p(x|z) p(z) dz
+    \min_p \max_d\; \mathbb{E}_{p_{data}(x)}[\log d(x)] + \mathbb{E}_{p(x)}[\log(1 - d(x))], \qquad
+        p(x) = \int p(x|z) p(z) dz
 
-The generator is 64-256-512-784 with batch normalisation, the discriminator 784-512-256-1 with half of its units dropped;
-batches of 128, Adam (betas 0.5 and 0.999) at 1e-3 and at 2e-4.
-``test_mmd`` is the squared maximum mean discrepancy (times 1000) of the test digits and as many samples, with a Gaussian
-kernel on pixels, sigma^2 = 100, a typical squared distance of two digits.
+The generator is 64-256-512-784 with batch normalisation, the discriminator 784-512-256-1 with half
+of its units dropped; batches of 128, Adam (betas 0.5 and 0.999) at 1e-3 and at 2e-4. ``test_mmd``
+is the squared maximum mean discrepancy (times 1000) of the test digits and as many samples, with a
+Gaussian kernel on pixels, sigma^2 = 100, a typical squared distance of two digits.
 """
 
 from collections.abc import Sequence
@@ -54,18 +55,32 @@ class Discriminator(Deterministic):
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     run = Run("gan", epochs=6, argv=argv, z=64, rate=1e-3, critic=2e-4)
-    adam, critic = ({"lr": rate, "betas": (0.5, 0.999)} for rate in (run.args.rate, run.args.critic))
+    adam, critic = (
+        {"lr": rate, "betas": (0.5, 0.999)} for rate in (run.args.rate, run.args.critic)
+    )
     p = (Generator(run.args.z) * prior(run.args.z)).marginalize_var("z")
     d = Discriminator()
 
-    model = GAN(p, d, optimizer=optim.Adam, optimizer_params=adam, d_optimizer=optim.Adam, d_optimizer_params=critic)
+    model = GAN(
+        p,
+        d,
+        optimizer=optim.Adam,
+        optimizer_params=adam,
+        d_optimizer=optim.Adam,
+        d_optimizer_params=critic,
+    )
     mmd = MMD(EmpiricalDistribution("x"), p, sigma_sqr=100.0)
     print(p, model, sep="\n")
     for epoch in run.epochs():
         losses = [torch.stack(model.train({"x": x})) for x, _ in run.batches()]
         p.eval()  # batch normalisation by running statistics
         generator, discriminator = torch.stack(losses).mean(0).tolist()
-        run.log(epoch, train=generator, discriminator=discriminator, test_mmd=1000 * run.tested(lambda x, _: mmd.eval({"x": x})))
+        run.log(
+            epoch,
+            train=generator,
+            discriminator=discriminator,
+            test_mmd=1000 * run.tested(lambda x, _: mmd.eval({"x": x})),
+        )
     return run.finish()
 
 

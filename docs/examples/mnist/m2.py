@@ -1,18 +1,22 @@
-r"""Semi-supervised learning with the M2 model (Kingma et al., 2014) on MNIST: 100 labels, 60,000 digits without.
+r"""Semi-supervised learning with the M2 model (Kingma et al., 2014) on MNIST: 100 labels, 60,000
+digits without.
 
     python docs/examples/mnist/m2.py --seed 0
 
 .. math::
     \sum_{x,y} \mathbb{E}_{q(z|x,y)}\left[\log\frac{p(x,y,z)}{q(z|x,y)}\right] + \alpha \log q(y|x)
-    + \sum_{x_u} \mathbb{E}_{q(z|x_u,y)q(y|x_u)}\left[\log\frac{p(x_u,y,z)}{q(z|x_u,y)q(y|x_u)}\right]
+    + \sum_{x_u} \mathbb{E}_{q(z|x_u,y)q(y|x_u)}
+        \left[\log\frac{p(x_u,y,z)}{q(z|x_u,y)q(y|x_u)}\right]
 
-as in Figure A1(a) of Suzuki et al. (2023).  Draws of y are relaxed (temperature 0.5); both divergences are by formula.  Sums are
-means over each minibatch: 64 digits without labels and all 100 with (ten of each class), in every step.
+as in Figure A1(a) of Suzuki et al. (2023).  Draws of y are relaxed (temperature 0.5); both
+divergences are by formula.  Sums are means over each minibatch: 64 digits without labels and all
+100 with (ten of each class), in every step.
 
-The weight of the divergence of z falls from 20 to 1 over the first four fifths of the training.  While z is dear, the decoder
-learns to use y, which costs at most log 10 nats; at weight 1 from the start it leaves y aside, and the digits without
-labels teach the classifier nothing.  One hidden layer of 512 in each network, z 64, noise of 0.2 on what the classifier reads in
-training, Adam at 1e-3 falling to 0.
+The weight of the divergence of z falls from 20 to 1 over the first four fifths of the training.
+While z is dear, the decoder learns to use y, which costs at most log 10 nats; at weight 1 from the
+start it leaves y aside, and the digits without labels teach the classifier nothing.  One hidden
+layer of 512 in each network, z 64, noise of 0.2 on what the classifier reads in training, Adam at
+1e-3 falling to 0.
 """
 
 from collections.abc import Sequence
@@ -64,7 +68,18 @@ class Generator(Bernoulli):
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    run = Run("m2", epochs=8, argv=argv, z=64, rate=1e-3, labels=100, alpha=60.0, beta=20.0, noise=0.2, size=64)
+    run = Run(
+        "m2",
+        epochs=8,
+        argv=argv,
+        z=64,
+        rate=1e-3,
+        labels=100,
+        alpha=60.0,
+        beta=20.0,
+        noise=0.2,
+        size=64,
+    )
     p_x_zy, q_z_xy, q_y_x = Generator(run.args.z), Inference(run.args.z), Classifier(run.args.noise)
     p_z = prior(run.args.z)
     p_y = Categorical(var="y", probs=torch.full((10,), 0.1), name="p_{prior}")
@@ -74,11 +89,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
     alpha, beta = Parameter("alpha"), Parameter("beta")
     elbo = E(q_z_xy, LogProb(p_x_zy)) - beta * KullbackLeibler(q_z_xy, p_z) + LogProb(p_y)
-    elbo_u = E(qu_y_x, E(qu_z_xy, LogProb(pu_x_zy)) - beta * KullbackLeibler(qu_z_xy, p_z)) - KullbackLeibler(qu_y_x, pu_y)
+    elbo_u = E(
+        qu_y_x, E(qu_z_xy, LogProb(pu_x_zy)) - beta * KullbackLeibler(qu_z_xy, p_z)
+    ) - KullbackLeibler(qu_y_x, pu_y)
     elbo_all = (elbo + alpha * LogProb(q_y_x)).mean() + elbo_u.mean()
 
     model = Model(
-        -elbo_all, distributions=[p_x_zy, q_z_xy, q_y_x], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate}
+        -elbo_all,
+        distributions=[p_x_zy, q_z_xy, q_y_x],
+        optimizer=optim.Adam,
+        optimizer_params={"lr": run.args.rate},
     )
     run.falling(model.optimizer, run.args.size)
     print(model)
@@ -96,7 +116,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             weight = max(1.0, run.args.beta * (1 - step / (0.8 * steps)))
             losses.append(model.train({**labelled, "x_u": x, "beta": weight}))
             step += 1
-        run.log(epoch, train=torch.stack(losses).mean().item(), test_accuracy=100 * run.tested(right))
+        run.log(
+            epoch, train=torch.stack(losses).mean().item(), test_accuracy=100 * run.tested(right)
+        )
     return run.finish()
 
 

@@ -1,4 +1,5 @@
-r"""A mixture of normals by expectation maximisation (Dempster et al., 1977) on MNIST, in 20 principal components.
+r"""A mixture of normals by expectation maximisation (Dempster et al., 1977) on MNIST, in 20
+principal components.
 
     python docs/examples/mnist/mixture_em.py --seed 0
 
@@ -7,8 +8,9 @@ r"""A mixture of normals by expectation maximisation (Dempster et al., 1977) on 
     \mu_k = \frac{\sum_n r_{nk} x_n}{\sum_n r_{nk}}, \quad
     \sigma_k^2 = \frac{\sum_n r_{nk} (x_n - \mu_k)^2}{\sum_n r_{nk}}
 
-30 components with a variance for each dimension, that start at digits drawn at random; an epoch is one step over all digits.
-``test_accuracy``: each component is given the label that most of its training digits have.
+30 components with a variance for each dimension, that start at digits drawn at random; an epoch is
+one step over all digits. ``test_accuracy``: each component is given the label that most of its
+training digits have.
 """
 
 from collections.abc import Sequence
@@ -51,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             labels = (r.T @ run.y).argmax(-1)
             right = labels[responsibilities(test_x).argmax(-1)] == run.test_y.argmax(-1)
             run.log(
-                epoch, train=-log_likelihood.eval({"x": x}).item(), test_log_likelihood=log_likelihood.eval({"x": test_x}).item(),
+                epoch,
+                train=-log_likelihood.eval({"x": x}).item(),
+                test_log_likelihood=log_likelihood.eval({"x": test_x}).item(),
                 test_accuracy=100 * right.float().mean().item(),
             )
     return run.finish()

@@ -17,7 +17,9 @@ SIZES = {"x": 784, "y": 10}
 class Encoder(Normal):
     """q(z|...), a normal of any digits, labels or latents."""
 
-    def __init__(self, cond_var: Sequence[str], z_dim: int, var: str = "z", name: str = "q", **sizes: int) -> None:
+    def __init__(
+        self, cond_var: Sequence[str], z_dim: int, var: str = "z", name: str = "q", **sizes: int
+    ) -> None:
         super().__init__(var=var, cond_var=list(cond_var), name=name)
         self.net = mlp(sum({**SIZES, **sizes}[v] for v in cond_var), 512, 512, 2 * z_dim)
 
@@ -40,7 +42,9 @@ class Decoder(Bernoulli):
 class Classifier(Categorical):
     """p(y|...), one of ten labels."""
 
-    def __init__(self, cond_var: str, size: int, hidden: Sequence[int] = (512,), name: str = "p") -> None:
+    def __init__(
+        self, cond_var: str, size: int, hidden: Sequence[int] = (512,), name: str = "p"
+    ) -> None:
         super().__init__(var="y", cond_var=cond_var, name=name)
         self.net = mlp(size, *hidden, 10)
 

@@ -1,6 +1,6 @@
 """The results of the examples as a table: means and standard errors over seeds, at the last epoch.
 
-    python docs/examples/mnist/summary.py
+python docs/examples/mnist/summary.py
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ REFERENCE = {
     "jmvae": "`vae` for the bound; `vib` for the accuracy, its only aim",
     "m2": "84.46 %, pixyz 0.3.3's notebook, a single run",
     "mixture_em": "76.6 % by k-means, 30 means in the same components",
-    "mmd_vae": "`factor_vae_gamma_0` reconstructs worse, as it pays for each digit's code; an MMD of 0 is the prior",
+    "mmd_vae": "`factor_vae_gamma_0` reconstructs worse, as it pays for each digit's code; "
+    "an MMD of 0 is the prior",
     "mvae": "`vae` for the bound; `vib` for the accuracy, its only aim",
     "realnvp": "1.06 in Grathwohl et al. (2019), a larger model and longer training",
     "vae": "104.0 at most",
     "vib": "98.87 %, the paper (200 epochs); 98.72 %, pixyzoo's notebook, a single run",
 }
-HEAD = "| example | epochs | seeds | test set, at the last epoch | CPU minutes a seed | to compare |"
+HEAD = (
+    "| example | epochs | seeds | test set, at the last epoch | CPU minutes a seed | to compare |"
+)
 
 
 def table(path: Path = RESULTS) -> str:
@@ -42,9 +45,15 @@ def table(path: Path = RESULTS) -> str:
     rows = [HEAD, "|---|---|---|---|---|---|"]
     for (name, epochs), runs in sorted(groups.items()):
         figures = [k for k in runs[0] if k.startswith("test_")]
-        cells = ", ".join(f"{k[5:].replace('_', ' ')} {spread([r[k] for r in runs])}{' %' * ('accuracy' in k)}" for k in figures)
+        cells = ", ".join(
+            f"{k[5:].replace('_', ' ')} {spread([r[k] for r in runs])}{' %' * ('accuracy' in k)}"
+            for k in figures
+        )
         minutes = statistics.fmean(r["cpu_minutes"] for r in runs)
-        rows.append(f"| `{name}` | {epochs} | {len(runs)} | {cells} | {minutes:.1f} | {REFERENCE.get(name, '')} |")
+        rows.append(
+            f"| `{name}` | {epochs} | {len(runs)} | {cells} | {minutes:.1f} "
+            f"| {REFERENCE.get(name, '')} |"
+        )
     return "\n".join(rows)
 
 
@@ -52,7 +61,11 @@ def spread(values: list[float]) -> str:
     """Mean ± standard error, to three digits behind the point below 10."""
     digits = 3 if abs(statistics.fmean(values)) < 10 else 2
     mean = f"{statistics.fmean(values):.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}"
+    return (
+        mean
+        if len(values) < 2
+        else f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-r"""A variational autoencoder (Kingma and Welling, 2014) on MNIST, and an importance-weighted estimate beside its bound.
+r"""A variational autoencoder (Kingma and Welling, 2014) on MNIST, and an importance-weighted
+estimate beside its bound.
 
     python docs/examples/mnist/vae.py --seed 0
 
 .. math::
     -\log p(x) \le D_{KL}[q(z|x) \| p(z)] - \mathbb{E}_{q(z|x)}[\log p(x|z)]
 
-Networks 784-512-512-64 and back, pixels in [0, 1] under a Bernoulli, batches of 128, Adam at 1e-3 falling to 0.
+Networks 784-512-512-64 and back, pixels in [0, 1] under a Bernoulli, batches of 128, Adam at 1e-3
+falling to 0.
 """
 
 from collections.abc import Sequence
@@ -50,12 +52,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     prior = Normal(var="z", loc=0.0, scale=1.0, features_shape=[run.args.z], name="p_{prior}")
 
     loss = (KullbackLeibler(q, prior) - E(q, LogProb(p))).mean()
-    model = Model(loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate})
+    model = Model(
+        loss, distributions=[p, q], optimizer=optim.Adam, optimizer_params={"lr": run.args.rate}
+    )
     run.falling(model.optimizer)
     print(model)
     for epoch in run.epochs():
         total = torch.stack([model.train({"x": x}) for x, _ in run.batches()]).mean().item()
-        run.log(epoch, train=total, test_negative_elbo=run.tested(lambda x, _: model.test({"x": x})))
+        run.log(
+            epoch, train=total, test_negative_elbo=run.tested(lambda x, _: model.test({"x": x}))
+        )
     estimate = importance_weighted(p * prior, q, run.test_x[: run.args.estimated], run.args.samples)
     return run.finish(test_negative_iwae=-estimate)
 

@@ -1,4 +1,6 @@
-"""Figure 3: a variational autoencoder in three steps, distributions, objective, model; equations 7 and 8."""
+"""Figure 3: a variational autoencoder in three steps, distributions, objective, model; equations 7
+and 8.
+"""
 
 import torch
 from made import Generator, Inference, patterns, prior
@@ -36,4 +38,10 @@ if __name__ == "__main__":
     print(model)
     losses = main()
     print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}")
-    print(*(f"{bound.loss_text} = {bound.eval({'x': patterns()[0]}).item():.3f}" for bound in bounds(100)), sep="\n")
+    print(
+        *(
+            f"{bound.loss_text} = {bound.eval({'x': patterns()[0]}).item():.3f}"
+            for bound in bounds(100)
+        ),
+        sep="\n",
+    )

@@ -1,6 +1,6 @@
 """Figure 5: a joint of four distributions, printed as an equation and drawn as a graph.
 
-    python docs/examples/paper/figure_05_graph.py [FILE.png]
+python docs/examples/paper/figure_05_graph.py [FILE.png]
 """
 
 import sys
@@ -11,17 +11,17 @@ from pixyz.distributions import Normal
 from pixyz.utils import print_latex
 
 # Define each distribution
-p1 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
-            var=["x"], cond_var=["y", "a"], name="p_{1}")
-p2 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
-            var=["z"], cond_var=["x", "y"], name="p_{2}")
-p3 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
-            var=["a"], name="p_{3}")
-p4 = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
-            var=["y"], name="p_{4}")
+p1 = Normal(
+    loc=torch.tensor(0.0), scale=torch.tensor(1.0), var=["x"], cond_var=["y", "a"], name="p_{1}"
+)
+p2 = Normal(
+    loc=torch.tensor(0.0), scale=torch.tensor(1.0), var=["z"], cond_var=["x", "y"], name="p_{2}"
+)
+p3 = Normal(loc=torch.tensor(0.0), scale=torch.tensor(1.0), var=["a"], name="p_{3}")
+p4 = Normal(loc=torch.tensor(0.0), scale=torch.tensor(1.0), var=["y"], name="p_{4}")
 
 # Define a joint distribution
-p=p1*p2*p3*p4
+p = p1 * p2 * p3 * p4
 
 # Print the joint distribution in the LaTeX style
 equation = print_latex(p)
@@ -29,7 +29,9 @@ equation = print_latex(p)
 
 # Plot the joint distribution
 def main(path: str = "figure_05.png") -> None:
-    """The paper's call, then the same graph laid out from parents to children in a file, by one call."""
+    """The paper's call, then the same graph laid out from parents to children in a file, by one
+    call.
+    """
     import matplotlib.pyplot as plt
     import networkx as nx
 

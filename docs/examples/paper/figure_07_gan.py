@@ -1,7 +1,7 @@
 """Figure 7: a generative adversarial network (Goodfellow et al., 2014), on points in the plane.
 
-As printed but for three slips: the discriminator is ``d`` (``discriminator``) and reads ``x`` (``z``); ``model`` is
-built.  Adam's betas are those of GANs.
+As printed but for three slips: the discriminator is ``d`` (``discriminator``) and reads ``x``
+(``z``); ``model`` is built.  Adam's betas are those of GANs.
 """
 
 import torch
@@ -27,12 +27,17 @@ class Generator(Deterministic):
 
 
 # prior model p(z)
-prior = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
-               var=["z"], features_shape=[z_dim], name="p_{prior}")
+prior = Normal(
+    loc=torch.tensor(0.0),
+    scale=torch.tensor(1.0),
+    var=["z"],
+    features_shape=[z_dim],
+    name="p_{prior}",
+)
 
 # generative model
 p_g = Generator()
-p = (p_g*prior).marginalize_var("z")  # marginalization
+p = (p_g * prior).marginalize_var("z")  # marginalization
 
 # data distribution
 p_data = EmpiricalDistribution("x")
@@ -52,10 +57,16 @@ class Discriminator(Deterministic):
 
 d = Discriminator().to(device)
 
-loss = AdversarialJensenShannon(p_data, p, d, optimizer=optim.Adam,
-                                optimizer_params={"lr": 1e-3, "betas": (0.5, 0.999)})
+loss = AdversarialJensenShannon(
+    p_data, p, d, optimizer=optim.Adam, optimizer_params={"lr": 1e-3, "betas": (0.5, 0.999)}
+)
 
-model = Model(loss=loss, distributions=[p], optimizer=optim.Adam, optimizer_params={"lr": 1e-3, "betas": (0.5, 0.999)})
+model = Model(
+    loss=loss,
+    distributions=[p],
+    optimizer=optim.Adam,
+    optimizer_params={"lr": 1e-3, "betas": (0.5, 0.999)},
+)
 
 
 def data(count: int = 64) -> Tensor:

@@ -1,4 +1,6 @@
-"""Figure 8: Glow (Kingma and Dhariwal, 2018): flows in a list, the distribution that they make of a prior, its likelihood."""
+"""Figure 8: Glow (Kingma and Dhariwal, 2018): flows in a list, the distribution that they make of a
+prior, its likelihood.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -26,15 +28,27 @@ class ScaleTranslateNet(nn.Module):
 
 
 # prior model p(z)
-prior = Normal(loc=torch.tensor(0.), scale=torch.tensor(1.),
-               var=["z"], features_shape=[channels * height * height], name="p_{prior}")
+prior = Normal(
+    loc=torch.tensor(0.0),
+    scale=torch.tensor(1.0),
+    var=["z"],
+    features_shape=[channels * height * height],
+    name="p_{prior}",
+)
 
 # flow
 flow_list: list[Flow] = [Squeeze()]
 for i in range(depth):
-    flow_list += [ActNorm2d(4 * channels), ChannelConv(4 * channels),
-                  AffineCoupling(4 * channels, mask_type="channel_wise", inverse_mask=bool(i % 2),
-                                 scale_translate_net=ScaleTranslateNet(4 * channels))]
+    flow_list += [
+        ActNorm2d(4 * channels),
+        ChannelConv(4 * channels),
+        AffineCoupling(
+            4 * channels,
+            mask_type="channel_wise",
+            inverse_mask=bool(i % 2),
+            scale_translate_net=ScaleTranslateNet(4 * channels),
+        ),
+    ]
 flow_list.append(Flatten(in_size=(4 * channels, height // 2, height // 2)))
 f = FlowList(flow_list)
 

@@ -1,8 +1,10 @@
-r"""Figure 9: the objective of a Deep Markov Model (Krishnan et al., 2017), as a loop over steps and as one IterativeLoss.
+r"""Figure 9: the objective of a Deep Markov Model (Krishnan et al., 2017), as a loop over steps and
+as one IterativeLoss.
 
-The printed chain ``update_value={"z_t": "z_t_1", "z_t_1": "z_q_t_1"}`` gives q the z of two steps ago, where the printed loop
-(whose ``trans_update`` copies z) gives p and q the same z of one step ago.  ``loss_all`` follows the loop: one drawn value is
-carried under two names.  ``loss_printed`` is the printed line; ``trans_update+combiner`` inside ``E`` is the product.
+The printed chain ``update_value={"z_t": "z_t_1", "z_t_1": "z_q_t_1"}`` gives q the z of two steps
+ago, where the printed loop (whose ``trans_update`` copies z) gives p and q the same z of one step
+ago.  ``loss_all`` follows the loop: one drawn value is carried under two names.  ``loss_printed``
+is the printed line; ``trans_update+combiner`` inside ``E`` is the product.
 """
 
 import torch
@@ -32,27 +34,42 @@ class Update(Deterministic):
 trans_update = Update()
 
 # loss function for one step
-step_loss = - E(combiner, LogProb(emitter)) + beta * KullbackLeibler(combiner, trans)
+step_loss = -E(combiner, LogProb(emitter)) + beta * KullbackLeibler(combiner, trans)
 
 # loss function for all steps
-loss_all: Loss = IterativeLoss(step_loss, max_iter=T_max,
-                               series_var=["x_t", "h_rnn"],  # variables for each step
-                               update_value={"z_t": ["z_t_1", "z_q_t_1"]})
+loss_all: Loss = IterativeLoss(
+    step_loss,
+    max_iter=T_max,
+    series_var=["x_t", "h_rnn"],  # variables for each step
+    update_value={"z_t": ["z_t_1", "z_q_t_1"]},
+)
 
 # as printed
-loss_printed: Loss = IterativeLoss(E(trans_update+combiner, step_loss), max_iter=T_max,
-                                   series_var=["x_t", "h_rnn"],  # variables for each step
-                                   update_value={"z_t": "z_t_1", "z_t_1": "z_q_t_1"})
+loss_printed: Loss = IterativeLoss(
+    E(trans_update + combiner, step_loss),
+    max_iter=T_max,
+    series_var=["x_t", "h_rnn"],  # variables for each step
+    update_value={"z_t": "z_t_1", "z_t_1": "z_q_t_1"},
+)
 
 
-def in_a_loop(mini_batch: Tensor, rnn_output: Tensor, mini_batch_mask: Tensor, annealing_factor: float) -> Tensor:
+def in_a_loop(
+    mini_batch: Tensor, rnn_output: Tensor, mini_batch_mask: Tensor, annealing_factor: float
+) -> Tensor:
     """The upper half of the figure, ``[B]``."""
     z_prev = z_q_prev = torch.zeros(mini_batch.shape[1], Z_DIM)
     loss_all = []
     for t in range(0, T_max):
         # evaluation for one step
-        loss = step_loss.eval({"x_t": mini_batch[t], "z_q_t_1": z_q_prev, "z_t_1": z_prev,
-                               "h_rnn": rnn_output[t], "beta": annealing_factor})
+        loss = step_loss.eval(
+            {
+                "x_t": mini_batch[t],
+                "z_q_t_1": z_q_prev,
+                "z_t_1": z_prev,
+                "h_rnn": rnn_output[t],
+                "beta": annealing_factor,
+            }
+        )
         loss_all.append(loss * mini_batch_mask[t])
 
         z_prev = combiner.sample({"z_q_t_1": z_q_prev, "h_rnn": rnn_output[t]})["z_t"]
@@ -62,12 +79,24 @@ def in_a_loop(mini_batch: Tensor, rnn_output: Tensor, mini_batch_mask: Tensor, a
 
 
 def at_once(
-    mini_batch: Tensor, rnn_output: Tensor, mini_batch_mask: Tensor, annealing_factor: float, loss: Loss = loss_all
+    mini_batch: Tensor,
+    rnn_output: Tensor,
+    mini_batch_mask: Tensor,
+    annealing_factor: float,
+    loss: Loss = loss_all,
 ) -> Tensor:
     """The lower half, ``[B]``: the mask is one of the values given."""
     z_prev = z_q_prev = torch.zeros(mini_batch.shape[1], Z_DIM)
-    found: Tensor = loss.eval({"x_t": mini_batch, "mask": mini_batch_mask,
-                               "z_q_t_1": z_q_prev, "z_t_1": z_prev, "h_rnn": rnn_output, "beta": annealing_factor})
+    found: Tensor = loss.eval(
+        {
+            "x_t": mini_batch,
+            "mask": mini_batch_mask,
+            "z_q_t_1": z_q_prev,
+            "z_t_1": z_prev,
+            "h_rnn": rnn_output,
+            "beta": annealing_factor,
+        }
+    )
     return found
 
 

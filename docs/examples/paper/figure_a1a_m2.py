@@ -1,4 +1,6 @@
-"""Figure A1(a): the M2 model (Kingma et al., 2014), semi-supervised; a few labels name the patterns of many data."""
+"""Figure A1(a): the M2 model (Kingma et al., 2014), semi-supervised; a few labels name the patterns
+of many data.
+"""
 
 import torch
 from made import Y_DIM, Classifier, Generator, Inference, patterns, prior
@@ -10,7 +12,11 @@ from pixyz.models import Model
 p_x_zy, q_z_xy, q_y_x = Generator(["z", "y"]), Inference(["x", "y"]), Classifier()
 p_z = prior()
 p_y = Categorical(var="y", probs=torch.full((Y_DIM,), 1 / Y_DIM), name="p_{prior}")
-pu_x_zy, qu_z_xy, qu_y_x = p_x_zy.replace_var(x="x_u"), q_z_xy.replace_var(x="x_u"), q_y_x.replace_var(x="x_u")
+pu_x_zy, qu_z_xy, qu_y_x = (
+    p_x_zy.replace_var(x="x_u"),
+    q_z_xy.replace_var(x="x_u"),
+    q_y_x.replace_var(x="x_u"),
+)
 
 # distributions for supervised learning
 p_xyz = p_x_zy * p_z * p_y

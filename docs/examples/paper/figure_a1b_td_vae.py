@@ -1,4 +1,6 @@
-"""Figure A1(b): TD-VAE (Gregor et al., 2019); the step's variables come from a slice of whole series."""
+"""Figure A1(b): TD-VAE (Gregor et al., 2019); the step's variables come from a slice of whole
+series.
+"""
 
 import torch
 from made import HIDDEN, X_DIM, Z_DIM, Gauss, Generator, sequences
@@ -42,12 +44,13 @@ kl = KullbackLeibler(q, p_b1)
 reconst = E(q, LogProb(p_t) + LogProb(p_d) - LogProb(p_b2))
 step_elbo = E(p_b2, reconst - kl)
 
-_elbo = IterativeLoss(step_elbo, max_iter=seq_len-1,
-                      series_var=["x", "b"], slice_step=slice_step)
+_elbo = IterativeLoss(step_elbo, max_iter=seq_len - 1, series_var=["x", "b"], slice_step=slice_step)
 
 elbo = E(belief_state_net, _elbo).mean()
 
-model = Model(-elbo, distributions=[belief_state_net, p_b, q, p_t, p_d], optimizer_params={"lr": 1e-2})
+model = Model(
+    -elbo, distributions=[belief_state_net, p_b, q, p_t, p_d], optimizer_params={"lr": 1e-2}
+)
 
 
 def main(steps: int = 60) -> list[float]:

@@ -1,4 +1,6 @@
-"""Made data and small networks for the paper's figures: noisy patterns, and patterns that follow one another."""
+"""Made data and small networks for the paper's figures: noisy patterns, and patterns that follow
+one another.
+"""
 
 from __future__ import annotations
 
@@ -79,4 +81,10 @@ class Gauss(Normal):
 
 def prior() -> Normal:
     """p(z), standard normal."""
-    return Normal(loc=torch.tensor(0.0), scale=torch.tensor(1.0), var=["z"], features_shape=[Z_DIM], name="p_{prior}")
+    return Normal(
+        loc=torch.tensor(0.0),
+        scale=torch.tensor(1.0),
+        var=["z"],
+        features_shape=[Z_DIM],
+        name="p_{prior}",
+    )
