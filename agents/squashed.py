@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixyz.distributions import TanhNormal
-from pixyz.distributions.constant import LOG_SQRT_2PI
+from pixyz.distributions.families.constant import LOG_SQRT_2PI
 
 
 class SquashedNormal(TanhNormal):

@@ -10,7 +10,7 @@ BUILDER = "pixyz/plan/builder.py"
 RULES = "pixyz/plan/rules.py"
 LOSS = "pixyz/expression/loss.py"
 DIVERGENCES = "pixyz/distributions/kullback_leibler.py"
-ONE_HOT = "pixyz/distributions/one_hot.py"
+ONE_HOT = "pixyz/distributions/families/one_hot.py"
 FISSION = "pixyz/plan/fission.py"
 
 
@@ -208,7 +208,7 @@ FAULTS = [
     Fault(
         "L5",
         "the entropy of a normal without its half",
-        "pixyz/distributions/families.py",
+        "pixyz/distributions/families/normal.py",
         old="            0.5\n            + LOG_SQRT_2PI\n",
         new="            LOG_SQRT_2PI\n",
         tests=seen_by("families", "losses", "family_details"),

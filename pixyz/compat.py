@@ -75,9 +75,9 @@ MOVED: dict[str, dict[str, str]] = {
     ),
     "pixyz.distributions.distributions": {
         **dict.fromkeys(_JOINTS, _DISTRIBUTIONS),
-        "DistGraph": "pixyz.distributions.graph",
-        "Factor": "pixyz.distributions.base:Distribution",
-        "DistributionBase": "pixyz.distributions.parametric:ParametricDistribution",
+        "DistGraph": "pixyz.distributions.core.graph",
+        "Factor": "pixyz.distributions.core.base:Distribution",
+        "DistributionBase": "pixyz.distributions.families.parametric:ParametricDistribution",
     },
     "pixyz.distributions.exponential_distributions": dict.fromkeys(_FAMILIES, _DISTRIBUTIONS),
     "pixyz.distributions.special_distributions": dict.fromkeys(
@@ -86,7 +86,7 @@ MOVED: dict[str, dict[str, str]] = {
     "pixyz.distributions.custom_distributions": {"CustomProb": _DISTRIBUTIONS},
     "pixyz.distributions.mixture_distributions": {
         "MixtureModel": _DISTRIBUTIONS,
-        "PosteriorMixtureModel": "pixyz.distributions.mixture",
+        "PosteriorMixtureModel": "pixyz.distributions.made.mixture",
     },
     "pixyz.distributions.poe": dict.fromkeys(
         ["ProductOfNormal", "ElementWiseProductOfNormal"], _DISTRIBUTIONS

@@ -27,7 +27,7 @@ ALLOWED = {
     "envs": {"envs"},
 }
 # a property or operator of the base class that returns an object built from it
-LAZY = {("pixyz/distributions/base.py", n) for n in ("graph", "marginal", "product", "views")}
+LAZY = {("pixyz/distributions/core/base.py", n) for n in ("graph", "marginal", "product", "views")}
 
 
 def modules():

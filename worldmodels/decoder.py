@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pixyz.distributions.base import Distribution, Params, sum_over
-from pixyz.distributions.network import call_network
+from pixyz.distributions.core.base import Distribution, Params, sum_over
+from pixyz.distributions.core.network import call_network
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.looks import Read
 from worldmodels.networks import MLP, PIXELS, ConvDecoder, linear

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agents.agent import State
 from agents.spaces import ActionSpec
-from pixyz.distributions.one_hot import one_hot_sample
+from pixyz.distributions.families.one_hot import one_hot_sample
 
 Score = Callable[[Tensor], Tensor]
 """The returns ``[N * B]`` of paths of actions ``[H, N * B, A]``; row ``n * B + b`` is candidate

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixyz.distributions.one_hot import softmax_last
+from pixyz.distributions.families.one_hot import softmax_last
 
 INITIAL = 0.02
 """Deviation of weights at the beginning. Layers are normalised, so what counts is how much a step

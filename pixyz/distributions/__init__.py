@@ -1,30 +1,25 @@
 """Distributions over named variables: networks inside, ``p * q`` for the joint.
 
-One idea a module: ``base`` (what every distribution answers), ``parametric`` (a network gives
-parameters), ``families`` and ``one_hot`` (the densities on the hot path), ``location_scale``,
-``positive``, ``interval``, ``truncated``, ``discrete``, ``multivariate``, ``relaxed`` (the others,
-by kind, on ``torch_family``; ``special`` has their functions), ``custom``, ``deterministic``,
-``product`` and ``graph`` (joints), ``mixture``, ``experts``, ``marginal`` with ``states``,
-``views`` (renamed, detached, frozen), ``scan`` (distributions over series), ``transformed`` (a
-prior through a flow), ``kullback_leibler`` (its formulas; objectives import it from
-``pixyz.losses``), ``check`` and ``declaration`` (whether a family is what it says). Scripts for
-pixyz 0.3.3: ``torch_object`` (``set_dist``), ``torch_formula`` (a family with a torch class),
-``overrides`` (a class that overrides ``sample`` or ``get_log_prob``).
+Four rooms; each knows those before it.  ``core``: what every distribution answers, joints, views
+(renamed, detached, frozen), marginals; it knows no family.  ``families``: how a network gives
+parameters (``parametric``), whether a family is what it says (``declaration``), and the families by
+kind.  ``series``: a recurrence and the Scan.  ``made``: of functions, of other distributions, of
+flows, of the data.  Beside them ``kullback_leibler`` (its formulas; objectives import it from
+``pixyz.losses``) and ``check`` (a family on trial).
 """
 
 from pixyz import compat
-from pixyz.distributions.base import Distribution
 from pixyz.distributions.check import check_family
-from pixyz.distributions.custom import CustomProb
-from pixyz.distributions.deterministic import (
-    Deterministic,
-    EmpiricalDistribution,
-    Gate,
-    LogDensity,
-    Mean,
-    SeriesFunction,
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.marginal import MarginalizeVarDistribution
+from pixyz.distributions.core.product import MultiplyDistribution
+from pixyz.distributions.core.states import all_states
+from pixyz.distributions.core.views import (
+    DetachedDistribution,
+    FrozenDistribution,
+    ReplaceVarDistribution,
 )
-from pixyz.distributions.discrete import (
+from pixyz.distributions.families.discrete import (
     Binomial,
     FactorizedBernoulli,
     Geometric,
@@ -33,10 +28,8 @@ from pixyz.distributions.discrete import (
     OneHotCategoricalStraightThrough,
     Poisson,
 )
-from pixyz.distributions.experts import ElementWiseProductOfNormal, ProductOfNormal
-from pixyz.distributions.families import Bernoulli, BoundedNormal, Normal, TanhNormal
-from pixyz.distributions.interval import Beta, ContinuousBernoulli, Kumaraswamy, Uniform
-from pixyz.distributions.location_scale import (
+from pixyz.distributions.families.interval import Beta, ContinuousBernoulli, Kumaraswamy, Uniform
+from pixyz.distributions.families.location_scale import (
     Cauchy,
     Gumbel,
     Laplace,
@@ -44,17 +37,16 @@ from pixyz.distributions.location_scale import (
     StudentT,
     VonMises,
 )
-from pixyz.distributions.marginal import MarginalizeVarDistribution
-from pixyz.distributions.mixture import MixtureModel, MixtureOfNormal
-from pixyz.distributions.multivariate import (
+from pixyz.distributions.families.multivariate import (
     Dirichlet,
     Independent,
     LowRankMultivariateNormal,
     MultivariateNormal,
 )
-from pixyz.distributions.one_hot import Categorical, GroupedOneHot, TwoHot
-from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.distributions.positive import (
+from pixyz.distributions.families.normal import Bernoulli, BoundedNormal, Normal, TanhNormal
+from pixyz.distributions.families.one_hot import Categorical, GroupedOneHot, TwoHot
+from pixyz.distributions.families.parametric import ParametricDistribution
+from pixyz.distributions.families.positive import (
     Chi2,
     Exponential,
     Gamma,
@@ -64,26 +56,30 @@ from pixyz.distributions.positive import (
     Pareto,
     Weibull,
 )
-from pixyz.distributions.product import MultiplyDistribution
-from pixyz.distributions.relaxed import (
+from pixyz.distributions.families.relaxed import (
     ConcreteBernoulli,
     ConcreteCategorical,
     RelaxedBernoulli,
     RelaxedCategorical,
 )
-from pixyz.distributions.scan import Scan
-from pixyz.distributions.states import all_states
-from pixyz.distributions.transformed import (
+from pixyz.distributions.families.truncated import TruncatedNormal
+from pixyz.distributions.made.custom import CustomProb
+from pixyz.distributions.made.deterministic import (
+    Deterministic,
+    EmpiricalDistribution,
+    Gate,
+    LogDensity,
+    Mean,
+    SeriesFunction,
+)
+from pixyz.distributions.made.experts import ElementWiseProductOfNormal, ProductOfNormal
+from pixyz.distributions.made.flow import (
     InverseTransformedDistribution,
     TransformedDistribution,
     ZukoDistribution,
 )
-from pixyz.distributions.truncated import TruncatedNormal
-from pixyz.distributions.views import (
-    DetachedDistribution,
-    FrozenDistribution,
-    ReplaceVarDistribution,
-)
+from pixyz.distributions.made.mixture import MixtureModel, MixtureOfNormal
+from pixyz.distributions.series.scan import Scan
 
 __all__ = [
     "Bernoulli",

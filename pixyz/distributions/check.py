@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixyz.distributions.base import Distribution
-from pixyz.distributions.declaration import problems, scores_noise
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.families.declaration import problems, scores_noise
+from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.kullback_leibler import KullbackLeibler
-from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.expression import Expectation
 from pixyz.types import PixyzError
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from pixyz import latex
-from pixyz.distributions.base import Distribution, sum_over
-from pixyz.distributions.constant import StandardCheck, constant
-from pixyz.distributions.discrete import OneHotCategoricalStraightThrough
-from pixyz.distributions.families import Bernoulli, BoundedNormal, Normal, TanhNormal
-from pixyz.distributions.one_hot import Categorical, GroupedOneHot
-from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.distributions.params import Params, arguments, look_at
-from pixyz.distributions.product import MultiplyDistribution
-from pixyz.distributions.relaxed import RelaxedBernoulli, RelaxedCategorical
+from pixyz.distributions.core.base import Distribution, sum_over
+from pixyz.distributions.core.params import Params, arguments, look_at
+from pixyz.distributions.core.product import MultiplyDistribution
+from pixyz.distributions.families.constant import StandardCheck, constant
+from pixyz.distributions.families.discrete import OneHotCategoricalStraightThrough
+from pixyz.distributions.families.normal import Bernoulli, BoundedNormal, Normal, TanhNormal
+from pixyz.distributions.families.one_hot import Categorical, GroupedOneHot
+from pixyz.distributions.families.parametric import ParametricDistribution
+from pixyz.distributions.families.relaxed import RelaxedBernoulli, RelaxedCategorical
 from pixyz.expression import Loss
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.plan.looks import Divergence

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from pixyz.distributions.params import Params, repeat_rows
-from pixyz.distributions.path import on_path
+from pixyz.distributions.core.params import Params, repeat_rows
+from pixyz.distributions.core.path import on_path
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
 from pixyz.plan.recall import call_once
 from pixyz.types import PixyzError
 
 if TYPE_CHECKING:
-    from pixyz.distributions.base import Distribution
-    from pixyz.distributions.parametric import ParametricDistribution
+    from pixyz.distributions.core.base import Distribution
+    from pixyz.distributions.families.parametric import ParametricDistribution
 
 OLD = {"sample": "lower_sample", "get_log_prob": "lower_log_prob", "get_params": "lower_params"}
 """Old method -> the one that plans are made by."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 from pixyz import latex
-from pixyz.distributions.base import Distribution
+from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Loss
 from pixyz.losses.optimizer import make_optimizer
 from pixyz.losses.sampled import SampledDivergence

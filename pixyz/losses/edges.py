@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pixyz.distributions.base import Distribution
-from pixyz.distributions.recurrence import Step, as_series
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.series.recurrence import Step, as_series
 from pixyz.expression import Expectation, Loss, walk
 from pixyz.plan import Builder, Scope, Slot, rules
 from pixyz.plan.masks import ROWS

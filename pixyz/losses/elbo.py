@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from pixyz import latex
-from pixyz.distributions.base import Distribution
+from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Expectation, LogProb, Loss
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import sample_counts

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pixyz import latex
-from pixyz.distributions.base import Distribution, sum_over
+from pixyz.distributions.core.base import Distribution, sum_over
 from pixyz.distributions.kullback_leibler import KullbackLeibler
 from pixyz.expression import Expectation, LogProb, Loss, NegLoss
 from pixyz.plan import Axis, Builder, Scope, Slot, rules

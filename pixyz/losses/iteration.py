@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pixyz import latex
-from pixyz.distributions.base import Distribution
-from pixyz.distributions.deterministic import Deterministic
-from pixyz.distributions.graph import children_first
-from pixyz.distributions.path import Path
-from pixyz.distributions.recurrence import Recurrence, Step, as_series, close_step, open_step
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.graph import children_first
+from pixyz.distributions.core.path import Path
+from pixyz.distributions.made.deterministic import Deterministic
+from pixyz.distributions.series.recurrence import Recurrence, Step, as_series, close_step, open_step
 from pixyz.expression import Expectation, Loss, LossLike, as_loss, walk
 from pixyz.losses.edges import put_edge
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
@@ -35,7 +35,7 @@ class IterativeLoss(Loss):
         step_loss: the objective of a step. ``.mean()`` in it is over the batch at each step.
         max_iter: the number of steps; the length of the series if None.
         series_var, update_value, timestep_var: see
-            :class:`pixyz.distributions.recurrence.Recurrence`.
+            :class:`pixyz.distributions.series.recurrence.Recurrence`.
         slice_step: a Deterministic that makes the step's variables from whole series and the step's
             number.
         mask_var, reset_var, init, start, lags, reverse, fission: see ``Recurrence``. Without

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pixyz import latex
-from pixyz.distributions.base import Distribution
+from pixyz.distributions.core.base import Distribution
 from pixyz.losses.sampled import SampledDivergence
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.graph import order_axes

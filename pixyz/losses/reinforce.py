@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pixyz.distributions.base import Distribution
+from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Expectation, LogProb, Loss, LossLike, as_loss
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from pixyz.distributions.base import Distribution
+from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Loss
 from pixyz.expression.node import Expression
 from pixyz.plan import Builder, Scope, Slot

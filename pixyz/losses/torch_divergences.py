@@ -21,10 +21,10 @@ from torch import Tensor
 from torch import distributions as td
 
 from pixyz import distributions as pd
+from pixyz.distributions.families.multivariate import capacitance, log_determinant
+from pixyz.distributions.families.parametric import ParametricDistribution
+from pixyz.distributions.families.torch_family import TorchFamily
 from pixyz.distributions.kullback_leibler import register_kl
-from pixyz.distributions.multivariate import capacitance, log_determinant
-from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.distributions.torch_family import TorchFamily
 from pixyz.types import PixyzError
 
 Family = type[ParametricDistribution]

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, optim
 
-from pixyz.distributions.base import Distribution
-from pixyz.distributions.deterministic import EmpiricalDistribution
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.made.deterministic import EmpiricalDistribution
 from pixyz.losses.adversarial import AdversarialJensenShannon
 from pixyz.models.model import Model
 

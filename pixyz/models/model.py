@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
-from pixyz.distributions.base import Distribution
+from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Loss
 from pixyz.losses.adversarial import AdversarialLoss
 from pixyz.losses.optimizer import make_optimizer

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import optim
 
-from pixyz.distributions.base import Distribution
+from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Loss, LossLike
 from pixyz.models.model import Model
 from pixyz.utils import tolist

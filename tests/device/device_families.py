@@ -34,7 +34,7 @@ ASK: dict[str, Callable[[Any], Ask]] = {
     "parameters": lambda p: p.get_params,
 }
 # draws of VonMises: until all are accepted
-REJECTION = "_local_scalar_dense at pixyz/distributions/torch_formula.py"
+REJECTION = "_local_scalar_dense at pixyz/distributions/families/torch_formula.py"
 DRAWING = ("draw", "draws", "draw with gradient", "entropy of draws", "divergence", "expectation")
 MISSING = (NotImplementedError, PixyzError, AttributeError)
 

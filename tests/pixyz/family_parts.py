@@ -17,7 +17,7 @@ from pixyz.distributions import (
     Normal,
     TanhNormal,
 )
-from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.families.parametric import ParametricDistribution
 
 B, D = 4, 3
 GROUPS, CLASSES = 2, 3

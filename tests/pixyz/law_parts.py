@@ -16,7 +16,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from pixyz import distributions as pd
-from pixyz.distributions.parametric import ParametricDistribution
+from pixyz.distributions.families.parametric import ParametricDistribution
 
 B, D, K = 3, 2, 3
 INF = math.inf

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pixyz.distributions import TwoHot
-from pixyz.distributions.one_hot import one_hot_sample, softmax_last
+from pixyz.distributions.families.one_hot import one_hot_sample, softmax_last
 from pixyz.plan import Options
 from pixyz.plan.compiled import settings
 from worldmodels.networks import gated

@@ -20,8 +20,8 @@ from pixyz.distributions import (
     Normal,
     TanhNormal,
 )
+from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.kullback_leibler import _FORMULAS, kl_formula
-from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.losses import ELBO, CrossEntropy, E, Entropy, KullbackLeibler, LogProb
 from pixyz.types import PixyzError, VariableError
 

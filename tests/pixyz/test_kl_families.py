@@ -8,8 +8,8 @@ from torch import Tensor
 from torch import distributions as td
 
 from pixyz import distributions as pd
+from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.kullback_leibler import _FORMULAS
-from pixyz.distributions.parametric import ParametricDistribution
 from pixyz.losses import E, KullbackLeibler, LogProb
 from pixyz.losses.torch_divergences import PAIRS, SAME
 from pixyz.types import PixyzError

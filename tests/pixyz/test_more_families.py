@@ -11,8 +11,8 @@ from law_parts import INF, LAWS, RELAXED, B, D, K, Law, every, points, samples, 
 from torch import Tensor, nn
 
 from pixyz import distributions as pd
-from pixyz.distributions.parametric import ParametricDistribution
-from pixyz.distributions.torch_family import TorchFamily
+from pixyz.distributions.families.parametric import ParametricDistribution
+from pixyz.distributions.families.torch_family import TorchFamily
 from pixyz.losses import E, Entropy, IterativeLoss, LogProb
 
 

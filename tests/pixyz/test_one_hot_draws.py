@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixyz.distributions import one_hot
-from pixyz.distributions.one_hot import Between, one_hot_sample, straight_through, with_uniform
+from pixyz.distributions.families import one_hot
+from pixyz.distributions.families.one_hot import (
+    Between,
+    one_hot_sample,
+    straight_through,
+    with_uniform,
+)
 
 
 def by_hand(u: Tensor, probs: Tensor) -> Tensor:

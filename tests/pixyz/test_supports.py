@@ -148,7 +148,7 @@ def test_every_family_is_here() -> None:
         n
         for n, c in vars(pd).items()
         if isinstance(c, type)
-        and issubclass(c, pd.parametric.ParametricDistribution)
+        and issubclass(c, pd.ParametricDistribution)
         and c.params_keys
         and "Product" not in n
     }

@@ -1,0 +1,1 @@
+"""What every distribution is made with: base, joints, views, marginals; it knows no family."""

@@ -1,0 +1,294 @@
+"""How a plan calls a user's network: which of its results it reads, and why it may have to stay in
+a loop.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from keyword import iskeyword
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixyz.distributions.core.probe import Probe, reason
+from pixyz.flows.flow import Flow
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan.program import Relower
+from pixyz.plan.recall import call_once
+from pixyz.types import PixyzError
+
+_SEEN: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
+"""What the last network of a class was seen to return: the first guess for others of the class."""
+
+
+class NetworkCall:
+    """``forward(**cond_var)`` of a distribution; returns the wanted values as a tuple.
+
+    Args:
+        module: what is called (the distribution itself, or a copy with constant weights).
+        owner: the distribution, for messages and for remembering which of two alternative
+            parameters it returns.
+        arguments: names of the values, in order.
+        wanted: the keys to read.
+        alternatives: key -> the key that may stand in its place (``probs`` -> ``logits``).
+    """
+
+    __slots__ = ("alternatives", "arguments", "module", "owner", "spread", "wanted")
+
+    def __init__(
+        self,
+        module: Any,
+        owner: Any,
+        arguments: Sequence[str],
+        wanted: Sequence[str],
+        alternatives: Mapping[str, str],
+    ) -> None:
+        self.module, self.owner = module, owner
+        self.arguments, self.wanted = tuple(arguments), tuple(wanted)
+        self.alternatives = dict(alternatives)
+        self.spread: frozenset[str] | None = None
+        """The results that a later step gives to each row; None if that is of no account."""
+
+    @property
+    def __name__(self) -> str:
+        """What it is called in a plan's text."""
+        return "".join(c for c in str(self.owner.name) if c.isalnum() or c == "_")
+
+    def __call__(self, *values: Any) -> tuple[Tensor, ...]:
+        found = self.checked(**dict(zip(self.arguments, values, strict=True)))
+        return tuple([found[k] for k in self.wanted])
+
+    def checked(self, **values: Any) -> Mapping[str, Tensor]:
+        """What the network returns; an error that says what it should return, if it does not."""
+        found = (
+            self.module(**values)
+            if isinstance(self.module, Tensors)
+            else call_once(self.module, **values)
+        )
+        if (
+            not isinstance(found, Mapping)
+            or len(found) != len(self.wanted)
+            or any(k not in found for k in self.wanted)
+        ):
+            raise self._mismatch(found)
+        if not all(isinstance(v, Tensor) for v in found.values()):
+            raise self._numbers(found)
+        self._note_rows(found, values)
+        return found
+
+    def _numbers(self, found: Mapping[str, Any]) -> Exception:
+        """Build the plan again with numbers and arrays turned into tensors; an error if it is
+        something else.
+        """
+        wrong = {
+            k: type(v).__name__
+            for k, v in found.items()
+            if not isinstance(v, (Tensor, numbers.Number, np.ndarray))
+        }
+        if wrong or self.owner._returns_numbers:
+            kinds = ", ".join(f"{k!r}: {kind}" for k, kind in wrong.items())
+            return PixyzError(
+                f"forward of {self.owner.prob_text} must return tensors or numbers, got {{{kinds}}}"
+            )
+        self.owner._returns_numbers = True
+        return Relower()
+
+    def _note_rows(self, found: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Remember which results have no batch dimension (a learned scale ``[D]``, a number), and
+        how many it would have.
+        """
+        shapes = {k: v.shape for k, v in found.items() if isinstance(v, Tensor)}
+        rows = next((v.shape[0] for v in values.values() if isinstance(v, Tensor) and v.ndim), None)
+        if rows is None or not shapes or self.spread is None:
+            return
+        matrix = {k: int(k in type(self.owner).matrices) for k in shapes}
+        widest = max(len(s) - matrix[k] for k, s in shapes.items())
+        if all(not s or s[0] not in (1, rows) for s in shapes.values()):
+            widest += 1  # none has one
+        news = {
+            k: widest + matrix[k]
+            for k, s in shapes.items()
+            if len(s) < widest + matrix[k] or (s[0] == 1 and rows != 1)
+        }
+        if news.keys() - self.spread:
+            self.owner._without_rows.update(news)
+            raise Relower
+
+    def probe(self, rows: Sequence[bool], named: bool) -> Probe:
+        """The call where its step has left a loop; ``named`` if the arguments are keywords."""
+        parts = [m for m in (self.module, self.owner) if isinstance(m, nn.Module)]
+        if named:
+            return Probe(self.owner, self.module, self.checked, self.module, parts, rows)
+
+        def bare(*values: Any) -> Any:
+            found = self.module(**dict(zip(self.arguments, values, strict=True)))
+            return [found[k] for k in self.wanted]
+
+        return Probe(self.owner, self, self, bare, parts, rows)
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """The names of the arguments, if they and the results' may stand in a plan's text; else
+        nothing.
+        """
+        plain = all(
+            n.isidentifier() and n.isascii() and not iskeyword(n)
+            for n in (*self.arguments, *self.wanted)
+        )
+        return self.arguments if plain else ()
+
+    def _mismatch(self, found: Any) -> Exception:
+        optional = {*getattr(self.owner, "optional", ())} - {*getattr(self.owner, "_given", ())}
+        if isinstance(found, Mapping) and (more := optional & set(found)) != optional & set(
+            self.wanted
+        ):
+            self.owner._returns_also = tuple(sorted(more))
+            return Relower()
+        pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}
+        if isinstance(found, Mapping) and len(found) == len(self.wanted):
+            swap = {k: k if k in found else pairs.get(k, k) for k in self.wanted}
+            if all(k in found for k in swap.values()):
+                for key, actual in swap.items():
+                    self.owner._returns[self.alternatives and _shown(key, self.alternatives)] = (
+                        actual
+                    )
+                _SEEN[type(self.owner)] = dict(self.owner._returns)
+                return Relower()
+        keys = sorted(found) if isinstance(found, Mapping) else type(found).__name__
+        shown = sorted(_shown(k, self.alternatives) for k in self.wanted)
+        also = "".join(
+            f" ({v!r} in the place of {k!r})" for k, v in self.alternatives.items() if k in shown
+        )
+        return PixyzError(
+            f"forward of {self.owner.prob_text} must return a dict with the keys {shown}{also}, "
+            f"got {keys}"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, NetworkCall)
+            and other.module == self.module
+            and (other.arguments, other.wanted) == (self.arguments, self.wanted)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.module, self.arguments, self.wanted))
+
+
+def _shown(key: str, alternatives: Mapping[str, str]) -> str:
+    return next((shown for shown, hidden in alternatives.items() if key in (shown, hidden)), key)
+
+
+def call_network(
+    owner: Any,
+    module: Any,
+    builder: Builder,
+    scope: Scope,
+    wanted: Sequence[str],
+    alternatives: Mapping[str, str] | None = None,
+) -> dict[str, Slot]:
+    """Write the step that calls ``module`` with the conditioning variables of ``owner``."""
+    if owner._returns_numbers:
+        module = Tensors(module, owner)
+    known = owner._returns or _SEEN.get(type(owner), owner._returns)
+    keys = [known.get(k, k) for k in wanted]
+    call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {})
+    args = [scope.lookup(v) for v in owner.cond_var]
+    pinned = pinned_reason(owner)
+    if any(a.axes and a.batch == "none" for a in args):
+        pinned = "the number of the step"  # it has no rows: one number for all of them
+    slots = list(builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned))
+    if not args:
+        for slot in slots:
+            slot.batch = "one"
+    if not slots[0].axes or not hasattr(owner, "_without_rows"):
+        return dict(zip(keys, slots, strict=True))
+    slots[0].step.fn.spread = frozenset(owner._without_rows)  # type: ignore[union-attr]
+    for i, key in enumerate(keys):
+        like = next(
+            (a for a in args if a.batch == slots[i].batch and a.axes == slots[i].axes), None
+        )
+        if key in owner._without_rows and like is not None:
+            spread = Spread(owner._without_rows[key])
+            slots[i] = builder.net(spread, [slots[i], like], [key], f"{key} of each row", key=None)[
+                0
+            ]
+    return dict(zip(keys, slots, strict=True))
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Calls a network that returns numbers or arrays, ``{"loc": x, "scale": 0.01}``: they become
+    tensors that broadcast.
+    """
+
+    module: Any
+    owner: Any
+
+    def __call__(self, **values: Any) -> Any:
+        found = call_once(self.module, **values)
+        if not isinstance(found, Mapping):
+            return found
+        given = [v for v in (*found.values(), *values.values()) if isinstance(v, Tensor)]
+        like = next(
+            (v for v in given if v.is_floating_point()), given[0] if given else torch.zeros(())
+        )
+        dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+        shape: tuple[int, ...] = ()
+        # numbers alone: one density a row
+        if not any(isinstance(v, Tensor) for v in found.values()):
+            shape = (len(like) if like.ndim else 1, *self.owner.features_shape)
+
+        def tensor(value: Any) -> Any:
+            if not isinstance(value, (numbers.Number, np.ndarray)):
+                return value
+            made = torch.as_tensor(value, dtype=dtype, device=like.device)
+            return made.expand(shape) if shape and not made.ndim else made
+
+        return {k: tensor(v) for k, v in found.items()}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A parameter without a batch dimension for each row; with one it would have ``ndim``
+    dimensions.
+    """
+
+    ndim: int
+
+    def __call__(self, x: Tensor, like: Tensor) -> tuple[Tensor]:
+        if x.ndim < self.ndim:
+            x = x.reshape((1,) * (self.ndim - x.ndim) + tuple(x.shape))
+        return (x.expand(like.shape[0], *x.shape[1:]),)
+
+
+def pinned_reason(module: nn.Module) -> str:
+    """Why a network may not leave its time loop, or an empty string.
+
+    A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once
+    a step.  What this does not see, :mod:`pixyz.distributions.core.probe` may.
+    """
+    for part in nn.Module.modules(module):
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            return "batch normalisation"
+        if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats:
+            return "running statistics"
+        if isinstance(part, Flow) and part.mixes_rows:
+            return part.mixes_rows
+        if type(part).__name__ in ("_SpectralNorm", "SpectralNorm"):
+            return "spectral normalisation"
+        if (
+            part._forward_hooks
+            or part._forward_pre_hooks
+            or part._backward_hooks
+            or part._backward_pre_hooks
+        ):
+            return "hooks"
+        if why := reason(part):
+            return why
+    return ""

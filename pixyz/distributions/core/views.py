@@ -1,0 +1,330 @@
+"""Distributions seen otherwise: renamed (Suzuki, Kaneko and Matsuo, 2023, section 4.1), without
+gradient to parameters (KL balancing: Hafner et al., 2021), with constant weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from pixyz import latex
+from pixyz.distributions.core.base import Distribution, Params
+from pixyz.distributions.core.network import call_network
+from pixyz.distributions.families.parametric import ParametricDistribution
+from pixyz.distributions.made.deterministic import Deterministic
+from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.types import PixyzError, VariableError
+
+
+class View(Distribution):
+    """A distribution that answers through another one.
+
+    Args:
+        p: the distribution seen.
+        var, cond_var: the variables as seen from outside.
+    """
+
+    def __init__(self, p: Distribution, var: Sequence[str], cond_var: Sequence[str]) -> None:
+        super().__init__(var, cond_var, p.name, p.features_shape)
+        self.p = p
+
+    @property
+    def distribution_name(self) -> str:
+        return self.p.distribution_name
+
+    @property
+    def atom(self) -> Distribution:
+        return self.p.atom
+
+    @property
+    def has_reparam(self) -> bool:
+        return self.p.has_reparam
+
+    @property
+    def is_random(self) -> bool:
+        return self.p.is_random
+
+    def _describe(self) -> str:
+        return self.p._describe()
+
+    def inner_scope(self, scope: Scope) -> Scope:
+        """The scope as ``p`` sees it."""
+        return scope
+
+    def outward(self, drawn: Mapping[str, Slot]) -> dict[str, Slot]:
+        """A sample of ``p`` under the names seen from outside."""
+        return dict(drawn)
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        return self.p.lower_params(builder, self.inner_scope(scope))
+
+    def sample_from(
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        reparam: bool,
+        particles: tuple[Axis, ...],
+        mean: bool,
+    ) -> dict[str, Slot]:
+        inner = self.inner_scope(scope)
+        return self.outward(
+            self.p.sample_from(
+                builder, inner, params, reparam=reparam, particles=particles, mean=mean
+            )
+        )
+
+    def log_prob_from(
+        self,
+        builder: Builder,
+        scope: Scope,
+        params: Params,
+        *,
+        sum_features: bool,
+        feature_dims: Sequence[int] | None,
+    ) -> Slot:
+        inner = self.inner_scope(scope)
+        return self.p.log_prob_from(
+            builder, inner, params, sum_features=sum_features, feature_dims=feature_dims
+        )
+
+    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+        params = self.lower_params(builder, scope)
+        return (
+            self.atom.entropy_from(builder, params)
+            if isinstance(self.atom, ParametricDistribution)
+            else None
+        )
+
+
+class ReplaceVarDistribution(View):
+    """``p`` with other variable names, all replaced at once.
+
+    Raises:
+        VariableError: an unknown variable, or two variables that would carry one name.
+
+    :math:`p(y|u)` from :math:`p(x|z)`: the same density of other names.
+
+    >>> from pixyz.distributions import Normal
+    >>> Normal("x", loc=0.0, scale=1.0, features_shape=[2]).replace_var(x="y").prob_text
+    'p(y)'
+    """
+
+    def __init__(self, p: Distribution, replace_dict: Mapping[str, str]) -> None:
+        known = [*p.var, *p.cond_var]
+        unknown = [v for v in replace_dict if v not in known]
+        if unknown:
+            raise VariableError(f"{p.prob_text} has no variable {unknown}; it has {known}")
+        renamed = [replace_dict.get(v, v) for v in known]
+        if len(set(renamed)) != len(renamed):
+            raise VariableError(
+                f"renaming {dict(replace_dict)} gives two variables of {p.prob_text} one name: "
+                f"{renamed}"
+            )
+        if isinstance(p, ReplaceVarDistribution):
+            replace_dict = {
+                o: replace_dict.get(n, n) for o, n in {**_same(p.p), **p.mapping}.items()
+            }
+            p = p.p
+        self_var = [replace_dict.get(v, v) for v in p.var]
+        super().__init__(p, self_var, [replace_dict.get(v, v) for v in p.cond_var])
+        self.mapping: dict[str, str] = dict(replace_dict)
+
+    @property
+    def input_var(self) -> list[str]:
+        return [self.mapping.get(v, v) for v in self.p.input_var]
+
+    @property
+    def prob_factorized_text(self) -> str:
+        inside = self.p.renamed_inside(self.mapping)
+        return self.prob_text if inside is None else inside.prob_factorized_text
+
+    def _describe(self) -> str:
+        inside = self.p.renamed_inside(self.mapping)
+        return (
+            f"{self.prob_text} -> {self.p.prob_text}:\n{self.p._describe()}"
+            if inside is None
+            else inside._describe()
+        )
+
+    def _describe_factor(self) -> str:
+        return self._describe()
+
+    def identity(self) -> Hashable:
+        inner = self.p.identity()
+        assert isinstance(inner, tuple)
+        return (inner[0], tuple(self.var), tuple(self.cond_var), *inner[3:])
+
+    def detach(self) -> Distribution:
+        return (
+            ReplaceVarDistribution(self.p.detach(), self.mapping)
+            if self.p.composite
+            else super().detach()
+        )
+
+    def frozen(self) -> Distribution:
+        return (
+            ReplaceVarDistribution(self.p.frozen(), self.mapping)
+            if self.p.composite
+            else super().frozen()
+        )
+
+    def inner_scope(self, scope: Scope) -> Scope:
+        return scope.renamed(self.mapping)
+
+    def outward(self, drawn: Mapping[str, Slot]) -> dict[str, Slot]:
+        return {self.mapping.get(v, v): slot for v, slot in drawn.items()}
+
+    def lower_sample(
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        reparam: bool = True,
+        particles: tuple[Axis, ...] = (),
+        mean: bool = False,
+    ) -> dict[str, Slot]:
+        inner = self.inner_scope(scope)
+        return self.outward(
+            self.p.lower_sample(builder, inner, reparam=reparam, particles=particles, mean=mean)
+        )
+
+    def lower_log_prob(
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
+    ) -> Slot:
+        inner = self.inner_scope(scope)
+        return self.p.lower_log_prob(
+            builder, inner, sum_features=sum_features, feature_dims=feature_dims
+        )
+
+    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+        return self.p.lower_entropy(builder, self.inner_scope(scope))
+
+
+def _same(p: Distribution) -> dict[str, str]:
+    return {v: v for v in [*p.var, *p.cond_var]}
+
+
+class DetachedDistribution(View):
+    r"""``p`` without gradient to its parameters: log-densities, KL and samples see them as
+    constants.
+
+    In text :math:`\bar p`; see :meth:`pixyz.distributions.Distribution.detach`.
+
+    >>> import torch
+    >>> from pixyz.distributions import Normal
+    >>> from pixyz.losses import LogProb
+    >>> p = Normal("x", loc=nn.Parameter(torch.zeros(2)), scale=1.0, features_shape=[2])
+    >>> LogProb(p.detach()).eval({"x": torch.ones(1, 2)}).requires_grad
+    False
+    """
+
+    def __init__(self, p: Distribution) -> None:
+        super().__init__(p, p.var, p.cond_var)
+        self._name = rf"\bar{{{latex.latex_name(p.name)}}}"
+
+    def identity(self) -> Hashable:
+        return (*self.p.identity(), "detached")  # type: ignore[misc]
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        return self.p.lower_params(builder, scope).detached()
+
+
+class FrozenDistribution(View):
+    r"""``p`` with its weights as constants: gradients flow through its inputs, not into its
+    weights.
+
+    The copy shares the weights' memory, so it follows the optimiser.
+
+    :math:`p_{\bar\theta}(x|z)`; see :meth:`pixyz.distributions.Distribution.frozen`.
+
+    >>> import torch
+    >>> from pixyz.distributions import Normal
+    >>> from pixyz.losses import LogProb
+    >>> p = Normal("x", loc=nn.Parameter(torch.zeros(2)), scale=1.0, features_shape=[2])
+    >>> LogProb(p.frozen()).eval({"x": torch.ones(1, 2)}).requires_grad
+    False
+    """
+
+    def __init__(self, p: Distribution) -> None:
+        super().__init__(p, p.var, p.cond_var)
+        self._name = rf"\underline{{{latex.latex_name(p.name)}}}"
+        if not isinstance(self.atom, (ParametricDistribution, Deterministic)):
+            raise PixyzError(
+                f"frozen() is for distributions with a network, {p.prob_text} has none"
+            )
+
+    def identity(self) -> Hashable:
+        return (*self.p.identity(), "frozen")  # type: ignore[misc]
+
+    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+        inner, p, detached = scope, self.p, False
+        while isinstance(p, View):
+            detached |= isinstance(p, DetachedDistribution)
+            inner, p = p.inner_scope(inner), p.p
+        assert isinstance(p, (ParametricDistribution, Deterministic))
+        constant = ConstantWeights(p)
+        if isinstance(p, Deterministic):
+            params = Params(
+                builder, call_network(p, constant, builder, inner, p.var), lambda params, name: None
+            )
+        else:
+            params = p.params_from(builder, inner, constant)
+        return params.detached() if detached else params
+
+
+class ConstantWeights:
+    """Calls a module with its parameters detached; they share memory with the module's."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._twin: nn.Module | None = None
+        self._seen: tuple[Any, ...] = ()
+
+    def __call__(self, **values: Tensor) -> Any:
+        seen = (
+            *[m.training for m in nn.Module.modules(self.module)],
+            *[p.data_ptr() for p in nn.Module.parameters(self.module)],
+        )
+        if self._twin is None or seen != self._seen:
+            self._twin, self._seen = constant_copy(self.module, {}), seen
+        return self._twin(**values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConstantWeights) and other.module is self.module
+
+    def __hash__(self) -> int:
+        return hash((ConstantWeights, id(self.module)))
+
+
+def constant_copy(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:
+    """A shallow copy of a tree of modules whose parameters are detached views of the original's."""
+    if id(module) in memo:
+        return memo[id(module)]
+    twin: nn.Module = module.__class__.__new__(module.__class__)
+    twin.__dict__.update(module.__dict__)
+    memo[id(module)] = twin
+    twin.__dict__["_parameters"] = {
+        k: None if p is None else nn.Parameter(p.detach(), requires_grad=False)
+        for k, p in module._parameters.items()
+    }
+    twin.__dict__["_modules"] = {
+        k: None if m is None else constant_copy(m, memo) for k, m in module._modules.items()
+    }
+    return twin
+
+
+__all__: Sequence[str] = [
+    "DetachedDistribution",
+    "FrozenDistribution",
+    "ReplaceVarDistribution",
+    "View",
+]

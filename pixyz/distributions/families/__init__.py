@@ -1,0 +1,1 @@
+"""Densities with parameters: how a network gives them, the families by kind."""

@@ -1,0 +1,1 @@
+"""Distributions made of functions, of other distributions: mixtures, experts, flows, the data."""

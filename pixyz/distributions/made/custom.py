@@ -1,0 +1,140 @@
+"""CustomProb: a log-density that the user writes as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from pixyz.distributions.core.base import Distribution, sum_over
+from pixyz.distributions.core.network import pinned_reason
+from pixyz.distributions.core.probe import Probe, reason
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.types import VarSpec
+
+
+class CustomProb(Distribution):
+    r"""A density given as a function, :math:`\log p(x) = f(x)`; normalised or not. It cannot be
+    sampled.
+
+    Args:
+        log_prob_function: ``f(**variables)``: the log-density, ``[B]`` or with feature dimensions;
+            a function or a module.
+        var: the variables.
+        distribution_name: the name of the family in texts.
+        **kwargs: ``name``, ``features_shape``.
+
+    >>> import torch
+    >>> p = CustomProb(lambda z: -z.abs(), var="z", name="p")
+    >>> p.get_log_prob({"z": torch.ones(2, 3)})
+    tensor([-3., -3.])
+    """
+
+    composite = True
+    log_prob_function: Callable[..., Tensor]
+
+    def __init__(
+        self,
+        log_prob_function: Callable[..., Tensor],
+        var: VarSpec,
+        distribution_name: str = "Custom PDF",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(var, **kwargs)
+        self.log_prob_function = log_prob_function
+        self._distribution_name = distribution_name
+
+    @property
+    def input_var(self) -> list[str]:
+        return self.var
+
+    @property
+    def distribution_name(self) -> str:
+        return self._distribution_name
+
+    @property
+    def has_reparam(self) -> bool:
+        return False
+
+    def lower_log_prob(
+        self,
+        builder: Builder,
+        scope: Scope,
+        *,
+        sum_features: bool = True,
+        feature_dims: Sequence[int] | None = None,
+    ) -> Slot:
+        args = [scope.lookup(v) for v in self._var]
+        label = f"log {self.prob_text}"
+        if self._features_shape and feature_dims is None:  # declared: the shape of each variable
+            builder.ranks.update(
+                {x.step.label: len(self._features_shape) for x in args if x.step.kind == "input"}
+            )
+        call = DensityCall(self.log_prob_function, tuple(self._var))
+        why = next(
+            filter(None, map(pinned_reason, modules_of(self.log_prob_function))), ""
+        ) or reason(self.log_prob_function)
+        slot = builder.net(call, args, [label], label, key=None, pinned=why)[0]
+        return sum_over(builder, slot, sum_features, feature_dims, label)
+
+    def sample_from(self, *args: Any, **kwargs: Any) -> dict[str, Slot]:
+        raise NotImplementedError(
+            f"{self.prob_text} is known by its log-density only and cannot be sampled"
+        )
+
+    lower_sample = sample_from
+
+    def detach(self) -> Distribution:
+        return self if not self._has_weights() else super().detach()
+
+    def frozen(self) -> Distribution:
+        return self if not self._has_weights() else super().frozen()
+
+    def _has_weights(self) -> bool:
+        f = self.log_prob_function
+        return isinstance(f, nn.Module) and any(True for _ in nn.Module.parameters(f))
+
+
+def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
+    """The modules that a function is, belongs to or holds in its closure."""
+    cells = getattr(function, "__closure__", None) or ()
+    held = [
+        function,
+        getattr(function, "__self__", None),
+        *(c.cell_contents for c in cells if _filled(c)),
+    ]
+    return [m for m in held if isinstance(m, nn.Module)]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+class DensityCall:
+    """The user's function, called with the variables by name."""
+
+    __slots__ = ("function", "variables")
+
+    def __init__(self, function: Callable[..., Tensor], variables: tuple[str, ...]) -> None:
+        self.function, self.variables = function, variables
+
+    def __call__(self, *values: Tensor) -> tuple[Tensor]:
+        return (self.function(**dict(zip(self.variables, values, strict=True))),)
+
+    def probe(self, rows: Sequence[bool], named: bool) -> Probe:
+        """The call where its step has left a loop."""
+        return Probe(self.function, self, self, self, modules_of(self.function), rows)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, DensityCall)
+            and other.function is self.function
+            and other.variables == self.variables
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self.function), self.variables))

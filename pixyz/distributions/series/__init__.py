@@ -1,0 +1,1 @@
+"""Distributions over series: a recurrence, how it reads data, and the Scan."""

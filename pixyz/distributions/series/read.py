@@ -1,0 +1,236 @@
+"""The series that a recurrence reads: one time axis, flags, shifts, and what stands in a masked
+frame.
+
+A shift without an ``init`` shortens the range of all series.  What a masked frame holds is read by
+nobody, a flag of a reset least of all: in its place stands a valid frame of the batch, the same for
+all series, because a density need not be finite at 0 (a Weibull, a flow with a logarithm), and a
+gradient of infinity times 0 would be NaN.  A shift with an ``init`` and a function of the whole
+series read 0 there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan.looks import Flag
+from pixyz.types import PixyzError
+
+if TYPE_CHECKING:
+    from pixyz.distributions.series.recurrence import Recurrence
+
+
+@dataclass
+class Series:
+    """What :func:`read_series` found.
+
+    Args:
+        axis: the time that the loop visits.
+        series: the series by name, masked frames filled.
+        lags: the shifted series by name; the unshifted source of one with an ``init``.
+        mask, first: the flags.
+        valid: where every shift without ``init`` reads a valid frame of the same sequence; None if
+            there is no such shift.
+        begin, end: ``[B]``, whether a sequence begins in a frame that shifts leave out before
+            (behind) the loop.
+    """
+
+    axis: Axis
+    series: dict[str, Slot]
+    lags: dict[str, Slot]
+    mask: Slot | None = None
+    first: Slot | None = None
+    valid: Slot | None = None
+    begin: Slot | None = None
+    end: Slot | None = None
+
+    def clock(self, builder: Builder) -> Slot:
+        """The number of each step, ``[T]``."""
+        like = next(iter(self.series.values()), None)
+        if like is None:
+            return step_numbers(builder, self.axis)
+        slot = builder.series(
+            _Count(None), [like], [("t", self.axis)], self.axis, "t", key=id(self.axis)
+        )[0]
+        slot.axes, slot.batch = (self.axis,), "none"
+        return slot
+
+
+def step_numbers(builder: Builder, axis: Axis) -> Slot:
+    """The number of each step, ``[T]``, along an axis of known length."""
+    return builder.series(_Count(axis.size or 0), [], [("t", axis)], axis, "t", key=id(axis))[0]
+
+
+class _Count:
+    def __init__(self, steps: int | None) -> None:
+        self.steps = steps
+
+    def __call__(self, *like: Tensor) -> tuple[Tensor]:
+        return (torch.arange(self.steps if self.steps is not None else like[0].shape[0]),)
+
+
+def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
+    """Lower the series, flags and shifts of a recurrence."""
+    mask_var = r.mask_var
+    if not mask_var and not scope.bound("mask") and r.series_var and builder.given("mask"):
+        mask_var = "mask"
+    flags = [v for v in (r.mask_var, r.reset_var, mask_var) if v]
+    wanted = dict.fromkeys([*r.series_var, *(s for s, _ in r.lags.values()), *flags])
+    found = {n: scope.lookup(n) for n in wanted}
+    if not found:
+        if r.steps is None:
+            raise PixyzError("a recurrence without series needs the number of its steps")
+        return Series(Axis("time", r.steps), {}, {})
+    axis, slots = read_as_series(builder, found)
+    mask, first = (
+        None if n is None else builder.point(rules.as_flag, slots[n], label=n)
+        for n in (mask_var, r.reset_var)
+    )
+    for flag in (mask, first):
+        if flag is not None:
+            builder.look(flag, Flag(scope.outer_name(flag.step.label)), *flag.step.args)
+    values = {n: s for n, s in slots.items() if n in r.series_var}
+    lags = {n: slots[s] for n, (s, _) in r.lags.items()}
+    if mask is not None:
+        values = {
+            n: builder.point(rules.blank if n in flags else fill, mask, s, label=n)
+            for n, s in values.items()
+        }
+        lags = {
+            n: builder.point(rules.blank if n in r.init else fill, mask, s, label=n)
+            for n, s in lags.items()
+        }
+    read = Series(axis, values, lags, mask, first)
+    free = {n: k for n, (_, k) in r.lags.items() if n not in r.init}
+    low, high = max([0, *(-k for k in free.values())]), max([0, *free.values()])
+    if low or high:
+        _shift(read, builder, free, low, high, r.reverse)
+    if r.steps is not None and r.steps != read.axis.size:
+        _move(read, builder, Axis("time", r.steps), rules.Head(r.steps))
+        if r.reverse:
+            read.begin = None  # frames that are left out by ``steps`` are not the loop's
+        else:
+            read.end = None
+    return read
+
+
+def fill(mask: Tensor, x: Tensor) -> Tensor:
+    """``x`` with the first valid frame of the batch in the place of all masked ones; 0.5 where
+    there is none.
+    """
+    valid = mask.expand(x.shape[: mask.ndim])
+    flat = valid.flatten()
+    row = (
+        x.detach()
+        .flatten(0, mask.ndim - 1)
+        .index_select(0, flat.to(torch.uint8).argmax(0, keepdim=True))
+    )
+    half = torch.full((), 0.5, device=x.device).to(x.dtype)
+    return torch.where(rules.lift(valid, x), x, torch.where(flat.any(), row[0], half))
+
+
+def blank_filled(builder: Builder, slot: Slot) -> Slot:
+    """A series with 0 in its masked frames, for a function of the whole series."""
+    return (
+        builder.point(rules.blank, *slot.step.args, label=slot.label)
+        if slot.step.fn is fill
+        else slot
+    )
+
+
+def _shift(
+    read: Series, builder: Builder, free: Mapping[str, int], low: int, high: int, reverse: bool
+) -> None:
+    """Shorten the range to where all shifts exist."""
+    whole, lags, mask = read.axis, read.lags, read.mask
+    if read.first is not None and mask is not None:
+        read.first = builder.point(rules.both, read.first, mask, label=read.first.label)
+    first, valid = read.first, []
+    axis = Axis("time")
+    _move(read, builder, axis, rules.Window(low, high, 0))
+    for name, shift in free.items():
+        window = rules.Window(low, high, shift)
+        read.lags[name] = _window(builder, window, lags[name], whole, axis, name)
+        if mask is not None and shift:
+            valid.append(_window(builder, window, mask, whole, axis, f"mask of {name}"))
+    if first is not None:
+        valid.append(
+            _window(builder, rules.Unbroken(-low, high, low, high), first, whole, axis, "valid")
+        )
+        ends = [(low, True), (high, False)][:: -1 if reverse else 1]
+        read.begin, read.end = (
+            _any_first(builder, first, whole, n, at) if n else None for n, at in ends
+        )
+    for slot in valid:
+        read.valid = (
+            slot
+            if read.valid is None
+            else builder.point(rules.both, read.valid, slot, label="valid")
+        )
+
+
+def _any_first(builder: Builder, first: Slot, whole: Axis, frames: int, head: bool) -> Slot:
+    label = f"reset {'before' if head else 'behind'} the range"
+    return builder.series(_Any(frames, head), [first], [(label, None)], whole, label, key=None)[0]
+
+
+class _Any:
+    """Whether a flag is set in the first (last) frames."""
+
+    def __init__(self, frames: int, head: bool) -> None:
+        self.frames, self.head = frames, head
+
+    def __call__(self, flag: Tensor) -> tuple[Tensor]:
+        return ((flag[: self.frames] if self.head else flag[-self.frames :]).any(0),)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Any) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash((self.frames, self.head))
+
+
+def _move(read: Series, builder: Builder, axis: Axis, fn: Any) -> None:
+    """All series over ``axis``, a part of theirs."""
+    whole = read.axis
+
+    def moved(slot: Slot | None, name: str = "") -> Any:
+        return None if slot is None else _window(builder, fn, slot, whole, axis, name or slot.label)
+
+    read.axis = axis
+    read.series = {n: moved(s, n) for n, s in read.series.items()}
+    read.lags = {n: moved(s, n) for n, s in read.lags.items()}
+    read.mask, read.first, read.valid = moved(read.mask), moved(read.first), moved(read.valid)
+
+
+def read_as_series(builder: Builder, found: Mapping[str, Slot]) -> tuple[Axis, dict[str, Slot]]:
+    """Values, among them inputs ``[T, B, ...]``, as series over one axis: that of the newest of
+    them, else a new one.
+    """
+    axis = _common_axis(builder, found)
+    for slot in found.values():
+        if not any(a.kind == "time" for a in slot.axes):
+            builder.series_axes.setdefault(slot, axis)
+    return axis, {n: builder.relabel(s, axis, n) for n, s in found.items()}
+
+
+def _common_axis(builder: Builder, found: Mapping[str, Slot]) -> Axis:
+    known = [a for s in found.values() for a in s.axes if a.kind == "time"]
+    if known:
+        return max(known, key=lambda a: a.number)
+    for slot in found.values():
+        if slot in builder.series_axes:
+            return builder.series_axes[slot]
+    return Axis("time")
+
+
+def _window(builder: Builder, fn: Any, slot: Slot, whole: Axis, axis: Axis, label: str) -> Slot:
+    out = builder.series(fn, [slot], [(label, axis)], whole, label, key=axis)[0]
+    if axis.size is None and axis.length_of is None:
+        axis.length_of = out
+    return out
