@@ -63,16 +63,12 @@ class Dynamics(Deterministic):
 class NextLatent(Normal):
     """``p(e|z')``: a normal around the predicted latent state, ``[N, D]``.
 
-    Its variance is ``D / 2``, so that minus its logarithm is the mean squared error, and a
-    constant.
+    Its variance is ``D / 2``: minus its logarithm is the mean squared error and a constant.
     """
 
     def __init__(self, c: TDMPCConfig) -> None:
-        super().__init__("e", "z_next", features_shape=[c.latent])
-        self.deviation = math.sqrt(c.latent / 2.0)
-
-    def forward(self, z_next: Tensor) -> dict[str, Tensor]:
-        return {"loc": z_next, "scale": z_next.new_full((), self.deviation).expand_as(z_next)}
+        deviation = math.sqrt(c.latent / 2.0)
+        super().__init__("e", "z_next", features_shape=[c.latent], loc="z_next", scale=deviation)
 
 
 class SymlogTwoHot(TwoHot):
@@ -88,7 +84,7 @@ class SymlogTwoHot(TwoHot):
         return super().log_density(symlog(x), log_probs)
 
     def mean_of(self, probs: Tensor) -> Tensor:
-        return symexp(super().mean_of(probs))
+        return symexp(probs @ self.bins).unsqueeze(-1)
 
     def mean(self, logits: Tensor) -> Tensor:
         """The mean from logits ``[..., bins] -> [...]``."""

@@ -44,7 +44,11 @@ def config(**more):
 def agent_of(discrete=False, fission=True, shapes=SHAPES, dtype=torch.float64, **more):
     """An agent in which no weight is zero."""
     torch.manual_seed(0)
-    agent = TDMPC(shapes, ActionSpec(2, discrete), config(**more), fission=fission).to(dtype)
+    torch.set_default_dtype(dtype)  # constants too: sqrt(D / 2) is rounded where it is kept
+    try:
+        agent = TDMPC(shapes, ActionSpec(2, discrete), config(**more), fission=fission)
+    finally:
+        torch.set_default_dtype(torch.float32)
     g = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for p in agent.parameters():

@@ -5,11 +5,15 @@ at one noise.
 from collections.abc import Callable, Iterator
 
 import by_hand
+import planner
 import pytest
 import timing
 import torch
 from declared import Training, made_data
+from hand_tdmpc import tdmpc_loss
 from torch import Tensor, nn
+
+from agents.tdmpc import TDMPCConfig
 
 VAE = {"x_dim": 20, "h_dim": 16, "z_dim": 4, "batch": 8}
 DMM = {
@@ -127,3 +131,24 @@ def test_turns_are_taken_and_ratios_are_by_round(monkeypatch: pytest.MonkeyPatch
         None, "made up", {}, told, baseline="b", pairs=[("a", "c"), ("a", "absent")]
     )
     assert line["ratio"] == {"a": 2.0, "c": 2.0, "a/c": 0.5} and line["cpu_seconds"]["a"] == 2.0
+
+
+@pytest.mark.parametrize("pessimistic", [True, False])
+def test_the_planner_by_hand(pessimistic: bool) -> None:
+    torch.manual_seed(0)
+    sizes = {"latent": 16, "units": 16, "encoder_units": 16, "critics": 2, "batch": 8}
+    config = TDMPCConfig(**sizes, n_step=3, pessimistic=pessimistic, bins=51, limit=6.0)
+    agent, batch = planner.build(config)
+    with torch.no_grad():  # no head at zero
+        for p in agent.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    x = agent.prepare({**batch, "is_terminal": torch.rand_like(batch["reward"]) < 0.1})
+    bounds, trained = agent.scaled.scale.bounds, [p for p in agent.parameters() if p.requires_grad]
+    before = bounds.clone()
+    found = []
+    for loss in (lambda: agent.objective.eval(x), lambda: tdmpc_loss(agent, x)):
+        bounds.copy_(before)
+        torch.manual_seed(3)
+        value = loss()
+        found.append((value, torch.autograd.grad(value, trained)))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
