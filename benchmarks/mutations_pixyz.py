@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from mutations import Fault
 
-BUILDER = "pixyz/plan/builder.py"
-RULES = "pixyz/plan/rules.py"
-LOSS = "pixyz/expression/loss.py"
+BUILDER = "pixyz/plan/write/builder.py"
+RULES = "pixyz/plan/graph/rules.py"
+REDUCTIONS = "pixyz/expression/reductions.py"
 DIVERGENCES = "pixyz/distributions/kullback_leibler.py"
 ONE_HOT = "pixyz/distributions/families/one_hot.py"
-FISSION = "pixyz/plan/fission.py"
 
 
 def seen_by(*names: str) -> tuple[str, ...]:
@@ -23,17 +22,20 @@ FAULTS = [
     Fault(
         "P1",
         "a time loop that runs backward is shifted forward",
-        FISSION,
-        old="rules.shift_back if loop.reverse else rules.shift_in",
-        new="rules.shift_in",
+        "pixyz/plan/passes/shifts.py",
+        old="shift_back if block.loop.reverse else shift_in",
+        new="shift_in",
         tests=seen_by("series", "random_steps"),
     ),
     Fault(
         "P2",
         "what is drawn is drawn once where two terms have one formula",
         BUILDER,
-        old='step = self._step("noise", fn, tuple(refs), label=label)',
-        new='step = self._shared("noise", fn, tuple(refs), label, None, None)',
+        old="return self._write(kinds.Noise, tuple(refs), [self._in_bodies(out)], label, fn=fn)",
+        new="""return self._shared(
+            ("noise", fn, tuple(refs)),
+            lambda: self._write(kinds.Noise, refs, [self._in_bodies(out)], label, fn=fn),
+        )""",
         tests=seen_by("expectations", "own_draw"),
     ),
     Fault(
@@ -48,14 +50,14 @@ FAULTS = [
         "P4",
         "noise of constant parameters within a loop is one draw for all steps",
         BUILDER,
-        old=("set(particles))\n        self._in_bodies(step)"),
-        new="set(particles))",
+        old="tuple(refs), [self._in_bodies(out)]",
+        new="tuple(refs), [out]",
         tests=seen_by("series"),
     ),
     Fault(
         "P5",
         "check() compares values and no gradients",
-        "pixyz/plan/compare.py",
+        "pixyz/plan/run/compare.py",
         old="if g is not None\n        }\n        found.append(shown)",
         new="if False\n        }\n        found.append(shown)",
         tests=seen_by("lowering", "structure"),
@@ -63,7 +65,7 @@ FAULTS = [
     Fault(
         "P6",
         "plans that were dropped stay in the quick table",
-        "pixyz/plan/cache.py",
+        "pixyz/plan/run/cache.py",
         old="                kept.quick.pop(oldest[0], None)\n",
         new="",
         tests=seen_by("lifetime"),
@@ -87,7 +89,7 @@ FAULTS = [
     Fault(
         "P9",
         "slabs keep all activations",
-        "pixyz/plan/slabs.py",
+        "pixyz/plan/run/slabs.py",
         old="if torch.is_grad_enabled():",
         new="if False:",
         tests=seen_by("slabs"),
@@ -95,7 +97,7 @@ FAULTS = [
     Fault(
         "P11",
         "a condition whose batch looks like features is taken for one with leading dimensions",
-        "pixyz/plan/leads.py",
+        "pixyz/plan/run/leads.py",
         old="feature_or_row = len(shape) > e + 1 or shape[0] not in (1, batch)",
         new="feature_or_row = True",
         tests=seen_by("leading_dims"),
@@ -127,9 +129,9 @@ FAULTS = [
     Fault(
         "P15",
         "a product of signs keeps one",
-        BUILDER,
-        old="return self.point(operator.mul, self.constant(-value.value), rest)",
-        new="return self.point(operator.mul, self.constant(value.value), rest)",
+        "pixyz/plan/passes/fold.py",
+        old="self._point(Constant(-value), (), at)",
+        new="self._point(Constant(value), (), at)",
         tests=seen_by("loss_arithmetic", "lowering", "lowering_laws"),
     ),
     Fault(
@@ -200,7 +202,7 @@ FAULTS = [
     Fault(
         "L4",
         "a sum under an expectation of K draws is K times too large",
-        LOSS,
+        REDUCTIONS,
         old="inner.keep = scope.keep | set(particles)",
         new="inner.keep = scope.keep",
         tests=seen_by("expectations"),
@@ -224,7 +226,7 @@ FAULTS = [
     Fault(
         "L7",
         "a quotient is one of the swapped terms",
-        LOSS,
+        "pixyz/expression/operators.py",
         old="formula = staticmethod(operator.truediv)",
         new="formula = staticmethod(lambda a, b: b / a)",
         tests=seen_by("loss_arithmetic", "losses"),
@@ -240,7 +242,7 @@ FAULTS = [
     Fault(
         "L9",
         "draws of an expectation let no gradient through",
-        LOSS,
+        REDUCTIONS,
         old="self.p.lower_sample(builder, scope, reparam=self.reparam,",
         new="self.p.lower_sample(builder, scope, reparam=False,",
         tests=seen_by("expectations", "losses", "golden"),

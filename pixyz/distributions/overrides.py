@@ -20,7 +20,7 @@ from pixyz.distributions.core.params import Params, repeat_rows
 from pixyz.distributions.core.path import on_path
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
-from pixyz.plan.recall import call_once
+from pixyz.plan.run.recall import call_once
 from pixyz.types import PixyzError
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ plan that runs (:mod:`pixyz.plan`).  Here are its operators, :class:`LogProb`, :
 :class:`Expectation`, which know a distribution only as a :class:`pixyz.types.Density`; everything
 else is in :mod:`pixyz.losses`.
 
-``node``: a node of the tree and how its plan is run; ``loss``: arithmetic, operators, expectation;
-``extremes``: min and max; ``parameter``: a variable as a term; ``density``: log-density and
-density.
+``node``: a node of the tree and how its plan is run; ``loss``: its arithmetic; ``operators``,
+``reductions``, ``extremes``: what that makes (sums, means, expectations, min and max);
+``parameter``: a variable as a term; ``density``: log-density and density.
 
     >>> from pixyz.distributions import Normal
     >>> q = Normal(var="z", cond_var="x", loc="x", scale=1.0, name="q")
@@ -18,19 +18,15 @@ density.
 
 from pixyz.expression.density import LogProb, Prob
 from pixyz.expression.extremes import MaxLoss, MinLoss
-from pixyz.expression.loss import (
+from pixyz.expression.loss import Loss, LossLike, as_loss, walk
+from pixyz.expression.node import Expression
+from pixyz.expression.operators import (
     AbsLoss,
     AddLoss,
-    BatchMean,
-    BatchSum,
     Clamp,
     ConstantVar,
     Detach,
     DivLoss,
-    E,
-    Expectation,
-    Loss,
-    LossLike,
     LossOperator,
     LossSelfOperator,
     MulLoss,
@@ -38,11 +34,9 @@ from pixyz.expression.loss import (
     NegLoss,
     SubLoss,
     ValueLoss,
-    as_loss,
-    walk,
 )
-from pixyz.expression.node import Expression
 from pixyz.expression.parameter import Parameter
+from pixyz.expression.reductions import BatchMean, BatchSum, E, Expectation
 
 __all__ = [
     "AbsLoss",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pixyz import latex
-from pixyz.expression.loss import LossOperator
+from pixyz.expression.operators import LossOperator
 from pixyz.plan import rules
 
 if TYPE_CHECKING:

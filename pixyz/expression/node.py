@@ -7,18 +7,18 @@ library's.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from pixyz import latex
-from pixyz.plan import Builder, Plan, PlanCache, Scope, Slot
-from pixyz.plan.compare import compare
+from pixyz.plan import Builder, Pass, Plan, PlanCache, Scope, Slot
 from pixyz.plan.options import debugging
-from pixyz.plan.program import Relower
 from pixyz.plan.random import drawing_from
+from pixyz.plan.run.compare import compare
+from pixyz.plan.run.plan import Relower
 from pixyz.plan.structure import Clock, Structured
 from pixyz.types import as_tensor_dict, names
 
@@ -268,6 +268,18 @@ class Expression(Structured):
             The loss itself.
         """
         self._plans.set_options(max_rows=max_rows)
+        return self
+
+    def through(self, passes: Iterable[Pass] | None) -> Self:
+        """Rewrite plans by these passes, in the place of :data:`pixyz.plan.PASSES`.
+
+        ``loss.through(p for p in PASSES if p.name != "rows")`` leaves one out,
+        ``loss.through([*PASSES, Mine()])`` adds one; None goes back.
+
+        Returns:
+            The loss itself.
+        """
+        self._plans.set_options(passes=None if passes is None else tuple(passes))
         return self
 
     def check(self, x_dict: Any = None, rtol: float = 1e-3, **kwargs: Any) -> None:

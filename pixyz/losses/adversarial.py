@@ -21,7 +21,7 @@ from pixyz.expression import Loss
 from pixyz.losses.optimizer import make_optimizer
 from pixyz.losses.sampled import SampledDivergence
 from pixyz.plan import Builder, Scope, Slot, rules
-from pixyz.plan.masks import valid_rows
+from pixyz.plan.write.masks import valid_rows
 from pixyz.types import PixyzError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.series.recurrence import Step, as_series
 from pixyz.expression import Expectation, Loss, walk
 from pixyz.plan import Builder, Scope, Slot, rules
-from pixyz.plan.masks import ROWS
+from pixyz.plan.write.masks import ROWS
 
 Edge = Literal["first", "last"]
 

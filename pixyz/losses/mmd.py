@@ -13,7 +13,7 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.losses.sampled import SampledDivergence
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
-from pixyz.plan.masks import valid_rows
+from pixyz.plan.write.masks import valid_rows
 from pixyz.types import PixyzError, ShapeError, VariableError
 
 if TYPE_CHECKING:

@@ -1,33 +1,40 @@
-"""Lowering: an objective becomes a list of single-assignment steps, and the steps become Python
-source.
+"""Lowering: an objective becomes a graph of steps, passes rewrite it, and it becomes Python source.
 
-The pipeline, one module each, in the order in which an objective passes through them::
+The rooms, in the order in which an objective passes through them::
 
-    graph      Slot, Step, Loop, Axis: what a plan is made of
-    builder    Builder and Scope: distributions and losses write their steps here, common steps once
-    fission    which steps must stay in a time loop, which are hoisted or sunk; the order of all
-               steps
-    emit       steps -> the text of a Python function
-    leads      inputs with dimensions in front of the batch
-    layout     names and shapes of values at each place of the text
-    text       its lines, and where they are written
-    chunk      loops whose body is compiled some steps at a time
-    compiled   torch.compile, of these and of the plan around them
-    slabs      networks that left a loop, some rows at a time
-    compare    do two forms agree on data
-    options    sharing, compiling, checking
-    structure  when a plan is out of date
-    program    Plan: the compiled function, its printed form, its inputs and outputs
-    cache      PlanCache: one plan for each structure, and how it is run
-    once       what a run computes once
-    recall     what networks returned in a try that was not finished
-    random     the states of the random generators
+    graph/     axes, slots, steps (a frozen dataclass a kind), formulas, the graph of them
+    write/     Builder and Scope: distributions and losses write their steps here
+    passes/    PASSES: a graph -> one that does the same in another way
+    emit/      a graph -> the text of a Python function
+    run/       Plan, PlanCache: how it is kept and run
+
+Beside them: ``options`` (sharing, compiling, checking), ``looks`` (what is looked at on new
+    shapes),
+``structure`` (when a plan is out of date), ``once`` (what a run computes once), ``random`` (the
+states of
+the random generators).
 """
 
-from pixyz.plan.builder import Builder, Scope
-from pixyz.plan.cache import PlanCache
-from pixyz.plan.graph import Axis, Loop, Slot, Step
+from pixyz.plan.graph import Axis, Graph, Loop, Point, Slot, Step, rules
 from pixyz.plan.options import Options
-from pixyz.plan.program import Plan
+from pixyz.plan.passes import PASSES, Pass
+from pixyz.plan.run.cache import PlanCache
+from pixyz.plan.run.plan import Plan
+from pixyz.plan.write import Builder, Scope
 
-__all__ = ["Axis", "Builder", "Loop", "Options", "Plan", "PlanCache", "Scope", "Slot", "Step"]
+__all__ = [
+    "PASSES",
+    "Axis",
+    "Builder",
+    "Graph",
+    "Loop",
+    "Options",
+    "Pass",
+    "Plan",
+    "PlanCache",
+    "Point",
+    "Scope",
+    "Slot",
+    "Step",
+    "rules",
+]

@@ -6,11 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pixyz.types import PixyzError
+
+if TYPE_CHECKING:
+    from pixyz.plan.passes.base import Pass
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Options:
         whole: compile what is around the loops, too.
         max_rows: of a call of a network that left a time loop; 0 calls it once on all.
         backend, mode: of ``torch.compile``.
+        checked: check each value that is computed (:func:`debug`).
+        passes: what is done to the graph of steps; :data:`pixyz.plan.PASSES` if None.
 
     >>> Options(chunk=8).fission
     True
@@ -37,6 +42,8 @@ class Options:
     max_rows: int = 0
     backend: Any = "inductor"
     mode: str | None = None
+    checked: bool = False
+    passes: tuple[Pass, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.chunk < 0:

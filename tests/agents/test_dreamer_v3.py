@@ -9,7 +9,7 @@ from hand_dreamer import dreamer_loss, world_model
 
 from agents.dreamer import DreamerV3, DreamerV3Config
 from agents.dreamer.heads import ActionSpec
-from pixyz.plan import rows
+from pixyz.plan.run import row_loop as rows
 from worldmodels import RSSM, LatentDynamics, RSSMConfig, SequenceModel
 
 SHAPES = {"orient": (3,), "velocity": (2,)}

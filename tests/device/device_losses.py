@@ -18,7 +18,7 @@ from pixyz.models.model import Model
 FINITE = "_local_scalar_dense at pixyz/models/model.py"
 FIRST = {  # a new plan looks at constants, and at parameters on shapes that are new to it
     "_local_scalar_dense at pixyz/distributions/families/constant.py": 0,
-    "_local_scalar_dense at pixyz/plan/looks.py": 0,
+    "_local_scalar_dense at pixyz/plan/domain.py": 0,
 }
 # they are multiplied anew at each call
 FRESH = (

@@ -19,7 +19,7 @@ import pixyz
 from pixyz import PixyzError
 from pixyz.distributions import Bernoulli, Categorical, Deterministic, Normal, Scan
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
-from pixyz.plan import chunk
+from pixyz.plan.run import chunk
 
 B, D = 3, 4
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from pixyz.distributions import TwoHot
 from pixyz.distributions.families.one_hot import one_hot_sample, softmax_last
 from pixyz.plan import Options
-from pixyz.plan.compiled import settings
+from pixyz.plan.run.compiled import settings
 from worldmodels.networks import gated
 
 

@@ -42,8 +42,8 @@ from pixyz.losses import (
     Parameter,
 )
 from pixyz.plan import Plan
-from pixyz.plan.cache import MOST_KEYS
-from pixyz.plan.program import forget_sources
+from pixyz.plan.run.cache import MOST_KEYS
+from pixyz.plan.run.plan import forget_sources
 
 
 class Logits(Deterministic):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pixyz import PixyzError
 from pixyz.distributions import Bernoulli, Deterministic, Normal
 from pixyz.losses import E, IterativeLoss, LogProb, Loss, Parameter
-from pixyz.plan.program import forget_sources
+from pixyz.plan.run.plan import forget_sources
 from pixyz.types import ShapeError
 
 D = 3

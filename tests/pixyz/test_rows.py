@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pixyz.distributions import Deterministic, Mean, Normal, Scan
 from pixyz.losses import E, LogProb, Loss, Parameter
-from pixyz.plan import rows
-from pixyz.plan.rows import RowLoop
+from pixyz.plan.run import row_loop as rows
+from pixyz.plan.run.row_loop import RowLoop
 
 H = 4
 N = (H + 1) * T * B

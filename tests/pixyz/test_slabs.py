@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pixyz import PixyzError
 from pixyz.distributions import Bernoulli, Deterministic, Normal
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
-from pixyz.plan.slabs import in_slabs
+from pixyz.plan.run.slabs import in_slabs
 
 
 class Learned(Normal):

@@ -18,15 +18,16 @@ from torch import Tensor, nn
 from pixyz.distributions.core.probe import Probe, reason
 from pixyz.flows.flow import Flow
 from pixyz.plan import Builder, Scope, Slot
-from pixyz.plan.program import Relower
-from pixyz.plan.recall import call_once
+from pixyz.plan.graph.formula import Network
+from pixyz.plan.run.plan import Relower
+from pixyz.plan.run.recall import call_once
 from pixyz.types import PixyzError
 
 _SEEN: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
 """What the last network of a class was seen to return: the first guess for others of the class."""
 
 
-class NetworkCall:
+class NetworkCall(Network):
     """``forward(**cond_var)`` of a distribution; returns the wanted values as a tuple.
 
     Args:
@@ -38,7 +39,7 @@ class NetworkCall:
         alternatives: key -> the key that may stand in its place (``probs`` -> ``logits``).
     """
 
-    __slots__ = ("alternatives", "arguments", "module", "owner", "spread", "wanted")
+    __slots__ = ("_wanted", "alternatives", "arguments", "module", "owner", "spread")
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class NetworkCall:
         alternatives: Mapping[str, str],
     ) -> None:
         self.module, self.owner = module, owner
-        self.arguments, self.wanted = tuple(arguments), tuple(wanted)
+        self.arguments, self._wanted = tuple(arguments), tuple(wanted)
         self.alternatives = dict(alternatives)
         self.spread: frozenset[str] | None = None
         """The results that a later step gives to each row; None if that is of no account."""
@@ -121,7 +122,7 @@ class NetworkCall:
 
     def probe(self, rows: Sequence[bool], named: bool) -> Probe:
         """The call where its step has left a loop; ``named`` if the arguments are keywords."""
-        parts = [m for m in (self.module, self.owner) if isinstance(m, nn.Module)]
+        parts = self.parts
         if named:
             return Probe(self.owner, self.module, self.checked, self.module, parts, rows)
 
@@ -130,6 +131,16 @@ class NetworkCall:
             return [found[k] for k in self.wanted]
 
         return Probe(self.owner, self, self, bare, parts, rows)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The keys that are read."""
+        return self._wanted
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        """The modules that hold its weights."""
+        return [m for m in (self.module, self.owner) if isinstance(m, nn.Module)]
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -199,6 +210,8 @@ def call_network(
     keys = [known.get(k, k) for k in wanted]
     call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {})
     args = [scope.lookup(v) for v in owner.cond_var]
+    if any(a.axes for a in args) and hasattr(owner, "_without_rows"):
+        call.spread = frozenset(owner._without_rows)
     pinned = pinned_reason(owner)
     if any(a.axes and a.batch == "none" for a in args):
         pinned = "the number of the step"  # it has no rows: one number for all of them
@@ -208,7 +221,6 @@ def call_network(
             slot.batch = "one"
     if not slots[0].axes or not hasattr(owner, "_without_rows"):
         return dict(zip(keys, slots, strict=True))
-    slots[0].step.fn.spread = frozenset(owner._without_rows)  # type: ignore[union-attr]
     for i, key in enumerate(keys):
         like = next(
             (a for a in args if a.batch == slots[i].batch and a.axes == slots[i].axes), None

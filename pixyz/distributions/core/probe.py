@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.plan.once import one_run
-from pixyz.plan.program import Relower
 from pixyz.plan.random import random_states, restore_random_states
-from pixyz.plan.recall import forget_calls
-from pixyz.plan.slabs import count_rows, cut_rows
+from pixyz.plan.run.plan import Relower
+from pixyz.plan.run.recall import forget_calls
+from pixyz.plan.run.slabs import count_rows, cut_rows
 
 MOST_ROWS = 8
 """Rows that are tried alone."""

@@ -18,7 +18,7 @@ LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 def constant(params: Mapping[str, Slot]) -> bool:
     """Whether ``loc`` and ``scale`` are values that a module holds, not results of a network."""
-    return all(isinstance(params[n].step.fn, rules.Attribute) for n in ("loc", "scale"))
+    return all(isinstance(params[n].fn, rules.Attribute) for n in ("loc", "scale"))
 
 
 class StandardCheck:

@@ -34,8 +34,8 @@ from pixyz.distributions.families.declaration import check_declaration, scores_n
 from pixyz.distributions.families.torch_formula import read_old_family
 from pixyz.distributions.families.torch_object import TorchObject
 from pixyz.plan import Axis, Builder, Scope, Slot
-from pixyz.plan.leads import OpenDensity
 from pixyz.plan.looks import CONSTRAINTS, Domain, Parameters, Scored
+from pixyz.plan.run.leads import OpenDensity
 from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
 
 OF_NOISE = "minus_log_density_of_noise"
@@ -407,7 +407,7 @@ class ParametricDistribution(TorchObject):
         if not scores_noise(type(self)):
             return None  # a subclass that changes one of the formulas changes all of them
         draw = self.formula("draw")
-        if x.step.kind != "point" or x.step.fn != draw:
+        if x.step.kind != "point" or x.fn != draw:
             return None
         found = dict(zip(arguments(draw), x.step.args, strict=True))
         noise = found.pop("noise")

@@ -11,6 +11,7 @@ from pixyz.distributions.core.base import Distribution, sum_over
 from pixyz.distributions.core.network import pinned_reason
 from pixyz.distributions.core.probe import Probe, reason
 from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan.graph.formula import Network
 from pixyz.types import VarSpec
 
 
@@ -114,7 +115,7 @@ def _filled(cell: Any) -> bool:
         return False
 
 
-class DensityCall:
+class DensityCall(Network):
     """The user's function, called with the variables by name."""
 
     __slots__ = ("function", "variables")

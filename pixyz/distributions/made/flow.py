@@ -28,10 +28,11 @@ from pixyz.flows.flow import Condition, Flow, conditions
 from pixyz.flows.operations import Flatten
 from pixyz.flows.zuko import ZukoFlow, make_zuko_flow
 from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan.graph.formula import Network
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 
-class FlowStep:
+class FlowStep(Network):
     """One direction of a flow as a step of a plan: ``(value, *conditions)`` to value and
     log-determinant.
     """

@@ -137,9 +137,7 @@ def fill(mask: Tensor, x: Tensor) -> Tensor:
 def blank_filled(builder: Builder, slot: Slot) -> Slot:
     """A series with 0 in its masked frames, for a function of the whole series."""
     return (
-        builder.point(rules.blank, *slot.step.args, label=slot.label)
-        if slot.step.fn is fill
-        else slot
+        builder.point(rules.blank, *slot.step.args, label=slot.label) if slot.fn is fill else slot
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from pixyz.plan.chunk import Noise
-from pixyz.plan.fission import Block
 from pixyz.plan.graph import Axis, Slot
+from pixyz.plan.run.chunk import Draw
 
 
 @dataclass
@@ -30,40 +28,40 @@ class Frame:
     """A place where lines are written: the function itself, or the body of a loop."""
 
     parent: Frame | None
-    block: Block | None
     inside: tuple[Axis, ...]
     index: str = ""
     lines: list[Line] = field(default_factory=list)
     memo: dict[tuple[Slot, int], str] = field(default_factory=dict)
     chunked: bool = False
+    taken: dict[str, None] = field(default_factory=dict)
+    """Values from outside that are the same in all steps."""
     series: dict[str, str] = field(default_factory=dict)
     """In a chunked loop: what is sliced over its steps, by the name that it has inside."""
-    noise: dict[str, Noise] = field(default_factory=dict)
+    noise: dict[str, Draw] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> str:
+        """How names of values begin here."""
+        return "v" if self.parent is None else "u"
 
     def axes(self, slot: Slot) -> tuple[Axis, ...]:
         """The leading axes that ``slot`` still has here."""
         return tuple(a for a in slot.axes if a not in self.inside)
 
+    def layouts(self, slot: Slot) -> list[int]:
+        """The layouts in which ``slot`` is known here: how many of its axes are dimensions of
+        their own.
+        """
+        return [k for (s, k) in self.memo if s is slot]
+
 
 def listed(names: Iterable[str]) -> str:
+    """Names as the inside of a tuple."""
     return "".join(f"{n}, " for n in names)
 
 
-def words(text: str) -> list[str]:
-    return re.findall(r"[A-Za-z_]\w*", text)
-
-
-def assigned(lines: Sequence[Line]) -> set[str]:
-    """The names that these lines write."""
-    found: set[str] = set()
-    for line in lines:
-        target, equals, _ = (line.text or line.probe).partition(" = ")
-        if equals:
-            found.update(words(target))
-    return found
-
-
 def render(lines: Sequence[Line], depth: int, looks: bool = False) -> list[str]:
+    """The text of ``lines``; those without a gradient under ``no_grad``."""
     text: list[str] = []
     pad = "    " * depth
     quiet = False

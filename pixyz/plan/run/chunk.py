@@ -31,9 +31,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixyz.plan.compiled import CUDA_GRAPHS, Compiled, settings
 from pixyz.plan.options import Options
 from pixyz.plan.random import random_states, restore_random_states
+from pixyz.plan.run.compiled import CUDA_GRAPHS, Compiled, settings
 
 MOST_SHAPES = 64
 """Sets of shapes of the noise that are remembered."""
@@ -54,7 +54,7 @@ def piece(length: int | None, chunk: int) -> int:
 
 
 @dataclass
-class Noise:
+class Draw:
     """Base noise of one site in the loop: how it is drawn, and the dimension that the steps have in
     the draw.
     """
@@ -133,7 +133,7 @@ class ChunkedLoop:
 
     options: Options
     size: int
-    noise: Sequence[Noise]
+    noise: Sequence[Draw]
     reverse: bool
     numbers: frozenset[int] = frozenset()
     __name__ = "loop"

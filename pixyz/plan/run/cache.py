@@ -13,14 +13,14 @@ from typing import Any
 
 from torch import nn
 
-from pixyz.plan.builder import Builder
 from pixyz.plan.graph import Axis, Slot
-from pixyz.plan.leads import Layout, Unled, arrange, axes_of, learned_ranks, widen
 from pixyz.plan.options import Options, debugging
-from pixyz.plan.program import Plan, Relead, Relower
 from pixyz.plan.random import random_states, restore_random_states
-from pixyz.plan.recall import Tries, trying
+from pixyz.plan.run.leads import Layout, Unled, arrange, axes_of, learned_ranks, widen
+from pixyz.plan.run.plan import Plan, Relead, Relower
+from pixyz.plan.run.recall import Tries, trying
 from pixyz.plan.structure import Clock, Structured, newest_change, reading
+from pixyz.plan.write import Builder
 from pixyz.types import PixyzError
 
 
@@ -99,6 +99,11 @@ class PlanCache:
         self._lock = threading.RLock()
 
     @property
+    def options(self) -> Options:
+        """How plans are made."""
+        return self._kept.options
+
+    @property
     def quick(self) -> dict[Any, Plan]:
         """Plans by key that ran, and that serve whatever optional inputs are there."""
         return self._kept.quick
@@ -135,7 +140,8 @@ class PlanCache:
                 return plan
             builder = Builder(frozenset(given), kept.options, leads)
             with reading() as read:
-                plan = Plan(builder, build(builder), owner(), kept.options)
+                options = replace(kept.options, checked=debugging())
+                plan = Plan(builder, build(builder), owner(), options)
             kept.read += map(weakref.ref, read)
             plan.plain = kept.plain.setdefault(key, set())
             kept.plans.setdefault(key, []).append(plan)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from pixyz.plan import rules
-from pixyz.plan.builder import Builder, Scope
-from pixyz.plan.graph import Axis, Slot
+from pixyz.plan.graph import Axis, Slot, rules
+from pixyz.plan.write.builder import Builder
+from pixyz.plan.write.scope import Scope
 
 ROWS = Axis("particle", 1)
 """Stands for the batch itself in a scope's masks: a mask ``[B]`` of rows that count."""

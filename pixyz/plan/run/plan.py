@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import linecache
 import weakref
@@ -11,15 +12,16 @@ from typing import Any
 
 import torch
 
-from pixyz.plan.builder import Builder
-from pixyz.plan.compiled import whole
-from pixyz.plan.emit import Emitter
-from pixyz.plan.fission import Block, Schedule, schedule
-from pixyz.plan.graph import Slot, Step
-from pixyz.plan.leads import OpenDensity
+from pixyz.plan.emit.emitter import Text
+from pixyz.plan.graph import Graph, Net, Slot, Step
+from pixyz.plan.graph.order import nests, places
 from pixyz.plan.once import RUNNING
-from pixyz.plan.options import Options, debugging
-from pixyz.plan.rows import RowLoop
+from pixyz.plan.options import Options
+from pixyz.plan.passes import run_passes
+from pixyz.plan.run.compiled import whole
+from pixyz.plan.run.leads import OpenDensity
+from pixyz.plan.run.row_loop import RowLoop
+from pixyz.plan.write import Builder
 from pixyz.types import VariableError
 
 _number = itertools.count()
@@ -31,8 +33,9 @@ they leave it later.
 
 def forget_sources() -> None:
     """Take the sources of plans that are gone out of linecache; every new plan does so."""
-    while _GONE:
-        linecache.cache.pop(_GONE.popleft(), None)
+    with contextlib.suppress(IndexError):  # another thread may take the last one
+        while _GONE:
+            linecache.cache.pop(_GONE.popleft(), None)
 
 
 def _register(filename: str, text: str) -> None:
@@ -64,47 +67,47 @@ class Plan:
         self.decisions = dict(builder.decisions)
         self.proven = False
         """Whether it ran to its end: the networks return the parameters that it reads."""
-        self._slots = list(outputs.values())
-        self._schedule: Schedule = schedule(builder, self._slots)
-        live = {s for item in self._schedule.items for s in _steps(item)}
-        self.networks = sum(s.kind == "net" for s in live)
-        self.inputs = [n for n, slot in builder.inputs.items() if slot.step in live]
-        emitter = Emitter(
-            [builder.inputs[n] for n in self.inputs],
-            self._slots,
-            self._schedule,
-            options,
-            checked=debugging(),
-        )
-        self.source, looking = emitter.sources()
+        self.written = builder.graph(outputs)
+        """What was lowered, before any pass."""
+        self.options = options = options or Options()
+        self.graph = graph = run_passes(self.written, options)
+        """What is written out, after all passes."""
+        self.networks = sum(isinstance(s, Net) for s in graph.steps)
+        live = set(graph.steps)
+        self.inputs = [n for n, slot in graph.inputs.items() if graph.made.get(slot) in live]
+        text = Text(graph, self.inputs, options)
+        self.source, looking = text.source, text.looking
         self.filename = f"<pixyz plan {next(_number)}>"
-        namespace = emitter.namespace
-        for text, filename in (
+        namespace = text.namespace
+        for source, filename in (
             (self.source, self.filename),
             (looking, f"{self.filename}, looking"),
         ):
-            exec(compile(text, filename, "exec"), namespace)
-            _register(filename, text)
+            exec(compile(source, filename, "exec"), namespace)
+            _register(filename, source)
             weakref.finalize(self, _GONE.append, filename)
         self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
         self._written = self._fast = self.function
         self._look: Callable[..., tuple[Any, ...]] = namespace["look"]
         self._rows = self._fast_rows = {
-            loop: namespace[f"{name}_of"] for name, loop in emitter.rows.items()
+            loop: namespace[f"{name}_of"] for name, loop in text.rows.items()
         }
-        self._look_rows = {loop: namespace[f"{name}_look"] for name, loop in emitter.rows.items()}
+        self._look_rows = {loop: namespace[f"{name}_look"] for name, loop in text.rows.items()}
         self.looks = True
         """Whether shapes that are new are looked at; not while the cache finds out which inputs
         have leading dimensions.
         """
         self._shapes: list[Any] | None = None
         self._kinds: set[tuple[Any, ...]] = set()
-        if options is not None and options.whole:
-            # it would be written out step by step
-            if sum(map(_loops, self._schedule.items)) > len(emitter.loops):
+        self.notes = list(graph.notes)
+        """Why a step stayed in a loop, and what else is worth knowing."""
+        if options.whole:
+            if len(list(nests(graph.items))) > len(
+                text.loops
+            ):  # it would be written out step by step
                 self.notes.append("only loops are compiled: a loop that is not stands between")
             else:
-                loops = {**emitter.loops, **emitter.rows}
+                loops = {**text.loops, **text.rows}
                 namespace.update(
                     {name: torch.compiler.disable(loop) for name, loop in loops.items()}
                 )
@@ -112,15 +115,15 @@ class Plan:
                 self._fast_rows = {
                     loop: whole(function, options) for loop, function in self._rows.items()
                 }
-        self._namespace, self._networks = namespace, emitter.networks
+        self._namespace, self._networks = namespace, text.networks
         self._trusted = True
         self.trust(False)
         self.ranks, self.watch = _watched(builder, self.inputs, self.open_densities(), live)
         self.plain: set[tuple[int, ...]] = set()
-        """Numbers of dimensions of the inputs that need no leading axes; the cache's, for all plans
-        of a key.
+        """Numbers of dimensions of the inputs that need no leading axes; the cache's, for all
+        plans of a key.
         """
-        for name, loop in emitter.loops.items():
+        for name, loop in text.loops.items():
             loop.bind(*(namespace[f"{name}_{part}"] for part in ("steps", "step", "shapes")))
 
     def run(self, x: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -224,51 +227,29 @@ class Plan:
             "add them to the dict (or draw them inside the expression)"
         )
 
-    @property
-    def notes(self) -> list[str]:
-        """Why a step stayed in a loop, and what else is worth knowing."""
-        return self._schedule.notes
+    def after(self, name: str) -> Graph:
+        """The steps after a pass of :data:`pixyz.plan.PASSES`; ``"written"``: before all of them.
+
+        >>> from pixyz.losses import Parameter
+        >>> print((2 * Parameter("a")).plan.after("names"))
+          %0 = point 2()
+          %1 = input a()
+          %2 = point 2 * a(%0, %1)
+        """
+        return run_passes(self.written, self.options, until=name)
 
     def counts(self) -> dict[str, int]:
         """How many steps are hoisted, looped, sunk or outside of any series."""
         found: dict[str, int] = {}
-        for item in self._schedule.items:
-            for step in _steps(item):
-                place = self._schedule.place.get(step, "once").split()[0]
-                found[place] = found.get(place, 0) + 1
+        place = places(self.graph)
+        for step in self.graph.steps:
+            where = place.get(step, "once").split()[0]
+            found[where] = found.get(where, 0) + 1
         return found
 
     def __str__(self) -> str:
-        number: dict[Slot, str] = {}
-        lines = [f"plan of {self.owner}"]
-
-        def show(item: Step | Block, depth: int) -> None:
-            pad = "  " * depth
-            if isinstance(item, Block):
-                lines.append(
-                    f"{pad}loop over {item.loop.axis!r}{' reversed' if item.loop.reverse else ''}:"
-                )
-                for carry in item.carries:
-                    number[carry.slot] = f"%{len(number)}"
-                    lines.append(f"{pad}  {number[carry.slot]} = carry {carry.name}")
-                for inner in item.items:
-                    show(inner, depth + 1)
-                return
-            for slot in item.outs:
-                number.setdefault(slot, f"%{len(number)}")
-            args = ", ".join(number.get(a, "?") for a in item.args)
-            outs = ", ".join(number[s] for s in item.outs)
-            what = self._schedule.place.get(item, "")
-            quiet = "" if item in self._schedule.grad else "  (no grad)"
-            lines.append(
-                f"{pad}{outs} = {item.kind} "
-                f"{item.label}({args}){'  [' + what + ']' if what else ''}{quiet}"
-            )
-
-        for item in self._schedule.items:
-            show(item, 1)
-        lines += [f"note: {note}" for note in self.notes]
-        return "\n".join(lines) + "\n\n" + self.source
+        notes = [f"note: {note}" for note in self.notes if note not in self.graph.notes]
+        return "\n".join([f"plan of {self.owner}", str(self.graph), *notes]) + "\n\n" + self.source
 
 
 def _watched(
@@ -287,16 +268,6 @@ def _watched(
         n: rank + 1 for n, rank in builder.ranks.items()
     }
     return dict(builder.ranks), tuple((i, most[n]) for i, n in enumerate(inputs) if n in most)
-
-
-def _steps(item: Step | Block) -> list[Step]:
-    if isinstance(item, Step):
-        return [item]
-    return [s for inner in item.items for s in _steps(inner)] + [c.slot.step for c in item.carries]
-
-
-def _loops(item: Step | Block) -> int:
-    return 0 if isinstance(item, Step) else 1 + sum(map(_loops, item.items))
 
 
 class Relower(Exception):

@@ -2,101 +2,42 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pixyz.plan.graph.formula import inline, inline_like, with_total
+from pixyz.plan.graph.values import (
+    BROADCAST,
+    INLINE,
+    OPERATORS,
+    TOTAL_AND_ROWS,
+    Attribute,
+    Constant,
+    MeanOfSums,
+    larger,
+    smaller,
+    total,
+)
 from pixyz.types import PixyzError, ShapeError
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def inline(text: str) -> Callable[[F], F]:
-    """Let a plan write a formula as an expression: ``{0}``, ``{1}`` are its arguments in order; it
-    may read ``torch``.
-    """
-
-    def keep(fn: F) -> F:
-        fn.inline = text  # type: ignore[attr-defined]
-        return fn
-
-    return keep
-
-
-def inline_like(text: str) -> Callable[[F], F]:
-    """The same for base noise of the shape of a tensor ``{0}``, where that is known to be the
-    shape.
-    """
-
-    def keep(fn: F) -> F:
-        fn.inline_like = text  # type: ignore[attr-defined]
-        return fn
-
-    return keep
-
-
-INLINE: dict[Any, str] = {
-    operator.add: "{0} + {1}",
-    operator.sub: "{0} - {1}",
-    operator.mul: "{0} * {1}",
-    operator.truediv: "{0} / {1}",
-    operator.neg: "-{0}",
-}
-
-
-class Constant:
-    """A number, written into the plan."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: float | int) -> None:
-        # a number of numpy as one of Python
-        self.value = value.item() if hasattr(value, "item") else value
-
-    def __call__(self) -> float | int:
-        return self.value
-
-    def __hash__(self) -> int:
-        return hash((Constant, self.value))
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Constant)
-            and type(other.value) is type(self.value)
-            and other.value == self.value
-        )
-
-
-class Attribute:
-    """``module.name``, read when the plan runs."""
-
-    __slots__ = ("module", "name")
-
-    def __init__(self, module: Any, name: str) -> None:
-        self.module, self.name = module, name
-
-    def __call__(self) -> Any:
-        # where constants are; looking there first is ten times faster
-        found = self.module._buffers.get(self.name)
-        return getattr(self.module, self.name) if found is None else found
-
-    def dictionary(self) -> dict[str, Any] | None:
-        """Where a module holds the value, if it is a parameter or a buffer."""
-        held = (self.module.__dict__.get(k, {}) for k in ("_parameters", "_buffers"))
-        return next((d for d in held if d.get(self.name) is not None), None)
-
-    def __hash__(self) -> int:
-        return hash((Attribute, id(self.module), self.name))
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Attribute) and other.module is self.module and other.name == self.name
-        )
+__all__ = [
+    "BROADCAST",
+    "INLINE",
+    "OPERATORS",
+    "TOTAL_AND_ROWS",
+    "Attribute",
+    "Constant",
+    "MeanOfSums",
+    "inline",
+    "inline_like",
+    "larger",
+    "smaller",
+    "total",
+    "with_total",
+]
 
 
 def same(x: Any) -> Any:
@@ -378,92 +319,3 @@ class Unbroken:
 
 def both(a: Tensor, b: Tensor) -> Tensor:
     return a & b
-
-
-def with_total(total: Callable[..., tuple[Tensor, int]]) -> Callable[[F], F]:
-    """Give a formula a shorter form for where only the sum of all its elements is read.
-
-    ``total`` takes the formula's arguments and returns that sum and the number of rows (the first
-    dimension).
-    """
-
-    def keep(fn: F) -> F:
-        fn.total = total  # type: ignore[attr-defined]
-        return fn
-
-    return keep
-
-
-def total(x: Tensor) -> Tensor:
-    """The sum of all elements, in a type that can hold it."""
-    return x.sum() if x.dtype.itemsize >= 4 else x.sum(dtype=torch.float32)
-
-
-class MeanOfSums:
-    """The mean over the batch of a weighted sum of terms, features of each summed; written into the
-    plan's text.
-
-    The total of a type of less than 32 bits, which may not hold it, is taken in float32, and so is
-    the mean.
-
-    Args:
-        weights: of the terms.
-    """
-
-    __name__ = "mean_of_sums"
-
-    def __init__(self, weights: tuple[float, ...]) -> None:
-        self.weights = weights
-
-    def text(self, name: str, totals: list[str], rows: list[str]) -> str:
-        """From the terms' totals and numbers of rows; ``name`` is this object's in the text."""
-        order = sorted(range(len(rows)), key=lambda i: self.weights[i] < 0)
-        signs = [
-            f"{'-' if w < 0 else '+'} {'' if abs(w) == 1 else f'{abs(w)!r} * '}"
-            for w in self.weights
-        ]
-        summed = " ".join(signs[i] + totals[i] for i in order).removeprefix("+ ")
-        if len(rows) == 1:
-            return f"({summed}) / {rows[0]}"
-        return (
-            f"({summed}) / {rows[0]} if {' == '.join(rows)} else {name}(({', '.join(totals)}), "
-            f"({', '.join(rows)}))"
-        )
-
-    def __call__(self, totals: tuple[Tensor, ...], rows: tuple[int, ...]) -> Tensor:
-        """A term with one row counts once for each row of the others."""
-        if set(rows) - {1, max(rows)}:
-            raise ShapeError(
-                f"the terms under a mean have batches of different sizes, {sorted(set(rows))}; "
-                f"give them one size"
-            )
-        each = [w * x / n for w, x, n in zip(self.weights, totals, rows, strict=True)]
-        return functools.reduce(operator.add, each)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, MeanOfSums) and other.weights == self.weights
-
-    def __hash__(self) -> int:
-        return hash((MeanOfSums, self.weights))
-
-
-def smaller(a: Any, b: Any) -> Any:
-    """The smaller of two tensors or numbers."""
-    return _extreme(torch.minimum, torch.clamp_max, a, b)
-
-
-def larger(a: Any, b: Any) -> Any:
-    """The larger of two tensors or numbers."""
-    return _extreme(torch.maximum, torch.clamp_min, a, b)
-
-
-def _extreme(pair: Any, bound: Any, a: Any, b: Any) -> Any:
-    if isinstance(a, Tensor):
-        return pair(a, b) if isinstance(b, Tensor) else bound(a, b)
-    if isinstance(b, Tensor):
-        return bound(b, a)
-    return (min if pair is torch.minimum else max)(a, b)
-
-
-BROADCAST = frozenset({operator.add, operator.sub, operator.mul, operator.truediv, smaller, larger})
-"""Arithmetic that works element by element."""

@@ -2,7 +2,8 @@
 does not call them again.
 
 A plan's first run may find that a network returns other parameters than the plan was written for.
-The plan is written again and run from the beginning, on the same draws (:mod:`pixyz.plan.cache`).
+The plan is written again and run from the beginning, on the same draws
+(:mod:`pixyz.plan.run.cache`).
 A network that is called with the same values as in the try before has its result already; each
 result is taken once, so a plan that calls a network twice does so here, too. Values that have a
 history of their own (a drawn latent variable with a gradient) are another call: what was returned

@@ -1,7 +1,7 @@
 """A function that ``torch.compile`` compiles when it is first called; without a C++ compiler it
 runs as it is.
 
-Two kinds of functions of a plan are: the body of a time loop (:mod:`pixyz.plan.chunk`), and the
+Two kinds of functions of a plan are: the body of a time loop (:mod:`pixyz.plan.run.chunk`), and the
 plan itself, in whose graphs these loops are calls of foreign functions.
 """
 

@@ -3,7 +3,8 @@ front of its batch.
 
 A plan is first written for inputs ``[B, ...]``.  Where a density knows how many feature dimensions
 its variable has, a value with more dimensions makes another plan
-(:class:`pixyz.plan.program.Relead`), in which these inputs have the leading axes that samples drawn
+(:class:`pixyz.plan.run.plan.Relead`), in which these inputs have the leading axes that samples
+drawn
 inside an expression have: networks see ``[K*B, ...]`` and features alone are summed.
 
 A density knows from its declared shape or its constants (``Builder.ranks``); one whose parameters
@@ -52,8 +53,8 @@ class OpenDensity:
         """Dimensions of the value from its batch on; if set, a run ends as soon as it is known that
         they are too many.
         """
-        if hasattr(formula, "total"):
-            self.total = OpenDensity(formula.total, variable, at, matrices)
+        total = getattr(formula, "total", None)
+        self.total = None if total is None else OpenDensity(total, variable, at, matrices)
 
     @property
     def __name__(self) -> str:

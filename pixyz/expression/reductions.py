@@ -1,0 +1,117 @@
+"""What an expression is taken over: the batch and time, or the draws of a distribution.
+
+The operators of Suzuki, Kaneko and Matsuo (2023), section 4.2, on ``[B]`` or ``[T, B]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pixyz import latex
+from pixyz.expression.loss import Loss, LossLike, as_loss, operation
+from pixyz.expression.operators import LossSelfOperator
+from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan.write.masks import valid_rows
+from pixyz.types import sample_counts
+
+if TYPE_CHECKING:
+    import sympy
+
+
+class _Reduction(LossSelfOperator):
+    """A reduction over batch and time."""
+
+    word = ""
+    reduction: Callable[..., Any]
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"{self.word} \left({self.loss1.loss_text} \right)")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        arg = self.loss1.lower(builder, scope)
+        axes = [a for a in arg.axes if a not in scope.keep]
+        mask = valid_rows(builder, scope, arg.axes) if arg.batch == "full" else None
+        return builder.reduce(
+            type(self).reduction, arg, axes, batch=True, label=self.word, mask=mask
+        )
+
+
+@operation("mean")
+class BatchMean(_Reduction):
+    r"""The mean over batch and time, :math:`\frac{1}{TB} \sum_{t,b} a_{tb}`.
+
+    >>> BatchMean(torch.tensor([1.0, 3.0])).eval()
+    tensor(2.)
+    """
+
+    word = "mean"
+    reduction = staticmethod(rules.reduce_mean)
+
+
+@operation("sum")
+class BatchSum(_Reduction):
+    r"""The sum over batch and time, :math:`\sum_{t,b} a_{tb}`.
+
+    >>> BatchSum(torch.tensor([1.0, 3.0])).eval()
+    tensor(4.)
+    """
+
+    word = "sum"
+    reduction = staticmethod(rules.reduce_sum)
+
+
+@operation("expectation")
+class Expectation(Loss):
+    r""":math:`\mathbb{E}_{p(z|x)}[f(x, z)]`, by samples of ``p``.
+
+    Args:
+        p: the distribution; ``p + q`` stands for the product.
+        f: the expression.
+        sample_shape: how many samples; they are a leading dimension of one vectorised evaluation.
+        reparam: pathwise gradients through the draw.
+
+    >>> from pixyz.distributions import Normal
+    >>> p = Normal("x", loc=0.0, scale=1.0)
+    >>> print(Expectation(p, p.log_prob()))
+    \mathbb{E}_{p(x)} \left[\log p(x) \right]
+    """
+
+    def __init__(
+        self, p: Any, f: LossLike, sample_shape: Sequence[int] | int = (1,), reparam: bool = True
+    ) -> None:
+        super().__init__()
+        self.p = p.as_product() if hasattr(p, "as_product") else p
+        self.f = as_loss(f)
+        self.sample_shape = sample_counts(sample_shape)
+        self.reparam = reparam
+
+    def symbol(self) -> sympy.Expr:
+        return latex.leaf(rf"\mathbb{{E}}_{{{self.p.prob_text}}} \left[{self.f.loss_text} \right]")
+
+    def lower(self, builder: Builder, scope: Scope) -> Slot:
+        particles = tuple(Axis("particle", n) for n in self.sample_shape)
+        carried = any(scope.outer_name(v) in scope.path for v in self.p.var)
+        if carried and self.sample_shape == tuple(a.size for a in scope.particles):
+            particles = scope.particles  # it is along the path that it draws
+        inner = scope.child(
+            drawn := self.p.lower_sample(builder, scope, reparam=self.reparam, particles=particles)
+        )
+        inner.keep = scope.keep | set(particles)
+        inner.masks.update(getattr(drawn, "masks", {}))
+        if not scope.keep and not particles:
+            # whole series are returned from the outermost expectation only
+            series = scope.parent is None
+            builder.returned.update(
+                {k: drawn[k] for k in self.p.var if series or not drawn[k].axes}
+            )
+        return builder.reduce(
+            rules.reduce_mean,
+            self.f.lower(builder, inner),
+            particles,
+            batch=False,
+            label="mean over samples",
+        )
+
+
+E = Expectation

@@ -1,0 +1,66 @@
+"""A graph -> the text of a Python function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pixyz.plan.emit.kinds import write
+from pixyz.plan.emit.lines import Frame, listed, render
+from pixyz.plan.emit.loops import write_loop
+from pixyz.plan.emit.page import Page
+from pixyz.plan.emit.rows import write_rows
+from pixyz.plan.graph import Graph, Step
+from pixyz.plan.graph.order import Nest
+from pixyz.plan.options import Options
+from pixyz.plan.run.chunk import ChunkedLoop
+from pixyz.plan.run.row_loop import RowLoop
+
+
+class Text:
+    """The source of a plan, and what it calls.
+
+    Args:
+        graph: what is written.
+        inputs: names of the variables that it reads, in order.
+        options: how.
+    """
+
+    def __init__(self, graph: Graph, inputs: list[str], options: Options) -> None:
+        self.loops: dict[str, ChunkedLoop] = {}
+        self.rows: dict[str, RowLoop] = {}
+        page, frame = Page(graph, options), Frame(None, ())
+        parameters = []
+        for name in inputs:
+            slot = graph.inputs[name]
+            parameters.append(page.names.fresh("v", slot.label or name))
+            frame.memo[slot, len(slot.axes)] = parameters[-1]
+        self._items(graph, page, frame)
+        results = [page.shaped(slot, frame) for slot in graph.outputs.values()]
+
+        def text(name: str, functions: list[str], looks: bool) -> str:
+            head, end = f"def {name}({', '.join(parameters)}):", f"    return ({listed(results)})"
+            return "\n".join([*functions, head, *render(frame.lines, 1, looks), end]) + "\n"
+
+        self.source = text("plan", page.functions, looks=options.checked)
+        self.looking = text("look", page.looking, looks=True)
+        self.namespace: dict[str, Any] = page.names.namespace
+        self.networks = page.networks
+
+    def _items(self, graph: Graph, page: Page, frame: Frame) -> None:
+        group_of = {slot: group for group in graph.groups for slot in group.core}
+        steps: dict[Any, list[Step]] = {group: [] for group in graph.groups}
+        for item in graph.items:
+            if isinstance(item, Step) and item.outs[0] in group_of:
+                steps[group_of[item.outs[0]]].append(item)
+        waiting = list(graph.groups)
+        for item in graph.items:
+            if isinstance(item, Nest):
+                write_loop(item, page, frame, self.loops.__setitem__)
+            elif item.outs[0] not in group_of:
+                write(item, page, frame)
+            known = {slot for slot, _ in frame.memo} if waiting else set()
+            # at once: next to the loop, as this is one
+            for group in [g for g in waiting if known.issuperset(g.args)]:
+                waiting.remove(group)
+                name, loop = write_rows(group, steps[group], page, frame)
+                self.rows[name] = loop

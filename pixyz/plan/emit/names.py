@@ -1,0 +1,51 @@
+"""Names in a plan's text: of values, and of what it calls.
+
+Variables are ``v7_z`` (outside) or ``u7_z`` (inside a loop), functions ``q_3``: a user's names
+appear only
+where they are plain words, with a number that makes them unique.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class Names:
+    """Fresh names for values, and one name for each object that the text reads."""
+
+    def __init__(self) -> None:
+        self.namespace: dict[str, Any] = {"torch": torch, "no_grad": torch.no_grad}
+        self.values: set[str] = set()
+        """Names of values, not of what is called."""
+        self._objects: dict[Any, str] = {}
+        self._alive: list[Any] = []
+        self._count = 0
+
+    def fresh(self, prefix: str, label: str = "") -> str:
+        """A new name; it ends on the variable's where that is a plain word."""
+        plain = label.isidentifier() and label.isascii() and len(label) <= 24
+        suffix = f"_{label}" if plain else ""
+        name = ""
+        while not name or name in self.namespace:
+            self._count += 1
+            name = f"{prefix}{self._count}{suffix}"
+        self.values.add(name)
+        return name
+
+    def of(self, value: Any) -> str:
+        """The name of a function or another object that is there when the text runs."""
+        key = value if isinstance(value, str) else id(value)
+        if key not in self._objects:
+            base = "k"
+            if callable(value):
+                base = getattr(value, "__name__", type(value).__name__).lstrip("_")
+            base = base if base.isidentifier() and base.isascii() else "f"
+            name = f"{base}_{len(self._objects)}"
+            while name in self.values:
+                name += "f"
+            self._objects[key] = name
+            self.namespace[name] = value
+            self._alive.append(value)
+        return self._objects[key]

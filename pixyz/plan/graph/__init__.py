@@ -1,0 +1,63 @@
+"""What a plan is made of: axes, slots, steps, formulas, and the graph of them.
+
+::
+
+    axis       a leading dimension
+    step       slots and steps, a frozen dataclass a kind
+    formula    functions that know how they are written
+    rules      small tensor functions
+    wiring     who makes, reads and needs what
+    cores      what of a loop must stay in it
+    order      each step after what it needs, loops nested
+    graph      the graph that passes make of another one, and how it is printed
+"""
+
+from pixyz.plan.graph.axis import Axis, order_axes
+from pixyz.plan.graph.graph import Graph
+from pixyz.plan.graph.step import (
+    BatchKind,
+    Carry,
+    CarryIn,
+    Expand,
+    Features,
+    Input,
+    Joined,
+    Loop,
+    Net,
+    Noise,
+    Point,
+    Reduce,
+    Relabel,
+    Series,
+    Shift,
+    Slot,
+    Step,
+    Total,
+)
+from pixyz.plan.graph.wiring import Block, RowGroup
+
+__all__ = [
+    "Axis",
+    "BatchKind",
+    "Block",
+    "Carry",
+    "CarryIn",
+    "Expand",
+    "Features",
+    "Graph",
+    "Input",
+    "Joined",
+    "Loop",
+    "Net",
+    "Noise",
+    "Point",
+    "Reduce",
+    "Relabel",
+    "RowGroup",
+    "Series",
+    "Shift",
+    "Slot",
+    "Step",
+    "Total",
+    "order_axes",
+]

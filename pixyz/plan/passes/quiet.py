@@ -1,0 +1,25 @@
+"""A step that reaches a result only through a stopped gradient is written under ``no_grad``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pixyz.plan.graph import Graph
+from pixyz.plan.graph.wiring import carries_gradient, first, reach
+from pixyz.plan.options import Options
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """What needs no gradient keeps none."""
+
+    name = "quiet"
+
+    def applies(self, graph: Graph, options: Options) -> bool:
+        """Whether a gradient stops anywhere."""
+        return not all(map(carries_gradient, graph.steps))
+
+    def __call__(self, graph: Graph, options: Options) -> Graph:
+        ends = (graph.made[slot] for slot in graph.outputs.values())
+        grad = reach(ends, graph.deps, through=carries_gradient)
+        return graph.but(quiet=first(s for s in graph.steps if s not in grad))
