@@ -29,6 +29,8 @@ command (`pixyz train CONFIG seed=1 agent.lr=1e-4`), in a YAML file or in Python
 CONFIG` prints those of a config, `pixyz list configs` their names.
 """
 ENTRY = re.compile(r"^    (\w[\w, ]*): (.*)$")
+WRAPPED = re.compile(r"^(    \w+(?:, \w+)*,)\n +(?=\w+(?:, \w+)*:)", re.M)
+"""Names of settings that share a meaning, on two lines."""
 
 
 def page() -> str:
@@ -115,7 +117,7 @@ def _meanings(cls: type[Any]) -> dict[str, str]:
     """What the docstrings say of each argument, those of the classes above it too."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        lines, names = (inspect.cleandoc(base.__doc__ or "")).split("\n"), []
+        lines, names = WRAPPED.sub(r"\1 ", inspect.cleandoc(base.__doc__ or "")).split("\n"), []
         inside = False
         for line in lines:
             if line.strip() == "Args:":

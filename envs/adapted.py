@@ -24,6 +24,8 @@ Step = tuple[Any, Any, Any, Any, dict[str, Any], int]
 FRAMES = "envs.frames"  # of info: the environment steps made; "frames" is the environment's own
 # of info: the action that was done, in the action space, where it is not always the one asked
 SENT = "envs.sent"
+RESET = ("observation", "info")
+STEP = ("observation", "reward", "terminated", "truncated", "info")
 
 
 @runtime_checkable
@@ -83,7 +85,8 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode. The seed given to `make` serves the first reset that gets none."""
         seed, self._seed = (self._seed if seed is None else seed), None
-        raw, info = self.env.reset(seed=seed, options=options)
+        found = self.env.reset(seed=seed, options=options)
+        raw, info = _parts(found, RESET, "reset")
         observation = self._observations.one(raw)
         self._running, self.frames, self.sent = True, 0, None
         return observation, info
@@ -138,12 +141,23 @@ class Adapted(gymnasium.Wrapper[Observation, Any, Any, Any]):
     def _repeat_steps(self, action: Any, times: int) -> Step:
         total, frames = 0.0, 0
         for _ in range(times):
-            raw, reward, terminated, truncated, info = self.env.step(action)
+            raw, reward, terminated, truncated, info = _parts(self.env.step(action), STEP, "step")
             total += check_reward(reward)
             frames += info.get(FRAMES, 1)
             if terminated or truncated:
                 break
         return raw, total, terminated, truncated, info, frames
+
+
+def _parts(found: Any, names: tuple[str, ...], method: str) -> tuple[Any, ...]:
+    """What a method returned, as many values as the contract has."""
+    if isinstance(found, tuple) and len(found) == len(names):
+        return found
+    got = f"{len(found)} values" if isinstance(found, tuple) else type(found).__name__
+    raise EnvError(
+        f"{method}: expected {len(names)} values ({', '.join(names)}), got {got}; return them as "
+        "gymnasium has it (of old gym's done, terminated is the task's end and truncated a clock's)"
+    )
 
 
 def _time_limit(env: Any) -> int | None:

@@ -60,6 +60,7 @@ def test_the_page_of_settings_has_every_key_and_what_it_means():
     import make_settings
 
     text = make_settings.page()
+    assert text == make_settings.PAGE.read_text(encoding="utf-8"), "run docs/make_settings.py"
     for cls, path in (
         (RunSettings, ""),
         (EnvSettings, "env."),

@@ -230,9 +230,12 @@ class Scored:
         own, of = tail(x), self.params.of
         names, tails = self.params.shapes(seen)
         if not all(self._under(own, t) for t in tails):
+            one_hot = self.domain is not None and self.domain.total is not None
+            advice = self.domain.advice if self.domain is not None and one_hot else ""
             raise ShapeError(
                 f"{self.variable!r} has the shape {list(own)}, but the parameters of {of} are "
-                f"{listed(names, tails)}; give {self.variable!r} the shape of a sample"
+                f"{listed(names, tails)}; "
+                + (advice or f"give {self.variable!r} the shape of a sample")
             )
         if self.domain is not None and (wrong := self.domain.misfit(x[0])):
             raise PixyzError(f"{self.variable!r} in log {of} {wrong}")

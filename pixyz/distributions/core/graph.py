@@ -197,7 +197,8 @@ def children_first(factors: Sequence[Distribution]) -> list[Distribution]:
         else:
             text = " and ".join(f.prob_text for f in left)
             raise VariableError(
-                f"the factors {text} depend on each other in a circle: {_circle(left)}"
+                f"the factors {text} depend on each other in a circle: {_circle(left)}; "
+                "rename one of these variables: replace_var(...)"
             )
     return order
 
