@@ -53,6 +53,7 @@ class RunSettings:
         agent: its settings; ``agent.kind`` is a name of :mod:`agents.build`, or ``module:Class``.
         steps: environment steps, repeated actions counted.
         prefill: environment steps of random actions before the first update.
+        prefill_updates: these actions make updates due, too, all of them at their end.
         train_ratio: steps replayed for each action taken (an update replays ``batch * length``).
         capacity: actions kept in the replay.
         eval_every: environment steps between evaluations; 0 evaluates only at the end.
@@ -88,6 +89,7 @@ class RunSettings:
     threads: int = 0
     steps: int = 100_000
     prefill: int = 1024
+    prefill_updates: bool = False
     train_ratio: float = 256.0
     capacity: int = 1_000_000
     eval_every: int = 10_000

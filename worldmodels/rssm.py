@@ -49,8 +49,8 @@ class RSSMConfig:
         hidden: units of what reads and writes it, and of the layers of the two latents.
         groups, classes: of the stochastic state ``s``.
         units: of the layers of encoder, decoder and heads.
-        encoder_layers, decoder_layers, prior_layers, posterior_layers, reward_layers,
-            continue_layers: of each network.
+        encoder_layers, decoder_layers, prior_layers: of each network.
+        posterior_layers, reward_layers, continue_layers: of each network.
         depth: channels of the convolutions, in units of :data:`worldmodels.networks.MULTIPLIERS`.
         bins: of the two-hot reward.
         latent: categorical (``groups`` one-hot variables of ``classes``) or gaussian (``groups``

@@ -131,6 +131,7 @@ class LearnerSide(InFolder):
             per_action,
             0,
             s.checkpoint_every,
+            s.prefill_updates,
             waiting=lambda: receiving.waiting,
             owed=max(1.0, OWED * per_action),
         )

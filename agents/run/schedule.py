@@ -40,10 +40,11 @@ class Online:
 
     Args:
         steps: environment steps of the run.
-        prefill: environment steps of random actions, which make nothing due.
+        prefill: environment steps of random actions; no update is made before their end.
         per_action: updates that an action makes due (train ratio / rows of an update).
         evaluate, save: environment steps between evaluations and between checkpoints; 0: only at
             the end.
+        prefill_updates: random actions make updates due, too, at their end; else they make none.
 
     >>> plan, progress = Online(steps=4, prefill=1, per_action=0.5, evaluate=0, save=0), Progress()
     >>> found = []
@@ -62,11 +63,12 @@ class Online:
     per_action: float
     evaluate: int = 0
     save: int = 0
+    prefill_updates: bool = False
 
     def next(self, progress: Progress, saved: int, ready: bool) -> Next:
         """Updates that are due, then an evaluation, then a checkpoint, then the next action."""
         p, over = progress, progress.steps >= self.steps
-        if p.credit >= 1.0 and ready:
+        if p.credit >= 1.0 and ready and not self.random(p):
             return "update"
         if crossed(p.judged, p.steps, self.evaluate) or (over and p.judged < p.steps):
             return "evaluate"
@@ -82,7 +84,7 @@ class Online:
         """Count, and make updates due."""
         progress.steps += frames
         progress.actions += actions
-        if progress.steps >= self.prefill:
+        if self.prefill_updates or not self.random(progress):
             progress.credit += actions * self.per_action
 
 

@@ -92,6 +92,7 @@ class Trainer(InFolder):
             s.train_ratio / (w.batch * w.length),
             s.eval_every,
             s.checkpoint_every,
+            s.prefill_updates,
         )
 
     # ---------------------------------------------------------------- a folder
@@ -209,7 +210,8 @@ def check_sizes(s: RunSettings, w: Window) -> None:
             f"give at least {2 * w.rows * s.env.num_envs}"
         )
     made = s.steps // (s.env.num_envs * s.env.action_repeat)
-    credit = (s.steps - s.prefill) / s.env.action_repeat * s.train_ratio / (w.batch * w.length)
+    learned = s.steps - (0 if s.prefill_updates else s.prefill)
+    credit = learned / s.env.action_repeat * s.train_ratio / (w.batch * w.length)
     if made < w.rows or credit < 1:
         raise UsageError(
             f"steps={s.steps} give {made} rows an environment and {credit:.2f} updates, "

@@ -104,6 +104,23 @@ def test_counts_at_action_repeat_2_with_3_environments():
     assert [r for _, r in progress.returns[-3:]] == pytest.approx([2.0] * 3)
 
 
+def test_random_actions_may_make_updates_due_at_their_end():
+    _, _, replay, driver = parts()
+    schedule = Online(steps=60, prefill=24, per_action=0.5, prefill_updates=True)
+    made = []
+    progress = Progress()
+    while (what := schedule.next(progress, saved=0, ready=True)) in ("act", "update"):
+        made.append((what, progress.steps))
+        if what == "act":
+            moved = driver.step(random=schedule.random(progress))
+            schedule.acted(progress, moved.frames, moved.actions)
+        else:
+            progress.credit -= 1
+    updates = [steps for what, steps in made if what == "update"]
+    # at 24 frames are the 5th call and the 6th, which begins an episode: 18 actions, 9 updates
+    assert len(updates) == 21 and updates[:10] == [24] * 9 + [30] and replay.written == 42
+
+
 def test_random_actions_are_told_to_the_agent():
     _, agent, replay, driver = parts(count=2, repeat=1)
     driver.step(random=True)
