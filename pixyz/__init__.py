@@ -4,7 +4,7 @@ Write the paper's equation; the library turns it into a fast program.  After Suz
 Matsuo, "Pixyz: a Python library for developing deep generative models", Advanced Robotics 2023.
 """
 
-from pixyz import compat
+from pixyz import wings
 from pixyz.plan.options import debug
 from pixyz.types import PixyzError, ShapeError, VariableError
 
@@ -12,4 +12,5 @@ __version__ = "0.4.0"
 
 __all__ = ["PixyzError", "ShapeError", "VariableError", "__version__", "debug"]
 
-compat.serve(__name__)
+wings.open_wings()
+wings.complete(__name__)

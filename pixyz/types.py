@@ -1,17 +1,12 @@
-"""Names that every part of the library shares: the protocol of a density, errors, type aliases.
-
-An expression (:mod:`pixyz.expression`) knows a distribution only as a :class:`Density`.
-"""
+"""Names that every part of the library shares: errors, type aliases, what is made of arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pixyz.plan import Axis, Builder, Scope, Slot
 
     TensorDict = Mapping[str, Tensor]
 
@@ -29,42 +24,6 @@ class VariableError(PixyzError):
 
 class ShapeError(PixyzError):
     """A tensor has a shape that the declared variables do not allow."""
-
-
-@runtime_checkable
-class Density(Protocol):
-    """All that an expression may ask of a distribution."""
-
-    @property
-    def var(self) -> list[str]: ...
-
-    @property
-    def cond_var(self) -> list[str]: ...
-
-    @property
-    def input_var(self) -> list[str]: ...
-
-    @property
-    def prob_text(self) -> str: ...
-
-    def lower_sample(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        reparam: bool = True,
-        particles: tuple[Axis, ...] = (),
-        mean: bool = False,
-    ) -> dict[str, Slot]: ...
-
-    def lower_log_prob(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        sum_features: bool = True,
-        feature_dims: Sequence[int] | None = None,
-    ) -> Slot: ...
 
 
 def names(var: VarSpec | None, what: str = "var") -> list[str]:
@@ -93,6 +52,15 @@ def names(var: VarSpec | None, what: str = "var") -> list[str]:
             f"{what} names a variable twice: {found}; give each variable its own name"
         )
     return found
+
+
+def as_list(a: Any) -> list[Any]:
+    """A list as it is, a tuple as a list, anything else as a list of one.
+
+    >>> as_list(2), as_list([1, 2]), as_list((1, 2)), as_list([])
+    ([2], [1, 2], [1, 2], [])
+    """
+    return a if isinstance(a, list) else list(a) if isinstance(a, tuple) else [a]
 
 
 def sample_counts(sample_shape: Sequence[int] | int) -> tuple[int, ...]:

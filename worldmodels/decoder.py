@@ -10,9 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pixyz.distributions.core.base import Distribution, Params, sum_over
+from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.network import call_network
-from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.distributions.core.params import Params, none_derived, sum_over
+from pixyz.expression.protocol import Draw, Score
+from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.looks import Read
 from worldmodels.networks import MLP, PIXELS, ConvDecoder, linear
 from worldmodels.scaling import Scaling, scalings
@@ -129,18 +131,10 @@ class Reconstruction(Distribution):
         return Params(
             builder,
             call_network(self, self, builder, scope, [*self.var, *more]),
-            lambda params, name: None,
+            none_derived,
         )
 
-    def log_prob_from(
-        self,
-        builder: Builder,
-        scope: Scope,
-        params: Params,
-        *,
-        sum_features: bool,
-        feature_dims: Sequence[int] | None,
-    ) -> Slot:
+    def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
         total: Slot | None = None
         for key in self.var:
             label = f"log {self.name}({key})"
@@ -157,7 +151,7 @@ class Reconstruction(Distribution):
                 slot = builder.point(formula, scope.lookup(key), params[key], label=label)
             if key in self.images:
                 builder.look(slot, Read(key, label, PIXELS), scope.lookup(key))
-            slot = sum_over(builder, slot, sum_features, feature_dims, label)
+            slot = sum_over(builder, slot, how, label)
             total = (
                 slot
                 if total is None
@@ -167,14 +161,7 @@ class Reconstruction(Distribution):
         return builder.point(operator.neg, total, label=f"log {self.prob_text}")
 
     def sample_from(
-        self,
-        builder: Builder,
-        scope: Scope,
-        params: Params,
-        *,
-        reparam: bool,
-        particles: tuple[Axis, ...],
-        mean: bool,
+        self, builder: Builder, scope: Scope, params: Params, how: Draw
     ) -> dict[str, Slot]:
         return {
             k: builder.point(symexp, params[k], label=f"mean of {k}")

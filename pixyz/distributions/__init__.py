@@ -8,7 +8,7 @@ flows, of the data.  Beside them ``kullback_leibler`` (its formulas; objectives 
 ``pixyz.losses``) and ``check`` (a family on trial).
 """
 
-from pixyz import compat
+from pixyz import wings
 from pixyz.distributions.check import check_family
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.marginal import MarginalizeVarDistribution
@@ -16,18 +16,19 @@ from pixyz.distributions.core.product import MultiplyDistribution
 from pixyz.distributions.core.states import all_states
 from pixyz.distributions.core.views import (
     DetachedDistribution,
+    DrawnDistribution,
     FrozenDistribution,
     ReplaceVarDistribution,
 )
-from pixyz.distributions.families.discrete import (
-    Binomial,
-    FactorizedBernoulli,
-    Geometric,
+from pixyz.distributions.families.bernoulli import Bernoulli, FactorizedBernoulli
+from pixyz.distributions.families.categorical import (
+    Categorical,
     Multinomial,
-    NegativeBinomial,
     OneHotCategoricalStraightThrough,
-    Poisson,
 )
+from pixyz.distributions.families.counts import Binomial, Geometric, NegativeBinomial, Poisson
+from pixyz.distributions.families.gamma import Chi2, Gamma, InverseGamma
+from pixyz.distributions.families.grouped import GroupedOneHot
 from pixyz.distributions.families.interval import Beta, ContinuousBernoulli, Kumaraswamy, Uniform
 from pixyz.distributions.families.location_scale import (
     Cauchy,
@@ -39,20 +40,15 @@ from pixyz.distributions.families.location_scale import (
 )
 from pixyz.distributions.families.multivariate import (
     Dirichlet,
-    Independent,
     LowRankMultivariateNormal,
     MultivariateNormal,
 )
-from pixyz.distributions.families.normal import Bernoulli, BoundedNormal, Normal, TanhNormal
-from pixyz.distributions.families.one_hot import Categorical, GroupedOneHot, TwoHot
+from pixyz.distributions.families.normal import BoundedNormal, Normal, TanhNormal
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.positive import (
-    Chi2,
     Exponential,
-    Gamma,
     HalfCauchy,
     HalfNormal,
-    InverseGamma,
     Pareto,
     Weibull,
 )
@@ -63,23 +59,23 @@ from pixyz.distributions.families.relaxed import (
     RelaxedCategorical,
 )
 from pixyz.distributions.families.truncated import TruncatedNormal
+from pixyz.distributions.families.two_hot import TwoHot
 from pixyz.distributions.made.custom import CustomProb
-from pixyz.distributions.made.deterministic import (
-    Deterministic,
-    EmpiricalDistribution,
-    Gate,
-    LogDensity,
-    Mean,
-    SeriesFunction,
-)
+from pixyz.distributions.made.data import EmpiricalDistribution
+from pixyz.distributions.made.deterministic import Deterministic, Gate
 from pixyz.distributions.made.experts import ElementWiseProductOfNormal, ProductOfNormal
-from pixyz.distributions.made.flow import (
+from pixyz.distributions.made.independent import Independent
+from pixyz.distributions.made.mean import LogDensity, Mean
+from pixyz.distributions.made.mixture_model import MixtureModel
+from pixyz.distributions.made.mixture_of_normal import MixtureOfNormal
+from pixyz.distributions.made.series_function import SeriesFunction
+from pixyz.distributions.made.transformed import (
     InverseTransformedDistribution,
     TransformedDistribution,
-    ZukoDistribution,
 )
-from pixyz.distributions.made.mixture import MixtureModel, MixtureOfNormal
+from pixyz.distributions.made.zuko import ZukoDistribution
 from pixyz.distributions.series.scan import Scan
+from pixyz.expression.protocol import Draw, Score
 
 __all__ = [
     "Bernoulli",
@@ -97,6 +93,8 @@ __all__ = [
     "Deterministic",
     "Dirichlet",
     "Distribution",
+    "Draw",
+    "DrawnDistribution",
     "ElementWiseProductOfNormal",
     "EmpiricalDistribution",
     "Exponential",
@@ -135,6 +133,7 @@ __all__ = [
     "RelaxedCategorical",
     "ReplaceVarDistribution",
     "Scan",
+    "Score",
     "SeriesFunction",
     "StudentT",
     "TanhNormal",
@@ -149,4 +148,4 @@ __all__ = [
     "check_family",
 ]
 
-compat.serve(__name__)
+wings.complete(__name__)

@@ -10,16 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixyz.distributions.check_draws import WIDE, Draws, equal_rows
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.families.declaration import problems, scores_noise
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.kullback_leibler import KullbackLeibler
 from pixyz.expression import Expectation
 from pixyz.types import PixyzError
-
-WIDE = 5.0
-"""How many standard errors an average of draws may be off."""
-GRID = 400_001
 
 
 def check_family(family: Any, count: int = 20_000, seed: int = 0, **params: Any) -> list[str]:
@@ -76,19 +73,13 @@ def check_family(family: Any, count: int = 20_000, seed: int = 0, **params: Any)
         return ["declaration", *Trial(copy.deepcopy(family).double(), count).run()]
 
 
-class Trial:
+class Trial(Draws):
     """One family at some parameters, and draws of it.
 
     Args:
         p: the distribution, of constants, in float64.
         count: how many draws.
     """
-
-    def __init__(self, p: ParametricDistribution, count: int) -> None:
-        self.p, self.count, self.name = p, count, p.var[0]
-        self.params = p.get_params()
-        self.can_draw = getattr(p, "draw", None) is not None and type(p).noise is not None
-        self.x = p.sample(batch_n=count)[self.name] if self.can_draw else torch.empty(0)
 
     def run(self) -> Iterator[str]:
         """Every look, in order; names of those that were possible."""
@@ -105,13 +96,6 @@ class Trial:
             self.divergence,
         ]
         return (look.__name__ for look in looks if look())
-
-    def score(self, x: Tensor, **options: Any) -> Tensor:
-        return self.p.get_log_prob({self.name: x}, **options)
-
-    def wrong(self, what: str) -> PixyzError:
-        shown = ", ".join(f"{k}={v.flatten()[:4].tolist()}" for k, v in self.params.items())
-        return PixyzError(f"{type(self.p).__name__}({shown}): {what}")
 
     # ---------------------------------------------------------------- looks
 
@@ -166,14 +150,16 @@ class Trial:
             )
         if self.can_draw and not self.p.relaxes:
             seen = (
-                torch.stack([_equal(self.x, v) for v in values.to(self.x.dtype)]).double().mean(-1)
+                torch.stack([equal_rows(self.x, v) for v in values.to(self.x.dtype)])
+                .double()
+                .mean(-1)
             )
-            self._compare_shares(seen, chances, "a state")
+            self.compare_shares(seen, chances, "a state")
         return True
 
     def mass(self) -> bool:
         """The density of one number sums, or integrates, to 1."""
-        found = self._line()
+        found = self.line()
         if found is None:
             return False
         x, chance = found
@@ -186,14 +172,14 @@ class Trial:
 
     def law(self) -> bool:
         """Draws of one number have the distribution function of the density."""
-        found = self._line()
+        found = self.line()
         if found is None:
             return False
         x, chance = found
-        drawn = self._numbers(self.x)
-        if self._counts():
+        drawn = self.numbers(self.x)
+        if self.counts():
             seen = torch.stack([(drawn == v).double().mean() for v in x])
-            self._compare_shares(seen, chance, "a count")
+            self.compare_shares(seen, chance, "a count")
             return True
         below = chance.cumsum(0) - 0.5 * chance
         at = below[torch.searchsorted(x, drawn.sort().values).clamp(max=len(x) - 1)]
@@ -257,90 +243,6 @@ class Trial:
             )
         return True
 
-    # ---------------------------------------------------------------- parts
-
-    def _numbers(self, x: Tensor) -> Tensor:
-        return x.reshape(len(x), -1)[:, 0]
-
-    def _counts(self) -> bool:
-        drawn = self._numbers(self.x)
-        return bool((drawn == drawn.round()).all()) and len(drawn.unique()) < len(drawn)
-
-    def _line(self) -> tuple[Tensor, Tensor] | None:
-        """Points on the line and the mass at each, of the first feature; None if features depend on
-        each other.
-        """
-        p = self.p
-        if (
-            p.event_dims
-            or not self.can_draw
-            or p.relaxes
-            or not p.normalized
-            or not bool(self.x.isfinite().all())
-        ):
-            return None
-        if p.states() is not None:
-            return None
-        drawn = self._numbers(self.x)
-        if self._counts():
-            least, most = int(drawn.min()), int(drawn.max())
-            x = torch.arange(2 * least - most - 20, 2 * most - least + 20, dtype=torch.float64)
-            return x, self._density(x)
-        if p.period is not None:
-            x = torch.linspace(
-                float(drawn.min()), float(drawn.min()) + p.period, GRID, dtype=torch.float64
-            )
-            return x, self._density(x) * (x[1] - x[0])
-        middle = drawn.median()
-        size = (drawn - middle).abs().median().clamp(min=1e-300)
-        low: Tensor | None
-        high: Tensor | None
-        if p.domain is not None and math.isfinite(p.domain.low) and math.isfinite(p.domain.high):
-            low, high = drawn.new_tensor(p.domain.low), drawn.new_tensor(p.domain.high)
-        else:
-            x, _ = points(middle, size, None, None)
-            low, high = self._end(x), self._end(x.flip(0))
-        x, volume = points(middle, size, low, high)
-        chance = self._density(x) * volume
-        for end in (low, high):
-            if end is not None:
-                chance = torch.where(x == end, 0.0, chance)  # a density may be infinite there
-        return x, torch.where(volume == 0.0, 0.0, chance)
-
-    def _end(self, x: Tensor) -> Tensor | None:
-        """Where the support begins along ``x``; None if it has no end there."""
-        inside = self._density(x) > 0.0
-        first = int(inside.to(torch.uint8).argmax())
-        if first == 0 or self._density(x[first : first + 1]).item() < 1e-100:  # it fades out
-            return None
-        out, into = x[first - 1], x[first]
-        for _ in range(80):
-            half = 0.5 * (out + into)
-            out, into = (out, half) if bool(self._density(half[None]) > 0.0) else (half, into)
-        return into
-
-    def _density(self, x: Tensor) -> Tensor:
-        shape = self.p.features_shape
-        value = x.reshape(-1, *[1] * len(shape)).expand(-1, *shape) if shape else x
-        each = self.score(value, sum_features=False).reshape(len(x), -1)[:, 0]
-        if bool(each.isnan().any()):
-            raise self.wrong(
-                f"the log-density at {x[each.isnan()][0].item():.6g} is NaN; "
-                f"outside of the support it is -inf"
-            )
-        return each.exp()
-
-    def _compare_shares(self, seen: Tensor, chance: Tensor, what: str) -> None:
-        allowed = (
-            WIDE * (chance * (1.0 - chance).clamp(min=0.0) / self.count).sqrt() + 2.0 / self.count
-        )
-        worst = ((seen - chance).abs() - allowed).argmax()
-        if (seen - chance).abs()[worst] > allowed[worst]:
-            raise self.wrong(
-                f"{what} of the probability {chance[worst]:.4g} is drawn in "
-                f"{seen[worst]:.4g} of all cases"
-            )
-
     def _moment(self, formula: str, value: Callable[[], Tensor], each: Tensor) -> bool:
         p = self.p
         if getattr(p, formula, None) is None or not self.can_draw or p.relaxes or not p.normalized:
@@ -366,26 +268,6 @@ class Trial:
             raise self.wrong(f"a gradient of {what} is not finite")
 
 
-def points(
-    middle: Tensor, size: Tensor, low: Tensor | None, high: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Rising points between the ends of a support, closest together at them, and the length that
-    each stands for.
-    """
-    u = torch.linspace(-40.0, 40.0, GRID, dtype=torch.float64)
-    step = u[1] - u[0]
-    if low is not None and high is not None:
-        share, rest = torch.sigmoid(0.9 * u), torch.sigmoid(-0.9 * u)
-        return low + (high - low) * share, 0.9 * step * (high - low) * share * rest
-    if low is not None:
-        gap = size * torch.exp(2.0 * u)
-        return low + gap, 2.0 * step * gap
-    if high is not None:
-        gap = size * torch.exp(-2.0 * u)
-        return high - gap, 2.0 * step * gap
-    return middle + size * torch.sinh(u), step * size * torch.cosh(u)
-
-
 def learned(p: ParametricDistribution, params: Mapping[str, Tensor]) -> Distribution:
     """A copy whose constant parameters are learned."""
     twin = copy.deepcopy(p)
@@ -394,7 +276,3 @@ def learned(p: ParametricDistribution, params: Mapping[str, Tensor]) -> Distribu
             delattr(twin, key)
             twin.register_parameter(key, nn.Parameter(value.clone()))
     return twin
-
-
-def _equal(x: Tensor, value: Tensor) -> Tensor:
-    return (x == value).reshape(len(x), -1).all(-1)

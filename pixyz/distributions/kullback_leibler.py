@@ -14,16 +14,19 @@ import torch
 from torch import Tensor
 
 from pixyz import latex
-from pixyz.distributions.core.base import Distribution, sum_over
-from pixyz.distributions.core.params import Params, arguments, look_at
-from pixyz.distributions.core.product import MultiplyDistribution
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.params import Params, arguments, look_at, sum_over
+from pixyz.distributions.families.bernoulli import Bernoulli
+from pixyz.distributions.families.categorical import (
+    Categorical,
+    OneHotCategoricalStraightThrough,
+)
 from pixyz.distributions.families.constant import StandardCheck, constant
-from pixyz.distributions.families.discrete import OneHotCategoricalStraightThrough
-from pixyz.distributions.families.normal import Bernoulli, BoundedNormal, Normal, TanhNormal
-from pixyz.distributions.families.one_hot import Categorical, GroupedOneHot
-from pixyz.distributions.families.parametric import ParametricDistribution
+from pixyz.distributions.families.grouped import GroupedOneHot
+from pixyz.distributions.families.normal import BoundedNormal, Normal, TanhNormal
 from pixyz.distributions.families.relaxed import RelaxedBernoulli, RelaxedCategorical
 from pixyz.expression import Loss
+from pixyz.expression.protocol import Draw, Score
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.plan.looks import Divergence
 from pixyz.types import PixyzError, VariableError, sample_counts
@@ -52,10 +55,7 @@ def register_kl(p: type[Distribution], q: type[Distribution]) -> Callable[[F], F
 
 def kl_formula(p: Distribution, q: Distribution) -> Formula | None:
     """The formula that is registered for the families of two distributions, exactly."""
-    a, b = p.atom, q.atom
-    if not isinstance(a, ParametricDistribution) or not isinstance(b, ParametricDistribution):
-        return None
-    return _FORMULAS.get((a.family(), b.family()))
+    return _FORMULAS.get((p.atom.family(), q.atom.family()))
 
 
 class KullbackLeibler(Loss):
@@ -120,9 +120,8 @@ class KullbackLeibler(Loss):
     ) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
         read = {v for p, q in pairs for v in (*p.cond_var, *q.cond_var)} & set(self.p.var)
-        inner = scope.child(
-            self.p.lower_sample(builder, scope, particles=particles) if read else None
-        )
+        how = Draw(particles=particles)
+        inner = scope.child(self.p.lower_sample(builder, scope, how) if read else None)
         total: Slot | None = None
         for p, q in pairs:
             formula = kl_formula(p, q)
@@ -147,10 +146,10 @@ class KullbackLeibler(Loss):
 
     def _sampled(self, builder: Builder, scope: Scope, dims: tuple[int, ...] | None) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        inner = scope.child(self.p.lower_sample(builder, scope, particles=particles))
+        inner = scope.child(self.p.lower_sample(builder, scope, Draw(particles=particles)))
         inner.keep = scope.keep | set(particles)
-        log_p = self.p.lower_log_prob(builder, inner, feature_dims=dims)
-        log_q = self.q.lower_log_prob(builder, inner, feature_dims=dims)
+        log_p = self.p.lower_log_prob(builder, inner, Score(dims=dims))
+        log_q = self.q.lower_log_prob(builder, inner, Score(dims=dims))
         value = builder.point(
             operator.sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}"
         )
@@ -200,7 +199,7 @@ def lower_kl(
             *p.look[1],
             *q.look[1],
         )
-    return sum_over(builder, slot, True, dims, label)
+    return sum_over(builder, slot, Score(dims=dims), label)
 
 
 def _impossible(formula: Formula, q: Params) -> tuple[float, ...]:
@@ -220,7 +219,7 @@ def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distrib
     owners: dict[Hashable, Distribution] = {frozenset(f.var): f for f in q.factors()}
     pairs = []
     later = set(p.var)
-    for factor in reversed(p.factors()) if isinstance(p, MultiplyDistribution) else p.factors():
+    for factor in reversed(p.factors()):
         other = owners.get(frozenset(factor.var))
         if other is None or kl_formula(factor, other) is None or later & set(other.cond_var):
             return None

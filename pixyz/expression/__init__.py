@@ -2,8 +2,8 @@
 
 A :class:`Loss` is a tree.  It prints as a formula and is lowered, once for each structure, to a
 plan that runs (:mod:`pixyz.plan`).  Here are its operators, :class:`LogProb`, :class:`Prob` and
-:class:`Expectation`, which know a distribution only as a :class:`pixyz.types.Density`; everything
-else is in :mod:`pixyz.losses`.
+:class:`Expectation`, which know a distribution only as a
+:class:`pixyz.expression.protocol.Density`; everything else is in :mod:`pixyz.losses`.
 
 ``node``: a node of the tree and how its plan is run; ``loss``: its arithmetic; ``operators``,
 ``reductions``, ``extremes``: what that makes (sums, means, expectations, min and max);

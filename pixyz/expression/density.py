@@ -9,8 +9,8 @@ import torch
 
 from pixyz import latex
 from pixyz.expression.loss import Loss
+from pixyz.expression.protocol import Density, Score
 from pixyz.plan import Builder, Scope, Slot
-from pixyz.types import Density
 
 if TYPE_CHECKING:
     import sympy
@@ -44,9 +44,8 @@ class LogProb(Loss):
         return latex.leaf(rf"\log {self.p.prob_text}")
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return self.p.lower_log_prob(
-            builder, scope, sum_features=self.sum_features, feature_dims=self.feature_dims
-        )
+        dims = None if self.feature_dims is None else tuple(self.feature_dims)
+        return self.p.lower_log_prob(builder, scope, Score(self.sum_features, dims))
 
 
 class Prob(LogProb):

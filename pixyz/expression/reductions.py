@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pixyz import latex
 from pixyz.expression.loss import Loss, LossLike, as_loss, operation
 from pixyz.expression.operators import LossSelfOperator
+from pixyz.expression.protocol import Draw
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.plan.write.masks import valid_rows
 from pixyz.types import sample_counts
@@ -95,7 +96,7 @@ class Expectation(Loss):
         if carried and self.sample_shape == tuple(a.size for a in scope.particles):
             particles = scope.particles  # it is along the path that it draws
         inner = scope.child(
-            drawn := self.p.lower_sample(builder, scope, reparam=self.reparam, particles=particles)
+            drawn := self.p.lower_sample(builder, scope, Draw(self.reparam, particles))
         )
         inner.keep = scope.keep | set(particles)
         inner.masks.update(getattr(drawn, "masks", {}))

@@ -8,7 +8,7 @@ another library). A flow and a prior make a distribution:
 :class:`pixyz.distributions.InverseTransformedDistribution`.
 """
 
-from pixyz import compat
+from pixyz import wings
 from pixyz.flows.autoregressive import InverseAutoregressive
 from pixyz.flows.compositions import NICE, DiagonalScale, RealNVP
 from pixyz.flows.conv import ChannelConv
@@ -55,4 +55,4 @@ __all__ = [
     "ZukoFlow",
 ]
 
-compat.serve(__name__)
+wings.complete(__name__)

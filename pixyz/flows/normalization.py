@@ -5,7 +5,7 @@ invertible layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -190,7 +190,9 @@ class ActNorm2d(Flow):
                 f"ActNorm2d normalises [B, {self.in_features}, H, W], got {list(x.shape)}"
             )
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
         if prefix + "bias" in state_dict:
             state_dict.setdefault(prefix + "inited", torch.tensor(True))
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -112,7 +112,9 @@ class Permutation(Flow):
             )
         return x[:, indices]
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
         if self.optional_in_state:  # checkpoints of 0.3.3 do not hold the indices
             state_dict.setdefault(prefix + "permute_indices", self.permute_indices)
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -191,7 +193,9 @@ class Flatten(Flow):
         size = [n for n in state.tolist() if n > 0]
         self.in_size = torch.Size(size) if size else self.in_size
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
         # 0.3.3 did not store it
         state_dict.setdefault(prefix + "_extra_state", self.get_extra_state())
         super()._load_from_state_dict(state_dict, prefix, *args)

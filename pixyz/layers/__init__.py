@@ -1,6 +1,6 @@
 """Networks that flows are made of."""
 
-from pixyz import compat
+from pixyz import wings
 from pixyz.layers.resnet import ResidualBlock, ResNet
 from pixyz.layers.scale_translate import (
     ScaleTranslateConv,
@@ -22,4 +22,4 @@ __all__ = [
     "WNConv2d",
 ]
 
-compat.serve(__name__)
+wings.complete(__name__)

@@ -1,6 +1,6 @@
 """Objectives as symbolic expressions."""
 
-from pixyz import compat
+from pixyz import wings
 from pixyz.distributions.kullback_leibler import KullbackLeibler
 from pixyz.expression import (
     ConstantVar,
@@ -56,4 +56,4 @@ __all__ = [
     "WassersteinDistance",
 ]
 
-compat.serve(__name__)
+wings.complete(__name__)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pixyz.distributions.core.base import Distribution
-from pixyz.distributions.series.recurrence import Step, as_series
+from pixyz.distributions.series.step import Step, as_series
 from pixyz.expression import Expectation, Loss, walk
 from pixyz.plan import Builder, Scope, Slot, rules
 from pixyz.plan.write.masks import ROWS

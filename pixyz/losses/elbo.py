@@ -13,6 +13,7 @@ from torch import Tensor
 from pixyz import latex
 from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Expectation, LogProb, Loss
+from pixyz.expression.protocol import Draw
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import sample_counts
 
@@ -71,7 +72,7 @@ class IWAE(Loss):
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        inner = scope.child(self.q.lower_sample(builder, scope, particles=particles))
+        inner = scope.child(self.q.lower_sample(builder, scope, Draw(particles=particles)))
         inner.keep = scope.keep | set(particles)
         value = self.weight.lower(builder, inner)
         return builder.reduce(

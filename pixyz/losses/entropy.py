@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pixyz import latex
-from pixyz.distributions.core.base import Distribution, sum_over
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.params import sum_over
 from pixyz.distributions.kullback_leibler import KullbackLeibler
 from pixyz.expression import Expectation, LogProb, Loss, NegLoss
+from pixyz.expression.protocol import SCORE, Draw
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.types import sample_counts
 
@@ -52,14 +54,13 @@ class Entropy(Loss):
         factors, total = self.p.factors(), None
         read = {v for f in factors for v in f.cond_var} & set(self.p.var)
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        inner = scope.child(
-            self.p.lower_sample(builder, scope, particles=particles) if read else None
-        )
+        how = Draw(particles=particles)
+        inner = scope.child(self.p.lower_sample(builder, scope, how) if read else None)
         for factor in factors:
             raw = factor.lower_entropy(builder, inner)
             if raw is None:
                 return None
-            term = sum_over(builder, raw, True, None, f"H[{factor.prob_text}]")
+            term = sum_over(builder, raw, SCORE, f"H[{factor.prob_text}]")
             total = (
                 term
                 if total is None

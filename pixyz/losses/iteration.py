@@ -12,8 +12,10 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.graph import children_first
 from pixyz.distributions.core.path import Path
 from pixyz.distributions.made.deterministic import Deterministic
-from pixyz.distributions.series.recurrence import Recurrence, Step, as_series, close_step, open_step
+from pixyz.distributions.series.recurrence import Recurrence
+from pixyz.distributions.series.step import Step, as_series, close_step, open_step
 from pixyz.expression import Expectation, Loss, LossLike, as_loss, walk
+from pixyz.expression.protocol import Draw
 from pixyz.losses.edges import put_edge
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec
@@ -232,7 +234,7 @@ class IterativeLoss(Loss):
         path = Path(step.scope.path)
         step.scope.path = Path()
         for factor in factors:
-            found = factor.lower_sample(builder, step.scope, particles=particles)
+            found = factor.lower_sample(builder, step.scope, Draw(particles=particles))
             path.whole[factor.identity()] = found
             for v in factor.var:
                 step.scope.values[v] = found[v]

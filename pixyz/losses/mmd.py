@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pixyz import latex
 from pixyz.distributions.core.base import Distribution
-from pixyz.losses.sampled import SampledDivergence
+from pixyz.losses.sampled import Divergence, Samples, of_same_variables
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
 from pixyz.plan.write.masks import valid_rows
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Kernel = Callable[..., Tensor]
 
 
-class MMD(SampledDivergence):
+class MMD(Divergence):
     r"""The squared maximum mean discrepancy (Gretton et al., A Kernel Two-Sample Test, JMLR 2012,
     eq. 3): one number.
 
@@ -61,6 +61,7 @@ class MMD(SampledDivergence):
         kernel: str | Kernel = "gaussian",
         **kernel_params: Any,
     ) -> None:
+        of_same_variables(type(self).__name__, p, q)
         super().__init__(p, q)
         if len(p.var) != 1:
             raise VariableError(
@@ -78,10 +79,10 @@ class MMD(SampledDivergence):
         return latex.leaf(rf"D_{{MMD^2}} \left[{self.p.prob_text}||{self.q.prob_text} \right]")
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        name = self.p.var[0]
+        p, q, name = self.p, self.q, self.p.var[0]
         x, y = (
             builder.features(flat_features, drawn[name], name)
-            for drawn in self.lower_draws(builder, scope, self.p, self.q)
+            for drawn in Samples(type(self).__name__, p, q).lower(builder, scope, p, q)
         )
         mask = valid_rows(builder, scope, [*x.axes, *y.axes])
         if mask is not None:

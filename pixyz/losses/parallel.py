@@ -57,7 +57,7 @@ class DataParalleledLoss(Loss):
         """The objective itself."""
         return self.paralleled.module  # type: ignore[return-value]
 
-    def forward(self, x_dict: Any = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+    def forward(self, x_dict: object = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         return self.paralleled(x_dict, **kwargs)  # type: ignore[no-any-return]
 
 

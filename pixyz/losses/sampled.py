@@ -1,14 +1,17 @@
-"""Divergence and SampledDivergence: what is compared by samples of two distributions
+"""Divergence, and what is compared by samples of two distributions
 (implicit models: Mohamed and Lakshminarayanan, 2016).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Loss
 from pixyz.expression.node import Expression
+from pixyz.expression.protocol import Draw
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.types import PixyzError, VariableError
 
@@ -35,6 +38,9 @@ class Divergence(Loss):
     D_{MMD^2} \left[p(x)||p(x) \right]
     """
 
+    p: Distribution
+    q: Distribution
+
     def __init__(self, p: Distribution, q: Distribution | None = None) -> None:
         foreign = type(self).forward is not Expression.forward
         names = [*p.input_var, *(q.input_var if q is not None else ())]
@@ -42,65 +48,71 @@ class Divergence(Loss):
         self.p, self.q = p, q  # type: ignore[assignment]
 
 
-class SampledDivergence(Divergence):
-    """Base of divergences of which only samples of ``p`` and ``q`` are needed.
+def of_same_variables(what: str, p: Distribution, q: Distribution) -> None:
+    """See whether two distributions are of the same variables.
 
-    Samples have pathwise gradients wherever their distribution has them.  A distribution without
+    Raises:
+        VariableError: they are not.
+    """
+    if set(p.var) != set(q.var):
+        raise VariableError(
+            f"{what} of {p.prob_text} and {q.prob_text}: they are of different variables, "
+            f"{p.var} and {q.var}; rename one with replace_var"
+        )
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of two distributions that are compared, as many rows each as the inputs have.
+
+    They have pathwise gradients wherever their distribution has them.  A distribution without
     inputs is drawn once for each row of the other one's input; where neither has inputs, give
     ``eval(batch_n=...)``.
 
-    Raises:
-        VariableError: ``p`` and ``q`` are of different variables; or neither has an input and
-            ``batch_n`` is not given.
+    Args:
+        what: the divergence, for messages.
+        p, q: the distributions.
     """
 
+    what: str
     p: Distribution
     q: Distribution
 
-    def __init__(self, p: Distribution, q: Distribution) -> None:
-        if set(p.var) != set(q.var):
-            raise VariableError(
-                f"{type(self).__name__} of {p.prob_text} and {q.prob_text}: "
-                f"they are of different variables, {p.var} and "
-                f"{q.var}; rename one with replace_var"
-            )
-        super().__init__(p, q)
-
-    def lower_draws(
+    def lower(
         self, builder: Builder, scope: Scope, *which: Distribution, reparam: bool = True
     ) -> list[dict[str, Slot]]:
-        """The slots of a sample of each of ``which``, as many rows each as the inputs have."""
+        """The slots of a sample of each of ``which``.
+
+        Raises:
+            VariableError: neither has an input and ``batch_n`` is not given.
+        """
         before = builder.batch_n
         builder.batch_n = self._rows(builder, scope)
-        drawn = []
-        for p in which:
-            found = p.lower_sample(builder, scope, reparam=reparam)
-            kept = {v: found[v] for v in p.var}
-            if builder.batch_n is None and any(s.batch != "full" for s in kept.values()):
-                raise PixyzError(
-                    f"{p.prob_text} has no input and is drawn inside a time loop: "
-                    f"condition it on a variable there"
-                )
-            drawn.append(kept)
-        builder.batch_n = before
-        return drawn
+        try:
+            return [self._draw(builder, scope, p, reparam) for p in which]
+        finally:
+            builder.batch_n = before
+
+    @staticmethod
+    def _draw(builder: Builder, scope: Scope, p: Distribution, reparam: bool) -> dict[str, Slot]:
+        found = p.lower_sample(builder, scope, Draw(reparam=reparam))
+        kept = {v: found[v] for v in p.var}
+        if builder.batch_n is None and any(s.batch != "full" for s in kept.values()):
+            where = f"{p.prob_text} has no input and is drawn inside a time loop"
+            raise PixyzError(f"{where}: condition it on a variable there")
+        return kept
 
     def _rows(self, builder: Builder, scope: Scope) -> Slot | None:
         if builder.given("batch_n"):
             return builder.input("batch_n", "none")
         inputs = [*self.p.input_var, *self.q.input_var]
         if not inputs:
-            raise VariableError(
-                f"{type(self).__name__} of {self.p.prob_text} and {self.q.prob_text}, "
-                f"which have no input: "
-                "say how many samples, eval(batch_n=64)"
-            )
+            both = f"{self.p.prob_text} and {self.q.prob_text}, which have no input"
+            raise VariableError(f"{self.what} of {both}: say how many samples, eval(batch_n=64)")
         slot = scope.lookup(inputs[0])
-        return (
-            None
-            if slot.axes
-            else builder.point(rows, slot, label=f"rows of {inputs[0]}", batch="none")
-        )
+        if slot.axes:
+            return None
+        return builder.point(rows, slot, label=f"rows of {inputs[0]}", batch="none")
 
 
 def rows(x: Tensor) -> int:

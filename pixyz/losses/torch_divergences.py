@@ -23,7 +23,6 @@ from torch import distributions as td
 from pixyz import distributions as pd
 from pixyz.distributions.families.multivariate import capacitance, log_determinant
 from pixyz.distributions.families.parametric import ParametricDistribution
-from pixyz.distributions.families.torch_family import TorchFamily
 from pixyz.distributions.kullback_leibler import register_kl
 from pixyz.types import PixyzError
 
@@ -118,7 +117,7 @@ class TorchKL:
 def _torch_of(family: Family) -> tuple[Any, tuple[str, ...]]:
     if family in _OTHERS:
         return _OTHERS[family]
-    assert issubclass(family, TorchFamily)
+    assert family.torch_family is not None
     return family.torch_family, family.torch_keys or family.params_keys
 
 

@@ -10,7 +10,7 @@ from torch.nn import PairwiseDistance
 
 from pixyz import latex
 from pixyz.distributions.core.base import Distribution
-from pixyz.losses.sampled import SampledDivergence
+from pixyz.losses.sampled import Divergence, Samples, of_same_variables
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.types import ShapeError, VariableError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sympy
 
 
-class WassersteinDistance(SampledDivergence):
+class WassersteinDistance(Divergence):
     r"""The expected distance of independent samples, ``[B]``; with gradients to both distributions.
 
     .. math::
@@ -52,6 +52,7 @@ class WassersteinDistance(SampledDivergence):
         q: Distribution,
         metric: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
+        of_same_variables(type(self).__name__, p, q)
         super().__init__(p, q)
         if len(p.var) != 1:
             raise VariableError(
@@ -63,8 +64,9 @@ class WassersteinDistance(SampledDivergence):
         return latex.leaf(rf"W^{{upper}} \left({self.p.prob_text}, {self.q.prob_text} \right)")
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
-        name = self.p.var[0]
-        xs = [drawn[name] for drawn in self.lower_draws(builder, scope, self.p, self.q)]
+        p, q, name = self.p, self.q, self.p.var[0]
+        draws = Samples(type(self).__name__, p, q).lower(builder, scope, p, q)
+        xs = [drawn[name] for drawn in draws]
         return builder.net(self.distance, xs, ["distance"], "distance", key=None)[0]
 
     def distance(self, x: Tensor, y: Tensor) -> tuple[Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, optim
 
 from pixyz.distributions.core.base import Distribution
-from pixyz.distributions.made.deterministic import EmpiricalDistribution
+from pixyz.distributions.made.data import EmpiricalDistribution
 from pixyz.losses.adversarial import AdversarialJensenShannon
 from pixyz.models.model import Model
 
@@ -57,9 +57,9 @@ class GAN(Model):
         p: Distribution,
         discriminator: Distribution,
         optimizer: type[optim.Optimizer] = optim.Adam,
-        optimizer_params: Mapping[str, Any] | None = None,
+        optimizer_params: Mapping[str, object] | None = None,
         d_optimizer: type[optim.Optimizer] = optim.Adam,
-        d_optimizer_params: Mapping[str, Any] | None = None,
+        d_optimizer_params: Mapping[str, object] | None = None,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
         *,
@@ -85,7 +85,7 @@ class GAN(Model):
         )
 
     def train(  # type: ignore[override]
-        self, train_x_dict: Any = None, adversarial_loss: bool = True, **kwargs: Any
+        self, train_x_dict: object = None, adversarial_loss: bool = True, **kwargs: Any
     ) -> Tensor | tuple[Tensor, Tensor]:
         """One step of the discriminator, then one of the generator.
 
@@ -104,7 +104,7 @@ class GAN(Model):
         return super().train(values, **kwargs), d_loss
 
     def test(  # type: ignore[override]
-        self, test_x_dict: Any = None, adversarial_loss: bool = True, **kwargs: Any
+        self, test_x_dict: object = None, adversarial_loss: bool = True, **kwargs: Any
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The generator's loss without gradients; with ``adversarial_loss`` also the
         discriminator's.

@@ -9,7 +9,7 @@ from torch import optim
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.models.model import Model
-from pixyz.utils import tolist
+from pixyz.types import as_list
 
 
 class ML(Model):
@@ -34,7 +34,7 @@ class ML(Model):
         p: Distribution,
         other_distributions: Sequence[Distribution] | Distribution = (),
         optimizer: type[optim.Optimizer] = optim.Adam,
-        optimizer_params: Mapping[str, Any] | None = None,
+        optimizer_params: Mapping[str, object] | None = None,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
         **settings: Any,
@@ -42,7 +42,7 @@ class ML(Model):
         self.nll = -p.log_prob()
         super().__init__(
             self.nll.mean(),
-            distributions=[p, *tolist(other_distributions)],
+            distributions=[p, *as_list(other_distributions)],
             optimizer=optimizer,
             optimizer_params=optimizer_params,
             clip_grad_norm=clip_grad_norm,

@@ -15,11 +15,10 @@ from torch import Tensor, nn, optim
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Loss
-from pixyz.losses.adversarial import AdversarialLoss
+from pixyz.losses.critic import AdversarialLoss
 from pixyz.losses.optimizer import make_optimizer
 from pixyz.models.optimizer_file import load_optimizer, save_optimizer
-from pixyz.types import PixyzError, as_tensor_dict
-from pixyz.utils import tolist
+from pixyz.types import PixyzError, as_list, as_tensor_dict
 
 
 class Model:
@@ -67,15 +66,15 @@ class Model:
         test_loss: Loss | None = None,
         distributions: Sequence[Distribution] | Distribution = (),
         optimizer: type[optim.Optimizer] = optim.Adam,
-        optimizer_params: Mapping[str, Any] | None = None,
+        optimizer_params: Mapping[str, object] | None = None,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
         retain_graph: bool = False,
         scheduler: Callable[..., optim.lr_scheduler.LRScheduler] | None = None,
-        scheduler_params: Mapping[str, Any] | None = None,
+        scheduler_params: Mapping[str, object] | None = None,
         amp: bool | torch.dtype = False,
     ) -> None:
-        self.distributions = nn.ModuleList(tolist(distributions))
+        self.distributions = nn.ModuleList(as_list(distributions))
         self.loss_cls: Loss
         self.test_loss_cls: Loss
         self.set_loss(loss, test_loss)
@@ -113,7 +112,7 @@ class Model:
         """What is trained."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """The context in which the objective is evaluated:
         mixed precision where ``amp`` says so.
         """
@@ -121,7 +120,7 @@ class Model:
             return nullcontext()
         return torch.autocast(self.parameters[0].device.type, self.amp)
 
-    def train(self, train_x_dict: Any = None, **kwargs: Any) -> Tensor:
+    def train(self, train_x_dict: object = None, **kwargs: Any) -> Tensor:
         """One step of the optimiser; the loss, without its graph.
 
         Raises:
@@ -161,14 +160,14 @@ class Model:
         if self.clip_grad_value:
             nn.utils.clip_grad_value_(self.parameters, self.clip_grad_value)
 
-    def test(self, test_x_dict: Any = None, **kwargs: Any) -> Tensor:
+    def test(self, test_x_dict: object = None, **kwargs: Any) -> Tensor:
         """The test objective in evaluation mode, without gradients."""
         self.distributions.eval()
         nn.Module.eval(self.test_loss_cls)
         with torch.no_grad(), self.autocast():
             return self.test_loss_cls.eval(self._values(test_x_dict), **kwargs)  # type: ignore[no-any-return]
 
-    def _values(self, x: Any) -> dict[str, Any]:
+    def _values(self, x: object) -> dict[str, Any]:
         return as_tensor_dict(
             {} if x is None else x,
             () if isinstance(x, Mapping) else self.loss_cls.input_var,

@@ -10,7 +10,7 @@ from torch import optim
 from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Loss, LossLike
 from pixyz.models.model import Model
-from pixyz.utils import tolist
+from pixyz.types import as_list
 
 
 class VAE(Model):
@@ -55,7 +55,7 @@ class VAE(Model):
         other_distributions: Sequence[Distribution] | Distribution = (),
         regularizer: LossLike | None = None,
         optimizer: type[optim.Optimizer] = optim.Adam,
-        optimizer_params: Mapping[str, Any] | None = None,
+        optimizer_params: Mapping[str, object] | None = None,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
         **settings: Any,
@@ -65,7 +65,7 @@ class VAE(Model):
             loss = loss + regularizer
         super().__init__(
             loss.mean(),
-            distributions=[encoder, decoder, *tolist(other_distributions)],
+            distributions=[encoder, decoder, *as_list(other_distributions)],
             optimizer=optimizer,
             optimizer_params=optimizer_params,
             clip_grad_norm=clip_grad_norm,

@@ -10,7 +10,7 @@ from torch import optim
 from pixyz.distributions.core.base import Distribution
 from pixyz.losses.elbo import ELBO
 from pixyz.models.model import Model
-from pixyz.utils import tolist
+from pixyz.types import as_list
 
 
 class VI(Model):
@@ -52,14 +52,14 @@ class VI(Model):
         approximate_dist: Distribution,
         other_distributions: Sequence[Distribution] | Distribution = (),
         optimizer: type[optim.Optimizer] = optim.Adam,
-        optimizer_params: Mapping[str, Any] | None = None,
+        optimizer_params: Mapping[str, object] | None = None,
         clip_grad_norm: float | None = None,
         clip_grad_value: float | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(
             -ELBO(p, approximate_dist).mean(),
-            distributions=[p, approximate_dist, *tolist(other_distributions)],
+            distributions=[p, approximate_dist, *as_list(other_distributions)],
             optimizer=optimizer,
             optimizer_params=optimizer_params,
             clip_grad_norm=clip_grad_norm,

@@ -12,7 +12,7 @@ import torch
 from agents.dreamer import DreamerV3, DreamerV3Config
 from agents.dreamer.heads import ActionSpec
 from agents.dreamer.optimizer import LaProp
-from pixyz.distributions.families.one_hot import symexp_bins
+from pixyz.distributions.families.two_hot import symexp_bins
 from worldmodels import RSSMConfig
 
 KNOWN = json.loads(reference.FILE.read_text())

@@ -7,12 +7,8 @@ import torch
 from torch import Tensor
 
 from pixyz.distributions.families import one_hot
-from pixyz.distributions.families.one_hot import (
-    Between,
-    one_hot_sample,
-    straight_through,
-    with_uniform,
-)
+from pixyz.distributions.families.one_hot import one_hot_sample, straight_through, with_uniform
+from pixyz.distributions.families.two_hot import Between
 
 
 def by_hand(u: Tensor, probs: Tensor) -> Tensor:

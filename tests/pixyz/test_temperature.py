@@ -70,7 +70,7 @@ def test_each_row_has_its_temperature(family: Any, make: Any, shape: tuple[int, 
 @each
 def test_a_temperature_of_each_feature_and_many_draws(family: Any) -> None:
     """``[B, D]`` for Bernoulli variables; with draws in front, and along a series."""
-    if issubclass(family, pd.Categorical):
+    if family.event_dims:
         t = heat[:, None]
     else:
         t = heat[:, None] * torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)

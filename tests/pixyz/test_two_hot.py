@@ -10,7 +10,7 @@ from torch import distributions as td
 from torch.nn import functional as F
 
 from pixyz.distributions import TwoHot
-from pixyz.distributions.families.one_hot import symexp_bins, two_hot
+from pixyz.distributions.families.two_hot import symexp_bins, two_hot
 from pixyz.losses import IterativeLoss, LogProb
 
 

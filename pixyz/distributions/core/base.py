@@ -1,38 +1,36 @@
-"""Distribution: what every distribution answers, and how its answers are lowered.
+"""Distribution: what every distribution answers, and the vocabulary in which rooms speak of them.
 
-A distribution writes the steps of its samples and of its log-density into a plan
-(:meth:`Distribution.lower_sample`, :meth:`Distribution.lower_log_prob`); ``sample``,
-``get_log_prob`` and the like build such a plan once and run it. Nothing of a call is kept on the
-object, so any distribution can be copied and pickled at any time.
+A distribution writes the steps of its samples and of its log-density into a plan; ``sample``,
+``get_log_prob`` and the like build such a plan once and run it (``direct``).  Nothing of a call is
+kept, so any distribution can be copied and pickled at any time.  What operators make (``p * q``,
+``p.detach()``) is said by the modules that define it (``hooks``).
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pixyz import latex
-from pixyz.distributions import overrides
-from pixyz.distributions.core.params import Params, apply
+from pixyz.distributions.core import direct
+from pixyz.distributions.core.argument import ProductArgument
+from pixyz.distributions.core.foreign import refuse
+from pixyz.distributions.core.graph import DistGraph
+from pixyz.distributions.core.hooks import make, tell
+from pixyz.distributions.core.named import Named
+from pixyz.distributions.core.params import Formula, Forward, Params, formula_of
 from pixyz.distributions.core.path import on_path
 from pixyz.expression import LogProb, Prob
-from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
+from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
+from pixyz.plan import Builder, PlanCache, Scope, Slot
 from pixyz.plan.random import drawing_from
 from pixyz.plan.structure import Clock, Structured
-from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec, as_tensor_dict, names
-
-if TYPE_CHECKING:
-    from pixyz.distributions.core.graph import DistGraph
-    from pixyz.distributions.core.product import MultiplyDistribution, ProductArgument
-
-BATCH = "@batch_n"
+from pixyz.types import VariableError, VarSpec, as_tensor_dict, names
 
 
-class Distribution(Structured):
+class Distribution(Named, Structured):
     """Base of all distributions over named variables, :math:`p(x|z)`.
 
     >>> from pixyz.distributions import Normal
@@ -55,10 +53,14 @@ class Distribution(Structured):
     """Whether its network was seen to return Python numbers or arrays."""
     composite: ClassVar[bool] = False
     """Whether ``detach`` and ``frozen`` are made of its parts (it has no parameters of its own)."""
+    has_network: ClassVar[bool] = False
+    """Whether a network, or constants, give what it draws from (:meth:`params_by`)."""
+    over_time: ClassVar[bool] = False
+    """Whether it reads whole series, not one frame of them."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        overrides.adopt(cls)
+        tell(cls)
 
     def __init__(
         self,
@@ -69,111 +71,33 @@ class Distribution(Structured):
     ) -> None:
         super().__init__()
         self._var, self._cond_var = names(var), names(cond_var, "cond_var")
-        both = set(self._var) & set(self._cond_var)
-        if both:
-            raise VariableError(
-                f"{sorted(both)} in var and in cond_var of {name!r}; "
-                f"a variable cannot depend on itself"
-            )
+        if both := set(self._var) & set(self._cond_var):
+            what = f"{sorted(both)} in var and in cond_var of {name!r}"
+            raise VariableError(f"{what}; a variable cannot depend on itself")
         self._name = name
         self._features_shape = torch.Size(features_shape or ())
         self._declared = features_shape is not None
         self._plans = PlanCache()
 
-    # ---------------------------------------------------------------- names and text
-
-    @property
-    def var(self) -> list[str]:
-        """The variables that it is a density of."""
-        return list(self._var)
-
-    @property
-    def cond_var(self) -> list[str]:
-        """The variables that it depends on."""
-        return list(self._cond_var)
-
-    @property
-    def input_var(self) -> list[str]:
-        """The variables that must be given to draw a sample."""
-        return self.cond_var
-
-    @property
-    def name(self) -> str:
-        """The letter in formulas."""
-        return self._name
-
-    @name.setter
-    def name(self, name: str) -> None:
-        if not isinstance(name, str):
-            raise VariableError(f"a distribution's name is a string, got {name!r}")
-        self._name = name
-
-    @property
-    def features_shape(self) -> torch.Size:
-        """The shape of one sample, where it is declared."""
-        return self._features_shape
-
-    @property
-    def distribution_name(self) -> str:
-        """The name of the family."""
-        return ""
-
-    @property
-    def prob_text(self) -> str:
-        """``p(x|z)``."""
-        return latex.conditional(self._name, self.var, self.cond_var)
-
-    @property
-    def prob_factorized_text(self) -> str:
-        """The product of factors, as it is drawn from right to left."""
-        return self.prob_text
-
-    @property
-    def prob_joint_factorized_and_text(self) -> str:
-        """``p(x,z) = p(x|z)p(z)``, or just ``p(x)`` where both sides are the same."""
-        if self.prob_factorized_text == self.prob_text:
-            return self.prob_text
-        return f"{self.prob_text} = {self.prob_factorized_text}"
-
-    @property
-    def graph(self) -> DistGraph:
-        """The graph of its factors."""
-        from pixyz.distributions.core.graph import DistGraph
-
-        return DistGraph(self.factors())
-
-    def __str__(self) -> str:
-        body = "\n".join("  " + line for line in self._describe().split("\n"))
-        return (
-            f"Distribution:\n  {self.prob_joint_factorized_and_text}\nNetwork architecture:\n{body}"
-        )
-
     def _describe(self) -> str:
         return nn.Module.__repr__(self)
 
-    def _describe_factor(self) -> str:
-        return f"{self.prob_joint_factorized_and_text}:\n{self._describe()}"
-
-    def extra_repr(self) -> str:
-        parts = [
-            f"name={latex.latex_name(self.name)}, distribution_name={self.distribution_name},",
-            f"var={self.var}, cond_var={self.cond_var}, input_var={self.input_var}, "
-            f"features_shape={self.features_shape}",
-        ]
-        parts += [
-            f"({n}): {b.shape}"
-            for n, b in [*self._buffers.items(), *self._parameters.items()]
-            if b is not None
-        ]
-        return "\n".join(parts)
-
     # ---------------------------------------------------------------- structure
+
+    @property
+    def graph(self) -> DistGraph[Distribution]:
+        """The graph of its factors."""
+        return DistGraph(self.factors())
 
     def factors(self) -> list[Distribution]:
         """The factors of the joint, parents last."""
         return [self]
 
-    def identity(self) -> Hashable:
+    def factors_as_multiplied(self) -> list[Distribution]:
+        """The factors in the order in which they were multiplied."""
+        return self.factors()
+
+    def identity(self) -> tuple[Hashable, ...]:
         """Equal for two factors that are the same distribution of the same variables."""
         return (id(self), tuple(self.var), tuple(self.cond_var))
 
@@ -182,9 +106,54 @@ class Distribution(Structured):
         """The distribution under renamings and stop-gradients."""
         return self
 
+    @classmethod
+    def family(cls) -> type[Distribution]:
+        """The class that defines the formulas (a user's subclass only adds a network)."""
+        return cls
+
+    @property
+    def under_renaming(self) -> Distribution:
+        """What a renaming of it renames: itself, or what a renamed one renames."""
+        return self
+
+    def renames(self, mapping: Mapping[str, str]) -> dict[str, str]:
+        """A renaming of it as one of :attr:`under_renaming`."""
+        return dict(mapping)
+
     def renamed_inside(self, mapping: Mapping[str, str]) -> Distribution | None:
         """The same with its parts renamed, to be printed; None where nothing inside is printed."""
         return None
+
+    def states(self) -> Tensor | None:
+        """All values of its variable, ``[S, *features_shape]``; None if it is not finite.
+
+        A marginal sums over them.
+        """
+        return None
+
+    def formula(self, name: str) -> Formula:
+        """A formula of the family, by name."""
+        return formula_of(self.atom, name)
+
+    @property
+    def has_reparam(self) -> bool:
+        """Whether samples have pathwise gradients."""
+        return True
+
+    @property
+    def is_data(self) -> bool:
+        """Whether a sample of it is what was given."""
+        return False
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two samples differ, as far as is known."""
+        return True
+
+    @property
+    def drawn_by_parameters(self) -> bool:
+        """Whether :meth:`sample_from` its parameters is all of a draw."""
+        return False
 
     # ---------------------------------------------------------------- lowering
 
@@ -192,62 +161,34 @@ class Distribution(Structured):
         """The parameters, from the conditioning variables."""
         raise NotImplementedError(f"{self.prob_text} has no parameters")
 
+    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
+        """The parameters by ``network`` in the place of its own; None where it has none."""
+        return None
+
     def sample_from(
-        self,
-        builder: Builder,
-        scope: Scope,
-        params: Params,
-        *,
-        reparam: bool,
-        particles: tuple[Axis, ...],
-        mean: bool,
+        self, builder: Builder, scope: Scope, params: Params, how: Draw
     ) -> dict[str, Slot]:
         """Draw, given the parameters."""
         raise NotImplementedError(f"{self.prob_text} cannot be sampled")
 
-    def log_prob_from(
-        self,
-        builder: Builder,
-        scope: Scope,
-        params: Params,
-        *,
-        sum_features: bool,
-        feature_dims: Sequence[int] | None,
-    ) -> Slot:
+    def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
         """The log-density, given the parameters."""
         raise NotImplementedError(f"{self.prob_text} has no log-density")
 
-    def lower_sample(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        reparam: bool = True,
-        particles: tuple[Axis, ...] = (),
-        mean: bool = False,
-    ) -> dict[str, Slot]:
+    def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
+        """The entropy from parameters, features not summed; None if there is no formula."""
+        return None
+
+    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         """The slots of a sample. On the path of a loop, the slots that were drawn there."""
-        found = on_path(self, scope, reparam)
+        found = on_path(self, scope, how.reparam)
         if found is not None:
             return found
-        params = self.lower_params(builder, scope)
-        return self.sample_from(
-            builder, scope, params, reparam=reparam, particles=particles, mean=mean
-        )
+        return self.sample_from(builder, scope, self.lower_params(builder, scope), how)
 
-    def lower_log_prob(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        sum_features: bool = True,
-        feature_dims: Sequence[int] | None = None,
-    ) -> Slot:
+    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         """The slot of the log-density."""
-        params = self.lower_params(builder, scope)
-        return self.log_prob_from(
-            builder, scope, params, sum_features=sum_features, feature_dims=feature_dims
-        )
+        return self.log_prob_from(builder, scope, self.lower_params(builder, scope), how)
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         """The slot of the entropy where there is a formula, features not summed; else None."""
@@ -257,7 +198,7 @@ class Distribution(Structured):
 
     def sample(
         self,
-        x_dict: Any = None,
+        x_dict: object = None,
         batch_n: int | None = None,
         sample_shape: Sequence[int] = torch.Size(),
         return_all: bool = True,
@@ -279,49 +220,33 @@ class Distribution(Structured):
             generator: where it is drawn from, in the place of torch's own generator.
 
         Returns:
-            A dict of variables, each ``[*sample_shape, B, ...]``, of series ``[T, *sample_shape, B,
-                ...]``.
+            A dict of variables, each ``[*sample_shape, B, ...]``, of series ``[T, *sample_shape,
+            B, ...]``.
         """
-        values = self._sample_values(x_dict, batch_n)
-        shape = tuple(int(n) for n in sample_shape)
-
-        def build(builder: Builder) -> dict[str, Slot]:
-            lower = overrides.library_lowering(self, "lower_sample")
-            particles = tuple(Axis("particle", n) for n in reversed(shape))
-            builder.batch_n = builder.input(BATCH, "none") if builder.given(BATCH) else None
-            drawn = lower(
-                builder, Scope(builder), reparam=reparam, particles=particles, mean=sample_mean
-            )
-            return {name: drawn[name] for name in self.var}
-
-        drawn = self._run(("sample", shape, reparam, sample_mean), values, build, generator)
-        values.pop(BATCH, None)
+        values, drawn = direct.sample(
+            self, x_dict, batch_n, sample_shape, reparam, sample_mean, generator
+        )
         return {**values, **drawn} if return_all else drawn
 
-    def sample_mean(self, x_dict: Any = None) -> Tensor:
+    def sample_mean(self, x_dict: object = None) -> Tensor:
         """The mean of the (first) variable."""
         return self.sample(x_dict, sample_mean=True, reparam=True, return_all=False)[self.var[0]]
 
-    def sample_variance(self, x_dict: Any = None) -> Tensor:
+    def sample_variance(self, x_dict: object = None) -> Tensor:
         """The variance of the variable."""
-
-        def build(builder: Builder) -> dict[str, Slot]:
-            params = self.lower_params(builder, Scope(builder))
-            return {"variance": apply(builder, self.formula("variance_of"), params, "variance")}
-
-        return self._run("variance", self._values(x_dict), build)["variance"]
+        return direct.variance(self, x_dict)
 
     def get_log_prob(
         self,
-        x_dict: Any,
+        x_dict: object,
         sum_features: bool = True,
         feature_dims: Sequence[int] | None = None,
         *,
         generator: torch.Generator | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """The log-density ``[B]`` at given values of ``var`` and ``cond_var``; of several draws
-        ``[K, B, ...]`` it is ``[K, B]``.
+        """The log-density ``[B]`` at values of ``var`` and ``cond_var``; of draws ``[K, B, ...]``
+        ``[K, B]``.
 
         Features are known from ``features_shape``, from constants, or from the parameters' shape.
 
@@ -333,63 +258,21 @@ class Distribution(Structured):
             generator: where an estimate (a marginal's, by a proposal) is drawn from.
         """
         dims = None if feature_dims is None else tuple(feature_dims)
-        # as in 0.3.3, where dimensions count as given
-        if sum_features and dims is not None and 0 in dims:
-            return self.get_log_prob(x_dict, sum_features=False, generator=generator).sum(dims)
+        return direct.log_prob(self, x_dict, sum_features, dims, generator)
 
-        def build(builder: Builder) -> dict[str, Slot]:
-            lower = overrides.library_lowering(self, "lower_log_prob")
-            slot = lower(builder, Scope(builder), sum_features=sum_features, feature_dims=dims)
-            return {"log_prob": slot}
-
-        values = self._values(x_dict, [*self.var, *self.cond_var])
-        return self._run(("log_prob", sum_features, dims), values, build, generator)["log_prob"]
-
-    def get_params(self, params_dict: Any = None, **kwargs: Any) -> dict[str, Tensor]:
+    def get_params(self, params_dict: object = None, **kwargs: Any) -> dict[str, Tensor]:
         """The parameters at given values of ``cond_var``."""
-
-        def build(builder: Builder) -> dict[str, Slot]:
-            lower = overrides.library_lowering(self, "lower_params")
-            return dict(lower(builder, Scope(builder)))
-
-        return self._run("params", self._values(params_dict), build)
+        return direct.params(self, params_dict)
 
     def get_entropy(
         self,
-        x_dict: Any = None,
+        x_dict: object = None,
         sum_features: bool = True,
         feature_dims: Sequence[int] | None = None,
     ) -> Tensor:
         """The entropy ``[B]``, by formula."""
         dims = None if feature_dims is None else tuple(feature_dims)
-
-        def build(builder: Builder) -> dict[str, Slot]:
-            slot = self.lower_entropy(builder, Scope(builder))
-            if slot is None:
-                raise NotImplementedError(
-                    f"no formula for the entropy of {self.prob_text}; use Entropy(p, "
-                    f"analytical=False)"
-                )
-            return {"entropy": sum_over(builder, slot, sum_features, dims, "entropy")}
-
-        return self._run(("entropy", sum_features, dims), self._values(x_dict), build)["entropy"]
-
-    def states(self) -> Tensor | None:
-        """All values of its variable, ``[S, *features_shape]``, which a marginal sums over; None if
-        it is not finite.
-        """
-        return None
-
-    def formula(self, name: str) -> Callable[..., Any]:
-        """A formula of the family, by name."""
-        cls: type[Distribution] = type(self.atom)
-        if getattr(cls, name, None) is None:
-            raise NotImplementedError(
-                f"{self.distribution_name or type(self).__name__} has no {name.removesuffix('_of')}"
-            )
-        # the class's: an object's attribute may be called so
-        found = inspect.getattr_static(cls, name)
-        return found.__get__(self.atom, cls) if hasattr(found, "__get__") else found  # type: ignore[no-any-return]
+        return direct.entropy(self, x_dict, Score(sum_features, dims))
 
     def log_prob(
         self, sum_features: bool = True, feature_dims: Sequence[int] | None = None
@@ -401,35 +284,11 @@ class Distribution(Structured):
         """The density as an expression."""
         return Prob(self, sum_features=sum_features, feature_dims=feature_dims)
 
-    @property
-    def has_reparam(self) -> bool:
-        """Whether samples have pathwise gradients."""
-        return True
-
-    over_time: ClassVar[bool] = False
-    """Whether it reads whole series, not one frame of them."""
-
-    @property
-    def is_random(self) -> bool:
-        """Whether two samples differ, as far as is known."""
-        return True
-
-    def _values(self, x_dict: Any, variables: Sequence[str] | None = None) -> dict[str, Any]:
+    def _values(self, x_dict: object, variables: Sequence[str] | None = None) -> dict[str, Any]:
         given = {} if x_dict is None else x_dict
         known = () if isinstance(given, dict) else variables or self.input_var
         # the text takes longer than a small network
         return as_tensor_dict(given, known, lambda: self.prob_text)
-
-    def _sample_values(self, x_dict: Any, batch_n: int | None) -> dict[str, Any]:
-        values = self._values(x_dict)
-        if isinstance(batch_n, bool):
-            raise PixyzError(
-                f"batch_n is a number of rows, got {batch_n}; give return_all={batch_n} by its name"
-            )
-        if batch_n is not None:
-            values.update({v: _rows(values[v], batch_n, v) for v in self.input_var if v in values})
-            values[BATCH] = batch_n
-        return values
 
     def _run(
         self,
@@ -450,26 +309,19 @@ class Distribution(Structured):
 
         return self._plans.run(key, values, build_direct, lambda: self.prob_text)
 
-    # ---------------------------------------------------------------- new distributions from this
-    # one
+    # ---------------------------------------------------------------- operators
 
-    def __mul__(self, other: Distribution) -> MultiplyDistribution:
-        from pixyz.distributions.core.product import MultiplyDistribution
+    def __mul__(self, other: Distribution) -> Distribution:
+        return make("product", self, other)
 
-        return MultiplyDistribution(self, other)
-
-    def __add__(self, other: Distribution) -> ProductArgument:
-        from pixyz.distributions.core.product import ProductArgument
-
+    def __add__(self, other: Distribution) -> ProductArgument[Distribution]:
         return ProductArgument(self, other)
 
     def replace_var(self, /, **replace_dict: str) -> Distribution:
-        """The same distribution with other variable names: ``p.replace_var(x="y")``;
-        all at once.
+        """The same distribution with other variable names: ``p.replace_var(x="y")``; all at
+        once.
         """
-        from pixyz.distributions.core.views import ReplaceVarDistribution
-
-        return ReplaceVarDistribution(self, replace_dict)
+        return make("renamed", self, replace_dict)
 
     def at(self, /, **replace_dict: str) -> Distribution:
         """The same distribution read at other variables: ``value.at(h="h_all")``."""
@@ -477,48 +329,20 @@ class Distribution(Structured):
 
     def marginalize_var(self, marginalize_list: VarSpec) -> Distribution:
         """The marginal: some variables are drawn and not returned."""
-        from pixyz.distributions.core.marginal import MarginalizeVarDistribution
+        return make("marginal", self, marginalize_list)
 
-        return MarginalizeVarDistribution(self, marginalize_list)
+    def drawn_with(self, how: Draw) -> Distribution:
+        """The same distribution, drawn with further options: ``p.drawn_with(how)``."""
+        return make("drawn", self, how)
 
     def detach(self) -> Distribution:
         """The same distribution without gradient to its parameters: ``KL(q.detach(), p)``."""
-        from pixyz.distributions.core.views import DetachedDistribution
-
-        overrides.refuse(self.atom, "detach()")
-        return DetachedDistribution(self)
+        refuse(self.atom, "detach()", ("lower_sample", "lower_log_prob"))
+        return make("detached", self)
 
     def frozen(self) -> Distribution:
         """The same distribution with its weights as constants: gradients flow through it, not into
         it.
         """
-        from pixyz.distributions.core.views import FrozenDistribution
-
-        overrides.refuse(self.atom, "frozen()")
-        return FrozenDistribution(self)
-
-
-def _rows(x: Tensor, n: int, name: str) -> Tensor:
-    """``x`` with a batch of ``n``: one row is repeated."""
-    if x.ndim and x.shape[0] not in (1, n):
-        raise ShapeError(f"batch_n={n}, but {name!r} has the batch {x.shape[0]}; leave batch_n out")
-    return x.expand(n, *x.shape[1:]) if x.ndim else x
-
-
-def sum_over(
-    builder: Builder, slot: Slot, sum_features: bool, feature_dims: Sequence[int] | None, label: str
-) -> Slot:
-    """Sum feature dimensions: all behind the batch, or the named ones."""
-    if not sum_features:
-        return slot
-    if feature_dims is None:
-        return builder.features(rules.sum_features, slot, label)
-    dims = tuple(feature_dims)
-    if not dims:
-        return slot
-    if 0 in dims:
-        raise PixyzError(
-            "feature_dims counts as in [B, ...]; 0 is the batch and cannot be summed; use .sum()"
-        )
-
-    return builder.features(rules.SumOver(dims), slot, label)
+        refuse(self.atom, "frozen()", ("lower_sample", "lower_log_prob", "lower_params"))
+        return make("frozen", self)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from pixyz import latex
 from pixyz.types import PixyzError, VariableError
@@ -15,10 +16,33 @@ from pixyz.types import PixyzError, VariableError
 if TYPE_CHECKING:
     import networkx as nx
 
-    from pixyz.distributions.core.base import Distribution
+
+class Factor(Protocol):
+    """What a graph asks of a distribution."""
+
+    @property
+    def var(self) -> list[str]: ...
+
+    @property
+    def cond_var(self) -> list[str]: ...
+
+    @property
+    def input_var(self) -> list[str]: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def prob_text(self) -> str: ...
+
+    @property
+    def prob_joint_factorized_and_text(self) -> str: ...
 
 
-class DistGraph:
+F = TypeVar("F", bound=Factor)
+
+
+class DistGraph(Generic[F]):
     """A directed acyclic graph whose nodes are variables; each drawn variable knows its factor.
 
     Args:
@@ -28,9 +52,9 @@ class DistGraph:
         VariableError: two factors draw one variable, or they depend on each other in a circle.
     """
 
-    def __init__(self, factors: Sequence[Distribution]) -> None:
+    def __init__(self, factors: Sequence[F]) -> None:
         self._factors = list(factors)
-        owner: dict[str, Distribution] = {}
+        owner: dict[str, F] = {}
         for factor in self._factors:
             for v in factor.var:
                 if v in owner:
@@ -65,7 +89,7 @@ class DistGraph:
         return [v for v in named if v in self._owner]
 
     @property
-    def as_multiplied(self) -> list[Distribution]:
+    def as_multiplied(self) -> list[F]:
         """The factors in the order in which they were multiplied."""
         return list(self._factors)
 
@@ -90,13 +114,13 @@ class DistGraph:
         """Every variable."""
         return [*self.var, *self.cond_var]
 
-    def distribution(self, var_name: str) -> Distribution:
+    def distribution(self, var_name: str) -> F:
         """The factor that draws ``var_name``."""
         if var_name not in self._owner:
             raise VariableError(f"no factor draws {var_name!r}; drawn are {self.var}")
         return self._owner[var_name]
 
-    def set_option(self, option_dict: Mapping[str, Any], var: Sequence[str] = ()) -> None:
+    def set_option(self, option_dict: Mapping[str, object], var: Sequence[str] = ()) -> None:
         """0.3.3's options of factors: here they are arguments.
 
         Raises:
@@ -110,7 +134,7 @@ class DistGraph:
 
     # ---------------------------------------------------------------- order
 
-    def factors(self, reverse: bool = False) -> Iterator[Distribution]:
+    def factors(self, reverse: bool = False) -> Iterator[F]:
         """The factors, parents first (``reverse``: children first); ties as multiplied."""
         return iter(self._order if reverse else self._order[::-1])
 
@@ -136,7 +160,7 @@ class DistGraph:
             graph.add_edge(*ends)
         return graph
 
-    def draw(self, path: Any) -> None:
+    def draw(self, path: str | Path) -> None:
         """Draw the graph into a file (needs matplotlib): drawn variables as circles, given ones
         grey.
         """
@@ -182,10 +206,10 @@ class DistGraph:
         return "".join(f.prob_text for f in self.factors(reverse=True))
 
 
-def children_first(factors: Sequence[Distribution]) -> list[Distribution]:
+def children_first(factors: Sequence[F]) -> list[F]:
     """Reverse topological order; factors that are not ordered by the graph stay as multiplied."""
     left = list(factors)
-    order: list[Distribution] = []
+    order: list[F] = []
     while left:
         for factor in left:
             if not any(
@@ -203,7 +227,7 @@ def children_first(factors: Sequence[Distribution]) -> list[Distribution]:
     return order
 
 
-def _circle(factors: Sequence[Distribution]) -> str:
+def _circle(factors: Sequence[Factor]) -> str:
     """``x -> y -> x``, for factors of which each draws what another one depends on."""
     path = [factors[0].var[0]]
     while path[-1] not in path[:-1]:

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from pixyz import latex
 from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.hooks import made_by
 from pixyz.distributions.core.params import Params
 from pixyz.distributions.core.path import on_path
 from pixyz.distributions.core.states import States
 from pixyz.distributions.core.views import View
 from pixyz.expression import LogProb
+from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import sympy
 
 
+@made_by("marginal")
 class MarginalizeVarDistribution(View):
     r"""The marginal of a joint, :math:`p(x) = \int p(x, z)\,dz`: some variables are drawn and stay
     inside.
@@ -112,6 +115,10 @@ class MarginalizeVarDistribution(View):
         return self
 
     @property
+    def drawn_by_parameters(self) -> bool:
+        return False
+
+    @property
     def prob_factorized_text(self) -> str:
         measure = "".join(f"d{latex.latex_name(v)}" for v in self.bound)
         return r"\int " * len(self.bound) + self.p.prob_factorized_text + measure
@@ -158,7 +165,7 @@ class MarginalizeVarDistribution(View):
 
     def get_log_prob(
         self,
-        x_dict: Any,
+        x_dict: object,
         sum_features: bool = True,
         feature_dims: Sequence[int] | None = None,
         proposal: Distribution | None = None,
@@ -186,32 +193,17 @@ class MarginalizeVarDistribution(View):
 
     # ---------------------------------------------------------------- lowering
 
-    def lower_sample(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        reparam: bool = True,
-        particles: tuple[Axis, ...] = (),
-        mean: bool = False,
-    ) -> dict[str, Slot]:
-        found = on_path(self, scope, reparam)
+    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+        found = on_path(self, scope, how.reparam)
         if found is not None:
             return found
         inner = scope.child()
         inner.path = {}
-        drawn = self.p.lower_sample(builder, inner, reparam=reparam, particles=particles, mean=mean)
+        drawn = self.p.lower_sample(builder, inner, how)
         return {v: drawn[v] for v in self.var}
 
-    def lower_log_prob(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        sum_features: bool = True,
-        feature_dims: Sequence[int] | None = None,
-    ) -> Slot:
-        if not sum_features or feature_dims is not None:
+    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+        if how != SCORE:
             raise PixyzError(
                 f"the features of {self.prob_text} are dependent; its log-density is one number, "
                 f"sum_features=True"
@@ -219,7 +211,7 @@ class MarginalizeVarDistribution(View):
         particles = tuple(Axis("particle", n) for n in self.sample_shape if n > 1)
         drawn: dict[str, Slot] = {}
         if self.proposal is not None:
-            found = self.proposal.lower_sample(builder, scope, particles=particles)
+            found = self.proposal.lower_sample(builder, scope, Draw(particles=particles))
             drawn = {v: found[v] for v in self.proposal.var}
         axes: list[Axis] = []
         for v in self.bound:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from pixyz.plan import Builder, Slot
+from pixyz.expression.protocol import Score
+from pixyz.plan import Builder, Slot, rules
 from pixyz.plan.looks import Parameters
 from pixyz.types import PixyzError
 
+Formula = Callable[..., Tensor]
+"""A function of tensors whose arguments have the names of parameters."""
+Forward = Callable[..., Any]
+"""What gives parameters: a module, called with variables by name."""
 Look = tuple[Parameters, tuple[Slot, ...]]
 
 
@@ -80,7 +85,7 @@ class Params(Mapping[str, Slot]):
         return copy
 
 
-def arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
+def arguments(formula: Formula) -> tuple[str, ...]:
     """The names of a formula's arguments: they say which parameters it reads."""
     # the cache shall not hold the distribution of a method
     method = getattr(formula, "__func__", None)
@@ -88,13 +93,13 @@ def arguments(formula: Callable[..., Any]) -> tuple[str, ...]:
 
 
 @functools.cache
-def _arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+def _arguments(function: Formula) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
 def apply(
     builder: Builder,
-    formula: Callable[..., Any],
+    formula: Formula,
     params: Mapping[str, Slot],
     label: str,
     **more: Slot,
@@ -123,3 +128,42 @@ def look_at(builder: Builder, reader: Slot, params: Mapping[str, Slot]) -> None:
 def repeat_rows(x: Tensor, n: int) -> Tensor:
     """``n`` rows of one."""
     return x.expand(n, *x.shape[1:]) if x.shape[:1] == (1,) else x
+
+
+def sum_over(builder: Builder, slot: Slot, how: Score, label: str) -> Slot:
+    """Sum feature dimensions: all behind the batch, or the named ones."""
+    if not how.sum_features or how.dims == ():
+        return slot
+    if how.dims is None:
+        return builder.features(rules.sum_features, slot, label)
+    if 0 in how.dims:
+        raise PixyzError(
+            "feature_dims counts as in [B, ...]; 0 is the batch and cannot be summed; use .sum()"
+        )
+    return builder.features(rules.SumOver(how.dims), slot, label)
+
+
+def none_derived(params: Params, name: str) -> Slot | None:
+    """For distributions that derive no further parameter."""
+    return None
+
+
+class Formulated(Protocol):
+    """What an error on a formula names."""
+
+    @property
+    def distribution_name(self) -> str: ...
+
+
+def formula_of(p: Formulated, name: str) -> Formula:
+    """A formula of the class of ``p``, by name.
+
+    Raises:
+        NotImplementedError: there is none.
+    """
+    cls = type(p)
+    if getattr(cls, name, None) is None:
+        kind = p.distribution_name or cls.__name__
+        raise NotImplementedError(f"{kind} has no {name.removesuffix('_of')}")
+    found = inspect.getattr_static(cls, name)  # an object's attribute may be called so
+    return found.__get__(p, cls) if hasattr(found, "__get__") else found  # type: ignore[no-any-return]

@@ -6,13 +6,28 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from pixyz.plan import Scope, Slot
 from pixyz.types import PixyzError, VariableError
 
-if TYPE_CHECKING:
-    from pixyz.distributions.core.base import Distribution
+
+class OnPath(Protocol):
+    """What is asked of a distribution that may have been drawn on a path."""
+
+    @property
+    def var(self) -> list[str]: ...
+
+    @property
+    def cond_var(self) -> list[str]: ...
+
+    @property
+    def prob_text(self) -> str: ...
+
+    @property
+    def is_random(self) -> bool: ...
+
+    def identity(self) -> tuple[Hashable, ...]: ...
 
 
 class Path(dict[str, tuple[Hashable, Slot]]):
@@ -39,7 +54,7 @@ def unshadowed(path: Mapping[str, tuple[Hashable, Slot]], bound: set[str]) -> Pa
     return found
 
 
-def on_path(p: Distribution, scope: Scope, reparam: bool = True) -> dict[str, Slot] | None:
+def on_path(p: OnPath, scope: Scope, reparam: bool = True) -> dict[str, Slot] | None:
     """The slots of ``p``'s variables if the loop has drawn them.
 
     Raises:
@@ -50,7 +65,6 @@ def on_path(p: Distribution, scope: Scope, reparam: bool = True) -> dict[str, Sl
     if not any(v in scope.path for v in outer):
         return None
     own = p.identity()
-    assert isinstance(own, tuple)
     me = (own[0], tuple(outer), tuple(scope.outer_name(v) for v in p.cond_var), *own[3:])
     found = {}
     for inner, name in zip(p.var, outer, strict=True):

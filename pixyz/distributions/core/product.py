@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from torch import Tensor
 
-from pixyz.distributions.core.base import Distribution, sum_over
+from pixyz.distributions.core import direct
+from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.graph import DistGraph
-from pixyz.distributions.core.params import apply
+from pixyz.distributions.core.hooks import made_by
+from pixyz.distributions.core.params import apply, sum_over
+from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
 from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.types import VariableError
 
 
+@made_by("product")
 class MultiplyDistribution(Distribution):
     r"""The joint of two distributions: ``p(x|z) * p(z)`` is ``p(x,z)``. The order of the operands
     is free.
@@ -43,7 +47,7 @@ class MultiplyDistribution(Distribution):
                 raise VariableError(
                     f"a distribution is multiplied by distributions, got {type(part).__name__}"
                 )
-        graph = DistGraph([*_as_multiplied(a), *_as_multiplied(b)])
+        graph = DistGraph([*a.factors_as_multiplied(), *b.factors_as_multiplied()])
         ordered = list(graph.factors(reverse=True))
         super().__init__(graph.var, graph.cond_var, a.name)
         self._graph = graph
@@ -56,7 +60,7 @@ class MultiplyDistribution(Distribution):
         return self._graph.input_var
 
     @property
-    def graph(self) -> DistGraph:
+    def graph(self) -> DistGraph[Distribution]:
         return self._graph
 
     @property
@@ -80,46 +84,32 @@ class MultiplyDistribution(Distribution):
     def factors(self) -> list[Distribution]:
         return list(self._ordered)
 
+    def factors_as_multiplied(self) -> list[Distribution]:
+        return self._graph.as_multiplied
+
     def _describe(self) -> str:
         return "\n".join(f._describe_factor() for f in reversed(self._ordered))
 
-    def lower_sample(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        reparam: bool = True,
-        particles: tuple[Axis, ...] = (),
-        mean: bool = False,
-    ) -> dict[str, Slot]:
+    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         inner = scope.child()
         drawn: dict[str, Slot] = {}
         random: set[str] = set()
         for factor in reversed(self._ordered):
-            mine = () if random & set(factor.cond_var) else particles
-            found = factor.lower_sample(builder, inner, reparam=reparam, particles=mine, mean=mean)
+            mine = replace(how, particles=()) if random & set(factor.cond_var) else how
+            found = factor.lower_sample(builder, inner, mine)
             inner.values.update(found)
             inner.masks.update(getattr(found, "masks", {}))
             drawn.update({v: found[v] for v in factor.var})
-            if particles and any(set(particles) & set(s.axes) for s in found.values()):
+            if any(set(how.particles) & set(s.axes) for s in found.values()):
                 random |= set(factor.var)
         result = Drawn({**inner.values, **drawn})
         result.masks = {a: m for a, m in inner.masks.items() if a not in scope.masks}
         return result
 
-    def lower_log_prob(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        sum_features: bool = True,
-        feature_dims: Sequence[int] | None = None,
-    ) -> Slot:
+    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         total: Slot | None = None
         for factor in self._ordered:
-            slot = factor.lower_log_prob(
-                builder, scope, sum_features=sum_features, feature_dims=feature_dims
-            )
+            slot = factor.lower_log_prob(builder, scope, how)
             total = (
                 slot
                 if total is None
@@ -141,7 +131,7 @@ class MultiplyDistribution(Distribution):
             )
             if part is None:
                 return None
-            part = sum_over(builder, part, True, None, f"H[{factor.prob_text}]")
+            part = sum_over(builder, part, SCORE, f"H[{factor.prob_text}]")
             total = (
                 part
                 if total is None
@@ -153,20 +143,17 @@ class MultiplyDistribution(Distribution):
     def has_reparam(self) -> bool:
         return all(factor.has_reparam for factor in self._ordered)
 
-    def sample_variance(self, x_dict: Any = None) -> Tensor:
+    def sample_variance(self, x_dict: object = None) -> Tensor:
         """The variance of the first variable, given the means of those that it depends on."""
 
-        def build(builder: Builder) -> dict[str, Slot]:
+        def lower(builder: Builder) -> Slot:
             scope, factor = Scope(builder), self._graph.distribution(self.var[0])
-            inner = scope.child(
-                self.lower_sample(builder, scope, mean=True)
-                if set(factor.cond_var) & set(self.var)
-                else None
-            )
-            params = factor.lower_params(builder, inner)
-            return {"variance": apply(builder, factor.formula("variance_of"), params, "variance")}
+            reads = set(factor.cond_var) & set(self.var)
+            means = self.lower_sample(builder, scope, Draw(mean=True)) if reads else None
+            params = factor.lower_params(builder, scope.child(means))
+            return apply(builder, factor.formula("variance_of"), params, "variance")
 
-        return self._run("variance", self._values(x_dict), build)["variance"]
+        return direct.variance(self, x_dict, lower)
 
     def replace_var(self, /, **replace_dict: str) -> Distribution:
         unknown = [v for v in replace_dict if v not in self._graph.all_var]
@@ -194,28 +181,7 @@ class MultiplyDistribution(Distribution):
         return joint
 
 
-def _as_multiplied(p: Distribution) -> list[Distribution]:
-    return p.graph.as_multiplied if isinstance(p, MultiplyDistribution) else p.factors()
-
-
 class Drawn(dict[str, Slot]):
     """Slots of a sample, with the masks of the series among them."""
 
     masks: dict[Axis, Slot]
-
-
-class ProductArgument:
-    """``p + q``, the paper's spelling of the product inside ``E(...)``; it has no other meaning."""
-
-    def __init__(self, *parts: Distribution) -> None:
-        self.parts = parts
-
-    def __add__(self, other: Distribution) -> ProductArgument:
-        return ProductArgument(*self.parts, other)
-
-    def as_product(self) -> Distribution:
-        """The product of the parts."""
-        joint = self.parts[0]
-        for part in self.parts[1:]:
-            joint = joint * part
-        return joint

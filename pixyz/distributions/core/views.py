@@ -5,16 +5,18 @@ gradient to parameters (KL balancing: Hafner et al., 2021), with constant weight
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from pixyz import latex
-from pixyz.distributions.core.base import Distribution, Params
-from pixyz.distributions.core.network import call_network
-from pixyz.distributions.families.parametric import ParametricDistribution
-from pixyz.distributions.made.deterministic import Deterministic
-from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.hooks import made_by
+from pixyz.distributions.core.params import Forward, Params
+from pixyz.distributions.core.path import on_path
+from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
+from pixyz.plan import Builder, Scope, Slot
 from pixyz.types import PixyzError, VariableError
 
 
@@ -43,6 +45,10 @@ class View(Distribution):
         return self.p.has_reparam
 
     @property
+    def is_data(self) -> bool:
+        return self.p.is_data
+
+    @property
     def is_random(self) -> bool:
         return self.p.is_random
 
@@ -61,45 +67,31 @@ class View(Distribution):
         return self.p.lower_params(builder, self.inner_scope(scope))
 
     def sample_from(
-        self,
-        builder: Builder,
-        scope: Scope,
-        params: Params,
-        *,
-        reparam: bool,
-        particles: tuple[Axis, ...],
-        mean: bool,
+        self, builder: Builder, scope: Scope, params: Params, how: Draw
     ) -> dict[str, Slot]:
         inner = self.inner_scope(scope)
-        return self.outward(
-            self.p.sample_from(
-                builder, inner, params, reparam=reparam, particles=particles, mean=mean
-            )
-        )
+        return self.outward(self.p.sample_from(builder, inner, params, how))
 
-    def log_prob_from(
-        self,
-        builder: Builder,
-        scope: Scope,
-        params: Params,
-        *,
-        sum_features: bool,
-        feature_dims: Sequence[int] | None,
-    ) -> Slot:
+    def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
         inner = self.inner_scope(scope)
-        return self.p.log_prob_from(
-            builder, inner, params, sum_features=sum_features, feature_dims=feature_dims
-        )
+        return self.p.log_prob_from(builder, inner, params, how)
+
+    def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
+        return self.p.entropy_from(builder, params)
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         params = self.lower_params(builder, scope)
-        return (
-            self.atom.entropy_from(builder, params)
-            if isinstance(self.atom, ParametricDistribution)
-            else None
-        )
+        return self.atom.entropy_from(builder, params)
+
+    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
+        return self.p.params_by(builder, self.inner_scope(scope), network)
+
+    @property
+    def drawn_by_parameters(self) -> bool:
+        return self.p.drawn_by_parameters
 
 
+@made_by("renamed")
 class ReplaceVarDistribution(View):
     """``p`` with other variable names, all replaced at once.
 
@@ -124,14 +116,19 @@ class ReplaceVarDistribution(View):
                 f"renaming {dict(replace_dict)} gives two variables of {p.prob_text} one name: "
                 f"{renamed}"
             )
-        if isinstance(p, ReplaceVarDistribution):
-            replace_dict = {
-                o: replace_dict.get(n, n) for o, n in {**_same(p.p), **p.mapping}.items()
-            }
-            p = p.p
+        replace_dict = p.renames(replace_dict)
+        p = p.under_renaming
         self_var = [replace_dict.get(v, v) for v in p.var]
         super().__init__(p, self_var, [replace_dict.get(v, v) for v in p.cond_var])
         self.mapping: dict[str, str] = dict(replace_dict)
+
+    @property
+    def under_renaming(self) -> Distribution:
+        return self.p
+
+    def renames(self, mapping: Mapping[str, str]) -> dict[str, str]:
+        names = {v: v for v in [*self.p.var, *self.p.cond_var]} | self.mapping
+        return {inner: mapping.get(outer, outer) for inner, outer in names.items()}
 
     @property
     def input_var(self) -> list[str]:
@@ -153,9 +150,8 @@ class ReplaceVarDistribution(View):
     def _describe_factor(self) -> str:
         return self._describe()
 
-    def identity(self) -> Hashable:
+    def identity(self) -> tuple[Hashable, ...]:
         inner = self.p.identity()
-        assert isinstance(inner, tuple)
         return (inner[0], tuple(self.var), tuple(self.cond_var), *inner[3:])
 
     def detach(self) -> Distribution:
@@ -178,41 +174,19 @@ class ReplaceVarDistribution(View):
     def outward(self, drawn: Mapping[str, Slot]) -> dict[str, Slot]:
         return {self.mapping.get(v, v): slot for v, slot in drawn.items()}
 
-    def lower_sample(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        reparam: bool = True,
-        particles: tuple[Axis, ...] = (),
-        mean: bool = False,
-    ) -> dict[str, Slot]:
+    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         inner = self.inner_scope(scope)
-        return self.outward(
-            self.p.lower_sample(builder, inner, reparam=reparam, particles=particles, mean=mean)
-        )
+        return self.outward(self.p.lower_sample(builder, inner, how))
 
-    def lower_log_prob(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        sum_features: bool = True,
-        feature_dims: Sequence[int] | None = None,
-    ) -> Slot:
+    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         inner = self.inner_scope(scope)
-        return self.p.lower_log_prob(
-            builder, inner, sum_features=sum_features, feature_dims=feature_dims
-        )
+        return self.p.lower_log_prob(builder, inner, how)
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         return self.p.lower_entropy(builder, self.inner_scope(scope))
 
 
-def _same(p: Distribution) -> dict[str, str]:
-    return {v: v for v in [*p.var, *p.cond_var]}
-
-
+@made_by("detached")
 class DetachedDistribution(View):
     r"""``p`` without gradient to its parameters: log-densities, KL and samples see them as
     constants.
@@ -231,13 +205,18 @@ class DetachedDistribution(View):
         super().__init__(p, p.var, p.cond_var)
         self._name = rf"\bar{{{latex.latex_name(p.name)}}}"
 
-    def identity(self) -> Hashable:
-        return (*self.p.identity(), "detached")  # type: ignore[misc]
+    def identity(self) -> tuple[Hashable, ...]:
+        return (*self.p.identity(), "detached")
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         return self.p.lower_params(builder, scope).detached()
 
+    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
+        found = self.p.params_by(builder, scope, network)
+        return None if found is None else found.detached()
 
+
+@made_by("frozen")
 class FrozenDistribution(View):
     r"""``p`` with its weights as constants: gradients flow through its inputs, not into its
     weights.
@@ -257,28 +236,62 @@ class FrozenDistribution(View):
     def __init__(self, p: Distribution) -> None:
         super().__init__(p, p.var, p.cond_var)
         self._name = rf"\underline{{{latex.latex_name(p.name)}}}"
-        if not isinstance(self.atom, (ParametricDistribution, Deterministic)):
+        if not self.atom.has_network:
             raise PixyzError(
                 f"frozen() is for distributions with a network, {p.prob_text} has none"
             )
 
-    def identity(self) -> Hashable:
-        return (*self.p.identity(), "frozen")  # type: ignore[misc]
+    def identity(self) -> tuple[Hashable, ...]:
+        return (*self.p.identity(), "frozen")
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        inner, p, detached = scope, self.p, False
-        while isinstance(p, View):
-            detached |= isinstance(p, DetachedDistribution)
-            inner, p = p.inner_scope(inner), p.p
-        assert isinstance(p, (ParametricDistribution, Deterministic))
-        constant = ConstantWeights(p)
-        if isinstance(p, Deterministic):
-            params = Params(
-                builder, call_network(p, constant, builder, inner, p.var), lambda params, name: None
-            )
-        else:
-            params = p.params_from(builder, inner, constant)
-        return params.detached() if detached else params
+        params = self.p.params_by(builder, scope, ConstantWeights(self.atom))
+        assert params is not None
+        return params
+
+
+@made_by("drawn")
+class DrawnDistribution(View):
+    """``p``, of which samples are asked for with further options.
+
+    :math:`x \\sim p(x|z)`, drawn as ``how`` says; densities are those of ``p``.
+
+    >>> from pixyz.distributions import Draw, Normal
+    >>> Normal("x", loc=0.0, scale=1.0, features_shape=[2]).drawn_with(Draw(mean=True)).sample()
+    {'x': tensor([[0., 0.]])}
+    """
+
+    def __init__(self, p: Distribution, how: Draw) -> None:
+        super().__init__(p, p.var, p.cond_var)
+        self.how = how
+
+    def identity(self) -> tuple[Hashable, ...]:
+        return (*self.p.identity(), "drawn", self.how)
+
+    def _asked(self, how: Draw) -> Draw:
+        reparam, mean = how.reparam and self.how.reparam, how.mean or self.how.mean
+        return replace(self.how, reparam=reparam, particles=how.particles, mean=mean)
+
+    def sample_from(
+        self, builder: Builder, scope: Scope, params: Params, how: Draw
+    ) -> dict[str, Slot]:
+        return self.p.sample_from(builder, scope, params, self._asked(how))
+
+    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+        found = on_path(self, scope, how.reparam)
+        return self.p.lower_sample(builder, scope, self._asked(how)) if found is None else found
+
+    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+        return self.p.lower_log_prob(builder, scope, how)
+
+    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+        return self.p.lower_entropy(builder, scope)
+
+    def detach(self) -> Distribution:
+        return self.p.detach().drawn_with(self.how)
+
+    def frozen(self) -> Distribution:
+        return self.p.frozen().drawn_with(self.how)
 
 
 class ConstantWeights:
@@ -287,7 +300,7 @@ class ConstantWeights:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self._twin: nn.Module | None = None
-        self._seen: tuple[Any, ...] = ()
+        self._seen: tuple[object, ...] = ()
 
     def __call__(self, **values: Tensor) -> Any:
         seen = (
@@ -320,11 +333,3 @@ def constant_copy(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:
         k: None if m is None else constant_copy(m, memo) for k, m in module._modules.items()
     }
     return twin
-
-
-__all__: Sequence[str] = [
-    "DetachedDistribution",
-    "FrozenDistribution",
-    "ReplaceVarDistribution",
-    "View",
-]

@@ -1,17 +1,17 @@
-"""Whether a family's class fits together: what its formulas read,
-what its noise has the shape of.
+"""What a family declares, and whether it fits together: what its formulas read, what shape its
+noise has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
-from pixyz.distributions.core.params import arguments
+from torch import distributions as td
+
+from pixyz.distributions.core.params import Formula, arguments
+from pixyz.plan.looks import CONSTRAINTS, Domain
 from pixyz.types import PixyzError
-
-if TYPE_CHECKING:
-    from pixyz.distributions.families.parametric import ParametricDistribution
 
 FORMULAS: dict[str, tuple[str, ...]] = {
     "draw": ("noise",),
@@ -25,7 +25,61 @@ FORMULAS: dict[str, tuple[str, ...]] = {
 """A formula of a family -> what it reads besides parameters."""
 
 
-def check_declaration(cls: type[ParametricDistribution]) -> None:
+class Declaration:
+    """The attributes that a family sets."""
+
+    params_keys: ClassVar[tuple[str, ...]] = ()
+    """The parameters of the family."""
+    alternatives: ClassVar[Mapping[str, str]] = {}
+    """A parameter -> the one that may stand in its place (``probs`` -> ``logits``)."""
+    returned: ClassVar[tuple[str, ...]] = ()
+    """Parameters that ``forward`` returns in the place of others (``logits``), where that is known;
+    else the first run finds it out, and begins again.
+    """
+    optional: ClassVar[tuple[str, ...]] = ()
+    """What else a network may return, or a conditioning variable hold."""
+    noise: ClassVar[Formula | None] = None
+    """Base noise: ``noise(shape, like)``; None if it cannot be drawn."""
+    noise_shape: ClassVar[tuple[str, ...]] = ()
+    """The parameters whose common shape is that of a sample."""
+    event_dims: ClassVar[int] = 0
+    """How many trailing dimensions one density is over (1 for a one-hot vector)."""
+    matrices: ClassVar[tuple[str, ...]] = ()
+    """Parameters with one dimension more than a sample."""
+    domain: ClassVar[Domain | None] = None
+    """Where values must lie although the formula takes any (soft bits, classes, counts); see
+    :mod:`pixyz.plan.looks`.
+    """
+    constraints: ClassVar[Mapping[str, Domain]] = CONSTRAINTS
+    """Where parameters must lie."""
+    prepared: ClassVar[Mapping[str, Formula]] = {}
+    """A given parameter -> what is made of it before it is used (probabilities that sum to 1)."""
+    own_width: ClassVar[bool] = False
+    """Whether a sample has another last dimension than its parameters, of size 1."""
+    relaxes: ClassVar[bool] = False
+    """Whether draws are soft values of the discrete variable that density, entropy and mean are of.
+    """
+    normalized: ClassVar[bool] = True
+    """Whether the density sums to 1; False for a score that is called a log-density."""
+    exact_mean: ClassVar[bool] = True
+    """Whether ``mean_of`` is the mean; False where that has no formula and another value stands for
+    it.
+    """
+    period: ClassVar[float | None] = None
+    """What may be added to a value without a change (an angle's full turn)."""
+    pathwise: ClassVar[bool] = True
+    """Whether ``draw`` is differentiable in the parameters."""
+    torch_family: ClassVar[type[td.Distribution] | None] = None
+    """The class in torch.distributions that is asked for formulas that are not defined."""
+    torch_keys: ClassVar[tuple[str, ...]] = ()
+    """The parameters to build it with; ``params_keys`` if empty."""
+    distribution_torch_class: ClassVar[Any] = None
+    """The class in torch.distributions of what is drawn."""
+    support: ClassVar[tuple[float, float] | None] = None
+    """The closed interval outside of which the density is 0, where the formula takes any value."""
+
+
+def check_declaration(cls: type[Declaration]) -> None:
     """See whether the formulas of a family fit its parameters.
 
     Raises:
@@ -38,7 +92,7 @@ def check_declaration(cls: type[ParametricDistribution]) -> None:
         raise PixyzError(f"{cls.__name__}: {problem}")
 
 
-def problems(cls: type[ParametricDistribution]) -> Iterator[str]:
+def problems(cls: type[Declaration]) -> Iterator[str]:
     """What does not fit."""
     given = [*cls.params_keys, *cls.alternatives.values(), *cls.optional]
     unknown = [k for k in cls.alternatives if k not in cls.params_keys]
@@ -109,27 +163,33 @@ def _besides(names: tuple[str, ...]) -> str:
     return f", or are called {names[0]!r}" if names else ""
 
 
-def _reads(
-    cls: type[ParametricDistribution], name: str, formula: Callable[..., Any]
-) -> tuple[str, ...]:
+def _reads(cls: type[Declaration], name: str, formula: Formula) -> tuple[str, ...]:
     static = next(vars(c)[name] for c in cls.__mro__ if name in vars(c))
     found = arguments(formula)
     plain = not isinstance(static, (staticmethod, classmethod)) and hasattr(static, "__code__")
     return found[1:] if plain else found  # without self
 
 
-def _known(cls: type[ParametricDistribution], name: str, given: list[str]) -> bool:
+def _known(cls: type[Declaration], name: str, given: list[str]) -> bool:
     if name in given or getattr(cls, f"derive_{name}", None) is not None:
         return True
-    return "params_from" in _overrides(cls)  # it may add what it likes
+    return bool({"params_from", "hidden_params"} & _overrides(cls))  # it may add what it likes
 
 
-def _overrides(cls: type[ParametricDistribution]) -> set[str]:
+def _overrides(cls: type[Declaration]) -> set[str]:
     """The methods of lowering that a class outside of the base classes defines."""
     root = next(i for i, c in enumerate(cls.__mro__) if c.__name__ == "ParametricDistribution")
-    ours = (
-        "pixyz.distributions.families.torch_family.TorchFamily",
-        "pixyz.distributions.families.one_hot.Categorical",
-    )
-    own = [c for c in cls.__mro__[:root] if f"{c.__module__}.{c.__name__}" not in ours]
-    return {n for c in own for n in vars(c)}
+    return {n for c in cls.__mro__[:root] for n in vars(c)}
+
+
+def take_after(cls: type[Declaration], family: type[Declaration]) -> None:
+    """Give ``cls`` what ``family`` declares, and its formulas, where it does not define them."""
+    derived = [n for n in dir(family) if n.startswith("derive_")]
+    for name in [*Declaration.__annotations__, *FORMULAS, *derived]:
+        if name not in vars(cls) and (found := _static(family, name)) is not None:
+            setattr(cls, name, found)
+
+
+def _static(cls: type, name: str) -> Any:
+    """An attribute as the class holds it, a static method among them."""
+    return next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)

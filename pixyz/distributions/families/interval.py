@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
-from pixyz.distributions.families.noise import uniform_noise
-from pixyz.distributions.families.normal import one_of
+from pixyz.distributions.families.bernoulli import Odds
+from pixyz.distributions.families.given import Value, one_of
+from pixyz.distributions.families.noise import exponential_noise, uniform_noise
+from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.special import (
     LARGE,
     log_binomial,
@@ -23,7 +24,6 @@ from pixyz.distributions.families.special import (
     power_log,
     power_log1m,
 )
-from pixyz.distributions.families.torch_family import OddsFamily, TorchFamily, exponential_noise
 from pixyz.types import VarSpec
 
 UNIT = (0.0, 1.0)
@@ -31,7 +31,7 @@ SMALL = 0.5
 """Logits below which a continuous Bernoulli is a polynomial of them."""
 
 
-class Uniform(TorchFamily):
+class Uniform(ParametricDistribution):
     r"""The uniform distribution on :math:`[a, b)`; parameters ``low``, ``high``.
 
     >>> Uniform(var="x", low=0.0, high=2.0).get_log_prob({"x": torch.tensor([1.0, 3.0])})
@@ -49,8 +49,8 @@ class Uniform(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        low: Any = None,
-        high: Any = None,
+        low: Value = None,
+        high: Value = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, low=low, high=high)
 
@@ -63,7 +63,7 @@ class Uniform(TorchFamily):
         return torch.where((x >= low) & (x < high), -(high - low).log(), -math.inf)
 
 
-class Beta(TorchFamily):
+class Beta(ParametricDistribution):
     r"""The beta distribution, :math:`p(x) = x^{\alpha-1}(1-x)^{\beta-1} / B(\alpha, \beta)`.
 
     Parameters ``concentration1`` (:math:`\alpha`), ``concentration0`` (:math:`\beta`); pathwise by
@@ -84,8 +84,8 @@ class Beta(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        concentration1: Any = None,
-        concentration0: Any = None,
+        concentration1: Value = None,
+        concentration0: Value = None,
     ) -> None:
         super().__init__(
             var,
@@ -116,7 +116,7 @@ class Beta(TorchFamily):
         )
 
 
-class Kumaraswamy(TorchFamily):
+class Kumaraswamy(ParametricDistribution):
     r"""Kumaraswamy's distribution, :math:`p(x) = ab\,x^{a-1}(1-x^a)^{b-1}`: like Beta, with an
     inverse cdf.
 
@@ -141,8 +141,8 @@ class Kumaraswamy(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        concentration1: Any = None,
-        concentration0: Any = None,
+        concentration1: Value = None,
+        concentration0: Value = None,
     ) -> None:
         super().__init__(
             var,
@@ -181,7 +181,7 @@ class Kumaraswamy(TorchFamily):
         )
 
 
-class ContinuousBernoulli(OddsFamily):
+class ContinuousBernoulli(Odds, ParametricDistribution):
     r"""The continuous Bernoulli distribution on [0, 1], :math:`p(x) =
     C(\lambda)\lambda^x(1-\lambda)^{1-x}`.
 
@@ -205,8 +205,8 @@ class ContinuousBernoulli(OddsFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        probs: Any = None,
-        logits: Any = None,
+        probs: Value = None,
+        logits: Value = None,
     ) -> None:
         one_of(probs, logits)
         super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
-from pixyz.distributions.families.noise import normal_noise
+from pixyz.distributions.families.given import Value
+from pixyz.distributions.families.noise import exponential_noise, normal_noise
 from pixyz.distributions.families.normal import LOG_SQRT_2PI, Normal
+from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.special import (
     LOG_2PI,
     log1p_square,
@@ -23,7 +25,6 @@ from pixyz.distributions.families.special import (
     log_gamma_half,
     log_i0e,
 )
-from pixyz.distributions.families.torch_family import TorchFamily, exponential_noise
 from pixyz.types import VarSpec
 
 
@@ -44,28 +45,7 @@ def cauchy_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.empty(tuple(shape), dtype=like.dtype, device=like.device).cauchy_()
 
 
-class LocationScale(TorchFamily):
-    r"""Base of the families :math:`x = \mu + \sigma\epsilon`; parameters ``loc``, ``scale``, both
-    ``[B, ...]``.
-    """
-
-    params_keys = ("loc", "scale")
-    noise_shape = ("loc", "scale")
-    draw = staticmethod(Normal.draw)
-
-    def __init__(
-        self,
-        var: VarSpec = ("x",),
-        cond_var: VarSpec = (),
-        name: str = "p",
-        features_shape: Sequence[int] | None = None,
-        loc: Any = None,
-        scale: Any = None,
-    ) -> None:
-        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
-
-
-class Laplace(LocationScale):
+class Laplace(ParametricDistribution):
     r"""The Laplace distribution, :math:`p(x) = \frac{1}{2b} e^{-|x-\mu|/b}`; parameters ``loc``,
     ``scale``.
 
@@ -75,16 +55,28 @@ class Laplace(LocationScale):
     """
 
     params_keys = ("loc", "scale")
+    noise_shape = ("loc", "scale")
     torch_family = td.Laplace
     noise = staticmethod(laplace_noise)
     draw = staticmethod(Normal.draw)
+
+    def __init__(
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Value = None,
+        scale: Value = None,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         return -(x - loc).abs() / scale - scale.log() - math.log(2.0)
 
 
-class Cauchy(LocationScale):
+class Cauchy(ParametricDistribution):
     r"""The Cauchy distribution, :math:`p(x) = [\pi\gamma(1 + (x-\mu)^2/\gamma^2)]^{-1}`; it has no
     mean (NaN).
 
@@ -93,16 +85,28 @@ class Cauchy(LocationScale):
     """
 
     params_keys = ("loc", "scale")
+    noise_shape = ("loc", "scale")
     torch_family = td.Cauchy
     noise = staticmethod(cauchy_noise)
     draw = staticmethod(Normal.draw)
+
+    def __init__(
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Value = None,
+        scale: Value = None,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
         return -log1p_square((x - loc) / scale) - scale.log() - math.log(math.pi)
 
 
-class Gumbel(LocationScale):
+class Gumbel(ParametricDistribution):
     r"""The Gumbel distribution of maxima, :math:`p(x) = \frac1\beta e^{-(y + e^{-y})},\ y =
     (x-\mu)/\beta`.
 
@@ -111,9 +115,21 @@ class Gumbel(LocationScale):
     """
 
     params_keys = ("loc", "scale")
+    noise_shape = ("loc", "scale")
     torch_family = td.Gumbel
     noise = staticmethod(gumbel_noise)
     draw = staticmethod(Normal.draw)
+
+    def __init__(
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Value = None,
+        scale: Value = None,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
 
     @staticmethod
     def log_density(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -122,7 +138,7 @@ class Gumbel(LocationScale):
         return -y - torch.exp((-y).clamp(max=most)) - scale.log()
 
 
-class LogNormal(LocationScale):
+class LogNormal(ParametricDistribution):
     r"""The log-normal distribution: :math:`\log x \sim \mathcal{N}(\mu, \sigma^2)`; ``x > 0``.
 
     >>> LogNormal(var="x", loc=0.0, scale=1.0).get_log_prob({"x": torch.ones(1)})
@@ -130,9 +146,21 @@ class LogNormal(LocationScale):
     """
 
     params_keys = ("loc", "scale")
+    noise_shape = ("loc", "scale")
     torch_family = td.LogNormal
     support = (0.0, math.inf)
     noise = staticmethod(normal_noise)
+
+    def __init__(
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Value = None,
+        scale: Value = None,
+    ) -> None:
+        super().__init__(var, cond_var, name, features_shape, loc=loc, scale=scale)
 
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -146,7 +174,7 @@ class LogNormal(LocationScale):
         return -0.5 * gap * gap - log - scale.log() - LOG_SQRT_2PI
 
 
-class StudentT(TorchFamily):
+class StudentT(ParametricDistribution):
     r"""Student's t distribution, :math:`p(x) \propto (1 + y^2/\nu)^{-(\nu+1)/2},\ y =
     (x-\mu)/\sigma`.
 
@@ -168,9 +196,9 @@ class StudentT(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        df: Any = None,
-        loc: Any = None,
-        scale: Any = None,
+        df: Value = None,
+        loc: Value = None,
+        scale: Value = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, df=df, loc=loc, scale=scale)
 
@@ -211,7 +239,7 @@ class StudentT(TorchFamily):
         return found.expand(torch.broadcast_shapes(found.shape, loc.shape))
 
 
-class VonMises(TorchFamily):
+class VonMises(ParametricDistribution):
     r"""The von Mises distribution of an angle, :math:`p(x) = e^{\kappa\cos(x-\mu)} / 2\pi
     I_0(\kappa)`, :math:`|x| \le \pi`.
 
@@ -233,8 +261,8 @@ class VonMises(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        loc: Any = None,
-        concentration: Any = None,
+        loc: Value = None,
+        concentration: Value = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, loc=loc, concentration=concentration)
 

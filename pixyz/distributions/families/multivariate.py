@@ -7,26 +7,24 @@ Formulas as in Kotz, Balakrishnan and Johnson, *Continuous Multivariate Distribu
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
 from pixyz import linalg
-from pixyz.distributions.core.base import Distribution, sum_over
-from pixyz.distributions.core.views import View
+from pixyz.distributions.families.given import Value
 from pixyz.distributions.families.noise import normal_noise
 from pixyz.distributions.families.normal import LOG_SQRT_2PI
+from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.special import LARGE, log_gamma_draw, log_poisson, power_log
-from pixyz.distributions.families.torch_family import TorchFamily
-from pixyz.plan import Axis, Builder, Scope, Slot
 from pixyz.plan.looks import Domain
 from pixyz.types import PixyzError, VarSpec
 
 
-class Dirichlet(TorchFamily):
+class Dirichlet(ParametricDistribution):
     r"""The Dirichlet distribution of probability vectors ``[..., K]``, :math:`p(x) =
     \frac{\Gamma(\sum_k\alpha_k)}{\prod_k\Gamma(\alpha_k)} \prod_k x_k^{\alpha_k-1}`;
     ``concentration``.
@@ -51,7 +49,7 @@ class Dirichlet(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        concentration: Any = None,
+        concentration: Value = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, concentration=concentration)
 
@@ -80,7 +78,7 @@ class Dirichlet(TorchFamily):
         )
 
 
-class MultivariateNormal(TorchFamily):
+class MultivariateNormal(ParametricDistribution):
     r"""The normal distribution of vectors, :math:`\mathcal{N}(x; \mu, LL^T)`, ``x [..., D]``.
 
     Parameters ``loc [..., D]`` and ``scale_tril [..., D, D]`` (L, lower triangular) or
@@ -105,9 +103,9 @@ class MultivariateNormal(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        loc: Any = None,
-        scale_tril: Any = None,
-        covariance_matrix: Any = None,
+        loc: Value = None,
+        scale_tril: Value = None,
+        covariance_matrix: Value = None,
     ) -> None:
         if scale_tril is not None and covariance_matrix is not None:
             raise PixyzError("give scale_tril or covariance_matrix, not both")
@@ -157,7 +155,7 @@ class MultivariateNormal(TorchFamily):
         return -0.5 * (gap * gap).sum(-1) - log_det - x.shape[-1] * LOG_SQRT_2PI
 
 
-class LowRankMultivariateNormal(TorchFamily):
+class LowRankMultivariateNormal(ParametricDistribution):
     r"""The normal distribution of vectors with the covariance :math:`WW^T + \mathrm{diag}(d)`, ``x
     [..., D]``.
 
@@ -183,9 +181,9 @@ class LowRankMultivariateNormal(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        loc: Any = None,
-        cov_factor: Any = None,
-        cov_diag: Any = None,
+        loc: Value = None,
+        cov_factor: Value = None,
+        cov_diag: Value = None,
     ) -> None:
         super().__init__(
             var, cond_var, name, features_shape, loc=loc, cov_factor=cov_factor, cov_diag=cov_diag
@@ -249,106 +247,3 @@ def capacitance(cov_factor: Tensor, cov_diag: Tensor) -> Tensor:
 def log_determinant(cov_diag: Tensor, tril: Tensor) -> Tensor:
     """Of :math:`WW^T + D`, from the diagonal of D and :func:`capacitance`."""
     return cov_diag.log().sum(-1) + 2.0 * tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-
-
-class Independent(View):
-    r"""A distribution whose last feature dimensions are one event: its log-density sums them,
-    whatever is asked.
-
-    ``get_log_prob`` of any distribution sums all features, so this matters where
-    ``sum_features=False`` or ``feature_dims`` shall leave some of them: images of independent
-    pixels in a mixture over patches.
-
-    Args:
-        p: a distribution.
-        reinterpreted_batch_ndims: how many of the last feature dimensions.
-
-    >>> from pixyz.distributions import Normal
-    >>> p = Independent(Normal(var="x", loc=0.0, scale=1.0, features_shape=[2, 3]), 1)
-    >>> p.get_log_prob({"x": torch.zeros(4, 2, 3)}, sum_features=False).shape
-    torch.Size([4, 2])
-
-    :math:`\log p(x) = \sum_i \log p(x_i)` over the dimensions of the event.
-    """
-
-    composite = True
-
-    def __init__(self, p: Distribution, reinterpreted_batch_ndims: int) -> None:
-        if reinterpreted_batch_ndims < 0:
-            raise PixyzError(
-                f"reinterpreted_batch_ndims is a number of dimensions, "
-                f"got {reinterpreted_batch_ndims}"
-            )
-        super().__init__(p, p.var, p.cond_var)
-        self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
-
-    @property
-    def input_var(self) -> list[str]:
-        return self.p.input_var
-
-    @property
-    def distribution_name(self) -> str:
-        return f"Independent {self.p.distribution_name}"
-
-    def identity(self) -> Hashable:
-        return self.p.identity()
-
-    def detach(self) -> Distribution:
-        return Independent(self.p.detach(), self.reinterpreted_batch_ndims)
-
-    def frozen(self) -> Distribution:
-        return Independent(self.p.frozen(), self.reinterpreted_batch_ndims)
-
-    def lower_sample(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        reparam: bool = True,
-        particles: tuple[Axis, ...] = (),
-        mean: bool = False,
-    ) -> dict[str, Slot]:
-        return self.p.lower_sample(builder, scope, reparam=reparam, particles=particles, mean=mean)
-
-    def lower_log_prob(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        sum_features: bool = True,
-        feature_dims: Sequence[int] | None = None,
-    ) -> Slot:
-        label = f"log {self.prob_text}"
-        slot = self._event(
-            builder, self.p.lower_log_prob(builder, scope, sum_features=False), label
-        )
-        return sum_over(builder, slot, sum_features, feature_dims, label)
-
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
-        slot = self.p.lower_entropy(builder, scope)
-        return None if slot is None else self._event(builder, slot, f"H[{self.prob_text}]")
-
-    def _event(self, builder: Builder, slot: Slot, label: str) -> Slot:
-        dims = tuple(range(-self.reinterpreted_batch_ndims, 0))
-        return builder.features(SumLast(dims), slot, label) if dims else slot
-
-
-class SumLast:
-    """Sum the dimensions ``dims``, counted from the end."""
-
-    def __init__(self, dims: tuple[int, ...]) -> None:
-        self.dims = dims
-
-    def __call__(self, x: Tensor, lead: int) -> Tensor:
-        if x.ndim - lead < len(self.dims):
-            raise PixyzError(
-                f"Independent sums {len(self.dims)} feature dimensions, "
-                f"the log-density has {x.ndim - lead}"
-            )
-        return x.sum(self.dims)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SumLast) and other.dims == self.dims
-
-    def __hash__(self) -> int:
-        return hash((SumLast, self.dims))

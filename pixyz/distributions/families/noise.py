@@ -35,3 +35,15 @@ def class_noise(shape: Sequence[int], like: Tensor) -> Tensor:
         dtype=torch.float32 if like.dtype.itemsize < 4 else like.dtype,
         device=like.device,
     )
+
+
+def exponential_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Noise of the exponential distribution with rate 1; never 0."""
+    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device).exponential_()
+
+
+def open_uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Uniform noise in (0, 1)."""
+    info = torch.finfo(like.dtype)
+    noise = torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
+    return noise.clamp_(info.tiny, 1.0 - info.eps / 2)

@@ -1,28 +1,29 @@
-"""The families of densities on the hot path, each a few formulas; values equal
+"""The normal distribution, held in bounds and pushed through tanh; values equal
 torch.distributions'.
 
-Parameters and samples are ``[B, ...]``, a density each; base noise is one kernel a site.  Those
-over one-hot vectors are in :mod:`pixyz.distributions.families.one_hot`.
+Parameters and samples are ``[B, ...]``, a density each; base noise is one kernel a site.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch import distributions as td
 
-from pixyz.distributions.core.states import all_states
+from pixyz.distributions.core.params import Formula
 from pixyz.distributions.families.constant import LOG_SQRT_2PI, MinusLogNormal, constant
-from pixyz.distributions.families.noise import normal_noise, uniform_noise
+from pixyz.distributions.families.given import Value, one_of
+from pixyz.distributions.families.noise import normal_noise
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.special import erfcx
 from pixyz.plan import Slot, rules
 from pixyz.plan.looks import Domain
-from pixyz.types import PixyzError, VarSpec
+from pixyz.types import VarSpec
 
 
 class Normal(ParametricDistribution):
@@ -35,7 +36,7 @@ class Normal(ParametricDistribution):
     torch.Size([2, 3])
     """
 
-    distribution_torch_class: ClassVar[Any] = torch.distributions.Normal
+    distribution_torch_class = td.Normal
     params_keys = ("loc", "scale")
     alternatives: ClassVar[Mapping[str, str]] = {"scale": "log_scale"}
     noise_shape = ("loc", "scale")
@@ -47,9 +48,9 @@ class Normal(ParametricDistribution):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        loc: Any = None,
-        scale: Any = None,
-        log_scale: Any = None,
+        loc: Value = None,
+        scale: Value = None,
+        log_scale: Value = None,
     ) -> None:
         one_of(scale, log_scale, "scale or log_scale")
         super().__init__(
@@ -82,9 +83,7 @@ class Normal(ParametricDistribution):
     def minus_log_density_of_noise(noise: Tensor, log_scale: Tensor) -> Tensor:
         return torch.addcmul(log_scale + LOG_SQRT_2PI, noise, noise, value=0.5)
 
-    def density_of(
-        self, params: Mapping[str, Slot]
-    ) -> tuple[Callable[..., Any], Sequence[str], bool]:
+    def density_of(self, params: Mapping[str, Slot]) -> tuple[Formula, Sequence[str], bool]:
         plain = type(self).log_density is Normal.log_density
         return (
             (MinusLogNormal(), MinusLogNormal.reads, True)
@@ -108,8 +107,8 @@ class Normal(ParametricDistribution):
             + log_scale.expand(torch.broadcast_shapes(loc.shape, log_scale.shape))
         )
 
-    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.Normal(**scaled(params))  # type: ignore[arg-type]
+    def as_torch(self, **params: Tensor) -> td.Distribution:
+        return td.Normal(**scaled(params))  # type: ignore[arg-type]
 
 
 def scaled(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,7 +119,7 @@ def scaled(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-class BoundedNormal(Normal):
+class BoundedNormal(ParametricDistribution):
     r"""A normal whose parameters are held in bounds, for actions: :math:`\mathcal{N}(\tanh\mu,
     \sigma(s))` with :math:`\sigma(s) =
     (\sigma_{max}-\sigma_{min})\,\mathrm{sigmoid}(s+2)+\sigma_{min}`.
@@ -136,9 +135,10 @@ class BoundedNormal(Normal):
     torch.Size([3, 2])
     """
 
+    distribution_torch_class = td.Normal
     params_keys = ("loc", "scale")
-    alternatives: ClassVar[Mapping[str, str]] = {}
     noise_shape = ("bounded_loc", "bounded_scale")
+    noise = staticmethod(normal_noise)
     constraints: ClassVar[Mapping[str, Domain]] = {}
 
     def __init__(
@@ -147,8 +147,8 @@ class BoundedNormal(Normal):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        loc: Any = None,
-        scale: Any = None,
+        loc: Value = None,
+        scale: Value = None,
         min_scale: float = 0.1,
         max_scale: float = 1.0,
     ) -> None:
@@ -167,9 +167,7 @@ class BoundedNormal(Normal):
         return Normal.draw(noise, bounded_loc, bounded_scale)
 
     @staticmethod
-    def log_density(  # type: ignore[override]
-        x: Tensor, bounded_loc: Tensor, bounded_scale: Tensor
-    ) -> Tensor:
+    def log_density(x: Tensor, bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
         return Normal.log_density(x, bounded_loc, bounded_scale)
 
     @staticmethod
@@ -184,13 +182,13 @@ class BoundedNormal(Normal):
     def entropy_of(bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
         return Normal.entropy_of(bounded_loc, bounded_scale.log())
 
-    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        return torch.distributions.Normal(
+    def as_torch(self, **params: Tensor) -> td.Distribution:
+        return td.Normal(
             self.derive_bounded_loc(params["loc"]), self.derive_bounded_scale(params["scale"])
         )
 
 
-class TanhNormal(Normal):
+class TanhNormal(ParametricDistribution):
     r"""A normal pushed through tanh: :math:`x = \tanh u,\ u \sim \mathcal{N}(\mu, \sigma^2)`;
     support (-1, 1).
 
@@ -201,8 +199,29 @@ class TanhNormal(Normal):
     True
     """
 
+    distribution_torch_class = td.Normal
     params_keys = ("loc", "scale")
-    exact_mean: ClassVar[bool] = False
+    alternatives: ClassVar[Mapping[str, str]] = {"scale": "log_scale"}
+    noise_shape = ("loc", "scale")
+    noise = staticmethod(normal_noise)
+    exact_mean = False
+    derive_scale_from_log_scale = staticmethod(Normal.derive_scale_from_log_scale)
+    derive_log_scale_from_scale = staticmethod(Normal.derive_log_scale_from_scale)
+
+    def __init__(
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        loc: Value = None,
+        scale: Value = None,
+        log_scale: Value = None,
+    ) -> None:
+        one_of(scale, log_scale, "scale or log_scale")
+        super().__init__(
+            var, cond_var, name, features_shape, loc=loc, scale=scale, log_scale=log_scale
+        )
 
     @staticmethod
     def draw(noise: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -227,7 +246,7 @@ class TanhNormal(Normal):
         return torch.where(size < 1.0, within, torch.where(size > 1.0, -math.inf, saturated))
 
     @staticmethod
-    def minus_log_density_of_noise(  # type: ignore[override]
+    def minus_log_density_of_noise(
         noise: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor
     ) -> Tensor:
         return Normal.minus_log_density_of_noise(noise, log_scale) - tanh_slope(
@@ -238,14 +257,9 @@ class TanhNormal(Normal):
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
         return torch.tanh(Normal.mean_of(loc, scale))
 
-    variance_of = None  # type: ignore[assignment]
-    entropy_of = None  # type: ignore[assignment]
-
-    def as_torch(self, **params: Tensor) -> torch.distributions.Distribution:
-        base = torch.distributions.Normal(**scaled(params))  # type: ignore[arg-type]
-        return torch.distributions.TransformedDistribution(
-            base, [torch.distributions.TanhTransform()]
-        )
+    def as_torch(self, **params: Tensor) -> td.Distribution:
+        base = td.Normal(**scaled(params))  # type: ignore[arg-type]
+        return td.TransformedDistribution(base, [td.TanhTransform()])
 
 
 def tanh_slope(u: Tensor) -> Tensor:
@@ -265,102 +279,3 @@ def _saturated(x: Tensor, loc: Tensor, scale: Tensor, log_scale: Tensor) -> Tens
     hazard = math.sqrt(2.0 / math.pi) / erfcx(edge.clamp(min=-8.0) * math.sqrt(0.5))
     square = 1.0 + edge.clamp(min=-8.0) * hazard
     return -0.5 * square - log_scale - LOG_SQRT_2PI + 2.0 * (mean + scale * hazard - math.log(2.0))
-
-
-def minus_log_bernoulli_total(x: Tensor, logits: Tensor) -> tuple[Tensor, int]:
-    """The sum of all elements of :meth:`Bernoulli.minus_log_density`, and the number of rows."""
-    if x.shape != logits.shape or x.dtype is not logits.dtype or x.dtype.itemsize < 4:
-        each = Bernoulli.minus_log_density(x, logits)
-        return rules.total(each), len(each)
-    return torch.binary_cross_entropy_with_logits(logits, x, None, None, 2), len(x)  # 2: the sum
-
-
-class Bernoulli(ParametricDistribution):
-    r"""The Bernoulli distribution; ``probs`` or ``logits``. ``x`` may lie between 0 and 1 (soft
-    targets).
-
-    :math:`p(x) = \pi^x (1 - \pi)^{1 - x}`, each feature by itself.
-
-    >>> p = Bernoulli("x", probs=torch.tensor([0.25, 0.5]))
-    >>> p.get_log_prob({"x": torch.tensor([[1.0, 0.0]])}).exp()
-    tensor([0.1250])
-    """
-
-    distribution_torch_class: ClassVar[Any] = torch.distributions.Bernoulli
-    params_keys = ("probs",)
-    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
-    noise_shape = ("probs",)
-    noise = staticmethod(uniform_noise)
-    domain: ClassVar[Domain | None] = Domain(
-        0.0, 1.0, advice="scale the data (pixels of 0 to 255: x / 255)"
-    )
-    pathwise = False
-
-    def __init__(
-        self,
-        var: VarSpec = ("x",),
-        cond_var: VarSpec = (),
-        name: str = "p",
-        features_shape: Sequence[int] | None = None,
-        probs: Any = None,
-        logits: Any = None,
-    ) -> None:
-        one_of(probs, logits)
-        super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
-
-    @staticmethod
-    def derive_probs_from_logits(logits: Tensor) -> Tensor:
-        return torch.sigmoid(logits)
-
-    @staticmethod
-    def derive_logits_from_probs(probs: Tensor) -> Tensor:
-        info = torch.finfo(probs.dtype)
-        clamped = probs.clamp(info.tiny, 1.0 - info.eps)
-        return clamped.log() - torch.log1p(-clamped)
-
-    @staticmethod
-    def draw(noise: Tensor, probs: Tensor) -> Tensor:
-        return (noise < probs).to(probs.dtype)
-
-    @staticmethod
-    def log_density(x: Tensor, logits: Tensor) -> Tensor:
-        return -Bernoulli.minus_log_density(x, logits)
-
-    @staticmethod
-    @rules.with_total(minus_log_bernoulli_total)
-    def minus_log_density(x: Tensor, logits: Tensor) -> Tensor:
-        if x.shape != logits.shape:
-            x, logits = torch.broadcast_tensors(x, logits)
-        if x.dtype is not logits.dtype:
-            x = x.to(logits.dtype)
-        return torch.binary_cross_entropy_with_logits(logits, x, None, None, 0)  # 0: no reduction
-
-    @staticmethod
-    def mean_of(probs: Tensor) -> Tensor:
-        return probs
-
-    @staticmethod
-    def variance_of(probs: Tensor) -> Tensor:
-        return probs * (1.0 - probs)
-
-    def states(self) -> Tensor | None:
-        if not self.features_shape and type(self).forward is not nn.Module.forward:
-            raise unknown_shape(self, "...")
-        return all_states(torch.tensor([0.0, 1.0]), self.features_shape)
-
-    @staticmethod
-    def entropy_of(logits: Tensor, probs: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, probs, reduction="none")
-
-
-def unknown_shape(p: ParametricDistribution, shape: str) -> PixyzError:
-    """The error of a finite variable whose values are not known before a network has run."""
-    return PixyzError(
-        f"to sum over {p.var[0]!r} its shape must be known; declare features_shape=[{shape}]"
-    )
-
-
-def one_of(first: Any, second: Any, names: str = "probs or logits") -> None:
-    """Refuse both at once."""
-    if first is not None and second is not None:
-        raise PixyzError(f"give {names}, not both")

@@ -19,29 +19,27 @@ of it.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch import distributions as td
 
-from pixyz.distributions.core.base import Params, apply, sum_over
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.foreign import called_back
 from pixyz.distributions.core.network import call_network
-from pixyz.distributions.core.params import arguments, look_at, repeat_rows
-from pixyz.distributions.families.declaration import check_declaration, scores_noise
-from pixyz.distributions.families.torch_formula import read_old_family
-from pixyz.distributions.families.torch_object import TorchObject
-from pixyz.plan import Axis, Builder, Scope, Slot
-from pixyz.plan.looks import CONSTRAINTS, Domain, Parameters, Scored
-from pixyz.plan.run.leads import OpenDensity
-from pixyz.types import PixyzError, ShapeError, VariableError, VarSpec
-
-OF_NOISE = "minus_log_density_of_noise"
+from pixyz.distributions.core.params import Forward, Params, apply, repeat_rows
+from pixyz.distributions.families.declaration import check_declaration, take_after
+from pixyz.distributions.families.formulas import Formulas
+from pixyz.distributions.families.given import Limits, Row, Value, constant_of
+from pixyz.distributions.families.torch_formula import ask_torch, shape_only
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.types import PixyzError, VariableError, VarSpec
 
 
-class ParametricDistribution(TorchObject):
+class ParametricDistribution(Formulas, Distribution):
     r"""A density of one variable whose parameters are computed by ``forward(**cond_var)`` or are
     constants.
 
@@ -63,54 +61,35 @@ class ParametricDistribution(TorchObject):
     tensor([[2., 2.]])
     """
 
-    params_keys: ClassVar[tuple[str, ...]] = ()
-    """The parameters of the family."""
-    alternatives: ClassVar[Mapping[str, str]] = {}
-    """A parameter -> the one that may stand in its place (``probs`` -> ``logits``)."""
-    returned: ClassVar[tuple[str, ...]] = ()
-    """Parameters that ``forward`` returns in the place of others (``logits``), where that is known;
-    else the first run finds it out, and begins again.
-    """
-    optional: ClassVar[tuple[str, ...]] = ()
-    """What else a network may return, or a conditioning variable hold."""
-    noise: ClassVar[Callable[..., Any] | None] = None
-    """Base noise: ``noise(shape, like)``; None if samples come from :meth:`draw_plain` without it.
-    """
-    noise_shape: ClassVar[tuple[str, ...]] = ()
-    """The parameters whose common shape is that of a sample."""
-    event_dims: ClassVar[int] = 0
-    """How many trailing dimensions one density is over (1 for a one-hot vector)."""
-    matrices: ClassVar[tuple[str, ...]] = ()
-    """Parameters with one dimension more than a sample."""
-    domain: ClassVar[Domain | None] = None
-    """Where values must lie although the formula takes any (soft bits, classes, counts); see
-    :mod:`pixyz.plan.looks`.
-    """
-    constraints: ClassVar[Mapping[str, Domain]] = CONSTRAINTS
-    """Where parameters must lie."""
-    own_width: ClassVar[bool] = False
-    """Whether a sample has another last dimension than its parameters, of size 1."""
-    relaxes: ClassVar[bool] = False
-    """Whether draws are soft values of the discrete variable that density, entropy and mean are of.
-    """
-    normalized: ClassVar[bool] = True
-    """Whether the density sums to 1; False for a score that is called a log-density."""
-    exact_mean: ClassVar[bool] = True
-    """Whether ``mean_of`` is the mean; False where that has no formula and another value stands for
-    it.
-    """
-    period: ClassVar[float | None] = None
-    """What may be added to a value without a change (an angle's full turn)."""
-    pathwise: ClassVar[bool] = True
-    """Whether ``draw`` is differentiable in the parameters."""
+    has_network = True
+    _like: ClassVar[type[ParametricDistribution] | None] = None
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, like: type[ParametricDistribution] | None = None, **kwargs: Any
+    ) -> None:
+        """Define a family, or a network of one.
+
+        Args:
+            like: the family that it is drawn and scored as, for a class that takes its parameters
+                from elsewhere.
+
+        Raises:
+            PixyzError: a class outside of the library declares what does not fit together.
+        """
         super().__init_subclass__(**kwargs)
-        if cls.__module__.partition(".")[0] == "pixyz":
-            return
-        if "distribution_torch_class" in vars(cls):
-            read_old_family(cls)
-        check_declaration(cls)
+        own = vars(cls)
+        if like is not None:
+            cls._like = like
+            take_after(cls, like)
+        if "params_keys" in own:
+            cls._limits = None if cls.support is None else Limits(*cls.support)
+            if own.get("torch_family") is not None:
+                cls.distribution_torch_class = cls.torch_family
+                if cls.noise is None:
+                    cls.noise = shape_only  # the sampler is torch's
+                ask_torch(cls, cls.torch_family, cls.torch_keys or cls.params_keys)
+        if cls.__module__.partition(".")[0] != "pixyz":
+            check_declaration(cls)
 
     def __init__(
         self,
@@ -118,7 +97,7 @@ class ParametricDistribution(TorchObject):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        **params: Any,
+        **params: Value,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape)
         if len(self._var) != 1:
@@ -144,7 +123,7 @@ class ParametricDistribution(TorchObject):
         for key, value in given.items():
             self._set_param(key, value)
 
-    def _set_param(self, key: str, value: Any) -> None:
+    def _set_param(self, key: str, value: Value) -> None:
         if key not in self.params_keys and key not in self.alternatives.values():
             accepted = [*self.params_keys, *self.alternatives.values()]
             raise PixyzError(f"{type(self).__name__} has the parameters {accepted}, got {key!r}")
@@ -156,25 +135,12 @@ class ParametricDistribution(TorchObject):
                 )
             self._bound[key] = value
             return
-        tensor = torch.as_tensor(value)
-        if tensor.requires_grad and not isinstance(value, nn.Parameter):
-            raise PixyzError(
-                f"{self.prob_text}: {key} is to be learned; give it as nn.Parameter({key})"
-            )
-        try:
-            row = tensor.detach().expand(self.param_shape_of(key, tensor.shape))
-        except RuntimeError:
-            shapes = (
-                f"{key} has the shape {list(tensor.shape)}, "
-                f"but features_shape is {list(self._features_shape)}"
-            )
-            raise ShapeError(f"{self.prob_text}: {shapes}") from None
-        if isinstance(value, nn.Parameter):
-            self.register_parameter(key, value)
+        shape = self.param_shape_of(key, torch.as_tensor(value).shape)
+        held = constant_of(self.prob_text, key, value, shape, self._features_shape)
+        if isinstance(held, nn.Parameter):
+            self.register_parameter(key, held)
         else:
-            self.register_buffer(
-                key, (row if row.is_floating_point() else row.float()).clone().unsqueeze(0)
-            )
+            self.register_buffer(key, held)
 
     @classmethod
     def sample_shape_of(cls, shapes: Mapping[str, torch.Size]) -> torch.Size:
@@ -186,34 +152,30 @@ class ParametricDistribution(TorchObject):
         return self._features_shape
 
     @property
-    def feature_rank(self) -> int | None:
-        """How many feature dimensions a sample has, where that is declared or follows from
-        constants.
-        """
-        return len(self._features_shape) if self._features_shape or self._declared else None
-
-    @property
     def distribution_name(self) -> str:
         return self.family().__name__ if self.params_keys else ""
 
     @classmethod
     def family(cls) -> type[ParametricDistribution]:
         """The class that defines the formulas (a user's subclass only adds a network)."""
-        for base in cls.__mro__:
-            if "params_keys" in vars(base):
-                return base
-        return cls
+        if cls._like is not None:
+            return cls._like.family()
+        return next((base for base in cls.__mro__ if "params_keys" in vars(base)), cls)
 
     @property
     def has_reparam(self) -> bool:
         return self.pathwise
+
+    @property
+    def drawn_by_parameters(self) -> bool:
+        return not called_back(type(self), "lower_sample")
 
     # ---------------------------------------------------------------- lowering
 
     def lower_params(self, builder: Builder, scope: Scope) -> Params:
         return self.params_from(builder, scope, self)
 
-    def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
+    def params_from(self, builder: Builder, scope: Scope, network: Forward) -> Params:
         """The parameters by ``network``: the distribution itself, or a copy of it with constant
         weights.
         """
@@ -243,18 +205,24 @@ class ParametricDistribution(TorchObject):
         self._check(set(raw))
         params = Params(builder, raw, self._derive)
         params.look = self._look_at_params(raw)
+        for key, formula in self.prepared.items():
+            if key in raw:
+                made = builder.point(formula, raw[key], label=f"{key} of {self.prob_text}")
+                params.replace(key, made)
+        params.hidden.update(self.hidden_params(params, learned=network is self))
         return params
 
-    def _look_at_params(self, raw: Mapping[str, Slot]) -> tuple[Parameters, tuple[Slot, ...]]:
-        keys = [k for k in raw if k in self.params_keys or k in self.alternatives.values()]
-        family = self.family()  # a user's class may have attributes of the same names
-        known = family.__module__.partition(".")[0] == "pixyz" or hasattr(
-            family, "distribution_torch_class"
-        )
-        domains = tuple(family.constraints.get(k) if known else None for k in keys)
-        matrices = tuple(k in family.matrices for k in keys)
-        look = Parameters(self.prob_text, self.distribution_name, tuple(keys), domains, matrices)
-        return look, tuple(raw[k] for k in keys)
+    def hidden_params(self, params: Params, learned: bool) -> dict[str, Slot]:
+        """What formulas read that is no parameter of the family (a temperature that is held).
+
+        Args:
+            params: the parameters.
+            learned: whether gradients reach weights.
+        """
+        return {}
+
+    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
+        return self.params_from(builder, scope, network)
 
     def _constant(self, builder: Builder, key: str, learned: bool) -> Slot:
         slot = builder.attribute(self, key, f"{key} of {self.prob_text}")
@@ -290,150 +258,23 @@ class ParametricDistribution(TorchObject):
             return None
         return apply(params.builder, formula, params, f"{name} of {self.prob_text}")
 
-    def sample_from(
-        self,
-        builder: Builder,
-        scope: Scope,
-        params: Params,
-        *,
-        reparam: bool,
-        particles: tuple[Axis, ...],
-        mean: bool,
-    ) -> dict[str, Slot]:
-        label = f"{self.var[0]} ~ {self.prob_text}"
-        if mean or builder.sample_mean:
-            slot = apply(builder, self.formula("mean_of"), params, f"mean of {self.prob_text}")
-            if particles and not builder.sample_mean:
-                raise PixyzError(
-                    f"the mean of {self.prob_text} is one value; "
-                    f"sample_shape has no meaning with it"
-                )
-            return {self.var[0]: slot}
-        refs = [params[n] for n in self.noise_shape]
-        fn = type(self).noise
-        if fn is None:
-            raise NotImplementedError(
-                f"{self.prob_text} cannot be sampled; "
-                f"{self.distribution_name} has a mean and a density"
-            )
-        noise = builder.noise(fn, refs, particles, f"noise of {self.prob_text}")
-        drawn = apply(builder, self.formula("draw"), params, label, noise=noise)
-        if not reparam or not self.pathwise:
-            drawn = builder.detach(drawn)
-        drawn.label = self.var[0]
-        return {self.var[0]: drawn}
-
-    def log_prob_from(
-        self,
-        builder: Builder,
-        scope: Scope,
-        params: Params,
-        *,
-        sum_features: bool,
-        feature_dims: Sequence[int] | None,
-    ) -> Slot:
-        label = f"log {self.prob_text}"
-        x = scope.lookup(self.var[0])
-        noise = self._noise_of(x, params)
-        if noise is not None:
-            slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
-        else:
-            formula, reads, minus = self.density_of(params)
-            slot = self.score(builder, formula, reads, params, x, x, label, feature_dims)
-            self.look_at_value(
-                builder, slot, x, params, scope.outer_name(self.var[0]), sum_features
-            )
-        slot = sum_over(builder, slot, sum_features, feature_dims, label)
-        return builder.point(operator.neg, slot, label=label) if minus else slot
-
-    def density_of(
-        self, params: Mapping[str, Slot]
-    ) -> tuple[Callable[..., Any], Sequence[str], bool]:
-        """The formula of the log-density with these parameters, what it reads, and whether it is
-        the negative.
-        """
-        minus = getattr(type(self), "minus_log_density", None) is not None
-        formula = self.formula("minus_log_density" if minus else "log_density")
-        return formula, arguments(formula), minus
-
-    def score(
-        self,
-        builder: Builder,
-        formula: Callable[..., Any],
-        reads: Sequence[str],
-        params: Mapping[str, Slot],
-        value: Slot,
-        x: Slot,
-        label: str,
-        feature_dims: Sequence[int] | None,
-    ) -> Slot:
-        """``formula`` at ``value``; says how many feature dimensions the variable ``x`` has if it
-        is an input.
-
-        Where ``feature_dims`` are named, dimensions count as given and nothing is said.
-        """
-        slots = [value if key == "x" else params[key] for key in reads]
-        source = builder.stands_for.get(x, x).step
-        if source.kind == "input" and feature_dims is None:
-            if self.feature_rank is not None:
-                builder.ranks[source.label] = self.feature_rank
-            elif self._cond_var:
-                matrices = [i for i, key in enumerate(reads) if key in type(self).matrices]
-                formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
-        return builder.point(formula, *slots, label=label)
-
-    def value_domain(self) -> Domain | None:
-        """Where a value must lie although the formula takes any."""
-        return self.family().domain
-
-    def look_at_value(
-        self, builder: Builder, slot: Slot, x: Slot, params: Params, variable: str, summed: bool
-    ) -> None:
-        """Look at the value ``x`` and the parameters before the log-density ``slot`` is computed
-        from them.
-        """
-        look_at(builder, slot, params)
-        look, given = params.look or self._look_at_params({k: params[k] for k in params})
-        family = self.family()
-        grid = not summed and not family.event_dims
-        builder.look(
-            slot, Scored(variable, look, family.own_width, grid, self.value_domain()), x, *given
-        )
-
-    def _noise_of(self, x: Slot, params: Params) -> Slot | None:
-        """The base noise of ``x``, where these very parameters made a pathwise draw of it and the
-        family has a formula.
-        """
-        if not scores_noise(type(self)):
-            return None  # a subclass that changes one of the formulas changes all of them
-        draw = self.formula("draw")
-        if x.step.kind != "point" or x.fn != draw:
-            return None
-        found = dict(zip(arguments(draw), x.step.args, strict=True))
-        noise = found.pop("noise")
-        return noise if all(params[n] is slot for n, slot in found.items()) else None
-
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         return self.entropy_from(builder, self.lower_params(builder, scope))
 
-    def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
-        """The entropy from parameters, features not summed; None if there is no formula."""
-        if getattr(type(self), "entropy_of", None) is None:
-            return None
-        return apply(builder, self.formula("entropy_of"), params, f"H[{self.prob_text}]")
+    # ---------------------------------------------------------------- torch.distributions
 
+    def torch_dist(self, x_dict: object = None) -> td.Distribution:
+        """The torch distribution at given values of ``cond_var``: a fresh object.
 
-class Row:
-    """A learned constant as ``[1, *shape]``, which it may have already."""
+        >>> from pixyz.distributions import Normal
+        >>> Normal("x", "z", loc="z", scale=1.0).torch_dist({"z": torch.zeros(2, 3)})
+        Normal(loc: torch.Size([2, 3]), scale: torch.Size([2, 3]))
+        """
+        return self.as_torch(**self.get_params(x_dict))
 
-    def __init__(self, shape: torch.Size) -> None:
-        self.shape = shape
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x.expand(self.shape).unsqueeze(0) if x.ndim <= len(self.shape) else x
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Row) and other.shape == self.shape
-
-    def __hash__(self) -> int:
-        return hash((Row, self.shape))
+    def as_torch(self, **params: Tensor) -> td.Distribution:
+        """The torch distribution with these parameters."""
+        if self.distribution_torch_class is None:
+            none = "has no counterpart in torch.distributions"
+            raise NotImplementedError(f"{self.distribution_name} {none}")
+        return self.distribution_torch_class(**params)  # type: ignore[no-any-return]

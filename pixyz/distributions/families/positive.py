@@ -8,151 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributions as td
 
+from pixyz.distributions.families.gamma import POSITIVE
+from pixyz.distributions.families.given import Value
 from pixyz.distributions.families.location_scale import cauchy_noise
-from pixyz.distributions.families.noise import normal_noise
+from pixyz.distributions.families.noise import exponential_noise, normal_noise
 from pixyz.distributions.families.normal import LOG_SQRT_2PI
+from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.special import (
-    LARGE,
     log1p_square,
-    log_gamma,
-    log_poisson,
     power_log,
 )
-from pixyz.distributions.families.torch_family import TorchFamily, chi2_draw, exponential_noise
 from pixyz.types import VarSpec
 
-POSITIVE = (0.0, math.inf)
 
-
-class Gamma(TorchFamily):
-    r"""The gamma distribution, :math:`p(x) = \frac{\beta^\alpha}{\Gamma(\alpha)} x^{\alpha-1}
-    e^{-\beta x}`.
-
-    Parameters ``concentration`` (:math:`\alpha`), ``rate`` (:math:`\beta`).  Samples have pathwise
-    gradients by implicit reparametrisation (Figurnov et al. 2018).
-
-    >>> Gamma(var="x", concentration=1.0, rate=2.0).get_log_prob({"x": torch.zeros(1)})
-    tensor([0.6931])
-    """
-
-    params_keys = ("concentration", "rate")
-    noise_shape = ("concentration", "rate")
-    torch_family = td.Gamma
-    support = POSITIVE
-
-    def __init__(
-        self,
-        var: VarSpec = ("x",),
-        cond_var: VarSpec = (),
-        name: str = "p",
-        features_shape: Sequence[int] | None = None,
-        concentration: Any = None,
-        rate: Any = None,
-    ) -> None:
-        super().__init__(
-            var, cond_var, name, features_shape, concentration=concentration, rate=rate
-        )
-
-    @staticmethod
-    def log_density(x: Tensor, concentration: Tensor, rate: Tensor) -> Tensor:
-        return log_gamma(x, concentration, rate)
-
-
-class InverseGamma(TorchFamily):
-    r"""The distribution of :math:`1/g,\ g \sim \mathrm{Gamma}(\alpha, \beta)`; ``concentration``,
-    ``rate``.
-
-    The mean is infinite for :math:`\alpha \le 1`, the variance for :math:`\alpha \le 2`.
-
-    >>> InverseGamma(var="x", concentration=1.0, rate=1.0).get_log_prob({"x": torch.ones(1)})
-    tensor([-1.])
-    """
-
-    params_keys = ("concentration", "rate")
-    noise_shape = ("concentration", "rate")
-    torch_family = td.InverseGamma
-    support = POSITIVE
-
-    def __init__(
-        self,
-        var: VarSpec = ("x",),
-        cond_var: VarSpec = (),
-        name: str = "p",
-        features_shape: Sequence[int] | None = None,
-        concentration: Any = None,
-        rate: Any = None,
-    ) -> None:
-        super().__init__(
-            var, cond_var, name, features_shape, concentration=concentration, rate=rate
-        )
-
-    @staticmethod
-    def log_density(x: Tensor, concentration: Tensor, rate: Tensor) -> Tensor:
-        info = torch.finfo(x.dtype)
-        # rate / x is finite
-        x = torch.maximum(x, rate.detach() * (16.0 / info.max)).clamp(min=info.tiny)
-        large = concentration >= LARGE + 1.0
-        few, many = (
-            torch.where(large, 1.0, concentration),
-            torch.where(large, concentration - 1.0, LARGE),
-        )
-        turned = rate / x
-        direct = few * rate.log() - torch.lgamma(few) - (few + 1.0) * x.log() - turned
-        return torch.where(large, log_poisson(many, turned) + rate.log() - 2.0 * x.log(), direct)
-
-
-class Chi2(TorchFamily):
-    r"""The chi-squared distribution, :math:`\mathrm{Gamma}(\nu/2, 1/2)`; parameter ``df``
-    (:math:`\nu`).
-
-    >>> Chi2(var="x", df=2.0).get_log_prob({"x": torch.zeros(1)})
-    tensor([-0.6931])
-    """
-
-    params_keys = ("df",)
-    noise_shape = ("df",)
-    torch_family = td.Chi2
-    support = POSITIVE
-
-    def __init__(
-        self,
-        var: VarSpec = ("x",),
-        cond_var: VarSpec = (),
-        name: str = "p",
-        features_shape: Sequence[int] | None = None,
-        df: Any = None,
-    ) -> None:
-        super().__init__(var, cond_var, name, features_shape, df=df)
-
-    @staticmethod
-    def draw(noise: Tensor, df: Tensor) -> Tensor:
-        return chi2_draw(noise, df)
-
-    @staticmethod
-    def log_density(x: Tensor, df: Tensor) -> Tensor:
-        return log_gamma(x, 0.5 * df, torch.full_like(df, 0.5))
-
-    @staticmethod
-    def mean_of(df: Tensor) -> Tensor:
-        return df
-
-    @staticmethod
-    def variance_of(df: Tensor) -> Tensor:
-        return 2.0 * df
-
-    @staticmethod
-    def entropy_of(df: Tensor) -> Tensor:
-        half = 0.5 * df
-        return half + math.log(2.0) + torch.lgamma(half) + (1.0 - half) * torch.digamma(half)
-
-
-class Exponential(TorchFamily):
+class Exponential(ParametricDistribution):
     r"""The exponential distribution, :math:`p(x) = \lambda e^{-\lambda x}`; parameter ``rate``
     (:math:`\lambda`).
 
@@ -172,7 +46,7 @@ class Exponential(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        rate: Any = None,
+        rate: Value = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, rate=rate)
 
@@ -185,7 +59,7 @@ class Exponential(TorchFamily):
         return rate.log() - rate * x
 
 
-class HalfNormal(TorchFamily):
+class HalfNormal(ParametricDistribution):
     r"""The distribution of :math:`|x|,\ x \sim \mathcal{N}(0, \sigma^2)`; parameter ``scale``.
 
     >>> HalfNormal(var="x", scale=1.0).get_log_prob({"x": torch.zeros(1)})
@@ -204,7 +78,7 @@ class HalfNormal(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        scale: Any = None,
+        scale: Value = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale)
 
@@ -230,7 +104,7 @@ class HalfNormal(TorchFamily):
         return scale.log() + (0.5 + LOG_SQRT_2PI - math.log(2.0))
 
 
-class HalfCauchy(TorchFamily):
+class HalfCauchy(ParametricDistribution):
     r"""The distribution of :math:`|x|,\ x \sim \mathrm{Cauchy}(0, \gamma)`; parameter ``scale``; it
     has no mean.
 
@@ -250,7 +124,7 @@ class HalfCauchy(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        scale: Any = None,
+        scale: Value = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale)
 
@@ -275,7 +149,7 @@ class HalfCauchy(TorchFamily):
         return scale.log() + math.log(2.0 * math.pi)
 
 
-class Pareto(TorchFamily):
+class Pareto(ParametricDistribution):
     r"""The Pareto distribution, :math:`p(x) = \alpha m^\alpha x^{-\alpha-1},\ x \ge m`; ``scale``
     (m), ``alpha``.
 
@@ -294,8 +168,8 @@ class Pareto(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        scale: Any = None,
-        alpha: Any = None,
+        scale: Value = None,
+        alpha: Value = None,
     ) -> None:
         super().__init__(var, cond_var, name, features_shape, scale=scale, alpha=alpha)
 
@@ -311,7 +185,7 @@ class Pareto(TorchFamily):
         return torch.where(inside, alpha.log() - alpha * torch.log1p(above) - x.log(), -math.inf)
 
 
-class Weibull(TorchFamily):
+class Weibull(ParametricDistribution):
     r"""The Weibull distribution, :math:`p(x) = \frac{k}{\lambda} y^{k-1} e^{-y^k},\ y = x/\lambda`.
 
     Parameters ``scale`` (:math:`\lambda`), ``concentration`` (k).
@@ -332,8 +206,8 @@ class Weibull(TorchFamily):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        scale: Any = None,
-        concentration: Any = None,
+        scale: Value = None,
+        concentration: Value = None,
     ) -> None:
         super().__init__(
             var, cond_var, name, features_shape, scale=scale, concentration=concentration

@@ -9,8 +9,7 @@ the density of the relaxed variable.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +17,22 @@ from torch import distributions as td
 from torch.nn import functional as F
 
 from pixyz.distributions.core.params import Params
+from pixyz.distributions.families.bernoulli import BIT_VALUES, Bernoulli, Odds, all_bits
+from pixyz.distributions.families.categorical import (
+    ONE_HOTS,
+    Categorical,
+    Classes,
+    all_one_hots,
+)
+from pixyz.distributions.families.given import Value, one_of
 from pixyz.distributions.families.location_scale import gumbel_noise
-from pixyz.distributions.families.normal import Bernoulli
-from pixyz.distributions.families.one_hot import Categorical
+from pixyz.distributions.families.noise import open_uniform_noise
 from pixyz.distributions.families.parametric import ParametricDistribution
-from pixyz.distributions.families.torch_family import open_uniform_noise
-from pixyz.plan import Builder, Scope, rules
-from pixyz.plan.looks import Domain
+from pixyz.plan import Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec
 
 
-def as_temperature(value: Any) -> Tensor:
+def as_temperature(value: Value) -> Tensor:
     """A positive number as a tensor."""
     found = (
         value
@@ -47,7 +51,7 @@ def logistic_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.logit(open_uniform_noise(shape, like))
 
 
-class RelaxedBernoulli(Bernoulli):
+class RelaxedBernoulli(Odds, ParametricDistribution):
     r"""A Bernoulli with relaxed samples, :math:`x = \mathrm{sigmoid}((l + \epsilon)/T)`,
     :math:`\epsilon` logistic.
 
@@ -65,13 +69,15 @@ class RelaxedBernoulli(Bernoulli):
 
     distribution_torch_class = td.RelaxedBernoulli
     params_keys = ("probs",)
-    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("logits",)
     optional = ("temperature",)
     noise = staticmethod(logistic_noise)
-    pathwise = True
-    relaxes: ClassVar[bool] = True
-    variance_of = None  # type: ignore[assignment]
+    domain = BIT_VALUES
+    relaxes = True
+    log_density = staticmethod(Bernoulli.log_density)
+    minus_log_density = staticmethod(Bernoulli.minus_log_density)
+    mean_of = staticmethod(Bernoulli.mean_of)
+    entropy_of = staticmethod(Bernoulli.entropy_of)
     temperature: Tensor
 
     def __init__(
@@ -80,29 +86,30 @@ class RelaxedBernoulli(Bernoulli):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        temperature: Any = 0.1,
-        probs: Any = None,
-        logits: Any = None,
+        temperature: Value = 0.1,
+        probs: Value = None,
+        logits: Value = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, probs, logits)
+        one_of(probs, logits)
+        super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
         keep(self, temperature)
 
-    def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
-        return with_temperature(self, super().params_from(builder, scope, network), network is self)
+    def hidden_params(self, params: Params, learned: bool) -> dict[str, Slot]:
+        return {"heat": temperature_of(self, params, learned)}
 
     @staticmethod
-    def draw(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
+    def draw(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
         info = torch.finfo(logits.dtype)
         return torch.sigmoid((logits + noise) / heat).clamp(info.tiny, 1.0 - info.eps)
 
     def as_torch(self, **params: Tensor) -> td.Distribution:
-        heat = params.pop("temperature", None)
-        given = next(iter(params.values()))
-        heat = self.temperature if heat is None else rules.lift(heat, given)
-        return td.RelaxedBernoulli(heat, **params)  # type: ignore[arg-type]
+        return torch_bernoulli(self.temperature, params)
+
+    def states(self) -> Tensor | None:
+        return all_bits(self)
 
 
-class ConcreteBernoulli(RelaxedBernoulli):
+class ConcreteBernoulli(Odds, ParametricDistribution):
     r"""The binary Concrete distribution: :class:`RelaxedBernoulli` with the density of the relaxed
     variable, :math:`p(x) = T\,\alpha\,x^{-T-1}(1-x)^{-T-1} / (\alpha x^{-T} + (1-x)^{-T})^2,\
     \alpha = e^l` (Maddison et al. 2017).
@@ -112,19 +119,36 @@ class ConcreteBernoulli(RelaxedBernoulli):
     tensor([0.])
     """
 
+    distribution_torch_class = td.RelaxedBernoulli
     params_keys = ("probs",)
-    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
-    relaxes: ClassVar[bool] = False
-    domain: ClassVar[Domain | None] = None  # the density is 0 outside of (0, 1)
-    minus_log_density = None  # type: ignore[assignment]
-    mean_of = None  # type: ignore[assignment]
-    entropy_of = None  # type: ignore[assignment]
+    noise_shape = ("logits",)
+    optional = ("temperature",)
+    noise = staticmethod(logistic_noise)
+    draw = staticmethod(RelaxedBernoulli.draw)
+    temperature: Tensor
 
-    def states(self) -> Tensor | None:
-        return None
+    def __init__(
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        temperature: Value = 0.1,
+        probs: Value = None,
+        logits: Value = None,
+    ) -> None:
+        one_of(probs, logits)
+        super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
+        keep(self, temperature)
+
+    def hidden_params(self, params: Params, learned: bool) -> dict[str, Slot]:
+        return {"heat": temperature_of(self, params, learned)}
+
+    def as_torch(self, **params: Tensor) -> td.Distribution:
+        return torch_bernoulli(self.temperature, params)
 
     @staticmethod
-    def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
+    def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
         info = torch.finfo(x.dtype)
         y = torch.logit(x.clamp(info.tiny, 1.0 - info.eps))
         gap = logits - heat * y
@@ -137,8 +161,6 @@ class ConcreteBernoulli(RelaxedBernoulli):
         )
         found = torch.where(upper | lower, _beyond(edge, side * logits, heat), within)
         return torch.where((x < 0.0) | (x > 1.0), -math.inf, found)
-
-    draw = staticmethod(RelaxedBernoulli.draw)
 
     @staticmethod
     def minus_log_density_of_noise(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
@@ -159,7 +181,7 @@ def _beyond(edge: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
     return heat.log() + log_rest - 2.0 - share + edge + excess / heat
 
 
-class RelaxedCategorical(Categorical):
+class RelaxedCategorical(Classes, ParametricDistribution):
     r"""A categorical with relaxed samples, :math:`x = \mathrm{softmax}((l + g)/T)`, g Gumbel.
 
     Density, entropy, mean and KL are the one-hot categorical's (at a soft ``x``: linear in ``x``);
@@ -177,13 +199,14 @@ class RelaxedCategorical(Categorical):
 
     distribution_torch_class = td.RelaxedOneHotCategorical
     params_keys = ("probs",)
-    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
     noise_shape = ("logits",)
     optional = ("temperature",)
     noise = staticmethod(gumbel_noise)
-    pathwise = True
-    relaxes: ClassVar[bool] = True
-    variance_of = None  # type: ignore[assignment]
+    domain = ONE_HOTS
+    relaxes = True
+    log_density = staticmethod(Categorical.log_density)
+    mean_of = staticmethod(Categorical.mean_of)
+    entropy_of = staticmethod(Categorical.entropy_of)
     temperature: Tensor
 
     def __init__(
@@ -192,30 +215,29 @@ class RelaxedCategorical(Categorical):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        temperature: Any = 0.1,
-        probs: Any = None,
-        logits: Any = None,
+        temperature: Value = 0.1,
+        probs: Value = None,
+        logits: Value = None,
     ) -> None:
-        super().__init__(var, cond_var, name, features_shape, probs, logits)
+        one_of(probs, logits)
+        super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
         keep(self, temperature)
 
-    def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
-        return with_temperature(self, super().params_from(builder, scope, network), network is self)
+    def hidden_params(self, params: Params, learned: bool) -> dict[str, Slot]:
+        return {"heat": temperature_of(self, params, learned)}
 
     @staticmethod
-    def draw(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
+    def draw(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
         return torch.softmax((logits + noise) / heat, -1)
 
     def as_torch(self, **params: Tensor) -> td.Distribution:
-        heat = params.pop("temperature", self.temperature)
-        if heat.numel() != 1:
-            raise PixyzError(
-                f"torch's relaxed categorical has one temperature, got the shape {list(heat.shape)}"
-            )
-        return td.RelaxedOneHotCategorical(heat.reshape(()), **params)  # type: ignore[arg-type]
+        return torch_categorical(self.temperature, params)
+
+    def states(self) -> Tensor | None:
+        return all_one_hots(self)
 
 
-class ConcreteCategorical(RelaxedCategorical):
+class ConcreteCategorical(Classes, ParametricDistribution):
     r"""The Concrete distribution: :class:`RelaxedCategorical` with the density of the relaxed
     variable, :math:`p(x) = (K-1)!\,T^{K-1} \prod_k \alpha_k x_k^{-T-1} / (\sum_k \alpha_k
     x_k^{-T})^K` (Maddison et al. 2017, eq. 10).
@@ -225,17 +247,37 @@ class ConcreteCategorical(RelaxedCategorical):
     tensor([0.])
     """
 
+    distribution_torch_class = td.RelaxedOneHotCategorical
     params_keys = ("probs",)
-    alternatives: ClassVar[Mapping[str, str]] = {"probs": "logits"}
-    relaxes: ClassVar[bool] = False
-    mean_of = None  # type: ignore[assignment]
-    entropy_of = None  # type: ignore[assignment]
+    noise_shape = ("logits",)
+    optional = ("temperature",)
+    noise = staticmethod(gumbel_noise)
+    domain = ONE_HOTS
+    draw = staticmethod(RelaxedCategorical.draw)
+    temperature: Tensor
 
-    def states(self) -> Tensor | None:
-        return None
+    def __init__(
+        self,
+        var: VarSpec = ("x",),
+        cond_var: VarSpec = (),
+        name: str = "p",
+        features_shape: Sequence[int] | None = None,
+        temperature: Value = 0.1,
+        probs: Value = None,
+        logits: Value = None,
+    ) -> None:
+        one_of(probs, logits)
+        super().__init__(var, cond_var, name, features_shape, probs=probs, logits=logits)
+        keep(self, temperature)
+
+    def hidden_params(self, params: Params, learned: bool) -> dict[str, Slot]:
+        return {"heat": temperature_of(self, params, learned)}
+
+    def as_torch(self, **params: Tensor) -> td.Distribution:
+        return torch_categorical(self.temperature, params)
 
     @staticmethod
-    def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:  # type: ignore[override]
+    def log_density(x: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
         log_x, classes = x.clamp(min=torch.finfo(x.dtype).tiny).log(), x.shape[-1]
         terms = logits - (heat + 1.0) * log_x + heat.log() * ((classes - 1) / classes)
         return (
@@ -243,8 +285,6 @@ class ConcreteCategorical(RelaxedCategorical):
             + terms.sum(-1)
             - classes * torch.logsumexp(logits - heat * log_x, -1)
         )
-
-    draw = staticmethod(RelaxedCategorical.draw)
 
     @staticmethod
     def minus_log_density_of_noise(noise: Tensor, logits: Tensor, heat: Tensor) -> Tensor:
@@ -257,7 +297,7 @@ class ConcreteCategorical(RelaxedCategorical):
         )
 
 
-def keep(p: ParametricDistribution, temperature: Any) -> None:
+def keep(p: ParametricDistribution, temperature: Value) -> None:
     """Hold the temperature: as a buffer of ``p``, as a parameter if it is one, or as the name of a
     conditioning variable.
     """
@@ -276,18 +316,29 @@ def keep(p: ParametricDistribution, temperature: Any) -> None:
         p.register_buffer("temperature", value)
 
 
-def with_temperature(p: ParametricDistribution, params: Params, learned: bool) -> Params:
-    """``heat``, what the formulas divide by: the temperature of each row, or the one that ``p``
-    holds.
-    """
-    builder = params.builder
+def temperature_of(p: ParametricDistribution, params: Params, learned: bool) -> Slot:
+    """What the formulas divide by: the temperature of each row, or the one that ``p`` holds."""
+    builder, label = params.builder, f"temperature of {p.prob_text}"
     if "temperature" in params:
         given = next(params[k] for k in ("logits", "probs") if k in params)
-        heat = builder.point(
-            rules.lift, params["temperature"], given, label=f"temperature of {p.prob_text}"
+        return builder.point(rules.lift, params["temperature"], given, label=label)
+    heat = builder.attribute(p, "temperature", label)
+    return heat if learned else builder.detach(heat)
+
+
+def torch_bernoulli(held: Tensor, params: dict[str, Tensor]) -> td.Distribution:
+    """torch's relaxed Bernoulli, with the temperature of each row or the one that is held."""
+    heat = params.pop("temperature", None)
+    given = next(iter(params.values()))
+    heat = held if heat is None else rules.lift(heat, given)
+    return td.RelaxedBernoulli(heat, **params)  # type: ignore[arg-type]
+
+
+def torch_categorical(held: Tensor, params: dict[str, Tensor]) -> td.Distribution:
+    """torch's relaxed categorical, which has one temperature."""
+    heat = params.pop("temperature", held)
+    if heat.numel() != 1:
+        raise PixyzError(
+            f"torch's relaxed categorical has one temperature, got the shape {list(heat.shape)}"
         )
-    else:
-        heat = builder.attribute(p, "temperature", f"temperature of {p.prob_text}")
-        heat = heat if learned else builder.detach(heat)
-    params.hidden["heat"] = heat
-    return params
+    return td.RelaxedOneHotCategorical(heat.reshape(()), **params)  # type: ignore[arg-type]

@@ -69,23 +69,3 @@ def ask_torch(cls: Any, family: Any, keys: Sequence[str]) -> None:
     if "draw" not in vars(cls):
         cls.pathwise = bool(family.has_rsample)
         setattr(cls, "draw", TorchFormula(build, keys, "rsample" if cls.pathwise else "sample"))  # noqa: B010
-
-
-def read_old_family(cls: Any) -> None:
-    """A family as it was written for pixyz 0.3.3: properties ``params_keys`` and
-    ``distribution_torch_class``.
-
-    Its parameters have the shape of a sample.  The properties are read once, without an object's
-    attributes.
-    """
-    blank = cls.__new__(cls)
-    family = _constant(blank, "distribution_torch_class")
-    keys = tuple(_constant(blank, "params_keys"))
-    cls.distribution_torch_class, cls.params_keys = family, keys
-    cls.noise, cls.noise_shape = staticmethod(shape_only), keys
-    ask_torch(cls, family, keys)
-
-
-def _constant(blank: Any, name: str) -> Any:
-    found = inspect.getattr_static(type(blank), name)
-    return found.__get__(blank) if isinstance(found, property) else getattr(blank, name)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from pixyz.distributions.families.given import Value
+from pixyz.distributions.families.noise import open_uniform_noise
 from pixyz.distributions.families.normal import LOG_SQRT_2PI
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.special import log_erfcx
-from pixyz.distributions.families.torch_family import open_uniform_noise
 from pixyz.types import VarSpec
 
 INSIDE = -3.0
@@ -44,10 +44,10 @@ class TruncatedNormal(ParametricDistribution):
         cond_var: VarSpec = (),
         name: str = "p",
         features_shape: Sequence[int] | None = None,
-        loc: Any = None,
-        scale: Any = None,
-        low: Any = None,
-        high: Any = None,
+        loc: Value = None,
+        scale: Value = None,
+        low: Value = None,
+        high: Value = None,
     ) -> None:
         super().__init__(
             var, cond_var, name, features_shape, loc=loc, scale=scale, low=low, high=high

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import CellType
 from typing import Any
 
 from torch import Tensor, nn
 
-from pixyz.distributions.core.base import Distribution, sum_over
+from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.network import pinned_reason
+from pixyz.distributions.core.params import sum_over
 from pixyz.distributions.core.probe import Probe, reason
+from pixyz.expression.protocol import SCORE, Score
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.graph.formula import Network
 from pixyz.types import VarSpec
@@ -58,17 +61,10 @@ class CustomProb(Distribution):
     def has_reparam(self) -> bool:
         return False
 
-    def lower_log_prob(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        sum_features: bool = True,
-        feature_dims: Sequence[int] | None = None,
-    ) -> Slot:
+    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         args = [scope.lookup(v) for v in self._var]
         label = f"log {self.prob_text}"
-        if self._features_shape and feature_dims is None:  # declared: the shape of each variable
+        if self._features_shape and how.dims is None:  # declared: the shape of each variable
             builder.ranks.update(
                 {x.step.label: len(self._features_shape) for x in args if x.step.kind == "input"}
             )
@@ -77,9 +73,9 @@ class CustomProb(Distribution):
             filter(None, map(pinned_reason, modules_of(self.log_prob_function))), ""
         ) or reason(self.log_prob_function)
         slot = builder.net(call, args, [label], label, key=None, pinned=why)[0]
-        return sum_over(builder, slot, sum_features, feature_dims, label)
+        return sum_over(builder, slot, how, label)
 
-    def sample_from(self, *args: Any, **kwargs: Any) -> dict[str, Slot]:
+    def sample_from(self, *args: object, **kwargs: object) -> dict[str, Slot]:
         raise NotImplementedError(
             f"{self.prob_text} is known by its log-density only and cannot be sampled"
         )
@@ -97,7 +93,7 @@ class CustomProb(Distribution):
         return isinstance(f, nn.Module) and any(True for _ in nn.Module.parameters(f))
 
 
-def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
+def modules_of(function: Callable[..., Tensor]) -> list[nn.Module]:
     """The modules that a function is, belongs to or holds in its closure."""
     cells = getattr(function, "__closure__", None) or ()
     held = [
@@ -108,7 +104,7 @@ def modules_of(function: Callable[..., Any]) -> list[nn.Module]:
     return [m for m in held if isinstance(m, nn.Module)]
 
 
-def _filled(cell: Any) -> bool:
+def _filled(cell: CellType) -> bool:
     try:
         return cell.cell_contents is not None
     except ValueError:

@@ -6,21 +6,68 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pixyz.distributions.core.base import Distribution
-from pixyz.distributions.core.params import Params, look_at, repeat_rows
+from pixyz.distributions.core.named import Named
+from pixyz.distributions.core.params import Formula, Forward, Params, look_at, repeat_rows
 from pixyz.distributions.core.views import ConstantWeights
 from pixyz.distributions.families.normal import Normal
+from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.plan import Builder, Scope, rules
 from pixyz.plan.looks import Together
 from pixyz.types import PixyzError, VariableError
 
 
-class ProductOfNormal(Normal):
+class Experts(Named):
+    """What products of experts answer by their experts, ``p``."""
+
+    p: nn.ModuleList
+    _declared: bool
+
+    @property
+    def feature_rank(self) -> int | None:
+        if self._features_shape or self._declared:
+            return len(self._features_shape)
+        known = [len(e.features_shape) for e in self._experts() if e.features_shape]
+        return known[0] if known else None
+
+    @property
+    def prob_factorized_text(self) -> str:
+        return f"p({','.join(self.var)})" + "".join(e.prob_text for e in self._experts())
+
+    @property
+    def prob_joint_factorized_and_text(self) -> str:
+        return rf"{self.prob_text} \propto {self.prob_factorized_text}"
+
+    def _experts(self) -> list[Distribution]:
+        return [e for e in self.p if isinstance(e, Distribution)]
+
+
+def experts_of(p: Distribution | Sequence[Distribution]) -> list[Distribution]:
+    """The experts, which are Normal and of one variable.
+
+    Raises:
+        PixyzError: there is none, or one of another family.
+        VariableError: they are of several variables.
+    """
+    experts = [p] if isinstance(p, Distribution) else list(p)
+    if not experts:
+        raise PixyzError("a product of experts needs at least one expert, got an empty list")
+    first = experts[0]
+    for expert in experts:
+        if expert.atom.family() is not Normal:
+            got = f"{expert.prob_text} ({expert.distribution_name})"
+            raise PixyzError(f"the experts are Normal, got {got}")
+        if expert.var != first.var:
+            both = f"{first.prob_text} and {expert.prob_text}"
+            raise VariableError(f"experts are of one variable; {both} are not")
+    return experts
+
+
+class ProductOfNormal(Experts, ParametricDistribution, like=Normal):
     r"""A product of experts, :math:`p(z|x,y) \propto p(z)\,p(z|x)\,p(z|y)` with the prior expert
     :math:`p(z)=\mathcal{N}(0,1)`.
 
@@ -51,19 +98,7 @@ class ProductOfNormal(Normal):
         name: str = "p",
         features_shape: Sequence[int] | None = None,
     ) -> None:
-        experts = [p] if isinstance(p, Distribution) else list(p)
-        if not experts:
-            raise PixyzError("a product of experts needs at least one expert, got an empty list")
-        for expert in experts:
-            if not isinstance(expert.atom, Normal) or expert.atom.family() is not Normal:
-                raise PixyzError(
-                    f"the experts are Normal, got {expert.prob_text} ({expert.distribution_name})"
-                )
-            if expert.var != experts[0].var:
-                raise VariableError(
-                    f"experts are of one variable; "
-                    f"{experts[0].prob_text} and {expert.prob_text} are not"
-                )
+        experts = experts_of(p)
         conditions = dict.fromkeys(c for expert in experts for c in expert.cond_var)
         super().__init__(experts[0].var, list(conditions), name, features_shape)
         weights = (
@@ -80,24 +115,7 @@ class ProductOfNormal(Normal):
         self.weight_modalities = weights
         self.p = nn.ModuleList(experts)
 
-    @property
-    def feature_rank(self) -> int | None:
-        own = super().feature_rank
-        known = [len(e.features_shape) for e in self._experts() if e.features_shape]
-        return known[0] if own is None and known else own
-
-    @property
-    def prob_factorized_text(self) -> str:
-        return f"p({','.join(self.var)})" + "".join(e.prob_text for e in self._experts())
-
-    @property
-    def prob_joint_factorized_and_text(self) -> str:
-        return rf"{self.prob_text} \propto {self.prob_factorized_text}"
-
-    def _experts(self) -> list[Distribution]:
-        return list(self.p)  # type: ignore[arg-type]
-
-    def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
+    def params_from(self, builder: Builder, scope: Scope, network: Forward) -> Params:
         def there(expert: Distribution) -> bool:
             known = [scope.bound(c) or builder.given(scope.outer_name(c)) for c in expert.cond_var]
             return any(known) or not known
@@ -145,7 +163,7 @@ class ProductOfNormal(Normal):
         return Params(builder, {"loc": loc, "scale": scale}, self._derive)
 
 
-class ElementWiseProductOfNormal(ProductOfNormal):
+class ElementWiseProductOfNormal(Experts, ParametricDistribution, like=Normal):
     r"""A product of experts in which each element of one input is an expert; 0 means that it is
     absent: :math:`p(z|x) \propto p(z) \prod_{i: x_i \ne 0} p(z|x_i)`.
 
@@ -169,9 +187,11 @@ class ElementWiseProductOfNormal(ProductOfNormal):
             raise VariableError(
                 "an element-wise product of experts takes one Normal with one condition"
             )
-        super().__init__([p], None, name, features_shape)
+        experts = experts_of(p)
+        super().__init__(experts[0].var, experts[0].cond_var, name, features_shape)
+        self.p = nn.ModuleList(experts)
 
-    def params_from(self, builder: Builder, scope: Scope, network: Any) -> Params:
+    def params_from(self, builder: Builder, scope: Scope, network: Forward) -> Params:
         x = scope.lookup(self._cond_var[0])
         call = ElementExperts(self._experts()[0].atom, network is not self)
         loc, scale = builder.net(
@@ -187,10 +207,10 @@ class Precision:
     weights: tuple[float, ...]
 
     def __call__(self, *scales: Tensor) -> Tensor:
-        total: Any = self.weights[0]
+        total: Tensor | float = self.weights[0]
         for w, scale in zip(self.weights[1:], scales, strict=True):
             total = total + w * scale.square().reciprocal()
-        return total  # type: ignore[no-any-return]
+        return torch.as_tensor(total)
 
 
 @dataclass(frozen=True)
@@ -201,10 +221,10 @@ class WeightedMean:
 
     def __call__(self, precision: Tensor, *values: Tensor) -> Tensor:
         count = len(self.weights)
-        total: Any = 0.0
+        total: Tensor | float = 0.0
         for w, loc, scale in zip(self.weights, values[:count], values[count:], strict=True):
             total = total + w * loc / scale.square()
-        return total / precision  # type: ignore[no-any-return]
+        return total / precision
 
 
 def spread_of(precision: Tensor, loc: Tensor) -> Tensor:
@@ -218,7 +238,7 @@ class StandardNormal:
     def __init__(self, shape: tuple[int, ...], weight: float, module: nn.Module) -> None:
         self.shape, self.weight, self.module = shape, weight, module
 
-    def parts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, Formula]:
         """Its parameters as functions without arguments."""
         return {"loc": self._loc, "scale": self._scale}
 
@@ -238,7 +258,7 @@ class ElementExperts:
 
     def __init__(self, expert: Distribution, constant: bool) -> None:
         self.expert, self.constant = expert, constant
-        self.network: Any = ConstantWeights(expert) if constant else expert
+        self.network: Forward = ConstantWeights(expert) if constant else expert
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         count = x.shape[-1]
@@ -252,7 +272,7 @@ class ElementExperts:
 
     def _params(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         expert = self.expert
-        assert isinstance(expert, Normal)
+        assert isinstance(expert, ParametricDistribution)
         found: dict[str, Tensor] = {key: rows for key in expert._bound}
         for key in expert._given:
             if key not in expert._bound:

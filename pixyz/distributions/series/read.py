@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pixyz.distributions.series.recurrence import Recurrence
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.plan.looks import Flag
 from pixyz.types import PixyzError
-
-if TYPE_CHECKING:
-    from pixyz.distributions.series.recurrence import Recurrence
 
 
 @dataclass
@@ -177,20 +175,15 @@ def _any_first(builder: Builder, first: Slot, whole: Axis, frames: int, head: bo
     return builder.series(_Any(frames, head), [first], [(label, None)], whole, label, key=None)[0]
 
 
+@dataclass(frozen=True)
 class _Any:
     """Whether a flag is set in the first (last) frames."""
 
-    def __init__(self, frames: int, head: bool) -> None:
-        self.frames, self.head = frames, head
+    frames: int
+    head: bool
 
     def __call__(self, flag: Tensor) -> tuple[Tensor]:
         return ((flag[: self.frames] if self.head else flag[-self.frames :]).any(0),)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Any) and vars(other) == vars(self)
-
-    def __hash__(self) -> int:
-        return hash((self.frames, self.head))
 
 
 def _move(read: Series, builder: Builder, axis: Axis, fn: Any) -> None:

@@ -9,7 +9,9 @@ from pixyz import latex
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.path import Path, on_path
 from pixyz.distributions.core.product import Drawn
-from pixyz.distributions.series.recurrence import Recurrence, as_series, close_step, open_step
+from pixyz.distributions.series.recurrence import Recurrence
+from pixyz.distributions.series.step import as_series, close_step, open_step
+from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
 from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec
 
@@ -166,16 +168,8 @@ class Scan(Distribution):
         twin.__dict__ = {**self.__dict__, "grad": False, "_plans": PlanCache()}
         return twin
 
-    def lower_sample(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        reparam: bool = True,
-        particles: tuple[Axis, ...] = (),
-        mean: bool = False,
-    ) -> dict[str, Slot]:
-        found = on_path(self, scope, reparam)
+    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+        found = on_path(self, scope, how.reparam)
         if found is not None:
             return (
                 scope.path.whole.get(self.identity(), found)
@@ -184,14 +178,16 @@ class Scan(Distribution):
             )
         r = self.recurrence
         step = open_step(
-            r, builder, scope, self.dists.factors(), particles, self.prob_text, reads=self.constant
+            r,
+            builder,
+            scope,
+            self.dists.factors(),
+            how.particles,
+            self.prob_text,
+            reads=self.constant,
         )
         with builder.body(step.loop):
-            step.scope.values.update(
-                self.dists.lower_sample(
-                    builder, step.scope, reparam=reparam, particles=particles, mean=mean
-                )
-            )
+            step.scope.values.update(self.dists.lower_sample(builder, step.scope, how))
             step.scope.values.update(
                 {v: as_series(builder, step, step.scope.values[v]) for v in self.dists.var}
             )
@@ -221,14 +217,7 @@ class Scan(Distribution):
         drawn.masks = {} if step.mask is None else {step.axis: step.mask}
         return drawn
 
-    def lower_log_prob(
-        self,
-        builder: Builder,
-        scope: Scope,
-        *,
-        sum_features: bool = True,
-        feature_dims: Sequence[int] | None = None,
-    ) -> Slot:
+    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         raise NotImplementedError(
             f"write the log-density of {self.prob_text} as IterativeLoss(LogProb(step), "
             f"series_var=..., lags=...)"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
 from pixyz import latex
-from pixyz.types import PixyzError
+from pixyz.types import PixyzError, as_list
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
+V = TypeVar("V")
 
 _settings: dict[str, float] = {"epsilon": 1e-07, "cache_maxsize": 20}
 
@@ -62,8 +63,8 @@ def cache_maxsize() -> int:
 
 
 def get_dict_values(
-    dicts: Mapping[str, Any], keys: Sequence[str], return_dict: bool = False
-) -> Any:
+    dicts: Mapping[str, V], keys: Sequence[str], return_dict: bool = False
+) -> list[V] | dict[str, V]:
     """The values of those ``keys`` that are there, as a list or a dict.
 
     >>> get_dict_values({"a": 1, "b": 2, "c": 3}, ["b"])
@@ -75,7 +76,7 @@ def get_dict_values(
     return found if return_dict else list(found.values())
 
 
-def delete_dict_values(dicts: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+def delete_dict_values(dicts: Mapping[str, V], keys: Sequence[str]) -> dict[str, V]:
     """The dict without ``keys``.
 
     >>> delete_dict_values({"a": 1, "b": 2, "c": 3}, ["b", "d"])
@@ -89,16 +90,14 @@ def _keys(keys: Sequence[str]) -> list[str]:
     return [keys] if isinstance(keys, str) else list(keys)
 
 
-def detach_dict(dicts: Mapping[str, Any]) -> dict[str, Any]:
+def detach_dict(dicts: Mapping[str, V]) -> dict[str, V | Tensor]:
     """The same tensors without gradient; other values as they are."""
     return {
         key: value.detach() if isinstance(value, Tensor) else value for key, value in dicts.items()
     }
 
 
-def replace_dict_keys(
-    dicts: Mapping[str, Any], replace_list_dict: Mapping[str, str]
-) -> dict[str, Any]:
+def replace_dict_keys(dicts: Mapping[str, V], replace_list_dict: Mapping[str, str]) -> dict[str, V]:
     """The dict with other names for some keys, all renamed at once: a new name wins over a key that
     is there already.
 
@@ -113,8 +112,8 @@ def replace_dict_keys(
 
 
 def replace_dict_keys_split(
-    dicts: Mapping[str, Any], replace_list_dict: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+    dicts: Mapping[str, V], replace_list_dict: Mapping[str, str]
+) -> tuple[dict[str, V], dict[str, V]]:
     """The renamed values, and the rest.
 
     >>> replace_dict_keys_split({"a": 0, "b": 1}, {"a": "loc"})
@@ -139,10 +138,10 @@ class FrozenSampleDict:
     (True, False)
     """
 
-    def __init__(self, dict_: Mapping[str, Any]) -> None:
+    def __init__(self, dict_: Mapping[str, object]) -> None:
         self.dict = dict_
 
-    def _identities(self) -> frozenset[tuple[str, Any]]:
+    def _identities(self) -> frozenset[tuple[str, object]]:
         return frozenset(
             (key, id(v) if isinstance(v, Tensor) else v) for key, v in self.dict.items()
         )
@@ -168,13 +167,7 @@ def lru_cache_for_sample_dict(maxsize: int | None = 0) -> Callable[[F], F]:
     return same
 
 
-def tolist(a: Any) -> list[Any]:
-    """A list as it is, a tuple as a list, anything else as a list of one.
-
-    >>> tolist(2), tolist([1, 2]), tolist((1, 2)), tolist([])
-    ([2], [1, 2], [1, 2], [])
-    """
-    return a if isinstance(a, list) else list(a) if isinstance(a, tuple) else [a]
+tolist = as_list
 
 
 def sum_samples(samples: Tensor, sum_dims: Sequence[int] | None = None) -> Tensor:
@@ -207,7 +200,7 @@ class Latex:
     __repr__ = __str__
 
 
-def print_latex(obj: Any) -> Latex:
+def print_latex(obj: object) -> Latex:
     """The formula of a distribution, a graph, an objective or a model.
 
     >>> from pixyz.distributions import Normal

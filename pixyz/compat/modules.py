@@ -35,6 +35,11 @@ _LOSSES = [
     "Detach",
     "Expectation",
 ]
+_ADVERSARIAL = [
+    "AdversarialJensenShannon",
+    "AdversarialKullbackLeibler",
+    "AdversarialWassersteinDistance",
+]
 _FAMILIES = [
     "Normal",
     "Bernoulli",
@@ -55,8 +60,28 @@ _JOINTS = [
     "MarginalizeVarDistribution",
 ]
 
+_UTILS = [
+    "FrozenSampleDict",
+    "Latex",
+    "cache_maxsize",
+    "convert_latex_name",
+    "delete_dict_values",
+    "detach_dict",
+    "epsilon",
+    "get_dict_values",
+    "lru_cache_for_sample_dict",
+    "print_latex",
+    "replace_dict_keys",
+    "replace_dict_keys_split",
+    "set_cache_maxsize",
+    "set_epsilon",
+    "sum_samples",
+    "tolist",
+]
+
 MOVED: dict[str, dict[str, str]] = {
     "pixyz.autoregressions": {},
+    "pixyz.utils": dict.fromkeys(_UTILS, "pixyz.compat.utils"),
     "pixyz.losses.losses": {
         **dict.fromkeys(_LOSSES, _EXPRESSION),
         "Divergence": "pixyz.losses.sampled",
@@ -64,15 +89,10 @@ MOVED: dict[str, dict[str, str]] = {
         "DataParalleledLoss": "pixyz.losses.parallel",
     },
     "pixyz.losses.pdf": dict.fromkeys(["LogProb", "Prob"], _EXPRESSION),
-    "pixyz.losses.adversarial_loss": dict.fromkeys(
-        [
-            "AdversarialLoss",
-            "AdversarialJensenShannon",
-            "AdversarialKullbackLeibler",
-            "AdversarialWassersteinDistance",
-        ],
-        "pixyz.losses.adversarial",
-    ),
+    "pixyz.losses.adversarial_loss": {
+        "AdversarialLoss": "pixyz.losses.critic",
+        **dict.fromkeys(_ADVERSARIAL, "pixyz.losses.adversarial"),
+    },
     "pixyz.distributions.distributions": {
         **dict.fromkeys(_JOINTS, _DISTRIBUTIONS),
         "DistGraph": "pixyz.distributions.core.graph",
@@ -86,7 +106,7 @@ MOVED: dict[str, dict[str, str]] = {
     "pixyz.distributions.custom_distributions": {"CustomProb": _DISTRIBUTIONS},
     "pixyz.distributions.mixture_distributions": {
         "MixtureModel": _DISTRIBUTIONS,
-        "PosteriorMixtureModel": "pixyz.distributions.made.mixture",
+        "PosteriorMixtureModel": "pixyz.distributions.made.mixture_model",
     },
     "pixyz.distributions.poe": dict.fromkeys(
         ["ProductOfNormal", "ElementWiseProductOfNormal"], _DISTRIBUTIONS
@@ -128,10 +148,10 @@ class MovedModule(ModuleType):
         return sorted(self.__dict__["_where"])
 
 
-def serve(package: str) -> None:
+def serve(package: ModuleType) -> None:
     """Put the old submodules of ``package`` in their place."""
     for name, where in MOVED.items():
         parent, _, leaf = name.rpartition(".")
-        if parent == package and name not in sys.modules:
+        if parent == package.__name__ and name not in sys.modules:
             sys.modules[name] = MovedModule(name, where)
-            setattr(sys.modules[package], leaf, sys.modules[name])
+            setattr(package, leaf, sys.modules[name])

@@ -1,0 +1,166 @@
+"""What a family's formulas make of parameters: draws, log-densities, entropies."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pixyz.distributions.core.named import Named
+from pixyz.distributions.core.params import (
+    Formula,
+    Params,
+    apply,
+    arguments,
+    formula_of,
+    look_at,
+    sum_over,
+)
+from pixyz.distributions.families.declaration import Declaration, scores_noise
+from pixyz.distributions.families.given import Limits, zero_outside
+from pixyz.expression.protocol import Draw, Score
+from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan.run.leads import OpenDensity
+from pixyz.plan.looks import Domain, Parameters, Scored
+from pixyz.types import PixyzError
+
+OF_NOISE = "minus_log_density_of_noise"
+
+
+class Formulas(Declaration, Named):
+    """The half of a parametric distribution that begins where its parameters are there."""
+
+    _limits: ClassVar[Limits | None] = None
+    _declared: bool
+
+    @classmethod
+    def family(cls) -> Any:
+        """The class that defines the formulas."""
+        raise NotImplementedError
+
+    def formula(self, name: str) -> Formula:
+        """A formula of the family, by name."""
+        return formula_of(self, name)
+
+    @property
+    def feature_rank(self) -> int | None:
+        """How many feature dimensions a sample has, where that is declared or follows from
+        constants.
+        """
+        return len(self._features_shape) if self._features_shape or self._declared else None
+
+    def sample_from(
+        self, builder: Builder, scope: Scope, params: Params, how: Draw
+    ) -> dict[str, Slot]:
+        if how.mean or builder.sample_mean:
+            slot = apply(builder, self.formula("mean_of"), params, f"mean of {self.prob_text}")
+            if how.particles and not builder.sample_mean:
+                one = f"the mean of {self.prob_text} is one value"
+                raise PixyzError(f"{one}; sample_shape has no meaning with it")
+            return {self.var[0]: slot}
+        refs, fn = [params[n] for n in self.noise_shape], type(self).noise
+        if fn is None:
+            has = f"{self.distribution_name} has a mean and a density"
+            raise NotImplementedError(f"{self.prob_text} cannot be sampled; {has}")
+        noise = builder.noise(fn, refs, how.particles, f"noise of {self.prob_text}")
+        label = f"{self.var[0]} ~ {self.prob_text}"
+        drawn = apply(builder, self.formula("draw"), params, label, noise=noise)
+        if not how.reparam or not self.pathwise:
+            drawn = builder.detach(drawn)
+        drawn.label = self.var[0]
+        return {self.var[0]: drawn}
+
+    def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
+        label, x = f"log {self.prob_text}", scope.lookup(self.var[0])
+        noise = self._noise_of(x, params)
+        if noise is not None:  # a draw lies in the support
+            slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
+        else:
+            formula, reads, minus = self.density_of(params)
+            limits, value = self.family()._limits, x
+            if limits is not None:
+                inside = builder.point(limits, x, label=f"support of {self.prob_text}")
+                value = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
+            slot = self._score(builder, formula, reads, params, value, x, how)
+            self._look_at_value(builder, slot, x, params, scope.outer_name(self.var[0]), how)
+            if limits is not None:
+                slot = builder.point(zero_outside, slot, inside, label=label)
+        slot = sum_over(builder, slot, how, label)
+        return builder.point(operator.neg, slot, label=label) if minus else slot
+
+    def density_of(self, params: Mapping[str, Slot]) -> tuple[Formula, Sequence[str], bool]:
+        """The formula of the log-density with these parameters, what it reads, and whether it is
+        the negative.
+        """
+        minus = getattr(type(self), "minus_log_density", None) is not None
+        formula = self.formula("minus_log_density" if minus else "log_density")
+        return formula, arguments(formula), minus
+
+    def _score(
+        self,
+        builder: Builder,
+        formula: Formula,
+        reads: Sequence[str],
+        params: Mapping[str, Slot],
+        value: Slot,
+        x: Slot,
+        how: Score,
+    ) -> Slot:
+        """``formula`` at ``value``; says how many feature dimensions an input ``x`` has.
+
+        Where dimensions are named they count as given, and nothing is said.
+        """
+        slots = [value if key == "x" else params[key] for key in reads]
+        source = builder.stands_for.get(x, x).step
+        if source.kind == "input" and how.dims is None:
+            if self.feature_rank is not None:
+                builder.ranks[source.label] = self.feature_rank
+            elif self._cond_var:
+                matrices = [i for i, key in enumerate(reads) if key in type(self).matrices]
+                formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
+        return builder.point(formula, *slots, label=f"log {self.prob_text}")
+
+    def value_domain(self) -> Domain | None:
+        """Where a value must lie although the formula takes any."""
+        return self.family().domain
+
+    def _look_at_value(
+        self, builder: Builder, slot: Slot, x: Slot, params: Params, variable: str, how: Score
+    ) -> None:
+        """Look at the value ``x`` and the parameters before the log-density is computed."""
+        look_at(builder, slot, params)
+        look, given = params.look or self._look_at_params({k: params[k] for k in params})
+        family = self.family()
+        grid = not how.sum_features and not family.event_dims
+        scored = Scored(variable, look, family.own_width, grid, self.value_domain())
+        builder.look(slot, scored, x, *given)
+
+    def _noise_of(self, x: Slot, params: Params) -> Slot | None:
+        """The base noise of ``x``, where these very parameters made a pathwise draw of it and the
+        family has a formula.
+        """
+        if not scores_noise(type(self)):
+            return None  # a subclass that changes one of the formulas changes all of them
+        draw = self.formula("draw")
+        if x.step.kind != "point" or x.fn != draw:
+            return None
+        found = dict(zip(arguments(draw), x.step.args, strict=True))
+        noise = found.pop("noise")
+        return noise if all(params[n] is slot for n, slot in found.items()) else None
+
+    def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
+        """The entropy from parameters, features not summed; None if there is no formula."""
+        if getattr(type(self), "entropy_of", None) is None:
+            return None
+        return apply(builder, self.formula("entropy_of"), params, f"H[{self.prob_text}]")
+
+    def _look_at_params(self, raw: Mapping[str, Slot]) -> tuple[Parameters, tuple[Slot, ...]]:
+        keys = [k for k in raw if k in self.params_keys or k in self.alternatives.values()]
+        family = self.family()  # a user's class may have attributes of the same names
+        known = family.__module__.partition(".")[0] == "pixyz" or hasattr(
+            family, "distribution_torch_class"
+        )
+        domains = tuple(family.constraints.get(k) if known else None for k in keys)
+        matrices = tuple(k in family.matrices for k in keys)
+        look = Parameters(self.prob_text, self.distribution_name, tuple(keys), domains, matrices)
+        return look, tuple(raw[k] for k in keys)

@@ -1,0 +1,325 @@
+"""A recurrence in a plan: its step is opened, written and closed.
+
+The order in a step is: reset, step, hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.path import unshadowed
+from pixyz.distributions.series.read import read_series, step_numbers
+from pixyz.distributions.series.recurrence import Recurrence
+from pixyz.plan import Axis, Builder, Loop, Scope, Slot, rules
+from pixyz.plan.graph import order_axes
+from pixyz.types import PixyzError, VariableError
+
+
+@dataclass
+class Step:
+    """A recurrence opened in a plan: the scope of its step and what closes it."""
+
+    axis: Axis
+    loop: Loop
+    scope: Scope
+    mask: Slot | None
+    starts: dict[str, Slot]
+    carries: dict[str, Slot]
+    series: dict[str, Slot]
+    inits: dict[str, Slot | None] = field(default_factory=dict)
+    held: dict[str, Slot] = field(default_factory=dict)
+    end: Slot | None = None
+
+    def final(self, builder: Builder, name: str, value: Slot) -> Slot:
+        """The last carried ``value`` of ``name``; a reset in a frame behind the range that lags
+        leave counts.
+        """
+        return (
+            value if self.end is None else _reset(builder, self.end, value, self.inits[name], name)
+        )
+
+
+def open_step(
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    factors: Sequence[Distribution],
+    particles: tuple[Axis, ...],
+    label: str,
+    slices: Callable[[Builder, Scope], dict[str, Slot]] | None = None,
+    reads: Sequence[str] = (),
+) -> Step:
+    """Lower everything that comes before the step: series, flags, lags, carried values.
+
+    Args:
+        factors: what the step draws, all of it or what it carries on.
+        particles: leading dimensions of the carried values.
+        slices: makes further series (a ``slice_step``).
+        reads: variables around the recurrence that the step reads: they give the batch size where
+            no series does.
+    """
+    raw = read_series(r, builder, scope)
+    axis, mask, first = raw.axis, raw.mask, raw.first
+    series = dict(raw.series)
+    like = next(iter(series.values()), None)
+    for name, (source, shift) in r.lags.items():
+        moved = raw.lags[name]
+        if name in r.init:
+            moved = _filled_lag(r, builder, scope, name, source, shift, moved, first, axis)
+        series[name] = moved
+    if slices is not None:
+        made = slices(builder, scope)
+        axis = next(a for s in made.values() for a in s.axes if a.kind == "time")
+        series.update(made)
+        like = like or next(iter(made.values()))
+    for name in r.timestep_var:
+        series[name] = raw.clock(builder) if axis is raw.axis else step_numbers(builder, axis)
+    if like is None and any(c in r.init for c in r.carried):
+        like = next((s for s in map(scope.lookup, reads) if s.batch == "full"), None)
+    shapes = {v: f.features_shape for f in factors for v in f.var if len(f.features_shape)}
+    wide = {*particles, *_outer_axes(r, scope, factors, series, axis)}
+    starts, inits = _starts(r, builder, scope, shapes, wide, like, raw.begin)
+    loop = builder.open_loop(axis, reverse=r.reverse, fission=r.fission, label=label)
+    carries, held = {}, {}
+    inner = scope.child(series)
+    inner.path = unshadowed(scope.path, {*series, *r.carried, *(v for f in factors for v in f.var)})
+    with builder.body(loop):
+        for name, slot in starts.items():
+            carries[name] = builder.carry(loop, name, slot)
+            value = carries[name]
+            if first is not None:
+                value = _reset(builder, first, value, inits[name], name)
+            inner.values[name] = value
+            held[name] = carries[name] if raw.valid is None else value
+    if raw.valid is not None:
+        mask = (
+            raw.valid if mask is None else builder.point(rules.both, mask, raw.valid, label="valid")
+        )
+    if mask is not None:
+        inner.masks[axis] = mask
+    return Step(axis, loop, inner, mask, starts, carries, series, inits, held, raw.end)
+
+
+def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
+    """Lower what comes after the step: which values are carried on; a frame that is not valid holds
+    what came in.
+    """
+    with builder.body(step.loop):
+        for name, prevs in r.update.items():
+            for prev in prevs:
+                new = step.scope.lookup(name)
+                if new.step.kind == "input":
+                    raise VariableError(
+                        f"update_value carries {name!r} on, "
+                        f"but no distribution of the step draws it and it is no series"
+                    )
+                new = as_series(builder, step, new, step.carries[prev].axes)
+                if step.mask is not None:
+                    new = builder.point(
+                        rules.hold, step.mask, new, step.held[prev], label=f"hold {name}"
+                    )
+                builder.close_carry(step.loop, prev, new)
+
+
+def as_series(builder: Builder, step: Step, slot: Slot, axes: tuple[Axis, ...] = ()) -> Slot:
+    """A value of the step, ``[T, B, ...]`` also where it is constant in time; with further ``axes``
+    (particles).
+    """
+    wanted = {step.axis, *axes, *slot.axes}
+    if wanted == set(slot.axes):
+        return slot
+    like = next(
+        (s for s in [slot, *step.series.values(), *step.carries.values()] if s.batch == "full"),
+        slot,
+    )
+    return builder.expand(slot, like, order_axes(wanted))
+
+
+# -------------------------------------------------------------------------------------------- lags
+
+
+def _filled_lag(
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    name: str,
+    source: str,
+    shift: int,
+    slot: Slot,
+    first: Slot | None,
+    axis: Axis,
+) -> Slot:
+    if shift != -1:
+        raise PixyzError(
+            f"the lag {name!r} of {shift} steps: an init is for lags of -1; "
+            f"leave it out to shorten the range"
+        )
+    init = _init_slot(r, builder, scope, name, None, slot)
+    if init is None:
+        init = builder.point(_zero_row, slot, label=f"init of {name}")
+        init.batch, init.axes = "one", ()
+    begin = init
+    if name in r.start:
+        begin = scope.lookup(r.start[name])
+    elif scope.bound(name) or builder.given(name):
+        begin = scope.lookup(name)
+    begin = builder.expand(begin, slot, tuple(a for a in slot.axes if a is not axis))
+    moved = builder.series(rules.lagged, [slot, begin], [(name, axis)], axis, name, key=None)[0]
+    return (
+        moved
+        if first is None
+        else _reset(builder, first, moved, None if r.init[name] == 0 else init, name)
+    )
+
+
+def _zero_row(x: Tensor) -> Tensor:
+    return x.new_zeros(())
+
+
+def _reset(builder: Builder, first: Slot, value: Slot, init: Slot | None, name: str) -> Slot:
+    first = builder.point(rules.column, first, label=first.label)
+    if init is None:
+        return builder.point(rules.reset_zero, first, value, label=f"reset {name}")
+    return builder.point(rules.reset, first, value, init, label=f"reset {name}")
+
+
+# --------------------------------------------------------------------------------------------
+# carried values
+
+
+def _starts(
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    shapes: Mapping[str, torch.Size],
+    wide: set[Axis],
+    like: Slot | None,
+    begin: Slot | None,
+) -> tuple[dict[str, Slot], dict[str, Slot | None]]:
+    starts: dict[str, Slot] = {}
+    inits: dict[str, Slot | None] = {}
+    drawn = {prev: name for name, prevs in r.update.items() for prev in prevs}
+    for prev, name in drawn.items():
+        inits[prev] = None
+        given = prev in r.start or scope.bound(prev) or prev not in r.init or builder.given(prev)
+        if given:
+            starts[prev] = scope.lookup(r.start.get(prev, prev))
+        else:
+            starts[prev] = _first_value(r, builder, scope, prev, shapes.get(name), like)
+        if prev in r.init and r.init[prev] != 0:
+            inits[prev] = _init_slot(r, builder, scope, prev, shapes.get(name), like)
+        if given and begin is not None:
+            starts[prev] = _reset(builder, begin, starts[prev], inits[prev], prev)
+    ordered = order_axes(wide.union(*(slot.axes for slot in starts.values())))
+    full = like or next((s for s in starts.values() if s.batch == "full"), None)
+    if full is not None:
+        starts = {n: builder.expand(s, full, ordered) for n, s in starts.items()}
+    return starts, inits
+
+
+def _outer_axes(
+    r: Recurrence,
+    scope: Scope,
+    factors: Sequence[Distribution],
+    series: Mapping[str, Slot],
+    axis: Axis,
+) -> set[Axis]:
+    """The axes (particles, an outer time) that carried values get from what the step reads: their
+    starts need them too.
+    """
+    owner = {v: f for f in factors for v in f.var}
+    found: set[Axis] = set()
+    seen: set[str] = set()
+    stack = [(name, False) for name in r.update]
+    while stack:
+        name, whole = stack.pop()
+        if name in r.carried or name in seen:
+            continue
+        seen.add(name)
+        if name in owner and (name in r.update or name not in series):
+            stack += [(c, owner[name].atom.over_time) for c in owner[name].cond_var]
+        elif name in series or scope.bound(name):
+            axes = (series[name] if name in series else scope.lookup(name)).axes
+            found |= {
+                a for a in axes if a.family is not axis.family and not (whole and a.kind == "time")
+            }
+    return found
+
+
+def _first_value(
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    prev: str,
+    shape: torch.Size | None,
+    like: Slot | None,
+) -> Slot:
+    slot = _init_slot(r, builder, scope, prev, shape, like)
+    if slot is not None:
+        return slot
+    if shape is None or like is None:
+        raise PixyzError(
+            f"the start of {prev!r} is a number, but its shape is not known: declare "
+            f"features_shape on the distribution "
+            "that draws it, or give a tensor"
+        )
+    row = builder.point(_ZeroRow(tuple(shape)), like, label=f"zeros for {prev}")
+    row.axes, row.batch = (), "one"
+    return row
+
+
+@dataclass(frozen=True)
+class _ZeroRow:
+    """Zeros ``[1, *shape]`` on the device of a series."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return rules.zeros_like_rows(like, self.shape)
+
+
+def _init_slot(
+    r: Recurrence,
+    builder: Builder,
+    scope: Scope,
+    name: str,
+    shape: torch.Size | None,
+    like: Slot | None,
+) -> Slot | None:
+    """The value of ``init``; None for zero."""
+    value = r.init[name]
+    if isinstance(value, str):
+        held = getattr(r, value)
+        if isinstance(held, Distribution):
+            return held.lower_sample(builder, scope)[name]
+        return builder.point(
+            _as_row, builder.attribute(r, value, f"init of {name}"), label=f"init of {name}"
+        )
+    if value == 0:
+        return None
+    if shape is None or like is None:
+        raise PixyzError(
+            f"the start of {name!r} is {value}, but its shape is not known: give a tensor"
+        )
+    row = builder.point(_Filled(float(value), tuple(shape)), like, label=f"init of {name}")
+    row.axes, row.batch = (), "one"
+    return row
+
+
+class _Filled:
+    """A number as a row ``[1, *shape]`` of the type and on the device of a series."""
+
+    def __init__(self, value: float, shape: tuple[int, ...]) -> None:
+        self.value, self.shape = value, shape
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return rules.zeros_like_rows(like, self.shape) + self.value
+
+
+def _as_row(x: Tensor) -> Tensor:
+    return x.unsqueeze(0)

@@ -1,0 +1,113 @@
+"""The plan of the house: no import circle, short files and class chains, a core that asks methods,
+and a wing that can be deleted.
+"""
+
+import ast
+import importlib
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import networkx as nx
+import pytest
+
+import pixyz
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = {
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+    for p in sorted((ROOT / "pixyz").rglob("*.py"))
+}
+ROOMS = "pixyz.distributions"
+
+
+def imports(module: str) -> set[str]:
+    """The modules of pixyz that a module names, inside functions and for type checkers too."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            for name in node.names:
+                inner = f"{node.module}.{name.name}"
+                found.add(inner if inner in FILES else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return found & set(FILES) - {module}
+
+
+def test_no_import_circle() -> None:
+    graph = nx.DiGraph([(a, b) for a in FILES for b in imports(a)])
+    assert [sorted(c) for c in nx.strongly_connected_components(graph) if len(c) > 1] == []
+
+
+def room(module: str) -> str:
+    """The room of a module of distributions."""
+    parts = module.split(".")
+    return parts[2] if len(parts) > 3 else ""
+
+
+@pytest.mark.parametrize(
+    ("of", "above"),
+    [
+        ("core", {"families", "series", "made", ""}),
+        ("families", {"series", "made", ""}),
+        ("series", {"made", ""}),
+        ("made", {""}),
+    ],
+)
+def test_a_room_knows_the_rooms_below(of: str, above: set[str]) -> None:
+    """``core <- families <- series <- made``: the core asks methods, and no type of a family."""
+    for module in FILES:
+        if module.startswith(f"{ROOMS}.{of}."):
+            known = {m for m in imports(module) if m.startswith(ROOMS) and room(m) in above}
+            assert not known, f"{module} imports {sorted(known)}"
+
+
+def classes() -> list[type]:
+    found: dict[type, None] = {}
+    for info in pkgutil.walk_packages(pixyz.__path__, "pixyz."):
+        held = vars(importlib.import_module(info.name)).values()
+        found.update({c: None for c in held if isinstance(c, type) and c.__module__ in FILES})
+    return list(found)
+
+
+def depth(cls: type) -> int:
+    """How many classes of pixyz stand on each other; Loss is Expression with its arithmetic."""
+    own = 0 if cls.__qualname__ == "Loss" else 1
+    return own + max((depth(base) for base in cls.__bases__ if base.__module__ in FILES), default=0)
+
+
+def test_no_long_chain_of_classes() -> None:
+    """``Structured < Distribution < ParametricDistribution < Normal``, and families are final."""
+    long = {c.__qualname__: depth(c) for c in classes() if depth(c) > 4}
+    assert set(long) <= {"BatchMean", "BatchSum"}, long  # of expressions: known
+
+
+KNOWN = {"expression.loss", "plan.builder", "plan.emit", "plan.looks", "plan.rules"}
+
+
+def test_no_long_file() -> None:
+    lines = {m: len(p.read_text(encoding="utf-8").splitlines()) for m, p in FILES.items()}
+    assert {m.removeprefix("pixyz.") for m, n in lines.items() if n > 350} <= KNOWN
+
+
+USED = """
+import torch, pixyz.models, pixyz.flows, pixyz.layers
+from pixyz.distributions import Bernoulli, Normal
+from pixyz.losses import ELBO
+q = Normal("z", "x", loc="x", scale=1.0)
+p = Bernoulli("x", "z", logits="z") * Normal("z", loc=0.0, scale=1.0)
+assert ELBO(p, q).eval({"x": torch.ones(3, 2)}).shape == (3,)
+assert hasattr(q, "set_dist") == WING, pixyz.__file__
+"""
+
+
+@pytest.mark.parametrize("wing", [True, False])
+def test_the_wing_for_old_scripts_can_be_deleted(tmp_path: Path, wing: bool) -> None:
+    left_out = shutil.ignore_patterns("__pycache__", *([] if wing else ["compat"]))
+    shutil.copytree(ROOT / "pixyz", tmp_path / "pixyz", ignore=left_out)
+    code = USED.replace("WING", str(wing))
+    own = {"PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=own)
