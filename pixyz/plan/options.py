@@ -71,9 +71,9 @@ def debug(enabled: bool = True) -> Iterator[None]:
 
     >>> import torch, pixyz
     >>> from pixyz.distributions import Normal
-    >>> p = Normal(var="x", loc=0.0, scale=torch.tensor([0.0]), name="p")
+    >>> p = Normal(var="x", loc=0.0, scale=torch.tensor([1e-30]), name="p")
     >>> with pixyz.debug():
-    ...     p.log_prob().eval({"x": torch.zeros(2, 1)})
+    ...     p.log_prob().eval({"x": torch.ones(2, 1)})
     Traceback (most recent call last):
         ...
     pixyz.types.PixyzError: log p(x) is not finite (2 of 2 values); look at what it is computed from

@@ -18,7 +18,7 @@ from pixyz.distributions.families.given import Value, one_of
 from pixyz.distributions.families.noise import exponential_noise
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.special import log_binomial, log_poisson
-from pixyz.plan.looks import Domain
+from pixyz.plan.looks import POSITIVE, Domain
 from pixyz.types import VarSpec
 
 WHOLE = Domain(whole=True, advice="densities of counts are 0 elsewhere")
@@ -37,6 +37,7 @@ class Poisson(ParametricDistribution):
     torch_family = td.Poisson
     support = (0.0, math.inf)
     domain = WHOLE
+    constraints = {"rate": Domain(0.0, advice=POSITIVE.advice)}  # noqa: RUF012 (0 is a rate, too)
 
     def __init__(
         self,

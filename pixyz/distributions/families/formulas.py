@@ -18,10 +18,11 @@ from pixyz.distributions.core.params import (
 )
 from pixyz.distributions.families.declaration import Declaration, scores_noise
 from pixyz.distributions.families.given import Limits, zero_outside
+from pixyz.distributions.families.scales import Scales
 from pixyz.expression.protocol import Draw, Score
 from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan.looks import POSITIVE, Domain, Parameters, Scored
 from pixyz.plan.run.leads import OpenDensity
-from pixyz.plan.looks import Domain, Parameters, Scored
 from pixyz.types import PixyzError
 
 OF_NOISE = "minus_log_density_of_noise"
@@ -73,8 +74,10 @@ class Formulas(Declaration, Named):
     def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
         label, x = f"log {self.prob_text}", scope.lookup(self.var[0])
         noise = self._noise_of(x, params)
+        variable = scope.outer_name(self.var[0])
         if noise is not None:  # a draw lies in the support
             slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
+            self._look_at_scales(builder, slot, params, variable)
         else:
             formula, reads, minus = self.density_of(params)
             limits, value = self.family()._limits, x
@@ -82,7 +85,8 @@ class Formulas(Declaration, Named):
                 inside = builder.point(limits, x, label=f"support of {self.prob_text}")
                 value = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
             slot = self._score(builder, formula, reads, params, value, x, how)
-            self._look_at_value(builder, slot, x, params, scope.outer_name(self.var[0]), how)
+            self._look_at_value(builder, slot, x, params, variable, how)
+            self._look_at_scales(builder, slot, params, variable)
             if limits is not None:
                 slot = builder.point(zero_outside, slot, inside, label=label)
         slot = sum_over(builder, slot, how, label)
@@ -134,6 +138,19 @@ class Formulas(Declaration, Named):
         grid = not how.sum_features and not family.event_dims
         scored = Scored(variable, look, family.own_width, grid, self.value_domain())
         builder.look(slot, scored, x, *given)
+
+    def _look_at_scales(self, builder: Builder, slot: Slot, params: Params, variable: str) -> None:
+        """Look at the scales before the log-density ``slot``, or what it reads, is computed."""
+        look, given = params.look or self._look_at_params({k: params[k] for k in params})
+        domains, parts = self.family().constraints, zip(look.names, look.matrices, given)
+        scales = [part for part in parts if domains.get(part[0]) is POSITIVE]
+        if not scales:
+            return
+        keys, matrices, slots = zip(*scales, strict=True)
+        scales_of = Scales(look.of, look.family, variable, keys, matrices)
+        derived = [a for a in slot.step.args if a not in given and set(a.step.args) & set(given)]
+        for reader in (slot, *derived):
+            builder.look(reader, scales_of, *slots)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the

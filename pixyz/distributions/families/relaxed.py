@@ -29,7 +29,11 @@ from pixyz.distributions.families.location_scale import gumbel_noise
 from pixyz.distributions.families.noise import open_uniform_noise
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.plan import Slot, rules
+from pixyz.plan.looks import Domain, Read
 from pixyz.types import PixyzError, VariableError, VarSpec
+
+WARM = Domain(torch.finfo(torch.float32).tiny, advice="0.1 is nearly discrete, 1 is smooth")
+"""Where a temperature lies."""
 
 
 def as_temperature(value: Value) -> Tensor:
@@ -321,7 +325,9 @@ def temperature_of(p: ParametricDistribution, params: Params, learned: bool) -> 
     builder, label = params.builder, f"temperature of {p.prob_text}"
     if "temperature" in params:
         given = next(params[k] for k in ("logits", "probs") if k in params)
-        return builder.point(rules.lift, params["temperature"], given, label=label)
+        heat = builder.point(rules.lift, params["temperature"], given, label=label)
+        builder.look(heat, Read("temperature", p.prob_text, WARM), params["temperature"])
+        return heat
     heat = builder.attribute(p, "temperature", label)
     return heat if learned else builder.detach(heat)
 
