@@ -105,7 +105,7 @@ FAULTS = [
     Fault(
         "P12",
         "a two-hot number goes to the upper bin",
-        ONE_HOT,
+        "pixyz/distributions/families/two_hot.py",
         old="return torch.lerp(low, high, w)",
         new="return torch.lerp(high, low, w)",
         tests=seen_by("two_hot"),
@@ -243,8 +243,8 @@ FAULTS = [
         "L9",
         "draws of an expectation let no gradient through",
         REDUCTIONS,
-        old="self.p.lower_sample(builder, scope, reparam=self.reparam,",
-        new="self.p.lower_sample(builder, scope, reparam=False,",
+        old="Draw(self.reparam, particles)",
+        new="Draw(False, particles)",
         tests=seen_by("expectations", "losses", "golden"),
     ),
 ]

@@ -121,7 +121,7 @@ class KullbackLeibler(Loss):
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
         read = {v for p, q in pairs for v in (*p.cond_var, *q.cond_var)} & set(self.p.var)
         how = Draw(particles=particles)
-        inner = scope.child(self.p.lower_sample(builder, scope, how) if read else None)
+        inner = scope.child(self.p.lower_sample(builder, scope, how=how) if read else None)
         total: Slot | None = None
         for p, q in pairs:
             formula = kl_formula(p, q)
@@ -146,10 +146,10 @@ class KullbackLeibler(Loss):
 
     def _sampled(self, builder: Builder, scope: Scope, dims: tuple[int, ...] | None) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        inner = scope.child(self.p.lower_sample(builder, scope, Draw(particles=particles)))
+        inner = scope.child(self.p.lower_sample(builder, scope, how=Draw(particles=particles)))
         inner.keep = scope.keep | set(particles)
-        log_p = self.p.lower_log_prob(builder, inner, Score(dims=dims))
-        log_q = self.q.lower_log_prob(builder, inner, Score(dims=dims))
+        log_p = self.p.lower_log_prob(builder, inner, how=Score(dims=dims))
+        log_q = self.q.lower_log_prob(builder, inner, how=Score(dims=dims))
         value = builder.point(
             operator.sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}"
         )

@@ -45,7 +45,7 @@ class LogProb(Loss):
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         dims = None if self.feature_dims is None else tuple(self.feature_dims)
-        return self.p.lower_log_prob(builder, scope, Score(self.sum_features, dims))
+        return self.p.lower_log_prob(builder, scope, how=Score(self.sum_features, dims))
 
 
 class Prob(LogProb):

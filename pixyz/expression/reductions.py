@@ -96,7 +96,7 @@ class Expectation(Loss):
         if carried and self.sample_shape == tuple(a.size for a in scope.particles):
             particles = scope.particles  # it is along the path that it draws
         inner = scope.child(
-            drawn := self.p.lower_sample(builder, scope, Draw(self.reparam, particles))
+            drawn := self.p.lower_sample(builder, scope, how=Draw(self.reparam, particles))
         )
         inner.keep = scope.keep | set(particles)
         inner.masks.update(getattr(drawn, "masks", {}))

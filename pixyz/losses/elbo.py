@@ -72,7 +72,7 @@ class IWAE(Loss):
 
     def lower(self, builder: Builder, scope: Scope) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        inner = scope.child(self.q.lower_sample(builder, scope, Draw(particles=particles)))
+        inner = scope.child(self.q.lower_sample(builder, scope, how=Draw(particles=particles)))
         inner.keep = scope.keep | set(particles)
         value = self.weight.lower(builder, inner)
         return builder.reduce(

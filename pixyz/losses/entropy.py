@@ -55,7 +55,7 @@ class Entropy(Loss):
         read = {v for f in factors for v in f.cond_var} & set(self.p.var)
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
         how = Draw(particles=particles)
-        inner = scope.child(self.p.lower_sample(builder, scope, how) if read else None)
+        inner = scope.child(self.p.lower_sample(builder, scope, how=how) if read else None)
         for factor in factors:
             raw = factor.lower_entropy(builder, inner)
             if raw is None:

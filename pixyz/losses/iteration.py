@@ -234,7 +234,7 @@ class IterativeLoss(Loss):
         path = Path(step.scope.path)
         step.scope.path = Path()
         for factor in factors:
-            found = factor.lower_sample(builder, step.scope, Draw(particles=particles))
+            found = factor.lower_sample(builder, step.scope, how=Draw(particles=particles))
             path.whole[factor.identity()] = found
             for v in factor.var:
                 step.scope.values[v] = found[v]

@@ -95,7 +95,7 @@ class Samples:
 
     @staticmethod
     def _draw(builder: Builder, scope: Scope, p: Distribution, reparam: bool) -> dict[str, Slot]:
-        found = p.lower_sample(builder, scope, Draw(reparam=reparam))
+        found = p.lower_sample(builder, scope, how=Draw(reparam=reparam))
         kept = {v: found[v] for v in p.var}
         if builder.batch_n is None and any(s.batch != "full" for s in kept.values()):
             where = f"{p.prob_text} has no input and is drawn inside a time loop"

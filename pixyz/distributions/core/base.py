@@ -184,11 +184,11 @@ class Distribution(Named, Structured):
         found = on_path(self, scope, how.reparam)
         if found is not None:
             return found
-        return self.sample_from(builder, scope, self.lower_params(builder, scope), how)
+        return self.sample_from(builder, scope, self.lower_params(builder, scope), how=how)
 
     def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         """The slot of the log-density."""
-        return self.log_prob_from(builder, scope, self.lower_params(builder, scope), how)
+        return self.log_prob_from(builder, scope, self.lower_params(builder, scope), how=how)
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         """The slot of the entropy where there is a formula, features not summed; else None."""

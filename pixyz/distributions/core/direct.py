@@ -79,7 +79,7 @@ def sample(
         builder.batch_n = builder.input(BATCH, "none") if builder.given(BATCH) else None
         if lower is not None:
             return lower(builder, Scope(builder), how)
-        drawn = own_lowering(p, "lower_sample")(builder, Scope(builder), how)
+        drawn = own_lowering(p, "lower_sample")(builder, Scope(builder), how=how)
         return {name: drawn[name] for name in p.var}
 
     drawn = p._run((key, shape, reparam, mean), values, build, generator)
@@ -131,7 +131,7 @@ def log_prob(
 
     def build(builder: Builder) -> dict[str, Slot]:
         how = Score(sum_features, dims)
-        return {"log_prob": own_lowering(p, "lower_log_prob")(builder, Scope(builder), how)}
+        return {"log_prob": own_lowering(p, "lower_log_prob")(builder, Scope(builder), how=how)}
 
     values = p._values(x_dict, [*p.var, *p.cond_var])
     return p._run(("log_prob", sum_features, dims), values, build, generator)["log_prob"]

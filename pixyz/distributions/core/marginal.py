@@ -199,7 +199,7 @@ class MarginalizeVarDistribution(View):
             return found
         inner = scope.child()
         inner.path = {}
-        drawn = self.p.lower_sample(builder, inner, how)
+        drawn = self.p.lower_sample(builder, inner, how=how)
         return {v: drawn[v] for v in self.var}
 
     def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
@@ -211,7 +211,7 @@ class MarginalizeVarDistribution(View):
         particles = tuple(Axis("particle", n) for n in self.sample_shape if n > 1)
         drawn: dict[str, Slot] = {}
         if self.proposal is not None:
-            found = self.proposal.lower_sample(builder, scope, Draw(particles=particles))
+            found = self.proposal.lower_sample(builder, scope, how=Draw(particles=particles))
             drawn = {v: found[v] for v in self.proposal.var}
         axes: list[Axis] = []
         for v in self.bound:

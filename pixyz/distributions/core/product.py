@@ -96,7 +96,7 @@ class MultiplyDistribution(Distribution):
         random: set[str] = set()
         for factor in reversed(self._ordered):
             mine = replace(how, particles=()) if random & set(factor.cond_var) else how
-            found = factor.lower_sample(builder, inner, mine)
+            found = factor.lower_sample(builder, inner, how=mine)
             inner.values.update(found)
             inner.masks.update(getattr(found, "masks", {}))
             drawn.update({v: found[v] for v in factor.var})
@@ -109,7 +109,7 @@ class MultiplyDistribution(Distribution):
     def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         total: Slot | None = None
         for factor in self._ordered:
-            slot = factor.lower_log_prob(builder, scope, how)
+            slot = factor.lower_log_prob(builder, scope, how=how)
             total = (
                 slot
                 if total is None
@@ -149,7 +149,7 @@ class MultiplyDistribution(Distribution):
         def lower(builder: Builder) -> Slot:
             scope, factor = Scope(builder), self._graph.distribution(self.var[0])
             reads = set(factor.cond_var) & set(self.var)
-            means = self.lower_sample(builder, scope, Draw(mean=True)) if reads else None
+            means = self.lower_sample(builder, scope, how=Draw(mean=True)) if reads else None
             params = factor.lower_params(builder, scope.child(means))
             return apply(builder, factor.formula("variance_of"), params, "variance")
 

@@ -70,11 +70,11 @@ class View(Distribution):
         self, builder: Builder, scope: Scope, params: Params, how: Draw
     ) -> dict[str, Slot]:
         inner = self.inner_scope(scope)
-        return self.outward(self.p.sample_from(builder, inner, params, how))
+        return self.outward(self.p.sample_from(builder, inner, params, how=how))
 
     def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
         inner = self.inner_scope(scope)
-        return self.p.log_prob_from(builder, inner, params, how)
+        return self.p.log_prob_from(builder, inner, params, how=how)
 
     def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
         return self.p.entropy_from(builder, params)
@@ -176,11 +176,11 @@ class ReplaceVarDistribution(View):
 
     def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         inner = self.inner_scope(scope)
-        return self.outward(self.p.lower_sample(builder, inner, how))
+        return self.outward(self.p.lower_sample(builder, inner, how=how))
 
     def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         inner = self.inner_scope(scope)
-        return self.p.lower_log_prob(builder, inner, how)
+        return self.p.lower_log_prob(builder, inner, how=how)
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         return self.p.lower_entropy(builder, self.inner_scope(scope))
@@ -275,14 +275,14 @@ class DrawnDistribution(View):
     def sample_from(
         self, builder: Builder, scope: Scope, params: Params, how: Draw
     ) -> dict[str, Slot]:
-        return self.p.sample_from(builder, scope, params, self._asked(how))
+        return self.p.sample_from(builder, scope, params, how=self._asked(how))
 
     def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         found = on_path(self, scope, how.reparam)
-        return self.p.lower_sample(builder, scope, self._asked(how)) if found is None else found
+        return self.p.lower_sample(builder, scope, how=self._asked(how)) if found is None else found
 
     def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
-        return self.p.lower_log_prob(builder, scope, how)
+        return self.p.lower_log_prob(builder, scope, how=how)
 
     def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
         return self.p.lower_entropy(builder, scope)

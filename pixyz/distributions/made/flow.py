@@ -137,9 +137,9 @@ class FlowDistribution(Distribution):
         if like is not None and not self.prior.cond_var and self.prior.drawn_by_parameters:
             # a prior without a batch: every row of the condition has a draw of its own
             params = self.prior.lower_params(builder, scope).expanded(like)
-            drawn = self.prior.sample_from(builder, scope, params, how)
+            drawn = self.prior.sample_from(builder, scope, params, how=how)
             return drawn[self.hidden_var[0]]
-        z = self.prior.lower_sample(builder, scope, how)[self.hidden_var[0]]
+        z = self.prior.lower_sample(builder, scope, how=how)[self.hidden_var[0]]
         if like is not None and z.batch != "full" and not how.mean:
             raise PixyzError(
                 f"{self.prior.prob_text} has no batch, "

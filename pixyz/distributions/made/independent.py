@@ -65,11 +65,11 @@ class Independent(View):
         return Independent(self.p.frozen(), self.reinterpreted_batch_ndims)
 
     def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
-        return self.p.lower_sample(builder, scope, how)
+        return self.p.lower_sample(builder, scope, how=how)
 
     def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         label = f"log {self.prob_text}"
-        each = self.p.lower_log_prob(builder, scope, Score(sum_features=False))
+        each = self.p.lower_log_prob(builder, scope, how=Score(sum_features=False))
         slot = self._event(builder, each, label)
         return sum_over(builder, slot, how, label)
 

@@ -55,7 +55,7 @@ class Mixture(Distribution):
 
     def lower_scores(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
         r""":math:`\log p(x|z=k) + \log p(z=k)` of all components, ``[..., K]``."""
-        found = [part.lower_log_prob(builder, scope, how) for part in self.components()]
+        found = [part.lower_log_prob(builder, scope, how=how) for part in self.components()]
         label = f"log of the components of {self.prob_text}"
         stacked = builder.point(stack_last, *found, label=label)
         weights = self.lower_log_weights(builder, scope)
@@ -75,9 +75,9 @@ class Mixture(Distribution):
                 params = part.lower_params(builder, scope)
                 if rows_of is not None:  # a row draws from each, also one that has no conditions
                     params = params.expanded(rows_of)
-                parts.append(part.sample_from(builder, scope, params, how))
+                parts.append(part.sample_from(builder, scope, params, how=how))
             else:
-                parts.append(part.lower_sample(builder, scope, replace(how, mean=mean)))
+                parts.append(part.lower_sample(builder, scope, how=replace(how, mean=mean)))
         rows = [
             builder.features(first_feature, part[v], f"rows of {v}")
             for part in parts

@@ -251,7 +251,7 @@ class PosteriorMixtureModel(ParametricDistribution, like=Categorical):
             scope = scope.child(
                 {z: builder.states(OneHots(count, self.p), Axis("particle", count), f"all {z}")}
             )
-        return super().lower_log_prob(builder, scope, how)
+        return super().lower_log_prob(builder, scope, how=how)
 
 
 class OneHots:

@@ -187,7 +187,7 @@ class Scan(Distribution):
             reads=self.constant,
         )
         with builder.body(step.loop):
-            step.scope.values.update(self.dists.lower_sample(builder, step.scope, how))
+            step.scope.values.update(self.dists.lower_sample(builder, step.scope, how=how))
             step.scope.values.update(
                 {v: as_series(builder, step, step.scope.values[v]) for v in self.dists.var}
             )
