@@ -69,6 +69,8 @@ class Learned:
         metrics: numbers for the log.
         stored: refreshed values of ``Actor.stored`` to write back to the replay, ``[T, B, ...]``
             (the last ``T`` rows of the batch).
+        priority: how much each of these rows surprised, ``[T, B]``, at least 0; None of an agent
+            that does not say.
 
     >>> Learned({"loss": 0.5}).stored
     {}
@@ -76,6 +78,7 @@ class Learned:
 
     metrics: dict[str, float]
     stored: dict[str, Tensor] = field(default_factory=dict)
+    priority: Tensor | None = None
 
 
 class Saves(Protocol):

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from agents.agent import State
-from agents.guard import check_acting
+from agents.checked import Checked
 from agents.spaces import ActionSpec
 from pixyz.distributions import Distribution, Mean
 
 
-class LatentActor:
+class LatentActor(Checked):
     r"""Filters observations into a latent state and draws an action from it.
 
     .. math:: s_t \sim q(s_t | s_{t-1}, a_{t-1}, x_t), \quad a_t \sim \pi(a_t | s_t)
@@ -45,6 +45,7 @@ class LatentActor:
         self, model: Any, policy: Distribution, action: ActionSpec, precision: Any = nullcontext
     ) -> None:
         self.model, self.action, self.precision = model, action, precision
+        self.keys = list(model.keys)
         # kept as products, so that their plans are kept
         self.exploring: Distribution = model.step * policy
         self.greedy: Distribution = model.step * Mean(policy, "action")
@@ -54,19 +55,6 @@ class LatentActor:
         like = next(self.model.parameters())
         return {**self.model.initial(rows), "action": like.new_zeros(rows, self.action.size)}
 
-    def act(
-        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
-    ) -> tuple[Tensor, State]:
-        """See :meth:`agents.agent.Actor.act`.
-
-        Raises:
-            NotFinite: an observation or the action is not finite; the state is the caller's as it
-                was.
-        """
-        action, following = self.choose(obs, state, explore)
-        check_acting({k: obs[k] for k in self.model.keys}, action)
-        return action, following
-
     @torch.no_grad()
     def choose(
         self, obs: Mapping[str, Tensor], state: State, explore: bool
@@ -75,7 +63,7 @@ class LatentActor:
         first = obs["is_first"].bool().unsqueeze(-1)
         # a product would keep a NaN
         given = {f"{k}_prev": v.masked_fill(first, 0) for k, v in state.items()}
-        seen = {k: obs[k] for k in self.model.keys}
+        seen = {k: obs[k] for k in self.keys}
         with self.precision():
             drawn = (self.exploring if explore else self.greedy).sample(
                 {**given, **seen}, return_all=False

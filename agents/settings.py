@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from agents.build import config_class, default_config
 from agents.process import check_device, check_threads
+from agents.replay.size import parse_size
 from worldmodels.ranges import check_ranges
 
 
@@ -43,6 +44,40 @@ class EnvSettings:
 
 
 @dataclass(frozen=True)
+class ReplaySettings:
+    """Which recorded sequences are learned from.
+
+    Args:
+        recent: the share of sequences that are drawn with a preference for new ones.
+        prioritized: the share that is drawn around rows that surprised the model. The rest is
+            uniform.
+        recency: a new sequence is more likely by a power of its age; 1 as in DreamerV3's code, 0 is
+            uniform.
+        priority: a row is more likely by a power of its surprise; 0 is uniform.
+        online: before all, rows that no update has seen, each once.
+    """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "[0, 1]": "recent prioritized",
+        "[0, 10]": "recency priority",
+    }
+
+    recent: float = 0.0
+    prioritized: float = 0.0
+    recency: float = 1.0
+    priority: float = 0.8
+    online: bool = True
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.recent + self.prioritized > 1.0:
+            raise ValueError(
+                "recent and prioritized are shares of one batch, at most 1 together, got "
+                f"{self.recent} and {self.prioritized}"
+            )
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """A training run.
 
@@ -55,7 +90,8 @@ class RunSettings:
         prefill: environment steps of random actions before the first update.
         prefill_updates: these actions make updates due, too, all of them at their end.
         train_ratio: steps replayed for each action taken (an update replays ``batch * length``).
-        capacity: actions kept in the replay.
+        capacity: actions kept in the replay, or the space that they take, such as ``2GB``.
+        replay: which of them are learned from.
         eval_every: environment steps between evaluations; 0 evaluates only at the end.
         eval_episodes: episodes of an evaluation, under the policy's mean action.
         eval_limit: actions after which an episode of an evaluation counts with the return that it
@@ -91,7 +127,8 @@ class RunSettings:
     prefill: int = 1024
     prefill_updates: bool = False
     train_ratio: float = 256.0
-    capacity: int = 1_000_000
+    capacity: int | str = 1_000_000
+    replay: ReplaySettings = field(default_factory=ReplaySettings)
     eval_every: int = 10_000
     eval_episodes: int = 10
     eval_limit: int = 30_000
@@ -103,7 +140,9 @@ class RunSettings:
     start: str | None = None
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        check_ranges(self, texts=["capacity"])
+        if isinstance(self.capacity, str):
+            parse_size(self.capacity)
         check_threads(self.threads)
         check_device(self.device)
         if self.prefill >= self.steps:

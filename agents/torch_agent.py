@@ -11,6 +11,19 @@ from torch import Tensor, nn
 from agents.agent import Nested, State
 from agents.capture import Captured, why_not
 from agents.guard import backward
+from agents.replay.codecs import Codec
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, module: nn.Module, rate: float) -> None:
+    """Move the weights of a copy a little towards those of a module.
+
+    >>> slow, module = nn.Linear(1, 1), nn.Linear(1, 1)
+    >>> follow(slow, module, 1.0)
+    >>> torch.equal(slow.weight, module.weight)
+    True
+    """
+    torch._foreach_lerp_(list(slow.parameters()), list(module.parameters()), rate)
 
 
 class TorchAgent(nn.Module):
@@ -29,6 +42,16 @@ class TorchAgent(nn.Module):
     def stored(self) -> Mapping[str, tuple[int, ...]]:
         """Nothing, unless a final class says otherwise."""
         return {}
+
+    @property
+    def packed(self) -> Mapping[str, Codec]:
+        """How the replay packs what is stored (:mod:`agents.replay.codecs`); else as it is."""
+        return {}
+
+    @property
+    def ranks(self) -> bool:
+        """Whether updates say how much rows surprised, ``Learned.priority``."""
+        return False
 
     @property
     def device(self) -> torch.device:

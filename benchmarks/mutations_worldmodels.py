@@ -7,6 +7,8 @@ from __future__ import annotations
 from mutations import Fault
 
 RSSM = "worldmodels/rssm.py"
+CONFIG = "worldmodels/rssm_config.py"
+PARTS = "worldmodels/rssm_parts.py"
 NETWORKS = "worldmodels/networks.py"
 DECODER = "worldmodels/decoder.py"
 DMM = "worldmodels/dmm.py"
@@ -110,7 +112,7 @@ FAULTS = [
     Fault(
         "W12",
         "the encoder sees vectors without symlog",
-        RSSM,
+        PARTS,
         old="return symlog(join(*[obs[k] for k in self.vectors]))",
         new="return join(*[obs[k] for k in self.vectors])",
         tests=seen_by("formulas"),
@@ -158,7 +160,7 @@ FAULTS = [
     Fault(
         "A27",
         "the representation term weighs 1",
-        RSSM,
+        CONFIG,
         old="rep_scale: float = 0.1",
         new="rep_scale: float = 1.0",
         tests=("tests/agents/test_published_defaults.py",),
@@ -198,7 +200,7 @@ FAULTS = [
     Fault(
         "W12n",
         "the encoder without symlog (by the numbers of DreamerV3)",
-        RSSM,
+        PARTS,
         old="return symlog(join(*[obs[k] for k in self.vectors]))",
         new="return join(*[obs[k] for k in self.vectors])",
         tests=("tests/agents/test_reference_dreamer.py",),

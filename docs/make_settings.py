@@ -18,7 +18,7 @@ from typing import Any
 
 from agents.build import KINDS, agent_class
 from agents.pretrain.settings import KINDS as LOGS
-from agents.settings import EnvSettings, RunSettings
+from agents.settings import EnvSettings, ReplaySettings, RunSettings
 from worldmodels.ranges import ranges
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -35,8 +35,9 @@ WRAPPED = re.compile(r"^(    \w+(?:, \w+)*,)\n +(?=\w+(?:, \w+)*:)", re.M)
 
 def page() -> str:
     """The page's text."""
-    parts = [HEAD, "## A training run\n", *_table(RunSettings, skip=("agent", "env"))]
+    parts = [HEAD, "## A training run\n", *_table(RunSettings, skip=("agent", "env", "replay"))]
     parts += ["## `env`\n", *_table(EnvSettings, "env.")]
+    parts += ["## `replay`\n", *_table(ReplaySettings, "replay.")]
     for kind in KINDS:
         config = agent_class(kind).Config
         parts += [

@@ -35,7 +35,8 @@ from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
 from worldmodels.overshooting import overshooting
 from worldmodels.particles import Filtered, particle_filter
 from worldmodels.pretrained import from_pretrained, save_pretrained
-from worldmodels.rssm import RSSM, RSSMConfig
+from worldmodels.rssm import RSSM
+from worldmodels.rssm_config import RSSMConfig
 from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.td_vae import TDVAE, TDVAEConfig

@@ -133,9 +133,10 @@ def _shape_law(c: Checked) -> None:
     found = {
         "initial": (first, (c.rows,)),
         "filter": (states, lead),
-        "reconstruct": (m.reconstruct(c.batch), lead),
         "sample": (m.sample(first, c.steps, action), lead),
     }
+    if getattr(m, "decodes", True):
+        found["reconstruct"] = (m.reconstruct(c.batch), lead)
     for method, (values, wanted) in found.items():
         for k, v in values.items():
             if tuple(v.shape[: len(wanted)]) != wanted:
@@ -152,7 +153,7 @@ def _shape_law(c: Checked) -> None:
                     f"{v.dtype} on {v.device}; make tensors like the weights (new_zeros, "
                     f"zeros_like)"
                 )
-    for k in m.keys:
+    for k in m.keys if getattr(m, "decodes", True) else ():
         if (
             found["reconstruct"][0][k].shape != c.batch[k].shape
             or found["sample"][0][k].shape[2:] != c.batch[k].shape[2:]

@@ -34,7 +34,7 @@ class Pieces:
     generation: Distribution
     transition: Distribution
     filtering: Scan
-    reconstruction: Scan
+    reconstruction: Scan | None
     context: Context | None
 
 
@@ -83,7 +83,7 @@ class Declared(nn.Module):
         keys: Sequence[str],
         inference: Distribution,
         generation: Distribution,
-        emission: Distribution,
+        emission: Distribution | None,
         carry: Mapping[str, str | Sequence[str]],
         init: Mapping[str, Any],
         context: Context | None = None,
@@ -103,7 +103,7 @@ class Declared(nn.Module):
             keys: the observed variables.
             inference: one step that draws the state, given the observations (or their context).
             generation: one step that draws state and observations, without data.
-            emission: the density of the observations given the state.
+            emission: the density of the observations given the state; None of a model without one.
             carry, init, reset_var, fission: as in :class:`pixyz.distributions.Scan`; what is
                 carried under ``z_prev`` is ``z`` in a state.
             context: the network over whole sequences that inference reads, if there is one.
@@ -150,18 +150,15 @@ class Declared(nn.Module):
         looked_at = {**dict.fromkeys(self.keys), **self.own.shapes, **known}
         looked_at |= dict.fromkeys([*self.flags, "mask", *([reset_var] if reset_var else [])], FLAG)
         self.door = Door(self.keys[0], looked_at, rows)
-        rec = emission.replace_var(**{k: k + REC for k in self.keys})
         read = [v for v in series if v in inference.cond_var]
         over = {**self.recurrence, "series_var": read}
         transition = transition_of(generation, set(self.drawn.values()))
-        self.pieces = Pieces(
-            inference,
-            generation,
-            transition,
-            Scan(inference, **over),
-            Scan(inference * rec, **over),
-            context,
-        )
+        reconstruction = None
+        if emission is not None:
+            rec = emission.replace_var(**{k: k + REC for k in self.keys})
+            reconstruction = Scan(inference * rec, **over)
+        filtering = Scan(inference, **over)
+        self.pieces = Pieces(inference, generation, transition, filtering, reconstruction, context)
         self._samplers: dict[int | None, Scan] = {}
         self._dreamt: Dreamt | None = None
 
@@ -283,6 +280,11 @@ class Declared(nn.Module):
             )
         transition = self.pieces.transition.frozen() if frozen else self.pieces.transition
         return dream(transition, policy, horizon, self.drawn, grad, start or {})
+
+    @property
+    def decodes(self) -> bool:
+        """Whether it has a density of observations, that it can be asked to draw them."""
+        return self.pieces.reconstruction is not None
 
     @property
     def state_names(self) -> tuple[str, ...]:

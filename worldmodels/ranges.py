@@ -7,7 +7,7 @@ RANGES = {"[1, 4096]": "batch horizon", "(0, 1]": "lr"}   an interval -> names o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pixyz.types import PixyzError
@@ -28,9 +28,12 @@ def ranges(cls: type[Any]) -> Iterator[tuple[str, str]]:
             yield from ((name, interval) for name in names.split())
 
 
-def check_ranges(settings: Any) -> None:
+def check_ranges(settings: Any, texts: Collection[str] = ()) -> None:
     """Refuse a number of ``settings`` that is outside of its interval, no number, or not finite;
     None is left alone.
+
+    Args:
+        texts: the names whose value may be a text, too, which is not looked at here.
 
     Raises:
         PixyzError: names the setting, what was expected and what came.
@@ -48,7 +51,8 @@ def check_ranges(settings: Any) -> None:
     """
     for name, interval in ranges(type(settings)):
         value = getattr(settings, name)
-        if value is not None and not _within(value, interval):
+        said = name in texts and isinstance(value, str)
+        if value is not None and not said and not _within(value, interval):
             raise PixyzError(f"{name} must be {_said(interval)}, got {_shown(value)}")
 
 

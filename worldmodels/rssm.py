@@ -17,229 +17,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pixyz.distributions import Deterministic, Distribution, GroupedOneHot, Normal, Scan
-from pixyz.expression import E, LogProb, Loss
+from pixyz.distributions import Distribution, Scan
+from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
-from worldmodels.change import Before, ChangeReconstruction, Now, moved
-from worldmodels.decoder import STATE, Reconstruction, Vectors, symlog
-from worldmodels.heads import ContinueHead, NormalHead, Numbers, ScalarHead
-from worldmodels.networks import MLP, PIXELS, BlockGRU, ConvEncoder, GRUCore, check_keys
+from worldmodels.alignment import SCALES, Projection, build_alignment
+from worldmodels.change import Before, ChangeReconstruction, Now
+from worldmodels.decoder import STATE, Reconstruction
+from worldmodels.heads import ContinueHead, NormalHead, ScalarHead
+from worldmodels.networks import check_keys
 from worldmodels.own_terms import Terms
-from worldmodels.ranges import check_ranges
+from worldmodels.rssm_config import RSSMConfig
+from worldmodels.rssm_parts import CategoricalLatent, Dynamics, Encoder, GaussianLatent
 from worldmodels.scaling import Scaling, scalings
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.types import State
-
-
-@dataclass(frozen=True)
-class RSSMConfig:
-    """Sizes and weights of an RSSM; the defaults are DreamerV3's smallest published size
-    (``size1m``).
-
-    Args:
-        deter: the size of the deterministic state ``h``.
-        hidden: units of what reads and writes it, and of the layers of the two latents.
-        groups, classes: of the stochastic state ``s``.
-        units: of the layers of encoder, decoder and heads.
-        encoder_layers, decoder_layers, prior_layers: of each network.
-        posterior_layers, reward_layers, continue_layers: of each network.
-        depth: channels of the convolutions, in units of :data:`worldmodels.networks.MULTIPLIERS`.
-        bins: of the two-hot reward.
-        latent: categorical (``groups`` one-hot variables of ``classes``) or gaussian (``groups``
-            numbers).
-        core: a GRU of ``blocks`` blocks, or a plain one.
-        blocks: of it; ``deter`` is a multiple.
-        vectors: how vectors are seen and predicted: ``"symlog"`` (DreamerV3: squared errors after
-            symlog) or ``"gaussian"`` (in the units of :meth:`RSSM.standardize`, with a learned
-            standard deviation a feature).
-        predicts: what the decoder predicts of vectors, given ``vectors="gaussian"``: their
-            ``"value"``, or their ``"change"`` from the last two frames on
-            (:mod:`worldmodels.change`), for logs that are sampled fast. The state then holds
-            ``now`` and ``before``, too.
-        rewards: their density: ``"two_hot"`` (DreamerV3), or ``"normal"`` with the variance 1
-            (PlaNet, Dreamer V1 and V2).
-        free_nats: each KL below this many nats a frame costs nothing.
-        dyn_scale, rep_scale: weights of the two KL terms.
-        unimix: the share of the uniform distribution in a categorical latent.
-        min_scale: the smallest standard deviation of a Gaussian latent.
-
-    >>> model = RSSM(
-    ...     {"x": (4,)}, 2, RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8)
-    ... )
-    >>> model.features(model.initial(5)).shape
-    torch.Size([5, 11])
-    """
-
-    RANGES: ClassVar[dict[str, str]] = {
-        "[1, 65536]": "deter hidden groups units depth",
-        "[2, 65536]": "classes bins",
-        "[1, 1024]": "blocks",
-        "[1, 64]": "encoder_layers decoder_layers prior_layers posterior_layers "
-        "reward_layers continue_layers",
-        "[0, 1e6]": "free_nats dyn_scale rep_scale",
-        "[0, 1)": "unimix",
-        "(0, 1e3]": "min_scale",
-    }
-
-    latent: Literal["categorical", "gaussian"] = "categorical"
-    core: Literal["block_gru", "gru"] = "block_gru"
-    vectors: Vectors = "symlog"
-    predicts: Literal["value", "change"] = "value"
-    rewards: Numbers = "two_hot"
-    deter: int = 512
-    hidden: int = 64
-    groups: int = 32
-    classes: int = 4
-    blocks: int = 8
-    units: int = 64
-    encoder_layers: int = 3
-    decoder_layers: int = 3
-    prior_layers: int = 2
-    posterior_layers: int = 1
-    reward_layers: int = 1
-    continue_layers: int = 1
-    depth: int = 4
-    bins: int = 255
-    free_nats: float = 1.0
-    dyn_scale: float = 1.0
-    rep_scale: float = 0.1
-    unimix: float = 0.01
-    min_scale: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        if self.core == "block_gru" and self.deter % self.blocks:
-            raise PixyzError(
-                f"deter must be a multiple of blocks, got {self.deter} and {self.blocks}; "
-                f"change one, or core=gru"
-            )
-
-    @property
-    def stoch(self) -> int:
-        """The size of the stochastic state."""
-        return self.groups * self.classes if self.latent == "categorical" else self.groups
-
-    @property
-    def features(self) -> int:
-        """The size of what heads read."""
-        return self.deter + self.stoch
-
-
-def join(*parts: Tensor) -> Tensor:
-    """Concatenate features."""
-    return torch.cat(parts, -1)
-
-
-class Encoder(Deterministic):
-    """``e = enc(x)``: vectors through symlog or a scaling and an MLP, images (``[H, W, C]``, uint8
-    or in [0, 1]) through convolutions.
-
-    Where changes are predicted it reads how far vectors moved since the last frame, too; ``steps``
-    has the units of that.
-    """
-
-    def __init__(
-        self,
-        shapes: Mapping[str, Sequence[int]],
-        config: RSSMConfig,
-        steps: nn.ModuleDict | None = None,
-    ) -> None:
-        super().__init__(
-            "embed", [*shapes, *(["now_prev"] if steps is not None else [])], name="enc"
-        )
-        self.__dict__["steps"] = steps  # held by the decoder
-        self.images = [k for k, s in shapes.items() if len(s) == 3]
-        self.domains = dict.fromkeys(self.images, PIXELS)
-        self.vectors = [k for k, s in shapes.items() if len(s) == 1]
-        size = self.size = sum(shapes[k][0] for k in self.vectors)
-        self.mlp = (
-            MLP(size * (1 if steps is None else 2), config.units, config.encoder_layers)
-            if self.vectors
-            else None
-        )
-        self.scaling = scalings(shapes) if config.vectors == "gaussian" else None
-        self.cnn = nn.ModuleDict(
-            {k: ConvEncoder(tuple(shapes[k]), config.depth) for k in self.images}
-        )
-        self.out = (config.units if self.vectors else 0) + sum(c.out for c in self.cnn.values())  # type: ignore[misc]
-
-    def forward(self, **obs: Tensor) -> dict[str, Tensor]:
-        parts = []
-        if self.mlp is not None:
-            parts.append(self.mlp(self._units(obs)))
-        parts += [self.cnn[k](obs[k]) for k in self.images]
-        return {"embed": parts[0] if len(parts) == 1 else join(*parts)}
-
-    def _units(self, obs: Mapping[str, Tensor]) -> Tensor:
-        if self.scaling is None:
-            return symlog(join(*[obs[k] for k in self.vectors]))
-        units, steps = (
-            join(*[self.scaling[k](obs[k]) for k in self.vectors]),
-            self.__dict__["steps"],
-        )
-        return units if steps is None else join(units, moved(units, obs["now_prev"], steps))
-
-
-class Dynamics(Deterministic):
-    """``h = f(h_prev, s_prev, a_prev)``."""
-
-    def __init__(self, action_size: int, config: RSSMConfig) -> None:
-        super().__init__(
-            "deter",
-            ["deter_prev", "stoch_prev", "action_prev"],
-            name="f",
-            features_shape=[config.deter],
-        )
-        self.core: nn.Module
-        if config.core == "block_gru":
-            self.core = BlockGRU(
-                config.deter, config.stoch, action_size, config.hidden, config.blocks
-            )
-        else:
-            self.core = GRUCore(config.deter, config.stoch, action_size, config.hidden)
-
-    def forward(
-        self, deter_prev: Tensor, stoch_prev: Tensor, action_prev: Tensor
-    ) -> dict[str, Tensor]:
-        return {"deter": self.core(deter_prev, stoch_prev, action_prev)}
-
-
-class CategoricalLatent(GroupedOneHot):
-    """``s``: one-hot groups from an MLP."""
-
-    def __init__(
-        self, cond_var: list[str], name: str, size: int, layers: int, config: RSSMConfig
-    ) -> None:
-        super().__init__(
-            config.groups, config.classes, "stoch", cond_var, name, unimix=config.unimix
-        )
-        self.net = MLP(size, config.hidden, layers, config.stoch)
-
-    def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(*[given[v] for v in self.cond_var])}
-
-
-class GaussianLatent(Normal):
-    """``s``: a diagonal normal from an MLP."""
-
-    def __init__(
-        self, cond_var: list[str], name: str, size: int, layers: int, config: RSSMConfig
-    ) -> None:
-        super().__init__("stoch", cond_var, name, features_shape=[config.stoch])
-        self.net = MLP(size, config.hidden, layers, 2 * config.stoch)
-        self.min_scale = config.min_scale
-
-    def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        loc, scale = self.net(*[given[v] for v in self.cond_var]).chunk(2, -1)
-        return {"loc": loc, "scale": F.softplus(scale) + self.min_scale}
 
 
 class RSSM(StateSpaceModel):
@@ -298,20 +93,15 @@ class RSSM(StateSpaceModel):
             ["deter", "embed"], "q", c.deter + self.encoder.out, c.posterior_layers, c
         )
         self.prior = latent(["deter"], "p", c.deter, c.prior_layers, c)
-        self.decoder: Reconstruction
+        self.decoder = self._build_decoder(steps)
+        self.projection: Projection | None = None
+        if self.decoder is None:
+            past = c.representation == "next_embedding"
+            state = STATE[:1] if past else STATE
+            self.projection = Projection(state, c.deter if past else size, self.encoder.out)
+            self.alignment = build_alignment(c.representation, c.redundancy)
         memory: list[Distribution] = []
-        if steps is None:
-            self.decoder = Reconstruction(
-                shapes, size, c.units, c.decoder_layers, c.depth, c.vectors
-            )
-        else:
-            if self.encoder.scaling is None or not self.encoder.vectors:
-                raise PixyzError(
-                    'predicts="change" needs vectors among the observations, and vectors="gaussian"'
-                )
-            self.decoder = ChangeReconstruction(
-                shapes, size, c.units, c.decoder_layers, c.depth, steps
-            )
+        if steps is not None and self.encoder.scaling is not None:
             memory = [Now(self.encoder.scaling), Before(self.encoder.size + 1)]
         self.reward: ScalarHead | NormalHead
         if c.rewards == "two_hot":
@@ -323,7 +113,10 @@ class RSSM(StateSpaceModel):
         self._declare(
             keys=self.keys,
             inference=math.prod(memory, start=self.encoder * self.dynamics * self.posterior),
-            generation=math.prod(memory, start=self.dynamics * self.prior * self.decoder),
+            generation=math.prod(
+                memory if self.decoder is None else [self.decoder, *memory],
+                start=self.dynamics * self.prior,
+            ),
             emission=self.decoder,
             carry=self.carry,
             init=dict.fromkeys(self.carry.values(), 0),
@@ -339,18 +132,38 @@ class RSSM(StateSpaceModel):
             "series_var": [*self.keys, "reward", "cont", *self.own.reads],
         }
         q, p = self.posterior, self.prior
-        heads = LogProb(self.decoder) + LogProb(self.reward) + LogProb(self.cont)
+        heads = LogProb(self.reward) + LogProb(self.cont)
+        if self.decoder is not None:
+            heads = LogProb(self.decoder) + heads
         weight = E(self.step, heads + LogProb(p) - LogProb(q))
         self._express(
-            IterativeLoss(
-                E(self.step, self.terms()),
-                reduction="frame",
-                returns=["deter", "stoch"],
-                **self.filter_options,
-            ),
+            self._write_objective(),
             IterativeLoss(E(self.step, KullbackLeibler(q, p) - heads), **self.filter_options),
             IterativeLoss(weight, **self.filter_options),
             IterativeLoss(weight, reduction=None, returns=list(self.carry), **self.filter_options),
+        )
+
+    def _build_decoder(self, steps: nn.ModuleDict | None) -> Reconstruction | None:
+        c = self.config
+        if c.representation != "reconstruction":
+            return None
+        sizes = (self.shapes, c.features, c.units, c.decoder_layers, c.depth)
+        if steps is None:
+            return Reconstruction(*sizes, c.vectors)
+        if self.encoder.scaling is None or not self.encoder.vectors:
+            raise PixyzError(
+                'predicts="change" needs vectors among the observations, and vectors="gaussian"'
+            )
+        return ChangeReconstruction(*sizes, steps)
+
+    def _write_objective(self) -> Loss:
+        if self.decoder is None:
+            return E(self.scan(), self.cost())
+        return IterativeLoss(
+            E(self.step, self.terms()),
+            reduction="frame",
+            returns=["deter", "stoch"],
+            **self.filter_options,
         )
 
     # ---------------------------------------------------------------- expressions
@@ -362,16 +175,13 @@ class RSSM(StateSpaceModel):
 
     def heads(self) -> Loss:
         """What a step costs without its KL: reconstruction, reward, continuation and own terms,
-        each named.
+        each named; no reconstruction without a decoder.
         """
         return self._with_own(self._heads())
 
     def _heads(self) -> Loss:
-        return (
-            (-LogProb(self.decoder)).named("rec")
-            + (-LogProb(self.reward)).named("rew")
-            + (-LogProb(self.cont)).named("con")
-        )
+        rest = (-LogProb(self.reward)).named("rew") + (-LogProb(self.cont)).named("con")
+        return rest if self.decoder is None else (-LogProb(self.decoder)).named("rec") + rest
 
     def terms(self) -> Loss:
         """What a step costs: reconstruction, reward, continuation, the two KL terms and own terms,
@@ -382,9 +192,25 @@ class RSSM(StateSpaceModel):
         rep = KullbackLeibler(q, p.detach()).clamp(min=c.free_nats).named("rep")
         return self._with_own(self._heads() + c.dyn_scale * dyn + c.rep_scale * rep)
 
+    def cost(self) -> Loss:
+        """What sequences cost, under :meth:`scan`: :meth:`terms`, a mean over frames, and what
+        aligns states with embeddings where there is no decoder.
+        """
+        return self.aligned(self.terms().mean())
+
+    def aligned(self, cost: Loss) -> Loss:
+        """``cost``, and ``align``, where there is no decoder."""
+        if self.projection is None:
+            return cost
+        c = self.config
+        scale = SCALES[c.representation] if c.align_scale is None else c.align_scale
+        align = Parameter("align").named("align_cost").mean()
+        return cost + scale * E(self.alignment * self.projection, align)
+
     @property
     def objective(self) -> Loss:
-        """The negative evidence bound with balanced KL, a mean over frames.
+        """The negative evidence bound with balanced KL, a mean over frames; without a decoder, the
+        alignment in the place of the observations' density.
 
         Its variables: the observation keys, ``action``, ``reward [T, B, 1]``, ``cont [T, B, 1]``,
         ``is_first [T, B]``. The state before the first step may be given as ``deter_prev``,
@@ -424,7 +250,8 @@ class RSSM(StateSpaceModel):
                 'RSSMConfig(vectors="gaussian")'
             )
         parts: list[tuple[nn.ModuleDict | None, Mapping[str, tuple[Tensor, Tensor]]]]
-        parts = [(self.encoder.scaling, units), (self.decoder.scaling, units)]
+        parts = [(self.encoder.scaling, units)]
+        parts += [] if self.decoder is None else [(self.decoder.scaling, units)]
         if changes is not None:
             if not isinstance(self.decoder, ChangeReconstruction):
                 raise PixyzError(

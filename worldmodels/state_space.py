@@ -235,13 +235,20 @@ class StateSpaceModel(Declared):
         drawn = _draw(self._samplers[key], given, mean)
         return {
             **{k: drawn[v] for k, v in self.drawn.items() if v in drawn},
-            **{k: drawn[k] for k in self.keys},
+            **{k: drawn[k] for k in self.keys if k in drawn},
         }
 
     def reconstruct(self, batch: Mapping[str, Tensor], mean: bool = True) -> dict[str, Tensor]:
         """Observations drawn again from the inferred states: smoothed ones where the model smooths,
         ``[T, B, ...]``.
+
+        Raises:
+            PixyzError: the model has no density of observations.
         """
+        if self.pieces.reconstruction is None:
+            raise PixyzError(
+                f"this {type(self).__name__} was built without a decoder and draws no observations"
+            )
         batch = self.door(batch)
         state = self.initial(self._rows(batch))
         given = self._inputs(batch, state)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from agents.dreamer.latent_agent import LatentConfig
 from worldmodels.ranges import check_ranges
-from worldmodels.rssm import RSSMConfig
+from worldmodels.rssm_config import RSSMConfig
 
 MODEL = RSSMConfig(
     latent="gaussian",

@@ -13,13 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from agents.agent import Batch, Choose, Learned, State, Window
+from agents.compiling import Beside
+from agents.replay.codecs import BFloat16, Codec, OneHot
 from agents.spaces import ActionSpec
 from agents.torch_agent import TorchAgent
 from pixyz.distributions import Distribution
 from pixyz.expression import Loss
 from pixyz.plan import Options
 from worldmodels.own_terms import Terms
-from worldmodels.rssm import RSSM, RSSMConfig
+from worldmodels.rssm import RSSM
+from worldmodels.rssm_config import RSSMConfig
+
+ALIGN = "align_cost"
+MODEL_COSTS = ("rec", "rew", "con", "dyn", "rep")
+"""Terms of the model that a frame has by itself, where the objective has them so."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,12 @@ class LatentConfig:
         model: the world model.
         batch, length: sequences of ``length`` steps in an update.
         stored_latents: start sequences from the states that were stored with them; else from zeros.
-        chunk: compile time loops, this many steps at a time (minutes at the first update, faster
-            ones after it); 0: do not.
+        latents: how stored states lie in the replay: choices take a byte each, exactly; numbers are
+            ``float32``, or ``bfloat16`` in half the space.
+        chunk: compile time loops, this many steps at a time; 0: do not.
+        beside: compile in a process beside training, which begins at once and switches over when
+            that is done, by the clock: two runs of one seed are equal up to rounding only. Else the
+            first update compiles, in minutes.
         whole: with ``chunk``: compile the rest of an update, too (another one to two minutes). The
             first update of a process is not compiled, so a resumed run equals a straight one up to
             rounding only.
@@ -53,7 +64,9 @@ class LatentConfig:
     batch: int = 16
     length: int = 64
     stored_latents: bool = False
+    latents: Literal["float32", "bfloat16"] = "float32"
     chunk: int = 0
+    beside: bool = True
     whole: bool = False
     max_rows: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -99,6 +112,7 @@ class LatentAgent(TorchAgent):
     actor: Any
     """Acts in the model's state: :class:`agents.latent.LatentActor`, or a planner."""
     _policy: Distribution | None
+    _compiling: Beside | None
 
     def __init__(
         self,
@@ -111,6 +125,8 @@ class LatentAgent(TorchAgent):
         super().__init__()
         self.config, self.action = config, action
         self.model = RSSM(shapes, action.size, config.model, fission=fission, terms=terms)
+        beside = config.chunk and config.beside and fission and terms is None
+        self.__dict__["_compiling"] = Beside(self.model.shapes, action, config) if beside else None
 
     def _begin(self, actor: Any, policy: Distribution | None = None) -> None:
         """Say who acts, and by which policy; write the objective."""
@@ -119,9 +135,9 @@ class LatentAgent(TorchAgent):
         # no submodules: their networks are registered by the final class, and the state dict shall
         # hold them once
         self.__dict__["_policy"] = policy
-        self.__dict__["_objective"] = (
-            self._write_objective().compile(c.chunk, whole=c.whole).in_slabs(c.max_rows)
-        )
+        self.__dict__["_objective"] = self._write_objective().in_slabs(c.max_rows)
+        if self._compiling is None:
+            self.objective.compile(c.chunk, whole=c.whole)
 
     # ---------------------------------------------------------------- the objective
 
@@ -157,6 +173,22 @@ class LatentAgent(TorchAgent):
             if self.config.stored_latents
             else {}
         )
+
+    @property
+    def packed(self) -> Mapping[str, Codec]:
+        """Choices as bytes, and numbers as ``config.latents`` says."""
+        c = self.config
+        found: dict[str, Codec] = {}
+        if c.latents == "bfloat16":
+            found = {k: BFloat16(shape) for k, shape in self.stored.items()}
+        if "stoch" in self.stored and c.model.latent == "categorical" and c.model.classes <= 255:
+            found["stoch"] = OneHot(c.model.groups, c.model.classes)
+        return found
+
+    @property
+    def ranks(self) -> bool:
+        """Yes: by what a frame cost the model."""
+        return True
 
     @property
     def acting(self) -> nn.Module:
@@ -222,17 +254,40 @@ class LatentAgent(TorchAgent):
             loss, found = self.objective.eval(
                 self.prepare(batch), return_dict=True, return_all=False
             )
-        return loss, {k: found[k] for k in (*self.names, *self.model.own.losses, *self.stored)}
+        return loss, {k: found[k] for k in (*self._shown, *self.stored)}
+
+    @property
+    def _shown(self) -> list[str]:
+        """Terms that the log shows; without a decoder, alignment in place of reconstruction."""
+        named = [ALIGN if k == "rec" and not self.model.decodes else k for k in self.names]
+        return [*named, *self.model.own.losses]
 
     def _learned(
         self, batch: Batch, optimizer: Any, undo: Sequence[tuple[Tensor, Tensor]] = ()
     ) -> Learned:
         """One guarded step of the objective."""
         self.train()
+        self._look_at_compiling(batch)
         loss, found = self.evaluate(batch)
-        terms = {k: found[k] for k in (*self.names, *self.model.own.losses)}
+        terms = {k: found[k] for k in self._shown}
         metrics = self.minimise(loss, optimizer, terms, batch, undo)
-        return Learned(metrics, {k: found[k].detach() for k in self.stored})
+        return Learned(
+            metrics, {k: found[k].detach() for k in self.stored}, self._surprise(found, batch)
+        )
+
+    def _look_at_compiling(self, batch: Batch) -> None:
+        state = "running" if self._compiling is None else self._compiling.state(batch)
+        if state == "running":
+            return
+        if state == "done":
+            self.objective.compile(self.config.chunk, whole=self.config.whole)
+        self.__dict__["_compiling"] = None
+
+    def _surprise(self, found: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """What each frame cost the model, ``[T, B]`` (Kauvar et al. 2023, without their counts)."""
+        frames = batch["reward"][self.window.lead :].shape
+        costs = [found[k].detach() for k in MODEL_COSTS if k in found]
+        return torch.stack([c for c in costs if c.shape == frames]).sum(0).abs()
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.config.precision == "float32":

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def by_group(
+    optimizer: torch.optim.Optimizer, closure: object, norms: Sequence[Tensor] | None
+) -> Iterator[tuple[dict[str, Any], list[Tensor], list[Tensor] | None]]:
+    """Each group of weights, those that have a gradient, and the norms of these gradients where
+    they are known.
+
+    Raises:
+        ValueError: a closure was given.
+    """
+    if closure is not None:
+        name = type(optimizer).__name__
+        raise ValueError(f"{name} takes no closure: call backward() before step()")
+    known = None if norms is None else list(norms)
+    for group in optimizer.param_groups:
+        params = [p for p in group["params"] if p.grad is not None]
+        yield group, params, None if known is None else [known.pop(0) for _ in params]
 
 
 class LaProp(torch.optim.Optimizer):
@@ -76,13 +94,8 @@ class LaProp(torch.optim.Optimizer):
             norms: of each gradient, in the order of the parameters that have one, where they are
                 known already.
         """
-        if closure is not None:
-            raise ValueError("LaProp takes no closure: call backward() before step()")
-        known = None if norms is None else list(norms)
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
+        for group, params, own in by_group(self, closure, norms):
             if params:
-                own = None if known is None else [known.pop(0) for _ in params]
                 self._update(group, params, own)
         return None
 
@@ -152,14 +165,11 @@ class ClippedAdam(torch.optim.AdamW):
             norms: of each gradient, in the order of the parameters that have one, where they are
                 known already.
         """
-        if closure is not None:
-            raise ValueError("ClippedAdam takes no closure: call backward() before step()")
-        known = None if norms is None else list(norms)
-        for group in self.param_groups:
-            grads = [p.grad for p in group["params"] if p.grad is not None]
+        for group, params, own in by_group(self, closure, norms):
+            grads = [p.grad for p in params if p.grad is not None]
             group["updates"] += 1
             if grads:
-                own = torch._foreach_norm(grads) if known is None else [known.pop(0) for _ in grads]
+                own = own or [*torch._foreach_norm(grads)]
                 total = torch.stack(list(own)).norm()
                 torch._foreach_mul_(grads, (group["clip"] / total.clamp(min=1e-30)).clamp(max=1.0))
         return super().step()

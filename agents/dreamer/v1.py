@@ -104,10 +104,8 @@ class DreamerV1(LatentAgent):
             .clamp(min=c.model.free_nats)
             .named("kl")
         )
-        return E(
-            model.scan(),
-            model.heads().mean() + c.kl * divergence + E(self.dream, E(returns, behaviour)),
-        )
+        fit = model.aligned(model.heads().mean()) + c.kl * divergence
+        return E(model.scan(), fit + E(self.dream, E(returns, behaviour)))
 
     def learn(self, batch: Batch) -> Learned:
         """One update of everything: world model, policy, value.

@@ -132,7 +132,8 @@ class DreamerV2(LatentAgent):
         rep = KullbackLeibler(posterior, prior.detach()).mean().clamp(min=free).named("rep")
         divergence = c.model.dyn_scale * dyn + c.model.rep_scale * rep
         return E(
-            model.scan(), model.heads().mean() + divergence + E(self.dream, E(returns, behaviour))
+            model.scan(),
+            model.aligned(model.heads().mean()) + divergence + E(self.dream, E(returns, behaviour)),
         )
 
     def learn(self, batch: Batch) -> Learned:

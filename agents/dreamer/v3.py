@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import nn
 
 from agents.agent import Batch, Learned
@@ -27,12 +26,13 @@ from agents.latent import LatentActor
 from agents.planning import MPPI
 from agents.planning.latent import LatentPlanner
 from agents.spaces import ActionSpec
+from agents.torch_agent import follow
 from pixyz.distributions import Mean, Scan
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import Entropy
 from worldmodels.disagreement import Disagreement, StepEnsemble
+from worldmodels.heads import ScalarHead
 from worldmodels.own_terms import Terms, joined
-from worldmodels.rssm import ScalarHead
 
 PATH = {"deter": "deter_all", "stoch": "stoch_all"}
 
@@ -157,7 +157,7 @@ class DreamerV3(LatentAgent):
         behaviour = policy.named("policy").mean() + (-(w * imagined)).named("value").mean()
         replay = (-(Parameter("w_seen") * recorded)).named("replay_value").mean()
         inner = E(returns, behaviour + c.replay_value * E(seen_returns, replay))
-        return E(self.model.scan(), self.model.terms().mean() + E(self.dream, inner))
+        return E(self.model.scan(), self.model.cost() + E(self.dream, inner))
 
     def learn(self, batch: Batch) -> Learned:
         """One update of everything: world model, policy, value.
@@ -171,9 +171,6 @@ class DreamerV3(LatentAgent):
         self.update_slow()
         return learned
 
-    @torch.no_grad()
     def update_slow(self) -> None:
         """Move the slow critic a little towards the critic."""
-        torch._foreach_lerp_(
-            list(self.slow_value.parameters()), list(self.value.parameters()), self.config.slow_rate
-        )
+        follow(self.slow_value, self.value, self.config.slow_rate)

@@ -21,12 +21,11 @@ from agents.online.message import DamagedError
 from agents.online.receiving import NotYetError, Receiving
 from agents.online.weights import Weights
 from agents.pretrain.start import start_from
-from agents.replay import ReplayBuffer
 from agents.run import Run, Stop, train
 from agents.run.in_folder import InFolder
 from agents.run.parts import Generators
+from agents.run.replay import check_sizes, open_replay
 from agents.run.train import Watch
-from agents.run.trainer import check_sizes
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.tracking import check_tracker, tracker
@@ -121,7 +120,7 @@ class LearnerSide(InFolder):
         if isinstance(self.agent, torch.nn.Module):
             self.agent.to(s.device)
         w = self.agent.window
-        check_sizes(s, w)
+        check_sizes(s, self.agent, self.view)
         self.weights = Weights(self.agent.acting)
         self.publisher = Publisher(receiving, self.weights.take, seconds)
         per_action = s.train_ratio / (w.batch * w.length)
@@ -138,15 +137,8 @@ class LearnerSide(InFolder):
 
     def fill(self, directory: Path) -> Run:
         """Replay, arrivals and log."""
-        s, stored = self.settings, self.agent.stored
-        self.replay = ReplayBuffer(
-            self.view.spec(stored),
-            s.capacity,
-            self.receiving.actors,
-            directory=directory / "replay",
-            seed=s.seed,
-            stored=list(stored),
-        )
+        s = self.settings
+        self.replay = open_replay(s, self.agent, self.view, self.receiving.actors, directory)
         self.closing.callback(self.replay.close)
         self.arrivals = Arrivals(self.receiving, self.replay, self._wait)
         parts: dict[str, Saves] = {

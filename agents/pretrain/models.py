@@ -108,13 +108,19 @@ class RSSMModel(PretrainModel):
         scale: one number or ``action_size`` of them; found in the log if empty.
 
     Raises:
-        UsageError: another number of scales; an action of the log above the scale that is given.
+        UsageError: another number of scales; an action of the log above the scale that is given; a
+            model without a decoder.
     """
 
     action_scale: Tensor
 
     def __init__(self, model: RSSM, action_size: int, scale: Sequence[float] = ()) -> None:
         super().__init__(model)
+        if not model.decodes:
+            raise UsageError(
+                f"an RSSM with representation={model.config.representation!r} has no decoder and "
+                "predicts no observations, which its report is about; take 'reconstruction'"
+            )
         self.action_size, self.scale_given = action_size, bool(scale)
         count = max(1, action_size)
         if len(scale) not in (0, 1, count):

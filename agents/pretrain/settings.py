@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from agents.process import check_device, check_threads
 from worldmodels.dmm import DMMConfig
 from worldmodels.ranges import check_ranges
-from worldmodels.rssm import RSSMConfig
+from worldmodels.rssm_config import RSSMConfig
 from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
 

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from agents.replay.errors import ReplayError
 from agents.replay.folder import Folder
-from agents.replay.ring import Rings
-from agents.replay.rows import Array, RowSpec, Spec, differences
+from agents.replay.fresh import Fresh
+from agents.replay.priorities import PRIORITY
+from agents.replay.ring import Rings, read_index
+from agents.replay.rows import Array, RowSpec, Spec
+from agents.replay.samplers import Floats, Held, Sampler, Uniform
+from agents.replay.saved import read_state
 from agents.replay.store import Ints, Store
 
 
@@ -22,9 +25,8 @@ class ReplayBuffer:
     """Rows of ``streams`` environments, each in a ring of its own.
 
     A sequence is ``length`` consecutive rows of one stream; it may go over the end of an episode
-    and never over the ring's write head. Sequences are drawn uniformly; with ``online``, rows that
-    no fresh sequence has shown yet come first, each once, as sequences that do not overlap
-    (DreamerV3).
+    and never over the ring's write head. A sampler draws them; with ``online``, rows that no fresh
+    sequence has shown yet come first, each once, as sequences that do not overlap (DreamerV3).
 
     Args:
         spec: key -> (shape, numpy type), or an example row; see :class:`agents.replay.RowSpec`.
@@ -33,8 +35,10 @@ class ReplayBuffer:
         directory: a folder for the rows, in memory if None. Its space is taken at once. A folder
             that holds rows is opened as it was when :meth:`state`, :meth:`flush` or :meth:`close`
             was last called; rows that the disk has damaged are left out, with a warning.
-        seed: of the sampler.
+        seed: of the sampler's draws.
         online: fresh sequences first.
+        sampler: draws sequences, of this buffer alone; uniformly if None. One that reads priorities
+            adds the key ``priority`` to rows, which :meth:`update` writes and no sample holds.
         stored: keys that are the agent's own state, such as its latents, and no observations.
 
     Raises:
@@ -67,18 +71,20 @@ class ReplayBuffer:
         seed: int = 0,
         online: bool = True,
         stored: Sequence[str] = (),
+        sampler: Sampler | None = None,
     ) -> None:
         if streams < 1 or capacity < streams:
             raise ReplayError(
-                f"expected at least one row a stream, "
-                f"got a capacity of {capacity} for {streams} streams"
+                f"expected at least one row a stream, got {capacity} rows for {streams} streams"
             )
-        self.spec, self.streams, self.rows, self.online = (
-            RowSpec(spec),
-            streams,
-            capacity // streams,
-            online,
-        )
+        self.sampler = Uniform() if sampler is None else sampler
+        if self.prioritizes:
+            if PRIORITY in spec:
+                raise ReplayError(f"expected no key {PRIORITY!r}, which the sampler keeps itself")
+            spec, stored = {**spec, PRIORITY: ((), np.float32)}, [*stored, PRIORITY]
+        self.spec, self.streams = RowSpec(spec), streams
+        self.rows, self.online = capacity // streams, online
+        self._given = [k for k in self.spec.keys if not (self.prioritizes and k == PRIORITY)]
         unknown = [key for key in stored if key not in self.spec.keys]
         if unknown:
             raise ReplayError(
@@ -92,9 +98,13 @@ class ReplayBuffer:
             else Folder(self.spec, streams, self.rows, Path(directory), stored=stored)
         )
         self._open: Rings | None = Rings(self._store)
-        # the number up to which fresh sequences were handed out
-        self._shown = np.zeros(streams, np.int64)
-        self._rng = np.random.default_rng(seed)
+        self._fresh, self._rng = Fresh(streams), np.random.default_rng(seed)
+        self.sampler.follow(self._rings)
+
+    @property
+    def prioritizes(self) -> bool:
+        """Whether rows have a priority."""
+        return self.sampler.keeps_priorities
 
     # ---------------------------------------------------------------- writing
 
@@ -122,7 +132,9 @@ class ReplayBuffer:
                 rows go to the disk).
         """
         rings, which = self._rings, self._which(streams)
-        values = self.spec.check(rows, (len(which),), lambda at: f"stream {which[at[0]]}")
+        values = self.spec.check(
+            rows, (len(which),), lambda at: f"stream {which[at[0]]}", self._given
+        )
         number = rings.written[which]
         ended = rings.read(which, np.maximum(number - 1, 0), ["is_last"])["is_last"] & (
             number > rings.oldest[which]
@@ -134,7 +146,10 @@ class ReplayBuffer:
                 f"expected True after a row with is_last, got False; "
                 "reset the environment, its row begins the next episode"
             )
+        if self.prioritizes:
+            values[PRIORITY] = self.sampler.initial(len(which))
         rings.append(which, values)
+        self.sampler.changed(which, number)
 
     def mark_abandoned(self, streams: Sequence[int] | None = None) -> None:
         """Say that the last row of each stream (or of the named ones) ended its episode: the run
@@ -153,7 +168,7 @@ class ReplayBuffer:
         return bool((self._rings.written - self._rings.oldest >= length).any())
 
     def sample(self, batch: int, length: int, *, mark_start: bool = False) -> dict[str, Array]:
-        """``batch`` sequences, time first: each key ``[T, B, ...]``, fresh ones before uniform
+        """``batch`` sequences, time first: each key ``[T, B, ...]``, fresh ones before drawn
         ones.
 
         Args:
@@ -163,8 +178,7 @@ class ReplayBuffer:
 
         Returns:
             The keys, in fresh memory, and ``index`` int64 ``[T, B, 2]``: stream and number of each
-                row, for
-            :meth:`update`.
+                row, for :meth:`update` and :meth:`chances`.
 
         Raises:
             ReplayError: no stream holds ``length`` rows.
@@ -172,9 +186,9 @@ class ReplayBuffer:
         if batch < 1 or length < 1:
             raise ReplayError(f"expected at least one sequence of one row, got {batch} of {length}")
         rings = self._rings
-        oldest, written = rings.oldest, rings.written
-        if not (written - oldest >= length).any():
-            stored = (written - oldest).tolist()
+        held = Held(rings.oldest, rings.written)
+        if not held.starts(length).any():
+            stored = (held.written - held.oldest).tolist()
             raise ReplayError(
                 f"expected a stream with {length} rows, got streams of {stored}; "
                 f"ask can_sample({length}) first"
@@ -184,20 +198,27 @@ class ReplayBuffer:
                     else ""
                 )
             )
-        stream, first = (
-            self._fresh(batch, length, oldest, written)
-            if self.online
-            else (np.zeros(0, np.int64),) * 2
-        )
+        nothing = np.zeros(0, np.int64)
+        stream, first = self._fresh.take(batch, length, held) if self.online else (nothing, nothing)
         if len(stream) < batch:
-            more = self._uniform(batch - len(stream), length, oldest, written)
+            more = self.sampler.draw(batch - len(stream), length, held, self._rng)
             stream, first = np.concatenate([stream, more[0]]), np.concatenate([first, more[1]])
         number = first + np.arange(length)[:, None]
-        found = rings.read(stream, number)
+        found = self.spec.decode(rings.read(stream, number, self._given))
         if mark_start:
             found["is_first"][0] = True
         found["index"] = np.stack([np.broadcast_to(stream, number.shape), number], -1)
         return found
+
+    def chances(self, index: Array) -> Floats:
+        """How likely each of these sequences was in one draw, ``[B]``; fresh ones were certain.
+
+        Args:
+            index: ``[T, B, 2]``, as :meth:`sample` gave it.
+        """
+        stream, number = read_index(index, self.streams)
+        held = Held(self._rings.oldest, self._rings.written)
+        return self.sampler.chances(stream[0], number[0], len(number), held)
 
     def update(self, index: Array, values: Mapping[str, Any]) -> int:
         """Write values ``[T, B, ...]`` back to rows that were sampled; rows that are gone are left
@@ -205,7 +226,7 @@ class ReplayBuffer:
 
         Args:
             index: ``[T, B, 2]``, as :meth:`sample` gave it (or a part of it).
-            values: some of the keys.
+            values: some of the keys; ``priority``, where rows have one.
 
         Returns:
             How many rows were written.
@@ -213,46 +234,20 @@ class ReplayBuffer:
         Raises:
             ReplayError: no such index, or values that do not fit; nothing is written.
         """
-        index = np.asarray(index)
-        if index.ndim != 3 or index.shape[-1] != 2 or index.dtype.kind not in "iu":
-            raise ReplayError(
-                f"expected an index [T, B, 2] of integers, got {index.shape} of {index.dtype}; "
-                f"take sample's"
-            )
-        stream, number = index[..., 0].astype(np.int64), index[..., 1].astype(np.int64)
-        if ((stream < 0) | (stream >= self.streams)).any():
-            raise ReplayError(
-                f"expected streams in 0..{self.streams - 1}, "
-                f"got {stream.min()}..{stream.max()} in the index"
-            )
+        stream, number = read_index(index, self.streams)
 
         def where(at: tuple[int, ...]) -> str:
             return f"stream {stream[at]}, row {number[at]}"
 
-        return self._rings.write(
-            stream, number, self.spec.check(values, stream.shape, where, keys=values.keys())
-        )
-
-    def _fresh(self, batch: int, length: int, oldest: Ints, written: Ints) -> tuple[Ints, Ints]:
-        """Streams and first rows of at most ``batch`` sequences never handed out, those that waited
-        longest first.
-        """
-        begin = np.maximum(self._shown, oldest)
-        ready = np.minimum((written - begin) // length, batch)
-        stream = np.repeat(np.arange(self.streams), ready)
-        turn = np.arange(len(stream)) - np.repeat(ready.cumsum() - ready, ready)
-        first = begin[stream] + turn * length
-        chosen = np.argsort(first - written[stream], kind="stable")[:batch]
-        self._shown = begin + np.bincount(stream[chosen], minlength=self.streams) * length
-        return stream[chosen], first[chosen]
-
-    def _uniform(self, batch: int, length: int, oldest: Ints, written: Ints) -> tuple[Ints, Ints]:
-        """Streams and first rows of sequences, each possible one equally likely."""
-        windows = np.maximum(written - oldest - length + 1, 0)
-        ends = windows.cumsum()
-        pick = self._rng.integers(ends[-1], size=batch)
-        stream = np.searchsorted(ends, pick, side="right")
-        return stream, oldest[stream] + pick - (ends - windows)[stream]
+        checked = self.spec.check(values, stream.shape, where, keys=values.keys())
+        ranked = self.prioritizes and PRIORITY in checked
+        if ranked and (checked[PRIORITY] < 0).any():
+            low = checked[PRIORITY].min()
+            raise ReplayError(f"expected priorities of at least 0, got {low}; give absolute values")
+        count = self._rings.write(stream, number, checked)
+        if ranked:
+            self.sampler.changed(stream.reshape(-1), number.reshape(-1))
+        return count
 
     # ---------------------------------------------------------------- saving
 
@@ -276,16 +271,12 @@ class ReplayBuffer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def state(self) -> dict[str, Any]:
-        """Counters, the place in the online queue and random numbers, as data for JSON.
+        """Counters, the place in the online queue, random numbers and what the sampler knows
+        beside the rows, as data for JSON.
 
         The rows lie in the folder, which is flushed and keeps what it needs to go back to this
         state, while it is one of the last three; or in :meth:`state_arrays`.
@@ -295,14 +286,16 @@ class ReplayBuffer:
         """
         mark = self._store.commit() if self._open is not None else None
         return {
-            "spec": self.spec.fingerprint(),
-            "streams": self.streams,
-            "rows": self.rows,
+            **self._about(),
             "mark": mark,
             "counts": self._rings.written.tolist(),
-            "shown": self._shown.tolist(),
+            "shown": self._fresh.shown.tolist(),
             "rng": self._rng.bit_generator.state,
+            "sampler": self.sampler.state(),
         }
+
+    def _about(self) -> dict[str, Any]:
+        return {"spec": self.spec.fingerprint(), "streams": self.streams, "rows": self.rows}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go back to a state: what was added, updated or marked after it is undone, bit for bit,
@@ -316,49 +309,12 @@ class ReplayBuffer:
             ReplayError: the state is of another replay, is not kept any more, or is of later rows
                 than are there; the buffer is as before.
         """
-        expected: dict[str, Any] = {
-            "spec": self.spec.fingerprint(),
-            "streams": self.streams,
-            "rows": self.rows,
-        }
-        for key, value in expected.items():
-            if key not in state:
-                raise ReplayError(
-                    f"expected a state with {key!r}, got the keys {sorted(state)}; "
-                    f"give what state() returned"
-                )
-            if state[key] != value:
-                what = (
-                    differences(state[key], value)
-                    if key == "spec"
-                    else f"expected {value} as {key}, got {state[key]}"
-                )
-                raise ReplayError(
-                    f"the state is of another replay: {what}; "
-                    f"make the buffer as it was when it was saved"
-                )
-        try:
-            counts, shown = np.array(state["counts"], np.int64), np.array(state["shown"], np.int64)
-            rng = np.random.default_rng()
-            rng.bit_generator.state = state["rng"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ReplayError(
-                f"expected counts, shown and rng in a state, got {error!r}; "
-                f"give what state() returned"
-            ) from error
-        if (
-            counts.shape != (self.streams,)
-            or shown.shape != (self.streams,)
-            or ((shown < 0) | (shown > counts)).any()
-        ):
-            raise ReplayError(
-                f"expected 0 <= shown <= counts for {self.streams} streams, "
-                f"got shown {shown.tolist()} and counts "
-                f"{counts.tolist()}; the state is damaged, take an older one"
-            )
-        if not self._store.go_back(state.get("mark"), counts):
-            self._rings.truncate(counts)
-        self._shown, self._rng = shown, rng
+        saved = read_state(state, self._about(), self.sampler.state())
+        if not self._store.go_back(state.get("mark"), saved.counts):
+            self._rings.truncate(saved.counts)
+        self._fresh.shown, self._rng = saved.shown, saved.rng
+        self.sampler.load_state(saved.sampler)
+        self.sampler.follow(self._rings)
 
     def state_arrays(self) -> dict[str, Array]:
         """Copies of the rows, ``[streams, filled, ...]`` a key, and ``counters``; for a buffer that
@@ -373,7 +329,8 @@ class ReplayBuffer:
             ReplayError: arrays of another replay; nothing is changed.
         """
         self._rings.load_arrays(arrays)
-        self._shown = np.minimum(self._shown, self._rings.written)
+        self._fresh.shown = np.minimum(self._fresh.shown, self._rings.written)
+        self.sampler.follow(self._rings)
 
     # ---------------------------------------------------------------- helpers
 

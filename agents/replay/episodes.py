@@ -39,7 +39,7 @@ def read_replay(folder: Path) -> Episodes:
         meta = read_meta(folder)
         if meta["format"] != FORMAT:
             raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
-        spec = RowSpec({k: (tuple(shape), dtype) for k, (shape, dtype) in meta["spec"].items()})
+        spec = RowSpec({k: (tuple(shape), dtype) for k, (shape, dtype, *_) in meta["spec"].items()})
         rings = Rings(Folder(spec, int(meta["streams"]), int(meta["rows"]), folder, read_only=True))
         keys = [k for k in spec.keys if k not in meta["stored"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -6,6 +6,7 @@ import numpy as np
 
 from agents.replay.buffer import ReplayBuffer
 from agents.replay.errors import ReplayError
+from agents.replay.priorities import PRIORITY
 from worldmodels.data import Episodes
 
 
@@ -50,11 +51,10 @@ def fill(buffer: ReplayBuffer, episodes: Episodes, stream: int = 0) -> int:
             f"{episodes.source}: expected actions in [-1, 1], got {reach:g}; "
             f"divide by the environment's bound"
         )
-    zeros = {
-        k: np.zeros((1, *shape), dtype)
-        for k, (shape, dtype) in buffer.spec.keys.items()
-        if k in buffer.stored
+    own = {
+        k: buffer.spec.given(k) for k in buffer.stored if k != PRIORITY or not buffer.prioritizes
     }
+    zeros = {k: np.zeros((1, *shape), dtype) for k, (shape, dtype) in own.items()}
     count = 0
     for episode in episodes:
         for t in range(len(episode)):

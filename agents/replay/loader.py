@@ -56,7 +56,7 @@ def to_arrays(values: Mapping[str, Tensor], lead: int) -> dict[str, Array]:
     """
     if not values or next(iter(values.values())).device.type == "cpu":
         return {k: v.detach().float().numpy() for k, v in values.items()}
-    flat = [v.detach().float().flatten(lead) for v in values.values()]
+    flat = [v.detach().float().unsqueeze(-1).flatten(lead) for v in values.values()]
     joined = torch.cat(flat, -1).cpu().numpy()
     cuts = np.cumsum([v.shape[-1] for v in flat])[:-1]
     parts = np.split(joined, cuts, -1)

@@ -25,6 +25,26 @@ from agents.replay.rows import Array
 from agents.replay.store import Ints, Store
 
 
+def read_index(index: Array, streams: int) -> tuple[Ints, Ints]:
+    """Streams and numbers ``[T, B]`` of an index ``[T, B, 2]``.
+
+    Raises:
+        ReplayError: it is none.
+    """
+    index = np.asarray(index)
+    if index.ndim != 3 or index.shape[-1] != 2 or index.dtype.kind not in "iu":
+        raise ReplayError(
+            f"expected an index [T, B, 2] of integers, got {index.shape} of {index.dtype}; "
+            f"take sample's"
+        )
+    stream, number = index[..., 0].astype(np.int64), index[..., 1].astype(np.int64)
+    if ((stream < 0) | (stream >= streams)).any():
+        raise ReplayError(
+            f"expected streams in 0..{streams - 1}, got {stream.min()}..{stream.max()} in the index"
+        )
+    return stream, number
+
+
 class Rings:
     """One ring of ``rows`` rows for each of ``streams`` streams.
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.replay.codecs import Codec
 from agents.replay.errors import ReplayError
 
 Array = NDArray[Any]
 Spec = Mapping[str, Any]
-"""key -> (shape, numpy type), or an example row: key -> value ``[*shape]``."""
+"""key -> (shape, numpy type), an example row (``[*shape]``), or a codec (agents.replay.codecs)."""
 
 FLAGS = ("is_first", "is_last", "is_terminal")
 REQUIRED = ("action", "reward", *FLAGS)
@@ -26,9 +27,14 @@ class RowSpec:
     Reward and flags of a row arrive with its observation; the action is taken after it.
 
     Args:
-        spec: key -> (shape, numpy type), or an example row. Holds ``action``, ``reward`` (one
-            float32) and the flags ``is_first``, ``is_last``, ``is_terminal`` (one bool each); all
-            others are observations and stored latents.
+        spec: key -> (shape, numpy type), an example row, or a codec that says how the key is
+            packed. Holds ``action``, ``reward`` (one float32) and the flags ``is_first``,
+            ``is_last``, ``is_terminal`` (one bool each); all others are observations and stored
+            latents.
+
+    Attributes:
+        keys: key -> shape and type of what lies in a store.
+        codecs: key -> how it is packed, where it is.
 
     Raises:
         ReplayError: a required key is missing or has another shape or type, or a key cannot be
@@ -48,6 +54,7 @@ class RowSpec:
     """
 
     def __init__(self, spec: Spec) -> None:
+        self.codecs = {key: value for key, value in spec.items() if isinstance(value, Codec)}
         self.keys = {key: _entry(key, value) for key, value in spec.items()}
         missing = [key for key in REQUIRED if key not in self.keys]
         if missing:
@@ -67,8 +74,20 @@ class RowSpec:
                 )
 
     def fingerprint(self) -> dict[str, list[Any]]:
-        """The same as plain data, key -> [shape, type]; equal for equal specs."""
-        return {k: [list(shape), dtype.str] for k, (shape, dtype) in self.keys.items()}
+        """The same as plain data, key -> [shape, type, codec if any]; equal for equal specs."""
+        return {
+            k: [list(shape), dtype.str, *([self.codecs[k].name] if k in self.codecs else [])]
+            for k, (shape, dtype) in self.keys.items()
+        }
+
+    def given(self, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape and type of a key as it is given and sampled."""
+        codec = self.codecs.get(key)
+        return self.keys[key] if codec is None else (codec.shape, np.dtype(np.float32))
+
+    def decode(self, packed: dict[str, Array]) -> dict[str, Array]:
+        """What lies in a store, as it was given."""
+        return {k: self.codecs[k].decode(v) if k in self.codecs else v for k, v in packed.items()}
 
     def check(
         self,
@@ -104,6 +123,11 @@ class RowSpec:
                 raise ReplayError(
                     f"expected the keys {list(self.keys)}, got the unknown key {key!r}; {hint}"
                 )
+        if more := [key for key in rows if key not in wanted]:
+            raise ReplayError(
+                f"expected the keys {list(wanted)}, got {more} too, which the replay keeps itself; "
+                "leave them out"
+            )
         missing = [key for key in wanted if key not in rows]
         raise ReplayError(
             f"expected the keys {list(wanted)}, {missing} missing in {list(rows)}; "
@@ -113,7 +137,7 @@ class RowSpec:
     def _value(
         self, key: str, value: Any, lead: tuple[int, ...], where: Callable[[tuple[int, ...]], str]
     ) -> Array:
-        shape, dtype = self.keys[key]
+        codec, (shape, dtype) = self.codecs.get(key), self.given(key)
         try:
             array = np.asarray(value)
         except ValueError as error:
@@ -138,7 +162,14 @@ class RowSpec:
                     f"got {array[at]}{inner}; "
                     "nothing was written, look at where it comes from"
                 )
-        return array
+        return array if codec is None else _encoded(key, codec, array)
+
+
+def _encoded(key: str, codec: Codec, array: Array) -> Array:
+    try:
+        return codec.encode(array)
+    except ReplayError as error:
+        raise ReplayError(f"{key!r}: {error}") from None
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
@@ -157,6 +188,8 @@ def _entry(key: Any, value: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         raise ReplayError(
             f"expected text as a key, not one of {list(RESERVED)}, got {key!r}; choose another name"
         )
+    if isinstance(value, Codec):
+        return value.packed
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], (tuple, list)):
         try:
             shape, dtype = tuple(int(n) for n in value[0]), np.dtype(value[1])

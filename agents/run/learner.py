@@ -13,6 +13,7 @@ from agents.agent import Learns, Window
 from agents.errors import RunError
 from agents.guard import NotFinite
 from agents.replay.loader import to_arrays, to_tensors
+from agents.replay.priorities import PRIORITY
 from agents.run.progress import Progress
 
 STRIKES = 3
@@ -78,8 +79,11 @@ class Learner:
         except NotFinite as error:
             self._refused(error, sample, index)
             return {}
-        if learned.stored and index is not None:
-            self.source.update(index[-w.length :], to_arrays(learned.stored, lead=2))
+        values = dict(learned.stored)
+        if learned.priority is not None and getattr(self.source, "prioritizes", False):
+            values[PRIORITY] = learned.priority
+        if values and index is not None:
+            self.source.update(index[-w.length :], to_arrays(values, lead=2))
         p.updates += 1
         p.in_a_row = 0
         return learned.metrics

@@ -9,15 +9,14 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from agents.agent import Saves, Window
+from agents.agent import Saves
 from agents.build import build
-from agents.errors import UsageError
 from agents.logger import Logger
-from agents.replay import ReplayBuffer
 from agents.run.driver import Driver
 from agents.run.evaluate import Judge
 from agents.run.in_folder import InFolder
 from agents.run.parts import Generators
+from agents.run.replay import check_sizes, open_replay
 from agents.run.run import Run
 from agents.run.schedule import Online
 from agents.run.signals import Stop
@@ -80,7 +79,7 @@ class Trainer(InFolder):
             self.agent = build(s.agent, self.view)
             if isinstance(self.agent, torch.nn.Module):
                 self.agent.to(s.device)
-            check_sizes(s, self.agent.window)
+            check_sizes(s, self.agent, self.view)
             self._declared = _declared(s)
         except BaseException:
             self.close()
@@ -99,15 +98,8 @@ class Trainer(InFolder):
 
     def fill(self, directory: Path) -> Run:
         """Replay, driver and log."""
-        s, stored = self.settings, self.agent.stored
-        self.replay = ReplayBuffer(
-            self.view.spec(stored),
-            s.capacity,
-            s.env.num_envs,
-            directory=directory / "replay",
-            seed=s.seed,
-            stored=list(stored),
-        )
+        s = self.settings
+        self.replay = open_replay(s, self.agent, self.view, s.env.num_envs, directory)
         self.closing.callback(self.replay.close)
         self.driver = Driver(self.envs, self.agent, self.replay, s.seed)
         parts: dict[str, Saves] = {
@@ -194,30 +186,6 @@ class Trainer(InFolder):
                 f"{self.settings.env.id}: outside of the bounds that it declares: {said}",
                 stacklevel=2,
             )
-
-
-def check_sizes(s: RunSettings, w: Window) -> None:
-    """Refuse settings with which nothing would be learned.
-
-    Raises:
-        UsageError: the replay is too small for a window, or the run too short for an update.
-    """
-    each = s.capacity // s.env.num_envs
-    if each < 2 * w.rows:
-        raise UsageError(
-            f"capacity {s.capacity} is {each} rows an environment, "
-            f"and an update reads {w.rows} in a row: "
-            f"give at least {2 * w.rows * s.env.num_envs}"
-        )
-    made = s.steps // (s.env.num_envs * s.env.action_repeat)
-    learned = s.steps - (0 if s.prefill_updates else s.prefill)
-    credit = learned / s.env.action_repeat * s.train_ratio / (w.batch * w.length)
-    if made < w.rows or credit < 1:
-        raise UsageError(
-            f"steps={s.steps} give {made} rows an environment and {credit:.2f} updates, "
-            f"and an update reads {w.rows} rows: "
-            "nothing would be learned; raise steps or train_ratio, or lower prefill"
-        )
 
 
 def _declared(settings: RunSettings) -> dict[str, Any]:

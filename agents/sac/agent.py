@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from agents.agent import Batch, Choose, Learned, State, Window
-from agents.guard import check_acting
+from agents.checked import Checked
 from agents.sac.config import SACConfig
 from agents.sac.heads import Critics, JointCritics, Observation, Target, Temperature, build_policy
 from agents.spaces import ActionSpec
-from agents.torch_agent import TorchAgent
+from agents.torch_agent import TorchAgent, follow
 from pixyz.distributions import Distribution, LogDensity, Mean, Normal
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.types import PixyzError
@@ -37,7 +37,7 @@ NEXT = "_next"
 NAMES = ("critic", "policy", "temperature")
 
 
-class SAC(TorchAgent):
+class SAC(Checked, TorchAgent):
     """The agent.
 
     Args:
@@ -163,18 +163,6 @@ class SAC(TorchAgent):
         """Nothing is remembered."""
         return {}
 
-    def act(
-        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
-    ) -> tuple[Tensor, State]:
-        """See :meth:`agents.agent.Actor.act`.
-
-        Raises:
-            NotFinite: an observation or the action is not finite.
-        """
-        action, state = self.choose(obs, state, explore)
-        check_acting({k: obs[k] for k in self.keys}, action)
-        return action, state
-
     @torch.no_grad()
     def choose(
         self, obs: Mapping[str, Tensor], state: State, explore: bool
@@ -221,12 +209,5 @@ class SAC(TorchAgent):
         loss, found = self.evaluate(batch)
         metrics = self.minimise(loss, self.optimizer, {k: found[k] for k in NAMES}, batch, undo)
         if self.slow_critics is not None:
-            self.update_slow(self.slow_critics)
+            follow(self.slow_critics, self.critics, self.config.slow_rate)
         return Learned(metrics)
-
-    @torch.no_grad()
-    def update_slow(self, slow: Critics) -> None:
-        """Move the slow critics a little towards the critics."""
-        torch._foreach_lerp_(
-            list(slow.parameters()), list(self.critics.parameters()), self.config.slow_rate
-        )

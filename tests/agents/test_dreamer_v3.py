@@ -150,7 +150,7 @@ def test_a_compiled_agent_learns_as_one_that_is_not(monkeypatch):
     for compiled in (False, True):
         monkeypatch.setattr(rows, "MOST_ROWS", 9 if compiled else 2048)
         torch.manual_seed(0)
-        c = config(small(), chunk=3 if compiled else 0, whole=compiled)
+        c = config(small(), chunk=3 if compiled else 0, whole=compiled, beside=False)
         agent = DreamerV3(SHAPES, ActionSpec(2), c).double()
         agent.objective.compile(c.chunk, whole=c.whole, backend="aot_eager")
         torch.manual_seed(1)

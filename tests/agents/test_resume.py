@@ -85,6 +85,13 @@ ENVS = {
         "capacity=300",
     ],
     "discrete": ["env.id=CartPole-v1", "env.action_repeat=1"],
+    "priorities": [
+        "env.id=CartPole-v1",
+        "env.action_repeat=1",
+        "replay.recent=0.2",
+        "replay.prioritized=0.5",
+        "agent.latents=bfloat16",
+    ],
 }
 COMMAND = ["train", "dreamer_v3/fast", *TINY, *ENVS["classic"], "steps=240", "checkpoint_every=40"]
 
@@ -139,7 +146,7 @@ def straight(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kill", [False, True])
-@pytest.mark.parametrize("env", list(ENVS))
+@pytest.mark.parametrize("env", ["classic", "dm_control", "priorities"])
 def test_an_agent(env, kill, tmp_path, straight):
     def make():
         return Trainer(load_config(RunSettings, "dreamer_v3/fast", [*TINY, *ENVS[env]]))

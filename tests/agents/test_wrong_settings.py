@@ -20,7 +20,7 @@ from agents.pretrain import KINDS
 from agents.run import Trainer
 from agents.rundir import created
 from agents.sac.config import SACConfig
-from agents.settings import EnvSettings, RunSettings
+from agents.settings import EnvSettings, ReplaySettings, RunSettings
 from agents.tdmpc.config import TDMPCConfig
 from pixyz.types import PixyzError
 from worldmodels.dmm import DMMConfig
@@ -28,7 +28,7 @@ from worldmodels.hrssm import HRSSMConfig
 from worldmodels.mrssm import MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAEConfig
 from worldmodels.ranges import check_ranges, ranges
-from worldmodels.rssm import RSSMConfig
+from worldmodels.rssm_config import RSSMConfig
 from worldmodels.slac import SLACConfig
 from worldmodels.td_vae import TDVAEConfig
 from worldmodels.vrnn import VRNNConfig
@@ -44,6 +44,7 @@ MODELS = [
     VRNNConfig,
 ]
 SETTINGS = [
+    ReplaySettings,
     RunSettings,
     EnvSettings,
     DreamerV1Config,

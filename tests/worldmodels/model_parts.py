@@ -12,7 +12,8 @@ from worldmodels.dmm import DMM, DMMConfig
 from worldmodels.hrssm import HRSSM, HRSSMConfig
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
-from worldmodels.rssm import RSSM, RSSMConfig
+from worldmodels.rssm import RSSM
+from worldmodels.rssm_config import RSSMConfig
 from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.td_vae import TDVAE, TDVAEConfig

@@ -13,10 +13,12 @@ from pixyz.expression import LogProb
 from pixyz.types import PixyzError, ShapeError
 from worldmodels.decoder import Reconstruction
 from worldmodels.doors import ModelLoss
+from worldmodels.heads import ContinueHead, ScalarHead
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.overshooting import overshooting
 from worldmodels.particles import particle_filter
-from worldmodels.rssm import RSSM, ContinueHead, RSSMConfig, ScalarHead
+from worldmodels.rssm import RSSM
+from worldmodels.rssm_config import RSSMConfig
 from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.vrnn import VRNN, VRNNConfig
 

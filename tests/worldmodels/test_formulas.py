@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from worldmodels.decoder import Reconstruction
 from worldmodels.dmm import Combiner, GatedTransition
+from worldmodels.heads import ContinueHead, ScalarHead
 from worldmodels.networks import (
     MLP,
     BlockGRU,
@@ -29,7 +30,9 @@ from worldmodels.networks import (
     linear,
 )
 from worldmodels.normalization import RMSNorm
-from worldmodels.rssm import RSSM, ContinueHead, Encoder, GaussianLatent, RSSMConfig, ScalarHead
+from worldmodels.rssm import RSSM
+from worldmodels.rssm_config import RSSMConfig
+from worldmodels.rssm_parts import Encoder, GaussianLatent
 
 Array = NDArray[np.float64]
 LOG_2PI = 1.8378770664093453

@@ -8,7 +8,8 @@ from torch.distributions import kl_divergence
 from pixyz.distributions import Normal
 from pixyz.types import PixyzError
 from worldmodels.overshooting import overshooting
-from worldmodels.rssm import RSSM, RSSMConfig
+from worldmodels.rssm import RSSM
+from worldmodels.rssm_config import RSSMConfig
 
 T, B, NOISE = 7, 3, 0.4
 

@@ -15,11 +15,13 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import KullbackLeibler
 from pixyz.types import PixyzError, ShapeError, VariableError
 from worldmodels.dmm import DMM, DMMConfig
+from worldmodels.heads import ScalarHead
 from worldmodels.hrssm import HRSSM, HRSSMConfig
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAE, NewtonianVAEConfig
 from worldmodels.own_terms import Terms
-from worldmodels.rssm import RSSM, RSSMConfig, ScalarHead
+from worldmodels.rssm import RSSM
+from worldmodels.rssm_config import RSSMConfig
 from worldmodels.slac import SLAC, SLACConfig
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.td_vae import TDVAE, TDVAEConfig
