@@ -80,7 +80,7 @@ def measure(config: str, env: str | None, calls: int) -> dict[str, Any]:
         step = milliseconds(lambda: t.envs.step(random), 20 * calls)
         per_action = t.schedule.per_action
     actions = FRAMES / repeat
-    updates = (FRAMES - settings.prefill) / repeat * per_action
+    updates = (FRAMES - (0 if settings.prefill_updates else settings.prefill)) / repeat * per_action
     whole = actions * (found["action"] + step) + updates * found["update"]
     return {
         "milliseconds": found,

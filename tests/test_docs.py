@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agents.pretrain.settings import RSSMSettings
-from agents.settings import EnvSettings, RunSettings
+from agents.settings import EnvSettings, ReplaySettings, RunSettings
 from worldmodels import RSSMConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,11 +64,12 @@ def test_the_page_of_settings_has_every_key_and_what_it_means():
     for cls, path in (
         (RunSettings, ""),
         (EnvSettings, "env."),
+        (ReplaySettings, "replay."),
         (RSSMConfig, "agent.model."),
         (RSSMSettings, ""),
     ):
         for f in fields(cls):
-            if f.name not in ("agent", "env", "kind", "model"):
+            if f.name not in ("agent", "env", "replay", "kind", "model"):
                 assert re.search(rf"^\| `{path}{f.name}` \| `[^`]+` \| .* \| .+ \|$", text, re.M), (
                     f.name
                 )

@@ -5,10 +5,12 @@ size1m).
 import pytest
 import torch
 
+from agents.config import load_config
 from agents.dreamer import DreamerV3, DreamerV3Config
 from agents.dreamer.heads import ActionSpec
 from agents.dreamer.normalize import ReturnRange
 from agents.dreamer.optimizer import LaProp
+from agents.settings import RunSettings
 from pixyz.distributions import BoundedNormal, GroupedOneHot, TwoHot
 from worldmodels import RSSMConfig
 from worldmodels.normalization import RMSNorm
@@ -43,6 +45,7 @@ MODEL = {
     "core": "block_gru",
     "vectors": "symlog",
     "predicts": "value",
+    "representation": "reconstruction",
     "rewards": "two_hot",
     "deter": 512,
     "hidden": 64,
@@ -75,7 +78,9 @@ OURS = {
     "elites": 24,
     "proposals": 16,
     "halving": 0,
+    "latents": "float32",
     "chunk": 0,
+    "beside": True,  # of chunks, which are none
     "whole": False,
     "max_rows": 0,  # nothing of ours is on
 }
@@ -99,6 +104,8 @@ def test_none_is_left_out():
         *MODEL,
         "min_scale",
         "predicts",
+        "align_scale",  # without a decoder
+        "redundancy",
     }
 
 
@@ -151,3 +158,34 @@ def test_outputs_at_the_start(agent):
     for head in (agent.model.reward, agent.value, agent.slow_value):
         assert head.sample_mean(state).abs().max() == 0
     assert agent.policy.sample_mean(state).abs().max() < 0.1
+
+
+SIZES = {  # deter, hidden, classes, depth, units
+    "1m": (512, 64, 4, 4, 64),
+    "12m": (2048, 256, 16, 16, 256),
+    "25m": (3072, 384, 24, 24, 384),
+    "50m": (4096, 512, 32, 32, 512),
+    "100m": (6144, 768, 48, 48, 768),
+    "200m": (8192, 1024, 64, 64, 1024),
+    "400m": (12288, 1536, 96, 96, 1536),
+}
+
+
+class Weightless(torch.overrides.TorchFunctionMode):
+    """Weights have shapes, and take no memory."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        more = {"device": "meta"} if function is torch.empty else {}
+        return function(*args, **{**(kwargs or {}), **more})
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_by_name(name):
+    settings = load_config(RunSettings, f"dreamer_v3/size{name}")
+    m = settings.agent.model
+    assert (m.deter, m.hidden, m.classes, m.depth, m.units) == SIZES[name]
+    assert m.groups == 32 and settings.agent.units == m.units
+    with Weightless():
+        agent = DreamerV3({"image": (64, 64, 3)}, ActionSpec(6), settings.agent)
+    count = sum(p.numel() for p in agent.parameters() if p.requires_grad)
+    assert 0.75 < count / (int(name[:-1]) * 1e6) < 1.1
