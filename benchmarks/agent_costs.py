@@ -13,6 +13,7 @@ for 100,000 frames, without evaluations.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -102,7 +103,9 @@ def presets(given: argparse.Namespace) -> None:
     """A line each."""
     for config in given.presets:
         found = measure(config, given.env, given.calls)
-        line = {"benchmark": "agents", "config": config, "env": given.env, **found, **about()}
+        load = round(os.getloadavg()[0], 1)  # of others too: a busy machine's caches are slower
+        line = {"benchmark": "agents", "config": config, "env": given.env, "load": load}
+        line |= {**found, **about()}
         print(config, found, flush=True)
         append(given.out, line)
 

@@ -88,8 +88,7 @@ class Barlow(Alignment):
         past: see :class:`Alignment`.
 
     >>> x = torch.tensor([[[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]])
-    >>> given = {"e_hat": x, "embed": x}
-    >>> Barlow(1.0).sample(given, return_all=False)["align"].round(decimals=3).tolist()
+    >>> Barlow(1.0).forward(x, x)["align"].round(decimals=3).tolist()
     [[0.125, 0.125, 0.125, 0.125]]
     """
 

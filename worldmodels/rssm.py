@@ -52,6 +52,7 @@ class RSSM(StateSpaceModel):
         PixyzError: an observation key is one of the model's own names, or a shape is neither vector
             nor image.
 
+    >>> import torch
     >>> config = RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8)
     >>> model = RSSM({"x": (4,)}, action_size=2, config=config)
     >>> batch = {
