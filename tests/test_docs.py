@@ -2,9 +2,7 @@
 them all.
 """
 
-import os
 import re
-import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -17,32 +15,7 @@ from worldmodels import RSSMConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(
-    r"<!-- (run|file (\S+)) -->\n```python\n(.*?)```(?:\n<!-- prints\n(.*?)-->)?", re.S
-)
-
-
-@pytest.mark.parametrize("name", ["environments", "runs"])
-def test_python_runs_as_it_is_printed(name, tmp_path):
-    blocks = BLOCK.findall((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
-    code = ""
-    for kind, file, text, _ in blocks:
-        if kind != "run":
-            (tmp_path / file).write_text(text)
-            continue
-        code += f"{text}\nprint('----')\n"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    expected = [block[3] for block in blocks if block[0] == "run"]
-    assert done.stdout.split("----\n")[:-1] == expected and expected
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
