@@ -36,7 +36,8 @@ PACKAGES = [
     "envs.robot",
 ]
 FOLDERS = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "docs", "tests")
-LONGEST = 450
+LONGEST = {"pixyz": 350, "tests": 650, "benchmarks": 550}
+"""Lines of a file; 450 in other folders. Lists of cases, a line each, are longer than programs."""
 
 
 def sources():
@@ -136,4 +137,5 @@ def test_defaults_are_immutable(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_no_file_is_long(path):
-    assert len((ROOT / path).read_text(encoding="utf-8").splitlines()) <= LONGEST
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= LONGEST.get(path.parts[0], 450)
