@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from worldmodels import ranks
+
 
 class NotFinite(FloatingPointError):
     """A loss, a gradient or an observation is not finite; nothing has moved."""
@@ -50,7 +52,7 @@ def backward(
 
     Returns:
         The metrics, read from the device at once, and the norms, in the order of the parameters
-            that have a gradient.
+            that have a gradient. Of several processes (:mod:`worldmodels.ranks`) all are means.
 
     Raises:
         NotFinite: naming what is not finite.
@@ -60,6 +62,7 @@ def backward(
         for p in trained:
             p.grad = None
         loss.backward()
+    ranks.average([p.grad for p in trained if p.grad is not None])
     norms = [*torch._foreach_norm([p.grad for p in trained if p.grad is not None])]
     total = torch.stack([n.float() for n in norms]).norm() if norms else loss.detach().new_zeros(())
     floats = {k: v for k, v in (given or {}).items() if v.is_floating_point()}
@@ -70,7 +73,9 @@ def backward(
         *[m.detach().float().mean() for m in metrics.values()],
         *largest,
     ]
-    read = torch.stack(values).tolist()
+    numbers = torch.stack(values)
+    ranks.average([numbers])
+    read = numbers.tolist()
     found = dict(zip(("loss", "grad_norm", *metrics), read, strict=False))
     bad = [k for k, v in zip(floats, read[len(found) :], strict=True) if not math.isfinite(v)]
     if bad or not (math.isfinite(found["loss"]) and math.isfinite(found["grad_norm"])):

@@ -78,6 +78,75 @@ class ReplaySettings:
 
 
 @dataclass(frozen=True)
+class OfflineSettings:
+    """What an agent learns from where it learns from a log alone (:mod:`agents.offline`).
+
+    Args:
+        log: a file or folder of episodes.
+        format: of the log; found out if ``auto``.
+        model: a run of ``pixyz pretrain one_step`` on this log.
+        action_scale: what the log's actions are divided by, one number or one for each: what the
+            agent calls 1, such as the limits' ``step``. The largest of the log if empty.
+        updates: of the agent.
+        penalty: what a deviation of disagreement of the model's members costs, in rewards.
+        horizon: imagined steps of a path.
+        rows: paths that are imagined together, from rows of the log.
+        every: updates between that.
+        kept: rounds of paths that are learned from.
+        share: of a batch that is of the log itself.
+    """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 1e12]": "updates",
+        "[0, 1e6]": "penalty",
+        "[1, 10000]": "horizon every kept",
+        "[1, 65536]": "rows",
+        "(0, 1)": "share",
+    }
+
+    log: str = ""
+    format: Literal["auto", "npz", "store", "csv", "minari", "lerobot", "replay"] = "auto"
+    model: str = ""
+    action_scale: tuple[float, ...] = ()
+    updates: int = 5000
+    penalty: float = 1.0
+    horizon: int = 5
+    rows: int = 64
+    every: int = 20
+    kept: int = 20
+    share: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if not all(0 < scale < float("inf") for scale in self.action_scale):
+            raise ValueError(f"action_scale must be above 0 and finite, got {self.action_scale}")
+
+
+@dataclass(frozen=True)
+class ShownSettings:
+    """What a learner of `pixyz robot` learns beside what its actors do: a log of demonstrations,
+    and what persons do who intervene.
+
+    Args:
+        log: a file or folder of demonstrations, with actions in the robot's units; interventions
+            alone if empty.
+        format: of the log; found out if ``auto``.
+        share: of a batch; half is what RLPD takes.
+        capacity: rows of interventions that are kept of each actor.
+    """
+
+    RANGES: ClassVar[dict[str, str]] = {"(0, 1)": "share", "[1, 1e10]": "capacity"}
+
+    log: str = ""
+    format: Literal["auto", "npz", "store", "csv", "minari", "lerobot", "replay"] = "auto"
+    share: float = 0.5
+    capacity: int = 100_000
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """A training run.
 
@@ -103,7 +172,10 @@ class RunSettings:
         threads: of torch; 0 leaves them alone.
         clip: at the end, a video of one episode of what was learned, in the run's folder.
         tracker: a further log: wandb, tensorboard, or none.
-        start: the pretraining run whose world model the agent started from.
+        start: the run that the agent started from: of ``pixyz pretrain``, or of
+            ``pixyz robot offline``.
+        offline: what it learned from, where that was a log alone.
+        shown: demonstrations and interventions, which ``pixyz robot learn`` mixes into batches.
     """
 
     RANGES: ClassVar[dict[str, str]] = {
@@ -138,6 +210,8 @@ class RunSettings:
     clip: bool = False
     tracker: Literal["none", "wandb", "tensorboard"] = "none"
     start: str | None = None
+    offline: OfflineSettings | None = None
+    shown: ShownSettings | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, texts=["capacity"])
@@ -150,3 +224,8 @@ class RunSettings:
                 f"prefill {self.prefill} leaves nothing of {self.steps} steps to learn in; "
                 f"lower it, or raise steps"
             )
+
+    @property
+    def updates(self) -> int:
+        """Of a run without an environment."""
+        return 0 if self.offline is None else self.offline.updates

@@ -9,7 +9,9 @@ Settings are ``configs/pretrain/robot_log.yaml`` for both robots, chosen on the 
 The first 80 % of a log are the training part, the next 10 % the validation part, the last 10 % the
 test part.  Errors are root mean squares over features and windows, in standard deviations of the
 training part, at 1, 5, 20 and 50 steps ahead, from 50 rows that are read and the recorded actions.
-Appends a JSON line a seed to ``results/robot_logs.jsonl``, with the whole curves.
+Intervals of 90 % are of the validation part; the line has the share of the test part that they hold
+at the same horizons and of all of them, and their mean width. Appends a JSON line a seed to
+``results/robot_logs.jsonl``, with the whole curves.
 """
 
 from __future__ import annotations
@@ -17,18 +19,45 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from agents.config import load_config, to_dict
-from agents.logger import Logger, read_metrics
-from agents.pretrain import Pretrainer, report
+from agents.logger import read_metrics
+from agents.pretrain import Pretrainer, report, trust
 from agents.pretrain.settings import RSSMSettings
 from agents.process import prepare_process
+from agents.run import Run
 from agents.rundir import origin
 from worldmodels.data import Split, checked, sarcos, wall_following
+from worldmodels.open_loop import Ridge, moments
 
 RESULTS = Path(__file__).parent / "results" / "robot_logs.jsonl"
 ROBOTS = {"arm": sarcos, "follower": wall_following}
+
+
+def held(found: dict[str, Any]) -> dict[str, Any]:
+    """Of intervals: what they hold of the test part, at some horizons and on average, and how wide
+    they are.
+    """
+    shares, width = found["coverage"]["all"], found["width"]
+    mean = [sum(each) / len(each) for each in zip(*width.values())]
+    at = {str(h): round(shares[h - 1], 4) for h in report.HORIZONS}
+    return {
+        "level": found["level"],
+        "windows": found["windows"],
+        "held": round(sum(shares) / len(shares), 4),
+        "at": at,
+        "width": {str(h): round(mean[h - 1], 4) for h in report.HORIZONS},
+    }
+
+
+def of_ridge(part: Split, settings: RSSMSettings) -> dict[str, Any]:
+    """The same of ridge regression, which is cheap."""
+    units = {k: scale for k, (_, scale) in moments(part.train).items()}
+    ridge = Ridge(part.train, part.valid, settings.horizon)
+    return trust.judge_intervals(ridge, part, settings, units)[1]
 
 
 def main() -> None:
@@ -55,18 +84,16 @@ def main() -> None:
         prepare_process(settings.threads)
         with tempfile.TemporaryDirectory() as scratch:
             directory = (args.runs or Path(scratch)) / f"{args.robot}-seed{seed}"
-            directory.mkdir(parents=True)
 
-            def say(trainer: Pretrainer, metrics: dict[str, float]) -> None:
+            def say(run: Run, metrics: Mapping[str, float]) -> None:
                 if "valid_bound" in metrics:
-                    print(
-                        trainer.progress.updates,
-                        {k: round(v, 3) for k, v in metrics.items()},
-                        flush=True,
-                    )
+                    said = {k: round(v, 3) for k, v in metrics.items()}
+                    print(run.at, said, flush=True)
 
-            trainer = Pretrainer(settings, data, directory, Logger(directory), say)
-            trainer.run()
+            trainer = Pretrainer(settings, data, say)
+            with trainer.resume(directory) if directory.exists() else trainer.begin(directory):
+                trainer.train()
+            settings = trainer.settings
             trainer.load_best()
             part = trainer.data
             valid = report.evaluate(
@@ -74,15 +101,16 @@ def main() -> None:
             )
             found = report.write(directory, trainer.model, part, settings)
             print(f"validation\n{report.table(valid)}\ntest\n{report.table(found)}", flush=True)
-            p = trainer.progress
+            print(*trust.lines(found["trust"]), sep="\n", flush=True)
+            p, (at, bound) = trainer.run.progress, trainer.best
             line = {
                 "benchmark": "robot_logs",
                 "robot": args.robot,
                 "model": "RSSM",
                 "seed": seed,
                 "updates": p.updates,
-                "best_update": p.best_update,
-                "valid_bound": p.best,
+                "best_update": at,
+                "valid_bound": bound,
                 "cpu_minutes": round(p.cpu_seconds / 60, 2),
                 "at": {
                     name: {str(h): round(e["all"][h - 1], 4) for h in report.HORIZONS}
@@ -93,6 +121,8 @@ def main() -> None:
                 },
                 "curves": {n: [round(x, 4) for x in e["all"]] for n, e in found["rmse"].items()},
                 "windows": found["windows"],
+                "intervals": held(found["trust"]["intervals"]),
+                "intervals_of_ridge": held(of_ridge(part, settings)),
                 "parameters": sum(w.numel() for w in trainer.model.parameters()),
                 "settings": to_dict(settings),
                 "bounds": [

@@ -18,7 +18,13 @@ from typing import Any
 
 from agents.build import KINDS, agent_class
 from agents.pretrain.settings import KINDS as LOGS
-from agents.settings import EnvSettings, ReplaySettings, RunSettings
+from agents.settings import (
+    EnvSettings,
+    OfflineSettings,
+    ReplaySettings,
+    RunSettings,
+    ShownSettings,
+)
 from worldmodels.ranges import ranges
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -38,6 +44,8 @@ def page() -> str:
     parts = [HEAD, "## A training run\n", *_table(RunSettings, skip=("agent", "env", "replay"))]
     parts += ["## `env`\n", *_table(EnvSettings, "env.")]
     parts += ["## `replay`\n", *_table(ReplaySettings, "replay.")]
+    parts += ["## `offline`\n", _first(OfflineSettings), *_table(OfflineSettings, "offline.")]
+    parts += ["## `shown`\n", _first(ShownSettings), *_table(ShownSettings, "shown.")]
     for kind in KINDS:
         config = agent_class(kind).Config
         parts += [

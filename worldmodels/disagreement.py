@@ -14,11 +14,15 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pixyz.distributions import Deterministic, Normal
 from pixyz.expression import E, LogProb, Loss
 from worldmodels.ensemble import Ensemble
 from worldmodels.imagination import PREV
+
+LEAST = 0.01
+"""The smallest deviation that a member may learn, in units of the target."""
 
 
 class StepEnsemble(Normal):
@@ -31,6 +35,8 @@ class StepEnsemble(Normal):
         action: the size of an action.
         target: the variable that is predicted.
         members, units, layers: of the ensemble.
+        size: of the target; that of the state of this name if None.
+        deviations: whether members learn how much steps vary, too; else their deviation is 1.
 
     >>> p = StepEnsemble({"deter": 4, "stoch": 3}, 2, "stoch", members=5, units=8)
     >>> given = {
@@ -50,21 +56,32 @@ class StepEnsemble(Normal):
         members: int = 5,
         units: int = 64,
         layers: int = 2,
+        size: int | None = None,
+        deviations: bool = False,
     ) -> None:
+        out = state[target] if size is None else size
         super().__init__(
             "e",
             [*(k + PREV for k in state), "action" + PREV],
             "p_{step}",
-            features_shape=[members, state[target]],
+            features_shape=[members, out],
         )
         self.state, self.target, self.members = list(state), target, members
-        self.net = Ensemble(
-            members, sum(state.values()) + action, units, layers, state[target], "layer"
-        )
+        self.deviations = deviations
+        inputs = sum(state.values()) + action
+        self.net = Ensemble(members, inputs, units, layers, out * (1 + deviations), "layer")
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        loc = self.net(*[given[v].detach() for v in self.cond_var])
-        return {"loc": loc, "scale": torch.ones_like(loc)}
+        loc, scale = self.predicted(*[given[v].detach() for v in self.cond_var])
+        return {"loc": loc, "scale": scale}
+
+    def predicted(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and deviations ``[N, members, D]``, from what ``cond_var`` says, in its order."""
+        if not self.deviations:
+            loc = self.net(*parts)
+            return loc, torch.ones_like(loc)
+        loc, raw = self.net(*parts).chunk(2, -1)
+        return loc, F.softplus(raw) + LEAST
 
     def term(self) -> Loss:
         """What a step costs, for the ``terms`` of a model
@@ -73,19 +90,29 @@ class StepEnsemble(Normal):
         return E(Copies(self.target, self.members), -LogProb(self))
 
     def spread(self, *parts: Tensor) -> Tensor:
-        """How far the members are apart, ``[N]``, from states and actions in the order of
-        ``cond_var``.
-        """
-        return self.net(*parts).std(1, correction=0).mean(-1)
+        """How far the members are apart, ``[N]``; the arguments are those of :meth:`predicted`."""
+        return self.predicted(*parts)[0].std(1, correction=0).mean(-1)
 
     @torch.no_grad()
     def uncertainty(self, state: Mapping[str, Tensor]) -> Tensor:
         """How unsure the model is of the step after states ``[..., D]`` and ``action``, ``[...]``,
         in units of the target.
         """
-        parts = [state[k] for k in (*self.state, "action")]
-        lead = parts[0].shape[:-1]
-        return self.spread(*[x.flatten(0, -2) for x in parts]).unflatten(0, lead)
+        lead = state["action"].shape[:-1]
+        return self.spread(*self._rows(state)).unflatten(0, lead)
+
+    @torch.no_grad()
+    def parameters_of(self, state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Means and deviations ``[..., members, D]`` of the step after states ``[..., D]`` and
+        ``action``.
+        """
+        lead = state["action"].shape[:-1]
+        loc, scale = self.predicted(*self._rows(state))
+        return loc.unflatten(0, lead), scale.unflatten(0, lead)
+
+    def _rows(self, state: Mapping[str, Tensor]) -> list[Tensor]:
+        """States and action ``[N, D]``, in the order of ``cond_var``."""
+        return [state[k].flatten(0, -2) for k in (*self.state, "action")]
 
 
 class Copies(Deterministic):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from worldmodels import ranks
+
 EPS = 1e-5
 BATCH_EPS, BATCH_RATE = 1e-3, 0.01
 """Of batch norm, and the share of the newest batch in the running moments (Bhatt et al. 2024)."""
@@ -38,8 +40,9 @@ class BatchNorm(nn.Module):
         if of_rows:
             mean, square = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
             with torch.no_grad():
-                self.mean.lerp_(mean, BATCH_RATE)
-                self.square.lerp_(square, BATCH_RATE)
+                newest = ranks.averaged(mean, square)
+                self.mean.lerp_(newest[0], BATCH_RATE)
+                self.square.lerp_(newest[1], BATCH_RATE)
         return torch.addcmul(self.shift, (x - mean) * torch.rsqrt(square + BATCH_EPS), self.gain)
 
 

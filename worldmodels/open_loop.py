@@ -7,6 +7,7 @@ alone.
     Ridge           ridge regression from the last five observations and the actions in between, one
                     for each horizon
     open_loop       root mean square errors against the horizon, per key
+    residuals       what they are the squares of
     moments, changes, roughness   units of observations and of their changes; whether a model should
                                   predict changes
 
@@ -240,19 +241,30 @@ def open_loop(
         size: windows predicted at a time.
     """
     sums: dict[str, Tensor] = {}
-    for batch in _batches(parts, size):
-        steps = len(batch["is_first"]) - seen
-        action = batch["action"][seen - 1 : -1] if "action" in batch else None
-        found = forecaster.forecast(
-            {k: v[:seen] for k, v in batch.items() if k != "mask"}, action, steps
-        )
-        for key, prediction in found.items():
-            truth = batch[key][seen:]
-            gap = (prediction.double() - truth.double()) / units[key].double()
-            sums[key] = sums.get(key, torch.zeros(())) + gap.square().flatten(2).sum((1, 2))
+    for gaps in residuals(forecaster, parts, seen, size):
+        for key, gap in gaps.items():
+            square = (gap / units[key].double()).square().flatten(2).sum((1, 2))
+            sums[key] = sums.get(key, torch.zeros(())) + square
     counts = {k: len(parts) * units[k].numel() for k in sums}
     errors = {k: (v / counts[k]).sqrt() for k, v in sums.items()}
     return errors | {"all": (sum(sums.values(), torch.zeros(())) / sum(counts.values())).sqrt()}
+
+
+@torch.no_grad()
+def residuals(
+    forecaster: Forecaster, parts: Sequence[Episode], seen: int, size: int = 256
+) -> Iterator[dict[str, Tensor]]:
+    """Truth less forecast, key -> ``[H, B, ...]`` in float64, of ``size`` windows at a time.
+
+    Args:
+        forecaster, parts, seen, size: as of :func:`open_loop`.
+    """
+    for batch in _batches(parts, size):
+        steps = len(batch["is_first"]) - seen
+        action = batch["action"][seen - 1 : -1] if "action" in batch else None
+        read = {k: v[:seen] for k, v in batch.items() if k != "mask"}
+        found = forecaster.forecast(read, action, steps)
+        yield {k: batch[k][seen:].double() - v.double() for k, v in found.items()}
 
 
 def _batches(parts: Sequence[Episode], size: int) -> Iterator[dict[str, Tensor]]:

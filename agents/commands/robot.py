@@ -9,13 +9,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agents.config import load_config, parse_yaml
+from agents.commands import offline
+from agents.commands.driving import driver_options, environment, made, robot_env
+from agents.config import load_config
 from agents.display import Display, Live
 from agents.errors import UsageError
 from agents.online.actor import ActorSide
@@ -32,8 +33,14 @@ from agents.process import prepare_process
 from agents.run import Run, Stop
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
-from envs import make
-from envs.robot import Keyboard, RobotEnv, RobotStopped, Task, check_robot, load_limits, make_driver
+from envs.robot import (
+    Keyboard,
+    RobotEnv,
+    RobotStopped,
+    check_robot,
+    load_limits,
+    make_driver,
+)
 from envs.robot.person import KEYS
 from envs.robot.watched import Watched
 
@@ -85,8 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="who moves it where no person does (default: nobody, it holds)",
     )
+    _doubts(log)
     log.add_argument("--dry-run", action="store_true", help="send nothing to the robot")
     log.set_defaults(command=records)
+    offline.add_arguments(
+        commands.add_parser(
+            "offline", help="an agent from a log alone, inside a model of it; learn --from goes on"
+        )
+    )
     both = commands.add_parser(
         "learn", help="an actor here and a learner beside it, in a process of its own"
     )
@@ -158,7 +171,17 @@ def _acts(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="act so long without the learner (0: on)",
     )
+    _doubts(parser)
     parser.add_argument("--dry-run", action="store_true", help="send nothing to the robot")
+
+
+def _doubts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--doubt",
+        type=Path,
+        metavar="RUN",
+        help="a run of `pixyz pretrain one_step`: hold where robot or action are unlike its log",
+    )
 
 
 def _learns(parser: argparse.ArgumentParser) -> None:
@@ -179,7 +202,7 @@ def _learns(parser: argparse.ArgumentParser) -> None:
         type=Path,
         dest="start",
         metavar="RUN",
-        help="a run of `pixyz pretrain rssm` to start from",
+        help="a run to start from: of `pixyz pretrain rssm`, or of `pixyz robot offline`",
     )
 
 
@@ -191,7 +214,7 @@ def check(given: argparse.Namespace) -> int:
     if given.ticks < 10:
         raise UsageError(f"--ticks: expected at least 10, got {given.ticks}")
     limits = load_limits(given.limits)
-    robot = make_driver(given.robot, _options(given))
+    robot = make_driver(given.robot, driver_options(given))
     print(check_robot(robot, limits, ticks=given.ticks, move=given.move and not given.dry_run))
     return 0
 
@@ -203,7 +226,7 @@ def records(given: argparse.Namespace) -> int:
     """Record episodes, then write all that the folder's log holds as a data set."""
     limits = load_limits(given.limits)
     policy = None if given.policy is None else load(given.policy, device="cpu")
-    teleop = None if given.teleop is None else _made(given.teleop, "--teleop")
+    teleop = None if given.teleop is None else made(given.teleop, "--teleop")
     with (
         RowLog(given.out / "log", keep=True) as log,
         Keyboard(teleop) as keyboard,
@@ -212,10 +235,8 @@ def records(given: argparse.Namespace) -> int:
     ):
         code = 0
         if given.episodes:
-            robot = Watched(given.robot, limits, options=_options(given))
-            env = RobotEnv(
-                robot, limits, task=_task(given.task), person=keyboard, dry_run=given.dry_run
-            )
+            robot = Watched(given.robot, limits, options=driver_options(given))
+            env = robot_env(given, robot, limits, keyboard)
             live.message(KEYS)
             try:
                 record(
@@ -339,7 +360,7 @@ def _act(
     sys.setswitchinterval(0.001)  # the socket's thread gives way to a tick sooner
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     with Keyboard() as keyboard, Panel("actor") as panel:
-        env = _environment(given, settings, keyboard)
+        env = environment(given, settings, keyboard)
         if given.dry_run:
             panel.message("dry run: nothing is sent")
         with ActorSide(
@@ -383,52 +404,3 @@ def _rearmed() -> bool:
         )
     except (EOFError, KeyboardInterrupt):
         return False
-
-
-def _environment(
-    given: argparse.Namespace, settings: RunSettings, keyboard: Keyboard
-) -> Callable[[], Any]:
-    """What makes the environment: the driver's, or the config's."""
-    if given.robot is None:
-        if given.limits or given.task or given.option:
-            raise UsageError("--limits, --task and --option go with --robot")
-        e, dry = settings.env, {"dry_run": True} if given.dry_run else {}
-        return lambda: make(
-            e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **{**e.options, **dry}
-        )
-    if given.limits is None:
-        raise UsageError("--robot needs --limits: no robot moves without")
-    limits = load_limits(given.limits)
-    robot = Watched(given.robot, limits, options=_options(given))
-    env = RobotEnv(robot, limits, task=_task(given.task), person=keyboard, dry_run=given.dry_run)
-    return lambda: env
-
-
-def _options(given: argparse.Namespace) -> dict[str, Any]:
-    """What the driver's constructor is given."""
-    found = {}
-    for text in given.option:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--option: expected KEY=VALUE, got {text!r}")
-        found[key] = parse_yaml(value, f"--option {key}")
-    return found
-
-
-def _task(place: str | None) -> Task | None:
-    found: Task | None = None if place is None else _made(place, "--task")
-    return found
-
-
-def _made(place: str, option: str) -> Any:
-    """What ``module:Class`` makes without arguments."""
-    module, colon, name = place.partition(":")
-    if not colon:
-        raise UsageError(f"{option}: expected module:Class, got {place!r}")
-    try:
-        return getattr(import_module(module), name)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UsageError(
-            f"{option}: expected module:Class that is made without arguments, got {place!r}: "
-            f"{error}"
-        ) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from worldmodels import ranks
+
 
 class ReturnRange(nn.Module):
     r"""The distance of two percentiles of returns, averaged over updates, and at least ``limit``.
@@ -36,6 +38,6 @@ class ReturnRange(nn.Module):
         if self.training:
             with torch.no_grad():
                 values = returns.detach().flatten().to(self.bounds.dtype)
-                newest = torch.quantile(values, self.levels.to(values.dtype))
+                newest = torch.quantile(ranks.gathered(values), self.levels.to(values.dtype))
                 self.bounds.lerp_(torch.where(newest.isfinite(), newest, self.bounds), self.rate)
         return (self.bounds[1] - self.bounds[0]).clamp(min=self.limit).to(returns.dtype)

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from agents.logger import Logger
 from agents.online.learning import Arrivals, LearnerRun, Publisher, Streaming
 from agents.online.message import DamagedError
 from agents.online.receiving import NotYetError, Receiving
+from agents.online.shown import Shown
 from agents.online.weights import Weights
 from agents.pretrain.start import start_from
+from agents.replay.blended import Blended
 from agents.run import Run, Stop, train
-from agents.run.in_folder import InFolder
+from agents.run.in_folder import APART, InFolder
+from agents.run.learner import Source
 from agents.run.parts import Generators
 from agents.run.replay import check_sizes, open_replay
 from agents.run.train import Watch
@@ -31,6 +35,7 @@ from agents.spaces import Interface
 from agents.tracking import check_tracker, tracker
 from envs import ActionGuard, EnvError, ObservationGuard
 from envs.plain import space_from_plain
+from worldmodels import ranks
 
 OWED = 10_000
 """Actions whose updates may be due, at most."""
@@ -114,7 +119,7 @@ class LearnerSide(InFolder):
         check_tracker(s)
         Generators.seed(s.seed)
         see = ObservationGuard(space_from_plain(declared["observation"]))
-        do = ActionGuard(space_from_plain(declared["action"]))
+        self._do = do = ActionGuard(space_from_plain(declared["action"]))
         self.view = Interface.from_spaces(see.space, do.space)
         self.agent: Any = build(s.agent, self.view)
         if isinstance(self.agent, torch.nn.Module):
@@ -138,14 +143,20 @@ class LearnerSide(InFolder):
     def fill(self, directory: Path) -> Run:
         """Replay, arrivals and log."""
         s = self.settings
-        self.replay = open_replay(s, self.agent, self.view, self.receiving.actors, directory)
+        own = replace(s, seed=s.seed + APART * ranks.rank())
+        self.replay = open_replay(own, self.agent, self.view, self.receiving.actors, directory)
         self.closing.callback(self.replay.close)
-        self.arrivals = Arrivals(self.receiving, self.replay, self._wait)
-        parts: dict[str, Saves] = {
-            "agent": self.agent,
-            "replay": self.replay,
-            "arrivals": self.arrivals,
-        }
+        parts: dict[str, Saves] = {"agent": self.agent, "replay": self.replay}
+        self.source: Source = self.replay
+        shown = None
+        if s.shown is not None:
+            actors, folder = self.receiving.actors, directory / "shown"
+            shown = Shown(s.shown, self.view, self._do, actors, self.agent, folder, own.seed)
+            self.closing.callback(shown.replay.close)
+            self.source = Blended([(self.replay, 1 - s.shown.share), (shown.replay, s.shown.share)])
+            parts["shown"] = shown
+        self.arrivals = Arrivals(self.receiving, self.replay, self._wait, shown)
+        parts["arrivals"] = self.arrivals
         return LearnerRun(
             self.arrivals,
             parts,
@@ -169,7 +180,9 @@ class LearnerSide(InFolder):
         return self.declared
 
     def start_from(self, pretrained: Path) -> None:
-        """Take the world model of a run of ``pixyz pretrain``, before the run begins."""
+        """Take what a run of ``pixyz pretrain`` or ``pixyz robot offline`` learned, before the run
+        begins.
+        """
         start_from(self.agent, pretrained)
 
     def fits(self, about: Mapping[str, Any]) -> None:
@@ -197,7 +210,7 @@ class LearnerSide(InFolder):
         train(
             self.agent,
             self.arrivals,
-            self.replay,
+            self.source,
             self.schedule,
             run=run,
             watch=self._seen,

@@ -21,6 +21,7 @@ import numpy as np
 from agents.agent import Nested
 from agents.online.receiving import Arrived, Receiving
 from agents.online.record import Record, RecordError
+from agents.online.shown import Shown
 from agents.replay import ReplayBuffer, ReplayError
 from agents.run.driver import Moved
 from agents.run.progress import Progress
@@ -78,6 +79,7 @@ class Arrivals:
         receiving: has the rows.
         replay: takes them, a stream an actor.
         wait: waits for rows where there are none.
+        shown: takes those in which a person intervened, too.
 
     Attributes:
         counts: rows taken, left out, and by policies of which version.
@@ -89,8 +91,9 @@ class Arrivals:
         receiving: Receiving,
         replay: ReplayBuffer,
         wait: Callable[[], Any] = lambda: time.sleep(0.02),
+        shown: Shown | None = None,
     ) -> None:
-        self.receiving, self.replay, self.wait = receiving, replay, wait
+        self.receiving, self.replay, self.wait, self.shown = receiving, replay, wait, shown
         self.logs: dict[int, tuple[str, int]] = {}
         # the newest row was not a last one
         self._open = dict.fromkeys(range(receiving.actors), False)
@@ -143,6 +146,8 @@ class Arrivals:
             if first and self._open[actor]:
                 self.replay.mark_abandoned([actor])
             self.replay.add({k: np.asarray(v)[None] for k, v in record.row.items()}, [actor])
+            if self.shown is not None:
+                self.shown.add(actor, record)
         except (ReplayError, KeyError, TypeError, ValueError):
             self._leave(actor)
             return False

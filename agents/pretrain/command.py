@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.display import Display
-from agents.pretrain import report
+from agents.pretrain import report, trust
 from agents.pretrain.settings import PretrainSettings
 from agents.pretrain.trainer import Pretrainer
 from agents.replay.episodes import is_replay, read_replay
@@ -86,7 +86,7 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
         f"errors in standard deviations:"
     )
     print(report.table(found))
-    print(trainer.choice)
+    print(trainer.choice, *trust.lines(found["trust"]), sep="\n")
     for line in report.worse(found):
         print(line)
     print(f"pictures: {directory}/open_loop.png, forecast.png, forecast.gif")

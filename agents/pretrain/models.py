@@ -1,100 +1,35 @@
 """The models of pretraining behind one face: an objective, a bound in nats a frame, a forecast.
 
 RSSMModel     dict observations and images, actions, rewards
+StepModel     an ensemble of one-step predictors of vectors, from actions
 VectorModel   DMM, VRNN, TD-VAE: the vectors of a log side by side, in standard units
 """
 
 from __future__ import annotations
 
 import warnings
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.errors import UsageError
-from agents.pretrain.settings import PretrainSettings, RSSMSettings
+from agents.pretrain.model import Batch, PretrainModel
+from agents.pretrain.settings import OneStepSettings, PretrainSettings, RSSMSettings
 from agents.process import Weighed
 from worldmodels.change import Changes
 from worldmodels.data import Episodes
 from worldmodels.dmm import DMM
+from worldmodels.one_step import OneStep
 from worldmodels.open_loop import changes, moments
 from worldmodels.rssm import RSSM
 from worldmodels.scaling import Scaling
 from worldmodels.state_space import StateSpaceModel
 from worldmodels.td_vae import TDVAE
-from worldmodels.types import State
 from worldmodels.vrnn import VRNN
 
-Batch = Mapping[str, Tensor]
-Builder = Callable[[PretrainSettings, Mapping[str, tuple[int, ...]], int], "PretrainModel"]
-
-
-class PretrainModel(nn.Module):
-    r"""Abstract: a model of logs ``[T, B, ...]``, whose bound :math:`\log p(x_{1:T}) \geq -L` is
-    trained.
-
-    The bound is that of the model (:mod:`worldmodels`: Krishnan et al. 2017, Chung et al. 2015,
-    Gregor et al. 2019, Hafner et al. 2023).
-
-    Args:
-        model: of series.
-
-    >>> from agents.pretrain.models import VectorModel
-    >>> issubclass(VectorModel, PretrainModel)
-    True
-    """
-
-    def __init__(self, model: StateSpaceModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def fit_units(self, train: Episodes) -> None:
-        """Take the units from the training part; nothing, unless a final class has some."""
-
-    @abstractmethod
-    def prepare(self, batch: Batch) -> dict[str, Tensor]:
-        """The objective's variables from a batch of a log ``[T, B, ...]``."""
-
-    @abstractmethod
-    def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
-        """Observations in the log's units and keys from what the model draws after the rows
-        ``seen`` of the log.
-        """
-
-    def loss(self, batch: Batch, beta: float = 1.0) -> Tensor:
-        """What is minimised, a number."""
-        given = self.prepare(batch)
-        if "beta" in self.model.objective.input_var:
-            given["beta"] = torch.as_tensor(beta, device=batch["is_first"].device)
-        found: Tensor = self.model.objective.eval(given)
-        return found
-
-    @torch.no_grad()
-    def bound(self, batch: Batch) -> Tensor:
-        """The negative evidence bound of each sequence, ``[B]`` nats."""
-        found: Tensor = self.model.bound.eval(self.prepare(batch))
-        return found
-
-    def forecast(
-        self, seen: Batch, action: Tensor | None, steps: int, draws: int = 1
-    ) -> dict[str, Tensor]:
-        """The mean of ``draws`` predictions of the ``steps`` frames after ``seen``, ``[steps, B,
-        ...]``; see :class:`worldmodels.open_loop.Forecaster`.
-        """
-        self.eval()
-        count = seen["is_first"].shape[1]
-        rows = {k: v.repeat_interleave(draws, 1) for k, v in seen.items()}
-        state: State = {k: v[-1] for k, v in self.model.filter(self.prepare(rows)).items()}
-        drawn = self.model.sample(state, steps, self.actions(action, steps, count, draws))
-        found = self.observations({k: drawn[k] for k in self.model.keys}, rows)
-        return {k: v.unflatten(1, (count, draws)).mean(2) for k, v in found.items()}
-
-    def actions(self, action: Tensor | None, steps: int, count: int, draws: int) -> Tensor | None:
-        """What the model reads of actions, ``[steps, B draws, A]``."""
-        return None
+Builder = Callable[[PretrainSettings, Mapping[str, tuple[int, ...]], int], PretrainModel]
 
 
 class RSSMModel(PretrainModel):
@@ -254,6 +189,52 @@ class VectorModel(PretrainModel):
         return dict(zip(self.sizes, parts, strict=True))
 
 
+class StepModel(PretrainModel):
+    """An ensemble of one-step predictors; bounds are of changes in standard units.
+
+    Args:
+        model: the ensemble.
+
+    >>> from worldmodels.one_step import OneStepConfig
+    >>> StepModel(OneStep({"x": (3,)}, 2, OneStepConfig(units=8))).model.size
+    3
+    """
+
+    model: OneStep  # type: ignore[assignment]
+
+    def __init__(self, model: OneStep) -> None:
+        super().__init__(model)  # type: ignore[arg-type]
+
+    def fit_units(self, train: Episodes) -> None:
+        """Take the units from the training part."""
+        self.model.fit_units(train)
+
+    def prepare(self, batch: Batch) -> dict[str, Tensor]:
+        """As it is: steps are made of rows that follow each other."""
+        return dict(batch)
+
+    def loss(self, batch: Batch, beta: float = 1.0) -> Tensor:
+        """Nats of a step, a number."""
+        nats, made = self.model.nats(batch)
+        return nats.sum() / made.sum().clamp(min=1)
+
+    @torch.no_grad()
+    def bound(self, batch: Batch) -> Tensor:
+        """Nats of all steps of each sequence, ``[B]``."""
+        return self.model.nats(batch)[0].sum(0)
+
+    def forecast(
+        self, seen: Batch, action: Tensor | None, steps: int, draws: int = 1
+    ) -> dict[str, Tensor]:
+        """See :meth:`worldmodels.one_step.OneStep.forecast`; the mean needs no draws."""
+        self.eval()
+        return self.model.forecast(seen, action, steps)
+
+    def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
+        """They are in the log's units."""
+        return dict(drawn)
+
+
 def _rssm(
     settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int
 ) -> RSSMModel:
@@ -261,6 +242,13 @@ def _rssm(
     return RSSMModel(
         RSSM(shapes, max(1, action_size), settings.model), action_size, settings.action_scale
     )
+
+
+def _one_step(
+    settings: PretrainSettings, shapes: Mapping[str, tuple[int, ...]], action_size: int
+) -> StepModel:
+    assert isinstance(settings, OneStepSettings)
+    return StepModel(OneStep(shapes, action_size, settings.model))
 
 
 def _vectors(model: Callable[[int, Any], StateSpaceModel]) -> Builder:
@@ -286,6 +274,7 @@ BUILDERS: dict[str, Builder] = {
     "dmm": _vectors(DMM),
     "vrnn": _vectors(VRNN),
     "tdvae": _vectors(TDVAE),
+    "one_step": _one_step,
 }
 """Kind of settings -> what makes its model; see :data:`agents.pretrain.settings.KINDS`."""
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.plots import new_figure
+from agents.pretrain import trust
 from agents.pretrain.models import PretrainModel
 from agents.pretrain.settings import PretrainSettings
 from agents.run.parts import seeded
@@ -152,16 +153,18 @@ def worse(found: Mapping[str, Any]) -> list[str]:
 def write(
     directory: Path, model: PretrainModel, data: Split, settings: PretrainSettings
 ) -> dict[str, Any]:
-    """Evaluate, and write ``open_loop.json``, ``open_loop.png``, ``forecast.png`` and
-    ``forecast.gif`` into a run's folder.
+    """Evaluate, and write ``open_loop.json``, ``open_loop.png``, ``forecast.png``,
+    ``forecast.gif`` and what :mod:`agents.pretrain.trust` finds into a run's folder.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
-    found = evaluate(model, data, settings)
+    s = settings
+    found = evaluate(model, data, s)
+    own = MeanOfDraws(model, s.draws, torch.device(s.device))
+    found["trust"] = trust.write(directory, model, own, data, s, _units(data.train))
     (directory / "open_loop.json").write_text(json.dumps(found), encoding="utf-8")
     draw_errors(directory / "open_loop.png", found)
-    s = settings
     part = windows(data.test, s.seen + s.horizon)[0]
     truth, predicted = _one(model, part, s)
     draw_forecast(directory / "forecast.png", truth, predicted, s)

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from agents.process import check_device, check_threads
 from worldmodels.dmm import DMMConfig
+from worldmodels.one_step import OneStepConfig
 from worldmodels.ranges import check_ranges
 from worldmodels.rssm_config import RSSMConfig
 from worldmodels.td_vae import TDVAEConfig
@@ -187,9 +188,31 @@ class TDVAESettings(PretrainSettings):
     model: TDVAEConfig = field(default_factory=TDVAEConfig)
 
 
+@dataclass(frozen=True)
+class OneStepSettings(PretrainSettings):
+    """An ensemble of one-step predictors; it reads actions, and predicts changes alone."""
+
+    kind: str = "one_step"
+    model: OneStepConfig = field(default_factory=OneStepConfig)
+    predicts: Literal["auto", "value", "change"] = "change"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.predicts != "change":
+            raise ValueError(
+                f"one_step predicts changes, got predicts={self.predicts}; leave it out"
+            )
+
+    @property
+    def has_normal(self) -> bool:
+        """It has."""
+        return True
+
+
 KINDS: dict[str, type[PretrainSettings]] = {
     "rssm": RSSMSettings,
     "dmm": DMMSettings,
     "vrnn": VRNNSettings,
     "tdvae": TDVAESettings,
+    "one_step": OneStepSettings,
 }

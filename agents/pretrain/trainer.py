@@ -26,9 +26,10 @@ from agents.pretrain.models import build
 from agents.pretrain.settings import PretrainSettings
 from agents.replay import to_tensors
 from agents.run import Offline, Run, Stop, train
-from agents.run.in_folder import InFolder
+from agents.run.in_folder import APART, InFolder
 from agents.run.parts import Generators, seeded
 from agents.run.train import Watch
+from worldmodels import ranks
 from worldmodels.data import Episode, Episodes, pad
 
 
@@ -75,7 +76,7 @@ class Pretrainer(InFolder):
         self.model.fit_units(self.data.train)
         self.model.to(self.device)
         self.learner = LogLearner(self.model, s)
-        self.source = LogWindows(self.data.train, s.batch, s.length, s.seed)
+        self.source = LogWindows(self.data.train, s.batch, s.length, s.seed + APART * ranks.rank())
         self.valid = _pieces(self.data.valid, s.length)
         self.schedule = Offline(s.updates, s.eval_every, s.checkpoint_every, s.patience)
 

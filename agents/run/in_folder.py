@@ -9,9 +9,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from torch import nn
+
 from agents.errors import UsageError
-from agents.run.run import Run
+from agents.run.parts import Generators
+from agents.run.run import Run, read_part
 from agents.rundir import count_start, created, lock, open_run, write_interface
+from worldmodels import ranks
+
+APART = 7919
+"""Between the seeds of two processes."""
+OTHERS = "ranks"
+"""Of a run of several processes: where the others than process 0 have folders of their own."""
 
 
 class InFolder:
@@ -61,9 +70,24 @@ class InFolder:
             RunError, ReplayError: the folder is there and not empty, or has no room for the replay;
                 nothing is left in it.
         """
+        if ranks.rank():
+            ranks.wait()  # for the folder of process 0
+            directory = directory / OTHERS / str(ranks.rank())
         with created(directory, self.settings, seed=self.settings.seed):
             self._open(directory)
+        if not ranks.rank():
+            ranks.wait()
+        if ranks.active():
+            self._begin_alike()
         return self
+
+    def _begin_alike(self) -> None:
+        """The weights of process 0, and draws of one's own."""
+        agent = self.run.parts["agent"]
+        if isinstance(agent, nn.Module):
+            ranks.begin_alike(agent)
+        if ranks.rank():
+            Generators.seed(self.settings.seed + APART * ranks.rank())
 
     def resume(self, directory: Path) -> Self:
         """Go on in a run's folder; returns itself.
@@ -73,9 +97,18 @@ class InFolder:
                 or began with other data.
         """
         open_run(directory)
+        first = directory
+        if ranks.rank():
+            directory = directory / OTHERS / str(ranks.rank())
+            if not directory.exists():  # one more than before: with nothing of its own yet
+                with created(directory, self.settings, seed=self.settings.seed):
+                    pass
         attempt = self._open(directory)
         try:
-            self.run.load(**self.options(attempt))
+            if not ranks.rank() or (directory / "checkpoints").exists():
+                self.run.load(**self.options(attempt))
+            if ranks.rank():
+                self._follow(first)
             unit = self.run.counts
             if self.run.at > getattr(self.settings, unit):
                 raise UsageError(
@@ -85,6 +118,12 @@ class InFolder:
             self.close()
             raise
         return self
+
+    def _follow(self, first: Path) -> None:
+        """Agent and counters of process 0, whatever was the last that this one saved."""
+        for name in ("agent", "progress"):
+            self.run.parts[name].load_state(read_part(first, name)[1])
+        self.run.saved = self.run.at
 
     def _open(self, directory: Path) -> int:
         try:

@@ -17,6 +17,7 @@ from agents.run.parts import Generators, Means, load_parts
 from agents.run.progress import Progress
 from agents.run.signals import Stop
 from envs import EnvFailure
+from worldmodels import ranks
 
 
 class Run:
@@ -31,7 +32,8 @@ class Run:
         directory: the run's folder; nothing is saved if None.
         log: where numbers go; nowhere if None.
         counts: what a checkpoint is numbered by.
-        minutes: minutes between checkpoints, beside those of the schedule; 0: none.
+        minutes: minutes between checkpoints, beside those of the schedule; 0: none. Of several
+            processes (:mod:`worldmodels.ranks`) none: they save together.
 
     >>> run = Run({})
     >>> with run.working() as stop:
@@ -48,7 +50,8 @@ class Run:
         counts: Literal["steps", "updates"] = "steps",
         minutes: float = 0.0,
     ) -> None:
-        self.directory, self.log, self.minutes = directory, log, minutes
+        self.directory, self.log = directory, log
+        self.minutes = 0.0 if ranks.active() else minutes
         self.progress, self.means, self.counts = Progress(), Means(), counts
         own: dict[str, Saves] = {
             "progress": self.progress,

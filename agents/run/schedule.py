@@ -4,10 +4,12 @@ it was.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from agents.run.progress import Progress
+from worldmodels import ranks
 
 Next = Literal["update", "act", "evaluate", "save", "done"]
 
@@ -127,6 +129,42 @@ class Offline:
     def acted(self, progress: Progress, frames: int, actions: int) -> None:
         """Nothing acts here."""
         raise RuntimeError("an offline schedule has no environment; take Online")
+
+
+@dataclass(frozen=True)
+class Together:
+    """A schedule that several processes follow in step (:mod:`worldmodels.ranks`): what each of
+    them wants is told to all, and all do the first of these that one wants: be done, save,
+    evaluate, act. So all update at once.
+
+    Args:
+        own: the schedule of this process.
+        stopped: whether it was asked to stop.
+
+    >>> together = Together(Offline(updates=1, evaluate=1), stopped=lambda: False)
+    >>> together.next(Progress(), saved=0, ready=True)
+    'update'
+    """
+
+    own: Schedule
+    stopped: Callable[[], bool]
+
+    def next(self, progress: Progress, saved: int, ready: bool) -> Next:
+        """What all do."""
+        own = "done" if self.stopped() else self.own.next(progress, saved, ready)
+        return ORDER[ranks.least(ORDER.index(own))]
+
+    def random(self, progress: Progress) -> bool:
+        """Whether actions are drawn at random; what this process's schedule says."""
+        found: bool = self.own.random(progress)  # type: ignore[attr-defined]
+        return found
+
+    def acted(self, progress: Progress, frames: int, actions: int) -> None:
+        """Count what this process did."""
+        self.own.acted(progress, frames, actions)
+
+
+ORDER: tuple[Next, ...] = ("done", "save", "evaluate", "act", "update")
 
 
 def crossed(before: int, now: int, every: int) -> bool:

@@ -14,8 +14,9 @@ from agents.logger import Logger
 from agents.run.driver import Moved, Moves
 from agents.run.learner import Learner, Source
 from agents.run.run import Run
-from agents.run.schedule import Schedule
+from agents.run.schedule import Schedule, Together
 from agents.run.signals import Stop
+from worldmodels import ranks
 
 Evaluate = Callable[[Stop], list[float] | None]
 """Judges the agent; None if it was asked to stop before it was done."""
@@ -61,7 +62,10 @@ def train(
     learner = Learner(agent, replay, run.progress, run.directory)
     show = watch or (lambda run, metrics: None)
     with run.working() as stop:
-        while stop.asked is None:
+        many = ranks.active()
+        if many:
+            schedule = Together(schedule, lambda: stop.asked is not None)
+        while many or stop.asked is None:
             what = schedule.next(run.progress, run.saved, learner.ready)
             if what == "done":
                 break

@@ -18,6 +18,7 @@ with simulators("envs.robot"):
     from envs.robot.check import Report, check_robot
     from envs.robot.clock import Clock, RealClock, SteppedClock, Tick, Ticker
     from envs.robot.contract import Robot, Stoppable, make_driver
+    from envs.robot.doubt import Doubt
     from envs.robot.env import RobotEnv
     from envs.robot.errors import LimitsError, RobotError, RobotStopped
     from envs.robot.faults import Faults
@@ -36,6 +37,7 @@ __all__ = [
     "RECORD",
     "ActionLimit",
     "Clock",
+    "Doubt",
     "Faults",
     "Features",
     "FreeTask",

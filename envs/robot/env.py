@@ -24,6 +24,7 @@ from envs.adapted import SENT
 from envs.errors import EnvError
 from envs.robot.clock import Clock, RealClock, Tick, Ticker
 from envs.robot.contract import Robot, check_methods
+from envs.robot.doubt import Asked, Doubt
 from envs.robot.errors import RobotError, RobotStopped
 from envs.robot.features import Features
 from envs.robot.limits import Limits, load_limits
@@ -58,6 +59,8 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         person: keys and interventions; None: nobody.
         home: whether an episode begins at the limits' `home`; else where the robot is.
         dry_run: nothing is sent, and nobody stops the robot.
+        doubt: says when an action is not to be trusted: then the robot holds, and after `stop_ms`
+            it is stopped. A person's command is not asked about.
         on_tick: called with every `Record`.
 
     >>> from envs.robot import SteppedClock
@@ -99,6 +102,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         home: bool = True,
         dry_run: bool = False,
         on_tick: Callable[[Record], None] | None = None,
+        doubt: Doubt | None = None,
     ) -> None:
         check_methods(robot)
         if control not in ("delta", "absolute"):
@@ -108,6 +112,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         self.clock: Clock = clock or RealClock()
         self.safety = Safety(self.limits, getattr(robot, "forward", None))
         self.dry_run, self.person, self.on_tick = dry_run, person, on_tick
+        self._doubt = Asked(doubt)
         self._delta, self._go_home = control == "delta", home
         self._connected = False
         self.features = self._features()
@@ -149,7 +154,9 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         assert self._measured is not None
         self.task.begin(self._measured, self.np_random)
         self._count, self._running = 0, True
-        return self._seen(), {RECORD: Record(time=self._began)}
+        seen = self._seen()
+        self._doubt.begin(seen)
+        return seen, {RECORD: Record(time=self._began)}
 
     def step(
         self, action: Any
@@ -175,12 +182,16 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             self._tick(verdict, wishes)
             wishes = self._wishes()
             asked, decided_at = self.safety.last, self.clock.now()
+            self._doubt.begin(self._seen())
         before = self.safety.last
+        doubted = self._doubt.ask(self._seen(), action) if wishes.action is None else None
         now = self.clock.now()
         if wishes.stop:
             verdict = self.safety.stop("person", "the stop key", now)
         elif self._fault is not None:
             verdict = self.safety.hold("driver", self._fault, now)
+        elif doubted is not None:
+            verdict = self.safety.hold("doubt", doubted, now)
         else:
             verdict = self.safety.decide(
                 asked, now=now, observed_at=self._measured_at, decided_at=decided_at
@@ -188,6 +199,12 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         record = self._tick(verdict, wishes)
         self._count += 1
         return self._ended(record, before, wishes)
+
+    def doubt_by(self, doubt: Doubt | None) -> None:
+        """From the next episode on this one is asked; it may be made for the spaces of this
+        environment.
+        """
+        self._doubt = Asked(doubt)
 
     def rearm(self) -> None:
         """A person has looked at the robot, and it may move again. The next call is `reset`, which
@@ -305,7 +322,9 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         )
         record = Record(**{**vars(record), "success": success, "stopped": stopped})
         reward = judged.reward + float(wishes.success)
-        return self._seen(), reward, terminated, truncated, {SENT: sent, RECORD: record}
+        seen = self._seen()
+        self._doubt.came(sent, seen)
+        return seen, reward, terminated, truncated, {SENT: sent, RECORD: record}
 
     # ---------------------------------------------------------------- beginnings
 

@@ -33,6 +33,7 @@ SMALL = {
     "dmm": ["model.latent=4", "model.transition=8", "model.emission=8", "model.rnn=8"],
     "vrnn": ["model.latent=4", "model.rnn=8", "model.hidden=8"],
     "tdvae": ["model.latent=4", "model.rnn=8", "model.hidden=8"],
+    "one_step": ["model.units=8", "model.members=3"],
 }
 SHORT = [
     "updates=12",

@@ -34,6 +34,7 @@ TINY = {
     "dmm": ["model.latent=4", "model.transition=16", "model.emission=16", "model.rnn=16"],
     "vrnn": ["model.latent=4", "model.rnn=16", "model.hidden=16"],
     "tdvae": ["model.latent=4", "model.rnn=16", "model.hidden=16"],
+    "one_step": ["model.units=32", "model.members=3"],
 }
 FEW = [
     "updates=200",

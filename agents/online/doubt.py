@@ -1,0 +1,99 @@
+"""A model of a robot's log that says when not to trust what is asked (`envs.robot.Doubt`).
+
+disagreement   before an action is sent: state and action are unlike the log's
+surprise       after it: the robot answers unlike the log's
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.errors import UsageError
+from agents.policy import load_model
+from agents.pretrain.models import StepModel
+from agents.pretrain.trust import THRESHOLDS
+from worldmodels.doubt import Doubt, Thresholds
+from worldmodels.one_step import OneStep
+
+Seen = Mapping[str, NDArray[Any]]
+
+
+class ModelDoubt:
+    """Asks an ensemble of one-step predictors.
+
+    Args:
+        model: of a log in the units of the environment, such as `pixyz robot record` writes.
+        trusted: of its scores.
+        observation, action: the environment's spaces.
+
+    Raises:
+        UsageError: the environment has not the log's observations, or not its actions.
+    """
+
+    def __init__(
+        self, model: OneStep, trusted: Thresholds, observation: spaces.Dict, action: spaces.Box
+    ) -> None:
+        self.model, self._doubt = model.eval(), Doubt(trusted)
+        self._low, self._high = action.low, action.high
+        declared = {k: observation[k].shape for k in model.sizes if k in observation.spaces}
+        wanted = {k: (size,) for k, size in model.sizes.items()}
+        if declared != wanted:
+            raise UsageError(
+                f"a doubt of the observations {wanted} does not fit a robot that has {declared}"
+            )
+        reach = model.reach.cpu().numpy()
+        far = reach.shape != action.shape or (reach > 1.01 * np.maximum(-action.low, action.high))
+        if np.any(far):
+            raise UsageError(
+                f"a doubt of a log whose actions reach {reach.tolist()} does not fit a robot whose "
+                f"actions lie in [{action.low.tolist()}, {action.high.tolist()}]; learn it from a "
+                "log of `pixyz robot record` with the same limits and control"
+            )
+        self._before: dict[str, Tensor] = {}
+        self._why: str | None = None
+
+    @staticmethod
+    def load(run: Path, observation: spaces.Dict, action: spaces.Box) -> ModelDoubt:
+        """From a run of `pixyz pretrain one_step`.
+
+        Raises:
+            UsageError: it is another run, or does not fit the robot.
+            DataError: it has no thresholds.
+        """
+        model = load_model(run)
+        if not isinstance(model, StepModel):
+            raise UsageError(f"{run}: expected a run of `pixyz pretrain one_step`, got another")
+        return ModelDoubt(model.model, Thresholds.load(run / THRESHOLDS), observation, action)
+
+    def begin(self, seen: Seen) -> None:
+        """An episode begins."""
+        self._doubt.reset()
+        self._before, self._why = self._tensors(seen), None
+
+    def ask(self, seen: Seen, action: NDArray[Any]) -> str | None:
+        """Why not to trust: the answer to the last action, or this one."""
+        asked = np.clip(action, self._low, self._high)
+        found = self.model.disagreement(self._tensors(seen), _row(asked))
+        return self._doubt.add(disagreement=float(found)) or self._why
+
+    def came(self, sent: NDArray[Any], seen: Seen) -> None:
+        """What was sent, and what came of it."""
+        after = self._tensors(seen)
+        found = self.model.surprise(self._before, _row(sent), after)
+        self._why, self._before = self._doubt.add(surprise=float(found)), after
+
+    def _tensors(self, seen: Seen) -> dict[str, Tensor]:
+        return {k: _row(seen[k]) for k in self.model.sizes}
+
+
+def _row(values: Any) -> Tensor:
+    """``[1, D]``."""
+    return torch.from_numpy(np.asarray(values, np.float32).reshape(1, -1))

@@ -1,0 +1,88 @@
+"""Logs of the simulated arm under a clumsy program, as from a person before anything learns.
+
+Used by ``robot_doubt.py`` and ``offline_arm.py``. The program goes a part of the way to the goal
+and wanders beside it; an episode is five seconds, and begins where the last one ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from envs.adapted import SENT
+from envs.robot import RECORD
+from envs.robot.tasks import GOAL, TIP, Reach
+from worldmodels.data import Episodes, make_episode
+
+Array = np.ndarray[Any, Any]
+NOISE = 0.001
+"""Of every sensor, in its own unit."""
+
+
+class Recorded(NamedTuple):
+    """Episodes with actions in the driver's units, their returns, the share that was successful."""
+
+    episodes: Episodes
+    returns: Array
+    success: float
+
+
+def clumsy(env: Reach, rng: np.random.Generator, gain: float, noise: float) -> Callable[..., Array]:
+    """A program: the share ``gain`` of the way to the goal, by the joints' Jacobian, and wandering
+    of ``noise`` times the largest step.
+    """
+    names, wander = env.limits.names, np.zeros(len(env.limits.names))
+    step = np.array([each.step for each in env.limits.actions.values()])
+
+    def tip(pose: Mapping[str, float]) -> Array:
+        found = env.robot.forward(pose)
+        return np.array([found[name] for name in TIP])
+
+    def move(seen: Mapping[str, Array]) -> Array:
+        nonlocal wander
+        pose = dict(zip(names, seen["state"][: len(names)].tolist()))
+        here, small = tip(pose), 1e-3
+        moved = [tip({**pose, n: pose[n] + small}) - here for n in names]
+        jacobian = np.stack(moved, -1) / small
+        way = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-3 * np.eye(3), seen[GOAL])
+        wander = 0.9 * wander + np.sqrt(1 - 0.9**2) * rng.normal(size=len(names))
+        return np.clip(gain * way / step + noise * wander, -1.0, 1.0) * step
+
+    return move
+
+
+def record(
+    count: int,
+    seed: int,
+    gain: float = 0.1,
+    noise: float = 0.8,
+    faults: Mapping[str, Any] | None = None,
+) -> Recorded:
+    """Episodes of the arm in stepped time.
+
+    Args:
+        count: of them, 100 ticks each at 20 Hz.
+        seed: of goals, sensors and wandering.
+        gain, noise: of :func:`clumsy`.
+        faults: of the robot, beside the noise of its sensors.
+    """
+    env = Reach(faults={"noise": NOISE, **(faults or {})})
+    move = clumsy(env, np.random.default_rng(seed), gain, noise)
+    episodes, returns, success = [], [], 0
+    for number in range(count):
+        seen, _ = env.reset(seed=seed if number == 0 else None)
+        rows, sent, rewards, over = [seen], [], [0.0], False
+        while not over:
+            seen, reward, terminated, truncated, info = env.step(move(seen))
+            over = terminated or truncated
+            rows.append(seen)
+            sent.append(info[SENT])
+            rewards.append(reward)
+        series = {k: np.stack([row[k] for row in rows]) for k in seen}
+        episodes.append(make_episode(f"{number}", series, np.stack(sent), np.array(rewards)))
+        returns.append(sum(rewards))
+        success += info[RECORD].success
+    env.close()
+    return Recorded(Episodes(episodes, 20.0, "arm"), np.array(returns), success / count)

@@ -1,0 +1,244 @@
+r"""What comes next in a robot's log, by an ensemble of one-step predictors, and when not to trust
+it.
+
+.. math:: p_k(x_{t+1} - x_t, r_{t+1}, c_{t+1} | x_t, a_t)
+    = \mathcal{N}(\mu_k(x_t, a_t), \sigma_k(x_t, a_t)^2)
+
+(Chua et al. 2018; Yu et al. 2020.) ``x`` are the vectors of an observation side by side, ``r`` is
+the reward that comes with the next one, ``c`` is 0 where the episode ends there. Read off are
+
+* :meth:`OneStep.disagreement`: how far the members' means are apart, before anything is done: the
+  state and the action are unlike the log's;
+* :meth:`OneStep.surprise`: how far what came is from what was expected: the robot is unlike the
+  log's;
+* :meth:`OneStep.imagine`: a step of a member drawn for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pixyz.expression import Loss
+from pixyz.types import PixyzError
+from worldmodels.data import Episodes
+from worldmodels.disagreement import StepEnsemble
+from worldmodels.open_loop import Batch, moments
+from worldmodels.ranges import check_ranges
+from worldmodels.scaling import Scaling
+
+WORTH = 2
+"""Of what is predicted, the numbers that are no observation: reward and continuation."""
+
+
+@dataclass(frozen=True)
+class OneStepConfig:
+    """Sizes of :class:`OneStep`.
+
+    Args:
+        members, units, layers: of the ensemble.
+
+    >>> OneStepConfig().members
+    5
+    """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "[2, 1024]": "members",
+        "[1, 65536]": "units",
+        "[1, 64]": "layers",
+    }
+
+    members: int = 5
+    units: int = 128
+    layers: int = 2
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+class Imagined(NamedTuple):
+    """A step that was imagined, ``[N, ...]``.
+
+    >>> Imagined({}, torch.zeros(1), torch.zeros(1, dtype=torch.bool), torch.ones(1)).doubt
+    tensor([1.])
+    """
+
+    obs: dict[str, Tensor]
+    reward: Tensor
+    terminal: Tensor
+    doubt: Tensor
+
+
+class OneStep(nn.Module):
+    """The ensemble, in the units of a log.
+
+    Args:
+        shapes: observation key -> ``[D]``.
+        action: the size of an action.
+        config: sizes.
+
+    Raises:
+        PixyzError: an observation is no vector.
+
+    >>> model = OneStep({"x": (3,)}, 2, OneStepConfig(units=8))
+    >>> model.disagreement({"x": torch.zeros(7, 3)}, torch.zeros(7, 2)).shape
+    torch.Size([7])
+    """
+
+    reach: Tensor
+    """The largest actions of the log, ``[A]``: those that it can speak of."""
+
+    def __init__(
+        self,
+        shapes: Mapping[str, Sequence[int]],
+        action: int,
+        config: OneStepConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = c = config or OneStepConfig()
+        odd = {k: tuple(s) for k, s in shapes.items() if len(s) != 1}
+        if odd or not shapes or action < 1:
+            raise PixyzError(
+                "a one-step ensemble predicts vectors [D] from them and from actions, got "
+                f"{odd or dict(shapes)} and actions of size {action}; choose others with keys=[...]"
+            )
+        self.sizes = {k: int(s[0]) for k, s in shapes.items()}
+        self.size = size = sum(self.sizes.values())
+        self.x, self.action, self.y = Scaling(size), Scaling(action), Scaling(size + WORTH)
+        self.ensemble = StepEnsemble(
+            {"x": size}, action, "y", c.members, c.units, c.layers, size + WORTH, deviations=True
+        )
+        self.register_buffer("reach", torch.zeros(action))
+        # no submodule: the state dict shall hold the members once
+        self.__dict__["_objective"] = self.ensemble.term()
+
+    @property
+    def objective(self) -> Loss:
+        """Nats of a step ``[N]``, of all members, given ``x_prev``, ``action_prev``, ``y``."""
+        found: Loss = self.__dict__["_objective"]
+        return found
+
+    def fit_units(self, train: Episodes) -> None:
+        """Take the units from the training part."""
+        found = moments(train)
+        self.x.set(*(torch.cat([found[k][i] for k in self.sizes]) for i in (0, 1)))
+        series = [{k: torch.from_numpy(v) for k, v in e.series.items()} for e in train]
+        self.action.set(*_moments(torch.cat([e["action"][:-1] for e in series])))
+        self.reach.copy_(torch.stack([e["action"].abs().amax(0) for e in series]).amax(0))
+        changed = [_changes({**e, "x": self.joined(e)}) for e in series]
+        self.y.set(*_moments(torch.cat(changed)))
+
+    # -------------------------------------------------------------- learning
+
+    def joined(self, obs: Batch) -> Tensor:
+        """The vectors side by side, ``[..., D]``."""
+        return torch.cat([obs[k] for k in self.sizes], -1)
+
+    def nats(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What each step of series ``[T, B, ...]`` costs, and which were made: both ``[T - 1, B]``.
+
+        A cost is the mean over the members, of changes in standard units. It is 0 where a step
+        goes over the end of an episode, or into padding.
+        """
+        y = self.y(_changes({**batch, "x": self.joined(batch)}))
+        made = ~batch["is_first"][1:]
+        if "mask" in batch:
+            mask = batch["mask"].bool()
+            made = made & mask[1:] & mask[:-1]
+        given = {
+            "x_prev": self.x(self.joined(batch)[:-1]).flatten(0, 1),
+            "action_prev": self.action(batch["action"][:-1]).flatten(0, 1),
+            "y": y.flatten(0, 1),
+        }
+        found: Tensor = self.objective.eval(given) / self.config.members
+        found = found.unflatten(0, made.shape)
+        return torch.where(made, found, torch.zeros_like(found)), made
+
+    # -------------------------------------------------------------- asking
+
+    def disagreement(self, obs: Batch, action: Tensor) -> Tensor:
+        """How far the members are apart, ``[...]``, in deviations of a step of the log.
+
+        Args:
+            obs: key -> ``[..., D]``.
+            action: ``[..., A]``.
+        """
+        return self.ensemble.uncertainty(self._read(obs, action))
+
+    @torch.no_grad()
+    def surprise(self, obs: Batch, action: Tensor, following: Batch) -> Tensor:
+        r"""How far what came is from what was expected, ``[...]``; 1 on average where the model is
+        right.
+
+        .. math:: \frac{1}{D} \sum_d \frac{(y_d - \bar\mu_d)^2}{\mathrm{mean}_k \sigma_{kd}^2
+            + \mathrm{var}_k \mu_{kd}}
+
+        Args:
+            obs, action: as of :meth:`disagreement`.
+            following: the observation after it.
+        """
+        loc, scale = self.ensemble.parameters_of(self._read(obs, action))
+        loc, scale = loc[..., : self.size], scale[..., : self.size]
+        spread = scale.square().mean(-2) + loc.var(-2, correction=0)
+        change = self.joined(following) - self.joined(obs)
+        gap = (change - self.y.loc[: self.size]) / self.y.scale[: self.size] - loc.mean(-2)
+        return (gap.square() / spread).mean(-1)
+
+    @torch.no_grad()
+    def imagine(self, obs: Batch, action: Tensor) -> Imagined:
+        """A step after observations ``[N, D]`` and actions ``[N, A]``, of a member that is drawn
+        for each row (Chua et al. 2018, TS1).
+        """
+        loc, scale = self.ensemble.parameters_of(self._read(obs, action))
+        rows = torch.arange(len(loc), device=loc.device)
+        which = torch.randint(loc.shape[1], (len(loc),), device=loc.device)
+        mean, deviation = loc[rows, which], scale[rows, which]
+        y = self.y.inverse(mean + deviation * torch.randn_like(mean))
+        change, reward, cont = y.split([self.size, 1, 1], -1)
+        doubt = loc.std(1, correction=0).mean(-1)
+        following = self._apart(self.joined(obs) + change)
+        return Imagined(following, reward.squeeze(-1), cont.squeeze(-1) < 0.5, doubt)
+
+    @torch.no_grad()
+    def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
+        """Step after step the mean of the members' means, ``[steps, B, D]``; see
+        :class:`worldmodels.open_loop.Forecaster`.
+
+        Raises:
+            PixyzError: there are no actions.
+        """
+        if action is None:
+            raise PixyzError("a one-step ensemble reads actions, and the log has none")
+        obs, found = {k: seen[k][-1] for k in self.sizes}, []
+        for now in action[:steps]:
+            loc, _ = self.ensemble.parameters_of(self._read(obs, now))
+            change = self.y.inverse(loc.mean(-2))[..., : self.size]
+            obs = self._apart(self.joined(obs) + change)
+            found.append(obs)
+        return {k: torch.stack([o[k] for o in found]) for k in self.sizes}
+
+    def _read(self, obs: Batch, action: Tensor) -> dict[str, Tensor]:
+        return {"x": self.x(self.joined(obs)), "action": self.action(action)}
+
+    def _apart(self, x: Tensor) -> dict[str, Tensor]:
+        parts = x.split(list(self.sizes.values()), -1)
+        return dict(zip(self.sizes, parts, strict=True))
+
+
+def _changes(batch: Batch) -> Tensor:
+    """``[T - 1, ..., D + 2]``: what ``x`` changes, the reward that comes with it, 1 where the
+    episode goes on.
+    """
+    x, reward = batch["x"], batch["reward"]
+    cont = (~batch["is_terminal"]).to(x.dtype)
+    return torch.cat([x[1:] - x[:-1], reward[1:].unsqueeze(-1), cont[1:].unsqueeze(-1)], -1)
+
+
+def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of rows ``[N, D]``."""
+    found = rows.double()
+    return found.mean(0).float(), found.std(0, correction=0).float()
