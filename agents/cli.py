@@ -31,6 +31,7 @@ from agents.shadow import hidden_by_us
 from envs import EnvError
 from pixyz import __version__
 from pixyz.types import PixyzError
+from worldmodels import ranks
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"unrecognized arguments: {' '.join(odd or rest)}")
         given.overrides = [*given.overrides, *rest]
     try:
+        if ranks.join()[0]:  # of several processes one speaks
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         code: int = given.command(given)
     except (
         KeyboardInterrupt
@@ -68,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, EnvError, PixyzError, ReplayError, FloatingPointError) as error:
         print(f"pixyz: {' '.join(str(error).split())}{hidden_by_us(str(error))}", file=sys.stderr)
         return 2
+    finally:
+        ranks.leave()
     return code
 
 

@@ -25,6 +25,7 @@ from agents.rundir import open_run
 from agents.settings import RunSettings
 from agents.video import clip
 from pixyz.types import PixyzError
+from worldmodels import ranks
 
 CHANGEABLE = (
     "steps",
@@ -95,7 +96,7 @@ def resume(folder: str | Path, changes: Sequence[str] = ()) -> Run:
 
 def _pretrain(settings: PretrainSettings, directory: Path, *, resume: bool) -> Run:
     run = command.run(settings, command.open_data(settings), directory, resume=resume)
-    if not run.stop.asked:
+    if not run.stop.asked and not ranks.rank():
         _write_page(directory)
     return run
 

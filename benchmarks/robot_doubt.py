@@ -127,6 +127,7 @@ def main() -> None:
             "benchmark": "robot_doubt",
             "seed": seed,
             "rows": log.episodes.steps,
+            "tests": args.tests,
             "updates": trainer.run.progress.updates,
             "valid_bound": round(trainer.best[1], 3),
             "thresholds": vars(trusted),

@@ -14,10 +14,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+PATIENCE = timedelta(days=1)
+"""With a process that waits, say for an actor; one that ends is noticed by ``torchrun`` at once."""
 
 
 def active() -> bool:
@@ -57,8 +61,18 @@ def join() -> tuple[int, int]:
     (0, 1)
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=PATIENCE)
     return rank(), count()
+
+
+def restarted() -> bool:
+    """Whether ``torchrun`` has started the processes again, after one of them ended.
+
+    >>> restarted()
+    False
+    """
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def leave() -> None:

@@ -9,6 +9,7 @@ from agents import runs
 from agents.config import load_config
 from agents.errors import UsageError
 from agents.pretrain.settings import KINDS
+from worldmodels import ranks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,4 +48,6 @@ def pretrain(given: argparse.Namespace) -> int:
     directory = (
         given.run or Path("runs") / f"pretrain-{given.model}-{given.data.stem}-seed{settings.seed}"
     )
+    if ranks.restarted() and (directory / "run.json").is_file():
+        return runs.resume(directory).stop.code
     return runs.start(settings, directory).stop.code

@@ -43,6 +43,7 @@ from envs.robot import (
 )
 from envs.robot.person import KEYS
 from envs.robot.watched import Watched
+from worldmodels import ranks
 
 HERE = "tcp://127.0.0.1:5555"
 NICE = 5  # how much a learner gives way to the actor that it stands beside
@@ -276,7 +277,7 @@ def learns(given: argparse.Namespace) -> int:
     receiving = Receiving(settings.env.num_envs, meeting.check)
     title = f"learner {run.name}"
     with (
-        LearnerLink(receiving, given.bind) as link,
+        LearnerLink(receiving, _bind(given.bind)) as link,
         Display(total=settings.steps, title=title) as display,
     ):
         resume = (run / "run.json").is_file()
@@ -307,6 +308,16 @@ def learns(given: argparse.Namespace) -> int:
         if link.error is not None:
             raise link.error
     return found.stop.code
+
+
+def _bind(address: str) -> str:
+    """Where this learner is found: of several, each has the next port."""
+    if not ranks.rank():
+        return address
+    place, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise UsageError(f"--bind: expected an address with a port for several learners: {address}")
+    return f"{place}:{int(port) + ranks.rank()}"
 
 
 def act(given: argparse.Namespace) -> int:

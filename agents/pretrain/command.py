@@ -11,6 +11,7 @@ from agents.pretrain.settings import PretrainSettings
 from agents.pretrain.trainer import Pretrainer
 from agents.replay.episodes import is_replay, read_replay
 from agents.run import Run
+from worldmodels import ranks
 from worldmodels.data import Episodes, checked, read_unchecked
 from worldmodels.data.check import OnBad
 
@@ -73,6 +74,8 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
             display.message(
                 f"stopped at update {trainer.run.at}, saved; go on with: pixyz resume {directory}"
             )
+            return trainer.run
+        if ranks.rank():  # process 0 writes the report
             return trainer.run
     p, (at, bound) = trainer.run.progress, trainer.best
     trainer.load_best()
