@@ -9,7 +9,6 @@ from typing import Any
 
 from agents.config import load_config
 from agents.errors import RunError
-from agents.policy import read_settings
 from agents.pretrain.settings import RSSMSettings
 from agents.pretrain.trainer import best_weights
 from agents.run import read_part
@@ -28,7 +27,8 @@ def start_settings(settings: RunSettings, run: Path) -> RunSettings:
     """
     config, _ = open_run(run)
     if "agent" in config:
-        return replace(settings, agent=read_settings(run).agent, start=str(run))
+        found = load_config(RunSettings, {**config, "device": settings.device, "threads": 0})
+        return replace(settings, agent=found.agent, start=str(run))
     if config.get("kind") != "rssm":
         raise RunError(
             f"{run}: expected a run of `pixyz pretrain rssm`, got "
