@@ -1,7 +1,8 @@
 """What persons show: demonstrations from a log, and the rows in which somebody intervened.
 
-They lie in a replay of their own, of which every batch has a share (:class:`agents.replay.blended.Blended`),
-and interventions lie in the actor's own replay, too, as HIL-SERL has it (Luo et al. 2024).
+They lie in a replay of their own, of which every batch has a share
+(:class:`agents.replay.blended.Blended`), and interventions lie in the actor's own replay, too, as
+HIL-SERL has it (Luo et al. 2024).
 """
 
 from __future__ import annotations

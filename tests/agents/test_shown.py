@@ -1,5 +1,7 @@
 """Demonstrations and interventions in a replay of their own; a doubt from a run."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ from worldmodels.doubt import Thresholds
 from worldmodels.one_step import OneStep, OneStepConfig
 
 VIEW = Interface({"x": (2,)}, {"x": np.dtype("f4")}, ActionSpec(1))
+KEEPS_NOTHING = SimpleNamespace(stored={})
 DO = ActionGuard(spaces.Box(-0.2, 0.2, (1,)))
 
 
@@ -51,7 +54,7 @@ def record(t, first=False, last=False, moved=False):
 
 def shown(tmp_path=None, log="", **more):
     settings = ShownSettings(log=str(log), capacity=50)
-    return Shown(settings, VIEW, DO, actors=2, stored={}, directory=tmp_path, **more)
+    return Shown(settings, VIEW, DO, actors=2, agent=KEEPS_NOTHING, directory=tmp_path, **more)
 
 
 def rows_of(made, stream):
