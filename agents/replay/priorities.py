@@ -95,6 +95,13 @@ class Prioritized(Sampler):
 
     Raises:
         ReplayError: it is negative or not finite.
+
+    >>> from agents.replay import ReplayBuffer
+    >>> flags = {k: ((), "?") for k in ("is_first", "is_last", "is_terminal")}
+    >>> spec = {"x": ((1,), "f4"), "action": ((1,), "f4"), "reward": ((), "f4"), **flags}
+    >>> buffer = ReplayBuffer(spec, capacity=20, sampler=Prioritized(exponent=1.0))
+    >>> buffer.sampler.initial(2).tolist(), buffer.sampler.state()
+    ([1.0, 1.0], {'largest': 1.0})
     """
 
     keeps_priorities = True

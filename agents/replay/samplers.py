@@ -44,7 +44,11 @@ class Held:
 
 
 class Sampler:
-    """Abstract: a final class says how sequences are drawn, and how likely each of them was."""
+    """Abstract: a final class says how sequences are drawn, and how likely each of them was.
+
+    >>> Uniform().keeps_priorities, Uniform().state(), Uniform().initial(2).tolist()
+    (False, {}, [1.0, 1.0])
+    """
 
     keeps_priorities = False
     """Whether it reads a priority of each row, which the replay then stores."""

@@ -55,6 +55,12 @@ class Step:
         label: what it is, for people.
         index: its place in the order in which steps were written.
         body: the innermost loop in whose step it was written.
+
+    >>> from pixyz.distributions import Normal
+    >>> p = Normal("x", loc=0.0, scale=1.0, features_shape=[2])
+    >>> graph = p.log_prob().mean().plan.after("written")
+    >>> all(isinstance(step, Step) and step.outs for step in graph.steps)
+    True
     """
 
     kind: ClassVar[str] = ""
