@@ -93,7 +93,7 @@ def drawing() -> Iterator[str]:
     found = {name: trouble(name) for name in (BACKENDS if screen() else BACKENDS[:2])}
     working = [name for name, why in found.items() if not why]
     for name, why in found.items():
-        yield f"OpenGL, {name}: {why or 'draws'}"
+        yield f"OpenGL, {name}: {why or 'draws'}" + ("; another draws" if why and working else "")
     if chosen is not None and chosen not in working:
         yield f"MUJOCO_GL={chosen} is set and does not draw; unset it"
     if not working:
