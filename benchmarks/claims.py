@@ -191,6 +191,19 @@ def update_in_short(lines: Lines) -> str:
     return f"an update takes {low:.2f} to {high:.2f} of the time of the best form by hand"
 
 
+def torchrl(lines: Lines) -> str:
+    found = last([x for x in lines if "torchrl" in x["benchmark"]], "benchmark")
+    words = []
+    for name in ("torchrl_update", "torchrl_action"):
+        line = found[(name,)]
+        low, high = line["quartiles"]["torchrl"]
+        words.append(f"{line['ratio']['torchrl']:.2f} ({low:.2f} to {high:.2f})")
+    return (
+        f"its update takes {words[0]} times the CPU time of ours, an action for one environment "
+        f"{words[1]} times"
+    )
+
+
 def acting(lines: Lines) -> str:
     """Milliseconds an action."""
     told = lines[-1]["milliseconds"]
@@ -338,6 +351,7 @@ CLAIMS = [
     Claim(LEARNED, "benchmarks/oscillator.py", "oscillator", oscillator),
     Claim(LEARNED, "benchmarks/oscillator.py", "oscillator", oscillator_filtered),
     Claim("docs/performance.md", "benchmarks/acting.py", "acting", acting),
+    Claim("docs/performance.md", "benchmarks/agent_costs.py", "agent_costs", torchrl),
     Claim(*UPDATES, compiled("chunk"), {"precision": "float32"}),
     Claim(*UPDATES, compiled("whole"), {"precision": "float32"}),
     Claim("docs/performance.md", "benchmarks/vae.py", "vae", tiny),

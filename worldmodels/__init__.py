@@ -24,7 +24,7 @@ networks       dense, block-dense, recurrent and convolutional layers
 
 from worldmodels.annealing import Annealing
 from worldmodels.check import check_model
-from worldmodels.clauses import ModelError
+from worldmodels.checked import ModelError
 from worldmodels.context import Context
 from worldmodels.decoder import Reconstruction, symexp, symlog
 from worldmodels.dmm import DMM, DMMConfig

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.types import PixyzError
-from worldmodels.clauses import LAWS, Checked, ModelError, Series, face, name_of
+from worldmodels.checked import Checked, ModelError, Series, face, name_of
+from worldmodels.clauses import LAWS
 from worldmodels.types import SequenceModel
 
 STEPS, ROWS = 6, 4

@@ -5,100 +5,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pixyz.distributions import Deterministic
-from pixyz.expression import Loss
-from pixyz.types import PixyzError
-from worldmodels.types import LatentDynamics, Smoother, State
+from worldmodels.checked import Checked, ModelError, at, face
+from worldmodels.types import LatentDynamics, Smoother
 
 HORIZON = 4
-Series = Mapping[str, Tensor]
-
-
-class ModelError(PixyzError):
-    """A model breaks a clause of the contract; the message says which, what was expected, and what
-    to look at.
-
-    >>> raise ModelError("resets: ...")
-    Traceback (most recent call last):
-        ...
-    worldmodels.clauses.ModelError: resets: ...
-    """
-
-
-class Checked:
-    """A model, a batch, and how to compare."""
-
-    def __init__(self, model: Any, batch: dict[str, Tensor]) -> None:
-        self.model, self.batch = model, batch
-        missing = [k for k in model.keys if k not in batch]
-        if missing:
-            raise PixyzError(
-                f"the batch was expected to hold {model.keys}, got {sorted(batch)}; add {missing}"
-            )
-        self.steps, self.rows = batch[model.keys[0]].shape[:2]
-        if self.steps < 4 or self.rows < 2:
-            raise PixyzError(
-                f"the batch was expected to have 4 frames of 2 sequences or more, "
-                f"got {self.steps} of {self.rows}"
-            )
-        self.like = next(model.parameters())
-        lengths = [self.steps, self.steps // 2, self.steps - 1, 2]
-        self.lengths = [lengths[i % 4] for i in range(self.rows)]
-        frame = torch.arange(self.steps, device=self.like.device).unsqueeze(1)
-        self.mask = (frame < torch.tensor(self.lengths, device=self.like.device)).to(
-            self.like.dtype
-        )
-
-    @property
-    def name(self) -> str:
-        return type(self.model).__name__
-
-    def part(self, start: int, stop: int) -> dict[str, Tensor]:
-        """Some frames; what comes before them is left out."""
-        return {k: v[start:stop] for k, v in self.batch.items() if k != "action_prev"}
-
-    def seeded(self, loss: Loss, batch: Series) -> Tensor:
-        torch.manual_seed(1)
-        found: Tensor = loss.eval(dict(batch))
-        return found
-
-    def same(self, law: str, found: Series, wanted: Series, advice: str) -> None:
-        """Two states are equal up to rounding."""
-        if set(found) != set(wanted):
-            raise ModelError(
-                f"{law}: expected the variables {sorted(wanted)}, got {sorted(found)}; {advice}"
-            )
-        exact = self.like.dtype == torch.float64
-        for k, value in wanted.items():
-            rtol, atol = (1e-7, 1e-9) if exact else (1e-3, 1e-4)
-            if found[k].shape != value.shape or not torch.allclose(
-                found[k], value, rtol, atol, equal_nan=True
-            ):
-                gap = (
-                    ""
-                    if found[k].shape != value.shape
-                    else f", off by {(found[k] - value).abs().max().item():.3g}"
-                )
-                raise ModelError(
-                    f"{law}: {k!r} of {self.name} was expected to be the same both ways, "
-                    f"{list(value.shape)}, got {list(found[k].shape)}{gap}; {advice}"
-                )
-
-
-def face(protocol: type) -> list[str]:
-    return sorted(
-        n for n in {**protocol.__annotations__, **vars(protocol)} if not n.startswith("_")
-    )
-
-
-def name_of(law: Callable[[Checked], None]) -> str:
-    return (law.__doc__ or "").split(":")[0]
 
 
 def _face_law(c: Checked) -> None:
@@ -264,7 +181,7 @@ def _chopped_law(c: Checked) -> None:
     rest = c.part(cut, c.steps)
     if m.acts:
         rest["action_prev"] = c.batch["action"][cut - 1]
-    tail = m.filter(rest, _at(head, -1), mean=True)
+    tail = m.filter(rest, at(head, -1), mean=True)
     joined = {k: torch.cat([head[k], tail[k]]) for k in head}
     c.same("chopped", joined, whole, "all that a step reads of the past belongs to the state")
 
@@ -284,7 +201,7 @@ def _step_law(c: Checked) -> None:
         c.same(
             "step by step",
             state,
-            _at(whole, t),
+            at(whole, t),
             f"at frame {t}; observe() is one frame of filter()",
         )
 
@@ -319,7 +236,7 @@ def _ragged_law(c: Checked) -> None:
     nats, states = m.bound.eval(batch, sample_mean=True), m.filter(batch, mean=True)
     for i, length in enumerate(c.lengths):
         one = {k: v[:length, i : i + 1] for k, v in c.batch.items() if k != "action_prev"}
-        alone = {"bound": m.bound.eval(one, sample_mean=True), **_at(m.filter(one, mean=True), -1)}
+        alone = {"bound": m.bound.eval(one, sample_mean=True), **at(m.filter(one, mean=True), -1)}
         here = {"bound": nats[i : i + 1], **{k: v[-1, i : i + 1] for k, v in states.items()}}
         c.same(
             "ragged",
@@ -351,7 +268,7 @@ def _reset_law(c: Checked) -> None:
 def _prediction_law(c: Checked) -> None:
     """prediction: a sampled path is a loop of predict."""
     m = c.model
-    state = _at(m.filter(c.batch, mean=True), -1)
+    state = at(m.filter(c.batch, mean=True), -1)
     action = c.batch["action"] if m.acts else None
     path = m.sample(state, c.steps, action, mean=True)
     for t in range(c.steps):
@@ -387,7 +304,7 @@ def _imagination_law(c: Checked) -> None:
     m = c.model
     if not m.acts:
         return
-    start = {k: v.detach() for k, v in _at(m.filter(c.batch, mean=True), -1).items()}
+    start = {k: v.detach() for k, v in at(m.filter(c.batch, mean=True), -1).items()}
     policy = _Policy(m, c.batch["action"].shape[-1])
     for kind in (policy, lambda state: policy.forward(**state)["action"]):
         torch.manual_seed(2)
@@ -403,7 +320,7 @@ def _imagination_law(c: Checked) -> None:
                 {"action": action},
                 "actions are the policy's in the state before",
             )
-            after = _at({k: v for k, v in path.items() if k != "action"}, t)
+            after = at({k: v for k, v in path.items() if k != "action"}, t)
             if kind is not policy:
                 state = m.predict(state, {"action_prev": action})
                 c.same(
@@ -415,10 +332,6 @@ def _imagination_law(c: Checked) -> None:
                 f"imagination: "
                 f"features() of {c.name} was expected as {[HORIZON, c.rows, '...']} of a path"
             )
-
-
-def _at(states: Series, t: int) -> State:
-    return {k: v[t] for k, v in states.items()}
 
 
 LAWS: tuple[Callable[[Checked], None], ...] = (

@@ -212,10 +212,8 @@ class StateSpaceModel(Declared):
             PixyzError: actions are missing, or not of the length asked for.
         """
         if self.acts and action is None:
-            raise PixyzError(
-                f"{type(self).__name__} reads actions: give action, [T, B, A], "
-                f"the action before each step"
-            )
+            name = type(self).__name__
+            raise PixyzError(f"{name} reads actions: give action, [T, B, A], one before each step")
         steps = steps if steps is not None else len(action) if action is not None else None
         if steps is None or (action is not None and len(action) != steps):
             raise PixyzError(

@@ -286,7 +286,7 @@ class LatentAgent(TorchAgent):
     def _surprise(self, found: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """What each frame cost the model, ``[T, B]`` (Kauvar et al. 2023, without their counts)."""
         frames = batch["reward"][self.window.lead :].shape
-        costs = [found[k].detach() for k in MODEL_COSTS if k in found]
+        costs = [found[k].detach().float() for k in MODEL_COSTS if k in found]
         return torch.stack([c for c in costs if c.shape == frames]).sum(0).abs()
 
     def _precision(self) -> AbstractContextManager[object]:

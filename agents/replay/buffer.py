@@ -87,10 +87,8 @@ class ReplayBuffer:
         self._given = [k for k in self.spec.keys if not (self.prioritizes and k == PRIORITY)]
         unknown = [key for key in stored if key not in self.spec.keys]
         if unknown:
-            raise ReplayError(
-                f"expected stored keys among {list(self.spec.keys)}, got {unknown}; "
-                f"add them to the spec"
-            )
+            known = list(self.spec.keys)
+            raise ReplayError(f"expected stored keys among {known}, got {unknown}; add them")
         self.stored = tuple(stored)
         self._store = (
             Store(self.spec, streams, self.rows)
@@ -146,9 +144,8 @@ class ReplayBuffer:
                 f"expected True after a row with is_last, got False; "
                 "reset the environment, its row begins the next episode"
             )
-        if self.prioritizes:
-            values[PRIORITY] = self.sampler.initial(len(which))
-        rings.append(which, values)
+        ranked = {PRIORITY: self.sampler.initial(len(which))} if self.prioritizes else {}
+        rings.append(which, {**values, **ranked})
         self.sampler.changed(which, number)
 
     def mark_abandoned(self, streams: Sequence[int] | None = None) -> None:

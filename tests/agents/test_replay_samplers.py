@@ -17,9 +17,11 @@ from agents.replay import (
     ReplayError,
     Uniform,
 )
+from agents.replay.fill import fill as fill_in
 from agents.replay.priorities import SumTrees
 from agents.replay.samplers import Held
 from agents.replay.size import parse_size, row_bytes, rows_of
+from worldmodels.data import Episodes, make_episode
 
 LENGTH = 4
 
@@ -214,3 +216,15 @@ def test_a_capacity_in_bytes():
 
 def test_held_counts_starts():
     assert Held(np.array([0, 5]), np.array([3, 9])).starts(4).tolist() == [0, 1]
+
+
+def test_recordings_are_filled_in_with_packed_latents_and_priorities():
+    data = Episodes([make_episode("run", {"x": np.zeros((9, 3))}, action=np.zeros((9, 1)))])
+    flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), bool))
+    spec = {"x": ((3,), "f4"), "action": ((1,), "f4"), "reward": ((), "f4"), **flags}
+    spec |= {"stoch": OneHot(2, 3), "deter": BFloat16((4,))}
+    buffer = ReplayBuffer(spec, 20, online=False, stored=["stoch", "deter"], sampler=Prioritized())
+    assert fill_in(buffer, data) == 9
+    sample = buffer.sample(2, 9)
+    assert not sample["stoch"].any() and not sample["deter"].any()
+    assert sample["stoch"].shape == (9, 2, 6)

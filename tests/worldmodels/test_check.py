@@ -17,7 +17,7 @@ from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
 from worldmodels import StateSpaceModel, check_model
-from worldmodels.clauses import ModelError
+from worldmodels.checked import ModelError
 from worldmodels.types import State
 
 
