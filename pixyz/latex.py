@@ -6,6 +6,7 @@ sympy is imported when a formula is first printed; names that it would leave alo
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,21 +15,23 @@ if TYPE_CHECKING:
     import sympy
 
 
-_PARTS = re.compile(r"([A-Za-z]+)(?:_([A-Za-z]+|[0-9]+)|([0-9]+))?")
-_SYMBOLS = re.compile(
+# compiled when a name is first printed, not when the library is imported
+_PARTS = r"([A-Za-z]+)(?:_([A-Za-z]+|[0-9]+)|([0-9]+))?"
+_SYMBOLS = (
     "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|lamda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi|khi|"
     "psi|omega|digamma|varepsilon|varkappa|varphi|varpi|varrho|varsigma|vartheta|aleph|beth|daleth|gimel|ell|eth|hbar|hslash|"
     "mho|wp"
 )
-_ACCENTED = re.compile(
-    ".*(mathring|dot|check|breve|acute|grave|tilde|hat|bar|vec|prime|prm|bold|bm|cal|scr|frak|norm|avg|abs|mag)"
+_ACCENTED = (
+    ".*(mathring|dot|check|breve|acute|grave|tilde|hat|bar|vec|prime|prm|bold|bm|cal|scr|frak|norm|"
+    "avg|abs|mag)"
 )
 
 
 def _is_plain(word: str) -> bool:
     """Whether sympy would print ``word`` as it is; in doubt, no."""
     low = word.lower()
-    return not _SYMBOLS.fullmatch(low) and not _ACCENTED.fullmatch(low)
+    return not re.fullmatch(_SYMBOLS, low) and not re.fullmatch(_ACCENTED, low)
 
 
 def leaf(text: str) -> sympy.Symbol:
@@ -38,6 +41,7 @@ def leaf(text: str) -> sympy.Symbol:
     return sympy.Symbol(text)
 
 
+@functools.lru_cache(4096)
 def latex_name(name: str) -> str:
     """``p1`` -> ``p_{1}``, ``alpha`` -> ``\\alpha``, by sympy's rules; LaTeX is left as it is.
 
@@ -46,7 +50,7 @@ def latex_name(name: str) -> str:
     """
     if not name or any(c in name for c in "\\{}^ "):
         return name
-    found = _PARTS.fullmatch(name)
+    found = re.fullmatch(_PARTS, name)
     if found and all(_is_plain(part) for part in found.groups("")):
         word, below, number = found.groups("")
         return f"{word}_{{{below or number}}}" if below or number else word

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     TensorDict = Mapping[str, Tensor]
 
+Values = Mapping[str, Any]
+"""Values of variables by their names: tensors, numbers, flags."""
 VarSpec = str | Sequence[str]
 """A variable name or several; ``"x"`` and ``["x"]`` mean the same."""
 

@@ -24,7 +24,7 @@ from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.graph import order_axes
-from pixyz.plan.run.recall import call_once
+from pixyz.plan.run.facts import call_once
 
 
 @calls_back("sample")

@@ -8,14 +8,14 @@ classes in :data:`OPERATIONS`.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, Union
 
 import torch
 from torch import Tensor, nn
 
 from pixyz.expression.node import Expression
-from pixyz.types import PixyzError
+from pixyz.types import PixyzError, Values
 
 LossLike = Union["Loss", float, int, Tensor]
 C = TypeVar("C", bound=type["Loss"])
@@ -108,7 +108,7 @@ class Loss(Expression):
         """The expectation of this expression under ``p``."""
         return OPERATIONS["expectation"](p, self, sample_shape=sample_shape, reparam=reparam)
 
-    def constant_var(self, constant_dict: Mapping[str, Any]) -> Loss:
+    def constant_var(self, constant_dict: Values) -> Loss:
         """The expression with some variables fixed."""
         return OPERATIONS["constant_var"](self, constant_dict)
 
@@ -124,7 +124,7 @@ class Loss(Expression):
         """
         return self._each_critic("loss_test", test_x_dict, kwargs)
 
-    def _each_critic(self, method: str, x_dict: Any, kwargs: Mapping[str, Any]) -> Tensor:
+    def _each_critic(self, method: str, x_dict: Any, kwargs: Values) -> Tensor:
         critics = [
             node for node in walk(self) if getattr(type(node), method) is not getattr(Loss, method)
         ]

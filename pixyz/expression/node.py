@@ -18,9 +18,9 @@ from pixyz.plan import Builder, Pass, Plan, PlanCache, Scope, Slot
 from pixyz.plan.options import debugging
 from pixyz.plan.random import drawing_from
 from pixyz.plan.run.compare import compare
-from pixyz.plan.run.plan import Relower
+from pixyz.plan.run.facts import Unsettled
 from pixyz.plan.structure import Clock, Structured
-from pixyz.types import as_tensor_dict, names
+from pixyz.types import Values, as_tensor_dict, names
 
 if TYPE_CHECKING:
     import sympy
@@ -172,7 +172,7 @@ class Expression(Structured):
             try:
                 value = quick.run(x_dict)[0]
                 return value if isinstance(value, Tensor) else torch.tensor(float(value))
-            except Relower:
+            except Unsettled:
                 pass
             except (AttributeError, TypeError):
                 self._values(x_dict, {})  # says so where a value is no tensor
@@ -316,7 +316,7 @@ class Expression(Structured):
         value, found = self.eval(x_dict, return_dict=True, **kwargs)
         return value, found
 
-    def _values(self, x_dict: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def _values(self, x_dict: Any, kwargs: Values) -> dict[str, Any]:
         if x_dict is None:
             x_dict = {}
         known = () if type(x_dict) is dict or isinstance(x_dict, Mapping) else self.input_var

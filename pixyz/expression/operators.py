@@ -6,8 +6,7 @@ The operators of Suzuki, Kaneko and Matsuo (2023), section 4.2, on ``[B]`` or ``
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +14,8 @@ from torch import Tensor
 from pixyz import latex
 from pixyz.expression.loss import Loss, LossLike, as_loss, operation
 from pixyz.plan import Builder, Scope, Slot, rules
-from pixyz.types import PixyzError
+from pixyz.plan.graph.formula import Fn
+from pixyz.types import PixyzError, Values
 
 if TYPE_CHECKING:
     import sympy
@@ -63,7 +63,7 @@ class ConstantVar(Loss):
     tensor([2., 2., 2.])
     """
 
-    def __init__(self, base_loss: Loss, constant_dict: Mapping[str, Any]) -> None:
+    def __init__(self, base_loss: Loss, constant_dict: Values) -> None:
         super().__init__()
         self.base = base_loss
         self.fixed = list(constant_dict)
@@ -94,7 +94,7 @@ class LossOperator(Loss):
     1 + 2 \cdot 3
     """
 
-    formula: ClassVar[Callable[..., Any]]
+    formula: ClassVar[Fn]
 
     def __init__(self, loss1: LossLike, loss2: LossLike) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class LossSelfOperator(Loss):
     tensor(-1.)
     """
 
-    formula: ClassVar[Callable[..., Any]]
+    formula: ClassVar[Fn]
 
     def __init__(self, loss1: LossLike) -> None:
         super().__init__()

@@ -5,14 +5,14 @@ The operators of Suzuki, Kaneko and Matsuo (2023), section 4.2, on ``[B]`` or ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pixyz import latex
 from pixyz.expression.loss import Loss, LossLike, as_loss, operation
-from pixyz.expression.operators import LossSelfOperator
 from pixyz.expression.protocol import Draw
 from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.write.masks import valid_rows
 from pixyz.types import sample_counts
 
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     import sympy
 
 
-class _Reduction(LossSelfOperator):
+class _Reduction(Loss):
     """A reduction over batch and time."""
 
     word = ""
-    reduction: Callable[..., Any]
+    reduction: Fn
+
+    def __init__(self, loss1: LossLike) -> None:
+        super().__init__()
+        self.loss1 = as_loss(loss1)
 
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"{self.word} \left({self.loss1.loss_text} \right)")

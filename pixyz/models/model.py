@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
 from pixyz.distributions.core.base import Distribution
@@ -182,6 +181,8 @@ class Model:
 
         The discriminators of adversarial losses and their optimisers are among them.
         """
+        from safetensors.torch import save_file  # not needed until a model is saved
+
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {
@@ -200,6 +201,8 @@ class Model:
         Raises:
             PixyzError: the folder or a part of it is missing, or is of another model.
         """
+        from safetensors.torch import load_file
+
         folder = Path(path)
         if folder.is_file():
             self._load_file(folder)

@@ -8,12 +8,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor, optim
 
 
 def save_optimizer(optimizer: optim.Optimizer, folder: Path, name: str) -> None:
     """Write ``name.safetensors`` and ``name.json``."""
+    from safetensors.torch import save_file  # not needed until a model is saved
+
     state = optimizer.state_dict()
     tensors = {
         f"{i}.{k}": v
@@ -35,6 +36,8 @@ def save_optimizer(optimizer: optim.Optimizer, folder: Path, name: str) -> None:
 
 def load_optimizer(optimizer: optim.Optimizer, folder: Path, name: str) -> None:
     """Read what :func:`save_optimizer` wrote."""
+    from safetensors.torch import load_file
+
     meta = json.loads((folder / f"{name}.json").read_text())
     state: dict[int, dict[str, Any]] = {int(i): dict(s) for i, s in meta["plain"].items()}
     for key, tensor in load_file(folder / f"{name}.safetensors").items():

@@ -84,7 +84,7 @@ def listed(names: Sequence[str], tails: Sequence[Tail]) -> str:
 # ---------------------------------------------------------------- looks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Together:
     """The arguments of a formula that works element by element.
 
@@ -110,7 +110,7 @@ class Together:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Parameters:
     """The parameters of a distribution: they belong together, and lie where they must.
 
@@ -165,7 +165,7 @@ class Parameters:
         return next((s[0] for n, s in zip(self.names, seen, strict=True) if n == name), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Divergence:
     """Two distributions of one variable, by formula: their parameters belong together.
 
@@ -204,7 +204,7 @@ class Divergence:
                 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scored:
     """A value under a density: it has the features of the parameters, and lies in the support.
 
@@ -254,7 +254,7 @@ class Scored:
         return (self.grid and alike) or covers(own[alike:], other[alike:])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Read:
     """A value that a function or a formula reads: it lies where it must."""
 
@@ -268,7 +268,7 @@ class Read:
             raise PixyzError(f"{self.variable!r} in {self.of} {wrong}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rows:
     """What a network, or a function of the user's, makes of rows: no result has one feature a row.
 
@@ -311,7 +311,7 @@ class Rows:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Flag:
     """A mask or a reset: one for each frame."""
 

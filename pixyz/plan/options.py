@@ -1,4 +1,4 @@
-"""How an objective is lowered: what is shared, what is compiled, what is checked."""
+"""How an objective is lowered: what is shared, compiled and checked, and the contract of a pass."""
 
 from __future__ import annotations
 
@@ -6,14 +6,36 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
+from pixyz.plan.graph import Graph
 from pixyz.types import PixyzError
 
-if TYPE_CHECKING:
-    from pixyz.plan.passes.base import Pass
+
+class Pass(Protocol):
+    """A rewriting of graphs: the same values, gradients and noise, in another way.
+
+    It does not change what it is given; :meth:`pixyz.plan.Graph.but` makes another graph.
+
+    >>> from pixyz.plan import PASSES
+    >>> PASSES[0].name
+    'fold'
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called in ``plan.after(name)``."""
+        ...
+
+    def applies(self, graph: Graph, options: Options) -> bool:
+        """Whether there is anything to do."""
+        ...
+
+    def __call__(self, graph: Graph, options: Options) -> Graph:
+        """The graph that does the same in another way."""
+        ...
 
 
 @dataclass(frozen=True)

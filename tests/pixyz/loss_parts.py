@@ -26,6 +26,8 @@ class Encoder(Normal):
 
 
 class Decoder(Bernoulli):
+    returned = ("logits",)
+
     def __init__(self) -> None:
         super().__init__(var="x", cond_var="z")
         self.net = nn.Linear(Z, X)

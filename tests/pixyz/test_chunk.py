@@ -236,7 +236,7 @@ def test_the_shapes_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPa
                 for k, v in data(3).items()
             }
         )
-    namespace = next(iter(loss._plans._kept.plans.values()))[0]._namespace
+    namespace = next(iter(loss._plans._kept.plans.values()))[0].plan._namespace
     (loop,) = (v for v in namespace.values() if isinstance(v, chunk.ChunkedLoop))
     assert 0 < len(loop._shapes) <= chunk.MOST_SHAPES
 

@@ -146,8 +146,8 @@ def test_a_thawed_network_has_its_gradient(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_result_without_rows_is_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "MOST_ROWS", 4)
-    table, loop = torch.randn(4), RowLoop()
-    loop.function = lambda x, y: (x + y, table)
+    table = torch.randn(4)
+    loop = RowLoop(lambda x, y: (x + y, table))
     for n in (3, 4, 5, 8, 9, 12):
         x, y = torch.randn(n, 2), torch.randn(n, 2)
         total, same = loop(x, y)

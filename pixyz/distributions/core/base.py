@@ -49,7 +49,6 @@ class Distribution(Named, Structured):
         VariableError: a name is in both ``var`` and ``cond_var``, or may not be used.
     """
 
-    _returns_numbers: bool = False
     """Whether its network was seen to return Python numbers or arrays."""
     composite: ClassVar[bool] = False
     """Whether ``detach`` and ``frozen`` are made of its parts (it has no parameters of its own)."""

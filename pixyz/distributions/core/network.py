@@ -8,23 +8,18 @@ import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixyz.distributions.core.probe import Probe, reason
 from pixyz.flows.flow import Flow
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.graph.formula import Network
-from pixyz.plan.run.plan import Relower
-from pixyz.plan.run.recall import call_once
+from pixyz.plan.run.facts import Facts, Trial, Unsettled, call_once, current_trial
+from pixyz.plan.run.probe import Probe
 from pixyz.types import PixyzError
-
-_SEEN: WeakKeyDictionary[type, dict[str, str]] = WeakKeyDictionary()
-"""What the last network of a class was seen to return: the first guess for others of the class."""
 
 
 class NetworkCall(Network):
@@ -32,11 +27,11 @@ class NetworkCall(Network):
 
     Args:
         module: what is called (the distribution itself, or a copy with constant weights).
-        owner: the distribution, for messages and for remembering which of two alternative
-            parameters it returns.
+        owner: the distribution, for messages; facts are noted of it.
         arguments: names of the values, in order.
         wanted: the keys to read.
         alternatives: key -> the key that may stand in its place (``probs`` -> ``logits``).
+        spread: the results that a later step gives to each row; None if that is of no account.
     """
 
     __slots__ = ("_wanted", "alternatives", "arguments", "module", "owner", "spread")
@@ -48,12 +43,12 @@ class NetworkCall(Network):
         arguments: Sequence[str],
         wanted: Sequence[str],
         alternatives: Mapping[str, str],
+        spread: frozenset[str] | None = None,
     ) -> None:
         self.module, self.owner = module, owner
         self.arguments, self._wanted = tuple(arguments), tuple(wanted)
         self.alternatives = dict(alternatives)
-        self.spread: frozenset[str] | None = None
-        """The results that a later step gives to each row; None if that is of no account."""
+        self.spread = spread
 
     @property
     def __name__(self) -> str:
@@ -61,47 +56,46 @@ class NetworkCall(Network):
         return "".join(c for c in str(self.owner.name) if c.isalnum() or c == "_")
 
     def __call__(self, *values: Any) -> tuple[Tensor, ...]:
-        found = self.checked(**dict(zip(self.arguments, values, strict=True)))
+        given = dict(zip(self.arguments, values, strict=True))
+        if current_trial() is not None:
+            found = self.checked(**given)
+        elif not _answers(found := self.module(**given), self.wanted):
+            raise Unsettled  # it returns something else than in the plan's trial
         return tuple([found[k] for k in self.wanted])
 
     def checked(self, **values: Any) -> Mapping[str, Tensor]:
-        """What the network returns; an error that says what it should return, if it does not."""
-        found = (
-            self.module(**values)
-            if isinstance(self.module, Tensors)
-            else call_once(self.module, **values)
-        )
-        if (
-            not isinstance(found, Mapping)
-            or len(found) != len(self.wanted)
-            or any(k not in found for k in self.wanted)
-        ):
-            raise self._mismatch(found)
-        if not all(isinstance(v, Tensor) for v in found.values()):
-            raise self._numbers(found)
-        self._note_rows(found, values)
-        return found
+        """What the network returns, in a trial.
 
-    def _numbers(self, found: Mapping[str, Any]) -> Exception:
-        """Build the plan again with numbers and arrays turned into tensors; an error if it is
-        something else.
+        Raises:
+            Unsettled: not what the plan was written for; what it is, the trial notes.
+            PixyzError: nothing that could be read.
         """
-        wrong = {
-            k: type(v).__name__
-            for k, v in found.items()
-            if not isinstance(v, (Tensor, numbers.Number, np.ndarray))
-        }
-        if wrong or self.owner._returns_numbers:
-            kinds = ", ".join(f"{k!r}: {kind}" for k, kind in wrong.items())
-            return PixyzError(
-                f"forward of {self.owner.prob_text} must return tensors or numbers, got {{{kinds}}}"
-            )
-        self.owner._returns_numbers = True
-        return Relower()
+        trial = current_trial()
+        own = isinstance(self.module, Tensors)
+        found = self.module(**values) if own else call_once(self.module, **values)
+        if trial is None:
+            return found  # type: ignore[no-any-return]
+        if not _answers(found, self.wanted) or len(found) != len(self.wanted):
+            self._mismatch(found, trial)
+        if not all(isinstance(v, Tensor) for v in found.values()):
+            self._numbers(found, trial)
+        self._note_rows(found, values, trial)
+        return found  # type: ignore[no-any-return]
 
-    def _note_rows(self, found: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        """Remember which results have no batch dimension (a learned scale ``[D]``, a number), and
-        how many it would have.
+    def _numbers(self, found: Mapping[str, Any], trial: Trial) -> NoReturn:
+        """Numbers and arrays are turned into tensors; an error if it is something else."""
+        known = (Tensor, numbers.Number, np.ndarray)
+        wrong = {k: type(v).__name__ for k, v in found.items() if not isinstance(v, known)}
+        if not wrong:
+            trial.find("numbers", self.owner, True)
+        kinds = ", ".join(f"{k!r}: {kind}" for k, kind in wrong.items())
+        raise PixyzError(
+            f"forward of {self.owner.prob_text} must return tensors or numbers, got {{{kinds}}}"
+        )
+
+    def _note_rows(self, found: Mapping[str, Any], values: Mapping[str, Any], trial: Trial) -> None:
+        """Note which results have no batch dimension (a learned scale ``[D]``, a number), and how
+        many dimensions they would have with it.
         """
         shapes = {k: v.shape for k, v in found.items() if isinstance(v, Tensor)}
         rows = next((v.shape[0] for v in values.values() if isinstance(v, Tensor) and v.ndim), None)
@@ -117,8 +111,8 @@ class NetworkCall(Network):
             if len(s) < widest + matrix[k] or (s[0] == 1 and rows != 1)
         }
         if news.keys() - self.spread:
-            self.owner._without_rows.update(news)
-            raise Relower
+            known = trial.facts.rowless.get(self.owner, {})
+            trial.find("rowless", self.owner, {**known, **news})
 
     def probe(self, rows: Sequence[bool], named: bool) -> Probe:
         """The call where its step has left a loop; ``named`` if the arguments are keywords."""
@@ -153,32 +147,37 @@ class NetworkCall(Network):
         )
         return self.arguments if plain else ()
 
-    def _mismatch(self, found: Any) -> Exception:
-        optional = {*getattr(self.owner, "optional", ())} - {*getattr(self.owner, "_given", ())}
-        if isinstance(found, Mapping) and (more := optional & set(found)) != optional & set(
-            self.wanted
-        ):
-            self.owner._returns_also = tuple(sorted(more))
-            return Relower()
-        pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}
-        if isinstance(found, Mapping) and len(found) == len(self.wanted):
-            swap = {k: k if k in found else pairs.get(k, k) for k in self.wanted}
-            if all(k in found for k in swap.values()):
-                for key, actual in swap.items():
-                    self.owner._returns[self.alternatives and _shown(key, self.alternatives)] = (
-                        actual
-                    )
-                _SEEN[type(self.owner)] = dict(self.owner._returns)
-                return Relower()
+    def _mismatch(self, found: Any, trial: Trial) -> NoReturn:
+        """Note what is returned in the place of what is wanted; an error if it cannot be read."""
+        owner = self.owner
+        optional = {*getattr(owner, "optional", ())} - {*getattr(owner, "_given", ())}
+        if isinstance(found, Mapping):
+            more = optional & set(found)
+            if more != optional & set(self.wanted):
+                trial.find("also", owner, tuple(sorted(more)))
+            swap = self._swap(found)
+            if swap is not None:
+                known = {**owner._returns, **trial.facts.returns.get(owner, {})}
+                trial.find("returns", owner, {**known, **swap})
         keys = sorted(found) if isinstance(found, Mapping) else type(found).__name__
         shown = sorted(_shown(k, self.alternatives) for k in self.wanted)
         also = "".join(
             f" ({v!r} in the place of {k!r})" for k, v in self.alternatives.items() if k in shown
         )
-        return PixyzError(
-            f"forward of {self.owner.prob_text} must return a dict with the keys {shown}{also}, "
-            f"got {keys}"
-        )
+        must = f"must return a dict with the keys {shown}{also}, got {keys}"
+        raise PixyzError(f"forward of {owner.prob_text} {must}")
+
+    def _swap(self, found: Mapping[str, Any]) -> dict[str, str] | None:
+        """What is returned for each wanted parameter, alternatives among it; None if that is not
+        what is there.
+        """
+        if len(found) != len(self.wanted):
+            return None
+        pairs = {**self.alternatives, **{v: k for k, v in self.alternatives.items()}}
+        swap = {k: k if k in found else pairs.get(k, k) for k in self.wanted}
+        if not all(k in found for k in swap.values()):
+            return None
+        return {_shown(key, self.alternatives): actual for key, actual in swap.items()}
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -189,6 +188,11 @@ class NetworkCall(Network):
 
     def __hash__(self) -> int:
         return hash((self.module, self.arguments, self.wanted))
+
+
+def _answers(found: Any, wanted: Sequence[str]) -> bool:
+    """Whether a network returned a mapping with all that is wanted."""
+    return isinstance(found, Mapping) and all(k in found for k in wanted)
 
 
 def _shown(key: str, alternatives: Mapping[str, str]) -> str:
@@ -204,32 +208,31 @@ def call_network(
     alternatives: Mapping[str, str] | None = None,
 ) -> dict[str, Slot]:
     """Write the step that calls ``module`` with the conditioning variables of ``owner``."""
-    if owner._returns_numbers:
+    facts = builder.facts
+    if owner in facts.numbers:
         module = Tensors(module, owner)
-    known = owner._returns or _SEEN.get(type(owner), owner._returns)
+    known = {**owner._returns, **facts.returns.get(owner, {})}
     keys = [known.get(k, k) for k in wanted]
-    call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {})
     args = [scope.lookup(v) for v in owner.cond_var]
-    if any(a.axes for a in args) and hasattr(owner, "_without_rows"):
-        call.spread = frozenset(owner._without_rows)
-    pinned = pinned_reason(owner)
+    rowless = facts.rowless.get(owner, {})
+    on_series = any(a.axes for a in args) and hasattr(type(owner), "matrices")
+    spread = frozenset(rowless) if on_series else None
+    call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {}, spread)
+    pinned = pinned_reason(owner, facts)
     if any(a.axes and a.batch == "none" for a in args):
         pinned = "the number of the step"  # it has no rows: one number for all of them
     slots = list(builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned))
     if not args:
         for slot in slots:
             slot.batch = "one"
-    if not slots[0].axes or not hasattr(owner, "_without_rows"):
-        return dict(zip(keys, slots, strict=True))
     for i, key in enumerate(keys):
         like = next(
             (a for a in args if a.batch == slots[i].batch and a.axes == slots[i].axes), None
         )
-        if key in owner._without_rows and like is not None:
-            spread = Spread(owner._without_rows[key])
-            slots[i] = builder.net(spread, [slots[i], like], [key], f"{key} of each row", key=None)[
-                0
-            ]
+        if key in rowless and on_series and like is not None:
+            each = Spread(rowless[key])
+            label = f"{key} of each row"
+            slots[i] = builder.net(each, [slots[i], like], [key], label, key=None)[0]
     return dict(zip(keys, slots, strict=True))
 
 
@@ -279,11 +282,11 @@ class Spread:
         return (x.expand(like.shape[0], *x.shape[1:]),)
 
 
-def pinned_reason(module: nn.Module) -> str:
+def pinned_reason(module: nn.Module, facts: Facts) -> str:
     """Why a network may not leave its time loop, or an empty string.
 
     A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once
-    a step.  What this does not see, :mod:`pixyz.distributions.core.probe` may.
+    a step.  What this does not see, :mod:`pixyz.plan.run.probe` may.
     """
     for part in nn.Module.modules(module):
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -301,6 +304,6 @@ def pinned_reason(module: nn.Module) -> str:
             or part._backward_pre_hooks
         ):
             return "hooks"
-        if why := reason(part):
+        if why := facts.pinned.get(part):
             return why
     return ""

@@ -109,11 +109,6 @@ class ParametricDistribution(Formulas, Distribution):
         self._returns = {
             shown: hidden for shown, hidden in self.alternatives.items() if hidden in self.returned
         }
-        self._returns_also: tuple[str, ...] = ()
-        self._without_rows: dict[str, int] = {}
-        """Parameters that the network returns without a batch dimension, and how many dimensions
-        they would have with it.
-        """
         given = {key: value for key, value in params.items() if value is not None}
         if not self._features_shape:
             shapes = {
@@ -183,7 +178,7 @@ class ParametricDistribution(Formulas, Distribution):
         if type(self).forward is not nn.Module.forward:
             wanted = [k for k in self.params_keys if k not in self._given]
             wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(
-                self._returns_also
+                builder.facts.also.get(self, ())
             )
             raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
             if builder.batch_n is not None and not self._cond_var:

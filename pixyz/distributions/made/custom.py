@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.network import pinned_reason
 from pixyz.distributions.core.params import sum_over
-from pixyz.distributions.core.probe import Probe, reason
 from pixyz.expression.protocol import SCORE, Score
 from pixyz.plan import Builder, Scope, Slot
 from pixyz.plan.graph.formula import Network
+from pixyz.plan.run.probe import Probe
 from pixyz.types import VarSpec
 
 
@@ -69,9 +69,9 @@ class CustomProb(Distribution):
                 {x.step.label: len(self._features_shape) for x in args if x.step.kind == "input"}
             )
         call = DensityCall(self.log_prob_function, tuple(self._var))
-        why = next(
-            filter(None, map(pinned_reason, modules_of(self.log_prob_function))), ""
-        ) or reason(self.log_prob_function)
+        function, facts = self.log_prob_function, builder.facts
+        reasons = (pinned_reason(m, facts) for m in modules_of(function))
+        why = next(filter(None, reasons), "") or facts.pinned.get(function, "")
         slot = builder.net(call, args, [label], label, key=None, pinned=why)[0]
         return sum_over(builder, slot, how, label)
 

@@ -114,7 +114,7 @@ class FlowDistribution(Distribution):
             outs,
             label,
             key=None,
-            pinned=pinned_reason(self.flow),
+            pinned=pinned_reason(self.flow, builder.facts),
         )
         return slots[0], slots[1]
 

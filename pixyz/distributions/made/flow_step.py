@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pixyz.distributions.core.probe import Probe
 from pixyz.distributions.core.views import constant_copy
 from pixyz.flows.flow import Condition, Flow, conditions
 from pixyz.plan.graph.formula import Network
+from pixyz.plan.run.probe import Probe
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from pixyz.plan.graph import Graph, Step
 from pixyz.plan.graph.order import Nest
 from pixyz.plan.options import Options
 from pixyz.plan.run.chunk import ChunkedLoop
-from pixyz.plan.run.row_loop import RowLoop
 
 
 class Text:
@@ -27,13 +26,14 @@ class Text:
 
     def __init__(self, graph: Graph, inputs: list[str], options: Options) -> None:
         self.loops: dict[str, ChunkedLoop] = {}
-        self.rows: dict[str, RowLoop] = {}
+        self.rows: list[str] = []
+        """The names of what calls functions of rows."""
         page, frame = Page(graph, options), Frame(None, ())
         parameters = []
         for name in inputs:
             slot = graph.inputs[name]
             parameters.append(page.names.fresh("v", slot.label or name))
-            frame.memo[slot, len(slot.axes)] = parameters[-1]
+            frame.know(slot, len(slot.axes), parameters[-1])
         self._items(graph, page, frame)
         results = [page.shaped(slot, frame) for slot in graph.outputs.values()]
 
@@ -58,9 +58,8 @@ class Text:
                 write_loop(item, page, frame, self.loops.__setitem__)
             elif item.outs[0] not in group_of:
                 write(item, page, frame)
-            known = {slot for slot, _ in frame.memo} if waiting else set()
+            known = frame.memo.keys()
             # at once: next to the loop, as this is one
-            for group in [g for g in waiting if known.issuperset(g.args)]:
+            for group in [g for g in waiting if known >= set(g.args)]:
                 waiting.remove(group)
-                name, loop = write_rows(group, steps[group], page, frame)
-                self.rows[name] = loop
+                self.rows.append(write_rows(group, steps[group], page, frame))

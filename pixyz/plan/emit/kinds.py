@@ -41,7 +41,7 @@ def _nothing(step: Step, page: Page, frame: Frame) -> None:
 
 def _point(step: Point, page: Page, frame: Frame) -> None:
     if isinstance(step.fn, rules.Constant):
-        frame.memo[step.outs[0], 0] = step.fn.text((), page.names.of)
+        frame.know(step.outs[0], 0, step.fn.text((), page.names.of))
         return
     args, keep = page.agree(step.args, frame.axes(step.outs[0]), frame)
     page.looks(step, frame)
@@ -104,7 +104,7 @@ def _joined(step: Joined, page: Page, frame: Frame) -> None:
 def _relabel(step: Relabel, page: Page, frame: Frame) -> None:
     out, axis = step.outs[0], step.axis
     name = page.shaped(step.args[0], frame)
-    frame.memo[out, len(out.axes)] = name
+    frame.know(out, len(out.axes), name)
     if axis.length_of is out:
         page.note_length(axis, out, frame)
     elif axis.length_of is not None or axis.size is not None:

@@ -31,7 +31,8 @@ class Frame:
     inside: tuple[Axis, ...]
     index: str = ""
     lines: list[Line] = field(default_factory=list)
-    memo: dict[tuple[Slot, int], str] = field(default_factory=dict)
+    memo: dict[Slot, dict[int, str]] = field(default_factory=dict)
+    """The names of a slot here, by layout: how many of its axes are dimensions of their own."""
     chunked: bool = False
     taken: dict[str, None] = field(default_factory=dict)
     """Values from outside that are the same in all steps."""
@@ -48,11 +49,13 @@ class Frame:
         """The leading axes that ``slot`` still has here."""
         return tuple(a for a in slot.axes if a not in self.inside)
 
+    def know(self, slot: Slot, keep: int, name: str) -> None:
+        """``slot`` is here under ``name``, with ``keep`` axes as dimensions of their own."""
+        self.memo.setdefault(slot, {})[keep] = name
+
     def layouts(self, slot: Slot) -> list[int]:
-        """The layouts in which ``slot`` is known here: how many of its axes are dimensions of
-        their own.
-        """
-        return [k for (s, k) in self.memo if s is slot]
+        """The layouts in which ``slot`` is known here."""
+        return list(self.memo.get(slot, ()))
 
 
 def listed(names: Iterable[str]) -> str:
@@ -74,12 +77,18 @@ def render(lines: Sequence[Line], depth: int, looks: bool = False) -> list[str]:
             quiet = True
             text.append(f"{pad}with no_grad():")
         here = pad + ("    " if not line.grad else "")
-        safe = "".join(c if c.isascii() and c.isprintable() else "?" for c in line.comment)
-        text.append(f"{here}{line.text}" + (f"  # {safe}" if safe else ""))
+        text.append(f"{here}{line.text}" + (f"  # {_plain(line.comment)}" if line.comment else ""))
         if line.body is not None:
             inside = render if line.grad else render_plain
             text += inside(line.body, depth + 1 + int(not line.grad), looks)
     return text
+
+
+def _plain(comment: str) -> str:
+    """A comment in one line of ASCII."""
+    if comment.isascii() and comment.isprintable():
+        return comment
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in comment)
 
 
 def render_plain(lines: Sequence[Line], depth: int, looks: bool = False) -> list[str]:

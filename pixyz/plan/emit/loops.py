@@ -55,7 +55,7 @@ def _carry_in(nest: Nest, page: Page, inner: Frame, frame: Frame) -> list[str]:
         if not inner.chunked:
             step = page.graph.made[slot]
             page.line(frame, f"{name} = {starts[-1]}", step, f"carried in: {carry.name}")
-        inner.memo[slot, 0] = name
+        inner.know(slot, 0, name)
     return starts
 
 
@@ -64,7 +64,7 @@ def _carry_on(nest: Nest, page: Page, inner: Frame) -> None:
         return
     graph = page.graph
     outs = [page.flat(graph.carry_of[slot].end, inner) for slot in nest.block.carries]
-    names = [inner.memo[slot, 0] for slot in nest.block.carries]
+    names = [inner.memo[slot][0] for slot in nest.block.carries]
     grad = not all(graph.is_quiet(graph.made[slot]) for slot in nest.block.carries)
     text = f"{', '.join(names)} = {', '.join(outs)}"
     inner.lines.append(Line(text, grad, comment="carried on"))
@@ -94,9 +94,9 @@ def _collect(step: Step, nest: Nest, page: Page, inner: Frame, frame: Frame) -> 
         if not (read or slot in page.graph.result_slots):
             continue
         # axes in front of the loop's must not be merged with later ones
-        at = 0 if slot in page.graph.lists else frame.axes(slot).index(nest.loop.axis)
+        at = frame.axes(slot).index(nest.loop.axis)
         keep = next((k for k in inner.layouts(slot) if k >= at), -1)
-        if slot in page.graph.lists:
+        if slot in page.graph.lists:  # the start of the path has this layout
             keep = 0
             page.flat(slot, inner)
         elif keep < 0:
@@ -105,16 +105,9 @@ def _collect(step: Step, nest: Nest, page: Page, inner: Frame, frame: Frame) -> 
         name = page.names.fresh("l")
         if not inner.chunked:
             page.line(frame, f"{name} = []", step)
-        page.line(inner, f"{name}.append({inner.memo[slot, keep]})", step)
+        page.line(inner, f"{name}.append({inner.memo[slot][keep]})", step)
         stacked.append(Stacked(slot, name, keep))
     return stacked
-
-
-def _is_list(one: Stacked, nest: Nest, page: Page) -> bool:
-    """Whether nothing stacks a result but the path that it is part of: this loop's, not one
-    around it.
-    """
-    return one.slot in page.graph.lists and page.graph.made[one.slot].outs[0] in nest.block.core
 
 
 def _stack(nest: Nest, page: Page, frame: Frame, stacked: list[Stacked], grad: bool) -> None:
@@ -132,7 +125,7 @@ def _stack(nest: Nest, page: Page, frame: Frame, stacked: list[Stacked], grad: b
         at = frame.axes(slot).index(nest.loop.axis)
         call = f"torch.stack({order}, {at})" if at else f"torch.stack({order})"
         page.line(frame, f"{out} = {call}", step, label)
-        frame.memo[slot, one.keep + 1] = out
+        frame.know(slot, one.keep + 1, out)
         done.append(one.name)
     if done:
         frame.lines.append(Line(f"del {', '.join(done)}", grad))
@@ -155,7 +148,7 @@ def _compiled(
     loose = {one.slot: one.name for one in stacked if one.slot in page.graph.lists}
     constants = list(inner.taken)
     text = chunk.LoopText(
-        [inner.memo[slot, 0] for slot in nest.block.carries],
+        [inner.memo[slot][0] for slot in nest.block.carries],
         list(inner.series),
         list(inner.noise),
         constants,
@@ -181,7 +174,7 @@ def _compiled(
         if one.slot in loose:
             page.lists[one.slot] = outs[-1]
         else:
-            frame.memo[one.slot, one.keep + 1] = outs[-1]
+            frame.know(one.slot, one.keep + 1, outs[-1])
         if at := frame.axes(one.slot).index(axis):
             moves.append(f"{outs[-1]} = {outs[-1]}.movedim(0, {at})")
     given = f"({listed(starts)}), ({listed(inner.series.values())}), ({listed(constants)})"

@@ -1,8 +1,7 @@
 """Names in a plan's text: of values, and of what it calls.
 
 Variables are ``v7_z`` (outside) or ``u7_z`` (inside a loop), functions ``q_3``: a user's names
-appear only
-where they are plain words, with a number that makes them unique.
+appear only where they are plain words, with a number that makes them unique.
 """
 
 from __future__ import annotations
@@ -34,6 +33,10 @@ class Names:
         self.values.add(name)
         return name
 
+    def reserved(self, base: str) -> str:
+        """The name of something that will be there when the text runs."""
+        return self.of(_Reserved(base))
+
     def of(self, value: Any) -> str:
         """The name of a function or another object that is there when the text runs."""
         key = value if isinstance(value, str) else id(value)
@@ -49,3 +52,13 @@ class Names:
             self.namespace[name] = value
             self._alive.append(value)
         return self._objects[key]
+
+
+class _Reserved:
+    """Stands for an object that is made for each form of a text."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    def __call__(self) -> None:
+        raise NotImplementedError

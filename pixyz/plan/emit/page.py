@@ -49,18 +49,19 @@ class Page:
         axes = frame.axes(slot)
         if not axes:
             keep = 0
-        if (slot, keep) in frame.memo:
-            return frame.memo[slot, keep]
-        known = frame.layouts(slot)
+        here = frame.memo.get(slot, {})
+        if keep in here:
+            return here[keep]
+        known = list(here)
         if not known and frame.parent is not None:
             return self._from_outside(slot, keep, frame)
         if not known:
             raise AssertionError(f"{slot} is read before it is written")
         step = self.graph.made[slot]
         name = self.names.fresh(frame.prefix, slot.label or step.label)
-        have = frame.memo[slot, known[0]]
+        have = here[known[0]]
         self.line(frame, f"{name} = {self._view(have, known[0], keep, axes, frame)}", step)
-        frame.memo[slot, keep] = name
+        frame.know(slot, keep, name)
         return name
 
     def _view(self, name: str, have: int, keep: int, axes: tuple[Axis, ...], frame: Frame) -> str:
@@ -74,7 +75,7 @@ class Page:
         assert parent is not None
         if axis not in slot.axes:
             name = self.get(slot, keep, parent)
-            frame.memo[slot, keep] = name
+            frame.know(slot, keep, name)
             self._take(name, frame)
             return name
         outer, step = parent.axes(slot), self.graph.made[slot]
@@ -90,7 +91,7 @@ class Page:
         name = self.names.fresh("u", slot.label or step.label)
         self.line(frame, f"{name} = {whole}[{frame.index}]", step)
         have = keep if outer[0] is axis else len(outer) - 1
-        frame.memo[slot, have] = name
+        frame.know(slot, have, name)
         return self.get(slot, keep, frame)
 
     def _take(self, name: str, frame: Frame) -> None:
@@ -208,7 +209,7 @@ class Page:
     def look_at_rows(self, step: Net, args: Sequence[str], frame: Frame) -> None:
         """Look whether the rows of a network's arguments were taken for features of each other."""
         names = tuple(a.label or self.graph.made[a].label for a in step.args)
-        found = ", ".join(frame.memo[slot, 0] for slot in step.outs)
+        found = ", ".join(frame.memo[slot][0] for slot in step.outs)
         look = Rows(step.fn, step.label, names)
         self._look(look, f"({found},), {', '.join(args)}", step, frame)
 
@@ -225,7 +226,7 @@ class Page:
         names = [self.names.fresh(frame.prefix, slot.label or step.label) for slot in step.outs]
         keeps = keep if isinstance(keep, list) else [keep] * len(names)
         for slot, name, k in zip(step.outs, names, keeps, strict=True):
-            frame.memo[slot, k if frame.axes(slot) else 0] = name
+            frame.know(slot, k if frame.axes(slot) else 0, name)
         target = ", ".join(names) + ("," if step.multiple and packed and len(names) == 1 else "")
         self.line(frame, f"{target} = {call}", step, step.label)
         if self.options.checked:
@@ -241,6 +242,6 @@ def _there(slot: Slot, frame: Frame) -> str:
     at: Frame | None = frame
     while at is not None:
         for keep in at.layouts(slot):
-            return f"({at.memo[slot, keep]}, {keep})"
+            return f"({at.memo[slot][keep]}, {keep})"
         at = at.parent
     return "(None, 0)"

@@ -6,17 +6,14 @@ from pixyz.plan.emit.kinds import write
 from pixyz.plan.emit.lines import Frame, Line, listed, render
 from pixyz.plan.emit.page import Page
 from pixyz.plan.graph import Net, RowGroup, Step
-from pixyz.plan.run.row_loop import RowLoop
 
 
-def write_rows(group: RowGroup, steps: list[Step], page: Page, frame: Frame) -> tuple[str, RowLoop]:
-    """The ``steps`` of ``group`` as a function of rows, and its call; the function's name and
-    what calls it.
-    """
+def write_rows(group: RowGroup, steps: list[Step], page: Page, frame: Frame) -> str:
+    """The ``steps`` of ``group`` as a function of rows, and its call; the name that is called."""
     inner = Frame(None, frame.inside)
     for arg in group.args:
-        inner.memo[arg, 0] = page.names.fresh("v", arg.label or page.graph.made[arg].label)
-    parameters = ", ".join(inner.memo.values())
+        inner.know(arg, 0, page.names.fresh("v", arg.label or page.graph.made[arg].label))
+    parameters = ", ".join(inner.memo[arg][0] for arg in group.args)
     for step in steps:
         for arg in step.args:
             if page.graph.number(arg) is not None:
@@ -31,15 +28,15 @@ def write_rows(group: RowGroup, steps: list[Step], page: Page, frame: Frame) -> 
         if slot in page.graph.result_slots or any(u not in own for u in users.get(slot, ()))
     ]
     results = [page.flat(slot, inner) for slot in wanted]
-    name = page.names.of(loop := RowLoop())
+    name = page.names.reserved("rows")
     for functions, end, looks in ((page.functions, "of", False), (page.looking, "look", True)):
         functions += [f"def {name}_{end}({parameters}):", *render(inner.lines, 1, looks)]
         functions += [f"    return ({listed(results)})", ""]
     for slot in wanted:
-        frame.memo[slot, 0] = page.names.fresh("v", slot.label or page.graph.made[slot].label)
-    outs = listed(frame.memo[slot, 0] for slot in wanted)
+        frame.know(slot, 0, page.names.fresh("v", slot.label or page.graph.made[slot].label))
+    outs = listed(frame.memo[slot][0] for slot in wanted)
     call = f"{outs}= {name}({', '.join(page.flat(arg, frame) for arg in group.args)})"
     labels = ", ".join(step.label for step in steps if isinstance(step, Net))
     grad = any(line.grad for line in inner.lines)
     frame.lines.append(Line(call, grad, comment=f"{labels}, by rows"))
-    return name, loop
+    return name

@@ -2,8 +2,7 @@
 
 ::
 
-    axis       a leading dimension
-    step       slots and steps, a frozen dataclass a kind
+    step       axes, slots and steps, a frozen dataclass a kind
     formula    functions that know how they are written
     rules      small tensor functions
     wiring     who makes, reads and needs what
@@ -12,9 +11,9 @@
     graph      the graph that passes make of another one, and how it is printed
 """
 
-from pixyz.plan.graph.axis import Axis, order_axes
 from pixyz.plan.graph.graph import Graph
 from pixyz.plan.graph.step import (
+    Axis,
     BatchKind,
     Carry,
     CarryIn,
@@ -33,6 +32,7 @@ from pixyz.plan.graph.step import (
     Slot,
     Step,
     Total,
+    order_axes,
 )
 from pixyz.plan.graph.wiring import Block, RowGroup
 

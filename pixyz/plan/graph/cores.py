@@ -1,8 +1,7 @@
 """What of a loop must stay in it: the cores of its cycles, or all of its step.
 
 A *core* is made of the ancestors of what is carried out of a step that are also descendants of what
-is
-carried in.  A carry on no cycle is a core of itself: a series that is one step behind.
+is carried in.  A carry on no cycle is a core of itself: a series that is one step behind.
 """
 
 from __future__ import annotations

@@ -1,32 +1,32 @@
 """Formulas: functions that know how a plan writes them; networks: functions that may be tried.
 
 What a step calls is any function of tensors.  One that is a :class:`Formula` is written into the
-text as
-an expression, ``torch.addcmul(v3, v4, v7)`` or ``v3 + v4``, in the place of a call.
+text as an expression, ``torch.addcmul(v3, v4, v7)`` or ``v3 + v4``, in the place of a call.
 """
 
 from __future__ import annotations
 
 import functools
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from torch import nn
 
-F = TypeVar("F", bound=Callable[..., Any])
+Fn = Callable[..., Any]
+"""A function that a step calls: of tensors, or the user's."""
+F = TypeVar("F", bound=Fn)
 Naming = Callable[[Any], str]
 """The name of an object in a plan's text."""
 
 
-class Written(ABC):
+class Written:
     """Abstract: what a step calls, and how it is written in its place."""
 
     __slots__ = ()
 
-    @abstractmethod
     def text(self, args: Sequence[str], name: Naming) -> str:
         """The expression in a plan's text; ``name`` gives objects that it reads a name there."""
+        raise NotImplementedError
 
 
 class Formula(Written):
@@ -47,10 +47,10 @@ class Formula(Written):
 
     def __init__(
         self,
-        fn: Callable[..., Any],
+        fn: Fn,
         inline: str = "",
         like: str = "",
-        total: Callable[..., Any] | None = None,
+        total: Fn | None = None,
     ) -> None:
         functools.update_wrapper(cast(Any, self), fn)
         self.fn, self.inline, self.like, self.total = fn, inline, like, total
@@ -62,7 +62,7 @@ class Formula(Written):
         return self.inline.format(*args) if self.inline else f"{name(self.fn)}({', '.join(args)})"
 
 
-def formula_of(fn: Callable[..., Any]) -> Formula:
+def formula_of(fn: Fn) -> Formula:
     """``fn`` as a formula."""
     return fn if isinstance(fn, Formula) else Formula(fn)
 
@@ -87,7 +87,7 @@ def inline_like(text: str) -> Callable[[F], F]:
     return keep
 
 
-def with_total(total: Callable[..., Any]) -> Callable[[F], F]:
+def with_total(total: Fn) -> Callable[[F], F]:
     """Give a formula a shorter form for where only the sum of all its elements is read.
 
     ``total`` takes the formula's arguments and returns that sum and the number of rows (the first
@@ -100,7 +100,7 @@ def with_total(total: Callable[..., Any]) -> Callable[[F], F]:
     return keep
 
 
-def _changed(fn: Callable[..., Any], **changes: Any) -> Formula:
+def _changed(fn: Fn, **changes: Any) -> Formula:
     old = formula_of(fn)
     texts = {"inline": old.inline, "like": old.like, "total": old.total}
     return Formula(old.fn, **{**texts, **changes})

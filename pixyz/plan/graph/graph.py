@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from pixyz.plan.graph.order import Item, Nest, arranged, places
@@ -10,7 +9,6 @@ from pixyz.plan.graph.step import Slot
 from pixyz.plan.graph.wiring import Wiring
 
 
-@dataclass(frozen=True, eq=False)
 class Graph(Wiring):
     """What an objective was lowered to; a pass makes another one of it. ``print(graph)`` shows it.
 

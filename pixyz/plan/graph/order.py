@@ -9,15 +9,14 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pixyz.plan.graph.axis import Axis
 from pixyz.plan.graph.cores import blocks_of, cores, is_shift
 from pixyz.plan.graph.formula import Network
-from pixyz.plan.graph.step import Loop, Net, Step
+from pixyz.plan.graph.step import Axis, Loop, Net, Step
 from pixyz.plan.graph.wiring import Block, Deps, Wiring, by_index, upstream
 from pixyz.types import PixyzError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Nest:
     """A loop in order: its block, and its items, which are steps and loops inside."""
 

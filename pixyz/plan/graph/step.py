@@ -1,24 +1,67 @@
-"""Slots and steps: the values of a plan, and the lines that compute them.
+"""Axes, slots and steps: the values of a plan, and the lines that compute them.
 
-A *slot* is a value with a fixed meaning: a tensor whose leading dimensions are its ``axes`` (time,
-particles), then the batch dimension, then features: ``[T, K, B, ...]``.  A *step* computes slots
-from
-slots, once.  Steps are frozen, one class a kind; a pass that wants another step puts it in the
-place of
-the first, with the same ``outs``, so nothing that reads them has to know.
+An *axis* is a leading dimension, time or particles.  A *slot* is a value with a fixed meaning: a
+tensor whose leading dimensions are its ``axes`` (time, particles), then the batch dimension, then
+features: ``[T, K, B, ...]``.  A *step* computes slots from slots, once.  Steps are frozen, one
+class a kind; a pass that wants another step puts it in the place of the first, with the same
+``outs``, so nothing that reads them has to know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pixyz.plan.graph.axis import Axis
+from pixyz.plan.graph.formula import Fn
 
+_counter = itertools.count()
 BatchKind = Literal["full", "one", "none"]
 """``full``: a batch dimension of the data's size; ``one``: a placeholder of size 1 (constants);
 ``none``: a scalar."""
+
+
+class Axis:
+    """A leading dimension: time (``size`` from data or ``steps``) or particles (``size`` is fixed).
+
+    Args:
+        kind: ``"time"`` or ``"particle"``.
+        size: the length if it is known when the plan is built, else None.
+        base: for the path axis of a loop (length + 1): the loop's own axis.
+
+    >>> Axis("particle", 50).size
+    50
+    """
+
+    __slots__ = ("base", "kind", "length_of", "number", "size")
+
+    def __init__(
+        self,
+        kind: Literal["time", "particle"],
+        size: int | None = None,
+        base: Axis | None = None,
+    ) -> None:
+        self.kind = kind
+        self.size = size
+        self.base = base
+        self.number = next(_counter)
+        self.length_of: Slot | None = None  # the slot whose dimension 0 has this length
+
+    @property
+    def family(self) -> Axis:
+        """The loop axis that this axis belongs to (a path axis belongs to its loop's axis)."""
+        return self.base if self.base is not None else self
+
+    def __repr__(self) -> str:
+        return f"{'T' if self.kind == 'time' else 'K'}{self.number}"
+
+
+def order_axes(axes: Iterable[Axis]) -> tuple[Axis, ...]:
+    """Canonical order of leading dimensions: time axes first, the innermost loop outermost,
+    then particles.
+    """
+    return tuple(sorted(set(axes), key=lambda a: (a.kind != "time", -a.number)))
 
 
 @dataclass(eq=False)
@@ -37,7 +80,7 @@ class Slot:
     """The step that was written for it; of a graph, ask ``graph.made``."""
 
     @property
-    def fn(self) -> Callable[..., Any] | None:
+    def fn(self) -> Fn | None:
         """The function that was written for it; None where there is none."""
         return self.step.fn if isinstance(self.step, Called) else None
 
@@ -45,7 +88,7 @@ class Slot:
         return f"<{self.label or self.step.label} {list(self.axes)} {self.batch}>"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Step:
     """Abstract: one line of a plan.
 
@@ -73,22 +116,25 @@ class Step:
     index: int
     body: Loop | None
 
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.label}>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Called(Step):
-    """Abstract: a step that calls a function."""
+    """Abstract: a step that calls a function; kinds without fields of their own inherit its
+    form.
+    """
 
-    fn: Callable[..., Any]
+    fn: Fn
 
 
-@dataclass(frozen=True, eq=False)
 class Input(Step):
     """A variable that is given."""
 
     kind = "input"
 
 
-@dataclass(frozen=True, eq=False)
 class Point(Called):
     """A formula on tensors that broadcast, in any layout in which its arguments agree.
 
@@ -101,7 +147,6 @@ class Point(Called):
     kind = "point"
 
 
-@dataclass(frozen=True, eq=False)
 class Total(Called):
     """A formula of which only the sum of all elements is read, and the number of rows."""
 
@@ -109,7 +154,7 @@ class Total(Called):
     multiple = True
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Net(Called):
     """User code that must see one batch dimension: ``[T*B, ...]`` outside a loop, ``[B, ...]``
     inside.
@@ -121,14 +166,13 @@ class Net(Called):
     """Why it may not leave its loop."""
 
 
-@dataclass(frozen=True, eq=False)
 class Features(Called):
     """A formula that is told how many leading dimensions there are (a sum over features)."""
 
     kind = "features"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reduce(Called):
     """A reduction over the axes ``over``, and over batch and features with ``over_batch``."""
 
@@ -137,7 +181,7 @@ class Reduce(Called):
     over_batch: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Series(Called):
     """A function of whole series, time first, ``[T, N, ...]``; ``rest`` are the axes merged
     into N.
@@ -149,7 +193,6 @@ class Series(Called):
     rest: frozenset[Axis]
 
 
-@dataclass(frozen=True, eq=False)
 class Joined(Step):
     """The start of a path and all later values, which are a list of a loop's results, in one
     stack.
@@ -158,7 +201,7 @@ class Joined(Step):
     kind = "joined"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Relabel(Step):
     """A value ``[T, B, ...]`` read as a series over ``axis``."""
 
@@ -166,7 +209,6 @@ class Relabel(Step):
     axis: Axis
 
 
-@dataclass(frozen=True, eq=False)
 class Noise(Called):
     """Base noise of the shape of its arguments; in a loop it is drawn for all steps at the
     first one.
@@ -175,25 +217,18 @@ class Noise(Called):
     kind = "noise"
 
 
-@dataclass(frozen=True, eq=False)
 class CarryIn(Step):
-    """The value carried into a step of ``loop``."""
+    """The value carried into a step of a loop, its ``body``."""
 
     kind = "carry"
-    loop: Loop
 
 
-@dataclass(frozen=True, eq=False)
 class Shift(Called):
-    """What a step of ``loop`` would be given, computed without a loop: the series one step
-    behind.
-    """
+    """What a step of a loop would be given, computed without it: the series one step behind."""
 
     kind = "shift"
-    loop: Loop
 
 
-@dataclass(frozen=True, eq=False)
 class Expand(Step):
     """A constant with the leading dimensions and the batch of another value."""
 
@@ -247,6 +282,3 @@ class Loop:
         while body is not None and body is not self:
             body = body.parent
         return body is self
-
-
-Key = Hashable

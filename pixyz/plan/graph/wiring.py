@@ -1,8 +1,8 @@
 """Wiring: the steps of a plan and what passes have decided about them; nothing in it changes.
 
 A pass returns another one (:meth:`Wiring.but`).  What follows from a graph alone (who makes a slot,
-who
-reads it, what a step needs) is computed when it is first asked for and handed on while steps stay.
+who reads it, what a step needs) is computed when it is first asked for and handed on while steps
+stay.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STEPS = {"steps", "carries", "outputs"}
 _DERIVED = ("made", "carry_of", "needs", "users", "result_slots", "items")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Block:
     """A loop that is written out, or a part of one: what it carries, and the steps that stay in it.
 
@@ -40,7 +40,7 @@ class Block:
     entire: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RowGroup:
     """One function of rows: networks on the same values, and what follows from them alone.
 
@@ -53,7 +53,7 @@ class RowGroup:
     core: frozenset[Slot]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Wiring:
     """Abstract: the steps of a plan as they were written, and decisions about them.
 
@@ -99,14 +99,17 @@ class Wiring:
         found = replace(self, **changes)
         if _STEPS & changes.keys():
             live = reach((found.made[s] for s in found.outputs.values()), found.deps)
-            return replace(found, steps=tuple([s for s in found.steps if s in live]))
+            if len(live) == len(found.steps):
+                return found
+            left = replace(found, steps=tuple([s for s in found.steps if s in live]))
+            left.__dict__["needs"] = {s: found.needs[s] for s in left.steps}
+            return left
         for name in _DERIVED:
             if name in self.__dict__ and not (name == "items" and "blocks" in changes):
                 found.__dict__[name] = self.__dict__[name]
         return found
 
-    # ---------------------------------------------------------------- who makes, reads and needs
-    # what
+    # ---------------------------------------------------------------- who needs what
 
     @cached_property
     def made(self) -> dict[Slot, Step]:
@@ -129,11 +132,10 @@ class Wiring:
             if isinstance(step, CarryIn):
                 carry = self.carry_of[step.outs[0]]
                 reads += [made[carry.start], made[carry.end]]
-            for slot in step.outs:
-                for axis in slot.axes:
-                    length = axis.family.length_of
-                    if length is not None and length not in step.outs:
-                        reads.append(made[length])
+            for axis in {a.family for slot in step.outs for a in slot.axes}:
+                length = axis.length_of
+                if length is not None and length not in step.outs:
+                    reads.append(made[length])
             found[step] = tuple(reads)
         return found
 

@@ -5,8 +5,7 @@ in order.
 from collections.abc import Sequence
 
 from pixyz.plan.graph import Graph
-from pixyz.plan.options import Options
-from pixyz.plan.passes.base import Pass
+from pixyz.plan.options import Options, Pass
 from pixyz.plan.passes.chunks import Chunks
 from pixyz.plan.passes.fold import Fold
 from pixyz.plan.passes.names import Names

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pixyz.plan.graph import Block, Graph, Net
 from pixyz.plan.graph.order import Nest, nests
 from pixyz.plan.options import Options
 
 
-@dataclass(frozen=True)
 class Chunks:
     """Bodies of loops are compiled."""
 

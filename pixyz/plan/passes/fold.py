@@ -1,18 +1,17 @@
 """Arithmetic on numbers is done once, when the plan is made; signs move outward until they cancel.
 
 ``x + 0``, ``x * 1``, ``2 * 3`` and ``a - (-b)`` leave no step.  What reads the same values after
-that is
-one step.
+that is one step.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pixyz.plan.graph import Features, Graph, Input, Point, Slot, Step
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.graph.rules import Constant
 from pixyz.plan.options import Options
 
@@ -20,7 +19,6 @@ FOLDED = (operator.add, operator.sub, operator.mul, operator.truediv, operator.n
 SHARED = (Point, Features)
 
 
-@dataclass(frozen=True)
 class Fold:
     """Numbers are computed, signs cancel."""
 
@@ -54,7 +52,7 @@ class _Work:
         self.steps: list[Step] = []
         self._new: dict[Slot, Slot] = {}
         self._made: dict[Slot, Step] = {}
-        self._known: dict[Any, Step] = {}
+        self._known: dict[Any, Step] | None = None
 
     def new(self, slot: Slot) -> Slot:
         """What stands for ``slot``."""
@@ -81,7 +79,7 @@ class _Work:
             self._keep(step)
             return
         moved = replace(step, args=args)
-        like = self._known.get(_key(moved)) if self.sharing and isinstance(step, SHARED) else None
+        like = self._like(moved) if isinstance(step, SHARED) else None
         if like is None:
             self._keep(moved)
         else:
@@ -91,10 +89,21 @@ class _Work:
         self.steps.append(step)
         for slot in step.outs:
             self._made[slot] = step
-        if isinstance(step, SHARED):
+        if self._known is not None and isinstance(step, SHARED):
             self._known.setdefault(_key(step), step)
 
-    def _point(self, fn: Callable[..., Any], args: tuple[Slot, ...], at: Step) -> Slot:
+    def _like(self, step: Step) -> Step | None:
+        """The step that computes the same, if there is one and it may be shared."""
+        if not self.sharing:
+            return None
+        if self._known is None:
+            self._known = {}
+            for known in self.steps:
+                if isinstance(known, SHARED):
+                    self._known.setdefault(_key(known), known)
+        return self._known.get(_key(step))
+
+    def _point(self, fn: Fn, args: tuple[Slot, ...], at: Step) -> Slot:
         """A step of arithmetic in the place of ``at``; folded, too."""
         folded = self._folded(fn, args, at)
         if folded is not None:
@@ -103,7 +112,7 @@ class _Work:
         slot = Slot(old.axes, old.batch) if args else Slot((), "none")
         label = "" if args else repr(fn())
         step = Point(args, (slot,), label, at.index, at.body, fn)
-        like = self._known.get(_key(step)) if self.sharing else None
+        like = self._like(step)
         if like is not None:
             return like.outs[0]
         slot.step = step
@@ -114,7 +123,7 @@ class _Work:
         fn = getattr(self._made[slot], "fn", None)
         return fn.value if isinstance(fn, Constant) else None
 
-    def _folded(self, fn: Callable[..., Any], args: tuple[Slot, ...], at: Step) -> Slot | None:
+    def _folded(self, fn: Fn, args: tuple[Slot, ...], at: Step) -> Slot | None:
         """The slot that has the same value with less to do; None if there is none."""
         if fn not in FOLDED:
             return None
@@ -141,7 +150,7 @@ class _Work:
 
     def _signs(
         self,
-        fn: Callable[..., Any],
+        fn: Fn,
         args: tuple[Slot, ...],
         plain: list[Slot | None],
         at: Step,

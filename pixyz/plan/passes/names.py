@@ -5,7 +5,7 @@ p(x|z)``.
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeGuard
 
 from pixyz.plan.graph import Graph, Point, Slot, Step
@@ -16,7 +16,6 @@ LONGEST = 72
 SUMS = (operator.add, operator.sub)
 
 
-@dataclass(frozen=True)
 class Names:
     """Steps that have no label of their own are labelled by the labels of their parts; long
     ones are cut short.

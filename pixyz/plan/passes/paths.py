@@ -4,15 +4,12 @@ as a series.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pixyz.plan.graph import Block, Graph, Joined, Series, Slot, Step
 from pixyz.plan.graph.order import around
 from pixyz.plan.graph.rules import cat_path
 from pixyz.plan.options import Options
 
 
-@dataclass(frozen=True)
 class Paths:
     """A path is stacked once."""
 

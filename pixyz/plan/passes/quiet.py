@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pixyz.plan.graph import Graph
 from pixyz.plan.graph.wiring import carries_gradient, first, reach
 from pixyz.plan.options import Options
 
 
-@dataclass(frozen=True)
 class Quiet:
     """What needs no gradient keeps none."""
 

@@ -17,7 +17,6 @@ nothing, for their activations are kept for the backward pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -29,7 +28,6 @@ from pixyz.plan.graph.wiring import carries_gradient, first
 from pixyz.plan.options import Options
 
 
-@dataclass(frozen=True)
 class Rows:
     """Networks without a gradient, some rows at a time."""
 

@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pixyz.plan.graph import Graph, Shift, Step
 from pixyz.plan.graph.cores import is_shift
 from pixyz.plan.graph.rules import shift_back, shift_in
 from pixyz.plan.options import Options
 
 
-@dataclass(frozen=True)
 class Shifts:
     """Carries on no cycle are shifted series."""
 
@@ -30,7 +27,7 @@ class Shifts:
             step = graph.made[carry.slot]
             fn = shift_back if block.loop.reverse else shift_in
             args = (carry.start, carry.end)
-            found[step] = Shift(args, step.outs, step.label, step.index, None, fn, block.loop)
+            found[step] = Shift(args, step.outs, step.label, step.index, None, fn)
         return graph.but(
             steps=tuple([found.get(step, step) for step in graph.steps]),
             blocks=tuple(b for b in graph.blocks or () if not is_shift(graph, b)),

@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pixyz.plan.graph import Graph
 from pixyz.plan.graph.order import on_series, placed
 from pixyz.plan.options import Options
 
 
-@dataclass(frozen=True)
 class Slabs:
     """Networks that left a loop, at most ``max_rows`` rows at a time."""
 

@@ -8,21 +8,17 @@ actions), everything else runs once on ``[T, B, ...]`` after it (decoders, heads
 KL).
 
 ``fission=False`` keeps the whole body in the loop, and so does a step that may not leave it (a
-module with
-running statistics, an opaque distribution), in its loop and in all around it; notes say which steps
-and why.
+module with running statistics, an opaque distribution), in its loop and in all around it; notes say
+which steps and why.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from pixyz.plan.graph import Block, Graph
 from pixyz.plan.graph.cores import cores, pinned, whole
 from pixyz.plan.options import Options
 
 
-@dataclass(frozen=True)
 class Split:
     """What need not stay in a time loop leaves it."""
 

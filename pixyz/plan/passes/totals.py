@@ -1,18 +1,17 @@
 """The mean over the batch of a weighted sum of terms is taken at once, features with the rest.
 
 ``(KL - log p).mean()`` needs no ``[B]`` of each term, only its total and its number of rows; a
-formula that has
-a shorter form for that (:func:`pixyz.plan.graph.formula.with_total`) is called in it.
+formula that has a shorter form for that (:func:`pixyz.plan.graph.formula.with_total`) is called in
+it.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from pixyz.plan.graph import Features, Graph, Point, Reduce, Slot, Step, Total
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.graph.rules import TOTAL_AND_ROWS, MeanOfSums, reduce_mean, sum_features
 from pixyz.plan.options import Options
 from pixyz.plan.passes.fold import FOLDED
@@ -21,7 +20,6 @@ Terms = list[tuple[float, Slot]]
 """Weights, and terms whose features are not summed yet."""
 
 
-@dataclass(frozen=True)
 class Totals:
     """A mean of sums is one sum."""
 
@@ -80,7 +78,7 @@ def _in_short(graph: Graph, slot: Slot, means: set[Point]) -> Total | None:
     return _total(step.args, step.label, step, form)
 
 
-def _total(args: tuple[Slot, ...], label: str, at: Step, fn: Callable[..., Any]) -> Total:
+def _total(args: tuple[Slot, ...], label: str, at: Step, fn: Fn) -> Total:
     outs = Slot((), "none", label), Slot((), "none", "rows")
     step = Total(args, outs, f"{label}, summed", at.index, at.body, fn)
     for slot in outs:

@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.options import Options
 from pixyz.plan.random import random_states, restore_random_states
 from pixyz.plan.run.compiled import CUDA_GRAPHS, Compiled, settings
@@ -144,9 +145,7 @@ class ChunkedLoop:
     """Whether there is no compiler here."""
     _shapes: dict[Any, list[tuple[tuple[int, ...], Tensor]]] = field(default_factory=dict)
 
-    def bind(
-        self, chunked: Callable[..., Any], single: Callable[..., Any], probe: Callable[..., Any]
-    ) -> None:
+    def bind(self, chunked: Fn, single: Fn, probe: Fn) -> None:
         """Take the functions that the plan's text defines; compiled when they are first called."""
         how = {**settings(self.options), "dynamic": False}
         self.chunked, self.single = Compiled(chunked, how, self), Compiled(single, how, self)

@@ -8,14 +8,15 @@ plan itself, in whose graphs these loops are calls of foreign functions.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.options import Options
 from pixyz.plan.random import random_states, restore_random_states
+from pixyz.types import Values
 
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 """Modes of ``torch.compile`` that keep results in memory which the next call of the graph writes
@@ -40,12 +41,10 @@ class Compiled:
         owner: told when there is no compiler; itself if None.
     """
 
-    def __init__(
-        self, function: Callable[..., Any], settings: Mapping[str, Any], owner: Owner | None = None
-    ) -> None:
+    def __init__(self, function: Fn, settings: Values, owner: Owner | None = None) -> None:
         self.function, self.settings, self.plain = function, settings, False
         self.owner: Owner = owner or self
-        self.compiled: Callable[..., Any] | None = None
+        self.compiled: Fn | None = None
 
     def __call__(self, *args: Any) -> Any:
         if self.owner.plain:
@@ -87,7 +86,7 @@ def settings(options: Options, **more: Any) -> dict[str, Any]:
     return found | {"options": {**chosen, "cpp_wrapper": not torch.cuda.is_available(), **more}}
 
 
-def whole(function: Callable[..., Any], options: Options) -> Compiled:
+def whole(function: Fn, options: Options) -> Compiled:
     """A plan's function, compiled but for its loops, which are compiled by themselves.
 
     Draws are torch's own (``fallback_random``), so one seed gives the numbers of the plan that is

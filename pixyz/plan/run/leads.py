@@ -2,13 +2,12 @@ r"""Leading dimensions of inputs: a value ``[K, B, D]`` of a density over ``[D]`
 front of its batch.
 
 A plan is first written for inputs ``[B, ...]``.  Where a density knows how many feature dimensions
-its variable has, a value with more dimensions makes another plan
-(:class:`pixyz.plan.run.plan.Relead`), in which these inputs have the leading axes that samples
-drawn
-inside an expression have: networks see ``[K*B, ...]`` and features alone are summed.
+its variable has, a value with more dimensions makes another plan, in which these inputs have the
+leading axes that samples drawn inside an expression have: networks see ``[K*B, ...]`` and features
+alone are summed.
 
 A density knows from its declared shape or its constants (``Builder.ranks``); one whose parameters
-come from its conditions learns it from their shape (:class:`OpenDensity`, read at the first run
+come from its conditions learns it from their shape (:class:`OpenDensity`, read in a trial
 only), if its network accepts the conditions as they are given: else declare ``features_shape``.  An
 input that no density knows, such as a condition, has the leading dimensions of the others if its
 shape begins with their sizes and the batch.
@@ -16,22 +15,20 @@ shape begins with their sizes and the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from pixyz.plan.graph import Axis
-from pixyz.types import ShapeError
+from pixyz.plan.graph.formula import Fn
+from pixyz.plan.run.facts import Unsettled, Width, current_trial
+from pixyz.types import ShapeError, Values
 
 Layout = dict[str, int]
 """Input -> how many dimensions it has in front of its batch dimension; those that have none are
 left out.
 """
-
-
-class Unled(Exception):
-    """A run was ended: a value has leading dimensions that its plan does not know of."""
 
 
 class OpenDensity:
@@ -45,14 +42,18 @@ class OpenDensity:
     """
 
     def __init__(
-        self, formula: Callable[..., Any], variable: str, at: int, matrices: Sequence[int]
+        self,
+        formula: Fn,
+        variable: str,
+        at: int,
+        matrices: Sequence[int],
     ) -> None:
-        self.formula, self.variable, self.at, self.matrices = formula, variable, at, tuple(matrices)
-        self.seen: tuple[int, tuple[int, ...]] | None = None
-        self.given: int | None = None
-        """Dimensions of the value from its batch on; if set, a run ends as soon as it is known that
-        they are too many.
-        """
+        self.formula, self.variable, self.at, self.matrices = (
+            formula,
+            variable,
+            at,
+            tuple(matrices),
+        )
         total = getattr(formula, "total", None)
         self.total = None if total is None else OpenDensity(total, variable, at, matrices)
 
@@ -62,39 +63,32 @@ class OpenDensity:
         return getattr(self.formula, "__name__", "log_density")
 
     @property
-    def module(self) -> Callable[..., Any]:
+    def module(self) -> Fn:
         """What a plan calls once it has run."""
         return self.formula
 
     def checked(self, *args: Tensor) -> Tensor:
-        """The formula; notes the dimensions of the variable and the shape
-        of the widest parameter.
+        """The formula; notes the dimensions of the variable and the shape of the widest parameter.
+
+        Raises:
+            Unsettled: the value has leading dimensions that the plan does not know of.
         """
-        shapes = [
-            tuple(p.shape[:-1] if i in self.matrices else p.shape)
-            for i, p in enumerate(args)
-            if i != self.at
-        ]
-        self.seen = args[self.at].ndim, max(shapes, key=len, default=())
-        if (
-            self.given is not None
-            and (told := self.rank(self.given)) is not None
-            and told[0] < self.given - 1
-        ):
-            raise Unled
+        trial = current_trial()
+        if trial is not None:
+            shapes = [
+                tuple(p.shape[:-1] if i in self.matrices else p.shape)
+                for i, p in enumerate(args)
+                if i != self.at
+            ]
+            width = Width(self.variable, args[self.at].ndim, max(shapes, key=len, default=()))
+            trial.widths.append(width)
+            given = trial.given.get(self.variable)
+            told = None if given is None else width.rank(given)
+            if given is not None and told is not None and told[0] < given - 1:
+                raise Unsettled
         return self.formula(*args)  # type: ignore[no-any-return]
 
     __call__ = checked
-
-    def rank(self, given: int) -> tuple[int, int] | None:
-        """Feature dimensions and batch size of the parameters, for a value with ``given``
-        dimensions from its batch on.
-        """
-        if self.seen is None:
-            return None
-        keep = self.seen[0] - given
-        shape = self.seen[1][keep:]
-        return (len(shape) - 1, shape[0]) if len(shape) > 1 else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OpenDensity) and (other.formula, other.variable) == (
@@ -106,7 +100,7 @@ class OpenDensity:
         return hash((self.formula, self.variable))
 
 
-def arrange(inputs: Sequence[str], values: Mapping[str, Any], ranks: Mapping[str, int]) -> Layout:
+def arrange(inputs: Sequence[str], values: Values, ranks: Mapping[str, int]) -> Layout:
     """Which inputs have leading dimensions, and how many, at known feature dimensions of some of
     them.
     """
@@ -135,7 +129,7 @@ def arrange(inputs: Sequence[str], values: Mapping[str, Any], ranks: Mapping[str
 
 
 def _refuse_turned(
-    name: str, e: int, inputs: Sequence[str], values: Mapping[str, Any], layout: Layout
+    name: str, e: int, inputs: Sequence[str], values: Values, layout: Layout
 ) -> None:
     """Refuse ``[B, 1]`` where ``[B]`` is meant: as one row of B samples it would meet each of the B
     rows of the others.
@@ -160,7 +154,7 @@ def _refuse_turned(
             )
 
 
-def widen(layout: Layout, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
+def widen(layout: Layout, values: Values) -> tuple[dict[str, Any], tuple[int, ...]]:
     """The values with equal leading sizes and batches where they have leading dimensions, and those
     sizes.
     """
@@ -191,23 +185,32 @@ def axes_of(layout: Layout, sizes: Sequence[int]) -> dict[str, tuple[Axis, ...]]
 
 
 def learned_ranks(
-    found: Sequence[OpenDensity], inputs: Sequence[str], values: Mapping[str, Any], layout: Layout
+    found: Sequence[Width],
+    open_inputs: Collection[str],
+    inputs: Sequence[str],
+    values: Values,
+    layout: Layout,
 ) -> dict[str, int]:
-    """Feature dimensions of inputs, as the parameters of their densities told in a run with
-    ``layout``.
+    """Feature dimensions of inputs, as the parameters of their densities told in a run.
+
+    Args:
+        found: what they told.
+        open_inputs: the variables of such densities.
+        inputs: all variables of the plan.
+        values: of these.
+        layout: of the run.
     """
-    open_inputs = {density.variable for density in found}
     rows = {
         values[n].shape[layout.get(n, 0)]
         for n in inputs
         if n not in open_inputs and getattr(values[n], "ndim", 0) > layout.get(n, 0)
     }
     ranks: dict[str, int] = {}
-    for density in found:
-        name = density.variable
+    for width in found:
+        name = width.variable
         if name not in inputs:
             continue
-        told = density.rank(values[name].ndim - layout.get(name, 0))
+        told = width.rank(values[name].ndim - layout.get(name, 0))
         # a table of parameters without a batch tells nothing
         if told is not None and (not rows or told[1] in (1, *rows)):
             ranks[name] = max(told[0], ranks.get(name, 0))

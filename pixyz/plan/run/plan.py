@@ -8,6 +8,7 @@ import linecache
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 import torch
@@ -15,15 +16,15 @@ import torch
 from pixyz.plan.emit.emitter import Text
 from pixyz.plan.graph import Graph, Net, Slot, Step
 from pixyz.plan.graph.order import nests, places
-from pixyz.plan.once import RUNNING
 from pixyz.plan.options import Options
 from pixyz.plan.passes import run_passes
 from pixyz.plan.run.compiled import whole
 from pixyz.plan.run.leads import OpenDensity
 from pixyz.plan.run.row_loop import RowLoop
 from pixyz.plan.write import Builder
-from pixyz.types import VariableError
+from pixyz.types import Values, VariableError
 
+Function = Callable[..., tuple[Any, ...]]
 _number = itertools.count()
 _GONE: deque[str] = deque()
 """Sources of plans that are gone; a collector may run while linecache goes through its entries, so
@@ -45,10 +46,16 @@ def _register(filename: str, text: str) -> None:
 
 
 class Plan:
-    """A straight-line function that computes named results from named inputs.
+    """A straight-line function that computes named results from named inputs; it does not change.
 
     ``print(plan)`` shows the steps, where each went (hoisted, in a loop, sunk), the notes and the
     source.
+
+    Args:
+        builder: holds the steps, and what the plan was written for.
+        outputs: results by name.
+        owner: what it is of, for messages.
+        options: how it is made.
 
     >>> from pixyz.losses import Parameter
     >>> (2 * Parameter("a")).plan.inputs
@@ -62,11 +69,8 @@ class Plan:
         owner: str,
         options: Options | None = None,
     ) -> None:
-        self.owner = owner
-        self.outputs = list(outputs)
-        self.decisions = dict(builder.decisions)
-        self.proven = False
-        """Whether it ran to its end: the networks return the parameters that it reads."""
+        self.owner, self.outputs = owner, list(outputs)
+        self.decisions, self.facts = dict(builder.decisions), builder.facts
         self.written = builder.graph(outputs)
         """What was lowered, before any pass."""
         self.options = options = options or Options()
@@ -75,151 +79,88 @@ class Plan:
         self.networks = sum(isinstance(s, Net) for s in graph.steps)
         live = set(graph.steps)
         self.inputs = [n for n, slot in graph.inputs.items() if graph.made.get(slot) in live]
-        text = Text(graph, self.inputs, options)
-        self.source, looking = text.source, text.looking
+        self._text = text = Text(graph, self.inputs, options)
+        self.source = text.source
         self.filename = f"<pixyz plan {next(_number)}>"
-        namespace = text.namespace
-        for source, filename in (
-            (self.source, self.filename),
-            (looking, f"{self.filename}, looking"),
-        ):
-            exec(compile(source, filename, "exec"), namespace)
-            _register(filename, source)
-            weakref.finalize(self, _GONE.append, filename)
-        self.function: Callable[..., tuple[Any, ...]] = namespace["plan"]
-        self._written = self._fast = self.function
-        self._look: Callable[..., tuple[Any, ...]] = namespace["look"]
-        self._rows = self._fast_rows = {
-            loop: namespace[f"{name}_of"] for name, loop in text.rows.items()
-        }
-        self._look_rows = {loop: namespace[f"{name}_look"] for name, loop in text.rows.items()}
-        self.looks = True
-        """Whether shapes that are new are looked at; not while the cache finds out which inputs
-        have leading dimensions.
-        """
-        self._shapes: list[Any] | None = None
-        self._kinds: set[tuple[Any, ...]] = set()
-        self.notes = list(graph.notes)
-        """Why a step stayed in a loop, and what else is worth knowing."""
-        if options.whole:
-            if len(list(nests(graph.items))) > len(
-                text.loops
-            ):  # it would be written out step by step
-                self.notes.append("only loops are compiled: a loop that is not stands between")
-            else:
-                loops = {**text.loops, **text.rows}
-                namespace.update(
-                    {name: torch.compiler.disable(loop) for name, loop in loops.items()}
-                )
-                self._fast = whole(self._written, options)
-                self._fast_rows = {
-                    loop: whole(function, options) for loop, function in self._rows.items()
-                }
-        self._namespace, self._networks = namespace, text.networks
-        self._trusted = True
-        self.trust(False)
-        self.ranks, self.watch = _watched(builder, self.inputs, self.open_densities(), live)
-        self.plain: set[tuple[int, ...]] = set()
-        """Numbers of dimensions of the inputs that need no leading axes; the cache's, for all
-        plans of a key.
-        """
+        self._code = [
+            self._compile(self.source, self.filename),
+            self._compile(text.looking, f"{self.filename}, looking"),
+        ]
+        called = text.networks.values()
+        self.open_inputs = {d.variable for d in called if isinstance(d, OpenDensity)}
+        """Variables whose densities tell how many feature dimensions they have."""
+        self.ranks, self.watch = _watched(builder, self.inputs, self.open_inputs, live)
+        self._namespace = self._variant(checked=False, look=False)
         for name, loop in text.loops.items():
-            loop.bind(*(namespace[f"{name}_{part}"] for part in ("steps", "step", "shapes")))
+            parts = ("steps", "step", "shapes")
+            loop.bind(*(self._namespace[f"{name}_{part}"] for part in parts))
+        # it would be written out step by step
+        stands_between = len(list(nests(graph.items))) > len(text.loops)
+        between = "only loops are compiled: a loop that is not stands between"
+        self.notes = [
+            *graph.notes,
+            *([between] if options.whole and stands_between else []),
+        ]
+        """Why a step stayed in a loop, and what else is worth knowing."""
+        self.function: Function = self._namespace["plan"]
+        """Networks are called as they are."""
+        if options.whole and not stands_between:
+            self.function = self._whole(options)
+        self.looking: Function = self._variant(checked=False, look=True)["look"]
+        """The same, and what it reads is looked at."""
+        self.trial: Function = self._variant(checked=True, look=False)["plan"]
+        """Networks are called with checks, which note what they return."""
+        self.looking_trial: Function = self._variant(checked=True, look=True)["look"]
+        """Both."""
 
-    def run(self, x: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Compute the results, in the order of ``outputs``.
+    def _compile(self, source: str, filename: str) -> CodeType:
+        code = compile(source, filename, "exec")
+        _register(filename, source)
+        weakref.finalize(self, _GONE.append, filename)
+        return code
+
+    def _variant(self, *, checked: bool, look: bool) -> dict[str, Any]:
+        """The names that one form of the text has; its functions are among them."""
+        space = dict(self._text.namespace)
+        for name, one in self._text.networks.items():
+            space[name] = one.checked if checked else one.module
+        for code in self._code[: 1 + look]:
+            exec(code, space)
+        for name in self._text.rows:
+            space[name] = RowLoop(space[f"{name}_{'look' if look else 'of'}"])
+        return space
+
+    def _whole(self, options: Options) -> Function:
+        """The function, compiled but for its loops, which are compiled by themselves."""
+        space = self._namespace
+        for name in self._text.rows:
+            space[name] = RowLoop(whole(space[f"{name}_of"], options))
+        for name in [*self._text.loops, *self._text.rows]:
+            space[name] = torch.compiler.disable(space[name])
+        return whole(space["plan"], options)
+
+    def arguments(self, x: Values) -> list[Any]:
+        """The values of the inputs, in order.
 
         Raises:
             VariableError: an input variable is missing.
         """
         try:
-            args = [x[name] for name in self.inputs]
+            return [x[name] for name in self.inputs]
         except KeyError:
             raise self._missing(x) from None
-        for i, most in self.watch:
-            if (
-                getattr(args[i], "ndim", 0) > most
-                and tuple([getattr(a, "ndim", 0) for a in args]) not in self.plain
-            ):
-                raise Relead(self)
-        shapes = [getattr(a, "shape", None) for a in args]
-        if torch.compiler.is_compiling():
-            return self._call(self.function, args)
-        outer, RUNNING.held = RUNNING.held, {}
-        try:
-            return (
-                self._call(self.function, args)
-                if shapes == self._shapes
-                else self._run_new(args, shapes)
-            )
-        finally:
-            RUNNING.held = outer
 
-    def _run_new(self, args: list[Any], shapes: list[Any]) -> tuple[Any, ...]:
-        """Run on shapes that are not those of the last run: a kind of shapes that is new is looked
-        at.
+    def raised(self, error: BaseException) -> bool:
+        """Whether the plan's own text failed, not what it calls: a network returned something else
+        than it did.
         """
-        kind = tuple([s if s is None else tuple([n == 1 for n in s]) for s in shapes])
-        if kind not in self._kinds:
-            if not self.looks:
-                return self._call(self.function, args)
-            self._set_rows(self._look_rows)
-            try:
-                found = self._call(self._look, args)
-            finally:
-                self._set_rows(self._fast_rows if self._trusted else self._rows)
-            self._kinds.add(kind)
-        else:
-            found = self._call(self.function, args)
-        self._shapes = shapes
-        return found
-
-    def _call(self, function: Callable[..., tuple[Any, ...]], args: list[Any]) -> tuple[Any, ...]:
-        try:
-            return function(*args)
-        except (KeyError, TypeError, IndexError) as error:
-            if not self._trusted or not self._networks or not self._raised_here(error):
-                raise
-            self.trust(False)
-        # a network returned something else than before: an error that says what
-        return self._written(*args)
-
-    def _raised_here(self, error: BaseException) -> bool:
-        """Whether the plan's own text failed, not what it calls."""
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        return trace is not None and trace.tb_frame.f_code.co_filename.startswith(self.filename)
+        here = trace is not None and trace.tb_frame.f_code.co_filename.startswith(self.filename)
+        return here and self.networks > 0
 
-    def trust(self, trusted: bool = True) -> None:
-        """Call networks directly (and compiled, if that was asked for), or check at each call that
-        they return what is read.
-        """
-        trusted = trusted and not self.on_trial
-        if trusted != self._trusted:
-            self._trusted, self.function = trusted, self._fast if trusted else self._written
-            self._namespace.update(
-                {k: n.module if trusted else n.checked for k, n in self._networks.items()}
-            )
-            self._set_rows(self._fast_rows if trusted else self._rows)
-
-    @property
-    def on_trial(self) -> bool:
-        """Whether a network that left its loop has only seen one row, which does not tell whether
-        it mixes rows.
-        """
-        return not all(getattr(n, "tried", True) for n in self._networks.values())
-
-    @staticmethod
-    def _set_rows(functions: Mapping[RowLoop, Callable[..., tuple[Any, ...]]]) -> None:
-        for loop, function in functions.items():
-            loop.function = function
-
-    def open_densities(self) -> list[OpenDensity]:
-        """The densities whose parameters tell how many feature dimensions their variable has."""
-        return [n for n in self._networks.values() if isinstance(n, OpenDensity)]
-
-    def _missing(self, x: Mapping[str, Any]) -> VariableError:
+    def _missing(self, x: Values) -> VariableError:
         absent = [n for n in self.inputs if n not in x]
         return VariableError(
             f"{self.owner} needs the variables {self.inputs}, got {sorted(map(str, x))}: "
@@ -255,7 +196,7 @@ class Plan:
 def _watched(
     builder: Builder,
     inputs: Sequence[str],
-    open_densities: Sequence[OpenDensity],
+    open_inputs: Iterable[str],
     live: Iterable[Step],
 ) -> tuple[dict[str, int], tuple[tuple[int, int], ...]]:
     """The known feature dimensions of inputs, and which inputs may have how many dimensions without
@@ -264,21 +205,5 @@ def _watched(
     led = any(slot.axes for slot in builder.inputs.values())
     if led or any(a.kind == "time" for step in live for slot in step.outs for a in slot.axes):
         return dict(builder.ranks), ()
-    most = {d.variable: 2 for d in open_densities} | {
-        n: rank + 1 for n, rank in builder.ranks.items()
-    }
+    most = dict.fromkeys(open_inputs, 2) | {n: rank + 1 for n, rank in builder.ranks.items()}
     return dict(builder.ranks), tuple((i, most[n]) for i, n in enumerate(inputs) if n in most)
-
-
-class Relower(Exception):
-    """A network returned other (accepted) parameters than the plan was built for:
-    build it again.
-    """
-
-
-class Relead(Relower):
-    """An input has more dimensions than the plan was written for."""
-
-    def __init__(self, plan: Plan) -> None:
-        super().__init__("an input has leading dimensions")
-        self.plan = plan

@@ -1,44 +1,46 @@
-"""What networks returned in a try of a first run that was not finished: the next try takes it, and
-does not call them again.
+"""What networks returned in a run that was not finished: the next one takes it, and does not call
+them again.
 
-A plan's first run may find that a network returns other parameters than the plan was written for.
-The plan is written again and run from the beginning, on the same draws
-(:mod:`pixyz.plan.run.cache`).
-A network that is called with the same values as in the try before has its result already; each
-result is taken once, so a plan that calls a network twice does so here, too. Values that have a
-history of their own (a drawn latent variable with a gradient) are another call: what was returned
-for them leads back into the earlier try, and the first run's gradients would differ from later ones
-in their last bits.
+A trial may find that a network returns other parameters than the plan was written for.  The plan is
+written again and run from the beginning, on the same draws (:mod:`pixyz.plan.run.settle`).  A
+network that is called with the same values as in the run before has its result already; each result
+is taken once, so a plan that calls a network twice does so here, too.  Values that have a history
+of their own (a drawn latent variable with a gradient) are another call: what was returned for them
+leads back into the earlier run, and the first run's gradients would differ from later ones in their
+last bits.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.random import random_states, restore_random_states
+from pixyz.types import Values
 
 
 @dataclass(frozen=True)
 class Call:
     """A call of a network, what it returned, and the random generators before and after it."""
 
-    function: Callable[..., Any]
-    given: tuple[Any, ...]
-    named: Mapping[str, Any]
+    function: Fn
+    given: tuple[object, ...]
+    named: Values
     grad: bool
     before: list[Tensor]
     after: list[Tensor]
-    found: Any
+    found: object
 
     def answers(
-        self, function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]
+        self,
+        function: Fn,
+        given: tuple[object, ...],
+        named: Values,
     ) -> bool:
         """Whether a call with these values would return the same."""
         if self.function != function or self.grad != torch.is_grad_enabled():
@@ -53,72 +55,44 @@ class Call:
         return not _equal(self.before, self.after)
 
 
-class Tries:
-    """The calls of a run: of the tries before, and of this one; they are kept until a plan has
-    proven itself.
-    """
+class Calls:
+    """The calls of a trial: of the runs before, and of this one."""
 
     def __init__(self) -> None:
-        self.first = False
-        """Whether the plan that runs has not run before."""
-        self.earlier: list[Call] = []
-        self.now: list[Call] = []
+        self._earlier: list[Call] = []
+        self._now: list[Call] = []
 
     def again(self) -> None:
-        """A try has ended without a result: its calls answer those of the next one."""
-        self.earlier, self.now = self.now + self.earlier, []
+        """A run has ended without a result: its calls answer those of the next one."""
+        self._earlier, self._now = self._now + self._earlier, []
 
     def forget(self) -> None:
         """What was returned so far does not hold: a network kept something of a call, and it was
         put back.
         """
-        self.earlier, self.now = [], []
+        self._earlier, self._now = [], []
+
+    def __call__(
+        self,
+        function: Fn,
+        given: tuple[object, ...],
+        named: Values,
+    ) -> Any:
+        """``function(*given, **named)``, or what it returned for these values in an earlier run."""
+        for i, call in enumerate(self._earlier):
+            if call.answers(function, given, named):
+                if call.draws:
+                    restore_random_states(call.after)
+                self._now.append(self._earlier.pop(i))
+                return call.found
+        before = random_states()
+        found = function(*given, **named)
+        grad = torch.is_grad_enabled()
+        self._now.append(Call(function, given, named, grad, before, random_states(), found))
+        return found
 
 
-class _Running(threading.local):
-    tries = Tries()
-    """Of the innermost run of this thread."""
-
-
-_RUNNING = _Running()
-
-
-@contextmanager
-def trying() -> Iterator[Tries]:
-    """The tries of a run;
-    within the context :func:`call_once` and :func:`forget_calls` mean these.
-    """
-    outer, _RUNNING.tries = _RUNNING.tries, Tries()
-    try:
-        yield _RUNNING.tries
-    finally:
-        _RUNNING.tries = outer
-
-
-def forget_calls() -> None:
-    """See :meth:`Tries.forget`."""
-    _RUNNING.tries.forget()
-
-
-def call_once(function: Callable[..., Any], /, *given: Any, **named: Any) -> Any:
-    """``function(*given, **named)``, or what it returned for these values in an earlier try."""
-    if torch.compiler.is_compiling() or not (tries := _RUNNING.tries).first:
-        return function(*given, **named)
-    for i, call in enumerate(tries.earlier):
-        if call.answers(function, given, named):
-            if call.draws:
-                restore_random_states(call.after)
-            tries.now.append(tries.earlier.pop(i))
-            return call.found
-    before = random_states()
-    found = function(*given, **named)
-    tries.now.append(
-        Call(function, given, named, torch.is_grad_enabled(), before, random_states(), found)
-    )
-    return found
-
-
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     if a is b:
         return True
     if isinstance(a, tuple) and isinstance(b, tuple):

@@ -16,37 +16,24 @@ MOST_ROWS = 2048
 class RowLoop:
     """Calls a function of rows on some at a time.
 
-    The first call on many rows is in unequal parts: a result that then has them all has rows, the
-    others are the same for all.
+    Many rows are cut in unequal parts: a result that then has them all has rows, the others are the
+    same for all.
+
+    Args:
+        function: from tensors with rows to tensors.
     """
 
     __name__ = "rows"
 
-    def __init__(self) -> None:
-        self.function: Callable[..., tuple[Tensor, ...]] | None = None
-        self._spread: list[bool] | None = None
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
+        self.function = function
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         """The results, with all rows each."""
-        assert self.function is not None
         rows = len(values[0])
         if rows <= MOST_ROWS or values[0].device.type != "cpu":
             return self.function(*values)
-        sizes = [MOST_ROWS] * (rows // MOST_ROWS) + [rows % MOST_ROWS] * (rows % MOST_ROWS > 0)
-        if self._spread is None:
-            sizes = uneven_sizes(rows, MOST_ROWS)
-        found = list(
-            zip(
-                *(
-                    self.function(*part)
-                    for part in zip(*(v.split(sizes) for v in values), strict=True)
-                ),
-                strict=True,
-            )
-        )
-        if self._spread is None:
-            self._spread = [have_rows(parts, sizes) for parts in found]
-        return tuple(
-            torch.cat(parts) if spread else parts[0]
-            for parts, spread in zip(found, self._spread, strict=True)
-        )
+        sizes = uneven_sizes(rows, MOST_ROWS)
+        parts = zip(*(v.split(sizes) for v in values), strict=True)
+        found = zip(*(self.function(*part) for part in parts), strict=True)
+        return tuple(torch.cat(p) if have_rows(p, sizes) else p[0] for p in found)

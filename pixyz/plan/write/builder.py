@@ -1,8 +1,7 @@
 """Builder: where distributions and losses write their steps.
 
 The builder writes a step once for each key (operation, argument slots), so parameters that several
-terms
-need are computed once.  Base noise never has a key: two expectations draw twice.
+terms need are computed once.  Base noise never has a key: two expectations draw twice.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ from typing import Any, TypeVar
 
 from pixyz.plan.graph import Axis, BatchKind, Carry, Graph, Loop, Slot, Step, order_axes, rules
 from pixyz.plan.graph import step as kinds
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.options import Options
+from pixyz.plan.run.facts import Facts
 from pixyz.types import PixyzError
 
 S = TypeVar("S", bound=Step)
@@ -28,6 +29,7 @@ class Builder:
         options: whether the networks and formulas of a key are written once, whether loops are
             split.
         leads: the leading axes of inputs that have some (see :mod:`pixyz.plan.run.leads`).
+        facts: what trials have found about networks.
 
     >>> builder = Builder()
     >>> import operator
@@ -41,6 +43,7 @@ class Builder:
         given: frozenset[str] = frozenset(),
         options: Options | None = None,
         leads: Mapping[str, tuple[Axis, ...]] | None = None,
+        facts: Facts | None = None,
     ) -> None:
         self.steps: list[Step] = []
         self.inputs: dict[str, Slot] = {}
@@ -63,6 +66,7 @@ class Builder:
         """What a drawn value was computed from, for densities that would have to compute it
         back.
         """
+        self.facts = facts or Facts()
         self._leads = leads or {}
         self._given = given
         self._options = options or Options()
@@ -103,7 +107,7 @@ class Builder:
 
     def point(
         self,
-        fn: Callable[..., Any],
+        fn: Fn,
         *args: Slot,
         label: str = "",
         batch: BatchKind | None = None,
@@ -116,9 +120,7 @@ class Builder:
 
         return self._shared(("point", fn, key, args), make).outs[0]
 
-    def features(
-        self, fn: Callable[..., Any], arg: Slot, label: str = "", key: Hashable = None
-    ) -> Slot:
+    def features(self, fn: Fn, arg: Slot, label: str = "", key: Hashable = None) -> Slot:
         """``fn(value, number of leading dimensions)``."""
 
         def make() -> kinds.Features:
@@ -128,7 +130,7 @@ class Builder:
 
     def net(
         self,
-        fn: Callable[..., Any],
+        fn: Fn,
         args: Sequence[Slot],
         outs: Sequence[str],
         label: str,
@@ -146,9 +148,7 @@ class Builder:
 
         return list(self._shared(("net", fn, key, given), make).outs)
 
-    def opaque(
-        self, fn: Callable[..., Any], args: Sequence[Slot], outs: Sequence[str], label: str
-    ) -> list[Slot]:
+    def opaque(self, fn: Fn, args: Sequence[Slot], outs: Sequence[str], label: str) -> list[Slot]:
         """Foreign code: one step that is never shared and never leaves its loop."""
         slots = [self._in_bodies(_like(args, None, name)) for name in outs]
         step = self._write(kinds.Net, tuple(args), slots, label, fn=fn, pinned="foreign code")
@@ -166,7 +166,7 @@ class Builder:
 
     def reduce(
         self,
-        fn: Callable[..., Any],
+        fn: Fn,
         arg: Slot,
         axes: Sequence[Axis],
         *,
@@ -191,7 +191,7 @@ class Builder:
 
     def series(
         self,
-        fn: Callable[..., Any],
+        fn: Fn,
         args: Sequence[Slot],
         outs: Sequence[tuple[str, Axis | None]],
         over: Axis,
@@ -229,9 +229,7 @@ class Builder:
             axis.length_of = slot
         return slot
 
-    def noise(
-        self, fn: Callable[..., Any], refs: Sequence[Slot], particles: Sequence[Axis], label: str
-    ) -> Slot:
+    def noise(self, fn: Fn, refs: Sequence[Slot], particles: Sequence[Axis], label: str) -> Slot:
         """Base noise of the shape of ``refs`` with ``particles`` in front; every call is a new
         draw.
         """
@@ -273,7 +271,7 @@ class Builder:
     def carry(self, loop: Loop, name: str, start: Slot) -> Slot:
         """The value carried into each step under ``name``; set its end with :meth:`close_carry`."""
         slot = Slot(order_axes({loop.axis, *start.axes}), "full")
-        self._add(kinds.CarryIn((), (slot,), name, len(self.steps), loop, loop))
+        self._add(kinds.CarryIn((), (slot,), name, len(self.steps), loop))
         loop.carries.append(Carry(name, loop, slot, start))
         return slot
 

@@ -13,28 +13,20 @@ network keeps in plain Python attributes is not seen, nor is a hook or a part th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.once import one_run
 from pixyz.plan.random import random_states, restore_random_states
-from pixyz.plan.run.plan import Relower
-from pixyz.plan.run.recall import forget_calls
+from pixyz.plan.run.facts import current_trial
 from pixyz.plan.run.slabs import count_rows, cut_rows
 
 MOST_ROWS = 8
 """Rows that are tried alone."""
-
-_REASONS: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-
-
-def reason(subject: Any) -> str:
-    """Why a trial keeps ``subject`` in its loops; an empty string if none does."""
-    return _REASONS.get(subject, "")
 
 
 class Probe:
@@ -53,24 +45,24 @@ class Probe:
     def __init__(
         self,
         subject: Any,
-        module: Callable[..., Any],
-        checked: Callable[..., Any],
-        bare: Callable[..., Any],
+        module: Fn,
+        checked: Fn,
+        bare: Fn,
         parts: Sequence[nn.Module],
         rows: Sequence[bool],
     ) -> None:
         self.subject, self.module, self._call, self._bare = subject, module, checked, bare
         self._parts, self._rows = parts, rows
-        self.tried = False
-        """Whether it was tried; until then ``checked`` stays in the plan's text."""
+        self._key = (subject, tuple(rows))
 
     def checked(self, *values: Any, **named: Any) -> Any:
         """The call's result, after the trial.
 
         Raises:
-            Relower: the network must stay in its loop.
+            Unsettled: the network must stay in its loop.
         """
-        if self.tried or torch.compiler.is_compiling():
+        trial = current_trial()
+        if trial is None or self in trial.facts.tried:
             return self._call(*values, **named)
         parts = [m for p in self._parts for m in nn.Module.modules(p)]
         before = [
@@ -81,12 +73,11 @@ class Probe:
         why = (
             "its buffers change when it is called" if changed else self._mixed(found, values, named)
         )
-        if why and not reason(self.subject):
+        if why and self.subject not in trial.facts.pinned:
             self._restore(before)
-            _REASONS[self.subject] = why
-            forget_calls()
-            raise Relower
-        self.tried = count_rows([*values, *named.values()], self._rows) > 1
+            trial.calls.forget()
+            trial.find("pinned", self.subject, why)
+        trial.saw(self, count_rows([*values, *named.values()], self._rows))
         return found
 
     def _mixed(self, found: Any, values: tuple[Any, ...], named: dict[str, Any]) -> str:
@@ -121,6 +112,12 @@ class Probe:
         finally:
             if not all(map(torch.equal, after, random_states())):
                 restore_random_states(after)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Probe) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     @staticmethod
     def _restore(before: Sequence[tuple[nn.Module, str, Tensor, Tensor]]) -> None:
