@@ -56,7 +56,6 @@ OBJECTIVES: dict[str, Callable[[], Loss]] = {
     "compiled loop": lambda: loop().compile(2, backend="eager"),
     "dream": dream,
     "dream in slabs": lambda: dream().in_slabs(4),
-    "compiled dream": lambda: dream().compile(2, backend="eager"),
     "path": path,
 }
 

@@ -15,7 +15,7 @@ from torch import nn
 Fn = Callable[..., Any]
 """A function that a step calls: of tensors, or the user's."""
 F = TypeVar("F", bound=Fn)
-Naming = Callable[[Any], str]
+Naming = Callable[[object], str]
 """The name of an object in a plan's text."""
 
 

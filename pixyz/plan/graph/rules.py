@@ -157,7 +157,7 @@ def shift_in(start: Tensor, x: Tensor) -> Tensor:
     return torch.cat([start.unsqueeze(0), x[:-1]])
 
 
-def series_length(x: Any, name: str, least: int) -> int:
+def series_length(x: object, name: str, least: int) -> int:
     """The steps of a series.
 
     Raises:
@@ -183,7 +183,7 @@ def check_length(other: Tensor, length: int, name: str) -> None:
         )
 
 
-def check_finite(x: Any, name: str) -> None:
+def check_finite(x: object, name: str) -> None:
     """Raise if a value holds NaN or infinity (debug mode)."""
     if isinstance(x, Tensor) and x.is_floating_point() and not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).sum())

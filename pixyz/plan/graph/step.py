@@ -64,20 +64,21 @@ def order_axes(axes: Iterable[Axis]) -> tuple[Axis, ...]:
     return tuple(sorted(set(axes), key=lambda a: (a.kind != "time", -a.number)))
 
 
-@dataclass(eq=False)
 class Slot:
     """A value of the plan: its leading axes, its batch dimension, what it is (``label``).
+
+    ``step`` is the step that was written for it; of a graph, ask ``graph.made``.
 
     >>> from pixyz.plan import Builder
     >>> Builder().input("x")
     <x [] full>
     """
 
-    axes: tuple[Axis, ...]
-    batch: BatchKind
-    label: str = ""
-    step: Step = field(init=False, repr=False)
-    """The step that was written for it; of a graph, ask ``graph.made``."""
+    __slots__ = ("axes", "batch", "label", "step")
+    step: Step
+
+    def __init__(self, axes: tuple[Axis, ...], batch: BatchKind, label: str = "") -> None:
+        self.axes, self.batch, self.label = axes, batch, label
 
     @property
     def fn(self) -> Fn | None:

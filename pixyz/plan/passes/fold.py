@@ -7,12 +7,13 @@ that is one step.
 from __future__ import annotations
 
 import operator
+from collections.abc import Hashable
 from dataclasses import replace
-from typing import Any
 
 from pixyz.plan.graph import Features, Graph, Input, Point, Slot, Step
 from pixyz.plan.graph.formula import Fn
 from pixyz.plan.graph.rules import Constant
+from pixyz.plan.graph.wiring import Look
 from pixyz.plan.options import Options
 
 FOLDED = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
@@ -52,15 +53,15 @@ class _Work:
         self.steps: list[Step] = []
         self._new: dict[Slot, Slot] = {}
         self._made: dict[Slot, Step] = {}
-        self._known: dict[Any, Step] | None = None
+        self._known: dict[Hashable, Step] | None = None
 
     def new(self, slot: Slot) -> Slot:
         """What stands for ``slot``."""
         return self._new.get(slot, slot)
 
-    def looks(self) -> dict[Slot, tuple[Any, ...]]:
+    def looks(self) -> dict[Slot, tuple[Look, ...]]:
         """What is looked at, with slots of now."""
-        found: dict[Slot, tuple[Any, ...]] = {}
+        found: dict[Slot, tuple[Look, ...]] = {}
         for slot, looks in self.graph.looks.items():
             at = self.new(slot)
             moved = tuple((look, tuple(map(self.new, args))) for look, args in looks)
@@ -180,6 +181,6 @@ class _Work:
         return None
 
 
-def _key(step: Step) -> Any:
+def _key(step: Step) -> Hashable:
     fn = getattr(step, "fn", None)
     return type(step), fn, step.args, step.outs[0].axes, step.outs[0].batch

@@ -17,8 +17,6 @@ nothing, for their activations are kept for the backward pass.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from pixyz.plan.graph import Features, Graph, Net, Point, RowGroup, Slot, Step
@@ -76,7 +74,7 @@ def _quiet(graph: Graph, step: Step) -> bool:
     return given and isinstance(step, Net) and _frozen(step.fn)
 
 
-def _frozen(network: Any) -> bool:
+def _frozen(network: object) -> bool:
     """Whether a network has weights, none of which learns."""
     parts = network.parts if isinstance(network, Network) else ()
     return bool(parts) and not any(p.requires_grad for m in parts for p in nn.Module.parameters(m))

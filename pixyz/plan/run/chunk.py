@@ -156,7 +156,7 @@ class ChunkedLoop:
         length: int,
         carries: Sequence[Tensor],
         series: Sequence[Tensor],
-        constants: Sequence[Any],
+        constants: Sequence[object],
     ) -> tuple[Any, ...]:
         """The stacked results, ``[T, ...]`` each; lists of the steps for those that are loose."""
         assert self.chunked is not None and self.single is not None
@@ -189,7 +189,7 @@ class ChunkedLoop:
             for parts in zip(*found, strict=True)
         )
 
-    def _tensors(self, carries: Sequence[Tensor], constants: Sequence[Any]) -> list[Any]:
+    def _tensors(self, carries: Sequence[Tensor], constants: Sequence[object]) -> list[Any]:
         """The constants with numbers as tensors: a number would be part of the graph, and a new one
         make a new graph.
         """
@@ -207,7 +207,7 @@ class ChunkedLoop:
         length: int,
         carries: Sequence[Tensor],
         series: Sequence[Tensor],
-        constants: Sequence[Any],
+        constants: Sequence[object],
     ) -> list[Tensor]:
         """The noise of all steps, site after site.
 

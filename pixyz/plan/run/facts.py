@@ -10,7 +10,7 @@ Each is noted in :class:`Facts`, the plan is written again for these, and tried 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -20,7 +20,7 @@ import torch
 from pixyz.plan.graph.formula import Fn
 from pixyz.plan.run.recall import Calls
 
-Subject = Any
+Subject = Hashable
 """What is noted of: a distribution, a flow, a function; told apart by identity."""
 
 
@@ -49,9 +49,9 @@ class Facts:
     rowless: Mapping[Subject, Mapping[str, int]] = field(default_factory=dict)
     pinned: Mapping[Subject, str] = field(default_factory=dict)
     ranks: Mapping[tuple[int, ...], Mapping[str, int]] = field(default_factory=dict, compare=False)
-    tried: frozenset[Any] = field(default=frozenset(), compare=False)
+    tried: frozenset[Hashable] = field(default=frozenset(), compare=False)
 
-    def having(self, what: str, of: Subject, value: Any) -> Facts:
+    def having(self, what: str, of: Subject, value: object) -> Facts:
         """These facts and one more."""
         changes: dict[str, Any] = {what: {**getattr(self, what), of: value}}
         return replace(self, **changes)
@@ -104,7 +104,7 @@ class Trial:
         too many.
         """
 
-    def find(self, what: str, of: Subject, value: Any) -> NoReturn:
+    def find(self, what: str, of: Subject, value: object) -> NoReturn:
         """Note a fact, which ends the run.
 
         Raises:
@@ -117,7 +117,7 @@ class Trial:
         """Note how many feature dimensions inputs have that come with so many dimensions."""
         self.facts = self.facts.having("ranks", signature, ranks)
 
-    def saw(self, network: Any, rows: int) -> None:
+    def saw(self, network: Hashable, rows: int) -> None:
         """Note how many rows ``network`` was tried on."""
         if rows > 1:
             self.facts = replace(self.facts, tried=self.facts.tried | {network})

@@ -24,7 +24,8 @@ from pixyz.plan.run.row_loop import RowLoop
 from pixyz.plan.write import Builder
 from pixyz.types import Values, VariableError
 
-Function = Callable[..., tuple[Any, ...]]
+Results = tuple[Any, ...]
+Function = Callable[..., Results]
 _number = itertools.count()
 _GONE: deque[str] = deque()
 """Sources of plans that are gone; a collector may run while linecache goes through its entries, so
@@ -139,7 +140,7 @@ class Plan:
             space[name] = torch.compiler.disable(space[name])
         return whole(space["plan"], options)
 
-    def arguments(self, x: Values) -> list[Any]:
+    def arguments(self, x: Values) -> list[object]:
         """The values of the inputs, in order.
 
         Raises:

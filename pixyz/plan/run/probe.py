@@ -13,7 +13,7 @@ network keeps in plain Python attributes is not seen, nor is a hook or a part th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -44,7 +44,7 @@ class Probe:
 
     def __init__(
         self,
-        subject: Any,
+        subject: Hashable,
         module: Fn,
         checked: Fn,
         bare: Fn,
@@ -80,7 +80,7 @@ class Probe:
         trial.saw(self, count_rows([*values, *named.values()], self._rows))
         return found
 
-    def _mixed(self, found: Any, values: tuple[Any, ...], named: dict[str, Any]) -> str:
+    def _mixed(self, found: object, values: tuple[object, ...], named: dict[str, object]) -> str:
         """Whether a few rows alone give other rows; no answer for random networks and those that
         take no few rows.
         """

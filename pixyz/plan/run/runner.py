@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from pixyz.plan.once import RUNNING
 from pixyz.plan.run.facts import Trial, Unsettled, current_trial, running
-from pixyz.plan.run.plan import Function, Plan
+from pixyz.plan.run.plan import Function, Plan, Results
 from pixyz.types import Values
 
 Signature = tuple[int, ...]
@@ -37,7 +35,7 @@ class Runner:
                 return signature(args) not in self.plain
         return False
 
-    def run(self, x: Values) -> tuple[Any, ...]:
+    def run(self, x: Values) -> Results:
         """The results, in the order of the plan's outputs.
 
         Raises:
@@ -56,7 +54,7 @@ class Runner:
                 return self._call(args, plan.function, plan.looking)
         return self._call(args, plan.function, plan.looking)
 
-    def try_out(self, x: Values, trial: Trial, looks: bool) -> tuple[Any, ...]:
+    def try_out(self, x: Values, trial: Trial, looks: bool) -> Results:
         """The same, as a part of ``trial``; without ``looks`` shapes are not looked at.
 
         Raises:
@@ -69,7 +67,7 @@ class Runner:
                 return self._call(args, plan.trial, plan.looking_trial)
             return self._once(plan.trial, args)
 
-    def _call(self, args: list[object], plain: Function, looking: Function) -> tuple[Any, ...]:
+    def _call(self, args: list[object], plain: Function, looking: Function) -> Results:
         """Call the one function or the other: ``looking`` where the kind of shapes is new."""
         shapes = [getattr(a, "shape", None) for a in args]
         if shapes == self._shapes:
@@ -80,7 +78,7 @@ class Runner:
         self._shapes = shapes
         return found
 
-    def _once(self, function: Function, args: list[object]) -> tuple[Any, ...]:
+    def _once(self, function: Function, args: list[object]) -> Results:
         outer, RUNNING.held = RUNNING.held, {}
         try:
             return function(*args)

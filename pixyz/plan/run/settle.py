@@ -1,6 +1,6 @@
 """Trials: a plan is run, written again for what was found, and run again, until nothing is found.
 
-This is the only place that tries again and puts random states back.
+This is the only place where a run is begun again; what an unfinished one drew is put back.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any, Protocol
 from pixyz.plan.random import random_states, restore_random_states
 from pixyz.plan.run.facts import Facts, Trial, Unsettled
 from pixyz.plan.run.leads import Layout, learned_ranks
+from pixyz.plan.run.plan import Results
 from pixyz.plan.run.runner import Runner, signature
 from pixyz.types import PixyzError, Values
-
-Results = tuple[Any, ...]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def count_rows(values: Sequence[Any], has_rows: Sequence[bool]) -> int:
+def count_rows(values: Sequence[object], has_rows: Sequence[bool]) -> int:
     """How many rows the arguments of a network have; 0 if none has any."""
     return max(
         [
@@ -31,7 +31,9 @@ def count_rows(values: Sequence[Any], has_rows: Sequence[bool]) -> int:
     )
 
 
-def cut_rows(values: Sequence[Any], has_rows: Sequence[bool], rows: int, part: slice) -> list[Any]:
+def cut_rows(
+    values: Sequence[object], has_rows: Sequence[bool], rows: int, part: slice
+) -> list[Any]:
     """The arguments with only a ``part`` of their ``rows``."""
     return [
         x[part] if has and isinstance(x, Tensor) and x.ndim and len(x) == rows else x
@@ -40,7 +42,10 @@ def cut_rows(values: Sequence[Any], has_rows: Sequence[bool], rows: int, part: s
 
 
 def in_slabs(
-    network: Callable[..., Sequence[Tensor]], has_rows: Sequence[bool], max_rows: int, *values: Any
+    network: Callable[..., Sequence[Tensor]],
+    has_rows: Sequence[bool],
+    max_rows: int,
+    *values: object,
 ) -> tuple[Tensor, ...]:
     """``network(*values)``, at most ``max_rows`` rows at a time.
 
