@@ -181,6 +181,16 @@ def oscillator_filtered(lines: Lines) -> str:
     return f"{phase:.2f} rad and {rate:.2f} %"
 
 
+def camera(name: str, label: str) -> Callable[[Lines], str]:
+    """A row of errors of a pixel, open loop."""
+
+    def says(lines: Lines) -> str:
+        errors = [lines[-1]["rmse"][f"{name}_{steps}"] for steps in (1, 5, 40)]
+        return f"| {label} | " + " | ".join(f"{error:.1f}" for error in errors) + " |"
+
+    return says
+
+
 # ---------------------------------------------------------------- speed
 
 
@@ -364,6 +374,14 @@ CLAIMS = [
     ),
     Claim(LEARNED, "benchmarks/oscillator.py", "oscillator", oscillator),
     Claim(LEARNED, "benchmarks/oscillator.py", "oscillator", oscillator_filtered),
+    *(
+        Claim("docs/gallery.md", "docs/gallery/camera.py", "gallery", camera(name, label))
+        for name, label in (
+            ("rssm", "RSSM, 1,200 updates"),
+            ("persist", "last frame"),
+            ("mean", "mean frame"),
+        )
+    ),
     Claim("docs/performance.md", "benchmarks/acting.py", "acting", acting),
     Claim("docs/performance.md", "benchmarks/agent_costs.py", "agent_costs", torchrl),
     Claim(*UPDATES, compiled("chunk"), {"precision": "float32"}),

@@ -131,3 +131,20 @@ class BFloat16:
     def decode(self, packed: Array) -> Array:
         found: Array = (packed.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return found
+
+
+def named_codec(name: str, packed: tuple[int, ...]) -> Codec:
+    """The codec of a name and a packed shape, as they stand in a replay's folder.
+
+    Raises:
+        ReplayError: there is none of this name.
+
+    >>> named_codec("one of 3", (2,)), named_codec("bfloat16", (4,)).name
+    (OneHot(groups=2, classes=3), 'bfloat16')
+    """
+    kind, _, classes = name.rpartition(" ")
+    if kind == "one of" and classes.isdecimal() and len(packed) == 1:
+        return OneHot(packed[0], int(classes))
+    if name == "bfloat16":
+        return BFloat16(packed)
+    raise ReplayError(f"expected 'one of N' or 'bfloat16' as the name of a codec, got {name!r}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agents.replay.codecs import named_codec
 from agents.replay.epochs import list_epochs
 from agents.replay.errors import ReplayError
 from agents.replay.folder import Folder
@@ -39,7 +40,12 @@ def read_replay(folder: Path) -> Episodes:
         meta = read_meta(folder)
         if meta["format"] != FORMAT:
             raise ValueError(f"its format is {meta['format']}, this version reads {FORMAT}")
-        spec = RowSpec({k: (tuple(shape), dtype) for k, (shape, dtype, *_) in meta["spec"].items()})
+        spec = RowSpec(
+            {
+                k: named_codec(name[0], tuple(shape)) if name else (tuple(shape), dtype)
+                for k, (shape, dtype, *name) in meta["spec"].items()
+            }
+        )
         rings = Rings(Folder(spec, int(meta["streams"]), int(meta["rows"]), folder, read_only=True))
         keys = [k for k in spec.keys if k not in meta["stored"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

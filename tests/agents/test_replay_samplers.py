@@ -17,6 +17,7 @@ from agents.replay import (
     ReplayError,
     Uniform,
 )
+from agents.replay.episodes import read_replay
 from agents.replay.fill import fill as fill_in
 from agents.replay.priorities import SumTrees
 from agents.replay.samplers import Held
@@ -228,3 +229,15 @@ def test_recordings_are_filled_in_with_packed_latents_and_priorities():
     sample = buffer.sample(2, 9)
     assert not sample["stoch"].any() and not sample["deter"].any()
     assert sample["stoch"].shape == (9, 2, 6)
+
+
+def test_a_folder_of_packed_latents_is_read_as_a_log(tmp_path):
+    data = Episodes([make_episode("run", {"x": np.ones((9, 3))}, action=np.zeros((9, 1)))])
+    flags = dict.fromkeys(["is_first", "is_last", "is_terminal"], ((), bool))
+    spec = {"x": ((3,), "f4"), "action": ((1,), "f4"), "reward": ((), "f4"), **flags}
+    spec |= {"stoch": OneHot(2, 3), "deter": BFloat16((4,))}
+    with ReplayBuffer(spec, 20, directory=tmp_path, stored=["stoch", "deter"]) as buffer:
+        assert fill_in(buffer, data) == 9
+    (episode,) = read_replay(tmp_path)
+    assert episode["x"].shape == (9, 3) and episode["x"].all()
+    assert not {"stoch", "deter"} & set(episode.series)
