@@ -130,27 +130,27 @@ class Trial:
         self.widths.clear()
 
 
-class _Running(threading.local):
+class _Trying(threading.local):
     trial: Trial | None = None
     """Of the innermost run of this thread, if it is a first one."""
 
 
-_RUNNING = _Running()
+TRYING = _Trying()
 
 
 def current_trial() -> Trial | None:
     """The trial that runs in this thread; None in later runs, and where a compiler looks on."""
-    return None if torch.compiler.is_compiling() else _RUNNING.trial
+    return None if torch.compiler.is_compiling() else TRYING.trial
 
 
 @contextmanager
 def running(trial: Trial | None) -> Iterator[None]:
     """Within the context ``trial`` is the one that runs; None: a run that is not a first one."""
-    outer, _RUNNING.trial = _RUNNING.trial, trial
+    outer, TRYING.trial = TRYING.trial, trial
     try:
         yield
     finally:
-        _RUNNING.trial = outer
+        TRYING.trial = outer
 
 
 def call_once(function: Fn, /, *given: Any, **named: Any) -> Any:

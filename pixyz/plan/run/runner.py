@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from pixyz.plan.once import RUNNING
-from pixyz.plan.run.facts import Trial, Unsettled, current_trial, running
+from pixyz.plan.run.facts import TRYING, Trial, Unsettled, running
 from pixyz.plan.run.plan import Function, Plan, Results
 from pixyz.types import Values
 
@@ -49,10 +51,12 @@ class Runner:
             raise Unsettled
         if torch.compiler.is_compiling():
             return plan.function(*args)
-        if current_trial() is not None:  # it is a network of another plan's trial that runs this
-            with running(None):
-                return self._call(args, plan.function, plan.looking)
-        return self._call(args, plan.function, plan.looking)
+        shapes = [getattr(a, "shape", None) for a in args]
+        if TRYING.trial is None:
+            plain = shapes == self._shapes
+            return self._once(plan.function, args) if plain else self._new(args, shapes)
+        with running(None):  # a network of another plan's trial runs this
+            return self._new(args, shapes)
 
     def try_out(self, x: Values, trial: Trial, looks: bool) -> Results:
         """The same, as a part of ``trial``; without ``looks`` shapes are not looked at.
@@ -64,16 +68,18 @@ class Runner:
         args = plan.arguments(x)
         with running(trial):
             if looks:
-                return self._call(args, plan.trial, plan.looking_trial)
+                shapes = [getattr(a, "shape", None) for a in args]
+                return self._new(args, shapes, trial=True)
             return self._once(plan.trial, args)
 
-    def _call(self, args: list[object], plain: Function, looking: Function) -> Results:
-        """Call the one function or the other: ``looking`` where the kind of shapes is new."""
-        shapes = [getattr(a, "shape", None) for a in args]
-        if shapes == self._shapes:
-            return self._once(plain, args)
+    def _new(self, args: list[object], shapes: list[Any], trial: bool = False) -> Results:
+        """Run on shapes that may be new: a kind of shapes that is new is looked at."""
+        plan = self.plan
         kind = tuple([s if s is None else tuple([n == 1 for n in s]) for s in shapes])
-        found = self._once(plain if kind in self._kinds else looking, args)
+        if kind in self._kinds:
+            found = self._once(plan.trial if trial else plan.function, args)
+        else:
+            found = self._once(plan.looking_trial if trial else plan.looking, args)
         self._kinds.add(kind)
         self._shapes = shapes
         return found
