@@ -125,7 +125,7 @@ class AdversarialLoss(Loss):
         )
         return builder.point(operator.add, on_p, on_q, label=f"critic of {type(self).__name__}")
 
-    def g_loss(self, y_p: Tensor, *more: Any) -> Tensor:
+    def g_loss(self, y_p: Tensor, *more: Tensor) -> Tensor:
         """The generator's objective from the discriminator's outputs ``(y_p, y_q, batch_n)``, or
         ``(y_p, batch_n)`` where ``q`` has no term.  A subclass that overrides it (or
         :meth:`d_loss`) is computed by it.

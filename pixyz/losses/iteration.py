@@ -322,7 +322,7 @@ class _Slices:
     def __init__(self, module: Distribution, time: list[str], args: list[str], steps: int) -> None:
         self.module, self.time, self.args, self.steps = module, time, args, steps
 
-    def __call__(self, *series: Any) -> tuple[torch.Tensor, ...]:
+    def __call__(self, *series: torch.Tensor) -> tuple[torch.Tensor, ...]:
         fixed = dict(zip(self.args, series, strict=True))
         rows = [self.module(**fixed, **dict.fromkeys(self.time, t)) for t in range(self.steps)]
         return tuple(torch.stack([row[v] for row in rows]) for v in self.module.var)

@@ -183,13 +183,13 @@ def pairwise_distance_matrix(x: Tensor, y: Tensor, metric: str = "euclidean") ->
     return (squares - 2 * x @ y.transpose(-2, -1)).clamp(min=0)
 
 
-def gaussian_rbf_kernel(x: Tensor, y: Tensor, sigma_sqr: float = 2.0, **kwargs: Any) -> Tensor:
+def gaussian_rbf_kernel(x: Tensor, y: Tensor, sigma_sqr: float = 2.0, **kwargs: object) -> Tensor:
     r""":math:`k(x, y) = \exp(-||x-y||^2 / \sigma^2)`."""
     return torch.exp(-pairwise_distance_matrix(x, y) / sigma_sqr)
 
 
 def inverse_multiquadratic_rbf_kernel(
-    x: Tensor, y: Tensor, sigma_sqr: float = 2.0, **kwargs: Any
+    x: Tensor, y: Tensor, sigma_sqr: float = 2.0, **kwargs: object
 ) -> Tensor:
     r""":math:`k(x, y) = \sigma^2 / (||x-y||^2 + \sigma^2)`."""
     return sigma_sqr / (pairwise_distance_matrix(x, y) + sigma_sqr)

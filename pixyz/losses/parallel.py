@@ -84,7 +84,7 @@ class DeviceParallel(nn.Module):
         ]
         self._copies: list[nn.Module] = []
 
-    def forward(self, x_dict: Mapping[str, Any], **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+    def forward(self, x_dict: Mapping[str, object], **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         if len(self.devices) == 1:
             return self.module(x_dict, **kwargs)  # type: ignore[no-any-return]
         parts = self._scatter(x_dict)
@@ -106,7 +106,7 @@ class DeviceParallel(nn.Module):
             [d for _, d in found], first
         )
 
-    def _scatter(self, x_dict: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _scatter(self, x_dict: Mapping[str, object]) -> list[dict[str, object]]:
         rows = {v.shape[0] for v in x_dict.values() if isinstance(v, Tensor) and v.ndim}
         if len(rows) > 1:
             raise PixyzError(
@@ -139,7 +139,7 @@ class _Call(nn.Module):
         self.target = module
         module.train(training)
 
-    def forward(self, state: dict[str, Tensor], x_dict: dict[str, Any], **kwargs: Any) -> Any:
+    def forward(self, state: dict[str, Tensor], x_dict: dict[str, object], **kwargs: Any) -> Any:
         return torch.func.functional_call(self.target, state, (x_dict,), kwargs)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ from pixyz.types import PixyzError
 Family = type[ParametricDistribution]
 
 # a KL does not change under a bijection
-_OTHERS: dict[Family, tuple[Any, tuple[str, ...]]] = {
+_OTHERS: dict[Family, tuple[Callable[..., td.Distribution], tuple[str, ...]]] = {
     pd.InverseGamma: (
         td.Gamma,
         ("concentration", "rate"),
@@ -114,7 +113,7 @@ class TorchKL:
         return td.kl_divergence(p, q)
 
 
-def _torch_of(family: Family) -> tuple[Any, tuple[str, ...]]:
+def _torch_of(family: Family) -> tuple[Callable[..., td.Distribution], tuple[str, ...]]:
     if family in _OTHERS:
         return _OTHERS[family]
     assert family.torch_family is not None
