@@ -9,9 +9,9 @@ wing that ships.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from types import ModuleType
 
 WINGS = ("pixyz.compat",)
@@ -22,9 +22,10 @@ _waiting: dict[str, list[Callable[[ModuleType], None]]] = {}
 
 
 def open_wings() -> None:
-    """Import the wings that are there."""
+    """Import the wings that are there, beside the other packages of the library."""
+    beside = sys.modules["pixyz"].__path__
     for name in WINGS:
-        if importlib.util.find_spec(name) is not None:
+        if PathFinder.find_spec(name, beside) is not None:
             importlib.import_module(name)
 
 

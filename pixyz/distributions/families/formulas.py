@@ -84,7 +84,7 @@ class Formulas(Declaration, Named):
             if limits is not None:
                 inside = builder.point(limits, x, label=f"support of {self.prob_text}")
                 value = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
-            slot = self._score(builder, formula, reads, params, value, x, how)
+            slot = self._score(builder, formula, reads, params, value, x, how, label)
             self._look_at_value(builder, slot, x, params, variable, how)
             self._look_at_scales(builder, slot, params, variable)
             if limits is not None:
@@ -109,6 +109,7 @@ class Formulas(Declaration, Named):
         value: Slot,
         x: Slot,
         how: Score,
+        label: str,
     ) -> Slot:
         """``formula`` at ``value``; says how many feature dimensions an input ``x`` has.
 
@@ -122,7 +123,7 @@ class Formulas(Declaration, Named):
             elif self._cond_var:
                 matrices = [i for i, key in enumerate(reads) if key in type(self).matrices]
                 formula = OpenDensity(formula, source.label, list(reads).index("x"), matrices)
-        return builder.point(formula, *slots, label=f"log {self.prob_text}")
+        return builder.point(formula, *slots, label=label)
 
     def value_domain(self) -> Domain | None:
         """Where a value must lie although the formula takes any."""

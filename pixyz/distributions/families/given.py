@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,31 +15,39 @@ Value = Tensor | str | float | Sequence[float] | None
 """A parameter: a number, a tensor (learned if it is a parameter), a variable's name; or nothing."""
 
 
-def constant_of(
-    text: str, key: str, value: Value, shape: torch.Size, features: torch.Size
-) -> Tensor | nn.Parameter:
+class Held(Protocol):
+    """What an error on a constant parameter names."""
+
+    @property
+    def prob_text(self) -> str: ...
+
+    @property
+    def features_shape(self) -> torch.Size: ...
+
+
+def constant_of(p: Held, key: str, value: Tensor, shape: torch.Size) -> Tensor | nn.Parameter:
     """A constant parameter as it is held: a row ``[1, *shape]``, or a parameter that is learned.
 
     Args:
-        text: the distribution, for messages.
+        p: the distribution.
         key: the parameter's name.
-        value: what was given, a number or a tensor.
+        value: what was given.
         shape: what it shall have.
-        features: the declared shape of a sample.
 
     Raises:
         PixyzError: it has a gradient and is no parameter.
         ShapeError: it has another shape.
     """
-    tensor = torch.as_tensor(value)
-    if tensor.requires_grad and not isinstance(value, nn.Parameter):
-        raise PixyzError(f"{text}: {key} is to be learned; give it as nn.Parameter({key})")
+    learned = isinstance(value, nn.Parameter)
+    if value.requires_grad and not learned:
+        how = f"{key} is to be learned; give it as nn.Parameter({key})"
+        raise PixyzError(f"{p.prob_text}: {how}")
     try:
-        row = tensor.detach().expand(shape)
+        row = value.detach().expand(shape)
     except RuntimeError:
-        shapes = f"{key} has the shape {list(tensor.shape)}, but features_shape is {list(features)}"
-        raise ShapeError(f"{text}: {shapes}") from None
-    if isinstance(value, nn.Parameter):
+        shapes = f"{list(value.shape)}, but features_shape is {list(p.features_shape)}"
+        raise ShapeError(f"{p.prob_text}: {key} has the shape {shapes}") from None
+    if learned:
         return value
     return (row if row.is_floating_point() else row.float()).clone().unsqueeze(0)
 

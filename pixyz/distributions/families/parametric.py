@@ -130,8 +130,8 @@ class ParametricDistribution(Formulas, Distribution):
                 )
             self._bound[key] = value
             return
-        shape = self.param_shape_of(key, torch.as_tensor(value).shape)
-        held = constant_of(self.prob_text, key, value, shape, self._features_shape)
+        tensor = torch.as_tensor(value)
+        held = constant_of(self, key, tensor, self.param_shape_of(key, tensor.shape))
         if isinstance(held, nn.Parameter):
             self.register_parameter(key, held)
         else:
