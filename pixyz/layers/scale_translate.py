@@ -48,7 +48,8 @@ class TranslateDense(nn.Module):
         self.net = dense(in_features + cond_features, hidden_features, in_features)
 
     def forward(self, x: Tensor, *y: Tensor) -> Tensor:
-        return self.net(torch.cat([x, *(part.flatten(1) for part in y)], 1))  # type: ignore[no-any-return]
+        made: Tensor = self.net(torch.cat([x, *(part.flatten(1) for part in y)], 1))
+        return made
 
 
 class ScaleTranslateDense(nn.Module):

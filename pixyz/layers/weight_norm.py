@@ -47,7 +47,8 @@ class WNConv2d(nn.Module):
         self.conv = _Convolution(in_channels, out_channels, kernel_size, padding, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)  # type: ignore[no-any-return]
+        made: Tensor = self.conv(x)
+        return made
 
 
 __all__: Sequence[str] = ["WNConv2d"]

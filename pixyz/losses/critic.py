@@ -178,7 +178,8 @@ class AdversarialLoss(Loss):
         """The critic's objective in evaluation mode, without gradients."""
         self.d.eval()
         with torch.no_grad():
-            return self.eval(test_x_dict, **{**kwargs, "discriminator": True})  # type: ignore[no-any-return]
+            made: Tensor = self.eval(test_x_dict, **{**kwargs, "discriminator": True})
+            return made
 
 
 class CriticLoss(Loss):

@@ -164,7 +164,8 @@ class Model:
         self.distributions.eval()
         nn.Module.eval(self.test_loss_cls)
         with torch.no_grad(), self.autocast():
-            return self.test_loss_cls.eval(self._values(test_x_dict), **kwargs)  # type: ignore[no-any-return]
+            made: Tensor = self.test_loss_cls.eval(self._values(test_x_dict), **kwargs)
+            return made
 
     def _values(self, x: object) -> dict[str, Any]:
         return as_tensor_dict(

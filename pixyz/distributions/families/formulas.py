@@ -150,7 +150,7 @@ class Formulas(Declaration, Named):
         keys, matrices, slots = zip(*scales, strict=True)
         scales_of = Scales(look.of, look.family, variable, keys, matrices)
         derived = [a for a in slot.step.args if a not in given and set(a.step.args) & set(given)]
-        for reader in (slot, *derived):
+        for reader in derived or [slot]:
             builder.look(reader, scales_of, *slots)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:

@@ -79,4 +79,5 @@ def straight_through(sample: Tensor, probs: Tensor) -> Tensor:
         return sample + (probs - probs.detach())
     if not (probs.requires_grad and torch.is_grad_enabled()):
         return sample
-    return StraightThrough.apply(sample, probs)  # type: ignore[no-any-return]
+    made: Tensor = StraightThrough.apply(sample, probs)
+    return made

@@ -272,4 +272,5 @@ class ParametricDistribution(Formulas, Distribution):
         if self.distribution_torch_class is None:
             none = "has no counterpart in torch.distributions"
             raise NotImplementedError(f"{self.distribution_name} {none}")
-        return self.distribution_torch_class(**params)  # type: ignore[no-any-return]
+        made: td.Distribution = self.distribution_torch_class(**params)
+        return made

@@ -89,7 +89,8 @@ class TwoHot(ParametricDistribution):
         found = Between.apply(
             log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1)
         )
-        return found.squeeze(-1)  # type: ignore[no-any-return]
+        made: Tensor = found.squeeze(-1)
+        return made
 
     def mean_of(self, probs: Tensor) -> Tensor:
         half = self.bins.shape[0] // 2
