@@ -406,6 +406,8 @@ GENERATED = {
     "docs/robots.md": {
         "ticks": ("benchmarks/robot_tables.py", "robot_ticks"),
         "faults": ("benchmarks/robot_tables.py", "robot_faults"),
+        "doubt": ("benchmarks/robot_tables.py", "robot_doubt"),
+        "intervals": ("benchmarks/robot_tables.py", "robot_intervals"),
     },
     "docs/online.md": {"faults": ("benchmarks/online_faults.py", "online_faults")},
 }

@@ -82,9 +82,51 @@ def faults() -> str:
     return "\n".join(rows) + "\n"
 
 
+def doubt() -> str:
+    """What an ensemble of one-step predictors notices, over the seeds."""
+    lines = newest("robot_doubt.jsonl", "seed")
+    rows = [
+        "| robot | AUROC of disagreement | AUROC of surprise | episodes doubted "
+        "| after, median s | ticks doubted |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in lines[0]["found"]:
+        found = [line["found"][name] for line in lines]
+        cells: list[Any] = [name]
+        for score in ("disagreement", "surprise"):
+            values = [each[score] for each in found if score in each]
+            cells.append(", ".join(f"{v:.3f}" for v in values))
+        late = sorted(each["seconds"] for each in found if each["seconds"] is not None)
+        cells.append(
+            f"{sum(each['episodes'] for each in found)} of {lines[0]['tests'] * len(found)}"
+        )
+        cells.append(f"{late[len(late) // 2]:.2f}" if late else "")
+        cells.append(f"{100 * sum(each['share'] for each in found) / len(found):.2f} %")
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def intervals() -> str:
+    """What 90 % intervals hold of the test part."""
+    names = {"arm": "SARCOS arm", "follower": "wall follower"}
+    rows = [
+        "| log | model | windows | held of all | 1 | 5 | 20 | 50 ahead | width at 1 | at 50 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines = newest("robot_intervals.jsonl", "robot", "model", "seed")
+    for line in sorted(lines, key=lambda line: (line["robot"], line["model"])):
+        model = line["model"] if line["seed"] is None else f"{line['model']}, seed {line['seed']}"
+        cells = [names[line["robot"]], model, line["windows"]]
+        cells += [f"{100 * v:.1f} %" for v in (line["held"], *line["at"].values())]
+        cells += [f"{line['width'][h]:.2f}" for h in ("1", "50")]
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(rows) + "\n"
+
+
 def page() -> str:
     """The page with its tables in it."""
-    return filled(PAGE.read_text(encoding="utf-8"), {"ticks": ticks(), "faults": faults()})
+    tables = {"ticks": ticks(), "faults": faults(), "doubt": doubt(), "intervals": intervals()}
+    return filled(PAGE.read_text(encoding="utf-8"), tables)
 
 
 if __name__ == "__main__":

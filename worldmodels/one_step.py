@@ -1,11 +1,13 @@
 r"""What comes next in a robot's log, by an ensemble of one-step predictors, and when not to trust
 it.
 
-.. math:: p_k(x_{t+1} - x_t, r_{t+1}, c_{t+1} | x_t, a_t)
-    = \mathcal{N}(\mu_k(x_t, a_t), \sigma_k(x_t, a_t)^2)
+.. math:: p_k(x_{t+1} - x_t | x_t, a_t) = \mathcal{N}(\mu_k(x_t, a_t), \sigma_k(x_t, a_t)^2), \qquad
+    r_{t+1}, c_{t+1} \approx f_k(x_t, a_t)
 
 (Chua et al. 2018; Yu et al. 2020.) ``x`` are the vectors of an observation side by side, ``r`` is
-the reward that comes with the next one, ``c`` is 0 where the episode ends there. Read off are
+the reward that comes with the next one, ``c`` is 0 where the episode ends there. Reward and
+continuation have networks of their own, by least squares: in one likelihood with changes that are
+nearly certain they would hardly be learned. Read off are
 
 * :meth:`OneStep.disagreement`: how far the members' means are apart, before anything is done: the
   state and the action are unlike the log's;
@@ -32,7 +34,7 @@ from worldmodels.ranges import check_ranges
 from worldmodels.scaling import Scaling
 
 WORTH = 2
-"""Of what is predicted, the numbers that are no observation: reward and continuation."""
+"""The numbers that are predicted and are no observation: reward and continuation."""
 
 
 @dataclass(frozen=True)
@@ -108,18 +110,21 @@ class OneStep(nn.Module):
             )
         self.sizes = {k: int(s[0]) for k, s in shapes.items()}
         self.size = size = sum(self.sizes.values())
-        self.x, self.action, self.y = Scaling(size), Scaling(action), Scaling(size + WORTH)
-        self.ensemble = StepEnsemble(
-            {"x": size}, action, "y", c.members, c.units, c.layers, size + WORTH, deviations=True
-        )
+        self.x, self.action = Scaling(size), Scaling(action)
+        self.y, self.w = Scaling(size), Scaling(WORTH)
+        given, sizes = {"x": size}, (c.members, c.units, c.layers)
+        self.ensemble = StepEnsemble(given, action, "y", *sizes, size, deviations=True)
+        self.worth = StepEnsemble(given, action, "w", *sizes, WORTH)
         self.register_buffer("reach", torch.zeros(action))
         # no submodule: the state dict shall hold the members once
-        self.__dict__["_objective"] = self.ensemble.term()
+        self.__dict__["_objectives"] = self.ensemble.term(), self.worth.term()
 
     @property
-    def objective(self) -> Loss:
-        """Nats of a step ``[N]``, of all members, given ``x_prev``, ``action_prev``, ``y``."""
-        found: Loss = self.__dict__["_objective"]
+    def objectives(self) -> tuple[Loss, Loss]:
+        """Nats of a step ``[N]`` of all members, given ``x_prev`` and ``action_prev``: of the
+        changes ``y``, and of reward and continuation ``w``.
+        """
+        found: tuple[Loss, Loss] = self.__dict__["_objectives"]
         return found
 
     def fit_units(self, train: Episodes) -> None:
@@ -129,8 +134,9 @@ class OneStep(nn.Module):
         series = [{k: torch.from_numpy(v) for k, v in e.series.items()} for e in train]
         self.action.set(*_moments(torch.cat([e["action"][:-1] for e in series])))
         self.reach.copy_(torch.stack([e["action"].abs().amax(0) for e in series]).amax(0))
-        changed = [_changes({**e, "x": self.joined(e)}) for e in series]
-        self.y.set(*_moments(torch.cat(changed)))
+        joined = [self.joined(e) for e in series]
+        self.y.set(*_moments(torch.cat([x[1:] - x[:-1] for x in joined])))
+        self.w.set(*_moments(torch.cat([_worth(e)[1:] for e in series])))
 
     # -------------------------------------------------------------- learning
 
@@ -144,17 +150,21 @@ class OneStep(nn.Module):
         A cost is the mean over the members, of changes in standard units. It is 0 where a step
         goes over the end of an episode, or into padding.
         """
-        y = self.y(_changes({**batch, "x": self.joined(batch)}))
+        x = self.joined(batch)
         made = ~batch["is_first"][1:]
         if "mask" in batch:
             mask = batch["mask"].bool()
             made = made & mask[1:] & mask[:-1]
         given = {
-            "x_prev": self.x(self.joined(batch)[:-1]).flatten(0, 1),
-            "action_prev": self.action(batch["action"][:-1]).flatten(0, 1),
-            "y": y.flatten(0, 1),
+            "x_prev": self.x(x[:-1]),
+            "action_prev": self.action(batch["action"][:-1]),
+            "y": self.y(x[1:] - x[:-1]),
+            "w": self.w(_worth(batch)[1:]),
         }
-        found: Tensor = self.objective.eval(given) / self.config.members
+        rows = {k: v.flatten(0, 1) for k, v in given.items()}
+        found = made.new_zeros(made.numel(), dtype=x.dtype)
+        for each in self.objectives:
+            found = found + each.eval({k: rows[k] for k in each.input_var}) / self.config.members
         found = found.unflatten(0, made.shape)
         return torch.where(made, found, torch.zeros_like(found)), made
 
@@ -182,26 +192,27 @@ class OneStep(nn.Module):
             following: the observation after it.
         """
         loc, scale = self.ensemble.parameters_of(self._read(obs, action))
-        loc, scale = loc[..., : self.size], scale[..., : self.size]
         spread = scale.square().mean(-2) + loc.var(-2, correction=0)
         change = self.joined(following) - self.joined(obs)
-        gap = (change - self.y.loc[: self.size]) / self.y.scale[: self.size] - loc.mean(-2)
+        gap = self.y(change) - loc.mean(-2)
         return (gap.square() / spread).mean(-1)
 
     @torch.no_grad()
     def imagine(self, obs: Batch, action: Tensor) -> Imagined:
         """A step after observations ``[N, D]`` and actions ``[N, A]``, of a member that is drawn
-        for each row (Chua et al. 2018, TS1).
+        for each row (Chua et al. 2018, TS1). ``doubt`` is the disagreement on the change and the
+        one on the reward, together.
         """
-        loc, scale = self.ensemble.parameters_of(self._read(obs, action))
+        read = self._read(obs, action)
+        loc, scale = self.ensemble.parameters_of(read)
+        worth, _ = self.worth.parameters_of(read)
         rows = torch.arange(len(loc), device=loc.device)
         which = torch.randint(loc.shape[1], (len(loc),), device=loc.device)
         mean, deviation = loc[rows, which], scale[rows, which]
-        y = self.y.inverse(mean + deviation * torch.randn_like(mean))
-        change, reward, cont = y.split([self.size, 1, 1], -1)
-        doubt = loc.std(1, correction=0).mean(-1)
-        following = self._apart(self.joined(obs) + change)
-        return Imagined(following, reward.squeeze(-1), cont.squeeze(-1) < 0.5, doubt)
+        change = self.y.inverse(mean + deviation * torch.randn_like(mean))
+        reward, cont = self.w.inverse(worth[rows, which]).unbind(-1)
+        apart = loc.std(1, correction=0).mean(-1) + worth[..., 0].std(1, correction=0)
+        return Imagined(self._apart(self.joined(obs) + change), reward, cont < 0.5, apart)
 
     @torch.no_grad()
     def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
@@ -216,7 +227,7 @@ class OneStep(nn.Module):
         obs, found = {k: seen[k][-1] for k in self.sizes}, []
         for now in action[:steps]:
             loc, _ = self.ensemble.parameters_of(self._read(obs, now))
-            change = self.y.inverse(loc.mean(-2))[..., : self.size]
+            change = self.y.inverse(loc.mean(-2))
             obs = self._apart(self.joined(obs) + change)
             found.append(obs)
         return {k: torch.stack([o[k] for o in found]) for k in self.sizes}
@@ -229,13 +240,9 @@ class OneStep(nn.Module):
         return dict(zip(self.sizes, parts, strict=True))
 
 
-def _changes(batch: Batch) -> Tensor:
-    """``[T - 1, ..., D + 2]``: what ``x`` changes, the reward that comes with it, 1 where the
-    episode goes on.
-    """
-    x, reward = batch["x"], batch["reward"]
-    cont = (~batch["is_terminal"]).to(x.dtype)
-    return torch.cat([x[1:] - x[:-1], reward[1:].unsqueeze(-1), cont[1:].unsqueeze(-1)], -1)
+def _worth(batch: Batch) -> Tensor:
+    """``[..., 2]``: the reward, and 1 where the episode goes on."""
+    return torch.stack([batch["reward"], (~batch["is_terminal"]).to(batch["reward"].dtype)], -1)
 
 
 def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -70,13 +70,21 @@ class PretrainModel(nn.Module):
         """The mean of ``draws`` predictions of the ``steps`` frames after ``seen``, ``[steps, B,
         ...]``; see :class:`worldmodels.open_loop.Forecaster`.
         """
+        return {k: v.mean(2) for k, v in self.drawn(seen, action, steps, draws).items()}
+
+    def drawn(
+        self, seen: Batch, action: Tensor | None, steps: int, draws: int
+    ) -> dict[str, Tensor]:
+        """``draws`` predictions of the ``steps`` frames after ``seen``, ``[steps, B, draws,
+        ...]``.
+        """
         self.eval()
         count = seen["is_first"].shape[1]
         rows = {k: v.repeat_interleave(draws, 1) for k, v in seen.items()}
         state: State = {k: v[-1] for k, v in self.model.filter(self.prepare(rows)).items()}
         drawn = self.model.sample(state, steps, self.actions(action, steps, count, draws))
         found = self.observations({k: drawn[k] for k in self.model.keys}, rows)
-        return {k: v.unflatten(1, (count, draws)).mean(2) for k, v in found.items()}
+        return {k: v.unflatten(1, (count, draws)) for k, v in found.items()}
 
     def actions(self, action: Tensor | None, steps: int, count: int, draws: int) -> Tensor | None:
         """What the model reads of actions, ``[steps, B draws, A]``."""

@@ -230,6 +230,22 @@ class StepModel(PretrainModel):
         self.eval()
         return self.model.forecast(seen, action, steps)
 
+    def drawn(
+        self, seen: Batch, action: Tensor | None, steps: int, draws: int
+    ) -> dict[str, Tensor]:
+        """Paths of members, one drawn anew for each step, ``[steps, B, draws, D]``."""
+        self.eval()
+        if action is None:
+            raise UsageError("an ensemble of steps reads actions, and the log has none")
+        count = seen["is_first"].shape[1]
+        obs = {k: seen[k][-1].repeat_interleave(draws, 0) for k in self.model.sizes}
+        found = []
+        for now in action[:steps].repeat_interleave(draws, 1):
+            obs = self.model.imagine(obs, now).obs
+            found.append(obs)
+        series = {k: torch.stack([o[k] for o in found]) for k in self.model.sizes}
+        return {k: v.unflatten(1, (count, draws)) for k, v in series.items()}
+
     def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
         """They are in the log's units."""
         return dict(drawn)

@@ -55,6 +55,19 @@ class MeanOfDraws:
         )
         return {k: v.cpu() for k, v in found.items()}
 
+    @torch.no_grad()
+    def spread(
+        self, seen: Mapping[str, Tensor], action: Tensor | None, steps: int
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Mean and deviation of the draws, ``[steps, B, ...]`` each."""
+        given = {k: v.to(self.device) for k, v in seen.items()}
+        told = None if action is None else action.to(self.device)
+        drawn = self.model.drawn(given, told, steps, max(2, self.draws))
+        return (
+            {k: v.mean(2).cpu() for k, v in drawn.items()},
+            {k: v.std(2).cpu() for k, v in drawn.items()},
+        )
+
 
 def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> dict[str, Any]:
     """Root mean square errors of the model and the baselines on the test part, in standard

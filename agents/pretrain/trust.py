@@ -29,8 +29,8 @@ def judge_intervals(
     forecaster: Forecaster, data: Split, settings: PretrainSettings, units: Mapping[str, Tensor]
 ) -> tuple[Intervals, dict[str, Any]]:
     """Intervals from the validation part, and what they hold of the test part, as plain data:
-    ``coverage`` of each key (a list over the horizon) and the mean ``width`` in standard deviations
-    of the training part.
+    ``coverage`` of each key (a list over the horizon) and the mean ``width`` on the test part in
+    standard deviations of the training part.
 
     Raises:
         DataError: the validation part is too short, or there are no vectors.
@@ -40,12 +40,11 @@ def judge_intervals(
     with seeded(s.seed):
         found = calibrate(forecaster, parts[0], s.seen, LEVEL)
         held = coverage(found, forecaster, parts[1], s.seen)
-    width = {k: (2 * r / units[k]).mean(-1).tolist() for k, r in found.radius.items()}
     return found, {
         "level": LEVEL,
         "windows": len(parts[0]),
-        "coverage": {k: v.tolist() for k, v in held.items()},
-        "width": width,
+        "coverage": {k: v.tolist() for k, v in held.share.items()},
+        "width": {k: (v / units[k]).mean(-1).tolist() for k, v in held.width.items()},
     }
 
 

@@ -9,11 +9,13 @@ from agents.cli import main
 from agents.config import load_config
 from agents.errors import RunError, UsageError
 from agents.offline import Imagination, OfflineTrainer
+from agents.online import LearnerSide, Meeting, Receiving
 from agents.pretrain import Pretrainer, start_from
 from agents.pretrain.settings import OneStepSettings
 from agents.pretrain.start import start_settings
 from agents.replay import ReplayBuffer, ReplayError
 from agents.replay.blended import Blended
+from agents.rundir import read_interface
 from agents.settings import RunSettings
 from agents.spaces import ActionSpec, Interface
 from worldmodels.data import Episodes, make_episode, write_npz
@@ -175,6 +177,22 @@ def test_an_agent_learns_from_the_log_and_its_policy_speaks_the_robots_units(mod
     wider = OfflineTrainer(settings(model, "agent.units=8")).agent
     with pytest.raises(RunError, match="does not fit this environment"):
         start_from(wider, tmp_path / "run")
+
+
+def test_the_learner_of_a_robot_starts_from_it(model, tmp_path):
+    with OfflineTrainer(settings(model, "offline.updates=3")).begin(tmp_path / "run") as made:
+        made.train()
+    given = load_config(RunSettings, "sac/small", ["steps=5000", "capacity=2000"])
+    online = start_settings(given, tmp_path / "run")
+    assert (online.agent.units, online.steps, online.offline) == (16, 5000, None)
+    declared = read_interface(tmp_path / "run")
+    with LearnerSide(online, declared, Receiving(1, print), Meeting()) as side:
+        side.start_from(tmp_path / "run")
+        side.begin(tmp_path / "online")
+        for k, v in made.agent.state_dict().items():
+            assert torch.equal(side.agent.state_dict()[k], v), k
+        assert not side.agent.optimizer.state  # it begins anew
+    assert main(["robot", "learn", "sac/small", "--from", str(model / "model")]) == 2
 
 
 def test_a_stopped_run_goes_on(model, tmp_path, capsys):

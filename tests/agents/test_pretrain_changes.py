@@ -34,7 +34,6 @@ TINY = {
     "dmm": ["model.latent=4", "model.transition=16", "model.emission=16", "model.rnn=16"],
     "vrnn": ["model.latent=4", "model.rnn=16", "model.hidden=16"],
     "tdvae": ["model.latent=4", "model.rnn=16", "model.hidden=16"],
-    "one_step": ["model.units=32", "model.members=3"],
 }
 FEW = [
     "updates=200",
@@ -77,7 +76,8 @@ def settings(kind, *more):
     return load_config(KINDS[kind], f"pretrain/{kind}", [*TINY[kind], *FEW, *more])
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+# an ensemble of steps knows no speed that its log lacks: tests/worldmodels/test_one_step.py
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "one_step"])
 def test_one_step_ahead_no_model_is_worse_than_the_last_row(kind, tmp_path):
     with Pretrainer(settings(kind), arm()).begin(tmp_path / "run") as run:
         run.train()

@@ -44,7 +44,7 @@ def test_the_share_held_on_other_windows_is_the_one_promised():
     count, level, shares = 49, 0.8, []
     for seed in range(40):
         found = calibrate(Zero(), windows(noise(count, seed), 6), 4, level)
-        held = coverage(found, Zero(), windows(noise(200, 1000 + seed), 6), 4)
+        held = coverage(found, Zero(), windows(noise(200, 1000 + seed), 6), 4).share
         assert set(held) == {"x", "y", "all"} and held["all"].shape == (2,)
         shares.append(held["all"].mean().item())
     # the deviation of a mean of 40: about sqrt(0.8 * 0.2 / 50 / 6 / 40) = 0.004
@@ -53,7 +53,8 @@ def test_the_share_held_on_other_windows_is_the_one_promised():
 
 def test_all_together_is_the_mean_over_features():
     found = Intervals(0.9, {"x": torch.full((2, 2), 1.0), "y": torch.full((2, 1), 9.0)})
-    held = coverage(found, Zero(), windows(noise(50, 3), 6), 4)
+    held, width = coverage(found, Zero(), windows(noise(50, 3), 6), 4)
+    assert width["x"].tolist() == [[2.0, 2.0]] * 2
     torch.testing.assert_close(held["all"], (2 * held["x"] + held["y"]) / 3)
     assert held["y"].min() == 1.0 and held["x"].max() < 0.8
 
@@ -81,6 +82,48 @@ def test_ends_and_what_lies_outside():
             found.around({"x": wrong})
     with pytest.raises(DataError, match="expected some of the keys"):
         found.around({"z": torch.zeros(1, 1, 1)})
+
+
+class Loud(Zero):
+    """Knows that the first row says how loud a window is."""
+
+    def spread(self, seen, action, steps):
+        loud = seen["y"][:1].abs()
+        wide = {k: loud.expand(steps, -1, v.shape[-1]) for k, v in seen.items() if k in ("x", "y")}
+        return self.forecast(seen, action, steps), wide
+
+
+def loud(count, seed):
+    """Windows of which each has a loudness of its own, 1 or 10, in its first row."""
+    made = []
+    for e in noise(count, seed):
+        times = 10.0 if int(e.name) % 2 else 1.0
+        y = np.concatenate([[[times]], times * e["y"][1:]])
+        made.append(make_episode(e.name, {"x": times * e["x"], "y": y}))
+    return windows(Episodes(made), 6)
+
+
+def test_relative_intervals_hold_quiet_and_loud_windows_alike(tmp_path):
+    level, found = 0.8, []
+    for model in (Zero(), Loud()):
+        intervals = calibrate(model, loud(400, 0), 4, level)
+        other = loud(400, 1)
+        found.append(
+            [coverage(intervals, model, other[i::2], 4).share["all"].mean().item() for i in (0, 1)]
+        )
+    assert found[0][0] > 0.99 and found[0][1] < 0.7  # one radius for both
+    assert found[1] == [pytest.approx(level, abs=0.04)] * 2
+    assert intervals.relative
+    again = Intervals.load(intervals.save(tmp_path / "i.safetensors"))
+    assert again.relative
+    forecast, spread = {"y": torch.zeros(2, 3, 1)}, {"y": torch.full((2, 3, 1), 5.0)}
+    low, high = again.around(forecast, spread)["y"]
+    torch.testing.assert_close(high, -low)
+    torch.testing.assert_close(high[:, 0], 5.0 * intervals.radius["y"])
+    truth = {"y": high * 1.01}
+    assert again.outside(forecast, truth, spread)["y"].all()
+    with pytest.raises(DataError, match="give those as spread"):
+        again.around(forecast)
 
 
 def test_images_have_no_intervals_and_too_few_windows_are_refused():

@@ -64,11 +64,12 @@ def test_costs_by_hand_and_only_of_steps_that_were_made():
         given = torch.cat([model.x(x[t, b]), model.action(batch["action"][t, b])])
         loc, raw = model.ensemble.net(given[None]).chunk(2, -1)
         scale = torch.nn.functional.softplus(raw) + 0.01
-        cont = (~batch["is_terminal"][t + 1, b]).float().reshape(1)
-        y = torch.cat([x[t + 1, b] - x[t, b], batch["reward"][t + 1, b].reshape(1), cont])
-        gap = (model.y(y) - loc[0]) / scale[0]
-        wanted = 0.5 * gap.square() + scale[0].log() + 0.5 * math.log(2 * math.pi)
-        torch.testing.assert_close(nats[t, b], wanted.sum(-1).mean())
+        gap = (model.y(x[t + 1, b] - x[t, b]) - loc[0]) / scale[0]
+        change = 0.5 * gap.square() + scale[0].log() + 0.5 * math.log(2 * math.pi)
+        cont = (~batch["is_terminal"][t + 1, b]).float()
+        w = model.w(torch.stack([batch["reward"][t + 1, b], cont]))
+        worth = 0.5 * (w - model.worth.net(given[None])[0]).square() + 0.5 * math.log(2 * math.pi)
+        torch.testing.assert_close(nats[t, b], change.sum(-1).mean() + worth.sum(-1).mean())
     batch["is_first"][2, 0] = True
     assert model.nats(batch)[1][:, 0].tolist() == [True, False, True, True, True]
 
@@ -82,7 +83,7 @@ def test_units_are_those_of_the_log():
     actions = np.concatenate([e["action"][:-1] for e in data])
     np.testing.assert_allclose(model.action.scale, actions.std(0), rtol=1e-5)
     np.testing.assert_allclose(model.reach, np.abs(actions).max(0), rtol=1e-6)
-    assert model.y.scale[3] == 1.0  # no episode ends: nothing to scale
+    assert model.w.scale[1] == 1.0  # no episode ends: nothing to scale
 
 
 def test_it_forecasts_a_system_that_it_has_learned(found):
@@ -106,10 +107,9 @@ def test_imagined_steps_are_those_of_the_robot(found):
     assert step.obs["c"].mean().item() == pytest.approx(0.25, abs=0.01)
     assert step.reward.mean().item() == pytest.approx(-0.1, abs=0.01)
     assert not step.terminal.any() and step.doubt.shape == (4000,)
-    given = {k: v[:1] for k, v in obs.items()}
-    torch.testing.assert_close(
-        step.doubt[:1], model.ensemble.uncertainty(model._read(given, torch.full((1, 1), 0.05)))
-    )
+    given = model._read({k: v[:1] for k, v in obs.items()}, torch.full((1, 1), 0.05))
+    reward = model.worth.parameters_of(given)[0][..., 0].std(-1, correction=0)
+    torch.testing.assert_close(step.doubt[:1], model.ensemble.uncertainty(given) + reward)
 
 
 def test_an_end_of_an_episode_is_imagined():
