@@ -14,7 +14,13 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIES = {"index.md": "README.md", "changes.md": "CHANGELOG.md"}
-BOOST = {"tutorials": 2.0, "reference": 0.3, "claims.md": 0.3, "changes.md": 0.3}
+BOOST = {
+    "tutorials": 2.0,
+    "reference": 0.3,
+    "claims.md": 0.3,
+    "changes.md": 0.3,
+    "decisions.md": 0.3,
+}
 """How much a word counts for the search in a folder, or on a page; 1 elsewhere."""
 LINK = re.compile(r"(?<!\!)\[([^\]]+)\]\((?!https?://|#|mailto:)([^)\s]+)\)")
 
