@@ -59,6 +59,7 @@ ZERO_IS_FINE = (
     "seed threads prefill eval_every checkpoint_every checkpoint_minutes workers chunk "
     "max_rows warmup halving entropy clip "
     "slow_regularizer replay_value lam unimix beta1 beta2 free_nats dyn_scale rep_scale "
+    "align_scale redundancy "
     "patience anneal weight_decay dropout "
     "flows pairs proposals seconds consistency reward value cont min_log_std max_log_std "
     "target_entropy target_share"
