@@ -79,7 +79,7 @@ def test_example_runs_and_learns(name, digits, tmp_path, monkeypatch):
     }.items() <= line["curve"][-1].items()
     figure = FALLS.get(name, "train")
     assert line["curve"][-1][figure] < line["curve"][0][figure]
-    assert len((FOLDER / f"{name}.py").read_text().splitlines()) < 120
+    assert len((FOLDER / f"{name}.py").read_text().splitlines()) < 140
     for shared in SHARED:
         sys.modules.pop(shared, None)
 

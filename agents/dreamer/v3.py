@@ -40,6 +40,7 @@ PATH = {"deter": "deter_all", "stoch": "stoch_all"}
 class DreamerV3(LatentAgent):
     """The agent; its arguments are those of :class:`agents.dreamer.latent_agent.LatentAgent`.
 
+    >>> import torch
     >>> from worldmodels import RSSMConfig
     >>> config = DreamerV3Config(
     ...     RSSMConfig(latent="gaussian", core="gru", deter=8, groups=3, units=8), units=8

@@ -255,6 +255,8 @@ class Clamp(LossSelfOperator):
 class Named(LossSelfOperator):
     """An expression :math:`a` whose value is also returned under a name.
 
+    >>> import torch
+    >>> from pixyz.expression import BatchSum
     >>> Named(BatchSum(torch.ones(3)), "total").eval(return_dict=True)
     (tensor(3.), {'total': tensor(3.)})
     """

@@ -46,6 +46,7 @@ class _Reduction(Loss):
 class BatchMean(_Reduction):
     r"""The mean over batch and time, :math:`\frac{1}{TB} \sum_{t,b} a_{tb}`.
 
+    >>> import torch
     >>> BatchMean(torch.tensor([1.0, 3.0])).eval()
     tensor(2.)
     """
@@ -58,6 +59,7 @@ class BatchMean(_Reduction):
 class BatchSum(_Reduction):
     r"""The sum over batch and time, :math:`\sum_{t,b} a_{tb}`.
 
+    >>> import torch
     >>> BatchSum(torch.tensor([1.0, 3.0])).eval()
     tensor(4.)
     """

@@ -88,11 +88,13 @@ def test_the_report_is_of_the_best_weights(best, tmp_path, monkeypatch):
 
     def note(directory, model, *given):
         reported.append({k: v.clone() for k, v in model.state_dict().items()})
-        return {"windows": 1, "seen": 1, "predicts": "value", "rmse": {"vrnn": {"all": [1.0]}}}
+        rmse = {"vrnn": {"all": [1.0]}}
+        return {"windows": 1, "seen": 1, "predicts": "value", "rmse": rmse, "trust": {}}
 
     monkeypatch.setattr(Pretrainer, "bound", lambda self, *given: next(bounds))
     monkeypatch.setattr(command.report, "write", note)
     monkeypatch.setattr(command.report, "table", lambda found: "")
+    monkeypatch.setattr(command.trust, "lines", lambda found: [])
     write_npz(turning(), tmp_path / "logs")
     options = ["--data", str(tmp_path / "logs"), "--run", str(tmp_path / "run")]
     assert main(["pretrain", "vrnn", *options, *SMALL["vrnn"], *SHORT]) == 0

@@ -136,6 +136,14 @@ def frozen_and_detached() -> Made:
 
 
 @other
+def drawn_by_its_mean() -> Made:
+    q = Inference()
+    prior = pd.Normal("z", loc=0.0, scale=1.0, features_shape=[Z], name="p_z")
+    loss = pl.E(q.drawn_with(pd.Draw(mean=True)), prior.log_prob()).mean()
+    return evaluated(loss, {"x": bits(B, X)}, q)
+
+
+@other
 def marginal_by_enumeration() -> Made:
     y = pd.Categorical(var="y", probs=torch.tensor([0.2, 0.3, 0.5]), name="p_y")
     p = (GeneratorY() * y).marginalize_var("y")
