@@ -108,6 +108,12 @@ def walker(lines: Lines) -> str:
     return f"{early} at 20,000 frames, {late} at 30,000"
 
 
+def finger(lines: Lines) -> str:
+    """One run of another task, with the discount that others use."""
+    first, second = at(lines, 10_000)[0], at(lines, 20_000)[0]
+    return f"finger-spin {first:.0f} and {second:.0f} at 10,000 and 20,000"
+
+
 def pessimistic(name: str) -> Callable[[Lines], str]:
     """One run with the smaller of two critics."""
 
@@ -334,6 +340,13 @@ CLAIMS = [
         lambda lines: f"{fmean(x['steps']['phase_20'] for x in lines):.2f} rad after 20 steps",
     ),
     Claim(AGENTS, "benchmarks/agents_learning.py", "learning", walker, WALKER),
+    Claim(
+        AGENTS,
+        "benchmarks/agents_learning.py",
+        "learning",
+        finger,
+        {**WALKER, "env": "dm_control/finger-spin-v0"},
+    ),
     Claim(
         AGENTS,
         "benchmarks/agents_learning.py",
