@@ -114,8 +114,8 @@ FAULTS = [
         "P13",
         "no gradient through a grouped one-hot draw",
         ONE_HOT,
-        old="return StraightThrough.apply(sample, probs)",
-        new="return sample + (probs - probs)",
+        old="made: Tensor = StraightThrough.apply(sample, probs)",
+        new="made: Tensor = sample + (probs - probs)",
         tests=seen_by("family_details", "families"),
     ),
     Fault(
