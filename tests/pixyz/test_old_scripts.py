@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import sympy
 import torch
-from pixyz.distributions.distributions import Distribution, DistributionBase
-from pixyz.losses.losses import Divergence, Loss, LossOperator, LossSelfOperator
 from torch import Tensor, nn, optim
 from torch import distributions as td
 from torch.nn import functional as F
@@ -24,6 +22,7 @@ from pixyz.distributions import (
     MixtureModel,
     Normal,
 )
+from pixyz.distributions.distributions import Distribution, DistributionBase
 from pixyz.losses import (
     AdversarialJensenShannon,
     Expectation,
@@ -33,6 +32,7 @@ from pixyz.losses import (
     Parameter,
     ValueLoss,
 )
+from pixyz.losses.losses import Divergence, Loss, LossOperator, LossSelfOperator
 from pixyz.models import Model
 from pixyz.types import PixyzError
 
