@@ -100,7 +100,7 @@ small = {"batch": 4, "length": 5, "seen": 5, "horizon": 4, "eval_every": 4, "che
 run = OneStepSettings(model=OneStepConfig(units=8, members=2), updates=int(sys.argv[2]), **small)
 trainer = Pretrainer(run, log())
 place = out / "run"
-with trainer.resume(place) if place.exists() else trainer.begin(place):
+with trainer.resume(place) if sys.argv[3] else trainer.begin(place):
     found["began"] = trainer.run.at
     found["windows"] = trainer.source.windows.draw()["x"].double().sum().item()
     found["ended"] = trainer.train().progress.updates
@@ -119,7 +119,8 @@ def start(folder, count, updates):
         port = free.getsockname()[1]
     env = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     env |= {"WORLD_SIZE": str(count), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    given = [sys.executable, str(script), str(folder), str(updates)]
+    going = "on" if (folder / "run").exists() else ""  # decided once, not by each
+    given = [sys.executable, str(script), str(folder), str(updates), going]
     made = [subprocess.Popen(given, env={**env, "RANK": str(r)}) for r in range(count)]
     assert [p.wait(timeout=300) for p in made] == [0] * count
     names = [folder / f"found-{count}-{r}-{updates}.json" for r in range(count)]
