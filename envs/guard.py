@@ -260,10 +260,8 @@ class ActionGuard:
         self._discrete = isinstance(self.space, spaces.Discrete)
         self._sizes = action_sizes(target)
         if isinstance(self.space, spaces.Discrete):
-            self._first, self._end = (
-                int(self.space.start),
-                int(self.space.start) + int(self.space.n),
-            )
+            self._first = int(self.space.start)
+            self._end = int(self.space.start) + int(self.space.n)
             self._shape, self._dtype = target.shape or (), target.dtype
             self._starts = np.asarray(getattr(target, "start", 0)) if self._sizes else 0
         elif isinstance(target, spaces.Box):

@@ -125,10 +125,8 @@ def _leaf(name: str, path: tuple[Any, ...], space: spaces.Space[Any]) -> Leaf:
     if isinstance(space, spaces.Discrete):
         sizes, starts = np.array([int(space.n)]), np.array([int(space.start)])
     elif isinstance(space, spaces.MultiDiscrete):
-        sizes, starts = (
-            space.nvec.reshape(-1).astype(np.int64),
-            np.asarray(space.start, np.int64).reshape(-1),
-        )
+        sizes = space.nvec.reshape(-1).astype(np.int64)
+        starts = np.asarray(space.start, np.int64).reshape(-1)
     else:
         raise SpaceError(
             f"observation key {name!r}: expected Box, Discrete, MultiDiscrete, MultiBinary, "

@@ -44,10 +44,8 @@ class StableBaselinesVector(VectorEnv[Any, Any, Any]):
         action_space(vec.action_space)  # refused here, and not in the first step
         self._vec = vec
         self.num_envs = int(vec.num_envs)
-        self.single_observation_space, self.single_action_space = (
-            vec.observation_space,
-            vec.action_space,
-        )
+        self.single_observation_space = vec.observation_space
+        self.single_action_space = vec.action_space
         self.observation_space = batch_space(vec.observation_space, self.num_envs)
         self.action_space = batch_space(vec.action_space, self.num_envs)
 

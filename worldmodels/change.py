@@ -112,11 +112,9 @@ class Changes(nn.Module):
         """``x [T, B, D]`` of the frames after ``last``, the one or two before them, ``[1 or 2, B,
         D]``.
         """
-        now, step, scale = (
-            last[-1],
-            last[-1] - last[0],
-            self.steps.scale if len(last) > 1 else self.unforeseen,
-        )
+        now = last[-1]
+        step = last[-1] - last[0]
+        scale = self.steps.scale if len(last) > 1 else self.unforeseen
         found = []
         for row in y:
             step, scale = self.steps.loc * step + scale * row, self.steps.scale

@@ -132,10 +132,8 @@ class Combiner(Normal):
         super().__init__(
             var, ["z_q_prev", "h", *ACTION[:action_size]], name, features_shape=[latent]
         )
-        self.inner, self.outer = (
-            nn.Linear(latent + action_size, hidden),
-            nn.Linear(hidden, 2 * latent),
-        )
+        self.inner = nn.Linear(latent + action_size, hidden)
+        self.outer = nn.Linear(hidden, 2 * latent)
         self.share, self.min_scale = 1.0 / (1 + networks), min_scale
 
     def forward(self, z_q_prev: Tensor, h: Tensor, **action: Tensor) -> dict[str, Tensor]:
@@ -183,12 +181,10 @@ class DMM(StateSpaceModel):
                 "a frame has at least one feature, flows and action_size are counts, got "
                 f"size={size}, flows={c.flows}, action_size={action_size}"
             )
-        self.config, self.size, self.action_size, self.acts = (
-            config,
-            size,
-            action_size,
-            action_size > 0,
-        )
+        self.config = config
+        self.size = size
+        self.action_size = action_size
+        self.acts = action_size > 0
         self.causal, self.smooths = c.reads == "left", c.reads != "left"
         self.context = Context(size, c.rnn, c.reads, c.dropout)
         self.prior = GatedTransition(c.latent, c.transition, c.min_scale, action_size)
@@ -213,10 +209,8 @@ class DMM(StateSpaceModel):
             self.posterior = TransformedDistribution(base, FlowList(steps), "z", name="q")
         layers = [c.latent, c.emission, c.emission, size]
         self.emission = emission_of(c.observation, "x", ["z"], layers, c.min_scale)
-        self.z_0, self.z_q_0 = (
-            nn.Parameter(torch.zeros(c.latent)),
-            nn.Parameter(torch.zeros(c.latent)),
-        )
+        self.z_0 = nn.Parameter(torch.zeros(c.latent))
+        self.z_q_0 = nn.Parameter(torch.zeros(c.latent))
         self._declare(
             keys=["x"],
             inference=self.posterior,

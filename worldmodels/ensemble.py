@@ -28,10 +28,8 @@ class BatchNorm(nn.Module):
 
     def __init__(self, members: int, size: int) -> None:
         super().__init__()
-        self.gain, self.shift = (
-            nn.Parameter(torch.ones(members, 1, size)),
-            nn.Parameter(torch.zeros(members, 1, size)),
-        )
+        self.gain = nn.Parameter(torch.ones(members, 1, size))
+        self.shift = nn.Parameter(torch.zeros(members, 1, size))
         self.register_buffer("mean", torch.zeros(members, 1, size))
         self.register_buffer("square", torch.ones(members, 1, size))
 

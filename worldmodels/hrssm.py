@@ -184,22 +184,16 @@ class HRSSM(StateSpaceModel):
                 "a frame has at least one feature and a segment more than one frame, got "
                 f"{size}, {c.length} (and action_size={action_size})"
             )
-        self.config, self.size, self.action_size, self.acts = (
-            config,
-            size,
-            action_size,
-            action_size > 0,
-        )
+        self.config = config
+        self.size = size
+        self.action_size = action_size
+        self.acts = action_size > 0
         action = ["action_prev"] if self.acts else []
-        self.context, self.encoder, self.opening = (
-            Context(size, c.rnn, "both", var="g"),
-            Features(size, c),
-            Opening(),
-        )
-        self.boundary_q, self.boundary_p = (
-            Boundary("g", "q", c.rnn, c),
-            Boundary("s_prev", "p", c.stoch, c),
-        )
+        self.context = Context(size, c.rnn, "both", var="g")
+        self.encoder = Features(size, c)
+        self.opening = Opening()
+        self.boundary_q = Boundary("g", "q", c.rnn, c)
+        self.boundary_p = Boundary("s_prev", "p", c.stoch, c)
         self.abstract_cell = Cell(
             "c_new", ["z_prev", *action], "c_prev", c.abstract + action_size, c.deter
         )

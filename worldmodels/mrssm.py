@@ -236,10 +236,8 @@ class MRSSM(StateSpaceModel):
                 E(inference, term), reduction=reduction, returns=["h", "s"], **self.recurrence
             )
 
-        kl, weight = (
-            KullbackLeibler(self.posterior, self.prior).named("kl"),
-            LogProb(self.prior) - LogProb(self.posterior),
-        )
+        kl = KullbackLeibler(self.posterior, self.prior).named("kl")
+        weight = LogProb(self.prior) - LogProb(self.posterior)
         self._express(
             over_time(self._with_own(-seen + Parameter("beta", default=1.0) * kl), "frame"),
             over_time(-seen + kl, "sum"),

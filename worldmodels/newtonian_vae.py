@@ -99,10 +99,8 @@ class Newton(Deterministic):
 
     def __init__(self, size: int, config: NewtonianVAEConfig) -> None:
         super().__init__("v_next", ["x_prev", "v_prev", "action_prev"], name="f")
-        self.net, self.interval = (
-            relu_network([3 * size, config.dynamics, config.dynamics, 3 * size]),
-            config.interval,
-        )
+        self.net = relu_network([3 * size, config.dynamics, config.dynamics, 3 * size])
+        self.interval = config.interval
 
     def forward(self, x_prev: Tensor, v_prev: Tensor, action_prev: Tensor) -> dict[str, Tensor]:
         a, b, c = self.net(torch.cat([x_prev, v_prev, action_prev], -1)).chunk(3, -1)

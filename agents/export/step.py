@@ -175,11 +175,9 @@ def policy_step(
     obs = {
         k: torch.zeros(1, *s, dtype=_torch_dtype(interface, k)) for k, s in interface.shapes.items()
     }
-    first, state, choose = (
-        torch.tensor([True]),
-        {k: v.clone() for k, v in agent.initial(1).items()},
-        choices[name],
-    )
+    first = torch.tensor([True])
+    state = {k: v.clone() for k, v in agent.initial(1).items()}
+    choose = choices[name]
     # plans are written at the first call
     _, following = choose({**obs, "is_first": first}, state, explore)
     state = state if following else {}

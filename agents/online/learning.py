@@ -174,10 +174,8 @@ class Arrivals:
     def load_state(self, state: Nested) -> None:
         """Go on from there: actors send what came later again."""
         self.logs = {int(actor): (str(log), int(number)) for actor, log, number in state["logs"]}
-        self._open, self._skipping = (
-            dict(enumerate(state["open"])),
-            dict(enumerate(state["skipping"])),
-        )
+        self._open = dict(enumerate(state["open"]))
+        self._skipping = dict(enumerate(state["skipping"]))
         self._steps = dict(enumerate(state["steps"]))
         self.receiving.begin(self.logs)
 

@@ -173,11 +173,9 @@ class Sending:
 
     def _refused(self, message: Mapping[str, Any], now: float) -> None:
         if message["log"] == self.log.name:
-            self.refused, self.hopeless, self.heard = (
-                message["why"][:500],
-                not message["again"],
-                now,
-            )
+            self.refused = message["why"][:500]
+            self.hopeless = not message["again"]
+            self.heard = now
 
     def take(self) -> tuple[int, Arrays] | None:
         """The newest policy, once."""

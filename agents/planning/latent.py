@@ -72,13 +72,11 @@ class LatentPlanner:
         draws: bool = False,
         precision: Any = nullcontext,
     ) -> None:
-        self.model, self.solver, self.action, self.target, self.precision = (
-            model,
-            solver,
-            action,
-            target,
-            precision,
-        )
+        self.model = model
+        self.solver = solver
+        self.action = action
+        self.target = target
+        self.precision = precision
         self.value, self.proposals, self.draws = value, proposals, draws
         names = list(model.initial(1))
         at = {f"{k}_prev": k for k in names}

@@ -372,10 +372,8 @@ def _runs(numbers: Ints) -> Iterator[tuple[int, int]]:
     """Ascending numbers as first and end of runs without a gap."""
     if len(numbers):
         cuts = np.flatnonzero(np.diff(numbers) > 1)
-        firsts, ends = (
-            numbers[np.concatenate([[0], cuts + 1])],
-            numbers[np.concatenate([cuts, [-1]])] + 1,
-        )
+        firsts = numbers[np.concatenate([[0], cuts + 1])]
+        ends = numbers[np.concatenate([cuts, [-1]])] + 1
         yield from zip(firsts.tolist(), ends.tolist())
 
 

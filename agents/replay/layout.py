@@ -25,10 +25,8 @@ from agents.replay.store import COUNTERS
 FORMAT = 3
 BLOCK = 4096  # bytes, at most; a row that is larger is a block of its own
 # the first name while a folder is made: with meta.json it is whole
-META, MAKING = (
-    "meta.json",
-    ".meta.json",
-)
+META = "meta.json"
+MAKING = ".meta.json"
 
 
 @dataclass(frozen=True)

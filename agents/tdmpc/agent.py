@@ -117,19 +117,15 @@ class TDMPC(TorchAgent):
         check_keys(shapes)
         self.action, self.keys, self.fission = action, list(shapes), fission
         self.encoder, self.dynamics = Encoder(shapes, c), Dynamics(action.size, c)
-        self.next_latent, self.reward, self.cont = (
-            NextLatent(c),
-            Reward(action.size, c),
-            Continue(c),
-        )
+        self.next_latent = NextLatent(c)
+        self.reward = Reward(action.size, c)
+        self.cont = Continue(c)
         self.critics, self.policy = Critics(action.size, c), build_policy(action, c)
         self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.slow_critics.name = r"Q^{slow}"
-        self.target, self.weights, self.scaled = (
-            Target(c.pessimistic),
-            StepWeights(c.rho),
-            ScaledValue(c.scale_rate),
-        )
+        self.target = Target(c.pessimistic)
+        self.weights = StepWeights(c.rho)
+        self.scaled = ScaledValue(c.scale_rate)
         # no submodule: its distributions are registered above, and the state dict shall hold them
         # once
         self.__dict__["_objective"] = self._write_objective()

@@ -41,10 +41,8 @@ class Normed(nn.Module):
 
     def __init__(self, size: int, out: int) -> None:
         super().__init__()
-        self.weight, self.bias = (
-            nn.Parameter(torch.empty(out, size)),
-            nn.Parameter(torch.zeros(out)),
-        )
+        self.weight = nn.Parameter(torch.empty(out, size))
+        self.bias = nn.Parameter(torch.zeros(out))
         self.gain, self.shift = nn.Parameter(torch.ones(out)), nn.Parameter(torch.zeros(out))
         start(self.weight)
 

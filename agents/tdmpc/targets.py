@@ -56,11 +56,9 @@ def n_step(reward: Tensor, cont: Tensor, is_first: Tensor, steps: int, discount:
     row = (
         torch.arange(1, count + 1, device=reward.device).unsqueeze(1).expand(count, reward.shape[1])
     )
-    total, factor, going = (
-        reward[1 : count + 1],
-        torch.full_like(reward[:count], discount),
-        torch.ones_like(reward[:count]),
-    )
+    total = reward[1 : count + 1]
+    factor = torch.full_like(reward[:count], discount)
+    going = torch.ones_like(reward[:count])
     for j in range(2, steps + 1):
         going = (
             going * cont[j - 1 : j - 1 + count] * (1.0 - is_first[j : j + count].to(reward.dtype))

@@ -62,11 +62,9 @@ class AffineCoupling(Flow):
                 "AffineCoupling takes scale_net and translate_net, or scale_translate_net alone"
             )
         self.mask_type, self.inverse_mask = mask_type, inverse_mask
-        self.scale_net, self.translate_net, self.scale_translate_net = (
-            scale_net,
-            translate_net,
-            scale_translate_net,
-        )
+        self.scale_net = scale_net
+        self.translate_net = translate_net
+        self.scale_translate_net = scale_translate_net
 
     def build_mask(self, x: Tensor) -> Tensor:
         """The mask for inputs like ``x``: 1 where it is kept.

@@ -29,10 +29,8 @@ class _BatchNorm(Flow):
         super().__init__(in_features)
         shape = (in_features, *[1] * self.trailing)
         self.momentum = momentum
-        self.log_gamma, self.beta = (
-            nn.Parameter(torch.zeros(shape)),
-            nn.Parameter(torch.zeros(shape)),
-        )
+        self.log_gamma = nn.Parameter(torch.zeros(shape))
+        self.beta = nn.Parameter(torch.zeros(shape))
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_var", torch.ones(shape))
 

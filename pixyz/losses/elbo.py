@@ -61,10 +61,8 @@ class IWAE(Loss):
         self.weight = LogProb(p) - LogProb(q)
 
     def symbol(self) -> sympy.Expr:
-        k, ratio = (
-            math.prod(self.sample_shape),
-            rf"\frac{{{self.p.prob_text}}}{{{self.q.prob_text}}}",
-        )
+        k = math.prod(self.sample_shape)
+        ratio = rf"\frac{{{self.p.prob_text}}}{{{self.q.prob_text}}}"
         return latex.leaf(
             rf"\mathbb{{E}}_{{{self.q.prob_text}}} \left[\log \frac{{1}}{{{k}}} "
             rf"\sum_{{k=1}}^{{{k}}} {ratio} \right]"

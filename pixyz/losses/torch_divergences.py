@@ -197,10 +197,8 @@ def kl_low_rank(
     q_cov_diag: Tensor,
 ) -> Tensor:
     """By capacitance matrices, none larger than the rank."""
-    q, p_log_det = (
-        _LowRank(q_cov_factor, q_cov_diag),
-        log_determinant(p_cov_diag, capacitance(p_cov_factor, p_cov_diag)),
-    )
+    q = _LowRank(q_cov_factor, q_cov_diag)
+    p_log_det = log_determinant(p_cov_diag, capacitance(p_cov_factor, p_cov_diag))
     return _of_normals(
         p_log_det, q.log_det, q_loc - p_loc, q.of, q.of(p_cov_factor) + q.of_diagonal(p_cov_diag)
     )

@@ -185,10 +185,8 @@ def moving_mnist(
     chosen = images[draw.integers(len(images), size=(count, each))]
     room = np.array([size - images.shape[1], size - images.shape[2]], float)
     angle = draw.uniform(0, 2 * np.pi, (count, each))
-    start, heading = (
-        draw.uniform(0, 1, (count, each, 2)) * room,
-        speed * np.stack([np.sin(angle), np.cos(angle)], -1),
-    )
+    start = draw.uniform(0, 1, (count, each, 2)) * room
+    heading = speed * np.stack([np.sin(angle), np.cos(angle)], -1)
     along = start + np.arange(steps)[:, None, None, None] * heading
     # a path that is folded at the edges
     corner = np.rint(room - np.abs(np.mod(along, 2 * room) - room)).astype(int)

@@ -300,11 +300,9 @@ class _Reader:
             seen: dict[tuple[Any, Any], list[tuple[float, float, int]]] = {}
             for row in rows:
                 place = {k: row.get(f"videos/{feature}/{k}") for k in PLACE}
-                start, stop, length = (
-                    place["from_timestamp"],
-                    place["to_timestamp"],
-                    int(row["length"]) / self.rate,
-                )
+                start = place["from_timestamp"]
+                stop = place["to_timestamp"]
+                length = int(row["length"]) / self.rate
                 number = int(row["episode_index"])
                 if start is None:
                     continue

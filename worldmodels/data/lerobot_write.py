@@ -41,10 +41,8 @@ def write_lerobot(
         DataError: the folder is not empty; no rate; images of floats or of 2 or more than 3
             channels; an episode has a reward in its first row, for which this format has no place.
     """
-    pa, parquet = (
-        need("pyarrow", "writing LeRobot's data sets"),
-        need("pyarrow.parquet", "writing LeRobot's data sets"),
-    )
+    pa = need("pyarrow", "writing LeRobot's data sets")
+    parquet = need("pyarrow.parquet", "writing LeRobot's data sets")
     rate = float(fps or data.rate or 0)
     if not rate:
         raise DataError(f"{data.source}: LeRobot's format needs the rate of its rows; give fps=")
@@ -242,12 +240,10 @@ def _stats(data: Episodes, key: str) -> dict[str, Any]:
     """
     shape, dtype = data.schema[key]
     size, scale = (shape[-1] if shape else 1), (255.0 if dtype == np.uint8 else 1.0)
-    low, high, total, squares = (
-        np.full(size, np.inf),
-        np.full(size, -np.inf),
-        np.zeros(size),
-        np.zeros(size),
-    )
+    low = np.full(size, np.inf)
+    high = np.full(size, -np.inf)
+    total = np.zeros(size)
+    squares = np.zeros(size)
     count = data.steps * int(np.prod(shape)) // size if shape else data.steps
     for e in data:
         values = np.asarray(e[key], np.float64).reshape(-1, size) / scale

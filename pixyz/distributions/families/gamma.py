@@ -89,10 +89,8 @@ class InverseGamma(ParametricDistribution):
         # rate / x is finite
         x = torch.maximum(x, rate.detach() * (16.0 / info.max)).clamp(min=info.tiny)
         large = concentration >= LARGE + 1.0
-        few, many = (
-            torch.where(large, 1.0, concentration),
-            torch.where(large, concentration - 1.0, LARGE),
-        )
+        few = torch.where(large, 1.0, concentration)
+        many = torch.where(large, concentration - 1.0, LARGE)
         turned = rate / x
         direct = few * rate.log() - torch.lgamma(few) - (few + 1.0) * x.log() - turned
         return torch.where(large, log_poisson(many, turned) + rate.log() - 2.0 * x.log(), direct)

@@ -159,10 +159,8 @@ class ConcreteBernoulli(Odds, ParametricDistribution):
         within = heat.log() + gap - 2.0 * F.softplus(gap) + F.softplus(y) + F.softplus(-y)
         upper, lower = x >= 1.0 - info.eps, x <= info.tiny
         above = upper.to(x.dtype)
-        side, edge = (
-            2.0 * above - 1.0,
-            -math.log(info.tiny) + (math.log(info.tiny) - math.log(info.eps)) * above,
-        )
+        side = 2.0 * above - 1.0
+        edge = -math.log(info.tiny) + (math.log(info.tiny) - math.log(info.eps)) * above
         found = torch.where(upper | lower, _beyond(edge, side * logits, heat), within)
         return torch.where((x < 0.0) | (x > 1.0), -math.inf, found)
 

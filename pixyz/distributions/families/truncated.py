@@ -207,11 +207,9 @@ def moments(edge: Tensor, width: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     a, b = edge.double().clamp(min=-12.0), edge.double() + width.double()
     w = (b - a).clamp(max=1e4)
     left = fall(a, w)
-    low, high, whole = (
-        log_hazard(a).exp(),
-        log_hazard(a + w).exp() * torch.exp(-left),
-        -torch.expm1(-left),
-    )
+    low = log_hazard(a).exp()
+    high = log_hazard(a + w).exp() * torch.exp(-left)
+    whole = -torch.expm1(-left)
     mean = (low - high) / whole
     variance = 1.0 + (a * low - (a + w) * high) / whole - mean * mean
     rate = a.clamp(min=600.0)

@@ -55,10 +55,8 @@ class SeriesFunction(Deterministic):
         optional_var: VarSpec = (),
     ) -> None:
         super().__init__(var, cond_var, name)
-        self.series_var, self.optional_var = (
-            names(series_var, "series_var"),
-            names(optional_var, "optional_var"),
-        )
+        self.series_var = names(series_var, "series_var")
+        self.optional_var = names(optional_var, "optional_var")
         if not set(self.series_var) <= {*self._cond_var, *self.optional_var}:
             raise VariableError(
                 f"series_var {self.series_var} are not all among the arguments {self._cond_var}"

@@ -48,12 +48,10 @@ class OpenDensity:
         at: int,
         matrices: Sequence[int],
     ) -> None:
-        self.formula, self.variable, self.at, self.matrices = (
-            formula,
-            variable,
-            at,
-            tuple(matrices),
-        )
+        self.formula = formula
+        self.variable = variable
+        self.at = at
+        self.matrices = tuple(matrices)
         total = getattr(formula, "total", None)
         self.total = None if total is None else OpenDensity(total, variable, at, matrices)
 
