@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from agents.agent import State
-from agents.guard import check_acting
+from agents.checked import Checked
 
 
-class Noisy:
+class Noisy(Checked):
     r"""An actor that explores by noise on its actions, held in [-1, 1]; of choices a share is
     random.
 
@@ -21,7 +21,7 @@ class Noisy:
     (Hafner et al. 2019, 2020.)
 
     Args:
-        actor: with ``model``, ``action``, ``initial``, ``choose`` and ``acted``.
+        actor: with ``keys``, ``action``, ``initial``, ``choose`` and ``acted``.
         amount: the deviation, or the share.
 
     >>> from agents.dreamer.v1 import DreamerV1
@@ -32,24 +32,12 @@ class Noisy:
 
     def __init__(self, actor: Any, amount: float) -> None:
         self.actor, self.amount, self.what = actor, amount, actor.what
+        self.keys = actor.keys
 
     def initial(self, rows: int) -> State:
         """That of the actor."""
         found: State = self.actor.initial(rows)
         return found
-
-    def act(
-        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
-    ) -> tuple[Tensor, State]:
-        """See :meth:`agents.agent.Actor.act`.
-
-        Raises:
-            NotFinite: an observation or the action is not finite; the state is the caller's as it
-                was.
-        """
-        action, following = self.choose(obs, state, explore)
-        check_acting({k: obs[k] for k in self.actor.model.keys}, action)
-        return action, following
 
     @torch.no_grad()
     def choose(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agents.agent import State
-from agents.guard import check_acting
+from agents.checked import Checked
 from agents.planning.plan import Plan, Solver
 from agents.planning.scorer import AtEnd, PathScorer
 from agents.spaces import ActionSpec
@@ -21,7 +21,7 @@ from pixyz.distributions import Distribution, Mean, Scan
 PATH = "_all"
 
 
-class LatentPlanner:
+class LatentPlanner(Checked):
     r"""Filters observations into a latent state and plans from it.
 
     .. math:: s_t \sim q(s_t | s_{t-1}, a_{t-1}, x_t), \quad
@@ -73,6 +73,7 @@ class LatentPlanner:
         precision: Any = nullcontext,
     ) -> None:
         self.model = model
+        self.keys = list(model.keys)
         self.solver = solver
         self.action = action
         self.target = target
@@ -109,19 +110,6 @@ class LatentPlanner:
             "action": like.new_zeros(rows, self.action.size),
             **memory,
         }
-
-    def act(
-        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
-    ) -> tuple[Tensor, State]:
-        """See :meth:`agents.agent.Actor.act`.
-
-        Raises:
-            NotFinite: an observation or the action is not finite; the state is the caller's as it
-                was.
-        """
-        action, following = self.choose(obs, state, explore)
-        check_acting({k: obs[k] for k in self.model.keys}, action)
-        return action, following
 
     @torch.no_grad()
     def choose(

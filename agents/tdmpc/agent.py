@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.agent import Batch, Choose, Learned, State, Window
-from agents.guard import check_acting
+from agents.checked import Checked
 from agents.planning import MPPI, PathScorer, Plan
 from agents.spaces import ActionSpec
 from agents.tdmpc.config import TDMPCConfig
@@ -34,7 +34,7 @@ from agents.tdmpc.heads import (
     build_policy,
 )
 from agents.tdmpc.targets import Constant, ScaledValue, StepWeights, Target, n_step
-from agents.torch_agent import TorchAgent
+from agents.torch_agent import TorchAgent, follow
 from pixyz.distributions import Distribution, Mean, Scan
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import Entropy
@@ -71,7 +71,7 @@ RESERVED = (
 )
 
 
-class TDMPC(TorchAgent):
+class TDMPC(Checked, TorchAgent):
     """The agent; it plans when it explores, too.
 
     Args:
@@ -235,8 +235,8 @@ class TDMPC(TorchAgent):
         """The plan that the next one starts from: none."""
         return self.solver.init(rows, next(self.parameters()).detach())
 
-    def act(
-        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
+    def choose(
+        self, obs: Mapping[str, Tensor], state: State, explore: bool
     ) -> tuple[Tensor, State]:
         """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B,
         ...]``.
@@ -247,14 +247,10 @@ class TDMPC(TorchAgent):
             explore: draw from the plan's distribution; else its mean (the most probable choice).
 
         Raises:
-            NotFinite: an observation is not finite, or no path has a return; the state is the
-                caller's as it was.
             PixyzError: an image is neither uint8 nor in [0, 1].
         """
         plan, state = self.plan(obs, state)
-        action = plan.draw(least=self.config.explore_std) if explore else plan.best()
-        check_acting({k: obs[k] for k in self.keys}, action)
-        return action, state
+        return plan.draw(least=self.config.explore_std) if explore else plan.best(), state
 
     def plan(
         self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None
@@ -380,11 +376,6 @@ class TDMPC(TorchAgent):
         self.update_slow()
         return Learned(metrics)
 
-    @torch.no_grad()
     def update_slow(self) -> None:
         """Move the slow critics a little towards the critics."""
-        torch._foreach_lerp_(
-            list(self.slow_critics.parameters()),
-            list(self.critics.parameters()),
-            self.config.slow_rate,
-        )
+        follow(self.slow_critics, self.critics, self.config.slow_rate)
