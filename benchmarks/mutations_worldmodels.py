@@ -49,8 +49,8 @@ FAULTS = [
         "W4",
         "a decoded vector is not brought back by symexp",
         DECODER,
-        old="builder.point(symexp, params[k]",
-        new="builder.point(torch.clone, params[k]",
+        old="scope.builder.point(symexp, params[k]",
+        new="scope.builder.point(torch.clone, params[k]",
         tests=seen_by("formulas"),
     ),
     Fault(

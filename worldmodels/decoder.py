@@ -14,7 +14,7 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.network import call_network
 from pixyz.distributions.core.params import Params, none_derived, sum_over
 from pixyz.expression.protocol import Draw, Score
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.plan.looks import Read
 from worldmodels.networks import MLP, PIXELS, ConvDecoder, linear
 from worldmodels.scaling import Scaling, scalings
@@ -126,15 +126,16 @@ class Reconstruction(Distribution):
                 found.update({k: scaling.inverse(found[k]), f"{k}_log_scale": log_scale})
         return found
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+    def lower_params(self, scope: Scope) -> Params:
         more = [] if self.log_scale is None else [f"{k}_log_scale" for k in self.vectors]
         return Params(
-            builder,
-            call_network(self, self, builder, scope, [*self.var, *more]),
+            scope.builder,
+            call_network(self, self, scope, [*self.var, *more]),
             none_derived,
         )
 
-    def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
+    def log_prob_from(self, scope: Scope, params: Params, how: Score) -> Slot:
+        builder = scope.builder
         total: Slot | None = None
         for key in self.var:
             label = f"log {self.name}({key})"
@@ -151,7 +152,7 @@ class Reconstruction(Distribution):
                 slot = builder.point(formula, scope.lookup(key), params[key], label=label)
             if key in self.images:
                 builder.look(slot, Read(key, label, PIXELS), scope.lookup(key))
-            slot = sum_over(builder, slot, how, label)
+            slot = sum_over(scope, slot, how, label)
             total = (
                 slot
                 if total is None
@@ -160,11 +161,9 @@ class Reconstruction(Distribution):
         assert total is not None
         return builder.point(operator.neg, total, label=f"log {self.prob_text}")
 
-    def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, how: Draw
-    ) -> dict[str, Slot]:
+    def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
         return {
-            k: builder.point(symexp, params[k], label=f"mean of {k}")
+            k: scope.builder.point(symexp, params[k], label=f"mean of {k}")
             if k in self.vectors and self.log_scale is None
             else params[k]
             for k in self.var

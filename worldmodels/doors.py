@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pixyz.expression import Loss
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import ShapeError, VariableError
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ class ModelLoss(Loss):
     def symbol(self) -> sympy.Expr:
         return self.inner.symbol()
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return self.inner.lower(builder, scope)
+    def lower(self, scope: Scope) -> Slot:
+        return self.inner.lower(scope)
 
     def eval(  # type: ignore[override]
         self,

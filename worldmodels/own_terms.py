@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions import Distribution
 from pixyz.expression import Expression, Loss, Named, Parameter, walk
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import PixyzError, ShapeError, VariableError
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ class FrameTerm(Loss):
     def symbol(self) -> sympy.Expr:
         return self.inner.symbol()
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.features(
-            self.check_frames, self.inner.lower(builder, scope), label=self.check_frames.name
+    def lower(self, scope: Scope) -> Slot:
+        return scope.builder.features(
+            self.check_frames, self.inner.lower(scope), label=self.check_frames.name
         )
 
 

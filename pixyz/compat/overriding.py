@@ -22,16 +22,15 @@ from pixyz.distributions.core.params import Params, repeat_rows
 from pixyz.distributions.core.path import on_path
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.plan.graph import order_axes
 from pixyz.plan.run.facts import call_once
 
 
 @calls_back("sample")
-def lower_by_sample(
-    self: Distribution, builder: Builder, scope: Scope, how: Draw = DRAW
-) -> dict[str, Slot]:
+def lower_by_sample(self: Distribution, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
     """A step that calls ``self.sample``; on the path of a loop, what was drawn there."""
+    builder = scope.builder
     found = on_path(self, scope, how.reparam)
     if found is not None:
         return found
@@ -63,9 +62,7 @@ def lower_by_sample(
 
 
 @calls_back("get_log_prob")
-def lower_by_log_prob(
-    self: Distribution, builder: Builder, scope: Scope, how: Score = SCORE
-) -> Slot:
+def lower_by_log_prob(self: Distribution, scope: Scope, how: Score = SCORE) -> Slot:
     """A step that calls ``self.get_log_prob``."""
     variables = list(dict.fromkeys([*self.var, *self.cond_var]))
     dims = None if how.dims is None else list(how.dims)
@@ -76,12 +73,13 @@ def lower_by_log_prob(
         return (found,)
 
     args = [scope.lookup(v) for v in variables]
-    return builder.opaque(call, args, ["log_prob"], f"log {self.prob_text}")[0]
+    return scope.builder.opaque(call, args, ["log_prob"], f"log {self.prob_text}")[0]
 
 
 @calls_back("get_params")
-def lower_by_params(self: ParametricDistribution, builder: Builder, scope: Scope) -> Params:
+def lower_by_params(self: ParametricDistribution, scope: Scope) -> Params:
     """A step that calls ``self.get_params``, once for all that read the parameters."""
+    builder = scope.builder
     given, label = [scope.lookup(v) for v in self.cond_var], f"parameters of {self.prob_text}"
     call, keys = ParamsCall(self), self.params_keys
     slots = list(builder.net(call, given, keys, label, key=None, pinned="foreign code"))

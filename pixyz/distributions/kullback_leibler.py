@@ -27,7 +27,7 @@ from pixyz.distributions.families.normal import BoundedNormal, Normal, TanhNorma
 from pixyz.distributions.families.relaxed import RelaxedBernoulli, RelaxedCategorical
 from pixyz.expression import Loss
 from pixyz.expression.protocol import Draw, Score
-from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan import Axis, Scope, Slot, rules
 from pixyz.plan.looks import Divergence
 from pixyz.types import PixyzError, VariableError, sample_counts
 
@@ -103,34 +103,34 @@ class KullbackLeibler(Loss):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"D_{{KL}} \left[{self.p.prob_text}||{self.q.prob_text} \right]")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         dims = None if self.dim is None else (self.dim,)
         if self.analytical:
             pairs = _pairs(self.p, self.q)
             if pairs is not None:
-                return self._chain(builder, scope, pairs, dims)
-        return self._sampled(builder, scope, dims)
+                return self._chain(scope, pairs, dims)
+        return self._sampled(scope, dims)
 
     def _chain(
         self,
-        builder: Builder,
         scope: Scope,
         pairs: list[tuple[Distribution, Distribution]],
         dims: tuple[int, ...] | None,
     ) -> Slot:
+        builder = scope.builder
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
         read = {v for p, q in pairs for v in (*p.cond_var, *q.cond_var)} & set(self.p.var)
         how = Draw(particles=particles)
-        inner = scope.child(self.p.lower_sample(builder, scope, how=how) if read else None)
+        inner = scope.child(self.p.lower_sample(scope, how=how) if read else None)
         total: Slot | None = None
         for p, q in pairs:
             formula = kl_formula(p, q)
             assert formula is not None
             term = lower_kl(
-                builder,
+                inner,
                 formula,
-                p.lower_params(builder, inner),
-                q.lower_params(builder, inner),
+                p.lower_params(inner),
+                q.lower_params(inner),
                 f"KL[{p.prob_text} || {q.prob_text}]",
                 dims,
             )
@@ -144,16 +144,16 @@ class KullbackLeibler(Loss):
             rules.reduce_mean, total, particles, batch=False, label="mean over samples"
         )
 
-    def _sampled(self, builder: Builder, scope: Scope, dims: tuple[int, ...] | None) -> Slot:
+    def _sampled(self, scope: Scope, dims: tuple[int, ...] | None) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        inner = scope.child(self.p.lower_sample(builder, scope, how=Draw(particles=particles)))
+        inner = scope.child(self.p.lower_sample(scope, how=Draw(particles=particles)))
         inner.keep = scope.keep | set(particles)
-        log_p = self.p.lower_log_prob(builder, inner, how=Score(dims=dims))
-        log_q = self.q.lower_log_prob(builder, inner, how=Score(dims=dims))
-        value = builder.point(
+        log_p = self.p.lower_log_prob(inner, how=Score(dims=dims))
+        log_q = self.q.lower_log_prob(inner, how=Score(dims=dims))
+        value = scope.builder.point(
             operator.sub, log_p, log_q, label=f"log {self.p.prob_text} - log {self.q.prob_text}"
         )
-        return builder.reduce(
+        return scope.builder.reduce(
             rules.reduce_mean, value, particles, batch=False, label="mean over samples"
         )
 
@@ -174,7 +174,7 @@ class AnalyticalKullbackLeibler(KullbackLeibler):
 
 
 def lower_kl(
-    builder: Builder,
+    scope: Scope,
     formula: Formula,
     p: Params,
     q: Params,
@@ -189,17 +189,17 @@ def lower_kl(
         elif "log_scale" in p and "log_scale" in q:
             formula, names = kl_normal_by_logarithms, arguments(kl_normal_by_logarithms)
     args = [(p if n.startswith("p_") else q)[n[2:]] for n in names]
-    slot = builder.point(formula, *args, label=label)
+    slot = scope.builder.point(formula, *args, label=label)
     for params in (p, q):
-        look_at(builder, slot, params)
+        look_at(slot, params)
     if p.look is not None and q.look is not None:
-        builder.look(
+        scope.builder.look(
             slot,
             Divergence(label, p.look[0], q.look[0], _impossible(formula, q)),
             *p.look[1],
             *q.look[1],
         )
-    return sum_over(builder, slot, Score(dims=dims), label)
+    return sum_over(scope, slot, Score(dims=dims), label)
 
 
 def _impossible(formula: Formula, q: Params) -> tuple[float, ...]:

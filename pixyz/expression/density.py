@@ -10,7 +10,7 @@ import torch
 from pixyz import latex
 from pixyz.expression.loss import Loss
 from pixyz.expression.protocol import Density, Score
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 
 if TYPE_CHECKING:
     import sympy
@@ -43,9 +43,9 @@ class LogProb(Loss):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"\log {self.p.prob_text}")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         dims = None if self.feature_dims is None else tuple(self.feature_dims)
-        return self.p.lower_log_prob(builder, scope, how=Score(self.sum_features, dims))
+        return self.p.lower_log_prob(scope, how=Score(self.sum_features, dims))
 
 
 class Prob(LogProb):
@@ -59,5 +59,5 @@ class Prob(LogProb):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(self.p.prob_text)
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.point(torch.exp, super().lower(builder, scope), label=self.p.prob_text)
+    def lower(self, scope: Scope) -> Slot:
+        return scope.builder.point(torch.exp, super().lower(scope), label=self.p.prob_text)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz import latex
-from pixyz.plan import Builder, Pass, Plan, PlanCache, Scope, Slot
+from pixyz.plan import Pass, Plan, PlanCache, Scope, Slot
 from pixyz.plan.options import debugging
 from pixyz.plan.random import drawing_from
 from pixyz.plan.run.compare import compare
@@ -75,7 +75,7 @@ class Expression(Structured):
             return found if not isinstance(found, str) else latex.leaf(found)
         return latex.leaf(type(self).__name__)
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         """Write this node's steps; the slot that holds its value."""
         if type(self).forward is Expression.forward:
             raise NotImplementedError(f"{type(self).__name__} defines neither lower nor forward")
@@ -84,7 +84,7 @@ class Expression(Structured):
         def call(*values: Any) -> tuple[Any]:
             return (self(dict(zip(variables, values, strict=True)))[0],)
 
-        return builder.opaque(
+        return scope.builder.opaque(
             call, [scope.lookup(v) for v in variables], ["value"], type(self).__name__
         )[0]
 
@@ -327,11 +327,12 @@ class Expression(Structured):
 
     def _build(
         self, everything: bool, rows: frozenset[str], sample_mean: bool = False
-    ) -> Callable[[Builder], dict[str, Slot]]:
-        def build(builder: Builder) -> dict[str, Slot]:
+    ) -> Callable[[Scope], dict[str, Slot]]:
+        def build(scope: Scope) -> dict[str, Slot]:
+            builder = scope.builder
             builder.sample_mean = sample_mean
             builder.rows = rows
-            value = self.lower(builder, Scope(builder))
+            value = self.lower(scope)
             return {"": value, **builder.returned, **builder.terms} if everything else {"": value}
 
         return build

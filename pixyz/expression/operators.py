@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixyz import latex
 from pixyz.expression.loss import Loss, LossLike, as_loss, operation
-from pixyz.plan import Builder, Scope, Slot, rules
+from pixyz.plan import Scope, Slot, rules
 from pixyz.plan.graph.formula import Fn
 from pixyz.types import PixyzError, Values
 
@@ -46,10 +46,10 @@ class ValueLoss(Loss):
             else latex.leaf(r"\mathrm{const}")
         )
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         if self.number is not None:
-            return builder.constant(self.number)
-        return builder.attribute(
+            return scope.builder.constant(self.number)
+        return scope.builder.attribute(
             self, "value", "constant", batch="none" if self.value.ndim == 0 else "full"
         )
 
@@ -76,14 +76,14 @@ class ConstantVar(Loss):
             inner + " ".join(f"|_{{{latex.latex_name(n)}=\\mathrm{{const}}}}" for n in self.fixed)
         )
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         values = {}
         for i, name in enumerate(self.fixed):
             tensor = getattr(self, f"constant_{i}")
-            values[name] = builder.attribute(
+            values[name] = scope.builder.attribute(
                 self, f"constant_{i}", name, batch="full" if tensor.ndim else "none"
             )
-        return self.base.lower(builder, scope.child(values))
+        return self.base.lower(scope.child(values))
 
 
 class LossOperator(Loss):
@@ -100,9 +100,9 @@ class LossOperator(Loss):
         super().__init__()
         self.loss1, self.loss2 = as_loss(loss1), as_loss(loss2)
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        a, b = self.loss1.lower(builder, scope), self.loss2.lower(builder, scope)
-        return builder.point(type(self).formula, a, b, label=type(self).__name__)
+    def lower(self, scope: Scope) -> Slot:
+        a, b = self.loss1.lower(scope), self.loss2.lower(scope)
+        return scope.builder.point(type(self).formula, a, b, label=type(self).__name__)
 
 
 @operation("add")
@@ -174,9 +174,9 @@ class LossSelfOperator(Loss):
         super().__init__()
         self.loss1 = as_loss(loss1)
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.point(
-            type(self).formula, self.loss1.lower(builder, scope), label=type(self).__name__
+    def lower(self, scope: Scope) -> Slot:
+        return scope.builder.point(
+            type(self).formula, self.loss1.lower(scope), label=type(self).__name__
         )
 
 
@@ -219,8 +219,8 @@ class Detach(LossSelfOperator):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"detach \left({self.loss1.loss_text} \right)")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.detach(self.loss1.lower(builder, scope))
+    def lower(self, scope: Scope) -> Slot:
+        return scope.builder.detach(self.loss1.lower(scope))
 
 
 @operation("clamp")
@@ -245,9 +245,9 @@ class Clamp(LossSelfOperator):
             text = rf"min \left({self.high:g}, {text}\right)"
         return latex.leaf(text)
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.point(
-            rules.Clamped(self.low, self.high), self.loss1.lower(builder, scope), label="clamp"
+    def lower(self, scope: Scope) -> Slot:
+        return scope.builder.point(
+            rules.Clamped(self.low, self.high), self.loss1.lower(scope), label="clamp"
         )
 
 
@@ -268,7 +268,7 @@ class Named(LossSelfOperator):
     def symbol(self) -> sympy.Expr:
         return self.loss1.symbol()
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        slot = self.loss1.lower(builder, scope)
-        builder.terms[self.term] = slot
+    def lower(self, scope: Scope) -> Slot:
+        slot = self.loss1.lower(scope)
+        scope.builder.terms[self.term] = slot
         return slot

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pixyz import latex
 from pixyz.expression.loss import Loss
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import VariableError
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Parameter(Loss):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(latex.latex_name(self.variable))
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
+        builder = scope.builder
         if scope.bound(self.variable):
             return scope.lookup(self.variable)
         name = scope.outer_name(self.variable)

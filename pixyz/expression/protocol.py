@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan import Axis, Scope, Slot
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class Density(Protocol):
     @property
     def prob_text(self) -> str: ...
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         """The slots of a sample."""
         ...
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
         """The slot of the log-density."""
         ...

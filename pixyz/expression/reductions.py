@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pixyz import latex
 from pixyz.expression.loss import Loss, LossLike, as_loss, operation
 from pixyz.expression.protocol import Draw
-from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan import Axis, Scope, Slot, rules
 from pixyz.plan.graph.formula import Fn
 from pixyz.plan.write.masks import valid_rows
 from pixyz.types import sample_counts
@@ -33,11 +33,11 @@ class _Reduction(Loss):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"{self.word} \left({self.loss1.loss_text} \right)")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        arg = self.loss1.lower(builder, scope)
+    def lower(self, scope: Scope) -> Slot:
+        arg = self.loss1.lower(scope)
         axes = [a for a in arg.axes if a not in scope.keep]
-        mask = valid_rows(builder, scope, arg.axes) if arg.batch == "full" else None
-        return builder.reduce(
+        mask = valid_rows(scope, arg.axes) if arg.batch == "full" else None
+        return scope.builder.reduce(
             type(self).reduction, arg, axes, batch=True, label=self.word, mask=mask
         )
 
@@ -96,25 +96,23 @@ class Expectation(Loss):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"\mathbb{{E}}_{{{self.p.prob_text}}} \left[{self.f.loss_text} \right]")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
         carried = any(scope.outer_name(v) in scope.path for v in self.p.var)
         if carried and self.sample_shape == tuple(a.size for a in scope.particles):
             particles = scope.particles  # it is along the path that it draws
-        inner = scope.child(
-            drawn := self.p.lower_sample(builder, scope, how=Draw(self.reparam, particles))
-        )
+        inner = scope.child(drawn := self.p.lower_sample(scope, how=Draw(self.reparam, particles)))
         inner.keep = scope.keep | set(particles)
         inner.masks.update(getattr(drawn, "masks", {}))
         if not scope.keep and not particles:
             # whole series are returned from the outermost expectation only
             series = scope.parent is None
-            builder.returned.update(
+            scope.builder.returned.update(
                 {k: drawn[k] for k in self.p.var if series or not drawn[k].axes}
             )
-        return builder.reduce(
+        return scope.builder.reduce(
             rules.reduce_mean,
-            self.f.lower(builder, inner),
+            self.f.lower(inner),
             particles,
             batch=False,
             label="mean over samples",

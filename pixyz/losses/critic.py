@@ -15,7 +15,7 @@ from pixyz.expression import Loss
 from pixyz.losses.critic_terms import Term
 from pixyz.losses.optimizer import make_optimizer
 from pixyz.losses.sampled import Samples, of_same_variables
-from pixyz.plan import Builder, Scope, Slot, rules
+from pixyz.plan import Scope, Slot, rules
 from pixyz.plan.write.masks import valid_rows
 from pixyz.types import PixyzError
 
@@ -85,22 +85,23 @@ class AdversarialLoss(Loss):
         """The critic's objective as an expression; what ``eval(..., discriminator=True)`` gives."""
         return CriticLoss(self)
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
+        builder = scope.builder
         if builder.given("discriminator"):
-            return self.lower_critic(builder, scope)
+            return self.lower_critic(scope)
         pairs = [
             (p, term)
             for p, term in zip((self.p, self.q), self.generator_terms(), strict=True)
             if term is not None
         ]
-        draws = self._samples().lower(builder, scope, *[p for p, _ in pairs])
-        judged = [self._judged(builder, scope, drawn) for drawn in draws]
+        draws = self._samples().lower(scope, *[p for p, _ in pairs])
+        judged = [self._judged(scope, drawn) for drawn in draws]
         judged = [builder.detach(y) if p.is_data else y for (p, _), y in zip(pairs, judged)]
         if type(self).g_loss is not AdversarialLoss.g_loss:
-            return self._by_method(builder, scope, self.g_loss, judged)
+            return self._by_method(scope, self.g_loss, judged)
         total: Slot | None = None
         for (_, term), y in zip(pairs, judged, strict=True):
-            value = self._term(builder, scope, y, term)
+            value = self._term(scope, y, term)
             total = (
                 value
                 if total is None
@@ -112,18 +113,19 @@ class AdversarialLoss(Loss):
     def _samples(self) -> Samples:
         return Samples(type(self).__name__, self.p, self.q)
 
-    def lower_critic(self, builder: Builder, scope: Scope) -> Slot:
+    def lower_critic(self, scope: Scope) -> Slot:
         """Write the critic's objective: no gradient reaches what is judged."""
-        found = self._samples().lower(builder, scope, self.p, self.q, reparam=False)
-        draws = [{v: builder.detach(slot) for v, slot in drawn.items()} for drawn in found]
-        judged = [self._judged(builder, scope, drawn) for drawn in draws]
+        found = self._samples().lower(scope, self.p, self.q, reparam=False)
+        draws = [{v: scope.builder.detach(slot) for v, slot in drawn.items()} for drawn in found]
+        judged = [self._judged(scope, drawn) for drawn in draws]
         if type(self).d_loss is not AdversarialLoss.d_loss:
-            return self._by_method(builder, scope, self.d_loss, judged)
+            return self._by_method(scope, self.d_loss, judged)
         on_p, on_q = (
-            self._term(builder, scope, y, term)
-            for y, term in zip(judged, self.critic_terms(), strict=True)
+            self._term(scope, y, term) for y, term in zip(judged, self.critic_terms(), strict=True)
         )
-        return builder.point(operator.add, on_p, on_q, label=f"critic of {type(self).__name__}")
+        return scope.builder.point(
+            operator.add, on_p, on_q, label=f"critic of {type(self).__name__}"
+        )
 
     def g_loss(self, y_p: Tensor, *more: Tensor) -> Tensor:
         """The generator's objective from the discriminator's outputs ``(y_p, y_q, batch_n)``, or
@@ -139,7 +141,7 @@ class AdversarialLoss(Loss):
         return on_p(y_p).mean() + on_q(y_q).mean()
 
     def _by_method(
-        self, builder: Builder, scope: Scope, method: Callable[..., Tensor], judged: Sequence[Slot]
+        self, scope: Scope, method: Callable[..., Tensor], judged: Sequence[Slot]
     ) -> Slot:
         if scope.keep or scope.masks:
             raise PixyzError(
@@ -150,18 +152,20 @@ class AdversarialLoss(Loss):
         def call(*ys: Tensor) -> tuple[Tensor]:
             return (method(*ys, ys[0].shape[0]),)
 
-        slot = builder.opaque(call, judged, ["value"], method.__name__)[0]
+        slot = scope.builder.opaque(call, judged, ["value"], method.__name__)[0]
         slot.axes, slot.batch = (), "none"
         return slot
 
-    def _judged(self, builder: Builder, scope: Scope, drawn: Mapping[str, Slot]) -> Slot:
-        return self.d.lower_sample(builder, scope.child(drawn))[self.d.var[0]]
+    def _judged(self, scope: Scope, drawn: Mapping[str, Slot]) -> Slot:
+        return self.d.lower_sample(scope.child(drawn))[self.d.var[0]]
 
-    def _term(self, builder: Builder, scope: Scope, judged: Slot, term: Term) -> Slot:
-        value = builder.point(term, judged, label=self.d.prob_text)
+    def _term(self, scope: Scope, judged: Slot, term: Term) -> Slot:
+        value = scope.builder.point(term, judged, label=self.d.prob_text)
         axes = [a for a in value.axes if a not in scope.keep]
-        mask = valid_rows(builder, scope, value.axes) if value.batch == "full" else None
-        return builder.reduce(rules.reduce_mean, value, axes, batch=True, label="mean", mask=mask)
+        mask = valid_rows(scope, value.axes) if value.batch == "full" else None
+        return scope.builder.reduce(
+            rules.reduce_mean, value, axes, batch=True, label="mean", mask=mask
+        )
 
     # ---------------------------------------------------------------- training the critic
 
@@ -192,5 +196,5 @@ class CriticLoss(Loss):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(self.adversarial.critic_text())
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return self.adversarial.lower_critic(builder, scope)
+    def lower(self, scope: Scope) -> Slot:
+        return self.adversarial.lower_critic(scope)

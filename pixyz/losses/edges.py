@@ -15,7 +15,7 @@ from torch import Tensor
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.series.step import Step, as_series
 from pixyz.expression import Expectation, Loss, walk
-from pixyz.plan import Builder, Scope, Slot, rules
+from pixyz.plan import Scope, Slot, rules
 from pixyz.plan.write.masks import ROWS
 
 Edge = Literal["first", "last"]
@@ -25,7 +25,6 @@ class EdgeScope(Scope):
     """Names of a step as they are at one edge of the loop.
 
     Args:
-        builder: of the plan.
         outer: the scope around the loop.
         step: the lowered step.
         edge: which frame.
@@ -33,10 +32,8 @@ class EdgeScope(Scope):
         loss: what is lowered in this scope.
     """
 
-    def __init__(
-        self, builder: Builder, outer: Scope, step: Step, edge: Edge, reverse: bool, loss: Loss
-    ) -> None:
-        super().__init__(builder, parent=outer)
+    def __init__(self, outer: Scope, step: Step, edge: Edge, reverse: bool, loss: Loss) -> None:
+        super().__init__(outer.builder, parent=outer)
         self.step = step
         self.pick = Pick((edge == "last") is reverse, f"{edge} step")
         self.keep, self.particles = step.scope.keep - {step.axis}, step.scope.particles
@@ -55,7 +52,7 @@ class EdgeScope(Scope):
         self.path = {**outer.path, **found}
         if step.mask is not None:
             label = "sequences with a valid frame"
-            self.masks[ROWS] = builder.series(
+            self.masks[ROWS] = outer.builder.series(
                 any_frame, [step.mask], [(label, None)], step.axis, label, key=None
             )[0]
 
@@ -71,7 +68,7 @@ class EdgeScope(Scope):
     def _at_edge(self, slot: Slot) -> Slot:
         if slot.axes == () and slot.batch == "none":
             return slot  # a number
-        series = as_series(self.builder, self.step, slot)
+        series = as_series(self.step, slot)
         # the number of the step: each sequence has its own edge
         if self.step.mask is not None and series.batch != "full":
             series = self.builder.expand(series, self.step.mask, series.axes)
@@ -161,16 +158,15 @@ def edge_frame(mask: Tensor, begin: bool) -> Tensor:
     return torch.where(valid, frame, 0).amax(0)
 
 
-def put_edge(
-    builder: Builder, outer: Scope, step: Step, value: Slot, loss: Loss, edge: Edge, reverse: bool
-) -> Slot:
+def put_edge(outer: Scope, step: Step, value: Slot, loss: Loss, edge: Edge, reverse: bool) -> Slot:
     """``value`` with the edge's objective in it."""
-    scope = EdgeScope(builder, outer, step, edge, reverse, loss)
-    found = loss.lower(builder, scope)
+    builder = outer.builder
+    scope = EdgeScope(outer, step, edge, reverse, loss)
+    found = loss.lower(scope)
     found = builder.reduce(
         rules.reduce_mean, found, scope.particles, batch=False, label="mean over samples"
     )
-    series = as_series(builder, step, value)
+    series = as_series(step, value)
     if step.mask is not None and series.batch != "full":
         series = builder.point(
             rules.blank,

@@ -14,7 +14,7 @@ from pixyz import latex
 from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Expectation, LogProb, Loss
 from pixyz.expression.protocol import Draw
-from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan import Axis, Scope, Slot
 from pixyz.types import sample_counts
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ class IWAE(Loss):
             rf"\sum_{{k=1}}^{{{k}}} {ratio} \right]"
         )
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        inner = scope.child(self.q.lower_sample(builder, scope, how=Draw(particles=particles)))
+        inner = scope.child(self.q.lower_sample(scope, how=Draw(particles=particles)))
         inner.keep = scope.keep | set(particles)
-        value = self.weight.lower(builder, inner)
-        return builder.reduce(
+        value = self.weight.lower(inner)
+        return scope.builder.reduce(
             log_mean_exp, value, particles, batch=False, label="log mean of weights"
         )
 

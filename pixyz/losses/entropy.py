@@ -12,7 +12,7 @@ from pixyz.distributions.core.params import sum_over
 from pixyz.distributions.kullback_leibler import KullbackLeibler
 from pixyz.expression import Expectation, LogProb, Loss, NegLoss
 from pixyz.expression.protocol import SCORE, Draw
-from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan import Axis, Scope, Slot, rules
 from pixyz.types import sample_counts
 
 if TYPE_CHECKING:
@@ -45,22 +45,23 @@ class Entropy(Loss):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"H \left[ {{{self.p.prob_text}}} \right]")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        slot = self._formula(builder, scope) if self.analytical else None
-        return self.sampled.lower(builder, scope) if slot is None else slot
+    def lower(self, scope: Scope) -> Slot:
+        slot = self._formula(scope) if self.analytical else None
+        return self.sampled.lower(scope) if slot is None else slot
 
-    def _formula(self, builder: Builder, scope: Scope) -> Slot | None:
+    def _formula(self, scope: Scope) -> Slot | None:
         """The sum of the factors' entropies at sampled parents; None if one has no formula."""
+        builder = scope.builder
         factors, total = self.p.factors(), None
         read = {v for f in factors for v in f.cond_var} & set(self.p.var)
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
         how = Draw(particles=particles)
-        inner = scope.child(self.p.lower_sample(builder, scope, how=how) if read else None)
+        inner = scope.child(self.p.lower_sample(scope, how=how) if read else None)
         for factor in factors:
-            raw = factor.lower_entropy(builder, inner)
+            raw = factor.lower_entropy(inner)
             if raw is None:
                 return None
-            term = sum_over(builder, raw, SCORE, f"H[{factor.prob_text}]")
+            term = sum_over(scope, raw, SCORE, f"H[{factor.prob_text}]")
             total = (
                 term
                 if total is None
@@ -107,8 +108,8 @@ class CrossEntropy(Loss):
     def symbol(self) -> sympy.Expr:
         return self.value.symbol()
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        return self.value.lower(builder, scope)
+    def lower(self, scope: Scope) -> Slot:
+        return self.value.lower(scope)
 
 
 class AnalyticalEntropy(Entropy):
@@ -121,8 +122,8 @@ class AnalyticalEntropy(Entropy):
     def __init__(self, p: Distribution) -> None:
         super().__init__(p, analytical=True)
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        slot = self._formula(builder, scope)
+    def lower(self, scope: Scope) -> Slot:
+        slot = self._formula(scope)
         if slot is None:
             raise NotImplementedError(
                 f"no formula for the entropy of {self.p.prob_text}; use Entropy(p, "

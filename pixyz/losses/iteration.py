@@ -17,7 +17,7 @@ from pixyz.distributions.series.step import Step, as_series, close_step, open_st
 from pixyz.expression import Expectation, Loss, LossLike, as_loss, walk
 from pixyz.expression.protocol import Draw
 from pixyz.losses.edges import put_edge
-from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan import Axis, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec
 
 if TYPE_CHECKING:
@@ -160,26 +160,27 @@ class IterativeLoss(Loss):
 
     # ---------------------------------------------------------------- lowering
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
+        builder = scope.builder
         r = self.recurrence
         factors, particles = self._path()
         slices = None if self.slice_step is None else self._slices
-        step = open_step(r, builder, scope, factors, particles, self.loss_text_short(), slices)
+        step = open_step(r, scope, factors, particles, self.loss_text_short(), slices)
         step.scope.particles = particles
         with builder.body(step.loop):
-            self._draw_path(builder, step, factors, particles)
+            self._draw_path(step, factors, particles)
             inner = step.scope.child()
             inner.keep = scope.keep | {step.axis, *particles}
-            value = self._term(builder, inner, step, self.step_loss)
+            value = self._term(inner, step, self.step_loss)
             for name, term in zip(self.term_names, self.term_losses, strict=True):
-                builder.terms[name] = self._term(builder, inner, step, term)  # type: ignore[arg-type]
-        close_step(r, builder, step)
+                builder.terms[name] = self._term(inner, step, term)  # type: ignore[arg-type]
+        close_step(r, step)
         if self.first_step is not None:
-            value = put_edge(builder, scope, step, value, self.first_step, "first", r.reverse)
+            value = put_edge(scope, step, value, self.first_step, "first", r.reverse)
         if self.last_step is not None:
-            value = put_edge(builder, scope, step, value, self.last_step, "last", r.reverse)
-        self._collect(builder, step)
-        return self._reduce(builder, step, value)
+            value = put_edge(scope, step, value, self.last_step, "last", r.reverse)
+        self._collect(step)
+        return self._reduce(step, value)
 
     def loss_text_short(self) -> str:
         """What the loop is over, for the printed plan."""
@@ -229,19 +230,19 @@ class IterativeLoss(Loss):
 
     @staticmethod
     def _draw_path(
-        builder: Builder, step: Step, factors: Sequence[Distribution], particles: tuple[Axis, ...]
+        step: Step, factors: Sequence[Distribution], particles: tuple[Axis, ...]
     ) -> None:
         path = Path(step.scope.path)
         step.scope.path = Path()
         for factor in factors:
-            found = factor.lower_sample(builder, step.scope, how=Draw(particles=particles))
+            found = factor.lower_sample(step.scope, how=Draw(particles=particles))
             path.whole[factor.identity()] = found
             for v in factor.var:
                 step.scope.values[v] = found[v]
                 path[v] = (factor.identity(), found[v])
         step.scope.path = path
 
-    def _slices(self, builder: Builder, scope: Scope) -> dict[str, Slot]:
+    def _slices(self, scope: Scope) -> dict[str, Slot]:
         assert self.slice_step is not None
         module = self.slice_step.atom
         if not isinstance(module, Deterministic) or self.max_iter is None:
@@ -249,24 +250,25 @@ class IterativeLoss(Loss):
         time = [v for v in module.cond_var if v in self.timestep_var or v == "t"]
         args = [v for v in module.cond_var if v not in time]
         axis, whole = Axis("time", self.max_iter), Axis("time")
-        slots = [builder.relabel(scope.lookup(v), whole, v) for v in args]
+        slots = [scope.builder.relabel(scope.lookup(v), whole, v) for v in args]
         call = _Slices(module, time, args, self.max_iter)
-        made = builder.series(
+        made = scope.builder.series(
             call, slots, [(v, axis) for v in module.var], whole, module.prob_text, key=None
         )
         return dict(zip(module.var, made, strict=True))
 
     @staticmethod
-    def _term(builder: Builder, scope: Scope, step: Step, loss: Loss) -> Slot:
-        value = loss.lower(builder, scope)
-        value = builder.reduce(
+    def _term(scope: Scope, step: Step, loss: Loss) -> Slot:
+        value = loss.lower(scope)
+        value = scope.builder.reduce(
             rules.reduce_mean, value, scope.particles, batch=False, label="mean over samples"
         )
         if step.mask is not None and value.batch == "full":
-            value = builder.point(rules.blank, step.mask, value, label="valid frames")
+            value = scope.builder.point(rules.blank, step.mask, value, label="valid frames")
         return value
 
-    def _collect(self, builder: Builder, step: Step) -> None:
+    def _collect(self, step: Step) -> None:
+        builder = step.scope.builder
         for name in self.returns:
             slot = step.scope.lookup(name)
             if slot.step.kind == "input":
@@ -274,7 +276,7 @@ class IterativeLoss(Loss):
                     f"returns={name!r}: the step draws {sorted(step.scope.values)}, "
                     f"and this is no series"
                 )
-            builder.returned[name] = as_series(builder, step, slot)
+            builder.returned[name] = as_series(step, slot)
         if self.returns:
             for carry in step.loop.carries:
                 assert carry.out is not None
@@ -287,9 +289,10 @@ class IterativeLoss(Loss):
                     f"final {carry.name}",
                     key=None,
                 )
-                builder.returned[carry.name] = step.final(builder, carry.name, final[0])
+                builder.returned[carry.name] = step.final(carry.name, final[0])
 
-    def _reduce(self, builder: Builder, step: Step, value: Slot) -> Slot:
+    def _reduce(self, step: Step, value: Slot) -> Slot:
+        builder = step.scope.builder
         if self.reduction is None:
             return value
         if step.axis not in value.axes:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pixyz import latex
 from pixyz.distributions.core.base import Distribution
 from pixyz.losses.sampled import Divergence, Samples, of_same_variables
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.plan.graph import order_axes
 from pixyz.plan.write.masks import valid_rows
 from pixyz.types import PixyzError, ShapeError, VariableError
@@ -78,13 +78,14 @@ class MMD(Divergence):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"D_{{MMD^2}} \left[{self.p.prob_text}||{self.q.prob_text} \right]")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
+        builder = scope.builder
         p, q, name = self.p, self.q, self.p.var[0]
         x, y = (
             builder.features(flat_features, drawn[name], name)
-            for drawn in Samples(type(self).__name__, p, q).lower(builder, scope, p, q)
+            for drawn in Samples(type(self).__name__, p, q).lower(scope, p, q)
         )
-        mask = valid_rows(builder, scope, [*x.axes, *y.axes])
+        mask = valid_rows(scope, [*x.axes, *y.axes])
         if mask is not None:
             x, y = (builder.point(with_flag, s, mask, label=name) for s in (x, y))
         axes = order_axes({*x.axes, *y.axes})

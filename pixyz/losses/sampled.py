@@ -12,7 +12,7 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.expression import Loss
 from pixyz.expression.node import Expression
 from pixyz.expression.protocol import Draw
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import PixyzError, VariableError
 
 
@@ -79,30 +79,32 @@ class Samples:
     q: Distribution
 
     def lower(
-        self, builder: Builder, scope: Scope, *which: Distribution, reparam: bool = True
+        self, scope: Scope, *which: Distribution, reparam: bool = True
     ) -> list[dict[str, Slot]]:
         """The slots of a sample of each of ``which``.
 
         Raises:
             VariableError: neither has an input and ``batch_n`` is not given.
         """
+        builder = scope.builder
         before = builder.batch_n
-        builder.batch_n = self._rows(builder, scope)
+        builder.batch_n = self._rows(scope)
         try:
-            return [self._draw(builder, scope, p, reparam) for p in which]
+            return [self._draw(scope, p, reparam) for p in which]
         finally:
             builder.batch_n = before
 
     @staticmethod
-    def _draw(builder: Builder, scope: Scope, p: Distribution, reparam: bool) -> dict[str, Slot]:
-        found = p.lower_sample(builder, scope, how=Draw(reparam=reparam))
+    def _draw(scope: Scope, p: Distribution, reparam: bool) -> dict[str, Slot]:
+        found = p.lower_sample(scope, how=Draw(reparam=reparam))
         kept = {v: found[v] for v in p.var}
-        if builder.batch_n is None and any(s.batch != "full" for s in kept.values()):
+        if scope.builder.batch_n is None and any(s.batch != "full" for s in kept.values()):
             where = f"{p.prob_text} has no input and is drawn inside a time loop"
             raise PixyzError(f"{where}: condition it on a variable there")
         return kept
 
-    def _rows(self, builder: Builder, scope: Scope) -> Slot | None:
+    def _rows(self, scope: Scope) -> Slot | None:
+        builder = scope.builder
         if builder.given("batch_n"):
             return builder.input("batch_n", "none")
         inputs = [*self.p.input_var, *self.q.input_var]

@@ -11,7 +11,7 @@ from torch.nn import PairwiseDistance
 from pixyz import latex
 from pixyz.distributions.core.base import Distribution
 from pixyz.losses.sampled import Divergence, Samples, of_same_variables
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import ShapeError, VariableError
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class WassersteinDistance(Divergence):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"W^{{upper}} \left({self.p.prob_text}, {self.q.prob_text} \right)")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         p, q, name = self.p, self.q, self.p.var[0]
-        draws = Samples(type(self).__name__, p, q).lower(builder, scope, p, q)
+        draws = Samples(type(self).__name__, p, q).lower(scope, p, q)
         xs = [drawn[name] for drawn in draws]
-        return builder.net(self.distance, xs, ["distance"], "distance", key=None)[0]
+        return scope.builder.net(self.distance, xs, ["distance"], "distance", key=None)[0]
 
     def distance(self, x: Tensor, y: Tensor) -> tuple[Tensor]:
         """The metric, row by row."""

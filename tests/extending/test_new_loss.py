@@ -7,7 +7,7 @@ from torch import Tensor
 from pixyz import latex
 from pixyz.distributions import Normal
 from pixyz.losses import IterativeLoss, LogProb, Loss
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 
 
 class Hinge(Loss):
@@ -20,9 +20,9 @@ class Hinge(Loss):
     def symbol(self) -> sympy.Expr:
         return latex.leaf(rf"\max(0, {self.floor} - {self.f.loss_text})")
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         floor = self.floor
-        return builder.point(lambda f: torch.relu(floor - f), self.f.lower(builder, scope))
+        return scope.builder.point(lambda f: torch.relu(floor - f), self.f.lower(scope))
 
 
 def test_its_value_alone_and_in_a_loop_follows_its_setting() -> None:

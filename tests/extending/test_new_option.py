@@ -6,7 +6,7 @@ import torch
 
 from pixyz.distributions import Draw, Normal
 from pixyz.losses import E, Parameter
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Cooled(Draw):
 class Warm(Normal):
     """A normal that knows the option."""
 
-    def sample_from(self, builder: Builder, scope: Scope, params, how: Draw) -> dict[str, Slot]:
-        drawn = super().sample_from(builder, scope, params, how)
+    def sample_from(self, scope: Scope, params, how: Draw) -> dict[str, Slot]:
+        drawn = super().sample_from(scope, params, how)
         if not isinstance(how, Cooled):
             return drawn
         (name, x), t = *drawn.items(), how.temperature
-        return {name: builder.point(lambda x, loc: loc + t * (x - loc), x, params["loc"])}
+        return {name: scope.builder.point(lambda x, loc: loc + t * (x - loc), x, params["loc"])}
 
 
 def test_it_is_drawn_so_alone_in_expectations_and_in_products() -> None:

@@ -86,9 +86,9 @@ def test_options_that_are_set_during_an_evaluation_count_from_the_next_one() -> 
 
 def test_threads_build_one_plan() -> None:
     class Waits(Gauss):
-        def lower_params(self, builder, scope):  # type: ignore[no-untyped-def]
+        def lower_params(self, scope):  # type: ignore[no-untyped-def]
             barrier.wait(0.2) if not barrier.broken else None
-            return super().lower_params(builder, scope)
+            return super().lower_params(scope)
 
     barrier = threading.Barrier(3)
     loss = LogProb(Waits("x", ["z"]))

@@ -128,3 +128,13 @@ def test_the_wing_for_old_scripts_can_be_deleted(tmp_path: Path, wing: bool) -> 
     code = USED.replace("WING", str(wing))
     own = {"PYTHONPATH": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=own)
+
+
+@pytest.mark.parametrize("module", [m for m in FILES if not m.startswith("pixyz.plan")])
+def test_a_rule_is_given_its_scope_alone(module: str) -> None:
+    """Where steps are written and what names mean are one argument; Params keep where they are."""
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            names = {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
+            of_params = module == f"{ROOMS}.core.params"
+            assert "builder" not in names or of_params, f"{module}:{node.lineno}"

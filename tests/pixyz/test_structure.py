@@ -12,7 +12,7 @@ from torch import nn
 
 from pixyz.distributions import Normal
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.plan.structure import Clock, reading
 
 
@@ -134,11 +134,11 @@ class Scaled(Loss):
     def power(self, value: int) -> None:
         self._power = value
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
+    def lower(self, scope: Scope) -> Slot:
         w, power, offset, train = torch.as_tensor(self.w), self.power, self.offset, self.training
         self.written += 1
-        return builder.point(
-            lambda x: w * x**power + offset + 100.0 * (not train), self.f.lower(builder, scope)
+        return scope.builder.point(
+            lambda x: w * x**power + offset + 100.0 * (not train), self.f.lower(scope)
         )
 
 
@@ -149,10 +149,10 @@ class Tempered(Normal):
         super().__init__("z", loc=0.0, scale=1.0, features_shape=[2])
         self.w = w
 
-    def log_prob_from(self, builder, scope, params, **options):
+    def log_prob_from(self, scope, params, **options):
         w = self.w
-        slot = super().log_prob_from(builder, scope, params, **options)
-        return builder.point(lambda x: w * x, slot)
+        slot = super().log_prob_from(scope, params, **options)
+        return scope.builder.point(lambda x: w * x, slot)
 
 
 class Total(Loss):
@@ -162,10 +162,10 @@ class Total(Loss):
         super().__init__()
         self.losses = list(losses)
 
-    def lower(self, builder: Builder, scope: Scope) -> Slot:
-        first, *rest = [loss.lower(builder, scope) for loss in self.losses]
+    def lower(self, scope: Scope) -> Slot:
+        first, *rest = [loss.lower(scope) for loss in self.losses]
         for slot in rest:
-            first = builder.point(operator.add, first, slot)
+            first = scope.builder.point(operator.add, first, slot)
         return first
 
 

@@ -24,7 +24,7 @@ from pixyz.distributions.core.params import Formula, Forward, Params, formula_of
 from pixyz.distributions.core.path import on_path
 from pixyz.expression import LogProb, Prob
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
-from pixyz.plan import Builder, PlanCache, Scope, Slot
+from pixyz.plan import PlanCache, Scope, Slot
 from pixyz.plan.random import drawing_from
 from pixyz.plan.structure import Clock, Structured
 from pixyz.types import VariableError, VarSpec, as_tensor_dict, names
@@ -156,40 +156,38 @@ class Distribution(Named, Structured):
 
     # ---------------------------------------------------------------- lowering
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+    def lower_params(self, scope: Scope) -> Params:
         """The parameters, from the conditioning variables."""
         raise NotImplementedError(f"{self.prob_text} has no parameters")
 
-    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
+    def params_by(self, scope: Scope, network: Forward) -> Params | None:
         """The parameters by ``network`` in the place of its own; None where it has none."""
         return None
 
-    def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, how: Draw
-    ) -> dict[str, Slot]:
+    def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
         """Draw, given the parameters."""
         raise NotImplementedError(f"{self.prob_text} cannot be sampled")
 
-    def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
+    def log_prob_from(self, scope: Scope, params: Params, how: Score) -> Slot:
         """The log-density, given the parameters."""
         raise NotImplementedError(f"{self.prob_text} has no log-density")
 
-    def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
+    def entropy_from(self, scope: Scope, params: Params) -> Slot | None:
         """The entropy from parameters, features not summed; None if there is no formula."""
         return None
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         """The slots of a sample. On the path of a loop, the slots that were drawn there."""
         found = on_path(self, scope, how.reparam)
         if found is not None:
             return found
-        return self.sample_from(builder, scope, self.lower_params(builder, scope), how=how)
+        return self.sample_from(scope, self.lower_params(scope), how=how)
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
         """The slot of the log-density."""
-        return self.log_prob_from(builder, scope, self.lower_params(builder, scope), how=how)
+        return self.log_prob_from(scope, self.lower_params(scope), how=how)
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+    def lower_entropy(self, scope: Scope) -> Slot | None:
         """The slot of the entropy where there is a formula, features not summed; else None."""
         return None
 
@@ -293,7 +291,7 @@ class Distribution(Named, Structured):
         self,
         key: Hashable,
         values: Mapping[str, Any],
-        build: Callable[[Builder], Mapping[str, Slot]],
+        build: Callable[[Scope], Mapping[str, Slot]],
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         if generator is not None:
@@ -302,9 +300,9 @@ class Distribution(Named, Structured):
         if self._plans.seen != Clock.now:
             self._plans.refresh(nn.Module.modules(self))
 
-        def build_direct(builder: Builder) -> Mapping[str, Slot]:
-            builder.direct = True
-            return build(builder)
+        def build_direct(scope: Scope) -> Mapping[str, Slot]:
+            scope.builder.direct = True
+            return build(scope)
 
         return self._plans.run(key, values, build_direct, lambda: self.prob_text)
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from pixyz.distributions.core.foreign import own_lowering
 from pixyz.distributions.core.params import Formula, Params, apply, sum_over
 from pixyz.expression.protocol import Draw, Score
-from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan import Axis, Scope, Slot
 from pixyz.types import PixyzError, ShapeError
 
 BATCH = "@batch_n"
-Lower = Callable[[Builder, Scope, Draw], Mapping[str, Slot]]
+Lower = Callable[[Scope, Draw], Mapping[str, Slot]]
 
 
 class Called(Protocol):
@@ -37,9 +37,9 @@ class Called(Protocol):
 
     def formula(self, name: str) -> Formula: ...
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params: ...
+    def lower_params(self, scope: Scope) -> Params: ...
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None: ...
+    def lower_entropy(self, scope: Scope) -> Slot | None: ...
 
     def _values(self, x_dict: object, variables: Sequence[str] | None = None) -> dict[str, Any]: ...
 
@@ -47,7 +47,7 @@ class Called(Protocol):
         self,
         key: Hashable,
         values: Mapping[str, Any],
-        build: Callable[[Builder], Mapping[str, Slot]],
+        build: Callable[[Scope], Mapping[str, Slot]],
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]: ...
 
@@ -74,12 +74,13 @@ def sample(
     values = _given(p, x_dict, batch_n)
     shape = tuple(int(n) for n in sample_shape)
 
-    def build(builder: Builder) -> Mapping[str, Slot]:
+    def build(scope: Scope) -> Mapping[str, Slot]:
         how = Draw(reparam, tuple(Axis("particle", n) for n in reversed(shape)), mean)
+        builder = scope.builder
         builder.batch_n = builder.input(BATCH, "none") if builder.given(BATCH) else None
         if lower is not None:
-            return lower(builder, Scope(builder), how)
-        drawn = own_lowering(p, "lower_sample")(builder, Scope(builder), how=how)
+            return lower(scope, how)
+        drawn = own_lowering(p, "lower_sample")(scope, how=how)
         return {name: drawn[name] for name in p.var}
 
     drawn = p._run((key, shape, reparam, mean), values, build, generator)
@@ -105,14 +106,14 @@ def _rows(x: Tensor, n: int, name: str) -> Tensor:
     return x.expand(n, *x.shape[1:]) if x.ndim else x
 
 
-def variance(p: Called, x_dict: object, lower: Callable[[Builder], Slot] | None = None) -> Tensor:
+def variance(p: Called, x_dict: object, lower: Callable[[Scope], Slot] | None = None) -> Tensor:
     """The variance of a variable, by its formula."""
 
-    def build(builder: Builder) -> dict[str, Slot]:
+    def build(scope: Scope) -> dict[str, Slot]:
         if lower is not None:
-            return {"variance": lower(builder)}
-        params = p.lower_params(builder, Scope(builder))
-        return {"variance": apply(builder, p.formula("variance_of"), params, "variance")}
+            return {"variance": lower(scope)}
+        params = p.lower_params(scope)
+        return {"variance": apply(p.formula("variance_of"), params, "variance")}
 
     return p._run("variance", p._values(x_dict), build)["variance"]
 
@@ -129,9 +130,9 @@ def log_prob(
         # as in 0.3.3, where dimensions count as given
         return log_prob(p, x_dict, False, None, generator).sum(dims)
 
-    def build(builder: Builder) -> dict[str, Slot]:
+    def build(scope: Scope) -> dict[str, Slot]:
         how = Score(sum_features, dims)
-        return {"log_prob": own_lowering(p, "lower_log_prob")(builder, Scope(builder), how=how)}
+        return {"log_prob": own_lowering(p, "lower_log_prob")(scope, how=how)}
 
     values = p._values(x_dict, [*p.var, *p.cond_var])
     return p._run(("log_prob", sum_features, dims), values, build, generator)["log_prob"]
@@ -140,8 +141,8 @@ def log_prob(
 def params(p: Called, x_dict: object) -> dict[str, Tensor]:
     """The parameters."""
 
-    def build(builder: Builder) -> dict[str, Slot]:
-        return dict(own_lowering(p, "lower_params")(builder, Scope(builder)))
+    def build(scope: Scope) -> dict[str, Slot]:
+        return dict(own_lowering(p, "lower_params")(scope))
 
     return p._run("params", p._values(x_dict), build)
 
@@ -149,11 +150,11 @@ def params(p: Called, x_dict: object) -> dict[str, Tensor]:
 def entropy(p: Called, x_dict: object, how: Score) -> Tensor:
     """The entropy, by its formula."""
 
-    def build(builder: Builder) -> dict[str, Slot]:
-        slot = p.lower_entropy(builder, Scope(builder))
+    def build(scope: Scope) -> dict[str, Slot]:
+        slot = p.lower_entropy(scope)
         if slot is None:
             use = "use Entropy(p, analytical=False)"
             raise NotImplementedError(f"no formula for the entropy of {p.prob_text}; {use}")
-        return {"entropy": sum_over(builder, slot, how, "entropy")}
+        return {"entropy": sum_over(scope, slot, how, "entropy")}
 
     return p._run(("entropy", how), p._values(x_dict), build)["entropy"]

@@ -22,7 +22,7 @@ from pixyz.distributions.core.states import States
 from pixyz.distributions.core.views import View
 from pixyz.expression import LogProb
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
-from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan import Axis, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 if TYPE_CHECKING:
@@ -193,16 +193,17 @@ class MarginalizeVarDistribution(View):
 
     # ---------------------------------------------------------------- lowering
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         found = on_path(self, scope, how.reparam)
         if found is not None:
             return found
         inner = scope.child()
         inner.path = {}
-        drawn = self.p.lower_sample(builder, inner, how=how)
+        drawn = self.p.lower_sample(inner, how=how)
         return {v: drawn[v] for v in self.var}
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
+        builder = scope.builder
         if how != SCORE:
             raise PixyzError(
                 f"the features of {self.prob_text} are dependent; its log-density is one number, "
@@ -211,7 +212,7 @@ class MarginalizeVarDistribution(View):
         particles = tuple(Axis("particle", n) for n in self.sample_shape if n > 1)
         drawn: dict[str, Slot] = {}
         if self.proposal is not None:
-            found = self.proposal.lower_sample(builder, scope, how=Draw(particles=particles))
+            found = self.proposal.lower_sample(scope, how=Draw(particles=particles))
             drawn = {v: found[v] for v in self.proposal.var}
         axes: list[Axis] = []
         for v in self.bound:
@@ -222,12 +223,12 @@ class MarginalizeVarDistribution(View):
         inner = scope.child(drawn)
         inner.path = {}
         label = f"log {self.prob_text}"
-        joint = self.p.lower_log_prob(builder, inner)
+        joint = self.p.lower_log_prob(inner)
         total = builder.reduce(rules.reduce_logsumexp, joint, axes, batch=False, label=label)
         if self.proposal is None:
             return total
         weight = builder.point(
-            operator.sub, total, self.proposal.lower_log_prob(builder, inner), label="log weight"
+            operator.sub, total, self.proposal.lower_log_prob(inner), label="log weight"
         )
         total = builder.reduce(rules.reduce_logsumexp, weight, particles, batch=False, label=label)
         count = math.prod(self.sample_shape)
@@ -253,10 +254,10 @@ class MarginalizeVarDistribution(View):
             )
         return States(values, self.p)
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+    def lower_params(self, scope: Scope) -> Params:
         raise NotImplementedError(f"the marginal {self.prob_text} has no parameters")
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+    def lower_entropy(self, scope: Scope) -> Slot | None:
         return None
 
 

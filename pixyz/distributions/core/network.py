@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.flows.flow import Flow
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.plan.graph.formula import Network
 from pixyz.plan.run.facts import Facts, Trial, Unsettled, call_once, current_trial
 from pixyz.plan.run.probe import Probe
@@ -202,12 +202,12 @@ def _shown(key: str, alternatives: Mapping[str, str]) -> str:
 def call_network(
     owner: Any,
     module: Any,
-    builder: Builder,
     scope: Scope,
     wanted: Sequence[str],
     alternatives: Mapping[str, str] | None = None,
 ) -> dict[str, Slot]:
     """Write the step that calls ``module`` with the conditioning variables of ``owner``."""
+    builder = scope.builder
     facts = builder.facts
     if owner in facts.numbers:
         module = Tensors(module, owner)

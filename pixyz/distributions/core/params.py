@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from pixyz.expression.protocol import Score
-from pixyz.plan import Builder, Slot, rules
+from pixyz.plan import Builder, Scope, Slot, rules
 from pixyz.plan.looks import Parameters
 from pixyz.types import PixyzError
 
@@ -97,13 +97,7 @@ def _arguments(function: Formula) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)
 
 
-def apply(
-    builder: Builder,
-    formula: Formula,
-    params: Mapping[str, Slot],
-    label: str,
-    **more: Slot,
-) -> Slot:
+def apply(formula: Formula, params: Params, label: str, **more: Slot) -> Slot:
     """Write ``formula`` with the parameters that its argument names ask for."""
     try:
         slots = [more[n] if n in more else params[n] for n in arguments(formula)]
@@ -113,16 +107,16 @@ def apply(
             f"{label}: its formula reads {missing}, which is no parameter of the family; "
             f"it has {known}"
         ) from None
-    found = builder.point(formula, *slots, label=label)
-    look_at(builder, found, params)
+    found = params.builder.point(formula, *slots, label=label)
+    look_at(found, params)
     return found
 
 
-def look_at(builder: Builder, reader: Slot, params: Mapping[str, Slot]) -> None:
+def look_at(reader: Slot, params: Params) -> None:
     """Look at the given parameters before ``reader`` is computed from them."""
-    if isinstance(params, Params) and params.look is not None:
+    if params.look is not None:
         look, slots = params.look
-        builder.look(reader, look, *slots)
+        params.builder.look(reader, look, *slots)
 
 
 def repeat_rows(x: Tensor, n: int) -> Tensor:
@@ -130,17 +124,17 @@ def repeat_rows(x: Tensor, n: int) -> Tensor:
     return x.expand(n, *x.shape[1:]) if x.shape[:1] == (1,) else x
 
 
-def sum_over(builder: Builder, slot: Slot, how: Score, label: str) -> Slot:
+def sum_over(scope: Scope, slot: Slot, how: Score, label: str) -> Slot:
     """Sum feature dimensions: all behind the batch, or the named ones."""
     if not how.sum_features or how.dims == ():
         return slot
     if how.dims is None:
-        return builder.features(rules.sum_features, slot, label)
+        return scope.builder.features(rules.sum_features, slot, label)
     if 0 in how.dims:
         raise PixyzError(
             "feature_dims counts as in [B, ...]; 0 is the batch and cannot be summed; use .sum()"
         )
-    return builder.features(rules.SumOver(how.dims), slot, label)
+    return scope.builder.features(rules.SumOver(how.dims), slot, label)
 
 
 def none_derived(params: Params, name: str) -> Slot | None:

@@ -16,7 +16,7 @@ from pixyz.distributions.core.graph import DistGraph
 from pixyz.distributions.core.hooks import made_by
 from pixyz.distributions.core.params import apply, sum_over
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
-from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan import Axis, Scope, Slot
 from pixyz.types import VariableError
 
 
@@ -90,13 +90,13 @@ class MultiplyDistribution(Distribution):
     def _describe(self) -> str:
         return "\n".join(f._describe_factor() for f in reversed(self._ordered))
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         inner = scope.child()
         drawn: dict[str, Slot] = {}
         random: set[str] = set()
         for factor in reversed(self._ordered):
             mine = replace(how, particles=()) if random & set(factor.cond_var) else how
-            found = factor.lower_sample(builder, inner, how=mine)
+            found = factor.lower_sample(inner, how=mine)
             inner.values.update(found)
             inner.masks.update(getattr(found, "masks", {}))
             drawn.update({v: found[v] for v in factor.var})
@@ -106,36 +106,32 @@ class MultiplyDistribution(Distribution):
         result.masks = {a: m for a, m in inner.masks.items() if a not in scope.masks}
         return result
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
         total: Slot | None = None
         for factor in self._ordered:
-            slot = factor.lower_log_prob(builder, scope, how=how)
+            slot = factor.lower_log_prob(scope, how=how)
             total = (
                 slot
                 if total is None
-                else builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
+                else scope.builder.point(operator.add, total, slot, label=f"log {self.prob_text}")
             )
         assert total is not None
         return total
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
+    def lower_entropy(self, scope: Scope) -> Slot | None:
         """The sum over factors, where none depends on what another one draws (else it is an
         expectation: ``Entropy``).
         """
         total: Slot | None = None
         for factor in self._ordered:
-            part = (
-                None
-                if set(factor.cond_var) & set(self.var)
-                else factor.lower_entropy(builder, scope)
-            )
+            part = None if set(factor.cond_var) & set(self.var) else factor.lower_entropy(scope)
             if part is None:
                 return None
-            part = sum_over(builder, part, SCORE, f"H[{factor.prob_text}]")
+            part = sum_over(scope, part, SCORE, f"H[{factor.prob_text}]")
             total = (
                 part
                 if total is None
-                else builder.point(operator.add, total, part, label=f"H[{self.prob_text}]")
+                else scope.builder.point(operator.add, total, part, label=f"H[{self.prob_text}]")
             )
         return total
 
@@ -146,12 +142,12 @@ class MultiplyDistribution(Distribution):
     def sample_variance(self, x_dict: object = None) -> Tensor:
         """The variance of the first variable, given the means of those that it depends on."""
 
-        def lower(builder: Builder) -> Slot:
-            scope, factor = Scope(builder), self._graph.distribution(self.var[0])
+        def lower(scope: Scope) -> Slot:
+            factor = self._graph.distribution(self.var[0])
             reads = set(factor.cond_var) & set(self.var)
-            means = self.lower_sample(builder, scope, how=Draw(mean=True)) if reads else None
-            params = factor.lower_params(builder, scope.child(means))
-            return apply(builder, factor.formula("variance_of"), params, "variance")
+            means = self.lower_sample(scope, how=Draw(mean=True)) if reads else None
+            params = factor.lower_params(scope.child(means))
+            return apply(factor.formula("variance_of"), params, "variance")
 
         return direct.variance(self, x_dict, lower)
 

@@ -16,7 +16,7 @@ from pixyz.distributions.core.hooks import made_by
 from pixyz.distributions.core.params import Forward, Params
 from pixyz.distributions.core.path import on_path
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import PixyzError, VariableError
 
 
@@ -63,28 +63,26 @@ class View(Distribution):
         """A sample of ``p`` under the names seen from outside."""
         return dict(drawn)
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        return self.p.lower_params(builder, self.inner_scope(scope))
+    def lower_params(self, scope: Scope) -> Params:
+        return self.p.lower_params(self.inner_scope(scope))
 
-    def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, how: Draw
-    ) -> dict[str, Slot]:
+    def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
         inner = self.inner_scope(scope)
-        return self.outward(self.p.sample_from(builder, inner, params, how=how))
+        return self.outward(self.p.sample_from(inner, params, how=how))
 
-    def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
+    def log_prob_from(self, scope: Scope, params: Params, how: Score) -> Slot:
         inner = self.inner_scope(scope)
-        return self.p.log_prob_from(builder, inner, params, how=how)
+        return self.p.log_prob_from(inner, params, how=how)
 
-    def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
-        return self.p.entropy_from(builder, params)
+    def entropy_from(self, scope: Scope, params: Params) -> Slot | None:
+        return self.p.entropy_from(scope, params)
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
-        params = self.lower_params(builder, scope)
-        return self.atom.entropy_from(builder, params)
+    def lower_entropy(self, scope: Scope) -> Slot | None:
+        params = self.lower_params(scope)
+        return self.atom.entropy_from(scope, params)
 
-    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
-        return self.p.params_by(builder, self.inner_scope(scope), network)
+    def params_by(self, scope: Scope, network: Forward) -> Params | None:
+        return self.p.params_by(self.inner_scope(scope), network)
 
     @property
     def drawn_by_parameters(self) -> bool:
@@ -174,16 +172,16 @@ class ReplaceVarDistribution(View):
     def outward(self, drawn: Mapping[str, Slot]) -> dict[str, Slot]:
         return {self.mapping.get(v, v): slot for v, slot in drawn.items()}
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         inner = self.inner_scope(scope)
-        return self.outward(self.p.lower_sample(builder, inner, how=how))
+        return self.outward(self.p.lower_sample(inner, how=how))
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
         inner = self.inner_scope(scope)
-        return self.p.lower_log_prob(builder, inner, how=how)
+        return self.p.lower_log_prob(inner, how=how)
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
-        return self.p.lower_entropy(builder, self.inner_scope(scope))
+    def lower_entropy(self, scope: Scope) -> Slot | None:
+        return self.p.lower_entropy(self.inner_scope(scope))
 
 
 @made_by("detached")
@@ -208,11 +206,11 @@ class DetachedDistribution(View):
     def identity(self) -> tuple[Hashable, ...]:
         return (*self.p.identity(), "detached")
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        return self.p.lower_params(builder, scope).detached()
+    def lower_params(self, scope: Scope) -> Params:
+        return self.p.lower_params(scope).detached()
 
-    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
-        found = self.p.params_by(builder, scope, network)
+    def params_by(self, scope: Scope, network: Forward) -> Params | None:
+        found = self.p.params_by(scope, network)
         return None if found is None else found.detached()
 
 
@@ -244,8 +242,8 @@ class FrozenDistribution(View):
     def identity(self) -> tuple[Hashable, ...]:
         return (*self.p.identity(), "frozen")
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        params = self.p.params_by(builder, scope, ConstantWeights(self.atom))
+    def lower_params(self, scope: Scope) -> Params:
+        params = self.p.params_by(scope, ConstantWeights(self.atom))
         assert params is not None
         return params
 
@@ -272,20 +270,18 @@ class DrawnDistribution(View):
         reparam, mean = how.reparam and self.how.reparam, how.mean or self.how.mean
         return replace(self.how, reparam=reparam, particles=how.particles, mean=mean)
 
-    def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, how: Draw
-    ) -> dict[str, Slot]:
-        return self.p.sample_from(builder, scope, params, how=self._asked(how))
+    def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
+        return self.p.sample_from(scope, params, how=self._asked(how))
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         found = on_path(self, scope, how.reparam)
-        return self.p.lower_sample(builder, scope, how=self._asked(how)) if found is None else found
+        return self.p.lower_sample(scope, how=self._asked(how)) if found is None else found
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
-        return self.p.lower_log_prob(builder, scope, how=how)
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
+        return self.p.lower_log_prob(scope, how=how)
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
-        return self.p.lower_entropy(builder, scope)
+    def lower_entropy(self, scope: Scope) -> Slot | None:
+        return self.p.lower_entropy(scope)
 
     def detach(self) -> Distribution:
         return self.p.detach().drawn_with(self.how)

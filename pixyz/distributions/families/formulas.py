@@ -20,7 +20,7 @@ from pixyz.distributions.families.declaration import Declaration, scores_noise
 from pixyz.distributions.families.given import Limits, zero_outside
 from pixyz.distributions.families.scales import Scales
 from pixyz.expression.protocol import Draw, Score
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.plan.looks import POSITIVE, Domain, Parameters, Scored
 from pixyz.plan.run.leads import OpenDensity
 from pixyz.types import PixyzError
@@ -50,11 +50,10 @@ class Formulas(Declaration, Named):
         """
         return len(self._features_shape) if self._features_shape or self._declared else None
 
-    def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, how: Draw
-    ) -> dict[str, Slot]:
+    def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
+        builder = scope.builder
         if how.mean or builder.sample_mean:
-            slot = apply(builder, self.formula("mean_of"), params, f"mean of {self.prob_text}")
+            slot = apply(self.formula("mean_of"), params, f"mean of {self.prob_text}")
             if how.particles and not builder.sample_mean:
                 one = f"the mean of {self.prob_text} is one value"
                 raise PixyzError(f"{one}; sample_shape has no meaning with it")
@@ -65,31 +64,32 @@ class Formulas(Declaration, Named):
             raise NotImplementedError(f"{self.prob_text} cannot be sampled; {has}")
         noise = builder.noise(fn, refs, how.particles, f"noise of {self.prob_text}")
         label = f"{self.var[0]} ~ {self.prob_text}"
-        drawn = apply(builder, self.formula("draw"), params, label, noise=noise)
+        drawn = apply(self.formula("draw"), params, label, noise=noise)
         if not how.reparam or not self.pathwise:
             drawn = builder.detach(drawn)
         drawn.label = self.var[0]
         return {self.var[0]: drawn}
 
-    def log_prob_from(self, builder: Builder, scope: Scope, params: Params, how: Score) -> Slot:
+    def log_prob_from(self, scope: Scope, params: Params, how: Score) -> Slot:
+        builder = scope.builder
         label, x = f"log {self.prob_text}", scope.lookup(self.var[0])
         noise = self._noise_of(x, params)
         variable = scope.outer_name(self.var[0])
         if noise is not None:  # a draw lies in the support
-            slot, minus = apply(builder, self.formula(OF_NOISE), params, label, noise=noise), True
-            self._look_at_scales(builder, slot, params, variable)
+            slot, minus = apply(self.formula(OF_NOISE), params, label, noise=noise), True
+            self._look_at_scales(scope, slot, params, variable)
         else:
             formula, reads, minus = self.density_of(params)
             limits, value = self.family()._limits, x
             if limits is not None:
                 inside = builder.point(limits, x, label=f"support of {self.prob_text}")
                 value = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
-            slot = self._score(builder, formula, reads, params, value, x, how, label)
-            self._look_at_value(builder, slot, x, params, variable, how)
-            self._look_at_scales(builder, slot, params, variable)
+            slot = self._score(scope, formula, reads, params, value, x, how, label)
+            self._look_at_value(scope, slot, x, params, variable, how)
+            self._look_at_scales(scope, slot, params, variable)
             if limits is not None:
                 slot = builder.point(zero_outside, slot, inside, label=label)
-        slot = sum_over(builder, slot, how, label)
+        slot = sum_over(scope, slot, how, label)
         return builder.point(operator.neg, slot, label=label) if minus else slot
 
     def density_of(self, params: Mapping[str, Slot]) -> tuple[Formula, Sequence[str], bool]:
@@ -102,7 +102,7 @@ class Formulas(Declaration, Named):
 
     def _score(
         self,
-        builder: Builder,
+        scope: Scope,
         formula: Formula,
         reads: Sequence[str],
         params: Mapping[str, Slot],
@@ -116,6 +116,7 @@ class Formulas(Declaration, Named):
         Where dimensions are named they count as given, and nothing is said.
         """
         slots = [value if key == "x" else params[key] for key in reads]
+        builder = scope.builder
         source = builder.stands_for.get(x, x).step
         if source.kind == "input" and how.dims is None:
             if self.feature_rank is not None:
@@ -130,17 +131,17 @@ class Formulas(Declaration, Named):
         return self.family().domain
 
     def _look_at_value(
-        self, builder: Builder, slot: Slot, x: Slot, params: Params, variable: str, how: Score
+        self, scope: Scope, slot: Slot, x: Slot, params: Params, variable: str, how: Score
     ) -> None:
         """Look at the value ``x`` and the parameters before the log-density is computed."""
-        look_at(builder, slot, params)
+        look_at(slot, params)
         look, given = params.look or self._look_at_params({k: params[k] for k in params})
         family = self.family()
         grid = not how.sum_features and not family.event_dims
         scored = Scored(variable, look, family.own_width, grid, self.value_domain())
-        builder.look(slot, scored, x, *given)
+        scope.builder.look(slot, scored, x, *given)
 
-    def _look_at_scales(self, builder: Builder, slot: Slot, params: Params, variable: str) -> None:
+    def _look_at_scales(self, scope: Scope, slot: Slot, params: Params, variable: str) -> None:
         """Look at the scales before the log-density ``slot``, or what it reads, is computed."""
         look, given = params.look or self._look_at_params({k: params[k] for k in params})
         domains, parts = self.family().constraints, zip(look.names, look.matrices, given)
@@ -151,7 +152,7 @@ class Formulas(Declaration, Named):
         scales_of = Scales(look.of, look.family, variable, keys, matrices)
         derived = [a for a in slot.step.args if a not in given and set(a.step.args) & set(given)]
         for reader in derived or [slot]:
-            builder.look(reader, scales_of, *slots)
+            scope.builder.look(reader, scales_of, *slots)
 
     def _noise_of(self, x: Slot, params: Params) -> Slot | None:
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the
@@ -166,11 +167,11 @@ class Formulas(Declaration, Named):
         noise = found.pop("noise")
         return noise if all(params[n] is slot for n, slot in found.items()) else None
 
-    def entropy_from(self, builder: Builder, params: Params) -> Slot | None:
+    def entropy_from(self, scope: Scope, params: Params) -> Slot | None:
         """The entropy from parameters, features not summed; None if there is no formula."""
         if getattr(type(self), "entropy_of", None) is None:
             return None
-        return apply(builder, self.formula("entropy_of"), params, f"H[{self.prob_text}]")
+        return apply(self.formula("entropy_of"), params, f"H[{self.prob_text}]")
 
     def _look_at_params(self, raw: Mapping[str, Slot]) -> tuple[Parameters, tuple[Slot, ...]]:
         keys = [k for k in raw if k in self.params_keys or k in self.alternatives.values()]

@@ -35,7 +35,7 @@ from pixyz.distributions.families.declaration import check_declaration, take_aft
 from pixyz.distributions.families.formulas import Formulas
 from pixyz.distributions.families.given import Limits, Row, Value, constant_of
 from pixyz.distributions.families.torch_formula import ask_torch, shape_only
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import PixyzError, VariableError, VarSpec
 
 
@@ -167,20 +167,21 @@ class ParametricDistribution(Formulas, Distribution):
 
     # ---------------------------------------------------------------- lowering
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        return self.params_from(builder, scope, self)
+    def lower_params(self, scope: Scope) -> Params:
+        return self.params_from(scope, self)
 
-    def params_from(self, builder: Builder, scope: Scope, network: Forward) -> Params:
+    def params_from(self, scope: Scope, network: Forward) -> Params:
         """The parameters by ``network``: the distribution itself, or a copy of it with constant
         weights.
         """
+        builder = scope.builder
         raw: dict[str, Slot] = {}
         if type(self).forward is not nn.Module.forward:
             wanted = [k for k in self.params_keys if k not in self._given]
             wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(
                 builder.facts.also.get(self, ())
             )
-            raw.update(call_network(self, network, builder, scope, wanted, self.alternatives))
+            raw.update(call_network(self, network, scope, wanted, self.alternatives))
             if builder.batch_n is not None and not self._cond_var:
                 n = builder.batch_n
                 raw = {
@@ -196,7 +197,7 @@ class ParametricDistribution(Formulas, Distribution):
                         f"{self.prob_text}: {key} is {by}; define forward and return {key} from it"
                     )
             else:
-                raw[key] = self._constant(builder, key, learned=network is self)
+                raw[key] = self._constant(scope, key, learned=network is self)
         self._check(set(raw))
         params = Params(builder, raw, self._derive)
         params.look = self._look_at_params(raw)
@@ -216,10 +217,11 @@ class ParametricDistribution(Formulas, Distribution):
         """
         return {}
 
-    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
-        return self.params_from(builder, scope, network)
+    def params_by(self, scope: Scope, network: Forward) -> Params | None:
+        return self.params_from(scope, network)
 
-    def _constant(self, builder: Builder, key: str, learned: bool) -> Slot:
+    def _constant(self, scope: Scope, key: str, learned: bool) -> Slot:
+        builder = scope.builder
         slot = builder.attribute(self, key, f"{key} of {self.prob_text}")
         if key in self._parameters:
             shape = self._parameters[key].shape  # type: ignore[union-attr]
@@ -251,10 +253,10 @@ class ParametricDistribution(Formulas, Distribution):
                 formula = getattr(self, f"derive_{hidden}_from_{shown}")
         if formula is None:
             return None
-        return apply(params.builder, formula, params, f"{name} of {self.prob_text}")
+        return apply(formula, params, f"{name} of {self.prob_text}")
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
-        return self.entropy_from(builder, self.lower_params(builder, scope))
+    def lower_entropy(self, scope: Scope) -> Slot | None:
+        return self.entropy_from(scope, self.lower_params(scope))
 
     # ---------------------------------------------------------------- torch.distributions
 

@@ -12,7 +12,7 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.network import pinned_reason
 from pixyz.distributions.core.params import sum_over
 from pixyz.expression.protocol import SCORE, Score
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.plan.graph.formula import Network
 from pixyz.plan.run.probe import Probe
 from pixyz.types import VarSpec
@@ -61,7 +61,8 @@ class CustomProb(Distribution):
     def has_reparam(self) -> bool:
         return False
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
+        builder = scope.builder
         args = [scope.lookup(v) for v in self._var]
         label = f"log {self.prob_text}"
         if self._features_shape and how.dims is None:  # declared: the shape of each variable
@@ -73,7 +74,7 @@ class CustomProb(Distribution):
         reasons = (pinned_reason(m, facts) for m in modules_of(function))
         why = next(filter(None, reasons), "") or facts.pinned.get(function, "")
         slot = builder.net(call, args, [label], label, key=None, pinned=why)[0]
-        return sum_over(builder, slot, how, label)
+        return sum_over(scope, slot, how, label)
 
     def sample_from(self, *args: object, **kwargs: object) -> dict[str, Slot]:
         raise NotImplementedError(

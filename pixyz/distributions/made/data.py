@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.expression.protocol import DRAW, Draw
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import VarSpec
 
 
@@ -33,5 +33,5 @@ class EmpiricalDistribution(Distribution):
     def input_var(self) -> list[str]:
         return self.var
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         return {v: scope.lookup(v) for v in self._var}

@@ -10,7 +10,7 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.network import call_network
 from pixyz.distributions.core.params import Forward, Params, none_derived
 from pixyz.expression.protocol import Draw
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.plan.looks import Domain, Read
 from pixyz.types import VarSpec
 
@@ -58,21 +58,19 @@ class Deterministic(Distribution):
     def is_random(self) -> bool:
         return False
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        found = call_network(self, self, builder, scope, self.var)
+    def lower_params(self, scope: Scope) -> Params:
+        found = call_network(self, self, scope, self.var)
         for v, domain in self.domains.items():
-            builder.look(
+            scope.builder.look(
                 next(iter(found.values())), Read(v, self.prob_text, domain), scope.lookup(v)
             )
-        return Params(builder, found, none_derived)
+        return Params(scope.builder, found, none_derived)
 
-    def params_by(self, builder: Builder, scope: Scope, network: Forward) -> Params | None:
-        found = call_network(self, network, builder, scope, self.var)
-        return Params(builder, found, none_derived)
+    def params_by(self, scope: Scope, network: Forward) -> Params | None:
+        found = call_network(self, network, scope, self.var)
+        return Params(scope.builder, found, none_derived)
 
-    def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, how: Draw
-    ) -> dict[str, Slot]:
+    def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
         return {v: params[v] for v in self.var}
 
 

@@ -16,7 +16,7 @@ from pixyz.distributions.core.params import Formula, Forward, Params, look_at, r
 from pixyz.distributions.core.views import ConstantWeights
 from pixyz.distributions.families.normal import Normal
 from pixyz.distributions.families.parametric import ParametricDistribution
-from pixyz.plan import Builder, Scope, rules
+from pixyz.plan import Scope, rules
 from pixyz.plan.looks import Together
 from pixyz.types import PixyzError, VariableError
 
@@ -115,7 +115,9 @@ class ProductOfNormal(Experts, ParametricDistribution, like=Normal):
         self.weight_modalities = weights
         self.p = nn.ModuleList(experts)
 
-    def params_from(self, builder: Builder, scope: Scope, network: Forward) -> Params:
+    def params_from(self, scope: Scope, network: Forward) -> Params:
+        builder = scope.builder
+
         def there(expert: Distribution) -> bool:
             known = [scope.bound(c) or builder.given(scope.outer_name(c)) for c in expert.cond_var]
             return any(known) or not known
@@ -126,11 +128,9 @@ class ProductOfNormal(Experts, ParametricDistribution, like=Normal):
             if there(e)
         ]
         if not present and builder.direct:
-            return self._prior(builder)
+            return self._prior(scope)
         present = present or list(zip(self._experts(), self.weight_modalities[1:], strict=True))
-        found = [
-            (e if network is self else e.frozen()).lower_params(builder, scope) for e, _ in present
-        ]
+        found = [(e if network is self else e.frozen()).lower_params(scope) for e, _ in present]
         weights = (self.weight_modalities[0], *(w for _, w in present))
         loc, scale = [f["loc"] for f in found], [f["scale"] for f in found]
         precision = builder.point(
@@ -139,14 +139,15 @@ class ProductOfNormal(Experts, ParametricDistribution, like=Normal):
         known = tuple(f"{n} of {e.prob_text}" for n in ("loc", "scale") for e, _ in present)
         builder.look(precision, Together(f"the experts of {self.prob_text}", known), *loc, *scale)
         for params in found:
-            look_at(builder, precision, params)
+            look_at(precision, params)
         mean = builder.point(
             WeightedMean(weights[1:]), precision, *loc, *scale, label=f"loc of {self.prob_text}"
         )
         spread = builder.point(spread_of, precision, mean, label=f"scale of {self.prob_text}")
         return Params(builder, {"loc": mean, "scale": spread}, self._derive)
 
-    def _prior(self, builder: Builder) -> Params:
+    def _prior(self, scope: Scope) -> Params:
+        builder = scope.builder
         shape = self.features_shape or next(
             (e.features_shape for e in self._experts() if e.features_shape), ()
         )
@@ -191,13 +192,13 @@ class ElementWiseProductOfNormal(Experts, ParametricDistribution, like=Normal):
         super().__init__(experts[0].var, experts[0].cond_var, name, features_shape)
         self.p = nn.ModuleList(experts)
 
-    def params_from(self, builder: Builder, scope: Scope, network: Forward) -> Params:
+    def params_from(self, scope: Scope, network: Forward) -> Params:
         x = scope.lookup(self._cond_var[0])
         call = ElementExperts(self._experts()[0].atom, network is not self)
-        loc, scale = builder.net(
+        loc, scale = scope.builder.net(
             call, [x], ["loc", "scale"], f"experts of {self.prob_text}", key=None
         )
-        return Params(builder, {"loc": loc, "scale": scale}, self._derive)
+        return Params(scope.builder, {"loc": loc, "scale": scale}, self._derive)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pixyz.distributions.made.flow_step import FixedFlow, FlowStep
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
 from pixyz.flows.flow import Condition, Flow
 from pixyz.flows.operations import Flatten
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 
@@ -102,29 +102,30 @@ class FlowDistribution(Distribution):
     # ---------------------------------------------------------------- lowering
 
     def _step(
-        self, builder: Builder, value: Slot, y: Sequence[Slot], *, draw: bool
+        self, scope: Scope, value: Slot, y: Sequence[Slot], *, draw: bool
     ) -> tuple[Slot, Slot]:
         inverse = self.draws_by_inverse is draw
         arrow = "f^-1" if inverse else "f"
         outs = [self.var[0] if draw else self.hidden_var[0], "log|det|"]
         label = f"{arrow} of {self.prob_text}"
-        slots = builder.net(
+        slots = scope.builder.net(
             FlowStep(self.flow, inverse),
             [value, *y],
             outs,
             label,
             key=None,
-            pinned=pinned_reason(self.flow, builder.facts),
+            pinned=pinned_reason(self.flow, scope.builder.facts),
         )
         return slots[0], slots[1]
 
-    def _draw(self, builder: Builder, scope: Scope, how: Draw) -> dict[str, Slot]:
+    def _draw(self, scope: Scope, how: Draw) -> dict[str, Slot]:
         """The slots of a sample and of the prior's draw behind it."""
+        builder = scope.builder
         inner = scope.child()
         inner.path = {}  # the prior's variable is bound here; a loop cannot carry it
         y = [scope.lookup(v) for v in self._flow_cond]
-        z = self._draw_prior(builder, inner, y, how)
-        x, logdet = self._step(builder, z, y, draw=True)
+        z = self._draw_prior(inner, y, how)
+        x, logdet = self._step(scope, z, y, draw=True)
         if how.reparam:
             builder.origin[x] = (self.identity(), tuple(y), z, logdet)
         else:
@@ -132,14 +133,14 @@ class FlowDistribution(Distribution):
         x.label = self.var[0]
         return {self.var[0]: x, self.hidden_var[0]: z}
 
-    def _draw_prior(self, builder: Builder, scope: Scope, y: Sequence[Slot], how: Draw) -> Slot:
+    def _draw_prior(self, scope: Scope, y: Sequence[Slot], how: Draw) -> Slot:
         like = next((slot for slot in y if slot.batch == "full"), None)
         if like is not None and not self.prior.cond_var and self.prior.drawn_by_parameters:
             # a prior without a batch: every row of the condition has a draw of its own
-            params = self.prior.lower_params(builder, scope).expanded(like)
-            drawn = self.prior.sample_from(builder, scope, params, how=how)
+            params = self.prior.lower_params(scope).expanded(like)
+            drawn = self.prior.sample_from(scope, params, how=how)
             return drawn[self.hidden_var[0]]
-        z = self.prior.lower_sample(builder, scope, how=how)[self.hidden_var[0]]
+        z = self.prior.lower_sample(scope, how=how)[self.hidden_var[0]]
         if like is not None and z.batch != "full" and not how.mean:
             raise PixyzError(
                 f"{self.prior.prob_text} has no batch, "
@@ -148,14 +149,15 @@ class FlowDistribution(Distribution):
             )
         return z
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         found = on_path(self, scope, how.reparam)
         if found is not None:
             return found
-        drawn = self._draw(builder, scope, how)
+        drawn = self._draw(scope, how)
         return {self.var[0]: drawn[self.var[0]]}
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
+        builder = scope.builder
         if how != SCORE:
             raise PixyzError(
                 f"the density of {self.prob_text} is one over all features: a flow mixes them; "
@@ -168,15 +170,15 @@ class FlowDistribution(Distribution):
             z, sign = known[2], _minus
             logdet = known[3]
         else:
-            (z, logdet), sign = self._step(builder, x, y, draw=False), _plus
+            (z, logdet), sign = self._step(scope, x, y, draw=False), _plus
             if not any(isinstance(f, Flatten) for f in nn.Module.modules(self.flow)):
                 builder.stands_for[z] = builder.stands_for.get(x, x)
         inner = scope.child({self.hidden_var[0]: z})
         inner.path = {}
-        base = self.prior.lower_log_prob(builder, inner)
+        base = self.prior.lower_log_prob(inner)
         return builder.point(sign, base, logdet, label=f"log {self.prob_text}")
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+    def lower_params(self, scope: Scope) -> Params:
         raise NotImplementedError(
             f"{self.prob_text} is a flow: it has no parameters, mean or entropy by formula"
         )
@@ -205,9 +207,9 @@ class FlowDistribution(Distribution):
             return_hidden: also return the prior's draw under its own name.
         """
 
-        def lower(builder: Builder, scope: Scope, how: Draw) -> dict[str, Slot]:
-            drawn = self._draw(builder, scope, how)
-            return drawn if reparam else {k: builder.detach(v) for k, v in drawn.items()}
+        def lower(scope: Scope, how: Draw) -> dict[str, Slot]:
+            drawn = self._draw(scope, how)
+            return drawn if reparam else {k: scope.builder.detach(v) for k, v in drawn.items()}
 
         values, drawn = direct.sample(
             self, x_dict, batch_n, sample_shape, reparam, sample_mean, generator, lower

@@ -11,7 +11,7 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.params import sum_over
 from pixyz.distributions.core.views import View
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import PixyzError
 
 
@@ -64,22 +64,22 @@ class Independent(View):
     def frozen(self) -> Distribution:
         return Independent(self.p.frozen(), self.reinterpreted_batch_ndims)
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
-        return self.p.lower_sample(builder, scope, how=how)
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+        return self.p.lower_sample(scope, how=how)
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
         label = f"log {self.prob_text}"
-        each = self.p.lower_log_prob(builder, scope, how=Score(sum_features=False))
-        slot = self._event(builder, each, label)
-        return sum_over(builder, slot, how, label)
+        each = self.p.lower_log_prob(scope, how=Score(sum_features=False))
+        slot = self._event(scope, each, label)
+        return sum_over(scope, slot, how, label)
 
-    def lower_entropy(self, builder: Builder, scope: Scope) -> Slot | None:
-        slot = self.p.lower_entropy(builder, scope)
-        return None if slot is None else self._event(builder, slot, f"H[{self.prob_text}]")
+    def lower_entropy(self, scope: Scope) -> Slot | None:
+        slot = self.p.lower_entropy(scope)
+        return None if slot is None else self._event(scope, slot, f"H[{self.prob_text}]")
 
-    def _event(self, builder: Builder, slot: Slot, label: str) -> Slot:
+    def _event(self, scope: Scope, slot: Slot, label: str) -> Slot:
         dims = tuple(range(-self.reinterpreted_batch_ndims, 0))
-        return builder.features(SumLast(dims), slot, label) if dims else slot
+        return scope.builder.features(SumLast(dims), slot, label) if dims else slot
 
 
 @dataclass(frozen=True)

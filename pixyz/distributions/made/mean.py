@@ -8,7 +8,7 @@ from pixyz import latex
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.params import Params, apply, none_derived
 from pixyz.expression.protocol import Draw
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 
 
 class Mean(Distribution):
@@ -38,14 +38,12 @@ class Mean(Distribution):
     def is_random(self) -> bool:
         return False
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
-        params = self.p.lower_params(builder, scope)
-        slot = apply(builder, self.p.formula("mean_of"), params, f"mean of {self.p.prob_text}")
-        return Params(builder, {self._var[0]: slot}, none_derived)
+    def lower_params(self, scope: Scope) -> Params:
+        params = self.p.lower_params(scope)
+        slot = apply(self.p.formula("mean_of"), params, f"mean of {self.p.prob_text}")
+        return Params(scope.builder, {self._var[0]: slot}, none_derived)
 
-    def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, how: Draw
-    ) -> dict[str, Slot]:
+    def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
         return {self._var[0]: params[self._var[0]]}
 
 
@@ -74,14 +72,12 @@ class LogDensity(Distribution):
     def is_random(self) -> bool:
         return False
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+    def lower_params(self, scope: Scope) -> Params:
         return Params(
-            builder,
-            {self._var[0]: self.p.lower_log_prob(builder, scope)},
+            scope.builder,
+            {self._var[0]: self.p.lower_log_prob(scope)},
             none_derived,
         )
 
-    def sample_from(
-        self, builder: Builder, scope: Scope, params: Params, how: Draw
-    ) -> dict[str, Slot]:
+    def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
         return {self._var[0]: params[self._var[0]]}

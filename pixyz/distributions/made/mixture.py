@@ -15,7 +15,7 @@ from pixyz.distributions.core.path import on_path
 from pixyz.distributions.families.noise import class_noise
 from pixyz.distributions.families.one_hot import one_hot_sample
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
-from pixyz.plan import Builder, Scope, Slot, rules
+from pixyz.plan import Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError
 
 
@@ -49,42 +49,45 @@ class Mixture(Distribution):
         """The components."""
         raise NotImplementedError
 
-    def lower_log_weights(self, builder: Builder, scope: Scope) -> Slot:
+    def lower_log_weights(self, scope: Scope) -> Slot:
         """The slot of the logarithms of the weights, ``[..., K]``."""
         raise NotImplementedError
 
-    def lower_scores(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_scores(self, scope: Scope, how: Score = SCORE) -> Slot:
         r""":math:`\log p(x|z=k) + \log p(z=k)` of all components, ``[..., K]``."""
-        found = [part.lower_log_prob(builder, scope, how=how) for part in self.components()]
+        found = [part.lower_log_prob(scope, how=how) for part in self.components()]
         label = f"log of the components of {self.prob_text}"
-        stacked = builder.point(stack_last, *found, label=label)
-        weights = self.lower_log_weights(builder, scope)
-        return builder.point(add_last, stacked, weights, label=f"log joint of {self.prob_text}")
+        stacked = scope.builder.point(stack_last, *found, label=label)
+        weights = self.lower_log_weights(scope)
+        return scope.builder.point(
+            add_last, stacked, weights, label=f"log joint of {self.prob_text}"
+        )
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
-        scores = self.lower_scores(builder, scope, how)
-        return builder.point(logsumexp_last, scores, label=f"log {self.prob_text}")
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
+        scores = self.lower_scores(scope, how)
+        return scope.builder.point(logsumexp_last, scores, label=f"log {self.prob_text}")
 
-    def lower_draw(self, builder: Builder, scope: Scope, how: Draw) -> tuple[dict[str, Slot], Slot]:
+    def lower_draw(self, scope: Scope, how: Draw) -> tuple[dict[str, Slot], Slot]:
         """A sample and the component it came from, one-hot."""
+        builder = scope.builder
         mean = how.mean or builder.sample_mean
-        rows_of = self._rows(builder, scope)
+        rows_of = self._rows(scope)
         parts = []
         for part in self.components():
             if part.drawn_by_parameters and not mean:
-                params = part.lower_params(builder, scope)
+                params = part.lower_params(scope)
                 if rows_of is not None:  # a row draws from each, also one that has no conditions
                     params = params.expanded(rows_of)
-                parts.append(part.sample_from(builder, scope, params, how=how))
+                parts.append(part.sample_from(scope, params, how=how))
             else:
-                parts.append(part.lower_sample(builder, scope, how=replace(how, mean=mean)))
+                parts.append(part.lower_sample(scope, how=replace(how, mean=mean)))
         rows = [
             builder.features(first_feature, part[v], f"rows of {v}")
             for part in parts
             for v in self.var
         ]
         log_weights = builder.point(
-            weights_of_rows, self.lower_log_weights(builder, scope), *rows, label="weights"
+            weights_of_rows, self.lower_log_weights(scope), *rows, label="weights"
         )
         if mean:
             weights = builder.point(torch.exp, log_weights, label=f"weights of {self.prob_text}")
@@ -105,17 +108,23 @@ class Mixture(Distribution):
         }
         return drawn, chosen
 
-    def _rows(self, builder: Builder, scope: Scope) -> Slot | None:
+    def _rows(self, scope: Scope) -> Slot | None:
         """Something with the leading dimensions of the conditions; None if there are none."""
         given = [scope.lookup(c) for c in self._cond_var]
-        rows = [builder.features(first_feature, g, "rows") for g in given if g.batch == "full"]
-        return builder.point(joint_rows, *rows, label=f"rows of {self.prob_text}") if rows else None
+        rows = [
+            scope.builder.features(first_feature, g, "rows") for g in given if g.batch == "full"
+        ]
+        return (
+            scope.builder.point(joint_rows, *rows, label=f"rows of {self.prob_text}")
+            if rows
+            else None
+        )
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         found = on_path(self, scope, how.reparam)
         if found is not None:
             return found
-        return self.lower_draw(builder, scope, how)[0]
+        return self.lower_draw(scope, how)[0]
 
 
 def stack_last(*xs: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.distributions.families.relaxed import ConcreteCategorical, RelaxedCategorical
 from pixyz.distributions.made.mixture import Mixture
 from pixyz.expression.protocol import SCORE, Draw, Score
-from pixyz.plan import Axis, Builder, Scope, Slot
+from pixyz.plan import Axis, Scope, Slot
 from pixyz.types import PixyzError, VariableError
 
 PRIORS = (
@@ -120,8 +120,8 @@ class MixtureModel(Mixture):
     def components(self) -> list[Distribution]:
         return [d for d in self.distributions if isinstance(d, Distribution)]
 
-    def lower_log_weights(self, builder: Builder, scope: Scope) -> Slot:
-        return self.prior.lower_params(builder, scope)["log_probs"]
+    def lower_log_weights(self, scope: Scope) -> Slot:
+        return self.prior.lower_params(scope)["log_probs"]
 
     def detach(self) -> MixtureModel:
         return MixtureModel([d.detach() for d in self.components()], self.prior.detach(), self.name)
@@ -161,8 +161,8 @@ class MixtureModel(Mixture):
                 **kwargs,
             )
 
-        def lower(builder: Builder, scope: Scope, how: Draw) -> dict[str, Slot]:
-            drawn, chosen = self.lower_draw(builder, scope, how)
+        def lower(scope: Scope, how: Draw) -> dict[str, Slot]:
+            drawn, chosen = self.lower_draw(scope, how)
             return {**drawn, self.hidden_var[0]: chosen}
 
         key = "sample with hidden"
@@ -186,8 +186,8 @@ class MixtureModel(Mixture):
             return super().get_log_prob(x_dict, sum_features, feature_dims, **kwargs)
         how = Score(sum_features, None if feature_dims is None else tuple(feature_dims))
 
-        def build(builder: Builder) -> dict[str, Slot]:
-            return {"log_prob": self.lower_scores(builder, Scope(builder), how)}
+        def build(scope: Scope) -> dict[str, Slot]:
+            return {"log_prob": self.lower_scores(scope, how)}
 
         values = self._values(x_dict, [*self.var, *self.cond_var])
         found = self._run(("log_prob with hidden", how), values, build)["log_prob"]
@@ -234,9 +234,9 @@ class PosteriorMixtureModel(ParametricDistribution, like=Categorical):
     def states(self) -> Tensor | None:
         return all_one_hots(self)
 
-    def params_from(self, builder: Builder, scope: Scope, network: Forward) -> Params:
-        logits = self.p.lower_scores(builder, scope)
-        return Params(builder, {"logits": logits}, self._derive)
+    def params_from(self, scope: Scope, network: Forward) -> Params:
+        logits = self.p.lower_scores(scope)
+        return Params(scope.builder, {"logits": logits}, self._derive)
 
     def detach(self) -> Distribution:
         return PosteriorMixtureModel(self.p.detach(), self.name)
@@ -244,14 +244,18 @@ class PosteriorMixtureModel(ParametricDistribution, like=Categorical):
     def frozen(self) -> Distribution:
         return PosteriorMixtureModel(self.p.frozen(), self.name)
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
         z = self.var[0]
-        if not scope.bound(z) and not builder.given(scope.outer_name(z)):
+        if not scope.bound(z) and not scope.builder.given(scope.outer_name(z)):
             count = len(self.p.distributions)
             scope = scope.child(
-                {z: builder.states(OneHots(count, self.p), Axis("particle", count), f"all {z}")}
+                {
+                    z: scope.builder.states(
+                        OneHots(count, self.p), Axis("particle", count), f"all {z}"
+                    )
+                }
             )
-        return super().lower_log_prob(builder, scope, how=how)
+        return super().lower_log_prob(scope, how=how)
 
 
 class OneHots:

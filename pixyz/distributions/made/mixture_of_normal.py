@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.families.normal import BoundedNormal, Normal, TanhNormal
 from pixyz.distributions.made.mixture import Mixture
-from pixyz.plan import Builder, Scope, Slot
+from pixyz.plan import Scope, Slot
 from pixyz.types import PixyzError
 
 NORMALS = (Normal, BoundedNormal, TanhNormal)
@@ -82,8 +82,8 @@ class MixtureOfNormal(Mixture):
     def components(self) -> list[Distribution]:
         return [d for d in self.p if isinstance(d, Distribution)]
 
-    def lower_log_weights(self, builder: Builder, scope: Scope) -> Slot:
-        return builder.attribute(self, "log_weights", f"weights of {self.prob_text}")
+    def lower_log_weights(self, scope: Scope) -> Slot:
+        return scope.builder.attribute(self, "log_weights", f"weights of {self.prob_text}")
 
     def detach(self) -> Distribution:
         return MixtureOfNormal(

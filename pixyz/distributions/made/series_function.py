@@ -8,7 +8,7 @@ from pixyz.distributions.core.network import NetworkCall
 from pixyz.distributions.core.params import Params, none_derived
 from pixyz.distributions.made.deterministic import Deterministic
 from pixyz.distributions.series.read import blank_filled, read_as_series
-from pixyz.plan import Builder, Scope
+from pixyz.plan import Scope
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 
@@ -73,14 +73,15 @@ class SeriesFunction(Deterministic):
     def distribution_name(self) -> str:
         return "Function of series"
 
-    def lower_params(self, builder: Builder, scope: Scope) -> Params:
+    def lower_params(self, scope: Scope) -> Params:
+        builder = scope.builder
         given = [
             v for v in self.optional_var if scope.bound(v) or builder.given(scope.outer_name(v))
         ]
-        args = {v: blank_filled(builder, scope.lookup(v)) for v in [*self._cond_var, *given]}
+        args = {v: blank_filled(scope, scope.lookup(v)) for v in [*self._cond_var, *given]}
         series = {v: args[v] for v in self.series_var if v in args}
         if not all(any(a.kind == "time" for a in slot.axes) for slot in series.values()):
-            args.update(read_as_series(builder, series)[1])
+            args.update(read_as_series(scope, series)[1])
         time = [a for slot in args.values() for a in slot.axes if a.kind == "time"]
         if not time:
             raise PixyzError(

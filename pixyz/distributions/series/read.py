@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pixyz.distributions.series.recurrence import Recurrence
-from pixyz.plan import Axis, Builder, Scope, Slot, rules
+from pixyz.plan import Axis, Scope, Slot, rules
 from pixyz.plan.looks import Flag
 from pixyz.types import PixyzError
 
@@ -47,21 +47,22 @@ class Series:
     begin: Slot | None = None
     end: Slot | None = None
 
-    def clock(self, builder: Builder) -> Slot:
+    def clock(self, scope: Scope) -> Slot:
         """The number of each step, ``[T]``."""
         like = next(iter(self.series.values()), None)
         if like is None:
-            return step_numbers(builder, self.axis)
-        slot = builder.series(
+            return step_numbers(scope, self.axis)
+        slot = scope.builder.series(
             _Count(None), [like], [("t", self.axis)], self.axis, "t", key=id(self.axis)
         )[0]
         slot.axes, slot.batch = (self.axis,), "none"
         return slot
 
 
-def step_numbers(builder: Builder, axis: Axis) -> Slot:
+def step_numbers(scope: Scope, axis: Axis) -> Slot:
     """The number of each step, ``[T]``, along an axis of known length."""
-    return builder.series(_Count(axis.size or 0), [], [("t", axis)], axis, "t", key=id(axis))[0]
+    count = _Count(axis.size or 0)
+    return scope.builder.series(count, [], [("t", axis)], axis, "t", key=id(axis))[0]
 
 
 class _Count:
@@ -72,8 +73,9 @@ class _Count:
         return (torch.arange(self.steps if self.steps is not None else like[0].shape[0]),)
 
 
-def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
+def read_series(r: Recurrence, scope: Scope) -> Series:
     """Lower the series, flags and shifts of a recurrence."""
+    builder = scope.builder
     mask_var = r.mask_var
     if not mask_var and not scope.bound("mask") and r.series_var and builder.given("mask"):
         mask_var = "mask"
@@ -84,7 +86,7 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
         if r.steps is None:
             raise PixyzError("a recurrence without series needs the number of its steps")
         return Series(Axis("time", r.steps), {}, {})
-    axis, slots = read_as_series(builder, found)
+    axis, slots = read_as_series(scope, found)
     mask, first = (
         None if n is None else builder.point(rules.as_flag, slots[n], label=n)
         for n in (mask_var, r.reset_var)
@@ -107,9 +109,9 @@ def read_series(r: Recurrence, builder: Builder, scope: Scope) -> Series:
     free = {n: k for n, (_, k) in r.lags.items() if n not in r.init}
     low, high = max([0, *(-k for k in free.values())]), max([0, *free.values()])
     if low or high:
-        _shift(read, builder, free, low, high, r.reverse)
+        _shift(read, scope, free, low, high, r.reverse)
     if r.steps is not None and r.steps != read.axis.size:
-        _move(read, builder, Axis("time", r.steps), rules.Head(r.steps))
+        _move(read, scope, Axis("time", r.steps), rules.Head(r.steps))
         if r.reverse:
             read.begin = None  # frames that are left out by ``steps`` are not the loop's
         else:
@@ -132,35 +134,38 @@ def fill(mask: Tensor, x: Tensor) -> Tensor:
     return torch.where(rules.lift(valid, x), x, torch.where(flat.any(), row[0], half))
 
 
-def blank_filled(builder: Builder, slot: Slot) -> Slot:
+def blank_filled(scope: Scope, slot: Slot) -> Slot:
     """A series with 0 in its masked frames, for a function of the whole series."""
     return (
-        builder.point(rules.blank, *slot.step.args, label=slot.label) if slot.fn is fill else slot
+        scope.builder.point(rules.blank, *slot.step.args, label=slot.label)
+        if slot.fn is fill
+        else slot
     )
 
 
 def _shift(
-    read: Series, builder: Builder, free: Mapping[str, int], low: int, high: int, reverse: bool
+    read: Series, scope: Scope, free: Mapping[str, int], low: int, high: int, reverse: bool
 ) -> None:
     """Shorten the range to where all shifts exist."""
+    builder = scope.builder
     whole, lags, mask = read.axis, read.lags, read.mask
     if read.first is not None and mask is not None:
         read.first = builder.point(rules.both, read.first, mask, label=read.first.label)
     first, valid = read.first, []
     axis = Axis("time")
-    _move(read, builder, axis, rules.Window(low, high, 0))
+    _move(read, scope, axis, rules.Window(low, high, 0))
     for name, shift in free.items():
         window = rules.Window(low, high, shift)
-        read.lags[name] = _window(builder, window, lags[name], whole, axis, name)
+        read.lags[name] = _window(scope, window, lags[name], whole, axis, name)
         if mask is not None and shift:
-            valid.append(_window(builder, window, mask, whole, axis, f"mask of {name}"))
+            valid.append(_window(scope, window, mask, whole, axis, f"mask of {name}"))
     if first is not None:
         valid.append(
-            _window(builder, rules.Unbroken(-low, high, low, high), first, whole, axis, "valid")
+            _window(scope, rules.Unbroken(-low, high, low, high), first, whole, axis, "valid")
         )
         ends = [(low, True), (high, False)][:: -1 if reverse else 1]
         read.begin, read.end = (
-            _any_first(builder, first, whole, n, at) if n else None for n, at in ends
+            _any_first(scope, first, whole, n, at) if n else None for n, at in ends
         )
     for slot in valid:
         read.valid = (
@@ -170,13 +175,14 @@ def _shift(
         )
 
 
-def _any_first(builder: Builder, first: Slot, whole: Axis, frames: int, head: bool) -> Slot:
+def _any_first(scope: Scope, first: Slot, whole: Axis, frames: int, head: bool) -> Slot:
     label = f"reset {'before' if head else 'behind'} the range"
-    return builder.series(_Any(frames, head), [first], [(label, None)], whole, label, key=None)[0]
+    found = AnySet(frames, head)
+    return scope.builder.series(found, [first], [(label, None)], whole, label, key=None)[0]
 
 
 @dataclass(frozen=True)
-class _Any:
+class AnySet:
     """Whether a flag is set in the first (last) frames."""
 
     frames: int
@@ -186,12 +192,12 @@ class _Any:
         return ((flag[: self.frames] if self.head else flag[-self.frames :]).any(0),)
 
 
-def _move(read: Series, builder: Builder, axis: Axis, fn: Any) -> None:
+def _move(read: Series, scope: Scope, axis: Axis, fn: Any) -> None:
     """All series over ``axis``, a part of theirs."""
     whole = read.axis
 
     def moved(slot: Slot | None, name: str = "") -> Any:
-        return None if slot is None else _window(builder, fn, slot, whole, axis, name or slot.label)
+        return None if slot is None else _window(scope, fn, slot, whole, axis, name or slot.label)
 
     read.axis = axis
     read.series = {n: moved(s, n) for n, s in read.series.items()}
@@ -199,29 +205,30 @@ def _move(read: Series, builder: Builder, axis: Axis, fn: Any) -> None:
     read.mask, read.first, read.valid = moved(read.mask), moved(read.first), moved(read.valid)
 
 
-def read_as_series(builder: Builder, found: Mapping[str, Slot]) -> tuple[Axis, dict[str, Slot]]:
+def read_as_series(scope: Scope, found: Mapping[str, Slot]) -> tuple[Axis, dict[str, Slot]]:
     """Values, among them inputs ``[T, B, ...]``, as series over one axis: that of the newest of
     them, else a new one.
     """
-    axis = _common_axis(builder, found)
+    builder = scope.builder
+    axis = _common_axis(scope, found)
     for slot in found.values():
         if not any(a.kind == "time" for a in slot.axes):
             builder.series_axes.setdefault(slot, axis)
     return axis, {n: builder.relabel(s, axis, n) for n, s in found.items()}
 
 
-def _common_axis(builder: Builder, found: Mapping[str, Slot]) -> Axis:
+def _common_axis(scope: Scope, found: Mapping[str, Slot]) -> Axis:
     known = [a for s in found.values() for a in s.axes if a.kind == "time"]
     if known:
         return max(known, key=lambda a: a.number)
     for slot in found.values():
-        if slot in builder.series_axes:
-            return builder.series_axes[slot]
+        if slot in scope.builder.series_axes:
+            return scope.builder.series_axes[slot]
     return Axis("time")
 
 
-def _window(builder: Builder, fn: Any, slot: Slot, whole: Axis, axis: Axis, label: str) -> Slot:
-    out = builder.series(fn, [slot], [(label, axis)], whole, label, key=axis)[0]
+def _window(scope: Scope, fn: Any, slot: Slot, whole: Axis, axis: Axis, label: str) -> Slot:
+    out = scope.builder.series(fn, [slot], [(label, axis)], whole, label, key=axis)[0]
     if axis.size is None and axis.length_of is None:
         axis.length_of = out
     return out

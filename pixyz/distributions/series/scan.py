@@ -12,7 +12,7 @@ from pixyz.distributions.core.product import Drawn
 from pixyz.distributions.series.recurrence import Recurrence
 from pixyz.distributions.series.step import as_series, close_step, open_step
 from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
-from pixyz.plan import Axis, Builder, PlanCache, Scope, Slot, rules
+from pixyz.plan import Axis, PlanCache, Scope, Slot, rules
 from pixyz.types import PixyzError, VariableError, VarSpec
 
 
@@ -168,7 +168,8 @@ class Scan(Distribution):
         twin.__dict__ = {**self.__dict__, "grad": False, "_plans": PlanCache()}
         return twin
 
-    def lower_sample(self, builder: Builder, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+    def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
+        builder = scope.builder
         found = on_path(self, scope, how.reparam)
         if found is not None:
             return (
@@ -178,20 +179,14 @@ class Scan(Distribution):
             )
         r = self.recurrence
         step = open_step(
-            r,
-            builder,
-            scope,
-            self.dists.factors(),
-            how.particles,
-            self.prob_text,
-            reads=self.constant,
+            r, scope, self.dists.factors(), how.particles, self.prob_text, reads=self.constant
         )
         with builder.body(step.loop):
-            step.scope.values.update(self.dists.lower_sample(builder, step.scope, how=how))
+            step.scope.values.update(self.dists.lower_sample(step.scope, how=how))
             step.scope.values.update(
-                {v: as_series(builder, step, step.scope.values[v]) for v in self.dists.var}
+                {v: as_series(step, step.scope.values[v]) for v in self.dists.var}
             )
-        close_step(r, builder, step)
+        close_step(r, step)
         values = dict(step.scope.values)
         whole = Axis("time", base=step.axis)
         for name, carried in self.path.items():
@@ -217,7 +212,7 @@ class Scan(Distribution):
         drawn.masks = {} if step.mask is None else {step.axis: step.mask}
         return drawn
 
-    def lower_log_prob(self, builder: Builder, scope: Scope, how: Score = SCORE) -> Slot:
+    def lower_log_prob(self, scope: Scope, how: Score = SCORE) -> Slot:
         raise NotImplementedError(
             f"write the log-density of {self.prob_text} as IterativeLoss(LogProb(step), "
             f"series_var=..., lags=...)"

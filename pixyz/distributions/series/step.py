@@ -15,7 +15,7 @@ from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.path import unshadowed
 from pixyz.distributions.series.read import read_series, step_numbers
 from pixyz.distributions.series.recurrence import Recurrence
-from pixyz.plan import Axis, Builder, Loop, Scope, Slot, rules
+from pixyz.plan import Axis, Loop, Scope, Slot, rules
 from pixyz.plan.graph import order_axes
 from pixyz.types import PixyzError, VariableError
 
@@ -35,23 +35,24 @@ class Step:
     held: dict[str, Slot] = field(default_factory=dict)
     end: Slot | None = None
 
-    def final(self, builder: Builder, name: str, value: Slot) -> Slot:
+    def final(self, name: str, value: Slot) -> Slot:
         """The last carried ``value`` of ``name``; a reset in a frame behind the range that lags
         leave counts.
         """
         return (
-            value if self.end is None else _reset(builder, self.end, value, self.inits[name], name)
+            value
+            if self.end is None
+            else _reset(self.scope, self.end, value, self.inits[name], name)
         )
 
 
 def open_step(
     r: Recurrence,
-    builder: Builder,
     scope: Scope,
     factors: Sequence[Distribution],
     particles: tuple[Axis, ...],
     label: str,
-    slices: Callable[[Builder, Scope], dict[str, Slot]] | None = None,
+    slices: Callable[[Scope], dict[str, Slot]] | None = None,
     reads: Sequence[str] = (),
 ) -> Step:
     """Lower everything that comes before the step: series, flags, lags, carried values.
@@ -63,27 +64,28 @@ def open_step(
         reads: variables around the recurrence that the step reads: they give the batch size where
             no series does.
     """
-    raw = read_series(r, builder, scope)
+    builder = scope.builder
+    raw = read_series(r, scope)
     axis, mask, first = raw.axis, raw.mask, raw.first
     series = dict(raw.series)
     like = next(iter(series.values()), None)
     for name, (source, shift) in r.lags.items():
         moved = raw.lags[name]
         if name in r.init:
-            moved = _filled_lag(r, builder, scope, name, source, shift, moved, first, axis)
+            moved = _filled_lag(r, scope, name, source, shift, moved, first, axis)
         series[name] = moved
     if slices is not None:
-        made = slices(builder, scope)
+        made = slices(scope)
         axis = next(a for s in made.values() for a in s.axes if a.kind == "time")
         series.update(made)
         like = like or next(iter(made.values()))
     for name in r.timestep_var:
-        series[name] = raw.clock(builder) if axis is raw.axis else step_numbers(builder, axis)
+        series[name] = raw.clock(scope) if axis is raw.axis else step_numbers(scope, axis)
     if like is None and any(c in r.init for c in r.carried):
         like = next((s for s in map(scope.lookup, reads) if s.batch == "full"), None)
     shapes = {v: f.features_shape for f in factors for v in f.var if len(f.features_shape)}
     wide = {*particles, *_outer_axes(r, scope, factors, series, axis)}
-    starts, inits = _starts(r, builder, scope, shapes, wide, like, raw.begin)
+    starts, inits = _starts(r, scope, shapes, wide, like, raw.begin)
     loop = builder.open_loop(axis, reverse=r.reverse, fission=r.fission, label=label)
     carries, held = {}, {}
     inner = scope.child(series)
@@ -93,7 +95,7 @@ def open_step(
             carries[name] = builder.carry(loop, name, slot)
             value = carries[name]
             if first is not None:
-                value = _reset(builder, first, value, inits[name], name)
+                value = _reset(inner, first, value, inits[name], name)
             inner.values[name] = value
             held[name] = carries[name] if raw.valid is None else value
     if raw.valid is not None:
@@ -105,10 +107,11 @@ def open_step(
     return Step(axis, loop, inner, mask, starts, carries, series, inits, held, raw.end)
 
 
-def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
+def close_step(r: Recurrence, step: Step) -> None:
     """Lower what comes after the step: which values are carried on; a frame that is not valid holds
     what came in.
     """
+    builder = step.scope.builder
     with builder.body(step.loop):
         for name, prevs in r.update.items():
             for prev in prevs:
@@ -118,7 +121,7 @@ def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
                         f"update_value carries {name!r} on, "
                         f"but no distribution of the step draws it and it is no series"
                     )
-                new = as_series(builder, step, new, step.carries[prev].axes)
+                new = as_series(step, new, step.carries[prev].axes)
                 if step.mask is not None:
                     new = builder.point(
                         rules.hold, step.mask, new, step.held[prev], label=f"hold {name}"
@@ -126,7 +129,7 @@ def close_step(r: Recurrence, builder: Builder, step: Step) -> None:
                 builder.close_carry(step.loop, prev, new)
 
 
-def as_series(builder: Builder, step: Step, slot: Slot, axes: tuple[Axis, ...] = ()) -> Slot:
+def as_series(step: Step, slot: Slot, axes: tuple[Axis, ...] = ()) -> Slot:
     """A value of the step, ``[T, B, ...]`` also where it is constant in time; with further ``axes``
     (particles).
     """
@@ -137,7 +140,7 @@ def as_series(builder: Builder, step: Step, slot: Slot, axes: tuple[Axis, ...] =
         (s for s in [slot, *step.series.values(), *step.carries.values()] if s.batch == "full"),
         slot,
     )
-    return builder.expand(slot, like, order_axes(wanted))
+    return step.scope.builder.expand(slot, like, order_axes(wanted))
 
 
 # -------------------------------------------------------------------------------------------- lags
@@ -145,7 +148,6 @@ def as_series(builder: Builder, step: Step, slot: Slot, axes: tuple[Axis, ...] =
 
 def _filled_lag(
     r: Recurrence,
-    builder: Builder,
     scope: Scope,
     name: str,
     source: str,
@@ -154,12 +156,13 @@ def _filled_lag(
     first: Slot | None,
     axis: Axis,
 ) -> Slot:
+    builder = scope.builder
     if shift != -1:
         raise PixyzError(
             f"the lag {name!r} of {shift} steps: an init is for lags of -1; "
             f"leave it out to shorten the range"
         )
-    init = _init_slot(r, builder, scope, name, None, slot)
+    init = _init_slot(r, scope, name, None, slot)
     if init is None:
         init = builder.point(_zero_row, slot, label=f"init of {name}")
         init.batch, init.axes = "one", ()
@@ -173,7 +176,7 @@ def _filled_lag(
     return (
         moved
         if first is None
-        else _reset(builder, first, moved, None if r.init[name] == 0 else init, name)
+        else _reset(scope, first, moved, None if r.init[name] == 0 else init, name)
     )
 
 
@@ -181,7 +184,8 @@ def _zero_row(x: Tensor) -> Tensor:
     return x.new_zeros(())
 
 
-def _reset(builder: Builder, first: Slot, value: Slot, init: Slot | None, name: str) -> Slot:
+def _reset(scope: Scope, first: Slot, value: Slot, init: Slot | None, name: str) -> Slot:
+    builder = scope.builder
     first = builder.point(rules.column, first, label=first.label)
     if init is None:
         return builder.point(rules.reset_zero, first, value, label=f"reset {name}")
@@ -194,13 +198,13 @@ def _reset(builder: Builder, first: Slot, value: Slot, init: Slot | None, name: 
 
 def _starts(
     r: Recurrence,
-    builder: Builder,
     scope: Scope,
     shapes: Mapping[str, torch.Size],
     wide: set[Axis],
     like: Slot | None,
     begin: Slot | None,
 ) -> tuple[dict[str, Slot], dict[str, Slot | None]]:
+    builder = scope.builder
     starts: dict[str, Slot] = {}
     inits: dict[str, Slot | None] = {}
     drawn = {prev: name for name, prevs in r.update.items() for prev in prevs}
@@ -210,11 +214,11 @@ def _starts(
         if given:
             starts[prev] = scope.lookup(r.start.get(prev, prev))
         else:
-            starts[prev] = _first_value(r, builder, scope, prev, shapes.get(name), like)
+            starts[prev] = _first_value(r, scope, prev, shapes.get(name), like)
         if prev in r.init and r.init[prev] != 0:
-            inits[prev] = _init_slot(r, builder, scope, prev, shapes.get(name), like)
+            inits[prev] = _init_slot(r, scope, prev, shapes.get(name), like)
         if given and begin is not None:
-            starts[prev] = _reset(builder, begin, starts[prev], inits[prev], prev)
+            starts[prev] = _reset(scope, begin, starts[prev], inits[prev], prev)
     ordered = order_axes(wide.union(*(slot.axes for slot in starts.values())))
     full = like or next((s for s in starts.values() if s.batch == "full"), None)
     if full is not None:
@@ -252,14 +256,9 @@ def _outer_axes(
 
 
 def _first_value(
-    r: Recurrence,
-    builder: Builder,
-    scope: Scope,
-    prev: str,
-    shape: torch.Size | None,
-    like: Slot | None,
+    r: Recurrence, scope: Scope, prev: str, shape: torch.Size | None, like: Slot | None
 ) -> Slot:
-    slot = _init_slot(r, builder, scope, prev, shape, like)
+    slot = _init_slot(r, scope, prev, shape, like)
     if slot is not None:
         return slot
     if shape is None or like is None:
@@ -268,7 +267,7 @@ def _first_value(
             f"features_shape on the distribution "
             "that draws it, or give a tensor"
         )
-    row = builder.point(_ZeroRow(tuple(shape)), like, label=f"zeros for {prev}")
+    row = scope.builder.point(_ZeroRow(tuple(shape)), like, label=f"zeros for {prev}")
     row.axes, row.batch = (), "one"
     return row
 
@@ -284,19 +283,15 @@ class _ZeroRow:
 
 
 def _init_slot(
-    r: Recurrence,
-    builder: Builder,
-    scope: Scope,
-    name: str,
-    shape: torch.Size | None,
-    like: Slot | None,
+    r: Recurrence, scope: Scope, name: str, shape: torch.Size | None, like: Slot | None
 ) -> Slot | None:
     """The value of ``init``; None for zero."""
+    builder = scope.builder
     value = r.init[name]
     if isinstance(value, str):
         held = getattr(r, value)
         if isinstance(held, Distribution):
-            return held.lower_sample(builder, scope)[name]
+            return held.lower_sample(scope)[name]
         return builder.point(
             _as_row, builder.attribute(r, value, f"init of {name}"), label=f"init of {name}"
         )

@@ -16,7 +16,7 @@ from pixyz.plan.run.plan import Plan
 from pixyz.plan.run.runner import Runner, Signature, signature
 from pixyz.plan.run.settle import Form
 from pixyz.plan.structure import Structured, reading
-from pixyz.plan.write import Builder
+from pixyz.plan.write import Builder, Scope
 from pixyz.types import Values
 
 MOST_KEYS = 64
@@ -25,7 +25,7 @@ MOST_KEYS = 64
 NOTHING = Facts()
 Full = tuple[Hashable, bool]
 """A key, and whether values are checked."""
-Build = Callable[[Builder], Mapping[str, Slot]]
+Build = Callable[[Scope], Mapping[str, Slot]]
 Leads = Mapping[str, tuple[Axis, ...]]
 
 
@@ -170,7 +170,7 @@ class Call:
             options = replace(kept.options, checked=debugging())
             builder = Builder(frozenset(given), options, leads, facts)
             with reading() as read:
-                plan = Plan(builder, self.build(builder), self.owner(), options)
+                plan = Plan(builder, self.build(Scope(builder)), self.owner(), options)
             kept.read += map(weakref.ref, read)
             runner = Runner(plan, kept.plain.setdefault(full, set()))
             kept.add(full, runner)

@@ -1,5 +1,6 @@
 """Scope: which slot a variable name means at a place of an expression.
 
+It is what every rule is given: names are looked up in it, and steps are written on its builder.
 Shadowing is lexical, and a bound variable never leaves its scope.
 """
 
@@ -15,7 +16,7 @@ class Scope:
     """Which slot a name means here.
 
     Args:
-        builder: unbound names become inputs of its plan.
+        builder: where steps are written; unbound names become inputs of its plan.
         values: names bound here.
         parent: the enclosing scope.
         rename: inner name -> outer name; look-ups of an inner name go to the parent under the
