@@ -112,10 +112,10 @@ class DreamerV2(LatentAgent):
             * Mean(model.cont.frozen().at(**PATH), "c")
             * Mean(self.slow_value.at(**PATH), "v")
         )
-        seen = {bar: PATH[k] for k, bar in BAR.items()} | {
-            bar: f"{k}_prev" for k, bar in TAKEN.items()
-        }
-        returns = self.imagined * on_path * Stop(seen)
+        # H + 1 states and H actions: one function of both would pair each with each
+        states = Stop({bar: PATH[k] for k, bar in BAR.items()})
+        actions = Stop({bar: f"{k}_prev" for k, bar in TAKEN.items()})
+        returns = self.imagined * on_path * states * actions
         acting = self.policy.at(**TAKEN)
         w, w_pi = Parameter("w"), Parameter("w_pi")
         score = c.entropy * Entropy(acting)

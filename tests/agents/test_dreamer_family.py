@@ -132,6 +132,22 @@ def test_each_term_moves_only_what_it_should(case):
         assert moved(agent, found[term].mean()) <= {"model"}
 
 
+@pytest.mark.parametrize("case", ["v1", "v1, choices", "v2", "v2, mixed", "v2, choices"])
+def test_networks_are_asked_once_for_each_state_of_a_dream(case):
+    """Not for each pair of a state and an action of it: the same losses, several times the cost."""
+    name, more = CASES[case]
+    agent = agent_of(name, **more)
+    batch, rows = window(agent), {"policy": [], "value": []}
+    evaluated(agent, batch)  # a first run tries networks on few rows
+    for part, seen in rows.items():
+        net = getattr(agent, part).net
+        net.register_forward_hook(lambda *call, seen=seen: seen.append(len(call[-1])))
+    evaluated(agent, batch)
+    states = BEHAVIOUR["horizon"] * STEPS * BATCH
+    assert max(rows["policy"]) <= states and sum(rows["policy"]) <= 2 * states
+    assert set(rows["value"]) == {states + STEPS * BATCH}
+
+
 def test_they_print_as_the_papers_sums():
     texts = {name: str(agent_of(name).objective) for name in AGENTS}
     kl = r"D_{KL} \left[q(stoch|deter,embed)||p(stoch|deter) \right]"
