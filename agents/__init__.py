@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agents.agent import Actor, Agent, Learned, Learns, Saves, Window
     from agents.check import check_agent
     from agents.config import load_config
+    from agents.dreamer.jax_weights import load_jax
     from agents.guard import NotFinite
     from agents.policy import Policy, load, load_model
     from agents.pretrained import from_pretrained, save_pretrained
@@ -40,6 +41,7 @@ _HOMES = {
     "Window": "agent",
     "check_agent": "check",
     "load_config": "config",
+    "load_jax": "dreamer.jax_weights",
     "NotFinite": "guard",
     "from_pretrained": "pretrained",
     "save_pretrained": "pretrained",
@@ -82,6 +84,7 @@ __all__ = [
     "from_pretrained",
     "load",
     "load_config",
+    "load_jax",
     "load_model",
     "resume",
     "save_pretrained",
