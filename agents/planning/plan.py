@@ -89,15 +89,44 @@ class Plan:
             self.mean.dtype
         )
 
-    def draw(self, generator: torch.Generator | None = None, least: float = 0.0) -> Tensor:
+    def draw(
+        self,
+        generator: torch.Generator | None = None,
+        least: float = 0.0,
+        around: Tensor | None = None,
+    ) -> Tensor:
         """A first action drawn from the solver's distribution, ``[B, A]``.
 
         Args:
             least: the smallest deviation of a normal.
+            around: the mean of a normal, ``[B, A]``, in place of the plan's; of choices it counts
+                nothing.
         """
-        return draw(
-            Guess(self.mean[:1], self.std[:1].clamp_min(least)), 1, self.discrete, generator
-        )[0, 0]
+        mean = self.mean[:1] if around is None or self.discrete else around.unsqueeze(0)
+        guess = Guess(mean, self.std[:1].clamp_min(least))
+        return draw(guess, 1, self.discrete, generator)[0, 0]
+
+    def elite(
+        self, count: int, temperature: float, generator: torch.Generator | None = None
+    ) -> Tensor:
+        r"""The first action of one of the best candidates of the last round, ``[B, A]``, drawn with
+        :class:`agents.planning.MPPI`'s weights; the mean where none was tried.
+
+        .. math::
+            i \sim \mathrm{Cat}(\mathrm{softmax}(\tau R)), \quad a = a^{(i)}_1
+
+        Args:
+            count: of the best ones.
+            temperature: tau: how much a higher return counts.
+        """
+        if self.tried is None:
+            return self.mean[0]
+        best = self.tried.best(min(count, len(self.tried.returns)))
+        weight = torch.softmax(temperature * best.returns.T, -1)  # [B, count]
+        level = torch.rand(
+            *weight.shape[:-1], 1, generator=generator, dtype=weight.dtype, device=weight.device
+        )
+        return (one_hot_sample(level, weight).T.unsqueeze(-1) * best.actions[0]).sum(0)
 
 
 def draw(

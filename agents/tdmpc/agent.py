@@ -250,7 +250,14 @@ class TDMPC(Checked, TorchAgent):
             PixyzError: an image is neither uint8 nor in [0, 1].
         """
         plan, state = self.plan(obs, state)
-        return plan.draw(least=self.config.explore_std) if explore else plan.best(), state
+        return self._action(plan, explore), state
+
+    def _action(self, plan: Plan, explore: bool) -> Tensor:
+        if not explore:
+            return plan.best()
+        c = self.config
+        around = plan.elite(c.elites, c.temperature) if c.around_elite else None
+        return plan.draw(least=c.explore_std, around=around)
 
     def plan(
         self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None
@@ -270,7 +277,7 @@ class TDMPC(Checked, TorchAgent):
 
         def planner(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
             plan, state = self._solve(obs, state, scorer, None, None)
-            return plan.draw() if explore else plan.best(), state
+            return self._action(plan, explore), state
 
         def policy(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
             z = self.encoder(**{k: obs[k] for k in self.keys})["z"]

@@ -39,6 +39,8 @@ class TDMPCConfig:
         candidates, proposals, rounds, elites, temperature, min_std, max_std: of the plan
             (:class:`agents.planning.MPPI`); ``proposals`` of the candidates come from the policy.
         explore_std: the smallest deviation of an action that explores; 0: the plan's own.
+        around_elite: an action that explores is drawn around one of the elites, as published; else
+            around their mean, which may lie between two good ones.
         seconds: the time that a plan may take; 0: all rounds are made.
         kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
 
@@ -98,6 +100,7 @@ class TDMPCConfig:
     min_std: float = 0.05
     max_std: float = 2.0
     explore_std: float = 0.0
+    around_elite: bool = True
     seconds: float = 0.0
     kind: str = "tdmpc"
 

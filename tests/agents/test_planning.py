@@ -5,12 +5,14 @@ starts, budgets; path scores.
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from agents.planning import CEM, ICEM, MPPI, PathScorer, RandomShooting
 from agents.planning import plan as parts
 from agents.planning.icem import coloured
+from agents.planning.plan import Plan, Tried
 from agents.spaces import ActionSpec
 
 STEPS, ROWS, SIZE = 3, 4, 2
@@ -329,3 +331,16 @@ def test_a_solver_on_a_path_scorer_goes_where_the_reward_is():
         scorer.at({"x": torch.tensor([[0.0], [1.0]])}), solver.init(2), generator=seeded()
     )
     assert torch.allclose(plan.best(), torch.tensor([[0.5], [-0.5]]), atol=0.1)
+
+
+def test_an_elite_is_drawn_with_the_weights_of_its_return():
+    actions = torch.tensor([0.1, 0.2, 0.3, 0.9]).view(1, 4, 1, 1).expand(2, 4, 3000, 1)
+    returns = torch.tensor([1.0, 2.0, 3.0, -5.0]).unsqueeze(1).expand(4, 3000)
+    plan = Plan(torch.zeros(2, 3000, 1), torch.zeros(2, 3000, 1), 1, Tried(actions, returns), False)
+    drawn = plan.elite(3, 0.5, seeded()).squeeze(1)
+    weights = np.exp(0.5 * np.array([1.0, 2.0, 3.0]))
+    shares = [(drawn == a).double().mean().item() for a in (0.1, 0.2, 0.3)]
+    assert shares == pytest.approx(weights / weights.sum(), abs=0.03)
+    assert torch.equal(plan.draw(seeded(), around=drawn.unsqueeze(1)).squeeze(1), drawn)
+    untried = Plan(plan.mean, plan.std, 0, None, False)
+    assert torch.equal(untried.elite(3, 0.5), plan.mean[0])

@@ -516,3 +516,14 @@ def test_a_floor_of_the_deviation_of_actions_that_explore():
         torch.manual_seed(1)
         spread.append(agent.act(obs, agent.initial(200), explore=True)[0].std(0).mean())
     assert spread[1] > 0.3 > spread[0]
+
+
+def test_exploring_is_around_an_elite_and_not_between_them(monkeypatch):
+    obs = {k: torch.zeros(2, *s, dtype=torch.float64) for k, s in SHAPES.items()}
+    obs["is_first"] = torch.ones(2, dtype=torch.bool)
+    monkeypatch.setattr(Plan, "elite", lambda plan, *args: torch.full_like(plan.mean[0], 0.7))
+    for around, expected in ((True, 0.7), (False, None)):
+        agent = agent_of(around_elite=around, max_std=1e-6, min_std=1e-7)
+        action = agent.act(obs, agent.initial(2), explore=True)[0]
+        assert bool((action - 0.7).abs().max() < 1e-4) is (expected is not None)
+        assert bool((agent.act(obs, agent.initial(2))[0] - 0.7).abs().max() > 1e-2)
