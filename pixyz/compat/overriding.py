@@ -38,10 +38,11 @@ def lower_by_sample(self: Distribution, scope: Scope, how: Draw = DRAW) -> dict[
     from_inputs = [scope.lookup(v) for v in self.input_var]
     if particles:
         from_inputs = [builder.expand(s, s, order_axes({*particles, *s.axes})) for s in from_inputs]
-    more = [] if self.input_var or builder.batch_n is None else [builder.batch_n]
+    n = scope.mode.batch_n
+    more = [] if self.input_var or n is None else [n]
     shape = () if self.input_var else tuple(a.size for a in reversed(particles))
 
-    def call(*values: Any) -> tuple[Tensor, ...]:
+    def call(*values: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self.input_var, values))
         options: dict[str, Any] = {"batch_n": int(values[-1])} if more else {}
         if shape:
@@ -67,7 +68,7 @@ def lower_by_log_prob(self: Distribution, scope: Scope, how: Score = SCORE) -> S
     variables = list(dict.fromkeys([*self.var, *self.cond_var]))
     dims = None if how.dims is None else list(how.dims)
 
-    def call(*values: Any) -> tuple[Tensor]:
+    def call(*values: Tensor) -> tuple[Tensor]:
         given = dict(zip(variables, values))
         found = self.get_log_prob(given, sum_features=how.sum_features, feature_dims=dims)
         return (found,)
@@ -86,7 +87,7 @@ def lower_by_params(self: ParametricDistribution, scope: Scope) -> Params:
     if not self.cond_var:
         for slot in slots:
             slot.batch = "one"
-        if (n := builder.batch_n) is not None:
+        if (n := scope.mode.batch_n) is not None:
             slots = [builder.point(repeat_rows, s, n, label=s.label, batch="full") for s in slots]
     return Params(builder, dict(zip(keys, slots, strict=True)), self._derive)
 
@@ -97,7 +98,7 @@ class ParamsCall:
 
     owner: ParametricDistribution
 
-    def __call__(self, *values: Any) -> tuple[Tensor, ...]:
+    def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
         found = call_once(self.owner.get_params, dict(zip(self.owner.cond_var, values)))
         return tuple([found[k] for k in self.owner.params_keys])
 

@@ -20,6 +20,7 @@ from pixyz.plan.random import drawing_from
 from pixyz.plan.run.compare import compare
 from pixyz.plan.run.facts import Unsettled
 from pixyz.plan.structure import Clock, Structured
+from pixyz.plan.write import Mode
 from pixyz.types import Values, as_tensor_dict, names
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Expression(Structured):
     (:class:`pixyz.losses.Parameter`).
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls) and "lower" not in vars(cls):
             cls.lower = Expression.lower  # type: ignore[method-assign]  # whatever it extends, ``forward`` is what it computes
@@ -81,7 +82,7 @@ class Expression(Structured):
             raise NotImplementedError(f"{type(self).__name__} defines neither lower nor forward")
         variables = self.input_var
 
-        def call(*values: Any) -> tuple[Any]:
+        def call(*values: object) -> tuple[Any]:
             return (self(dict(zip(variables, values, strict=True)))[0],)
 
         return scope.builder.opaque(
@@ -129,7 +130,7 @@ class Expression(Structured):
 
     def eval(  # type: ignore[override]
         self,
-        x_dict: Any = None,
+        x_dict: object = None,
         return_dict: bool = False,
         return_all: bool = True,
         *,
@@ -197,7 +198,7 @@ class Expression(Structured):
                     if isinstance(values.get(n), Tensor) and values[n].ndim
                 ]
             )
-        key: tuple[Any, ...] = (
+        key: tuple[object, ...] = (
             (return_dict, rows, "sample_mean") if sample_mean else (return_dict, rows)
         )
         build = self._build(return_dict, rows, sample_mean)
@@ -282,7 +283,7 @@ class Expression(Structured):
         self._plans.set_options(passes=None if passes is None else tuple(passes))
         return self
 
-    def check(self, x_dict: Any = None, rtol: float = 1e-3, **kwargs: Any) -> None:
+    def check(self, x_dict: object = None, rtol: float = 1e-3, **kwargs: object) -> None:
         """Compare the split time loop with the plain one on real data: value and gradients at the
         same noise.
 
@@ -311,12 +312,12 @@ class Expression(Structured):
             "the split loop is not the plain one",
         )
 
-    def forward(self, x_dict: Any = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+    def forward(self, x_dict: object = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
         """``eval`` with ``return_dict=True``: what DistributedDataParallel wraps."""
         value, found = self.eval(x_dict, return_dict=True, **kwargs)
         return value, found
 
-    def _values(self, x_dict: Any, kwargs: Values) -> dict[str, Any]:
+    def _values(self, x_dict: object, kwargs: Values) -> dict[str, Any]:
         if x_dict is None:
             x_dict = {}
         known = () if type(x_dict) is dict or isinstance(x_dict, Mapping) else self.input_var
@@ -329,10 +330,8 @@ class Expression(Structured):
         self, everything: bool, rows: frozenset[str], sample_mean: bool = False
     ) -> Callable[[Scope], dict[str, Slot]]:
         def build(scope: Scope) -> dict[str, Slot]:
-            builder = scope.builder
-            builder.sample_mean = sample_mean
-            builder.rows = rows
-            value = self.lower(scope)
+            scope.mode = Mode(mean=sample_mean, rows=rows)
+            value, builder = self.lower(scope), scope.builder
             return {"": value, **builder.returned, **builder.terms} if everything else {"": value}
 
         return build

@@ -51,4 +51,4 @@ class Parameter(Loss):
         name = scope.outer_name(self.variable)
         if self.default is not None and not builder.given(name):
             return builder.constant(self.default)
-        return builder.input(name, batch="full" if name in builder.rows else "none")
+        return builder.input(name, batch="full" if name in scope.mode.rows else "none")

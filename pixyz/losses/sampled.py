@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -86,19 +86,15 @@ class Samples:
         Raises:
             VariableError: neither has an input and ``batch_n`` is not given.
         """
-        builder = scope.builder
-        before = builder.batch_n
-        builder.batch_n = self._rows(scope)
-        try:
-            return [self._draw(scope, p, reparam) for p in which]
-        finally:
-            builder.batch_n = before
+        inner = scope.child()
+        inner.mode = replace(scope.mode, batch_n=self._rows(scope))
+        return [self._draw(inner, p, reparam) for p in which]
 
     @staticmethod
     def _draw(scope: Scope, p: Distribution, reparam: bool) -> dict[str, Slot]:
         found = p.lower_sample(scope, how=Draw(reparam=reparam))
         kept = {v: found[v] for v in p.var}
-        if scope.builder.batch_n is None and any(s.batch != "full" for s in kept.values()):
+        if scope.mode.batch_n is None and any(s.batch != "full" for s in kept.values()):
             where = f"{p.prob_text} has no input and is drawn inside a time loop"
             raise PixyzError(f"{where}: condition it on a variable there")
         return kept

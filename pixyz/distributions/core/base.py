@@ -27,6 +27,7 @@ from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
 from pixyz.plan import PlanCache, Scope, Slot
 from pixyz.plan.random import drawing_from
 from pixyz.plan.structure import Clock, Structured
+from pixyz.plan.write import Mode
 from pixyz.types import VariableError, VarSpec, as_tensor_dict, names
 
 
@@ -49,15 +50,16 @@ class Distribution(Named, Structured):
         VariableError: a name is in both ``var`` and ``cond_var``, or may not be used.
     """
 
-    """Whether its network was seen to return Python numbers or arrays."""
     composite: ClassVar[bool] = False
     """Whether ``detach`` and ``frozen`` are made of its parts (it has no parameters of its own)."""
     has_network: ClassVar[bool] = False
     """Whether a network, or constants, give what it draws from (:meth:`params_by`)."""
     over_time: ClassVar[bool] = False
     """Whether it reads whole series, not one frame of them."""
+    _returns: dict[str, str]
+    """What its network is declared to return in the place of a parameter, where it has one."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         tell(cls)
 
@@ -257,7 +259,7 @@ class Distribution(Named, Structured):
         dims = None if feature_dims is None else tuple(feature_dims)
         return direct.log_prob(self, x_dict, sum_features, dims, generator)
 
-    def get_params(self, params_dict: object = None, **kwargs: Any) -> dict[str, Tensor]:
+    def get_params(self, params_dict: object = None, **kwargs: object) -> dict[str, Tensor]:
         """The parameters at given values of ``cond_var``."""
         return direct.params(self, params_dict)
 
@@ -290,7 +292,7 @@ class Distribution(Named, Structured):
     def _run(
         self,
         key: Hashable,
-        values: Mapping[str, Any],
+        values: Mapping[str, object],
         build: Callable[[Scope], Mapping[str, Slot]],
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
@@ -301,7 +303,7 @@ class Distribution(Named, Structured):
             self._plans.refresh(nn.Module.modules(self))
 
         def build_direct(scope: Scope) -> Mapping[str, Slot]:
-            scope.builder.direct = True
+            scope.mode = Mode(direct=True)
             return build(scope)
 
         return self._plans.run(key, values, build_direct, lambda: self.prob_text)

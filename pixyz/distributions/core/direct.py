@@ -5,6 +5,7 @@ runs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -46,7 +47,7 @@ class Called(Protocol):
     def _run(
         self,
         key: Hashable,
-        values: Mapping[str, Any],
+        values: Mapping[str, object],
         build: Callable[[Scope], Mapping[str, Slot]],
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]: ...
@@ -76,8 +77,8 @@ def sample(
 
     def build(scope: Scope) -> Mapping[str, Slot]:
         how = Draw(reparam, tuple(Axis("particle", n) for n in reversed(shape)), mean)
-        builder = scope.builder
-        builder.batch_n = builder.input(BATCH, "none") if builder.given(BATCH) else None
+        if scope.builder.given(BATCH):
+            scope.mode = replace(scope.mode, batch_n=scope.builder.input(BATCH, "none"))
         if lower is not None:
             return lower(scope, how)
         drawn = own_lowering(p, "lower_sample")(scope, how=how)

@@ -21,6 +21,7 @@ from pixyz.distributions.families.given import Limits, zero_outside
 from pixyz.distributions.families.scales import Scales
 from pixyz.expression.protocol import Draw, Score
 from pixyz.plan import Scope, Slot
+from pixyz.plan.graph import Origin
 from pixyz.plan.looks import POSITIVE, Domain, Parameters, Scored
 from pixyz.plan.run.leads import OpenDensity
 from pixyz.types import PixyzError
@@ -52,9 +53,9 @@ class Formulas(Declaration, Named):
 
     def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
         builder = scope.builder
-        if how.mean or builder.sample_mean:
+        if how.mean or scope.mode.mean:
             slot = apply(self.formula("mean_of"), params, f"mean of {self.prob_text}")
-            if how.particles and not builder.sample_mean:
+            if how.particles and not scope.mode.mean:
                 one = f"the mean of {self.prob_text} is one value"
                 raise PixyzError(f"{one}; sample_shape has no meaning with it")
             return {self.var[0]: slot}
@@ -64,7 +65,10 @@ class Formulas(Declaration, Named):
             raise NotImplementedError(f"{self.prob_text} cannot be sampled; {has}")
         noise = builder.noise(fn, refs, how.particles, f"noise of {self.prob_text}")
         label = f"{self.var[0]} ~ {self.prob_text}"
-        drawn = apply(self.formula("draw"), params, label, noise=noise)
+        draw = self.formula("draw")
+        drawn = apply(draw, params, label, noise=noise)
+        given = zip(arguments(draw), drawn.step.args, strict=True)
+        drawn.origin = Origin(draw, tuple(s for n, s in given if n != "noise"), noise)
         if not how.reparam or not self.pathwise:
             drawn = builder.detach(drawn)
         drawn.label = self.var[0]
@@ -117,7 +121,7 @@ class Formulas(Declaration, Named):
         """
         slots = [value if key == "x" else params[key] for key in reads]
         builder = scope.builder
-        source = builder.stands_for.get(x, x).step
+        source = (x.stands_for or x).step
         if source.kind == "input" and how.dims is None:
             if self.feature_rank is not None:
                 builder.ranks[source.label] = self.feature_rank
@@ -160,12 +164,11 @@ class Formulas(Declaration, Named):
         """
         if not scores_noise(type(self)):
             return None  # a subclass that changes one of the formulas changes all of them
-        draw = self.formula("draw")
-        if x.step.kind != "point" or x.fn != draw:
+        draw, origin = self.formula("draw"), x.origin
+        if origin is None:
             return None
-        found = dict(zip(arguments(draw), x.step.args, strict=True))
-        noise = found.pop("noise")
-        return noise if all(params[n] is slot for n, slot in found.items()) else None
+        given = (params[n] for n in arguments(draw) if n != "noise")
+        return origin.noise if origin.same(draw, given) else None
 
     def entropy_from(self, scope: Scope, params: Params) -> Slot | None:
         """The entropy from parameters, features not summed; None if there is no formula."""

@@ -20,7 +20,7 @@ of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ class ParametricDistribution(Formulas, Distribution):
     _like: ClassVar[type[ParametricDistribution] | None] = None
 
     def __init_subclass__(
-        cls, like: type[ParametricDistribution] | None = None, **kwargs: Any
+        cls, like: type[ParametricDistribution] | None = None, **kwargs: object
     ) -> None:
         """Define a family, or a network of one.
 
@@ -87,7 +87,7 @@ class ParametricDistribution(Formulas, Distribution):
                 cls.distribution_torch_class = cls.torch_family
                 if cls.noise is None:
                     cls.noise = shape_only  # the sampler is torch's
-                ask_torch(cls, cls.torch_family, cls.torch_keys or cls.params_keys)
+                ask_torch(cls, own["torch_family"], cls.torch_keys or cls.params_keys)
         if cls.__module__.partition(".")[0] != "pixyz":
             check_declaration(cls)
 
@@ -182,8 +182,8 @@ class ParametricDistribution(Formulas, Distribution):
                 builder.facts.also.get(self, ())
             )
             raw.update(call_network(self, network, scope, wanted, self.alternatives))
-            if builder.batch_n is not None and not self._cond_var:
-                n = builder.batch_n
+            n = scope.mode.batch_n
+            if n is not None and not self._cond_var:
                 raw = {
                     k: builder.point(repeat_rows, s, n, label=k, batch="full")
                     for k, s in raw.items()
@@ -227,12 +227,9 @@ class ParametricDistribution(Formulas, Distribution):
             shape = self._parameters[key].shape  # type: ignore[union-attr]
             slot = builder.point(Row(self.param_shape_of(key, shape)), slot, label=key)
             slot = slot if learned else builder.detach(slot)
-        if (
-            builder.batch_n is not None
-            and not self._bound
-            and type(self).forward is nn.Module.forward
-        ):
-            slot = builder.point(repeat_rows, slot, builder.batch_n, label=key, batch="full")
+        n = scope.mode.batch_n
+        if n is not None and not self._bound and type(self).forward is nn.Module.forward:
+            slot = builder.point(repeat_rows, slot, n, label=key, batch="full")
         return slot
 
     def _check(self, have: set[str]) -> None:

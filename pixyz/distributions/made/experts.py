@@ -127,7 +127,7 @@ class ProductOfNormal(Experts, ParametricDistribution, like=Normal):
             for e, w in zip(self._experts(), self.weight_modalities[1:], strict=True)
             if there(e)
         ]
-        if not present and builder.direct:
+        if not present and scope.mode.direct:
             return self._prior(scope)
         present = present or list(zip(self._experts(), self.weight_modalities[1:], strict=True))
         found = [(e if network is self else e.frozen()).lower_params(scope) for e, _ in present]
@@ -147,7 +147,7 @@ class ProductOfNormal(Experts, ParametricDistribution, like=Normal):
         return Params(builder, {"loc": mean, "scale": spread}, self._derive)
 
     def _prior(self, scope: Scope) -> Params:
-        builder = scope.builder
+        builder, n = scope.builder, scope.mode.batch_n
         shape = self.features_shape or next(
             (e.features_shape for e in self._experts() if e.features_shape), ()
         )
@@ -156,10 +156,9 @@ class ProductOfNormal(Experts, ParametricDistribution, like=Normal):
             builder.point(part, label=f"{n} of the prior", batch="one")
             for n, part in prior.parts().items()
         )
-        if builder.batch_n is not None:
+        if n is not None:
             loc, scale = (
-                builder.point(repeat_rows, s, builder.batch_n, label="rows", batch="full")
-                for s in (loc, scale)
+                builder.point(repeat_rows, s, n, label="rows", batch="full") for s in (loc, scale)
             )
         return Params(builder, {"loc": loc, "scale": scale}, self._derive)
 

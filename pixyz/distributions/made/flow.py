@@ -26,6 +26,7 @@ from pixyz.expression.protocol import DRAW, SCORE, Draw, Score
 from pixyz.flows.flow import Condition, Flow
 from pixyz.flows.operations import Flatten
 from pixyz.plan import Scope, Slot
+from pixyz.plan.graph import Origin
 from pixyz.types import PixyzError, VariableError, VarSpec, names
 
 
@@ -127,7 +128,7 @@ class FlowDistribution(Distribution):
         z = self._draw_prior(inner, y, how)
         x, logdet = self._step(scope, z, y, draw=True)
         if how.reparam:
-            builder.origin[x] = (self.identity(), tuple(y), z, logdet)
+            x.origin = Origin(self.identity(), tuple(y), z, logdet)
         else:
             x = builder.detach(x)
         x.label = self.var[0]
@@ -165,14 +166,13 @@ class FlowDistribution(Distribution):
             )
         x = scope.lookup(self.var[0])
         y = tuple(scope.lookup(v) for v in self._flow_cond)
-        known = builder.origin.get(x)
-        if known is not None and known[:2] == (self.identity(), y):
-            z, sign = known[2], _minus
-            logdet = known[3]
+        origin = x.origin
+        if origin is not None and origin.logdet is not None and origin.same(self.identity(), y):
+            z, logdet, sign = origin.noise, origin.logdet, _minus
         else:
             (z, logdet), sign = self._step(scope, x, y, draw=False), _plus
             if not any(isinstance(f, Flatten) for f in nn.Module.modules(self.flow)):
-                builder.stands_for[z] = builder.stands_for.get(x, x)
+                z.stands_for = x.stands_for or x
         inner = scope.child({self.hidden_var[0]: z})
         inner.path = {}
         base = self.prior.lower_log_prob(inner)

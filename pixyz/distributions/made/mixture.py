@@ -70,7 +70,7 @@ class Mixture(Distribution):
     def lower_draw(self, scope: Scope, how: Draw) -> tuple[dict[str, Slot], Slot]:
         """A sample and the component it came from, one-hot."""
         builder = scope.builder
-        mean = how.mean or builder.sample_mean
+        mean = how.mean or scope.mode.mean
         rows_of = self._rows(scope)
         parts = []
         for part in self.components():

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pixyz.distributions.series.recurrence import Recurrence
 from pixyz.plan import Axis, Scope, Slot, rules
+from pixyz.plan.graph.formula import Fn
 from pixyz.plan.looks import Flag
 from pixyz.types import PixyzError
 
@@ -177,12 +177,12 @@ def _shift(
 
 def _any_first(scope: Scope, first: Slot, whole: Axis, frames: int, head: bool) -> Slot:
     label = f"reset {'before' if head else 'behind'} the range"
-    found = AnySet(frames, head)
+    found = FlagSeen(frames, head)
     return scope.builder.series(found, [first], [(label, None)], whole, label, key=None)[0]
 
 
 @dataclass(frozen=True)
-class AnySet:
+class FlagSeen:
     """Whether a flag is set in the first (last) frames."""
 
     frames: int
@@ -192,17 +192,20 @@ class AnySet:
         return ((flag[: self.frames] if self.head else flag[-self.frames :]).any(0),)
 
 
-def _move(read: Series, scope: Scope, axis: Axis, fn: Any) -> None:
+def _move(read: Series, scope: Scope, axis: Axis, fn: Fn) -> None:
     """All series over ``axis``, a part of theirs."""
     whole = read.axis
 
-    def moved(slot: Slot | None, name: str = "") -> Any:
-        return None if slot is None else _window(scope, fn, slot, whole, axis, name or slot.label)
+    def moved(slot: Slot, name: str) -> Slot:
+        return _window(scope, fn, slot, whole, axis, name)
+
+    def flag(slot: Slot | None) -> Slot | None:
+        return None if slot is None else moved(slot, slot.label)
 
     read.axis = axis
     read.series = {n: moved(s, n) for n, s in read.series.items()}
     read.lags = {n: moved(s, n) for n, s in read.lags.items()}
-    read.mask, read.first, read.valid = moved(read.mask), moved(read.first), moved(read.valid)
+    read.mask, read.first, read.valid = flag(read.mask), flag(read.first), flag(read.valid)
 
 
 def read_as_series(scope: Scope, found: Mapping[str, Slot]) -> tuple[Axis, dict[str, Slot]]:
@@ -213,7 +216,7 @@ def read_as_series(scope: Scope, found: Mapping[str, Slot]) -> tuple[Axis, dict[
     axis = _common_axis(scope, found)
     for slot in found.values():
         if not any(a.kind == "time" for a in slot.axes):
-            builder.series_axes.setdefault(slot, axis)
+            slot.series = slot.series or axis
     return axis, {n: builder.relabel(s, axis, n) for n, s in found.items()}
 
 
@@ -222,12 +225,12 @@ def _common_axis(scope: Scope, found: Mapping[str, Slot]) -> Axis:
     if known:
         return max(known, key=lambda a: a.number)
     for slot in found.values():
-        if slot in scope.builder.series_axes:
-            return scope.builder.series_axes[slot]
+        if slot.series is not None:
+            return slot.series
     return Axis("time")
 
 
-def _window(scope: Scope, fn: Any, slot: Slot, whole: Axis, axis: Axis, label: str) -> Slot:
+def _window(scope: Scope, fn: Fn, slot: Slot, whole: Axis, axis: Axis, label: str) -> Slot:
     out = scope.builder.series(fn, [slot], [(label, axis)], whole, label, key=axis)[0]
     if axis.size is None and axis.length_of is None:
         axis.length_of = out

@@ -10,7 +10,7 @@ class a kind; a pass that wants another step puts it in the place of the first, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -67,18 +67,23 @@ def order_axes(axes: Iterable[Axis]) -> tuple[Axis, ...]:
 class Slot:
     """A value of the plan: its leading axes, its batch dimension, what it is (``label``).
 
-    ``step`` is the step that was written for it; of a graph, ask ``graph.made``.
+    ``step`` is the step that was written for it; of a graph, ask ``graph.made``.  Of a draw,
+    ``origin`` says what it was computed from.  ``stands_for`` is a value with as many feature
+    dimensions, where a flow took that to it; ``series`` the axis that an input is read over.
 
     >>> from pixyz.plan import Builder
     >>> Builder().input("x")
     <x [] full>
     """
 
-    __slots__ = ("axes", "batch", "label", "step")
+    __slots__ = ("axes", "batch", "label", "origin", "series", "stands_for", "step")
     step: Step
 
     def __init__(self, axes: tuple[Axis, ...], batch: BatchKind, label: str = "") -> None:
         self.axes, self.batch, self.label = axes, batch, label
+        self.origin: Origin | None = None
+        self.stands_for: Slot | None = None
+        self.series: Axis | None = None
 
     @property
     def fn(self) -> Fn | None:
@@ -87,6 +92,27 @@ class Slot:
 
     def __repr__(self) -> str:
         return f"<{self.label or self.step.label} {list(self.axes)} {self.batch}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What a draw was computed from, for a density that would have to compute it back.
+
+    Args:
+        of: whose draw it is: a formula, or a distribution.
+        given: what it was drawn with: parameters, or conditions.
+        noise: base noise, or the draw that a flow took to this one.
+        logdet: the flow's log-determinant.
+    """
+
+    of: Hashable
+    given: tuple[Slot, ...]
+    noise: Slot
+    logdet: Slot | None = None
+
+    def same(self, of: Hashable, given: Iterable[Slot]) -> bool:
+        """Whether it is a draw of this, with these very values."""
+        return of == self.of and all(a is b for a, b in zip(self.given, given, strict=True))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from torch import nn
 
 from pixyz.plan.graph import Axis, BatchKind, Carry, Graph, Loop, Slot, Step, order_axes, rules
 from pixyz.plan.graph import step as kinds
@@ -53,19 +55,6 @@ class Builder:
         self.loops: list[Loop] = []
         self.ranks: dict[str, int] = {}
         """How many feature dimensions an input has, where a density of it knows."""
-        self.stands_for: dict[Slot, Slot] = {}
-        """A value that has as many feature dimensions as an input, because a flow took that to
-        it.
-        """
-        self.batch_n: Slot | None = None
-        self.sample_mean = False  # take means in the place of draws
-        self.direct = False  # a call of a distribution itself, not an expression
-        self.rows: frozenset[str] = frozenset()  # names of Parameters given with a batch, [B]
-        self.series_axes: dict[Slot, Axis] = {}
-        self.origin: dict[Slot, tuple[Any, ...]] = {}
-        """What a drawn value was computed from, for densities that would have to compute it
-        back.
-        """
         self.facts = facts or Facts()
         self._leads = leads or {}
         self._given = given
@@ -95,11 +84,13 @@ class Builder:
         """A number."""
         return self.point(rules.Constant(value), label=repr(value), batch="none")
 
-    def attribute(self, module: Any, name: str, label: str = "", batch: BatchKind = "one") -> Slot:
+    def attribute(
+        self, module: nn.Module, name: str, label: str = "", batch: BatchKind = "one"
+    ) -> Slot:
         """``module.name``, read at each run (a buffer or a parameter)."""
         return self.point(rules.Attribute(module, name), label=label or name, batch=batch)
 
-    def states(self, fn: Callable[[], Any], axis: Axis, label: str) -> Slot:
+    def states(self, fn: Callable[[], object], axis: Axis, label: str) -> Slot:
         """All values of a finite variable, ``[S, ...]`` from ``fn()``, along ``axis``."""
         return self._write(kinds.Point, (), [Slot((axis,), "one")], label, fn=fn).outs[0]
 
@@ -324,7 +315,7 @@ class Builder:
         return step  # type: ignore[return-value]
 
     def _write(
-        self, kind: type[S], args: Sequence[Slot], outs: Sequence[Slot], label: str, **more: Any
+        self, kind: type[S], args: Sequence[Slot], outs: Sequence[Slot], label: str, **more: object
     ) -> S:
         body = self._bodies[-1] if self._bodies else None
         return self._add(kind(tuple(args), tuple(outs), label, len(self.steps), body, **more))

@@ -7,9 +7,27 @@ Shadowing is lexical, and a bound variable never leaves its scope.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 
 from pixyz.plan.graph import Axis, Slot
 from pixyz.plan.write.builder import Builder
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How everything in a scope is lowered.
+
+    Args:
+        mean: means in the place of draws.
+        direct: a call of a distribution itself, not an expression.
+        rows: the names of Parameters that are given with a batch, ``[B]``.
+        batch_n: how many rows a distribution without inputs draws; None: one.
+    """
+
+    mean: bool = False
+    direct: bool = False
+    rows: frozenset[str] = frozenset()
+    batch_n: Slot | None = None
 
 
 class Scope:
@@ -21,6 +39,8 @@ class Scope:
         parent: the enclosing scope.
         rename: inner name -> outer name; look-ups of an inner name go to the parent under the
             outer name.
+
+    ``mode`` says how everything in it is lowered.
 
     >>> builder = Builder()
     >>> scope = Scope(builder).renamed({"x": "y"})
@@ -43,6 +63,7 @@ class Scope:
         self.masks: dict[Axis, Slot] = dict(parent.masks) if parent is not None else {}
         self.path: dict[str, tuple[Hashable, Slot]] = parent.path if parent is not None else {}
         self.particles: tuple[Axis, ...] = parent.particles if parent is not None else ()
+        self.mode: Mode = parent.mode if parent is not None else Mode()
 
     def lookup(self, name: str) -> Slot:
         """The slot that ``name`` means; an unbound name becomes an input."""
