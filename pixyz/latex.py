@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sympy
@@ -63,7 +63,7 @@ def add(*terms: sympy.Expr) -> sympy.Expr:
     """A sum whose terms stay in the order written; nothing cancels."""
     import sympy
 
-    flat: list[Any] = []
+    flat: list[sympy.Expr] = []
     for term in terms:
         flat += list(term.args) if isinstance(term, sympy.Add) else [term]
     return sympy.Add(*flat, evaluate=False)
@@ -83,7 +83,7 @@ def product(*factors: sympy.Expr) -> sympy.Expr:
     """A product: numbers first, the factors in the order written."""
     import sympy
 
-    flat: list[Any] = []
+    flat: list[sympy.Expr] = []
     for factor in factors:
         keep = isinstance(factor, sympy.Mul) and not factor.args[0].is_number
         flat += list(factor.args) if keep else [factor]

@@ -83,7 +83,7 @@ def sample_counts(sample_shape: Sequence[int] | int) -> tuple[int, ...]:
 
 
 def as_tensor_dict(
-    x: Any, input_var: Sequence[str], owner: str | Callable[[], str]
+    x: object, input_var: Sequence[str], owner: str | Callable[[], str]
 ) -> dict[str, Any]:
     """A dict of variables from a mapping, a tensor (the first input variable) or a list (all of
     them, in order).

@@ -19,7 +19,12 @@ from pixyz.expression import Expectation
 from pixyz.types import PixyzError
 
 
-def check_family(family: Any, count: int = 20_000, seed: int = 0, **params: Any) -> list[str]:
+def check_family(
+    family: ParametricDistribution | type[ParametricDistribution],
+    count: int = 20_000,
+    seed: int = 0,
+    **params: Any,
+) -> list[str]:
     r"""Try whether a family is what it says, at some parameters.
 
     Looked at is what there is of: formulas and their arguments; shapes of draws ``[B,

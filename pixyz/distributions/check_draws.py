@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,8 +29,8 @@ class Draws:
         self.can_draw = getattr(p, "draw", None) is not None and type(p).noise is not None
         self.x = p.sample(batch_n=count)[self.name] if self.can_draw else torch.empty(0)
 
-    def score(self, x: Tensor, **options: Any) -> Tensor:
-        return self.p.get_log_prob({self.name: x}, **options)
+    def score(self, x: Tensor, sum_features: bool = True) -> Tensor:
+        return self.p.get_log_prob({self.name: x}, sum_features)
 
     def wrong(self, what: str) -> PixyzError:
         shown = ", ".join(f"{k}={v.flatten()[:4].tolist()}" for k, v in self.params.items())

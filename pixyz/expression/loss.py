@@ -112,19 +112,19 @@ class Loss(Expression):
         """The expression with some variables fixed."""
         return OPERATIONS["constant_var"](self, constant_dict)
 
-    def loss_train(self, train_x_dict: Any = None, **kwargs: Any) -> Tensor:
+    def loss_train(self, train_x_dict: object = None, **kwargs: object) -> Tensor:
         """One training step of each adversarial loss in the expression; the sum of their critics'
         objectives.
         """
         return self._each_critic("loss_train", train_x_dict, kwargs)
 
-    def loss_test(self, test_x_dict: Any = None, **kwargs: Any) -> Tensor:
+    def loss_test(self, test_x_dict: object = None, **kwargs: object) -> Tensor:
         """The sum of the critics' objectives of all adversarial losses in the expression, without
         gradients.
         """
         return self._each_critic("loss_test", test_x_dict, kwargs)
 
-    def _each_critic(self, method: str, x_dict: Any, kwargs: Values) -> Tensor:
+    def _each_critic(self, method: str, x_dict: object, kwargs: Values) -> Tensor:
         critics = [
             node for node in walk(self) if getattr(type(node), method) is not getattr(Loss, method)
         ]

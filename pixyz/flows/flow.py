@@ -51,7 +51,7 @@ class Flow(nn.Module):
     or empty.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         for old, new in (("forward", "forward_and_logdet"), ("inverse", "inverse_and_logdet")):
             if old in vars(cls) and getattr(cls, new) is not getattr(Flow, new):

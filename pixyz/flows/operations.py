@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from pixyz.flows.flow import Condition, Flow, rows
 from pixyz.types import PixyzError, ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Squeeze(Flow):
@@ -87,7 +90,7 @@ class Permutation(Flow):
     inv_permute_indices: Tensor
     optional_in_state = True
 
-    def __init__(self, permute_indices: Sequence[int] | Tensor | Any) -> None:
+    def __init__(self, permute_indices: Sequence[int] | Tensor | np.ndarray) -> None:
         indices = torch.as_tensor(permute_indices, dtype=torch.long).clone()
         if indices.ndim != 1 or not torch.equal(
             indices.sort().values, torch.arange(indices.numel())

@@ -35,7 +35,7 @@ class ZukoFlow(Flow):
     torch.Size([2, 3])
     """
 
-    def __init__(self, flow: Any, **settings: Any) -> None:
+    def __init__(self, flow: object, **settings: Any) -> None:
         made = make_zuko_flow(flow, **settings) if isinstance(flow, str) else flow
         transform = getattr(made, "transform", made)
         if not isinstance(transform, torch.nn.Module):
@@ -55,7 +55,7 @@ class ZukoFlow(Flow):
         return x, logdet
 
 
-def make_zuko_flow(name: str, **settings: Any) -> Any:
+def make_zuko_flow(name: str, **settings: object) -> Any:
     """``zuko.flows.NAME(**settings)``.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn, optim
@@ -217,7 +217,7 @@ class AdversarialWassersteinDistance(AdversarialLoss):
             rf"\mathbb{{E}}_{{{self.q.prob_text}}} \left[{d} \right]"
         )
 
-    def loss_train(self, train_x_dict: object = None, **kwargs: Any) -> Tensor:
+    def loss_train(self, train_x_dict: object = None, **kwargs: object) -> Tensor:
         loss = super().loss_train(train_x_dict, **kwargs)
         with torch.no_grad():
             for weight in nn.Module.parameters(self.d):

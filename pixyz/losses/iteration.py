@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -80,7 +80,7 @@ class IterativeLoss(Loss):
         timestep_var: VarSpec = (),
         mask_var: str | None = None,
         reset_var: str | None = None,
-        init: Mapping[str, Any] | None = None,
+        init: Mapping[str, object] | None = None,
         start: Mapping[str, str] | None = None,
         lags: Mapping[str, tuple[str, int]] | None = None,
         reverse: bool = False,

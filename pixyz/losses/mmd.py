@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ class MMD(Divergence):
         p: Distribution,
         q: Distribution,
         kernel: str | Kernel = "gaussian",
-        **kernel_params: Any,
+        **kernel_params: object,
     ) -> None:
         of_same_variables(type(self).__name__, p, q)
         super().__init__(p, q)

@@ -57,7 +57,7 @@ class DataParalleledLoss(Loss):
         """The objective itself."""
         return self.paralleled.module  # type: ignore[return-value]
 
-    def forward(self, x_dict: object = None, **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+    def forward(self, x_dict: object = None, **kwargs: object) -> tuple[Tensor, dict[str, Any]]:
         return self.paralleled(x_dict, **kwargs)  # type: ignore[no-any-return]
 
 
@@ -84,7 +84,9 @@ class DeviceParallel(nn.Module):
         ]
         self._copies: list[nn.Module] = []
 
-    def forward(self, x_dict: Mapping[str, object], **kwargs: Any) -> tuple[Tensor, dict[str, Any]]:
+    def forward(
+        self, x_dict: Mapping[str, object], **kwargs: object
+    ) -> tuple[Tensor, dict[str, Any]]:
         if len(self.devices) == 1:
             return self.module(x_dict, **kwargs)  # type: ignore[no-any-return]
         parts = self._scatter(x_dict)
@@ -139,7 +141,7 @@ class _Call(nn.Module):
         self.target = module
         module.train(training)
 
-    def forward(self, state: dict[str, Tensor], x_dict: dict[str, object], **kwargs: Any) -> Any:
+    def forward(self, state: dict[str, Tensor], x_dict: dict[str, object], **kwargs: object) -> Any:
         return torch.func.functional_call(self.target, state, (x_dict,), kwargs)
 
 
@@ -149,7 +151,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def _gather(dicts: Sequence[Mapping[str, Any]], device: torch.device) -> dict[str, Any]:
     """The rows of all parts; what has no rows is the first part's."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, value in dicts[0].items():
         rows = isinstance(value, Tensor) and value.ndim
         found[name] = torch.cat([d[name].to(device) for d in dicts]) if rows else value

@@ -85,7 +85,7 @@ class GAN(Model):
         )
 
     def train(  # type: ignore[override]
-        self, train_x_dict: object = None, adversarial_loss: bool = True, **kwargs: Any
+        self, train_x_dict: object = None, adversarial_loss: bool = True, **kwargs: object
     ) -> Tensor | tuple[Tensor, Tensor]:
         """One step of the discriminator, then one of the generator.
 
@@ -104,7 +104,7 @@ class GAN(Model):
         return super().train(values, **kwargs), d_loss
 
     def test(  # type: ignore[override]
-        self, test_x_dict: object = None, adversarial_loss: bool = True, **kwargs: Any
+        self, test_x_dict: object = None, adversarial_loss: bool = True, **kwargs: object
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The generator's loss without gradients; with ``adversarial_loss`` also the
         discriminator's.

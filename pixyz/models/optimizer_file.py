@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, optim
 
@@ -39,7 +38,7 @@ def load_optimizer(optimizer: optim.Optimizer, folder: Path, name: str) -> None:
     from safetensors.torch import load_file
 
     meta = json.loads((folder / f"{name}.json").read_text())
-    state: dict[int, dict[str, Any]] = {int(i): dict(s) for i, s in meta["plain"].items()}
+    state: dict[int, dict[str, object]] = {int(i): dict(s) for i, s in meta["plain"].items()}
     for key, tensor in load_file(folder / f"{name}.safetensors").items():
         index, entry = key.split(".", 1)
         state.setdefault(int(index), {})[entry] = tensor

@@ -39,7 +39,7 @@ __all__ = [
     "Together",
 ]
 
-Seen = tuple[Any, int]
+Seen = tuple[object, int]
 """A value and how many leading dimensions it has; None where nothing but the look needs it."""
 Tail = tuple[int, ...]
 
@@ -285,7 +285,7 @@ class Rows:
     names: tuple[str, ...]
     __name__ = "look_rows"
 
-    def __call__(self, found: Sequence[Any], *args: Any) -> None:
+    def __call__(self, found: Sequence[Tensor], *args: Tensor) -> None:
         tails = [tail((x, 0)) for x in args]
         rows = max((t[0] for t in tails if t), default=0)
         square = [

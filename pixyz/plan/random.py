@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import torch
 
@@ -33,7 +32,7 @@ def restore_random_states(states: Sequence[torch.Tensor]) -> None:
 
 
 @contextlib.contextmanager
-def drawing_from(generator: torch.Generator, used: Iterable[Any]) -> Iterator[None]:
+def drawing_from(generator: torch.Generator, used: Iterable[object]) -> Iterator[None]:
     """Within the context everything that is drawn on the generator's device comes from it; torch's
     own stays as it was.
 

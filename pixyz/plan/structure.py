@@ -43,7 +43,7 @@ class Clock:
 class Structured(nn.Module):
     """Abstract: a module whose parts and settings decide plans."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if not _ours(cls.__module__):
             _FOREIGN.add(cls)
@@ -71,7 +71,7 @@ class Structured(nn.Module):
         """Say that plans of this object are out of date."""
         Clock.now = self.__dict__[MARK] = next(_counter)
 
-    def _changes(self, name: str, value: Any) -> bool:
+    def _changes(self, name: str, value: object) -> bool:
         held = self.__dict__.get("_modules", {})
         if name in held:
             return held[name] is not value
@@ -113,7 +113,7 @@ def _ours(module: str) -> bool:
     return module.partition(".")[0] == "pixyz"
 
 
-def _differ(old: Any, new: Any) -> bool:
+def _differ(old: object, new: object) -> bool:
     if old is new:
         return False
     if type(old) is not type(new) or isinstance(old, (Tensor, nn.Module)):
@@ -192,7 +192,7 @@ def _note(change: int) -> None:
                 del kind.__getattribute__
 
 
-def _inside(held: Any) -> list[Structured]:
+def _inside(held: object) -> list[Structured]:
     """The objects in a container, and their parts."""
     if isinstance(held, dict):
         held = list(held.values())

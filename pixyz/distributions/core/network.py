@@ -8,15 +8,16 @@ import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pixyz.distributions.core.base import Distribution
 from pixyz.flows.flow import Flow
 from pixyz.plan import Scope, Slot
-from pixyz.plan.graph.formula import Network
+from pixyz.plan.graph.formula import Fn, Network
 from pixyz.plan.run.facts import Facts, Trial, Unsettled, call_once, current_trial
 from pixyz.plan.run.probe import Probe
 from pixyz.types import PixyzError
@@ -38,8 +39,8 @@ class NetworkCall(Network):
 
     def __init__(
         self,
-        module: Any,
-        owner: Any,
+        module: Fn,
+        owner: Distribution,
         arguments: Sequence[str],
         wanted: Sequence[str],
         alternatives: Mapping[str, str],
@@ -55,7 +56,7 @@ class NetworkCall(Network):
         """What it is called in a plan's text."""
         return "".join(c for c in str(self.owner.name) if c.isalnum() or c == "_")
 
-    def __call__(self, *values: Any) -> tuple[Tensor, ...]:
+    def __call__(self, *values: object) -> tuple[Tensor, ...]:
         given = dict(zip(self.arguments, values, strict=True))
         if current_trial() is not None:
             found = self.checked(**given)
@@ -63,7 +64,7 @@ class NetworkCall(Network):
             raise Unsettled  # it returns something else than in the plan's trial
         return tuple([found[k] for k in self.wanted])
 
-    def checked(self, **values: Any) -> Mapping[str, Tensor]:
+    def checked(self, **values: object) -> Mapping[str, Tensor]:
         """What the network returns, in a trial.
 
         Raises:
@@ -82,7 +83,7 @@ class NetworkCall(Network):
         self._note_rows(found, values, trial)
         return found  # type: ignore[no-any-return]
 
-    def _numbers(self, found: Mapping[str, Any], trial: Trial) -> NoReturn:
+    def _numbers(self, found: Mapping[str, object], trial: Trial) -> NoReturn:
         """Numbers and arrays are turned into tensors; an error if it is something else."""
         known = (Tensor, numbers.Number, np.ndarray)
         wrong = {k: type(v).__name__ for k, v in found.items() if not isinstance(v, known)}
@@ -93,7 +94,9 @@ class NetworkCall(Network):
             f"forward of {self.owner.prob_text} must return tensors or numbers, got {{{kinds}}}"
         )
 
-    def _note_rows(self, found: Mapping[str, Any], values: Mapping[str, Any], trial: Trial) -> None:
+    def _note_rows(
+        self, found: Mapping[str, object], values: Mapping[str, object], trial: Trial
+    ) -> None:
         """Note which results have no batch dimension (a learned scale ``[D]``, a number), and how
         many dimensions they would have with it.
         """
@@ -101,7 +104,7 @@ class NetworkCall(Network):
         rows = next((v.shape[0] for v in values.values() if isinstance(v, Tensor) and v.ndim), None)
         if rows is None or not shapes or self.spread is None:
             return
-        matrix = {k: int(k in type(self.owner).matrices) for k in shapes}
+        matrix = {k: int(k in getattr(type(self.owner), "matrices", ())) for k in shapes}
         widest = max(len(s) - matrix[k] for k, s in shapes.items())
         if all(not s or s[0] not in (1, rows) for s in shapes.values()):
             widest += 1  # none has one
@@ -120,7 +123,7 @@ class NetworkCall(Network):
         if named:
             return Probe(self.owner, self.module, self.checked, self.module, parts, rows)
 
-        def bare(*values: Any) -> Any:
+        def bare(*values: object) -> list[Tensor]:
             found = self.module(**dict(zip(self.arguments, values, strict=True)))
             return [found[k] for k in self.wanted]
 
@@ -147,7 +150,7 @@ class NetworkCall(Network):
         )
         return self.arguments if plain else ()
 
-    def _mismatch(self, found: Any, trial: Trial) -> NoReturn:
+    def _mismatch(self, found: object, trial: Trial) -> NoReturn:
         """Note what is returned in the place of what is wanted; an error if it cannot be read."""
         owner = self.owner
         optional = {*getattr(owner, "optional", ())} - {*getattr(owner, "_given", ())}
@@ -167,7 +170,7 @@ class NetworkCall(Network):
         must = f"must return a dict with the keys {shown}{also}, got {keys}"
         raise PixyzError(f"forward of {owner.prob_text} {must}")
 
-    def _swap(self, found: Mapping[str, Any]) -> dict[str, str] | None:
+    def _swap(self, found: Mapping[str, object]) -> dict[str, str] | None:
         """What is returned for each wanted parameter, alternatives among it; None if that is not
         what is there.
         """
@@ -190,7 +193,7 @@ class NetworkCall(Network):
         return hash((self.module, self.arguments, self.wanted))
 
 
-def _answers(found: Any, wanted: Sequence[str]) -> bool:
+def _answers(found: object, wanted: Sequence[str]) -> bool:
     """Whether a network returned a mapping with all that is wanted."""
     return isinstance(found, Mapping) and all(k in found for k in wanted)
 
@@ -200,8 +203,8 @@ def _shown(key: str, alternatives: Mapping[str, str]) -> str:
 
 
 def call_network(
-    owner: Any,
-    module: Any,
+    owner: Distribution,
+    module: Fn,
     scope: Scope,
     wanted: Sequence[str],
     alternatives: Mapping[str, str] | None = None,
@@ -242,10 +245,10 @@ class Tensors:
     tensors that broadcast.
     """
 
-    module: Any
-    owner: Any
+    module: Fn
+    owner: Distribution
 
-    def __call__(self, **values: Any) -> Any:
+    def __call__(self, **values: object) -> object:
         found = call_once(self.module, **values)
         if not isinstance(found, Mapping):
             return found
@@ -259,7 +262,7 @@ class Tensors:
         if not any(isinstance(v, Tensor) for v in found.values()):
             shape = (len(like) if like.ndim else 1, *self.owner.features_shape)
 
-        def tensor(value: Any) -> Any:
+        def tensor(value: object) -> object:
             if not isinstance(value, (numbers.Number, np.ndarray)):
                 return value
             made = torch.as_tensor(value, dtype=dtype, device=like.device)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +31,7 @@ class StandardCheck:
     __slots__ = ("_seen", "_shape", "_standard", "_values")
 
     def __init__(self) -> None:
-        self._seen: tuple[Any, ...] = (None, None, 0, 0)
+        self._seen: tuple[object, ...] = (None, None, 0, 0)
         self._shape: torch.Size | None = None
         self._standard = self._values = False
 

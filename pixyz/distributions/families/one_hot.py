@@ -6,10 +6,10 @@ A one-hot sample takes one uniform number a categorical (cumulative sum and comp
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 FEW = 16
 """From so many classes on, kernels run over the classes."""
@@ -65,11 +65,11 @@ class StraightThrough(torch.autograd.Function):
     """A sample, with the gradient of its probabilities (Bengio et al. 2013)."""
 
     @staticmethod
-    def forward(ctx: Any, sample: Tensor, probs: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, sample: Tensor, probs: Tensor) -> Tensor:
         return sample.view_as(sample)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[None, Tensor]:
         return None, grad
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from torch import Tensor
 from torch import distributions as td
+
+from pixyz.distributions.families.declaration import Declaration
 
 FORMULAS = {
     "log_density": "log_prob",
@@ -54,7 +55,7 @@ class TorchFormula:
         return getattr(dist.expand(shape), self.method)()  # type: ignore[no-any-return]
 
 
-def ask_torch(cls: Any, family: Any, keys: Sequence[str]) -> None:
+def ask_torch(cls: type[Declaration], family: type[td.Distribution], keys: Sequence[str]) -> None:
     """Give ``cls`` the formulas that it does not define itself, from the torch class ``family``
     with parameters ``keys``.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -46,7 +44,7 @@ class ZukoDistribution(FlowDistribution):
         name: str = "p",
         context: int = 0,
         base_var: str = "u",
-        **settings: Any,
+        **settings: object,
     ) -> None:
         made = make_zuko_flow(flow, features=features, context=context, **settings)
         base = made.base() if hasattr(made, "transform") else None

@@ -58,7 +58,7 @@ class Scan(Distribution):
         series_var: VarSpec = (),
         update_value: Mapping[str, str | Sequence[str]] | None = None,
         steps: int | None = None,
-        init: Mapping[str, Any] | None = None,
+        init: Mapping[str, object] | None = None,
         start: Mapping[str, str] | None = None,
         reset_var: str | None = None,
         mask_var: str | None = None,

@@ -48,7 +48,7 @@ class Text:
 
     def _items(self, graph: Graph, page: Page, frame: Frame) -> None:
         group_of = {slot: group for group in graph.groups for slot in group.core}
-        steps: dict[Any, list[Step]] = {group: [] for group in graph.groups}
+        steps: dict[object, list[Step]] = {group: [] for group in graph.groups}
         for item in graph.items:
             if isinstance(item, Step) and item.outs[0] in group_of:
                 steps[group_of[item.outs[0]]].append(item)

@@ -18,8 +18,8 @@ class Names:
         self.namespace: dict[str, Any] = {"torch": torch, "no_grad": torch.no_grad}
         self.values: set[str] = set()
         """Names of values, not of what is called."""
-        self._objects: dict[Any, str] = {}
-        self._alive: list[Any] = []
+        self._objects: dict[object, str] = {}
+        self._alive: list[object] = []
         self._count = 0
 
     def fresh(self, prefix: str, label: str = "") -> str:
@@ -37,7 +37,7 @@ class Names:
         """The name of something that will be there when the text runs."""
         return self.of(_Reserved(base))
 
-    def of(self, value: Any) -> str:
+    def of(self, value: object) -> str:
         """The name of a function or another object that is there when the text runs."""
         key = value if isinstance(value, str) else id(value)
         if key not in self._objects:

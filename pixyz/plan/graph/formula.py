@@ -52,10 +52,10 @@ class Formula(Written):
         like: str = "",
         total: Fn | None = None,
     ) -> None:
-        functools.update_wrapper(cast(Any, self), fn)
+        functools.update_wrapper(self, fn)
         self.fn, self.inline, self.like, self.total = fn, inline, like, total
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: object) -> Any:
         return self.fn(*args)
 
     def text(self, args: Sequence[str], name: Naming) -> str:
@@ -130,5 +130,5 @@ class Network:
         """The modules that hold its weights."""
         return ()
 
-    def __call__(self, *values: Any) -> tuple[Any, ...]:
+    def __call__(self, *values: Any) -> tuple[object, ...]:
         raise NotImplementedError

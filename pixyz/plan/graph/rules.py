@@ -74,7 +74,7 @@ class Clamped:
     high: float | None
     __name__ = "clamp"
 
-    def __call__(self, x: Any) -> Tensor:
+    def __call__(self, x: object) -> Tensor:
         return torch.clamp(torch.as_tensor(x), self.low, self.high)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pixyz.plan.graph.formula import Formula, Naming, Written
+from pixyz.plan.graph.formula import Fn, Formula, Naming, Written
 from pixyz.types import ShapeError
 
-INLINE: dict[Any, str] = {
+INLINE: dict[Fn, str] = {
     operator.add: "{0} + {1}",
     operator.sub: "{0} - {1}",
     operator.mul: "{0} * {1}",
@@ -56,10 +56,10 @@ class Attribute(Written):
 
     __slots__ = ("module", "name")
 
-    def __init__(self, module: Any, name: str) -> None:
+    def __init__(self, module: nn.Module, name: str) -> None:
         self.module, self.name = module, name
 
-    def __call__(self) -> Any:
+    def __call__(self) -> object:
         # where constants are; looking there first is ten times faster
         found = self.module._buffers.get(self.name)
         return getattr(self.module, self.name) if found is None else found
@@ -68,7 +68,7 @@ class Attribute(Written):
         held = self.dictionary()
         return f"{name(self)}()" if held is None else f"{name(held)}[{self.name!r}]"
 
-    def dictionary(self) -> dict[str, Any] | None:
+    def dictionary(self) -> Mapping[str, object] | None:
         """Where a module holds the value, if it is a parameter or a buffer."""
         held = (self.module.__dict__.get(k, {}) for k in ("_parameters", "_buffers"))
         return next((d for d in held if d.get(self.name) is not None), None)

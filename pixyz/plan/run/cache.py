@@ -95,8 +95,8 @@ class PlanCache:
     def __getstate__(self) -> dict[str, Any]:
         return {"options": self._kept.options}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(state.get("options"))  # type: ignore[misc]
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> PlanCache:
+    def __deepcopy__(self, memo: dict[int, object]) -> PlanCache:
         return PlanCache(self._kept.options)

@@ -46,7 +46,7 @@ class Compiled:
         self.owner: Owner = owner or self
         self.compiled: Fn | None = None
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: object) -> Any:
         if self.owner.plain:
             return self.function(*args)
         if self.compiled is not None:
@@ -69,16 +69,16 @@ class Compiled:
         return found
 
 
-def settings(options: Options, **more: Any) -> dict[str, Any]:
+def settings(options: Options, **more: object) -> dict[str, Any]:
     """Arguments of ``torch.compile``.
 
     Where no GPU is, kernels are called from C++ and not from Python, which at small sizes takes
     longer than the kernels do.
     """
-    found: dict[str, Any] = {"backend": options.backend}
+    found: dict[str, object] = {"backend": options.backend}
     if options.backend != "inductor":
         return found if options.mode is None else found | {"mode": options.mode}
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, object] = {}
     if options.mode:
         from torch._inductor import list_mode_options  # a second of imports
 

@@ -153,7 +153,7 @@ def running(trial: Trial | None) -> Iterator[None]:
         TRYING.trial = outer
 
 
-def call_once(function: Fn, /, *given: Any, **named: Any) -> Any:
+def call_once(function: Fn, /, *given: object, **named: object) -> Any:
     """``function(*given, **named)``, or what it returned for these values in an earlier try."""
     trial = current_trial()
     return function(*given, **named) if trial is None else trial.calls(function, given, named)

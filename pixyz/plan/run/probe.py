@@ -55,7 +55,7 @@ class Probe:
         self._parts, self._rows = parts, rows
         self._key = (subject, tuple(rows))
 
-    def checked(self, *values: Any, **named: Any) -> Any:
+    def checked(self, *values: object, **named: object) -> Any:
         """The call's result, after the trial.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
@@ -13,6 +13,8 @@ from pixyz.types import Values
 
 Signature = tuple[int, ...]
 """The numbers of dimensions of the inputs."""
+Shapes = list[Sequence[int] | None]
+"""Of the inputs; None of what has none."""
 
 
 class Runner:
@@ -27,7 +29,7 @@ class Runner:
         self.plan, self.plain = plan, plain
         self.settled = False
         """Whether a trial has found that the plan is right."""
-        self._shapes: list[object] | None = None
+        self._shapes: Shapes | None = None
         self._kinds: set[tuple[object, ...]] = set()
 
     def suspects(self, args: list[object]) -> bool:
@@ -72,7 +74,7 @@ class Runner:
                 return self._new(args, shapes, trial=True)
             return self._once(plan.trial, args)
 
-    def _new(self, args: list[object], shapes: list[Any], trial: bool = False) -> Results:
+    def _new(self, args: list[object], shapes: Shapes, trial: bool = False) -> Results:
         """Run on shapes that may be new: a kind of shapes that is new is looked at."""
         plan = self.plan
         kind = tuple([s if s is None else tuple([n == 1 for n in s]) for s in shapes])
