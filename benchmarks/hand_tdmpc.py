@@ -62,7 +62,7 @@ def tdmpc_loss(agent: Any, x: dict[str, Tensor]) -> Tensor:
         target, later = agent.encoder.forward(**seen)["z"].chunk(2)
         following, _ = drawn(agent, later)
         value = mean(agent.slow_critics.net(later, following), agent.critics.bins)
-        value = value.amin(1) if c.pessimistic else value.mean(1)
+        value = torch.lerp(value.mean(1), value.amin(1), c.pessimism)
         y = torch.addcmul(x["reward_n"].flatten(), x["discount_n"].flatten(), value)
         powers = c.rho ** torch.arange(steps + 1, dtype=z.dtype).unsqueeze(1)
         unbroken = torch.cat([torch.ones_like(x["on"][:1]), x["on"].cumprod(0)])

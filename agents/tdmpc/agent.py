@@ -123,7 +123,7 @@ class TDMPC(Checked, TorchAgent):
         self.critics, self.policy = Critics(action.size, c), build_policy(action, c)
         self.slow_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.slow_critics.name = r"Q^{slow}"
-        self.target = Target(c.pessimistic)
+        self.target = Target(c.pessimism)
         self.weights = StepWeights(c.rho)
         self.scaled = ScaledValue(c.scale_rate)
         # no submodule: its distributions are registered above, and the state dict shall hold them

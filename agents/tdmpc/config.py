@@ -20,8 +20,8 @@ class TDMPCConfig:
         encoder_units, encoder_layers: of the encoder.
         depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`.
         critics: how many.
-        pessimistic: a critic's target takes the smallest of two critics, as published; else the
-            mean of all, which does not hold good news back (Nauman et al. 2024).
+        pessimism: of a critic's target: 1 takes the smallest of two critics, as published; 0 the
+            mean of all, which does not hold good news back (Nauman et al. 2024); else between them.
         bins, limit: of rewards and values: ``bins`` equal steps of the symlog in [-limit, limit].
         batch: sequences of an update, ``horizon + 1`` rows each.
         horizon: steps that the model is trained on, and that a plan has.
@@ -57,6 +57,7 @@ class TDMPCConfig:
         "[3, 65535]": "bins",
         "[1, 10000]": "horizon n_step rounds",
         "(0, 1e3]": "limit encoder_lr min_std max_std",
+        "[0, 1]": "pessimism",
         "(0, 1]": "discount rho scale_rate lr slow_rate",
         "[0, 1e6]": "consistency reward value cont entropy explore_std seconds",
         "[-100, 100]": "min_log_std max_log_std",
@@ -72,7 +73,7 @@ class TDMPCConfig:
     encoder_layers: int = 1
     depth: int = 8
     critics: int = 5
-    pessimistic: bool = True
+    pessimism: float = 1.0
     bins: int = 101
     limit: float = 10.0
     batch: int = 256

@@ -75,19 +75,22 @@ class Target(Deterministic):
     critics, 1]``.
 
     Args:
-        pessimistic: the smallest of two critics, drawn anew at each call where there are more; else
-            the mean of all.
+        pessimism: of the way from the mean of all critics to the smallest of two, which are drawn
+            anew at each call where there are more.
     """
 
-    def __init__(self, pessimistic: bool = True) -> None:
+    def __init__(self, pessimism: float = 1.0) -> None:
         super().__init__("y", ["reward_n", "discount_n", "q_e"], name="y")
-        self.pessimistic = pessimistic
+        self.pessimism = pessimism
 
     def forward(self, reward_n: Tensor, discount_n: Tensor, q_e: Tensor) -> dict[str, Tensor]:
         count = q_e.shape[1]
-        if self.pessimistic and count > 2:
-            q_e = q_e[:, torch.randperm(count, device=q_e.device)[:2]]
-        y = torch.addcmul(reward_n, discount_n, q_e.amin(1) if self.pessimistic else q_e.mean(1))
+        value = q_e.mean(1)
+        if self.pessimism:
+            if count > 2:
+                q_e = q_e[:, torch.randperm(count, device=q_e.device)[:2]]
+            value = torch.lerp(value, q_e.amin(1), self.pessimism)
+        y = torch.addcmul(reward_n, discount_n, value)
         return {"y": y.unsqueeze(1).expand(-1, count, 1)}
 
 

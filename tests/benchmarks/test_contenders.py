@@ -133,11 +133,11 @@ def test_turns_are_taken_and_ratios_are_by_round(monkeypatch: pytest.MonkeyPatch
     assert line["ratio"] == {"a": 2.0, "c": 2.0, "a/c": 0.5} and line["cpu_seconds"]["a"] == 2.0
 
 
-@pytest.mark.parametrize("pessimistic", [True, False])
-def test_the_planner_by_hand(pessimistic: bool) -> None:
+@pytest.mark.parametrize("pessimism", [1.0, 0.5, 0.0])
+def test_the_planner_by_hand(pessimism: float) -> None:
     torch.manual_seed(0)
     sizes = {"latent": 16, "units": 16, "encoder_units": 16, "critics": 2, "batch": 8}
-    config = TDMPCConfig(**sizes, n_step=3, pessimistic=pessimistic, bins=51, limit=6.0)
+    config = TDMPCConfig(**sizes, n_step=3, pessimism=pessimism, bins=51, limit=6.0)
     agent, batch = planner.build(config)
     with torch.no_grad():  # no head at zero
         for p in agent.parameters():
