@@ -20,11 +20,14 @@ def block(name: str) -> str:
     return found.group(1)
 
 
-def test_the_objective_prints_and_trains(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_objective_prints_and_runs(capsys: pytest.CaptureFixture[str]) -> None:
     torch.manual_seed(0)
     exec(compile(block("vae"), "README.md", "exec"), {"__name__": "readme"})
     out = capsys.readouterr().out
-    assert r"D_{KL} \left[q(z|x)||p_{prior}(z) \right]" in out and "def " in out
+    formula, program = re.search(r"\$\$\n(.*)\n\$\$\n\n```text\n(.*?)```", PAGE, re.DOTALL).groups()
+    assert formula.replace("\\mathrm{mean}", "mean") in out
+    shown = [line for line in program.splitlines() if line.strip() != "..."]
+    assert len(shown) > 3 and [line for line in shown if f"{line}\n" not in out] == []
 
 
 def test_ones_own_environment_is_trained_on_and_acted_in(
