@@ -157,6 +157,8 @@ class RunSettings:
         agent: its settings; ``agent.kind`` is a name of :mod:`agents.build`, or ``module:Class``.
         steps: environment steps, repeated actions counted.
         prefill: environment steps of random actions before the first update.
+        prefill_hold: actions for which one of these is kept: a robot whose steps are small goes
+            nowhere by steps that are drawn anew at each tick.
         prefill_updates: these actions make updates due, too, all of them at their end.
         train_ratio: steps replayed for each action taken (an update replays ``batch * length``).
         capacity: actions kept in the replay, or the space that they take, such as ``2GB``.
@@ -186,7 +188,7 @@ class RunSettings:
         "(0, 1e6]": "train_ratio",
         "[1, 1e10]": "capacity",
         "[1, 1024]": "eval_episodes",
-        "[1, 1e9]": "eval_limit",
+        "[1, 1e9]": "eval_limit prefill_hold",
         "[0, 1e6]": "checkpoint_minutes",
     }
 
@@ -197,6 +199,7 @@ class RunSettings:
     threads: int = 0
     steps: int = 100_000
     prefill: int = 1024
+    prefill_hold: int = 1
     prefill_updates: bool = False
     train_ratio: float = 256.0
     capacity: int | str = 1_000_000

@@ -90,7 +90,13 @@ class ActorSide:
             )
             self.beat, self._ticker = Beat(), Ticker(hz, self.clock) if hz else None
             self.reporting = Reporting(
-                Driver(self.envs, self.agent, Newest(), settings.seed + self.log.next),
+                Driver(
+                    self.envs,
+                    self.agent,
+                    Newest(),
+                    settings.seed + self.log.next,
+                    settings.prefill_hold,
+                ),
                 self.log,
                 self.sending,
                 weights,

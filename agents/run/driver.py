@@ -73,6 +73,7 @@ class Driver:
         actor: acts.
         store: takes the rows.
         seed: of random actions, and of environments that must begin anew after a stop.
+        hold: actions for which a random one is kept.
 
     >>> from agents.replay import ReplayBuffer
     >>> from envs import make_vector
@@ -82,12 +83,15 @@ class Driver:
     2
     """
 
-    def __init__(self, envs: Any, actor: Actor | None, store: Store, seed: int = 0) -> None:
+    def __init__(
+        self, envs: Any, actor: Actor | None, store: Store, seed: int = 0, hold: int = 1
+    ) -> None:
         self.envs, self.actor, self.store = envs, actor, store
         self.interface = Interface.of(envs)
         self.count: int = envs.num_envs
         self._seed = seed
         self._rng = np.random.default_rng([seed, 1])
+        self._hold, self._kept, self._held = hold, 0, np.empty(0, np.float32)
         self._rows: Rows | None = None
         self._memory = {} if actor is None else actor.initial(self.count)
         self.restarted: tuple[int, ...] = ()
@@ -116,7 +120,7 @@ class Driver:
             )
             chosen = kept.pop("action")
         if random or chosen is None:
-            chosen = self.interface.random(self.count, self._rng)
+            chosen = self._random()
             memory = self._told(memory, chosen)
         following = dict(self.envs.step(self.interface.to_env(chosen, self.envs)))
         if "action" in following:
@@ -151,6 +155,13 @@ class Driver:
         self.store.add({**seen, "action": nothing, "reward": rows["reward"], **flags, **kept})
         self._cut(~rows["is_last"])
 
+    def _random(self) -> np.ndarray:
+        """Uniform actions ``[N, A]``, each for as long as it is held."""
+        if self._kept == 0:
+            self._held = self.interface.random(self.count, self._rng)
+        self._kept = (self._kept + 1) % self._hold
+        return self._held
+
     def _told(self, memory: dict[str, torch.Tensor], action: np.ndarray) -> dict[str, torch.Tensor]:
         if self.actor is None:
             return memory
@@ -174,6 +185,7 @@ class Driver:
             "envs": envs,
             "memory": self._memory,
             "rng": self._rng.bit_generator.state,
+            "held": [self._kept, self._held],
             "begun": begun,
             "last": None if self._rows is None else self._rows["is_last"],
         }
@@ -186,6 +198,7 @@ class Driver:
                 it has used.
         """
         self._rng.bit_generator.state = state["rng"]
+        self._kept, self._held = int(state["held"][0]), np.asarray(state["held"][1], np.float32)
         memory = state["memory"]
         self._memory = (
             memory

@@ -101,7 +101,7 @@ class Trainer(InFolder):
         s = self.settings
         self.replay = open_replay(s, self.agent, self.view, s.env.num_envs, directory)
         self.closing.callback(self.replay.close)
-        self.driver = Driver(self.envs, self.agent, self.replay, s.seed)
+        self.driver = Driver(self.envs, self.agent, self.replay, s.seed, s.prefill_hold)
         parts: dict[str, Saves] = {
             "agent": self.agent,
             "replay": self.replay,

@@ -208,6 +208,8 @@ class SAC(Checked, TorchAgent):
         undo = [(b, b.clone()) for b in self.critics.buffers()]
         loss, found = self.evaluate(batch)
         metrics = self.minimise(loss, self.optimizer, {k: found[k] for k in NAMES}, batch, undo)
+        if self.observation.standard is not None:
+            self.observation.standard.take(batch)
         if self.slow_critics is not None:
             follow(self.slow_critics, self.critics, self.config.slow_rate)
         return Learned(metrics)

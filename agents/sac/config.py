@@ -20,6 +20,8 @@ class SACConfig:
             critics.
         depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`; the
             critics train it.
+        standardize: observed vectors in standard units, estimated from the batches that are learned
+            from (:mod:`agents.standard`).
         batch: transitions of an update.
         discount: per action.
         target_entropy: nats a number of an action that the temperature is learned for.
@@ -53,6 +55,7 @@ class SACConfig:
     critics: int = 2
     norm: Literal["none", "layer", "batch"] = "none"
     depth: int = 4
+    standardize: bool = False
     batch: int = 256
     discount: float = 0.99
     target_entropy: float = -1.0

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from agents.sac.config import SACConfig
 from agents.spaces import ActionSpec
 from agents.squashed import SquashedNormal, bounded_log_scale
+from agents.standard import Standard
 from pixyz.distributions import Deterministic, GroupedOneHot
 from worldmodels.ensemble import Ensemble
 from worldmodels.networks import ConvEncoder
 
 
 class Observation(Deterministic):
-    """``s = h(x)``: vectors as they are, images ``[H, W, C]`` through convolutions, side by side,
-    ``[N, size]``.
+    """``s = h(x)``: vectors as they are or in standard units, images ``[H, W, C]`` through
+    convolutions, side by side, ``[N, size]``.
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int]], c: SACConfig) -> None:
@@ -32,11 +33,14 @@ class Observation(Deterministic):
         self.cnn = nn.ModuleDict(
             {k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3}
         )
+        self.standard = Standard({k: shapes[k][0] for k in self.vectors}) if c.standardize else None
         self.size = sum(shapes[k][0] for k in self.vectors)
         self.size += sum(cnn.out for cnn in self.cnn.values())  # type: ignore[misc]
 
     def forward(self, **obs: Tensor) -> dict[str, Tensor]:
-        parts = [obs[k] for k in self.vectors] + [cnn(obs[k]) for k, cnn in self.cnn.items()]
+        std = self.standard
+        parts = [obs[k] if std is None else std(k, obs[k]) for k in self.vectors]
+        parts += [cnn(obs[k]) for k, cnn in self.cnn.items()]
         return {"s": torch.cat(parts, -1)}
 
 

@@ -379,6 +379,8 @@ class TDMPC(Checked, TorchAgent):
         metrics = self.minimise(
             loss, self.optimizer, {k: found[k] for k in NAMES}, batch, undo, self.config.clip
         )
+        if self.encoder.standard is not None:
+            self.encoder.standard.take(batch)
         self.cont.met |= batch["is_terminal"].any()
         self.update_slow()
         return Learned(metrics)

@@ -19,6 +19,8 @@ class TDMPCConfig:
         units, layers: of dynamics, reward, critics and policy.
         encoder_units, encoder_layers: of the encoder.
         depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`.
+        standardize: observed vectors in standard units, estimated from the batches that are learned
+            from (:mod:`agents.standard`), in the place of their symlog.
         critics: how many.
         pessimism: of a critic's target: 1 takes the smallest of two critics, as published; 0 the
             mean of all, which does not hold good news back (Nauman et al. 2024); else between them.
@@ -72,6 +74,7 @@ class TDMPCConfig:
     encoder_units: int = 256
     encoder_layers: int = 1
     depth: int = 8
+    standardize: bool = False
     critics: int = 5
     pessimism: float = 1.0
     bins: int = 101

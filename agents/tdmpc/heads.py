@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from agents.spaces import ActionSpec
 from agents.squashed import SquashedNormal, bounded_log_scale
+from agents.standard import Standard
 from agents.tdmpc.config import TDMPCConfig
 from agents.tdmpc.networks import Ensemble, LatentNetwork, Network
 from pixyz.distributions import Bernoulli, Deterministic, GroupedOneHot, Normal, TwoHot
@@ -28,8 +29,8 @@ from worldmodels.networks import PIXELS, ConvEncoder
 
 
 class Encoder(Deterministic):
-    """``z = h(x)``: vectors through symlog, images ``[H, W, C]`` through convolutions, then a
-    network.
+    """``z = h(x)``: vectors through symlog or in standard units, images ``[H, W, C]`` through
+    convolutions, then a network.
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int]], c: TDMPCConfig) -> None:
@@ -39,13 +40,14 @@ class Encoder(Deterministic):
             {k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3}
         )
         self.domains = dict.fromkeys(self.cnn, PIXELS)
+        self.standard = Standard({k: shapes[k][0] for k in self.vectors}) if c.standardize else None
         size = sum(shapes[k][0] for k in self.vectors) + sum(cnn.out for cnn in self.cnn.values())  # type: ignore[misc]
         self.net = LatentNetwork(size, c.encoder_units, c.encoder_layers, c.latent, c.group)
 
     def forward(self, **obs: Tensor) -> dict[str, Tensor]:
-        parts = [symlog(obs[k]) for k in self.vectors] + [
-            cnn(obs[k]) for k, cnn in self.cnn.items()
-        ]
+        std = self.standard
+        parts = [symlog(obs[k]) if std is None else std(k, obs[k]) for k in self.vectors]
+        parts += [cnn(obs[k]) for k, cnn in self.cnn.items()]
         return {"z": self.net(*parts)}
 
 

@@ -91,6 +91,27 @@ def test_what_is_stored():
     ]
 
 
+def test_random_actions_are_held_and_go_on_where_they_were():
+    def held(upto):
+        envs, agent, replay, _ = parts(count=2, repeat=1)
+        driver = Driver(envs, agent, replay, seed=3, hold=3)
+        for _ in range(upto):
+            driver.step(random=True)
+        return driver, replay
+
+    _, replay = held(8)
+    found = rows_of(replay, 1, 8)["action"][:, 0, 0]
+    assert (found[:3] == found[0]).all() and (found[3:6] == found[3]).all()
+    assert found[6] == found[7] and len(set(found.tolist())) == 3
+    stopped, _ = held(4)
+    _, agent, fresh, _ = parts(count=2, repeat=1)
+    again = Driver(stopped.envs, agent, fresh, hold=3)
+    again.load_state(stopped.state())
+    for _ in range(4):
+        again.step(random=True)
+    assert rows_of(fresh, 1, 4)["action"][:, 0, 0].tolist() == found[4:].tolist()
+
+
 def test_counts_at_action_repeat_2_with_3_environments():
     _, agent, replay, driver = parts()
     schedule = Online(steps=60, prefill=24, per_action=0.5)
