@@ -5,9 +5,10 @@
 
 The log is that of ``arm_logs.py``: a clumsy program, no agent. An ensemble of one-step predictors
 learns from it (``configs/pretrain/one_step.yaml``), and SAC learns inside it
-(``configs/sac/offline.yaml``), paid less where the members disagree, or not. Judged by the mean
-return of twenty episodes of ``envs.robot.tasks:Reach`` that nobody has learned from, beside that of
-the log. Appends a JSON line a seed and penalty to ``results/offline_arm.jsonl``.
+(``configs/sac/offline.yaml``), paid less where the members disagree, or not. Judged as in
+``robot_reach.py``: the mean return of goals that nobody has learned from, beside that of the log,
+and how often the arm arrives, before the agent has moved it once. Appends a JSON line a seed and
+penalty to ``results/offline_arm.jsonl``.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from typing import Any
 
 import numpy as np
 from arm_logs import Recorded, record
+from robot_reach import arrivals
 
 from agents.config import load_config
 from agents.offline import OfflineTrainer
 from agents.pretrain import Pretrainer
 from agents.pretrain.settings import OneStepSettings
 from agents.process import prepare_process
-from agents.run.evaluate import Judge
 from agents.rundir import origin
-from agents.settings import EnvSettings, RunSettings
+from agents.settings import RunSettings
 from envs.robot import arm_limits
 from worldmodels.data import Episodes
 
-RESULTS = Path(__file__).parent / "results" / "offline_arm.jsonl"
+RESULTS, GOALS = Path(__file__).parent / "results" / "offline_arm.jsonl", 40
 
 
 def pretrained(log: Episodes, folder: Path, seed: int, *changes: str) -> Path:
@@ -60,14 +61,13 @@ def offline(log: Recorded, model: Path, folder: Path, seed: int, *changes: str) 
         trainer.watch = lambda run, metrics: doubts.append(trainer.imagination.doubt)
         trainer.train()
     minutes = (time.process_time() - begun) / 60
-    returns = Judge(EnvSettings("envs.robot.tasks:Reach"), 20, seed).actor(trainer.agent)
-    assert returns is not None and settings.offline is not None
+    assert settings.offline is not None
     tail = doubts[-max(1, len(doubts) // 10) :]
     return {
         "penalty": settings.offline.penalty,
         "updates": trainer.run.progress.updates,
-        "return": round(float(np.mean(returns)), 2),
-        "return_std": round(float(np.std(returns)), 2),
+        "goals": GOALS,
+        **arrivals(folder, GOALS),
         "log_return": round(float(log.returns.mean()), 2),
         "log_success": round(log.success, 3),
         "rows": log.episodes.steps,
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=240, help="of the log, five seconds each")
     parser.add_argument("--gain", type=float, default=0.1, help="of the clumsy program")
     parser.add_argument("--noise", type=float, default=0.8, help="of the clumsy program")
+    parser.add_argument("--model-updates", type=int, default=3000, help="of the ensemble")
     parser.add_argument("--runs", type=Path, help="keep the runs' folders here")
     parser.add_argument("--dry", action="store_true", help="write no result")
     args = parser.parse_args()
@@ -95,7 +96,7 @@ def main() -> None:
         log = record(args.episodes, seed, args.gain, args.noise)
         with tempfile.TemporaryDirectory() as scratch:
             folder = args.runs or Path(scratch)
-            model = pretrained(log.episodes, folder, seed)
+            model = pretrained(log.episodes, folder, seed, f"updates={args.model_updates}")
             for penalty in args.penalties:
                 run = folder / f"offline-seed{seed}-penalty{penalty:g}"
                 more = [f"offline.penalty={penalty}", *args.overrides]
@@ -104,6 +105,7 @@ def main() -> None:
                     "seed": seed,
                     "gain": args.gain,
                     "noise": args.noise,
+                    "model_updates": args.model_updates,
                     **offline(log, model, run, seed, *more),
                     **{k: about[k] for k in ("commit", "dirty", "versions")},
                 }

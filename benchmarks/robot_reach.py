@@ -1,12 +1,12 @@
 """The simulated arm learns to reach, online, in stepped time: how often it then arrives.
 
-Each run is ``--ticks`` ticks at 20 Hz (9,600: eight minutes of robot time), an update an action or
-more; then ``--episodes`` goals that it has not seen, 5 s each, best action.  ``reached``: the share
-of goals that the tip came within 5 cm of; ``stayed``: that it was within 5 cm of at the end.
-Appends a JSON line a run to ``results/robot_reach.jsonl``.
+Each run is ``--ticks`` ticks at 20 Hz (9,600: eight minutes of robot time), of the settings in
+``configs/*/reach.yaml``; then ``--episodes`` goals that it has not seen, 5 s each, best action.
+``reached``: the share of goals that the tip came within 5 cm of; ``stayed``: that it was within
+5 cm of at the end.  Appends a JSON line a run to ``results/robot_reach.jsonl``.
 
-    python benchmarks/robot_reach.py tdmpc/small --seeds 0 1 2
-    python benchmarks/robot_reach.py sac/small --seeds 0 1 2
+    python benchmarks/robot_reach.py tdmpc/reach --seeds 0 1 2
+    python benchmarks/robot_reach.py sac/reach --seeds 0 1 2
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean, pstdev
 
 from timing import about, append, prepare
 
 import agents
 from agents.logger import read_metrics
+from agents.policy import read_settings
 from envs.robot import RECORD
 from envs.robot.tasks import Reach
 
@@ -30,8 +32,7 @@ HZ, SEED = 20.0, 10_000
 def train(config: str, seed: int, ticks: int, folder: Path, changes: list[str]) -> Path:
     """A run of the command, or what there is of it."""
     run = folder / "-".join([config.replace("/", "-"), f"seed{seed}", str(ticks), *changes])
-    settings = [f"steps={ticks}", f"eval_every={ticks}", "eval_episodes=1", "prefill=500"]
-    settings += ["env.id=envs.robot.tasks:Reach", "env.action_repeat=1", f"seed={seed}"]
+    settings = [f"steps={ticks}", f"eval_every={ticks}", "eval_episodes=1", f"seed={seed}"]
     command = ["train", config, *settings, *changes, "--run", str(run)]
     if run.exists():
         command = ["resume", str(run)]
@@ -40,20 +41,30 @@ def train(config: str, seed: int, ticks: int, folder: Path, changes: list[str]) 
 
 
 def arrivals(run: Path, episodes: int) -> dict[str, float]:
-    """Shares of goals, and the mean return."""
+    """Shares of goals, mean and deviation of returns; an action is made as often as in the run."""
     policy, env = agents.load(run), Reach(hz=HZ)
-    reached = stayed = total = 0.0
+    repeat = read_settings(run).env.action_repeat
+    returns, reached, stayed = [], 0, 0
     for episode in range(episodes):
         observation, _ = env.reset(seed=SEED + episode)
         policy.reset()
         came = over = False
+        total, tick = 0.0, 0
         while not over:
-            observation, reward, terminated, truncated, info = env.step(policy.act(observation))
+            if tick % repeat == 0:
+                action = policy.act(observation)
+            observation, reward, terminated, truncated, info = env.step(action)
             came, over = came or info[RECORD].success, terminated or truncated
-            total += float(reward)
+            total, tick = total + float(reward), tick + 1
+        returns.append(total)
         reached, stayed = reached + came, stayed + info[RECORD].success
     env.close()
-    return {"reached": reached / episodes, "stayed": stayed / episodes, "return": total / episodes}
+    return {
+        "reached": reached / episodes,
+        "stayed": stayed / episodes,
+        "return": round(fmean(returns), 2),
+        "return_std": round(pstdev(returns), 2),
+    }
 
 
 def main() -> None:
@@ -78,9 +89,10 @@ def main() -> None:
             "changes": given.set,
             "seed": seed,
             "ticks": given.ticks,
+            "ticks_of_an_action": read_settings(run).env.action_repeat,
             "minutes_of_robot_time": round(given.ticks / HZ / 60, 2),
             "episodes": given.episodes,
-            **{k: round(v, 3) for k, v in arrivals(run, given.episodes).items()},
+            **arrivals(run, given.episodes),
             "updates": last["updates"],
             "cpu_minutes": round(last["cpu_seconds"] / 60, 1),
             **about(),
