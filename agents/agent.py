@@ -69,8 +69,8 @@ class Learned:
         metrics: numbers for the log.
         stored: refreshed values of ``Actor.stored`` to write back to the replay, ``[T, B, ...]``
             (the last ``T`` rows of the batch).
-        priority: how much each of these rows surprised, ``[T, B]``, at least 0; None of an agent
-            that does not say.
+        priority: how much each of these rows surprised, ``[T, B]``, at least 0; ``[1, B]`` of an
+            agent that says it of a sequence, at its first row; None of one that does not say.
 
     >>> Learned({"loss": 0.5}).stored
     {}

@@ -168,6 +168,14 @@ def _check_learning(
             f"learn: expected refreshed values of {sorted(agent.stored)}, as {expected}, got "
             f"{name!r} {tuple(value.shape)}",
         )
+    ranked, priority = getattr(agent, "ranks", ""), learned.priority
+    if ranked:
+        said = (w.length if ranked == "rows" else 1, w.batch)
+        _need(
+            priority is not None and tuple(priority.shape) == said and bool((priority >= 0).all()),
+            f"learn: expected priorities of {ranked} {said}, at least 0, got "
+            f"{None if priority is None else tuple(priority.shape)}",
+        )
     after = _flat(agent)
     _need(
         not _equal(_flat_of(saved), after),

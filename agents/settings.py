@@ -49,8 +49,8 @@ class ReplaySettings:
 
     Args:
         recent: the share of sequences that are drawn with a preference for new ones.
-        prioritized: the share that is drawn around rows that surprised the model. The rest is
-            uniform.
+        prioritized: the share that is drawn around rows that surprised the model, or of sequences
+            that surprised the critics of TD-MPC and SAC. The rest is uniform.
         recency: a new sequence is more likely by a power of its age; 1 as in DreamerV3's code, 0 is
             uniform.
         priority: a row is more likely by a power of its surprise; 0 is uniform.

@@ -12,6 +12,7 @@ from agents.agent import Nested, State
 from agents.capture import Captured, why_not
 from agents.guard import backward
 from agents.replay.codecs import Codec
+from agents.replay.priorities import Ranked
 
 
 @torch.no_grad()
@@ -49,9 +50,11 @@ class TorchAgent(nn.Module):
         return {}
 
     @property
-    def ranks(self) -> bool:
-        """Whether updates say how much rows surprised, ``Learned.priority``."""
-        return False
+    def ranks(self) -> Ranked:
+        """What updates say the surprise of, in ``Learned.priority``: nothing, unless a final class
+        says otherwise.
+        """
+        return ""
 
     @property
     def device(self) -> torch.device:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from agents.agent import Batch, Choose, Learned, State, Window
 from agents.compiling import Beside
 from agents.replay.codecs import BFloat16, Codec, OneHot
+from agents.replay.priorities import Ranked
 from agents.spaces import ActionSpec
 from agents.torch_agent import TorchAgent
 from pixyz.distributions import Distribution
@@ -186,9 +187,9 @@ class LatentAgent(TorchAgent):
         return found
 
     @property
-    def ranks(self) -> bool:
-        """Yes: by what a frame cost the model."""
-        return True
+    def ranks(self) -> Ranked:
+        """Rows, by what a frame cost the model."""
+        return "rows"
 
     @property
     def acting(self) -> nn.Module:

@@ -9,7 +9,7 @@ from them: a node is the sum of its two children and nothing else, however often
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ PRIORITY = "priority"
 """The column's key."""
 LEAST = 1e-6
 """Of a priority, so that every row has a chance."""
+Ranked = Literal["", "rows", "sequences"]
+"""What an agent gives priorities of: nothing, each row, or a sequence, at its first row."""
 
 
 class SumTrees:
@@ -92,9 +94,11 @@ class Prioritized(Sampler):
 
     Args:
         exponent: a.
+        ranked: ``"sequences"``: a priority is that of the sequence which begins with its row, and
+            that one is drawn; any one for the newest rows, which begin none.
 
     Raises:
-        ReplayError: it is negative or not finite.
+        ReplayError: the exponent is negative or not finite, or there is no such ``ranked``.
 
     >>> from agents.replay import ReplayBuffer
     >>> flags = {k: ((), "?") for k in ("is_first", "is_last", "is_terminal")}
@@ -106,10 +110,12 @@ class Prioritized(Sampler):
 
     keeps_priorities = True
 
-    def __init__(self, exponent: float = 0.8) -> None:
+    def __init__(self, exponent: float = 0.8, ranked: Ranked = "rows") -> None:
         if not 0.0 <= exponent < np.inf:
             raise ReplayError(f"expected an exponent of at least 0, got {exponent}")
-        self.exponent, self.largest = exponent, 1.0
+        if ranked not in ("rows", "sequences"):
+            raise ReplayError(f"expected ranked as rows or sequences, got {ranked!r}")
+        self.exponent, self.largest, self.ranked = exponent, 1.0, ranked
         self._rings: Rings | None = None
         self._trees = SumTrees(1, 1)
 
@@ -157,17 +163,27 @@ class Prioritized(Sampler):
         slot = self._trees.find(stream, at - (ends - masses)[stream])
         newest = held.written[stream] - 1
         number = newest - (newest - slot) % rows
-        low, high = _starts_around(stream, number, length, held)
+        low, high = self._starts(stream, number, length, held)
         return stream, low + (rng.random(count) * (high - low + 1)).astype(np.int64)
 
     def chances(self, stream: Ints, first: Ints, length: int, held: Held) -> Floats:
         rows = self._followed.rows
         total = self._trees.totals[held.starts(length) > 0].sum()
         number = first + np.arange(length)[:, None]
-        low, high = _starts_around(np.broadcast_to(stream, number.shape), number, length, held)
+        if self.ranked == "sequences":
+            number[1:] = held.written[stream] - np.arange(1, length)[:, None]
+        low, high = self._starts(np.broadcast_to(stream, number.shape), number, length, held)
         weight = self._trees.read(np.broadcast_to(stream, number.shape), number % rows)
         found: Floats = (weight / (high - low + 1)).sum(0) / total
         return found
+
+    def _starts(self, stream: Ints, number: Ints, length: int, held: Held) -> tuple[Ints, Ints]:
+        """The first and the last start of the sequences that are drawn for a row, all alike."""
+        oldest, newest = held.oldest[stream], held.written[stream] - length
+        before = number - length + 1
+        if self.ranked == "sequences":
+            before = np.where(number <= newest, number, oldest)
+        return np.maximum(oldest, before), np.minimum(number, newest)
 
     # ---------------------------------------------------------------- saving
 
@@ -176,9 +192,3 @@ class Prioritized(Sampler):
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self.largest = float(state["largest"])
-
-
-def _starts_around(stream: Ints, number: Ints, length: int, held: Held) -> tuple[Ints, Ints]:
-    """The first and the last start of the sequences that hold a row."""
-    low = np.maximum(held.oldest[stream], number - length + 1)
-    return low, np.minimum(number, held.written[stream] - length)

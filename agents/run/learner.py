@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agents.agent import Learns, Window
+from agents.agent import Learned, Learns, Window
 from agents.errors import RunError
 from agents.guard import NotFinite
 from agents.replay.loader import to_arrays, to_tensors
@@ -79,14 +79,19 @@ class Learner:
         except NotFinite as error:
             self._refused(error, sample, index)
             return {}
-        values = dict(learned.stored)
-        if learned.priority is not None and getattr(self.source, "prioritizes", False):
-            values[PRIORITY] = learned.priority
-        if values and index is not None:
-            self.source.update(index[-w.length :], to_arrays(values, lead=2))
+        if index is not None:
+            self._write(index[-w.length :], learned)
         p.updates += 1
         p.in_a_row = 0
         return learned.metrics
+
+    def _write(self, index: Any, learned: Learned) -> None:
+        """What the agent refreshed, and what surprised it, to the rows that it learned from."""
+        if learned.stored:
+            self.source.update(index, to_arrays(learned.stored, lead=2))
+        if learned.priority is not None and getattr(self.source, "prioritizes", False):
+            ranked = {PRIORITY: learned.priority}
+            self.source.update(index[: len(learned.priority)], to_arrays(ranked, lead=2))
 
     def _refused(self, error: NotFinite, sample: Mapping[str, Any], index: Any) -> None:
         p = self.progress

@@ -11,7 +11,7 @@ from agents.agent import Window
 from agents.errors import UsageError
 from agents.replay import Mixed, Prioritized, Recent, ReplayBuffer, RowSpec, Sampler, Uniform
 from agents.replay.errors import ReplayError
-from agents.replay.priorities import PRIORITY
+from agents.replay.priorities import PRIORITY, Ranked
 from agents.replay.size import rows_of
 from agents.settings import ReplaySettings, RunSettings
 from agents.spaces import Interface
@@ -20,8 +20,11 @@ NOTHING = 1e-9
 """A share that is none, up to rounding."""
 
 
-def sampler_of(s: ReplaySettings) -> Sampler:
+def sampler_of(s: ReplaySettings, ranked: Ranked = "rows") -> Sampler:
     """How sequences are drawn.
+
+    Args:
+        ranked: what the agent gives priorities of.
 
     >>> type(sampler_of(ReplaySettings())).__name__, len(sampler_of(ReplaySettings(0.5)).parts)
     ('Uniform', 2)
@@ -30,7 +33,7 @@ def sampler_of(s: ReplaySettings) -> Sampler:
     every: list[tuple[Sampler, float]] = [
         (Uniform(), rest),
         (Recent(s.recency), s.recent),
-        (Prioritized(s.priority), s.prioritized),
+        (Prioritized(s.priority, ranked or "rows"), s.prioritized),
     ]
     parts = [(sampler, share) for sampler, share in every if share > NOTHING]
     return parts[0][0] if len(parts) == 1 else Mixed(parts)
@@ -68,7 +71,7 @@ def open_replay(
         seed=settings.seed,
         online=settings.replay.online,
         stored=list(agent.stored),
-        sampler=sampler_of(settings.replay),
+        sampler=sampler_of(settings.replay, getattr(agent, "ranks", "")),
     )
 
 
@@ -97,7 +100,7 @@ def check_sizes(s: RunSettings, agent: Any, view: Interface) -> None:
             f"and an update reads {w.rows} rows: "
             "nothing would be learned; raise steps or train_ratio, or lower prefill"
         )
-    if s.replay.prioritized and not getattr(agent, "ranks", False):
+    if s.replay.prioritized and not getattr(agent, "ranks", ""):
         raise UsageError(
             f"replay.prioritized={s.replay.prioritized} needs an agent that says how much rows "
             f"surprised it, and {s.agent.kind} does not; take replay.recent, or 0"

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from agents.agent import Batch, Choose, Learned, State, Window
 from agents.checked import Checked
+from agents.replay.priorities import Ranked
 from agents.sac.config import SACConfig
 from agents.sac.heads import Critics, JointCritics, Observation, Target, Temperature, build_policy
 from agents.spaces import ActionSpec
@@ -155,6 +156,11 @@ class SAC(Checked, TorchAgent):
         return Window(self.config.batch, 2)
 
     @property
+    def ranks(self) -> Ranked:
+        """Transitions, by their temporal-difference error."""
+        return "sequences"
+
+    @property
     def acting(self) -> nn.Module:
         """The policy, and the image encoder."""
         return nn.ModuleList([self.observation, self.policy])
@@ -193,9 +199,9 @@ class SAC(Checked, TorchAgent):
         return {**x, "action": batch["action"][0], "reward": reward, "cont": cont, "w": w}
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective of a batch, and its terms."""
+        """The objective of a batch, its terms, and the critics' numbers with their target."""
         loss, found = self.objective.eval(self.prepare(batch), return_dict=True, return_all=False)
-        return loss, {k: found[k] for k in NAMES}
+        return loss, {k: found[k] for k in (*NAMES, "q", "y")}
 
     def learn(self, batch: Batch) -> Learned:
         """One update of everything: critics, policy, temperature.
@@ -212,4 +218,12 @@ class SAC(Checked, TorchAgent):
             self.observation.standard.take(batch)
         if self.slow_critics is not None:
             follow(self.slow_critics, self.critics, self.config.slow_rate)
-        return Learned(metrics)
+        return Learned(metrics, priority=self._surprise(found, batch))
+
+    @staticmethod
+    def _surprise(found: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        r"""The temporal-difference error of each transition, :math:`|y - Q|`, the critics' mean,
+        ``[1, B]`` (Schaul et al. 2016); 0 between two episodes.
+        """
+        error = (found["y"] - found["q"]).detach().abs().mean(-1)
+        return error.masked_fill(batch["is_first"][1].bool(), 0.0).unsqueeze(0)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from agents.agent import Batch, Choose, Learned, State, Window
 from agents.checked import Checked
 from agents.planning import MPPI, PathScorer, Plan
+from agents.replay.priorities import Ranked
 from agents.spaces import ActionSpec
 from agents.tdmpc.config import TDMPCConfig
 from agents.tdmpc.heads import (
@@ -225,6 +226,11 @@ class TDMPC(Checked, TorchAgent):
         return Window(self.config.batch, self.config.horizon + self.config.n_step)
 
     @property
+    def ranks(self) -> Ranked:
+        """Sequences, by what they cost the critics."""
+        return "sequences"
+
+    @property
     def acting(self) -> nn.Module:
         """All but the slow critics."""
         return nn.ModuleList(
@@ -383,7 +389,16 @@ class TDMPC(Checked, TorchAgent):
             self.encoder.standard.take(batch)
         self.cont.met |= batch["is_terminal"].any()
         self.update_slow()
-        return Learned(metrics)
+        return Learned(metrics, priority=self._surprise(found, batch))
+
+    def _surprise(self, found: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The critics' loss of each sequence up to the end of its first episode, its steps weighted
+        as in the objective, ``[1, B]``; 0 where it begins with a last row (Hansen et al. 2022).
+        """
+        value = found["value"].detach()
+        on = 1.0 - batch["is_first"][1 : len(value) + 1].to(value.dtype)
+        w = self.weights(on=on)["w"]
+        return (w * value).mean(0, keepdim=True).clamp_min(0.0)
 
     def update_slow(self) -> None:
         """Move the slow critics a little towards the critics."""

@@ -27,6 +27,10 @@ from worldmodels.data import Episodes, make_episode
 LENGTH = 4
 
 
+def starts():
+    return Prioritized(0.7, "sequences")
+
+
 def mixed():
     return Mixed([(Uniform(), 0.2), (Recent(), 0.3), (Prioritized(0.7), 0.5)])
 
@@ -49,7 +53,7 @@ def sequences(buffer):
     return np.array(every).T
 
 
-@pytest.mark.parametrize("sampler", [Uniform, Recent, Prioritized, mixed])
+@pytest.mark.parametrize("sampler", [Uniform, Recent, Prioritized, starts, mixed])
 def test_sequences_come_as_often_as_chances_says(sampler):
     buffer = uneven(sampler())
     stream, first = sequences(buffer)
@@ -78,6 +82,16 @@ def test_prioritized_chances_by_hand():
     assert buffer.update(index, {"priority": np.array([[1.0], [2.0], [5.0]], np.float32)}) == 3
     both = np.array([[[0, 0], [0, 1]], [[0, 1], [0, 2]]])
     np.testing.assert_allclose(buffer.chances(both), [2 / 8, 6 / 8])
+
+
+def test_prioritized_chances_of_sequences_by_hand():
+    """Four rows, sequences of two: the last row begins none, and its share is spread over all."""
+    buffer = ReplayBuffer(SPEC, 8, 1, online=False, sampler=Prioritized(1.0, "sequences"))
+    fill(buffer, 4)
+    index = np.array([[[0, n]] for n in range(4)])
+    buffer.update(index, {"priority": np.array([[1.0], [2.0], [5.0], [6.0]], np.float32)})
+    each = np.array([[[0, 0], [0, 1], [0, 2]], [[0, 1], [0, 2], [0, 3]]])
+    np.testing.assert_allclose(buffer.chances(each), [3 / 14, 4 / 14, 7 / 14])
 
 
 def test_new_rows_have_the_largest_priority_so_far():
@@ -158,6 +172,7 @@ def test_sums_are_those_of_a_tree_made_at_once():
     [
         (lambda: Recent(-1.0), "at least 0"),
         (lambda: Prioritized(float("nan")), "at least 0"),
+        (lambda: Prioritized(ranked="starts"), "rows or sequences, got 'starts'"),
         (lambda: Mixed([(Uniform(), 0.5)]), "add up to 1"),
     ],
 )

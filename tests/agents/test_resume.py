@@ -92,6 +92,7 @@ ENVS = {
         "replay.prioritized=0.5",
         "agent.latents=bfloat16",
     ],
+    "surprising": ["env.id=CartPole-v1", "env.action_repeat=1", "replay.prioritized=0.5"],
 }
 COMMAND = ["train", "dreamer_v3/fast", *TINY, *ENVS["classic"], "steps=240", "checkpoint_every=40"]
 
@@ -159,7 +160,9 @@ def test_an_agent(env, kill, tmp_path, straight):
 
 OTHERS = [
     *[("tdmpc/small", e) for e in ("classic", "dm_control", "discrete")],
+    ("tdmpc/small", "surprising"),
     ("sac/small", "discrete"),
+    ("sac/small", "surprising"),
     ("sac/crossq", "classic"),
     ("dreamer_v1/small", "classic"),
     ("dreamer_v2/small", "discrete"),

@@ -59,6 +59,43 @@ def test_surprise_is_what_a_frame_cost_and_lies_in_the_replay(tmp_path):
         assert np.isin(changed, priority.numpy()).all() and len(changed) > 5
 
 
+OTHERS = {
+    "sac/small": ["agent.batch=3", "agent.units=8"],
+    "tdmpc/small": ["agent.batch=3", "agent.units=8", "agent.latent=8", "agent.encoder_units=8"],
+}
+
+
+@pytest.mark.parametrize("config", OTHERS)
+def test_surprise_of_a_sequence_lies_at_its_first_row(config, tmp_path):
+    changes = ["replay.prioritized=1", "replay.priority=1", "replay.online=false"]
+    settings, agent = made(*OTHERS[config], *changes, config=config)
+    with filled(settings, agent, tmp_path) as replay:
+        learner, drawn, learned = Learner(agent, replay, Progress()), [], []
+        sample, learn = replay.sample, agent.learn
+        replay.sample = lambda *size: drawn.append(sample(*size)) or dict(drawn[-1])
+        agent.learn = lambda batch: learned.append(learn(batch)) or learned[-1]
+        assert learner.update()
+        starts = drawn[0]["index"][0, :, 1]
+        kept = replay.state_arrays()["priority"][0]
+        for number in starts:
+            again = learned[0].priority[0].numpy()[starts == number]
+            assert kept[number] in again
+        others = np.setdiff1d(np.arange(40), starts)
+        assert (kept[others] == 1.0).all() and (kept[starts] != 1.0).all()
+        chance = replay.chances(drawn[0]["index"])
+        tail = agent.window.rows - 1
+        total, begins = kept.clip(1e-6).sum(), 40 - tail
+        wanted = (kept[starts].clip(1e-6) + kept[begins:].sum() / begins) / total
+        np.testing.assert_allclose(chance, wanted, rtol=1e-5)
+
+
+class Unranked:
+    """An agent that says nothing of surprise."""
+
+    def __init__(self, agent):
+        self.stored, self.packed, self.window = agent.stored, agent.packed, agent.window
+
+
 def test_a_replay_that_is_not_prioritised_has_no_column(tmp_path):
     settings, agent = made("replay.recent=0.5")
     with filled(settings, agent, tmp_path) as replay:
@@ -83,9 +120,10 @@ def test_latents_are_packed(tmp_path):
 
 
 def test_settings_that_make_no_sense():
-    settings, agent = made("replay.prioritized=0.5", "steps=4000", config="sac/small")
-    with pytest.raises(UsageError, match="sac does not; take"):
-        check_sizes(settings, agent, VIEW)
+    settings, agent = made("replay.prioritized=0.5", "steps=4000")
+    check_sizes(settings, agent, VIEW)
+    with pytest.raises(UsageError, match="dreamer_v3 does not; take"):
+        check_sizes(settings, Unranked(agent), VIEW)
     settings, agent = made("capacity=1kB", "steps=4000")
     with pytest.raises(UsageError, match="give at least"):
         check_sizes(settings, agent, VIEW)

@@ -225,6 +225,26 @@ def test_batch_norm_takes_in_each_update_once_and_acting_reads_it():
     assert all(torch.equal(a, b) for a, b in zip(before, agent.critics.buffers(), strict=True))
 
 
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("discrete", [False, True])
+def test_a_transition_surprises_by_its_error(discrete, norm):
+    """By hand: the mean of the critics' |y - Q|, none between two episodes."""
+    agent = agent_of(discrete, norm=norm, discount=0.9)
+    batch = recorded(2, BATCH, discrete, ends=False)
+    batch["is_first"][1, 2] = batch["is_terminal"][1, 3] = True
+    torch.manual_seed(7)
+    _, found = agent.losses(batch)
+    torch.manual_seed(7)
+    priority = agent.learn(batch).priority
+    assert priority.shape == (1, BATCH) and not priority.requires_grad
+    assert priority[0, 2] == 0.0 and (priority[0, [0, 1, 3, 4, 5]] > 0.0).all()
+    assert priority[0, 3].item() == pytest.approx(
+        (batch["reward"][1, 3] - found["q"][3]).abs().mean().item()
+    )  # after a termination nothing comes
+    squares = (found["y"] - found["q"]).square().sum(-1)
+    assert torch.allclose(0.5 * squares + math.log(2 * math.pi), found["critic"])
+
+
 # -------------------------------------------------------------------------------------------- the
 # contract
 

@@ -372,6 +372,20 @@ def test_nothing_is_learned_across_the_border_of_two_episodes():
             assert torch.allclose(g, found[1][1][n], atol=1e-14), n
 
 
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_a_sequence_surprises_by_what_it_costs_the_critics(n_step):
+    agent, batch = agent_of(n_step=n_step), recorded(n_step=n_step, ends=False)
+    batch["is_first"][1, 0] = batch["is_first"][2, 1] = True
+    _, found = evaluated(agent, batch)
+    torch.manual_seed(7)
+    priority = agent.learn(batch).priority
+    assert priority.shape == (1, BATCH) and not priority.requires_grad
+    cost = found["value"].detach() * torch.tensor([[1.0], [0.5], [0.25]])
+    assert priority[0, 0] == 0.0  # begins with an episode's last row
+    assert priority[0, 1].item() == pytest.approx(cost[0, 1].item() / HORIZON)
+    assert torch.allclose(priority[0, 2:], cost[:, 2:].mean(0))
+
+
 def test_more_critics_are_taken_two_at_a_time():
     target = agent_of(critics=5).target
     q = torch.arange(5.0).reshape(1, 5, 1).expand(2, 5, 1)
