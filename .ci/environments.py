@@ -105,6 +105,15 @@ def chosen(given: argparse.Namespace) -> Iterator[Environment]:
             yield Environment(python, torch, extras)
 
 
+def runs(python: str) -> bool:
+    """Whether there is such a Python, and it starts (pyenv puts names on the path that do not)."""
+    program = shutil.which(f"python{python}")
+    return (
+        program is not None
+        and not subprocess.run([program, "--version"], capture_output=True, check=False).returncode
+    )
+
+
 def run(command: Sequence[object], cwd: Path, env: dict[str, str]) -> str:
     """What a command prints.
 
@@ -160,8 +169,8 @@ def main() -> int:
     failed = 0
     for each in chosen(given):
         began = time.monotonic()
-        if shutil.which(f"python{each.python}") is None:
-            print(f"{each}: left out, no python{each.python} here", flush=True)
+        if not runs(each.python):
+            print(f"{each}: left out, no python{each.python} starts here", flush=True)
             continue
         if given.list:
             print(each)

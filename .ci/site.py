@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -41,23 +42,45 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 )  # fmt: skip
+SECONDS = 15.0
+"""How long a search may take."""
 RESULT = re.compile(r'<a href="([^"]+)" class="md-search-result__link"')
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A server of files that says nothing."""
+class Server(http.server.SimpleHTTPRequestHandler):
+    """A server of files that says nothing, and lets a page that searches wait.
+
+    The search runs in a worker, whose time goes on while a browser's virtual time is already over.
+    So such a page has one picture more, which comes after SECONDS: until then it is not loaded.
+    """
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""
 
+    def do_GET(self) -> None:
+        """A file; the late picture; a page with it."""
+        if self.path == "/late":
+            time.sleep(SECONDS)
+            self.send_error(404)
+        elif self.path.startswith("/?q="):
+            page = (Path(self.directory) / "index.html").read_bytes()
+            page = page.replace(b"</body>", b'<img src="/late" alt=""></body>')
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+        else:
+            super().do_GET()
+
 
 def browse(url: str, *more: str) -> str:
-    """What a browser has of a page when it has settled."""
+    """What a browser has of a page when it is loaded."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         sys.exit("this needs chromium: apt-get install chromium")
     with tempfile.TemporaryDirectory() as profile:
-        command = [program, *FLAGS, f"--user-data-dir={profile}", "--virtual-time-budget=20000"]
+        command = [program, *FLAGS, f"--user-data-dir={profile}"]
         done = subprocess.run(
             [*command, *more, url], capture_output=True, text=True, timeout=300, check=False
         )
@@ -78,7 +101,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--no-searches", action="store_true")
     given = parser.parse_args()
-    handler = functools.partial(Quiet, directory=str(given.site))
+    handler = functools.partial(Server, directory=str(given.site))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address, wrong = f"http://127.0.0.1:{server.server_address[1]}", 0
@@ -93,7 +116,10 @@ def main() -> int:
             for name, (width, height) in SIZES.items():
                 path = given.pictures / f"{page.strip('/').replace('/', '-') or 'index'}-{name}.png"
                 browse(
-                    f"{address}/{page}", f"--screenshot={path}", f"--window-size={width},{height}"
+                    f"{address}/{page}",
+                    f"--screenshot={path}",
+                    f"--window-size={width},{height}",
+                    "--virtual-time-budget=20000",
                 )
     server.shutdown()
     return int(wrong > 0)
