@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -31,9 +32,11 @@ def missing_extra(wanted_by: str, module: str) -> MissingExtra:
     package = {"dm_control": "dm-control", "dm_env": "dm-control", "yaml": "pyyaml"}.get(
         module, module
     )
+    late = package == "dm-control" and sys.version_info >= (3, 13)
+    advice = ", in Python 3.11 or 3.12: its labmaze has no wheel for later ones" if late else ""
     return MissingExtra(
         f"{wanted_by} needs the package {module!r}, which is not installed; run: "
-        f"pip install {package}"
+        f"pip install {package}{advice}"
     )
 
 

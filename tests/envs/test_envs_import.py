@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import envs
+from envs import extras
 
 ROOT = Path(envs.__file__).parent
 
@@ -70,6 +71,13 @@ def test_a_missing_simulator_names_the_extra() -> None:
         told = run(code.format(module, env_id))
         assert told.startswith("True") and repr(module) in told, told
         assert f"pip install {module.replace('_', '-')}" in told
+
+
+def test_dm_control_says_in_which_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    for version, told in (((3, 12), False), ((3, 13), True)):
+        monkeypatch.setattr(extras.sys, "version_info", version)
+        assert ("3.11 or 3.12" in str(extras.missing_extra("a task", "dm_control"))) == told
+        assert "3.12" not in str(extras.missing_extra("a task", "mujoco"))
 
 
 def test_robots_name_what_they_need() -> None:
