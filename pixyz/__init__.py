@@ -5,7 +5,7 @@ Matsuo, "Pixyz: a Python library for developing deep generative models", Advance
 """
 
 from pixyz import wings
-from pixyz.plan.options import debug
+from pixyz.debugging import debug
 from pixyz.types import PixyzError, ShapeError, VariableError
 
 __version__ = "0.4.0"

@@ -12,6 +12,7 @@ PACKAGES = ("pixyz", "worldmodels", "agents", "envs", "benchmarks", "tests")
 LAYERS = [
     "pixyz.types",
     "pixyz.latex",
+    "pixyz.debugging",
     "pixyz.plan",
     "pixyz.expression",
     "pixyz.layers",
@@ -97,3 +98,18 @@ def test_import_pixyz_is_light():
         assert out[1] == "[]"
         seconds.append(float(out[0]))
     assert min(seconds) < 0.5
+
+
+def test_import_pixyz_alone_loads_no_plan():
+    """It gives errors, ``debug`` and the door of wings; what is used is imported where it is."""
+    code = "import sys, pixyz; print([m for m in sys.modules if m.startswith('pixyz.')])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    rooms = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in modules()}
+    loaded = {m for m in ast.literal_eval(done.stdout) if m in rooms}
+    assert {m for m in loaded if not m.startswith("pixyz.compat")} == {
+        "pixyz.debugging",
+        "pixyz.types",
+        "pixyz.wings",
+    }

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pixyz import latex
+from pixyz.debugging import debugging
 from pixyz.plan import Pass, Plan, PlanCache, Scope, Slot
-from pixyz.plan.options import debugging
 from pixyz.plan.random import drawing_from
 from pixyz.plan.run.compare import compare
 from pixyz.plan.run.facts import Unsettled

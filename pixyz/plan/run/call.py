@@ -8,8 +8,9 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 
+from pixyz.debugging import debugging
 from pixyz.plan.graph import Axis, Slot
-from pixyz.plan.options import Options, debugging
+from pixyz.plan.options import Options
 from pixyz.plan.run.facts import Facts, Trial
 from pixyz.plan.run.leads import arrange, axes_of, widen
 from pixyz.plan.run.plan import Plan
