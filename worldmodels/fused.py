@@ -13,7 +13,7 @@ G` is one product::
 
 The token, which every call reads, is how autograd knows when all are through; it has no elements
 and no gradient.  What is shared lasts for a run of a plan (:mod:`pixyz.plan.once`); outside of one,
-each call has its own.  Without gradients the first call of a run is as ``torch.nn`` has it: an
+each call has its own.  Without gradients the first call of a run is :mod:`worldmodels.straight`: an
 action calls each network once, and packing weights for that would not pay.
 
 A formula is an :class:`Operation`.  It equals its form in ``torch.nn`` (which compilers, transforms
@@ -33,6 +33,7 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from pixyz.plan.once import RUNNING
+from worldmodels.straight import plain
 
 ROWS = 1024
 """From so many rows on they are turned into the weights' gradients, while the backward pass goes
@@ -82,6 +83,12 @@ class Fusible(Protocol):
 
     def fused(self, sizes: tuple[int, ...]) -> tuple[Operation, Places] | None:
         """The operation for inputs of these last dimensions, and where its weights are; None if
+        parts were changed.
+        """
+        ...
+
+    def straight(self, parts: Tensors) -> Tensor | None:
+        """The same without gradients, kernel by kernel (:mod:`worldmodels.straight`); None if
         parts were changed.
         """
         ...
@@ -242,7 +249,7 @@ def fused(module: Any, inputs: Tensors) -> Tensor | None:
     if not grad and (held is None or module not in held):
         if held is not None:
             held[module] = None
-        return None
+        return module.straight(inputs) if plain() else None  # type: ignore[no-any-return]
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return None
     kind = inputs[0].device.type

@@ -20,7 +20,9 @@ from worldmodels.data.names import taken, variable
 from worldmodels.fused import Operation, Places, fused
 from worldmodels.fused_core import GatedBlocks
 from worldmodels.fused_layers import Chain, Linear, LinearNormSiLU
+from worldmodels.gates import bounded, gated
 from worldmodels.normalization import RMSNorm
+from worldmodels.straight import bare, dense, norm_silu
 
 MULTIPLIERS = (2, 3, 4, 4)
 """Channels of the four convolutions, in units of ``depth``."""
@@ -89,6 +91,10 @@ class Dense(nn.Linear):
         """See :mod:`worldmodels.fused`."""
         return Linear(sizes), [(self, "weight"), (self, "bias")]
 
+    def straight(self, parts: tuple[Tensor, ...]) -> Tensor | None:
+        """See :mod:`worldmodels.straight`."""
+        return dense(self, parts)
+
 
 def linear(size: int, out: int, outscale: float = 1.0) -> Dense:
     """A dense layer ``[..., size] -> [..., out]``."""
@@ -107,19 +113,27 @@ class Layer(nn.Sequential):
     def forward(self, *parts: Tensor) -> Tensor:
         if (found := fused(self, parts)) is not None:
             return found
-        dense, norm, _ = self
-        return F.silu(norm(dense(*parts)))
+        first, norm, _ = self
+        return F.silu(norm(first(*parts)))
 
     def fused(self, sizes: tuple[int, ...]) -> tuple[LinearNormSiLU, Places] | None:
         """See :mod:`worldmodels.fused`."""
-        dense, norm, silu = self
-        if type(dense) is not Dense or type(norm) is not RMSNorm or type(silu) is not nn.SiLU:
+        first, norm, last = self
+        if type(first) is not Dense or type(norm) is not RMSNorm or type(last) is not nn.SiLU:
             return None
         return LinearNormSiLU(sizes, norm.eps), [
-            (dense, "weight"),
-            (dense, "bias"),
+            (first, "weight"),
+            (first, "bias"),
             (norm, "weight"),
         ]
+
+    def straight(self, parts: tuple[Tensor, ...]) -> Tensor | None:
+        """See :mod:`worldmodels.straight`."""
+        first, norm, last = self._modules.values()
+        if not (bare(first, Dense) and bare(norm, RMSNorm) and bare(last, nn.SiLU)):
+            return None
+        x = dense(first, parts)
+        return None if x is None else norm_silu(norm, x)
 
 
 class MLP(nn.Sequential):
@@ -154,14 +168,27 @@ class MLP(nn.Sequential):
         """See :mod:`worldmodels.fused`."""
         links, places = list[tuple[Operation, int]](), Places()
         for layer in self:
-            dense = layer[0] if isinstance(layer, Layer) else layer
+            last = layer[0] if isinstance(layer, Layer) else layer
             found = layer.fused(sizes) if isinstance(layer, (Layer, Dense)) else None
-            if found is None or not isinstance(dense, Dense):
+            if found is None or not isinstance(last, Dense):
                 return None
             links.append((found[0], len(found[1])))
             places += found[1]
-            sizes = (dense.out_features,)
+            sizes = (last.out_features,)
         return Chain(links), places
+
+    def straight(self, parts: tuple[Tensor, ...]) -> Tensor | None:
+        """See :mod:`worldmodels.straight`."""
+        for layer in self._modules.values():
+            if not isinstance(layer, (Layer, Dense)):
+                return None
+            if not (bare(layer, Layer) or bare(layer, Dense)):
+                return None
+            x = layer.straight(parts)
+            if x is None:
+                return None
+            parts = (x,)
+        return parts[0]
 
 
 class BlockLinear(nn.Module):
@@ -227,9 +254,32 @@ class BlockGRU(nn.Module):
         action = bounded(action)
         x = torch.cat([self.deter_in(deter), self.stoch_in(stoch), self.action_in(action)], -1)
         y = F.silu(self.norm(self.own(deter) + self.common(x)))
-        gates = self.gates(y).view(deter.shape[0], self.blocks, 3, -1)
+        return self._gated(self.gates(y), deter)
+
+    def straight(self, parts: tuple[Tensor, ...]) -> Tensor | None:
+        """See :mod:`worldmodels.straight`."""
+        own, common, norm, gates = self.own, self.common, self.norm, self.gates
+        layers = [self.deter_in, self.stoch_in, self.action_in]
+        if not (
+            all([bare(layer, Layer) for layer in layers])
+            and (bare(own, BlockLinear) and bare(common, nn.Linear))
+            and (bare(norm, RMSNorm) and bare(gates, BlockLinear))
+        ):
+            return None
+        deter, stoch, action = parts
+        given = (deter, stoch, bounded(action))
+        read = [layer.straight((x,)) for layer, x in zip(layers, given, strict=True)]
+        found = [x for x in read if x is not None]
+        if len(found) < len(read):
+            return None
+        y = own.forward(deter) + F.linear(torch.cat(found, -1), common.weight)
+        seen = norm_silu(norm, y)
+        return None if seen is None else self._gated(gates.forward(seen), deter)
+
+    def _gated(self, gates: Tensor, old: Tensor) -> Tensor:
+        gates = gates.view(old.shape[0], self.blocks, 3, -1)
         reset, candidate, update = gates.unbind(2)
-        return gated(reset, candidate, update, deter.view(candidate.shape)).flatten(1)
+        return gated(reset, candidate, update, old.view(candidate.shape)).flatten(1)
 
     def fused(self, sizes: tuple[int, ...]) -> tuple[GatedBlocks, Places] | None:
         """See :mod:`worldmodels.fused`."""
@@ -276,22 +326,6 @@ class GRUCore(nn.Module):
         x = self.inputs(torch.cat([stoch, bounded(action)], -1))
         reset, candidate, update = self.norm(self.gates(torch.cat([x, deter], -1))).chunk(3, -1)
         return gated(reset, candidate, update, deter)
-
-
-def bounded(action: Tensor) -> Tensor:
-    """``a / max(1, |a|)``, the divisor without gradient."""
-    return action / action.detach().abs().clamp(min=1.0)
-
-
-def gated(reset: Tensor, candidate: Tensor, update: Tensor, old: Tensor) -> Tensor:
-    """``u tanh(r c) + (1 - u) h`` with ``u`` biased towards keeping."""
-    candidate = torch.sigmoid(reset) * candidate
-    # half the time of tanh's own kernel on a CPU; off by at most 1.2e-7
-    if torch.compiler.is_compiling():
-        candidate = 2.0 * torch.sigmoid(2.0 * candidate) - 1.0
-    else:
-        candidate = torch.tanh(candidate)
-    return torch.lerp(old.to(candidate.dtype), candidate, torch.sigmoid(update - 1.0))
 
 
 # --------------------------------------------------------------------------------------------

@@ -228,3 +228,43 @@ def value_of_squares(module: nn.Module, given: list[Tensor]) -> Grads:
             strict=True,
         )
     )
+
+
+# ------------------------------------------------------------------------- once, no gradient
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_without_a_gradient_the_first_call_is_kernel_by_kernel(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And equals torch.nn's form to the last bit."""
+    module, inputs = made(name)
+    with torch.no_grad():
+        found = module.straight(tuple(inputs))
+        called = module(*inputs)
+        plain(monkeypatch)
+        expected = module(*inputs)
+    assert found is not None
+    assert torch.equal(found, expected) and torch.equal(called, expected)
+
+
+@pytest.mark.parametrize("name", ["layer", "layers", "block GRU"])
+def test_parts_with_hooks_are_called(name: str) -> None:
+    module, inputs = made(name)
+    part = next(m for m in module.modules() if isinstance(m, networks.RMSNorm))
+    seen = []
+    part.register_forward_hook(lambda *given: seen.append(given))
+    with torch.no_grad():
+        assert module.straight(tuple(inputs)) is None
+        module(*inputs)
+    assert len(seen) == 1
+
+
+def test_a_weight_that_is_computed_is_asked_for() -> None:
+    module, inputs = made("layer")
+    nn.utils.parametrizations.weight_norm(module[0])
+    with torch.no_grad():
+        assert module.straight(tuple(inputs)) is None
+        weight = module[0].weight
+        expected = module[2](module[1](nn.functional.linear(inputs[0], weight, module[0].bias)))
+        torch.testing.assert_close(module(*inputs), expected)

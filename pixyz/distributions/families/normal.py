@@ -93,6 +93,8 @@ class Normal(ParametricDistribution):
 
     @staticmethod
     def mean_of(loc: Tensor, scale: Tensor) -> Tensor:
+        if loc.shape == scale.shape:  # torch.broadcast_shapes takes longer than a small network
+            return loc
         return loc.expand(torch.broadcast_shapes(loc.shape, scale.shape))
 
     @staticmethod
@@ -171,8 +173,8 @@ class BoundedNormal(ParametricDistribution):
         return Normal.log_density(x, bounded_loc, bounded_scale)
 
     @staticmethod
-    def mean_of(bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:
-        return Normal.mean_of(bounded_loc, bounded_scale)
+    def mean_of(bounded_loc: Tensor, scale: Tensor) -> Tensor:
+        return Normal.mean_of(bounded_loc, scale)  # of the scale its shape alone
 
     @staticmethod
     def variance_of(bounded_loc: Tensor, bounded_scale: Tensor) -> Tensor:

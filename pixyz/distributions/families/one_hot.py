@@ -52,7 +52,7 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
     if probs.shape[-1] < FEW and u.ndim == probs.ndim:  # [K, ...] is vectorised
         edges = probs.detach().movedim(-1, 0).cumsum(0)
         bound = u.squeeze(-1) * edges[-1]
-        below = probs.new_zeros((len(edges) + 1, *bound.shape))
+        below = probs.new_zeros((edges.shape[0] + 1, *bound.shape))
         below[0] = 1.0
         torch.le(edges[:-1], bound, out=below[1:-1])
         return (below[:-1] - below[1:]).movedim(0, -1)

@@ -1,0 +1,62 @@
+"""Networks that are called once and without a gradient, as in acting: the kernels of their form in
+``torch.nn``, one after the other.
+
+A network of three layers is a dozen modules; calling each of them takes more time than what they
+compute for one row.  Here parts are looked at where they lie: a part of another class, with hooks,
+or whose weight is no parameter, is called as ``torch.nn`` has it.  The numbers are the same to the
+last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+silu = torch._C._nn.silu
+Tensors = tuple[Tensor, ...]
+
+
+def plain() -> bool:
+    """Whether neither a transform nor autocast changes what kernels compute."""
+    return not (
+        torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+        or torch._C._is_any_autocast_enabled()
+    )
+
+
+def bare(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a module is of exactly this class and has no hooks."""
+    held = module.__dict__
+    return type(module) is kind and not (
+        held["_forward_hooks"]
+        or held["_forward_pre_hooks"]
+        or held["_backward_hooks"]
+        or held["_backward_pre_hooks"]
+    )
+
+
+def dense(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor | None:
+    """A dense layer of inputs that are side by side; None where a weight is no parameter."""
+    held = layer._parameters
+    weight, bias = held.get("weight"), held.get("bias")
+    if weight is None or bias is None or parts[0].dtype is not weight.dtype:
+        return None
+    if len(parts) == 1:
+        return torch._C._nn.linear(parts[0], weight, bias)
+    weights = weight.split_with_sizes([p.shape[-1] for p in parts], -1)
+    out = torch._C._nn.linear(parts[0], weights[0], bias)
+    for part, own in zip(parts[1:], weights[1:], strict=True):
+        out = torch.addmm(out, part, own.t())
+    return out
+
+
+def norm_silu(norm: nn.Module, x: Tensor) -> Tensor | None:
+    """RMS norm and SiLU; None where the weight is no parameter."""
+    weight = norm._parameters.get("weight")
+    if weight is None or weight.dtype is not x.dtype:
+        return None
+    return silu(torch.rms_norm(x, weight.shape, weight, norm.eps))  # type: ignore[arg-type]
