@@ -127,6 +127,11 @@ def text(expression: sympy.Expr) -> str:
 
 def conditional(name: str, var: Sequence[str], cond_var: Sequence[str]) -> str:
     """``p(x,z|y)``."""
+    return _conditional(name, tuple(var), tuple(cond_var))
+
+
+@functools.lru_cache(4096)
+def _conditional(name: str, var: tuple[str, ...], cond_var: tuple[str, ...]) -> str:
     inside = ",".join(map(latex_name, var))
     if cond_var:
         inside += "|" + ",".join(map(latex_name, cond_var))

@@ -137,17 +137,21 @@ class _Reads(threading.local):
 
 
 _reads, _writing, _lock = _Reads(), 0, threading.Lock()
+_read, _frame = object.__getattribute__, sys._getframe
+_inner: set[str] = set()
+"""Modules of the library and of torch that have read something: it is not noted."""
 
 
 def _noting(self: Structured, name: str) -> Any:
     """``object.__getattribute__`` that notes what code outside the library reads."""
-    found = _reads.found
-    if found is not None and name[:2] != "__":
-        reader = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
-        if reader not in ("pixyz", "torch"):
-            object.__getattribute__(self, "__dict__").setdefault(READ, set()).add(name)
+    reader = _frame(1).f_globals.get("__name__", "")
+    if reader not in _inner and name[:2] != "__" and (found := _reads.found) is not None:
+        if reader.partition(".")[0] in ("pixyz", "torch"):
+            _inner.add(reader)
+        else:
+            _read(self, "__dict__").setdefault(READ, set()).add(name)
             found[id(self)] = self
-    return object.__getattribute__(self, name)
+    return _read(self, name)
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ class Named:
     @property
     def prob_text(self) -> str:
         """``p(x|z)``."""
-        return latex.conditional(self._name, self.var, self.cond_var)
+        return latex.conditional(self._name, self._var, self._cond_var)
 
     @property
     def prob_factorized_text(self) -> str:

@@ -216,11 +216,12 @@ def call_network(
         module = Tensors(module, owner)
     known = {**owner._returns, **facts.returns.get(owner, {})}
     keys = [known.get(k, k) for k in wanted]
-    args = [scope.lookup(v) for v in owner.cond_var]
+    conditions = owner.cond_var
+    args = [scope.lookup(v) for v in conditions]
     rowless = facts.rowless.get(owner, {})
     on_series = any(a.axes for a in args) and hasattr(type(owner), "matrices")
     spread = frozenset(rowless) if on_series else None
-    call = NetworkCall(module, owner, owner.cond_var, keys, alternatives or {}, spread)
+    call = NetworkCall(module, owner, conditions, keys, alternatives or {}, spread)
     pinned = pinned_reason(owner, facts)
     if any(a.axes and a.batch == "none" for a in args):
         pinned = "the number of the step"  # it has no rows: one number for all of them
@@ -292,21 +293,20 @@ def pinned_reason(module: nn.Module, facts: Facts) -> str:
     a step.  What this does not see, :mod:`pixyz.plan.run.probe` may.
     """
     for part in nn.Module.modules(module):
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+        kind, held = type(part), vars(part)
+        if issubclass(kind, nn.modules.batchnorm._BatchNorm):
             return "batch normalisation"
-        if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats:
+        if issubclass(kind, nn.modules.batchnorm._NormBase) and part.track_running_stats:
             return "running statistics"
-        if isinstance(part, Flow) and part.mixes_rows:
-            return part.mixes_rows
-        if type(part).__name__ in ("_SpectralNorm", "SpectralNorm"):
+        if issubclass(kind, Flow) and part.mixes_rows:
+            return str(part.mixes_rows)
+        if kind.__name__ in ("_SpectralNorm", "SpectralNorm"):
             return "spectral normalisation"
-        if (
-            part._forward_hooks
-            or part._forward_pre_hooks
-            or part._backward_hooks
-            or part._backward_pre_hooks
-        ):
+        if any([held[hooks] for hooks in _HOOKS]):
             return "hooks"
-        if why := facts.pinned.get(part):
+        if facts.pinned and (why := facts.pinned.get(part)):
             return why
     return ""
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

@@ -177,12 +177,13 @@ class Formulas(Declaration, Named):
         return apply(self.formula("entropy_of"), params, f"H[{self.prob_text}]")
 
     def _look_at_params(self, raw: Mapping[str, Slot]) -> tuple[Parameters, tuple[Slot, ...]]:
-        keys = [k for k in raw if k in self.params_keys or k in self.alternatives.values()]
+        known = {*self.params_keys, *self.alternatives.values()}
+        keys = [k for k in raw if k in known]
         family = self.family()  # a user's class may have attributes of the same names
-        known = family.__module__.partition(".")[0] == "pixyz" or hasattr(
+        ours = family.__module__.partition(".")[0] == "pixyz" or hasattr(
             family, "distribution_torch_class"
         )
-        domains = tuple(family.constraints.get(k) if known else None for k in keys)
-        matrices = tuple(k in family.matrices for k in keys)
+        domains = tuple([family.constraints.get(k) if ours else None for k in keys])
+        matrices = tuple([k in family.matrices for k in keys])
         look = Parameters(self.prob_text, self.distribution_name, tuple(keys), domains, matrices)
-        return look, tuple(raw[k] for k in keys)
+        return look, tuple([raw[k] for k in keys])

@@ -63,6 +63,7 @@ class ParametricDistribution(Formulas, Distribution):
 
     has_network = True
     _like: ClassVar[type[ParametricDistribution] | None] = None
+    _family: ClassVar[type[ParametricDistribution]]
 
     def __init_subclass__(
         cls, like: type[ParametricDistribution] | None = None, **kwargs: object
@@ -78,6 +79,7 @@ class ParametricDistribution(Formulas, Distribution):
         """
         super().__init_subclass__(**kwargs)
         own = vars(cls)
+        cls._family = next((base for base in cls.__mro__ if "params_keys" in vars(base)), cls)
         if like is not None:
             cls._like = like
             take_after(cls, like)
@@ -155,7 +157,7 @@ class ParametricDistribution(Formulas, Distribution):
         """The class that defines the formulas (a user's subclass only adds a network)."""
         if cls._like is not None:
             return cls._like.family()
-        return next((base for base in cls.__mro__ if "params_keys" in vars(base)), cls)
+        return cls._family
 
     @property
     def has_reparam(self) -> bool:
@@ -176,19 +178,21 @@ class ParametricDistribution(Formulas, Distribution):
         """
         builder = scope.builder
         raw: dict[str, Slot] = {}
+        given = self._given
         if type(self).forward is not nn.Module.forward:
-            wanted = [k for k in self.params_keys if k not in self._given]
-            wanted = [k for k in wanted if self.alternatives.get(k) not in self._given] + list(
-                builder.facts.also.get(self, ())
-            )
-            raw.update(call_network(self, network, scope, wanted, self.alternatives))
+            alternatives = self.alternatives
+            wanted = [
+                k for k in self.params_keys if k not in given and alternatives.get(k) not in given
+            ]
+            wanted += builder.facts.also.get(self, ())
+            raw.update(call_network(self, network, scope, wanted, alternatives))
             n = scope.mode.batch_n
             if n is not None and not self._cond_var:
                 raw = {
                     k: builder.point(repeat_rows, s, n, label=k, batch="full")
                     for k, s in raw.items()
                 }
-        for key in self._given:
+        for key in given:
             if key in self._bound:
                 raw[key] = slot = scope.lookup(self._bound[key])
                 if slot.axes and slot.batch == "none":
@@ -233,8 +237,9 @@ class ParametricDistribution(Formulas, Distribution):
         return slot
 
     def _check(self, have: set[str]) -> None:
+        alternatives = self.alternatives
         for key in self.params_keys:
-            if key not in have and self.alternatives.get(key) not in have:
+            if key not in have and alternatives.get(key) not in have:
                 raise PixyzError(
                     f"{self.prob_text}: "
                     f"the parameter {key!r} of {self.distribution_name} is missing; give it to the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from pixyz.plan.emit.kinds import write
@@ -35,16 +36,21 @@ class Text:
             parameters.append(page.names.fresh("v", slot.label or name))
             frame.know(slot, len(slot.axes), parameters[-1])
         self._items(graph, page, frame)
-        results = [page.shaped(slot, frame) for slot in graph.outputs.values()]
-
-        def text(name: str, functions: list[str], looks: bool) -> str:
-            head, end = f"def {name}({', '.join(parameters)}):", f"    return ({listed(results)})"
-            return "\n".join([*functions, head, *render(frame.lines, 1, looks), end]) + "\n"
-
-        self.source = text("plan", page.functions, looks=options.checked)
-        self.looking = text("look", page.looking, looks=True)
+        self._results = [page.shaped(slot, frame) for slot in graph.outputs.values()]
+        self._page, self._frame, self._parameters = page, frame, parameters
+        self.source = self._function("plan", page.functions, looks=options.checked)
         self.namespace: dict[str, Any] = page.names.namespace
         self.networks = page.networks
+
+    @cached_property
+    def looking(self) -> str:
+        """The source of the function that looks at what it reads; the first runs call it."""
+        return self._function("look", self._page.looking, looks=True)
+
+    def _function(self, name: str, functions: list[str], looks: bool) -> str:
+        head = f"def {name}({', '.join(self._parameters)}):"
+        end = f"    return ({listed(self._results)})"
+        return "\n".join([*functions, head, *render(self._frame.lines, 1, looks), end]) + "\n"
 
     def _items(self, graph: Graph, page: Page, frame: Frame) -> None:
         group_of = {slot: group for group in graph.groups for slot in group.core}

@@ -47,6 +47,8 @@ class Frame:
 
     def axes(self, slot: Slot) -> tuple[Axis, ...]:
         """The leading axes that ``slot`` still has here."""
+        if not self.inside:
+            return slot.axes
         return tuple(a for a in slot.axes if a not in self.inside)
 
     def know(self, slot: Slot, keep: int, name: str) -> None:

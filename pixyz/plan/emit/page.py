@@ -49,7 +49,7 @@ class Page:
         axes = frame.axes(slot)
         if not axes:
             keep = 0
-        here = frame.memo.get(slot, {})
+        here = frame.memo.get(slot) or {}
         if keep in here:
             return here[keep]
         known = list(here)
@@ -116,6 +116,8 @@ class Page:
         self, args: Sequence[Slot], axes: tuple[Axis, ...], frame: Frame
     ) -> tuple[list[str], int]:
         """The arguments of a broadcasting formula in one layout."""
+        if not axes and not any([a.axes for a in args]):
+            return [self.get(a, 0, frame) for a in args], 0
         full = [a for a in args if a.batch == "full"]
         loose = all(not frame.axes(a) for a in args if a.batch != "full")
         if loose and all(frame.axes(a) == axes for a in full):

@@ -41,7 +41,7 @@ def arranged(graph: Wiring) -> tuple[Item, ...]:
     """
     blocks = blocks_of(graph)
     rank = _split_order(graph) if any(b.entire for b in blocks) else {}
-    return _arrange(graph, set(graph.steps), blocks, graph.deps, rank)
+    return _arrange(graph, graph.steps, blocks, graph.deps, rank)
 
 
 def _split_order(graph: Wiring) -> dict[Step, int]:
@@ -58,16 +58,16 @@ def _split_order(graph: Wiring) -> dict[Step, int]:
             else:
                 order[item] = len(order)
 
-    walk(
-        _arrange(
-            graph, set(graph.steps), [b for b in found if not is_shift(graph, b)], graph.deps, {}
-        )
-    )
+    walk(_arrange(graph, graph.steps, [b for b in found if not is_shift(graph, b)], graph.deps, {}))
     return order
 
 
 def _arrange(
-    graph: Wiring, steps: set[Step], blocks: Collection[Block], deps: Deps, rank: Mapping[Step, int]
+    graph: Wiring,
+    steps: Collection[Step],
+    blocks: Collection[Block],
+    deps: Deps,
+    rank: Mapping[Step, int],
 ) -> tuple[Item, ...]:
     """Order ``steps``: by rank (else index), each after what it needs; blocks inside them as
     single items.
@@ -83,6 +83,8 @@ def _nest(
     deps: Deps,
     rank: Mapping[Step, int],
 ) -> tuple[Item, ...]:
+    if not blocks and (chain := _in_order(steps, deps, rank)):
+        return chain
     owner: dict[Step, Item] = {s: s for s in steps}
     for block, core in blocks.items():
         if any(core < other for other in blocks.values()):
@@ -101,6 +103,21 @@ def _nest(
         found.discard(node)
         needs[node] = found
     return _kahn(nodes, needs, {node: _rank(node, rank) for node in nodes})
+
+
+def _in_order(
+    steps: Collection[Step], deps: Deps, rank: Mapping[Step, int]
+) -> tuple[Step, ...] | None:
+    """Steps by rank (else index), if each comes after what it needs."""
+    chain = by_index(steps)
+    if rank:
+        chain.sort(key=lambda s: rank.get(s, s.index))
+    left = set(steps)
+    for step in chain:
+        left.discard(step)
+        if not left.isdisjoint(deps(step)):
+            return None
+    return tuple(chain)
 
 
 def _body(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pixyz.plan.graph.formula import Fn
 
@@ -61,7 +61,10 @@ def order_axes(axes: Iterable[Axis]) -> tuple[Axis, ...]:
     """Canonical order of leading dimensions: time axes first, the innermost loop outermost,
     then particles.
     """
-    return tuple(sorted(set(axes), key=lambda a: (a.kind != "time", -a.number)))
+    found = set(axes)
+    if len(found) < 2:
+        return tuple(found)
+    return tuple(sorted(found, key=lambda a: (a.kind != "time", -a.number)))
 
 
 class Slot:
@@ -115,7 +118,7 @@ class Origin:
         return of == self.of and all(a is b for a, b in zip(self.given, given, strict=True))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Step:
     """Abstract: one line of a plan.
 
@@ -143,17 +146,47 @@ class Step:
     index: int
     body: Loop | None
 
+    def __init__(
+        self,
+        args: tuple[Slot, ...],
+        outs: tuple[Slot, ...],
+        label: str,
+        index: int,
+        body: Loop | None,
+    ) -> None:
+        held = self.__dict__  # a third of the time that a frozen dataclass's own takes
+        held["args"], held["outs"], held["label"] = args, outs, label
+        held["index"], held["body"] = index, body
+
+    def reading(self, args: tuple[Slot, ...]) -> Self:
+        """The same step of other values."""
+        found = object.__new__(type(self))
+        found.__dict__.update(self.__dict__, args=args)
+        return found
+
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label}>"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Called(Step):
     """Abstract: a step that calls a function; kinds without fields of their own inherit its
     form.
     """
 
     fn: Fn
+
+    def __init__(
+        self,
+        args: tuple[Slot, ...],
+        outs: tuple[Slot, ...],
+        label: str,
+        index: int,
+        body: Loop | None,
+        fn: Fn,
+    ) -> None:
+        super().__init__(args, outs, label, index, body)
+        self.__dict__["fn"] = fn
 
 
 class Input(Step):

@@ -98,12 +98,10 @@ class Wiring:
         """
         found = replace(self, **changes)
         if _STEPS & changes.keys():
-            live = reach((found.made[s] for s in found.outputs.values()), found.deps)
+            live = reach((found.made[s] for s in found.outputs.values()), found._reads)
             if len(live) == len(found.steps):
                 return found
-            left = replace(found, steps=tuple([s for s in found.steps if s in live]))
-            left.__dict__["needs"] = {s: found.needs[s] for s in left.steps}
-            return left
+            return replace(found, steps=tuple([s for s in found.steps if s in live]))
         for name in _DERIVED:
             if name in self.__dict__ and not (name == "items" and "blocks" in changes):
                 found.__dict__[name] = self.__dict__[name]
@@ -126,17 +124,19 @@ class Wiring:
         """The steps that each step needs: its arguments, the lengths of its axes, both ends of
         what it carries.
         """
-        made, found = self.made, {}
-        for step in self.steps:
-            reads = [made[a] for a in step.args]
-            if isinstance(step, CarryIn):
-                carry = self.carry_of[step.outs[0]]
-                reads += [made[carry.start], made[carry.end]]
+        return {step: tuple(self._reads(step)) for step in self.steps}
+
+    def _reads(self, step: Step) -> list[Step]:
+        made = self.made
+        found = [made[a] for a in step.args]
+        if isinstance(step, CarryIn):
+            carry = self.carry_of[step.outs[0]]
+            found += [made[carry.start], made[carry.end]]
+        if any([slot.axes for slot in step.outs]):
             for axis in {a.family for slot in step.outs for a in slot.axes}:
                 length = axis.length_of
                 if length is not None and length not in step.outs:
-                    reads.append(made[length])
-            found[step] = tuple(reads)
+                    found.append(made[length])
         return found
 
     def deps(self, step: Step) -> tuple[Step, ...]:
@@ -192,7 +192,7 @@ def by_index(steps: Iterable[Step]) -> list[Step]:
 
 
 def reach(
-    ends: Iterable[Step], deps: Deps, through: Callable[[Step], bool] = lambda step: True
+    ends: Iterable[Step], deps: Deps, through: Callable[[Step], bool] | None = None
 ) -> set[Step]:
     """All steps that ``ends`` need, themselves included; the walk goes on only ``through`` some."""
     seen: set[Step] = set()
@@ -202,7 +202,7 @@ def reach(
         if step in seen:
             continue
         seen.add(step)
-        if through(step):
+        if through is None or through(step):
             stack.extend(deps(step))
     return seen
 

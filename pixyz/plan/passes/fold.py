@@ -64,6 +64,9 @@ class _Work:
         found: dict[Slot, tuple[Look, ...]] = {}
         for slot, looks in self.graph.looks.items():
             at = self.new(slot)
+            if at is slot and at not in found and not _among(looks, self._new):
+                found[at] = looks
+                continue
             moved = tuple((look, tuple(map(self.new, args))) for look, args in looks)
             found[at] = tuple(dict.fromkeys(found.get(at, ()) + moved))
         return found
@@ -79,7 +82,7 @@ class _Work:
         if args == step.args:
             self._keep(step)
             return
-        moved = replace(step, args=args)
+        moved = step.reading(args)
         like = self._like(moved) if isinstance(step, SHARED) else None
         if like is None:
             self._keep(moved)
@@ -179,6 +182,11 @@ class _Work:
             if value is not None and rest is not None and rest is not other:
                 return self._point(operator.mul, (self._point(Constant(-value), (), at), rest), at)
         return None
+
+
+def _among(looks: tuple[Look, ...], moved: dict[Slot, Slot]) -> bool:
+    """Whether a look is at a value that another one stands for."""
+    return any([slot in moved for _, args in looks for slot in args])
 
 
 def _key(step: Step) -> Hashable:

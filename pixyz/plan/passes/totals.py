@@ -8,7 +8,6 @@ it.
 from __future__ import annotations
 
 import operator
-from dataclasses import replace
 
 from pixyz.plan.graph import Features, Graph, Point, Reduce, Slot, Step, Total
 from pixyz.plan.graph.formula import Fn
@@ -52,7 +51,7 @@ class Totals:
                     totals[slot] = _total((slot,), bare.made[slot].label, step, TOTAL_AND_ROWS)
                     steps.append(totals[slot])
             pairs = tuple(part for slot in step.args for part in totals[slot].outs)
-            steps.append(replace(step, args=pairs))
+            steps.append(step.reading(pairs))
         looks = {short[s].outs[0] if s in short else s: look for s, look in bare.looks.items()}
         return bare.but(steps=tuple(steps), looks=looks)
 

@@ -141,6 +141,8 @@ class Call:
         self.kept.facts[self.key] = trial.facts
         runner = form.runner
         runner.settled = runner.settled or not trial.waiting
+        if runner.settled:
+            _ = runner.plan.function  # made here, not within a torch.compile that runs it
         if runner.settled and not runner.plan.decisions and not debugging():
             self.kept.quick[self._where(form)] = runner
 

@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import linecache
-import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import CodeType
-from typing import Any
-
-import torch
+from collections.abc import Iterable, Mapping, Sequence
 
 from pixyz.plan.emit.emitter import Text
 from pixyz.plan.graph import Graph, Net, Slot, Step
 from pixyz.plan.graph.order import nests, places
 from pixyz.plan.options import Options
 from pixyz.plan.passes import run_passes
-from pixyz.plan.run.compiled import whole
+from pixyz.plan.run.forms import Forms, Function, Namespace, Results, forget_sources
 from pixyz.plan.run.leads import OpenDensity
-from pixyz.plan.run.row_loop import RowLoop
 from pixyz.plan.write import Builder
 from pixyz.types import Values, VariableError
 
-Results = tuple[Any, ...]
-Function = Callable[..., Results]
+__all__ = ["Function", "Plan", "Results", "forget_sources"]
+
 _number = itertools.count()
-_GONE: deque[str] = deque()
-"""Sources of plans that are gone; a collector may run while linecache goes through its entries, so
-they leave it later.
-"""
-
-
-def forget_sources() -> None:
-    """Take the sources of plans that are gone out of linecache; every new plan does so."""
-    with contextlib.suppress(IndexError):  # another thread may take the last one
-        while _GONE:
-            linecache.cache.pop(_GONE.popleft(), None)
-
-
-def _register(filename: str, text: str) -> None:
-    """Show the source in tracebacks."""
-    forget_sources()
-    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
 
 
 class Plan:
@@ -80,21 +54,13 @@ class Plan:
         self.networks = sum(isinstance(s, Net) for s in graph.steps)
         live = set(graph.steps)
         self.inputs = [n for n, slot in graph.inputs.items() if graph.made.get(slot) in live]
-        self._text = text = Text(graph, self.inputs, options)
+        text = Text(graph, self.inputs, options)
         self.source = text.source
         self.filename = f"<pixyz plan {next(_number)}>"
-        self._code = [
-            self._compile(self.source, self.filename),
-            self._compile(text.looking, f"{self.filename}, looking"),
-        ]
         called = text.networks.values()
         self.open_inputs = {d.variable for d in called if isinstance(d, OpenDensity)}
         """Variables whose densities tell how many feature dimensions they have."""
         self.ranks, self.watch = _watched(builder, self.inputs, self.open_inputs, live)
-        self._namespace = self._variant(checked=False, look=False)
-        for name, loop in text.loops.items():
-            parts = ("steps", "step", "shapes")
-            loop.bind(*(self._namespace[f"{name}_{part}"] for part in parts))
         # it would be written out step by step
         stands_between = len(list(nests(graph.items))) > len(text.loops)
         between = "only loops are compiled: a loop that is not stands between"
@@ -103,42 +69,16 @@ class Plan:
             *([between] if options.whole and stands_between else []),
         ]
         """Why a step stayed in a loop, and what else is worth knowing."""
-        self.function: Function = self._namespace["plan"]
-        """Networks are called as they are."""
-        if options.whole and not stands_between:
-            self.function = self._whole(options)
-        self.looking: Function = self._variant(checked=False, look=True)["look"]
-        """The same, and what it reads is looked at."""
-        self.trial: Function = self._variant(checked=True, look=False)["plan"]
-        """Networks are called with checks, which note what they return."""
-        self.looking_trial: Function = self._variant(checked=True, look=True)["look"]
-        """Both."""
+        self.forms = Forms(text, self.filename, options, options.whole and not stands_between)
 
-    def _compile(self, source: str, filename: str) -> CodeType:
-        code = compile(source, filename, "exec")
-        _register(filename, source)
-        weakref.finalize(self, _GONE.append, filename)
-        return code
+    @property
+    def function(self) -> Function:
+        """What runs it; networks are called as they are."""
+        return self.forms.function
 
-    def _variant(self, *, checked: bool, look: bool) -> dict[str, Any]:
-        """The names that one form of the text has; its functions are among them."""
-        space = dict(self._text.namespace)
-        for name, one in self._text.networks.items():
-            space[name] = one.checked if checked else one.module
-        for code in self._code[: 1 + look]:
-            exec(code, space)
-        for name in self._text.rows:
-            space[name] = RowLoop(space[f"{name}_{'look' if look else 'of'}"])
-        return space
-
-    def _whole(self, options: Options) -> Function:
-        """The function, compiled but for its loops, which are compiled by themselves."""
-        space = self._namespace
-        for name in self._text.rows:
-            space[name] = RowLoop(whole(space[f"{name}_of"], options))
-        for name in [*self._text.loops, *self._text.rows]:
-            space[name] = torch.compiler.disable(space[name])
-        return whole(space["plan"], options)
+    @property
+    def _namespace(self) -> Namespace:
+        return self.forms.namespace
 
     def arguments(self, x: Values) -> list[object]:
         """The values of the inputs, in order.

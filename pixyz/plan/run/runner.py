@@ -72,16 +72,16 @@ class Runner:
             if looks:
                 shapes = [getattr(a, "shape", None) for a in args]
                 return self._new(args, shapes, trial=True)
-            return self._once(plan.trial, args)
+            return self._once(plan.forms.trial, args)
 
     def _new(self, args: list[object], shapes: Shapes, trial: bool = False) -> Results:
         """Run on shapes that may be new: a kind of shapes that is new is looked at."""
         plan = self.plan
         kind = tuple([s if s is None else tuple([n == 1 for n in s]) for s in shapes])
         if kind in self._kinds:
-            found = self._once(plan.trial if trial else plan.function, args)
+            found = self._once(plan.forms.trial if trial else plan.function, args)
         else:
-            found = self._once(plan.looking_trial if trial else plan.looking, args)
+            found = self._once(plan.forms.looking_trial if trial else plan.forms.looking, args)
         self._kinds.add(kind)
         self._shapes = shapes
         return found

@@ -332,4 +332,4 @@ def _like(args: Sequence[Slot], batch: BatchKind | None = None, label: str = "")
     if batch is None:
         kinds = {a.batch for a in args}
         batch = "full" if "full" in kinds else "one" if "one" in kinds else "none"
-    return Slot(order_axes(axis for a in args for axis in a.axes), batch, label)
+    return Slot(order_axes([axis for a in args for axis in a.axes]), batch, label)
