@@ -59,7 +59,8 @@ def result(run: Path, name: str) -> dict[str, object]:
         "score": round(float(np.mean([r for _, r in evaluations[-3:]])), 1),
         "evaluations": evaluations,
         "random": round(next(x["random_return"] for x in lines if "random_return" in x), 1),
-        "frames": max(x["step"] for x in lines),
+        # an episode may end within a repeated action: a run stops some frames late
+        "frames": min(max(x["step"] for x in lines), config["steps"]),
         "decisions": last["actions"],
         "updates": last["updates"],
         "minutes": round(last["seconds"] / 60, 1),

@@ -37,13 +37,10 @@ def table(found: dict[tuple[str, str, int], list[Line]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for (config, env, frames), runs in found.items():
-        steps = [at for at, _ in runs[0]["evaluations"]]
-        means = [
-            sum(dict(map(tuple, run["evaluations"]))[at] for run in runs) / len(runs)
-            for at in steps
-        ]
+        each = zip(*(run["evaluations"] for run in runs), strict=True)
         returns = ", ".join(
-            f"{mean:.0f} ({at / 1000:g})" for at, mean in zip(steps, means, strict=True)
+            f"{sum(found for _, found in seeds) / len(runs):.0f} ({round(seeds[0][0] / 1000, 1):g})"
+            for seeds in each
         )
         scores = ", ".join(f"{run['score']:.0f}" for run in runs)
         minutes = sum(run["cpu_minutes"] for run in runs) / len(runs)

@@ -86,6 +86,15 @@ def test_the_table_of_agents_is_that_of_the_results() -> None:
     )
 
 
+def test_seeds_that_were_judged_some_frames_apart_are_one_row() -> None:
+    """An episode that ends within a repeated action puts an evaluation off by a frame."""
+    run = {"score": 3.0, "random": 1.0, "cpu_minutes": 2.0}
+    seeds = [{**run, "evaluations": [[1500, 4.0], [3001, 6.0]]}]
+    seeds += [{**run, "evaluations": [[1501, 2.0], [3000, 8.0]]}]
+    table = learning_tables.table({("a/b", "CartPole-v1", 3000): seeds})
+    assert "| `a/b` | CartPole-v1 | 3,000 | 2 | 3 (1.5), 7 (3) | 3, 3 | 1 | 2.0 |" in table
+
+
 def test_the_table_of_online_faults_is_that_of_the_results() -> None:
     online_faults = pytest.importorskip("online_faults")
     assert online_faults.fill(
