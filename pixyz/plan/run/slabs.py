@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 
 def count_rows(values: Sequence[object], has_rows: Sequence[bool]) -> int:
@@ -58,6 +57,8 @@ def in_slabs(
     rows = count_rows(values, has_rows)
     if rows <= max_rows:
         return tuple(network(*values))
+    from torch.utils.checkpoint import checkpoint  # in torch 2.6 it pulls in sympy
+
     found: list[Sequence[Tensor]] = []
     sizes, start = uneven_sizes(rows, max_rows), 0
     for size in sizes:
