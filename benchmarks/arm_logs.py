@@ -53,12 +53,28 @@ def clumsy(env: Reach, rng: np.random.Generator, gain: float, noise: float) -> C
     return move
 
 
+def held(env: Reach, rng: np.random.Generator, ticks: int) -> Callable[..., Array]:
+    """A program that knows nothing: a uniform action, for so many ticks."""
+    step = np.array([each.step for each in env.limits.actions.values()])
+    count, action = 0, step
+
+    def move(seen: Mapping[str, Array]) -> Array:
+        nonlocal count, action
+        if count % ticks == 0:
+            action = rng.uniform(-1.0, 1.0, len(step)) * step
+        count += 1
+        return action
+
+    return move
+
+
 def record(
     count: int,
     seed: int,
     gain: float = 0.1,
     noise: float = 0.8,
     faults: Mapping[str, Any] | None = None,
+    hold: int = 0,
 ) -> Recorded:
     """Episodes of the arm in stepped time.
 
@@ -67,9 +83,11 @@ def record(
         seed: of goals, sensors and wandering.
         gain, noise: of :func:`clumsy`.
         faults: of the robot, beside the noise of its sensors.
+        hold: ticks of :func:`held`, in the place of :func:`clumsy`; 0: not so.
     """
     env = Reach(faults={"noise": NOISE, **(faults or {})})
-    move = clumsy(env, np.random.default_rng(seed), gain, noise)
+    rng = np.random.default_rng(seed)
+    move = held(env, rng, hold) if hold else clumsy(env, rng, gain, noise)
     episodes, returns, success = [], [], 0
     for number in range(count):
         seen, _ = env.reset(seed=seed if number == 0 else None)

@@ -198,6 +198,51 @@ def camera(name: str, label: str) -> Callable[[Lines], str]:
     return says
 
 
+# ---------------------------------------------------------------- robots
+
+
+ONLINE = "docs/online.md"
+FROM_LOG = {"penalty": 1.0, "noise": 0.8, "hold": None}
+
+
+def offline(lines: Lines) -> str:
+    """What agents from a log return beside the log, and how often the arm arrives."""
+    runs = by_seed(lines)
+    log, own = (series([x[key] for x in runs], 1) for key in ("log_return", "return"))
+    shares = series([100 * x["stayed"] for x in runs])
+    seeds, goals = series([x["seed"] for x in runs]), runs[0]["goals"]
+    return (
+        f"Of seeds {seeds} the log's episodes return {log}; agents that have not moved the arm yet "
+        f"return {own} on {goals} goals that nobody learned from, and arrive at {shares} % of them."
+    )
+
+
+def unpenalised(lines: Lines) -> str:
+    """The same without the penalty."""
+    return f"Without the penalty seed 0 returns {by_seed(lines)[0]['return']:.1f}"
+
+
+def aimless(lines: Lines) -> str:
+    """From a log of random motion, with and without the penalty."""
+    found = last(lines, "penalty")
+    own = series([found[p,]["return"] for p in (1.0, 0.0)], 1, last=" and ")
+    run = found[1.0,]
+    minutes = run["rows"] / 1200
+    return (
+        f"from {minutes:.0f} minutes of random actions, each held for {run['hold']} ticks, agents "
+        f"return {own} with and without the penalty (the log {run['log_return']:.1f})"
+    )
+
+
+def stopped(lines: Lines) -> str:
+    """Runs from nothing that were stopped."""
+    run = lines[-1]
+    return (
+        f"`{run['config']}` at {run['ticks']:,} ticks, returning {run['training_return']:.0f} over "
+        f"the last ten episodes that it learned from (random: {run['random']:.0f})"
+    )
+
+
 # ---------------------------------------------------------------- speed
 
 
@@ -403,6 +448,25 @@ CLAIMS = [
             ("persist", "last frame"),
             ("mean", "mean frame"),
         )
+    ),
+    Claim(ONLINE, "benchmarks/offline_arm.py", "offline_arm", offline, FROM_LOG),
+    Claim(
+        ONLINE,
+        "benchmarks/offline_arm.py",
+        "offline_arm",
+        unpenalised,
+        {**FROM_LOG, "penalty": None},
+    ),
+    Claim(ONLINE, "benchmarks/offline_arm.py", "offline_arm", aimless, {"hold": 10}),
+    *(
+        Claim(
+            "docs/limits.md",
+            "benchmarks/robot_reach.py",
+            "robot_reach",
+            stopped,
+            {"config": config, "stopped": True},
+        )
+        for config in ("tdmpc/small", "sac/small")
     ),
     Claim("docs/performance.md", "benchmarks/acting.py", "acting", acting),
     Claim("docs/performance.md", "benchmarks/agent_costs.py", "agent_costs", torchrl),

@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=240, help="of the log, five seconds each")
     parser.add_argument("--gain", type=float, default=0.1, help="of the clumsy program")
     parser.add_argument("--noise", type=float, default=0.8, help="of the clumsy program")
+    parser.add_argument("--hold", type=int, default=0, help="random actions for so many ticks")
     parser.add_argument("--model-updates", type=int, default=3000, help="of the ensemble")
     parser.add_argument("--runs", type=Path, help="keep the runs' folders here")
     parser.add_argument("--dry", action="store_true", help="write no result")
@@ -105,6 +106,7 @@ def main() -> None:
                     "seed": seed,
                     "gain": args.gain,
                     "noise": args.noise,
+                    "hold": args.hold,
                     "model_updates": args.model_updates,
                     **offline(log, model, run, seed, *more),
                     **{k: about[k] for k in ("commit", "dirty", "versions")},
