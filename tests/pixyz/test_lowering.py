@@ -37,6 +37,18 @@ def steps(loss: Loss) -> int:
     return sum(loss.plan.counts().values())
 
 
+def test_a_plan_is_written_as_it_was_before() -> None:
+    """Steps that are written at one place, such as the totals under a mean, keep one order,
+    wherever they lie in memory.
+    """
+    q, p = pair()
+    texts, held = set(), []
+    for _ in range(12):
+        texts.add(E(q, LogProb(p) - LogProb(q)).mean().plan.source)
+        held.append([object() for _ in range(len(held) * 7)])
+    assert len(texts) == 1
+
+
 def test_numbers_are_folded() -> None:
     q, p = pair()
     plain = E(q, LogProb(p)).mean()

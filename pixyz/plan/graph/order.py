@@ -92,7 +92,8 @@ def _nest(
         inner = {b: c for b, c in blocks.items() if b is not block and c < core}
         nest = Nest(block, core, _body(graph, block, core, inner, deps, rank))
         owner.update(dict.fromkeys(core, nest))
-    nodes = list(dict.fromkeys(owner[s] for s in by_index(steps)))
+    inside = set(steps)  # steps of one index in the graph's order: a set has none
+    nodes = list(dict.fromkeys(owner[s] for s in by_index(s for s in graph.steps if s in inside)))
     needs: dict[Item, set[Item]] = {}
     for node in nodes:
         members = node.core if isinstance(node, Nest) else (node,)
