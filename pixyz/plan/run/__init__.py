@@ -2,7 +2,8 @@
 
 ::
 
-    plan       Plan: the compiled function and its printed form; it does not change
+    plan       Plan: what runs and its printed form; it does not change
+    forms      its functions, each compiled when it is first asked for: with checks, with looks
     facts      what trials find out, and the trial that runs
     settle     the one loop that tries again, until what is found is what the plan was written for
     runner     a plan and the shapes that it has seen
