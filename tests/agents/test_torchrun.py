@@ -29,7 +29,8 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path):
     write_npz(Episodes(made), tmp_path / "log")
     run = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "--max-restarts", "1", "-m", "--", "pixyz_command"]
+    # several: a process that is started again may miss the other one's port, and is started anew
+    command += ["--nproc-per-node", "2", "--max-restarts", "3", "-m", "--", "pixyz_command"]
     command += ["pretrain", "one_step", "--data", str(tmp_path / "log"), "--run", str(run)]
     command += [f"updates={UPDATES}", f"eval_every={EVERY}", f"checkpoint_every={EVERY}"]
     command += ["model.units=8", "model.members=2", "batch=4", "patience=0"]
@@ -50,4 +51,4 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path):
     lines = read_metrics(run / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(EVERY, UPDATES + 1, EVERY))
     assert lines[0]["time"] < killed, "what the checkpoint held was not learned again"
-    assert len((run / "starts").read_text().splitlines()) == 2
+    assert len((run / "starts").read_text().splitlines()) >= 2
