@@ -1,7 +1,9 @@
-"""The learning curves of ``results/learning.jsonl`` as one picture: a panel a task, a line a seed.
+"""The learning curves of ``results/learning.jsonl`` as one picture: a panel a task, a line a seed,
+and what others published for as many frames.
 
-python benchmarks/draw_learning.py docs/learning.png              # the lines of learning.py
-python benchmarks/draw_learning.py docs/agents.png sac/small dreamer_v1/small   # agents_learning.py
+    python benchmarks/draw_learning.py docs/learning.png              # the lines of learning.py
+    python benchmarks/draw_learning.py docs/planner.png tdmpc/small   # of agents_learning.py
+    python benchmarks/draw_learning.py docs/agents.png sac/small dreamer_v1/small
 """
 
 from __future__ import annotations
@@ -11,10 +13,14 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from agents.reports.published import BRO, DREAMER_V3
+
 RESULTS = Path(__file__).parent / "results" / "learning.jsonl"
+COLUMNS = 3
 
 
 def wanted(run: dict, configs: tuple[str, ...]) -> bool:
@@ -30,17 +36,30 @@ def wanted(run: dict, configs: tuple[str, ...]) -> bool:
     )
 
 
+def others(axes: Axes, env: str, frames: int) -> None:
+    """Returns that were published for up to so many frames."""
+    task = env.removeprefix("dm_control/").removesuffix("-v0")
+    for known, mark in ((DREAMER_V3, "x"), (BRO, "+")):
+        found = {at: r for at, r in known.returns.get(task, {}).items() if at <= frames}
+        if found:
+            axes.plot([*found], [*found.values()], mark, color="0.3", label=known.name)
+
+
 def main(path: str, *configs: str) -> None:
     tasks: dict[str, list[dict]] = defaultdict(list)
     for line in RESULTS.read_text(encoding="utf-8").splitlines():
         run = json.loads(line)
         if wanted(run, configs):
             tasks[run["env"]].append(run)
-    figure = Figure(figsize=(4.0 * len(tasks), 4.6 if configs else 3.4), layout="constrained")
+    columns = min(COLUMNS, len(tasks))
+    lines = -(-len(tasks) // columns)
+    size = (4.0 * columns, (4.6 if configs else 3.4) * lines)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (env, runs) in zip(
-        figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True
-    ):
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for panel in panels[len(tasks) :]:
+        panel.set_axis_off()
+    for axes, (env, runs) in zip(panels, tasks.items(), strict=False):
         for run in sorted(runs, key=lambda r: (r["config"], r["seed"])):
             steps, returns = zip(*run["evaluations"], strict=True)
             name = f"{run['config']} " if configs else ""
@@ -56,6 +75,8 @@ def main(path: str, *configs: str) -> None:
         axes.axhline(
             random, color="0.4", linestyle="--", linewidth=1, label=f"random: {random:.0f}"
         )
+        if configs:
+            others(axes, env, max(r["frames"] for r in runs))
         minutes = [r["cpu_minutes"] for r in runs]
         mean, least, most = sum(minutes) / len(minutes), min(minutes), max(minutes)
         each = f"{least:.1f} to {most:.1f}" if configs and least < most else f"{mean:.1f}"
@@ -66,7 +87,8 @@ def main(path: str, *configs: str) -> None:
         axes.legend(
             fontsize="small", title="mean of the last three", title_fontsize="small", **below
         )
-    figure.axes[0].set_ylabel("return, mean of 10 evaluation episodes")
+    for axes in panels[::columns]:
+        axes.set_ylabel("return, mean of 10 evaluation episodes")
     figure.savefig(path, dpi=110)
 
 
