@@ -29,11 +29,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 from pixyz.plan.once import RUNNING
-from worldmodels.straight import plain
+from worldmodels.straight import plain, transformed
 
 ROWS = 1024
 """From so many rows on they are turned into the weights' gradients, while the backward pass goes
@@ -250,7 +249,7 @@ def fused(module: Any, inputs: Tensors) -> Tensor | None:
         if held is not None:
             held[module] = None
         return module.straight(inputs) if plain() else None  # type: ignore[no-any-return]
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if transformed():
         return None
     kind = inputs[0].device.type
     low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None

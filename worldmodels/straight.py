@@ -19,13 +19,14 @@ silu = torch._C._nn.silu
 Tensors = tuple[Tensor, ...]
 
 
+def transformed() -> bool:
+    """Whether a transform of ``torch.func`` or forward differentiation is at work."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def plain() -> bool:
     """Whether neither a transform nor autocast changes what kernels compute."""
-    return not (
-        torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or torch._C._is_any_autocast_enabled()
-    )
+    return not (transformed() or torch._C._is_any_autocast_enabled())
 
 
 def bare(module: nn.Module, kind: type[nn.Module]) -> bool:

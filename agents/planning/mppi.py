@@ -46,8 +46,8 @@ class MPPI(Solver):
         return Guess(self._mixed(mean), torch.full_like(mean, self.max_std))
 
     def fit(self, guess: Guess, tried: Tried) -> Guess:
-        best = tried.best(min(self.elites, len(tried.returns)))
-        weight = torch.softmax(self.temperature * best.returns, 0)[None, :, :, None]
+        best, weight = tried.elites(self.elites, self.temperature)
+        weight = weight[None, :, :, None]
         mean = (weight * best.actions).sum(1)
         if self.action.discrete:
             return Guess(self._mixed(mean), guess.std)

@@ -52,6 +52,14 @@ class Tried(NamedTuple):
         size = (len(self.actions), *index.shape, self.actions.shape[-1])
         return Tried(self.actions.gather(1, index[None, :, :, None].expand(size)), returns)
 
+    def elites(self, count: int, temperature: float) -> tuple[Tried, Tensor]:
+        r"""The ``count`` best ones, or all if there are fewer, and what each counts, ``[K, B]``.
+
+        .. math:: w_i = \exp(\tau R_i) / \sum_j \exp(\tau R_j)
+        """
+        best = self.best(min(count, len(self.returns)))
+        return best, torch.softmax(temperature * best.returns, 0)
+
     def joined(self, other: Tried | None) -> Tried:
         """These and others."""
         if other is None:
@@ -110,7 +118,7 @@ class Plan:
         self, count: int, temperature: float, generator: torch.Generator | None = None
     ) -> Tensor:
         r"""The first action of one of the best candidates of the last round, ``[B, A]``, drawn with
-        :class:`agents.planning.MPPI`'s weights; the mean where none was tried.
+        the weights of :meth:`Tried.elites`; the mean where none was tried.
 
         .. math::
             i \sim \mathrm{Cat}(\mathrm{softmax}(\tau R)), \quad a = a^{(i)}_1
@@ -121,12 +129,11 @@ class Plan:
         """
         if self.tried is None:
             return self.mean[0]
-        best = self.tried.best(min(count, len(self.tried.returns)))
-        weight = torch.softmax(temperature * best.returns.T, -1)  # [B, count]
+        best, weight = self.tried.elites(count, temperature)
         level = torch.rand(
-            *weight.shape[:-1], 1, generator=generator, dtype=weight.dtype, device=weight.device
+            weight.shape[1], 1, generator=generator, dtype=weight.dtype, device=weight.device
         )
-        return (one_hot_sample(level, weight).T.unsqueeze(-1) * best.actions[0]).sum(0)
+        return (one_hot_sample(level, weight.T).T.unsqueeze(-1) * best.actions[0]).sum(0)
 
 
 def draw(

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "docs/learning.md", "docs/agents.md", "docs/performance.md"]
 NOT_OURS = {"docs/learning.md": ["published: 6.93 to 7.03 and 6.39 to 6.61"]}
 """What others published."""
-VERSIONS = re.compile(r"0\.3\.3|Python 3\.\d+( or 3\.\d+ \(3\.\d+)?|torch 2\.\d+")
+VERSIONS = re.compile(r"0\.3\.3|Python 3\.\d+|torch 2\.\d+")
 
 
 def words(text: str) -> str:
