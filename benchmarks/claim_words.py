@@ -1,0 +1,299 @@
+"""What pages say of measurements, in words computed from their lines; :mod:`claims` says where.
+
+A function takes the lines of one claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import fmean
+
+from claim import Lines, last, series
+
+# ---------------------------------------------------------------- agents
+
+
+def by_seed(lines: Lines) -> Lines:
+    """The last line of each seed."""
+    found = last(lines, "seed")
+    return [found[seed] for seed in sorted(found)]
+
+
+def at(lines: Lines, frames: int) -> list[float]:
+    """The evaluation at a number of frames, by seed."""
+    return [{step: mean for step, mean in x["evaluations"]}[frames] for x in by_seed(lines)]
+
+
+def walker_on_the_front_page(lines: Lines) -> str:
+    """Returns, the random policy's, and minutes at 30,000 frames."""
+    runs = by_seed(lines)
+    minutes = [run["cpu_minutes"] * 30_000 / run["frames"] for run in runs]
+    random = fmean(run["random"] for run in runs)
+    return (
+        f"Measured: {series(at(lines, 30_000), last=' and ')} on three seeds, random {random:.0f}, "
+        f"{min(minutes):.0f} to {max(minutes):.0f} CPU minutes"
+    )
+
+
+def walker(lines: Lines) -> str:
+    """The same on the page of agents."""
+    early, late = series(at(lines, 20_000), last=" and "), series(at(lines, 30_000), last=" and ")
+    return f"{early} at 20,000 frames, {late} at 30,000"
+
+
+def seven(lines: Lines) -> str:
+    """The mean over the tasks of dm-control, each the mean of its seeds, at 50,000 frames."""
+    tasks = sorted({x["env"] for x in lines if x["env"].startswith("dm_control/")})
+    found = [fmean(at([x for x in lines if x["env"] == t], 50_000)) for t in tasks]
+    return f"mean over the {len(tasks)} tasks is {fmean(found):.0f} at 50,000 frames"
+
+
+def finger(lines: Lines) -> str:
+    """One run of another task, with the discount that others use."""
+    first, second = at(lines, 10_000)[0], at(lines, 20_000)[0]
+    return f"finger-spin {first:.0f} and {second:.0f} at 10,000 and 20,000"
+
+
+def pessimistic(name: str) -> Callable[[Lines], str]:
+    """One run with the smaller of two critics."""
+
+    def says(lines: Lines) -> str:
+        first, second = at(lines, 10_000)[0], at(lines, 20_000)[0]
+        return f"{name} {first:.0f} " + (
+            f"at 10,000 and {second:.0f}" if name == "reached" else f"and {second:.0f}"
+        )
+
+    return says
+
+
+def dreamer(lines: Lines) -> str:
+    """A row of the table on the page of what was learned."""
+    runs = by_seed(lines)
+    scores = series([run["score"] for run in runs])
+    minutes, random = fmean(r["cpu_minutes"] for r in runs), fmean(r["random"] for r in runs)
+    run = runs[0]
+    return (
+        f"| `{run['env']}` | {run['action_repeat']} | {run['steps']:,} | {run['updates']:,} | "
+        f"{scores} | {random:.0f} | {minutes:.1f} |"
+    )
+
+
+# ---------------------------------------------------------------- models of series
+
+
+def chorales(lines: Lines) -> str:
+    """Bounds and likelihoods, nats a frame."""
+    bounds = series([x["test_bound"] for x in lines], 2)
+    minutes = fmean(60 * x["cpu_hours"] for x in lines)
+    return f"{minutes:.0f} CPU minutes, seeds 0, 1, 2: {bounds} nats a frame"
+
+
+def chorales_sampled(lines: Lines) -> str:
+    """By importance sampling."""
+    return f"{series([x['test_is_2000'] for x in lines], 2)} by importance sampling"
+
+
+def chorales_in_short(lines: Lines) -> str:
+    """Means of the seeds."""
+    bound, sampled = (fmean(x[key] for x in lines) for key in ("test_bound", "test_is_2000"))
+    return f"{bound:.2f} nats a frame (bound), {sampled:.2f} (IS)"
+
+
+def robot_log(name: str, label: str, robot: str) -> Callable[[Lines], str]:
+    """A row of open-loop errors."""
+    return lambda lines: (
+        f"| {robot}, {label} | "
+        + " | ".join(
+            f"{fmean(x['at'][name][h] for x in lines):.3f}" for h in ("1", "5", "20", "50")
+        )
+        + " |"
+    )
+
+
+def oscillator(lines: Lines) -> str:
+    """TD-VAE: phase after 20 steps, frequency after 100."""
+    steps, jumps = (fmean(x[kind]["phase_20"] for x in lines) for kind in ("steps", "jumps"))
+    rates = [100 * x["steps"]["frequency_100"] for x in lines]
+    return (
+        f"{steps:.2f} rad of phase error 20 frames ahead ({jumps:.2f} by jumps of 5), "
+        f"{fmean(rates):.1f} % of frequency error 100 frames ahead ({series(rates, 1)})"
+    )
+
+
+def oscillator_filtered(lines: Lines) -> str:
+    """The DMM."""
+    phase = fmean(x["filter"]["phase_20"] for x in lines)
+    rate = 100 * fmean(x["filter"]["frequency_100"] for x in lines)
+    return f"{phase:.2f} rad and {rate:.2f} %"
+
+
+def camera(name: str, label: str) -> Callable[[Lines], str]:
+    """A row of errors of a pixel, open loop."""
+
+    def says(lines: Lines) -> str:
+        errors = [lines[-1]["rmse"][f"{name}_{steps}"] for steps in (1, 5, 40)]
+        return f"| {label} | " + " | ".join(f"{error:.1f}" for error in errors) + " |"
+
+    return says
+
+
+# ---------------------------------------------------------------- robots
+
+
+def offline(lines: Lines) -> str:
+    """What agents from a log return beside the log, and how often the arm arrives."""
+    runs = by_seed(lines)
+    log, own = (series([x[key] for x in runs], 1) for key in ("log_return", "return"))
+    shares = series([100 * x["stayed"] for x in runs])
+    seeds, goals = series([x["seed"] for x in runs]), runs[0]["goals"]
+    return (
+        f"Of seeds {seeds} the log's episodes return {log}; agents that have not moved the arm yet "
+        f"return {own} on {goals} goals that nobody learned from, and arrive at {shares} % of them."
+    )
+
+
+def reach(lines: Lines) -> str:
+    """How often the arm arrives that learned on it from nothing."""
+    runs = by_seed(lines)
+    shares = series([100 * x["reached"] for x in runs], last=" and ")
+    minutes = fmean(x["cpu_minutes"] for x in runs)
+    return (
+        f"`tdmpc/reach` comes to {shares} % of {runs[0]['episodes']} goals after "
+        f"{runs[0]['ticks']:,} ticks, {runs[0]['minutes_of_robot_time']:.0f} minutes of robot time "
+        f"and {minutes:.0f} of a CPU"
+    )
+
+
+def unpenalised(lines: Lines) -> str:
+    """The same without the penalty."""
+    return f"Without the penalty seed 0 returns {by_seed(lines)[0]['return']:.1f}"
+
+
+def aimless(lines: Lines) -> str:
+    """From a log of random motion, with and without the penalty."""
+    found = last(lines, "penalty")
+    own = series([found[p,]["return"] for p in (1.0, 0.0)], 1, last=" and ")
+    run = found[1.0,]
+    minutes = run["rows"] / 1200
+    return (
+        f"from {minutes:.0f} minutes of random actions, each held for {run['hold']} ticks, agents "
+        f"return {own} with and without the penalty (the log {run['log_return']:.1f})"
+    )
+
+
+def stopped(lines: Lines) -> str:
+    """A run from nothing that was stopped."""
+    run = lines[-1]
+    return (
+        f"`{run['config']}` at {run['ticks']:,} ticks, returning {run['training_return']:.0f} over "
+        f"the last ten episodes that it learned from (random: {run['random']:.0f})"
+    )
+
+
+# ---------------------------------------------------------------- speed
+
+
+def update_in_short(lines: Lines) -> str:
+    """All updates of DreamerV3, both sizes and precisions."""
+    ratios = [x["ratio"]["pixyz"] for x in last(lines, "size", "precision").values()]
+    low, high = min(ratios), max(ratios)
+    return f"an update takes {low:.2f} to {high:.2f} of the time of the best form by hand"
+
+
+def memory(lines: Lines) -> str:
+    ends = {
+        case: [x["evaluations"][-1][1] for x in lines if x["case"] == case]
+        for case in ("rssm", "rssm_64", "sac")
+    }
+    drawn, seeds = ends["rssm_64"][0], series(sorted(ends["rssm"]), 2, " and ")
+    return (
+        f"`dreamer_v3/memory` reaches {seeds} (three seeds; 1 is the best), with 8 choices of 8 "
+        f"drawn at each step in the place of 2 of 2 it reaches "
+        f"{drawn:.2f}, and `sac/small`, which has no memory, {ends['sac'][0]:.2f}"
+    )
+
+
+def torchrl(lines: Lines) -> str:
+    found = last([x for x in lines if "torchrl" in x["benchmark"]], "benchmark")
+    words = []
+    for name in ("torchrl_update", "torchrl_action"):
+        line = found[(name,)]
+        low, high = line["quartiles"]["torchrl"]
+        words.append(f"{line['ratio']['torchrl']:.2f} ({low:.2f} to {high:.2f})")
+    return (
+        f"its update takes {words[0]} times the CPU time of ours, an action for one environment "
+        f"{words[1]} times"
+    )
+
+
+def acting(lines: Lines) -> str:
+    """Milliseconds an action."""
+    told = lines[-1]["milliseconds"]
+    (a, b), (c, d) = ((told[k]["p50"], told[k]["p99"]) for k in ("agent.act", "policy.act"))
+    return (
+        f"`agent.act` {a:.2f} (p50) and {b:.2f} (p99); `agents.load(run).act`, which checks the "
+        f"observation and converts units, {c:.2f} and {d:.2f}"
+    )
+
+
+def compiled(kind: str) -> Callable[[Lines], str]:
+    """Ratios with compiled loops, or with all compiled."""
+
+    def says(lines: Lines) -> str:
+        found = last([x for x in lines if f"pixyz_{kind}" in x["ratio"]], "benchmark", "size")
+        pairs = {
+            what: [found[what, size]["ratio"][f"pixyz_{kind}"] for size in ("size1m", "small")]
+            for what in ("world_model_step", "update")
+        }
+        one, two = (f"{a:.2f} and {b:.2f}" for a, b in pairs.values())
+        if kind == "whole":
+            return f"in one to two minutes more, it is {two}"
+        return f"takes {one} of the best eager form, a whole update of DreamerV3 {two}"
+
+    return says
+
+
+def tiny(lines: Lines) -> str:
+    """A VAE of 16 units against other libraries."""
+    found = last(lines, "size")["tiny",]
+    r, ms = found["ratio"], 1000 * found["cpu_seconds"]["pixyz"]
+
+    def pair(one: str, two: str) -> str:
+        return f"{r[one]:.1f} ({r[two]:.1f})"
+
+    by_hand = f"{r['pyro']:.1f} ({r['pyro_novalidate']:.1f}) and {pair('old', 'old_novalidate')}"
+    return (
+        f"takes {ms:.1f} ms, a third of it Adam's as torch makes it by default, which every "
+        "contender pays. With one fused Adam on both sides (what `Model` takes where it can) "
+        "Pyro takes "
+        f"{r['pyro_fused/pixyz_fused']:.1f} ({r['pyro_fused_novalidate/pixyz_fused']:.1f} without "
+        "validation) and pixyz 0.3.3 "
+        f"{pair('old_fused/pixyz_fused', 'old_fused_novalidate/pixyz_fused')} times as long; "
+        f"with the default Adam on both sides {pair('pyro/pixyz', 'pyro_novalidate/pixyz')} and "
+        f"{pair('old/pixyz', 'old_novalidate/pixyz')}, where the code by hand is itself only "
+        f"{by_hand} times faster than they. Compiled (`loss.compile(whole=True)`) and with the "
+        "default Adam on both sides it is "
+        f"{pair('pyro/pixyz_compiled', 'pyro_novalidate/pixyz_compiled')} and "
+        f"{pair('old/pixyz_compiled', 'old_novalidate/pixyz_compiled')}"
+    )
+
+
+def unshared(lines: Lines) -> str:
+    """Without sharing, at the sizes of the paper."""
+    ratios = [
+        x["ratio"]["pixyz_unshared"] for (size,), x in last(lines, "size").items() if size != "tiny"
+    ]
+    return f"a VAE's encoder runs twice: {min(ratios):.1f} to {max(ratios):.1f} times the time"
+
+
+def dmm_against_pyro(lines: Lines) -> str:
+    """The DMM at the paper's batch."""
+    found = last(lines, "size")
+    ratios = [found[size,]["ratio"]["pyro/pixyz"] for size in ("z20", "z50", "z100")]
+    z500 = found["z500",]["ratio"]
+    return (
+        f"At a batch of 128 it is {min(ratios):.1f} to {max(ratios):.1f} times as fast up to "
+        "z 100. At z 500, where matrix products are nearly all, it is "
+        f"{z500['pyro/pixyz']:.1f} times as fast, compiled {z500['pyro/pixyz_compiled']:.1f} "
+        f"times; code by hand reaches {z500['pyro']:.1f}"
+    )
