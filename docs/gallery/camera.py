@@ -10,21 +10,15 @@ minutes of a core.
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
-import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
+from learned import command, errors, pretrained
 
 import envs
-from agents.cli import main as pixyz
-from worldmodels.data import Episode, Episodes, make_episode, write_npz
+from worldmodels.data import Episode, Episodes, make_episode
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
 SETTINGS = [
     "split=episode", "predicts=value", "model.latent=gaussian", "model.vectors=gaussian",
     "model.deter=128", "model.hidden=64", "model.units=64", "model.groups=16", "model.depth=2",
@@ -56,31 +50,10 @@ def _episode(env: envs.Adapted, name: str, rows: int, draw: np.random.Generator)
 
 def main(out: Path, episodes: int, updates: int, work: Path) -> dict[str, float]:
     """Record, learn, and put the picture there; root mean square errors of a pixel."""
-    if not (work / "log").is_dir():
-        write_npz(record(episodes, 100), work / "log")
-    run = work / "run"
-    command = ["pretrain", "rssm", "--data", str(work / "log"), "--run", str(run)]
-    if not run.is_dir() and pixyz([*command, *SETTINGS, f"updates={updates}"]):
-        sys.exit("pretraining did not end well")
+    run = pretrained(work, lambda: record(episodes, 100), SETTINGS, updates)
     shutil.copy(run / "forecast.gif", out)
-    found = json.loads((run / "open_loop.json").read_text(encoding="utf-8"))["rmse"]
-    return {
-        f"{name}_{n}": round(e["all"][n - 1], 2) for name, e in found.items() for n in (1, 5, 40)
-    }
+    return errors(run, (1, 5, 40))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE / "camera.gif")
-    parser.add_argument("--episodes", type=int, default=80)
-    parser.add_argument("--updates", type=int, default=1200)
-    parser.add_argument("--work", type=Path, help="a folder that keeps log and run")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        errors = main(given.out, given.episodes, given.updates, given.work or Path(place))
-    import timing
-
-    line = {"benchmark": "gallery_camera", "updates": given.updates, "rmse": errors}
-    timing.append(
-        Path(timing.__file__).parent / "results/gallery.jsonl", {**line, **timing.about()}
-    )
+    command(main, "camera", __doc__, 80, 1200)

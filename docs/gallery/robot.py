@@ -11,25 +11,19 @@ along the ground, which is the sum of the predicted speed.  Some minutes of a co
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from learned import command, errors, pretrained
 from numpy.typing import NDArray
 
 import agents
 import envs
-from agents.cli import main as pixyz
 from agents.video import prepare_rendering
-from worldmodels.data import Episode, Episodes, make_episode, pad, write_npz
+from worldmodels.data import Episode, Episodes, make_episode, pad
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
 TASK, RATE, READ, AHEAD = "dm_control/cheetah-run-v0", 25.0, 10, 30
 SHOWN, SIZE, COLOURS = 3, (150, 216), 48
 SETTINGS = [
@@ -135,37 +129,14 @@ def write(path: Path, frames: list[Any]) -> None:
 def main(out: Path, episodes: int, updates: int, work: Path) -> dict[str, float]:
     """Record, learn, draw; root mean square errors in standard deviations of the log."""
     prepare_rendering(TASK)  # before dm_control is imported
-    if not (work / "log").is_dir():
-        write_npz(record(episodes, 100, 0), work / "log")
-    run = work / "run"
-    command = ["pretrain", "rssm", "--data", str(work / "log"), "--run", str(run)]
-    if not run.is_dir() and pixyz([*command, *SETTINGS, f"updates={updates}"]):
-        sys.exit("pretraining did not end well")
+    run = pretrained(work, lambda: record(episodes, 100, 0), SETTINGS, updates)
     frames = []
     for episode in record(SHOWN, READ + AHEAD, 1):
         truth = {k: np.asarray(episode[k]) for k in ("position", "velocity")}
         frames += pictures(postures(truth), postures(predicted(run, episode)))
     write(out, frames)
-    found = json.loads((run / "open_loop.json").read_text(encoding="utf-8"))["rmse"]
-    return {
-        f"{name}_{n}": round(e["all"][n - 1], 2)
-        for name, e in found.items()
-        for n in (1, 10, AHEAD)
-    }
+    return errors(run, (1, 10, AHEAD))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HERE / "robot.gif")
-    parser.add_argument("--episodes", type=int, default=200)
-    parser.add_argument("--updates", type=int, default=4000)
-    parser.add_argument("--work", type=Path, help="a folder that keeps log and run")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        errors = main(given.out, given.episodes, given.updates, given.work or Path(place))
-    import timing
-
-    line = {"benchmark": "gallery_robot", "updates": given.updates, "rmse": errors}
-    timing.append(
-        Path(timing.__file__).parent / "results/gallery.jsonl", {**line, **timing.about()}
-    )
+    command(main, "robot", __doc__, 200, 4000)
