@@ -20,7 +20,7 @@ class EnvSettings:
         num_envs: how many, stepped together in one process.
         action_repeat: environment steps an action.
         time_limit: environment steps an episode; the task's own if None.
-        workers: processes that the environments run in; 0: this one.
+        workers: processes that the environments run in, while the agent learns; 0: this one.
         options: for the environment's constructor; ``image_size=[64, 64]`` scales images, and those
             of dm_control are asked for by ``pixels``, ``size``, ``camera`` and ``quality``.
     """

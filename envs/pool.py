@@ -37,7 +37,7 @@ class Pool:
     """N environments, made at once. Requests and replies are those of `envs.host`.
 
     `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those
-    of all environments.
+    of all environments, `apart` whether they live in processes of their own.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class Pool:
         self._strikes = strikes
         self._hosts: list[Host] = []
         self._closed = False
-        self._apart = workers > 0
+        self.apart = workers > 0
+        self._begun: dict[int, Request] = {}
         try:
             self._fill(sources, workers, step_timeout)
             self._host = {i: host for host in self._hosts for i in host.envs}
@@ -116,15 +117,25 @@ class Pool:
         return self._host[i].envs
 
     def collect(self, requests: dict[int, Request]) -> dict[int, Row]:
-        """The rows that requests to reset or step lead to.
+        """The rows that requests to reset or step lead to; `begin`, then `finish`."""
+        self.begin(requests)
+        return self.finish()
+
+    def begin(self, requests: dict[int, Request]) -> None:
+        """Requests to reset or step; environments in processes go to work at once."""
+        self._check_open()
+        self._begun = requests
+        if self.apart:
+            self._send({i: request for i, request in requests.items() if self.seats[i].made})
+
+    def finish(self) -> dict[int, Row]:
+        """The rows that the requests have led to.
 
         Environments that fail are made anew, so that their rows are first ones. Raises EnvFailure
         when one has failed too often, and what an environment that broke the contract raised.
         """
         self._check_open()
-        seats = self.seats
-        if self._apart:
-            self._send({i: request for i, request in requests.items() if seats[i].made})
+        seats, requests, self._begun = self.seats, self._begun, {}
         rows: dict[int, Row] = {}
         waiting = list(requests)
         for i in waiting:

@@ -71,8 +71,11 @@ class Process:
 
     def finish(self, env: int, request: Request) -> Reply:
         """Wait for the answer to a request that was begun; "lost" when the process hangs or has
-        died.
+        died. Who begins and does something else meanwhile still waits for as long as a step may
+        take: an answer larger than the socket's buffer comes only while it is read.
         """
+        if env not in self._replies:
+            self._due = max(self._due, time.monotonic() + self._allowed)
         while env not in self._replies:
             if self._lost is None:
                 self._read()

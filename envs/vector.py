@@ -74,6 +74,7 @@ class VectorEnv:
         self._actions = ActionGuard(self._pool.spaces[1])
         self.single_action_space: spaces.Box | spaces.Discrete = self._actions.space
         self._rows: list[Row] | None = None
+        self._stepping = False
         self._log = EpisodeLog(self.num_envs)
         self.out_of_bounds = dict.fromkeys(self.single_observation_space.spaces, 0)
         self.exact = True
@@ -90,7 +91,7 @@ class VectorEnv:
         else:
             self._pool.base = seed
         seeds = derive_seeds(seed, self.num_envs)
-        self._rows = None
+        self._rows, self._stepping = None, False
         return self._stack(self._pool.collect({i: ("reset", own) for i, own in enumerate(seeds)}))
 
     def step(self, action: Any) -> Rows:
@@ -113,6 +114,23 @@ class VectorEnv:
             EnvFailure: an environment failed for the third time (`strikes`). After this or the
                 former, call reset().
         """
+        self.begin(action)
+        return self.finish()
+
+    @property
+    def apart(self) -> bool:
+        """Whether environments step in processes of their own, also between `begin` and
+        `finish`.
+        """
+        return self._pool.apart
+
+    def begin(self, action: Any) -> None:
+        """The first half of `step`: take the actions. Where `apart`, the environments are at work
+        when it returns; else they work in `finish`.
+
+        Raises:
+            ActionError: before any environment is stepped.
+        """
         if self._rows is None:
             raise EnvError(
                 "step: expected a call of reset() first; also after an error of an environment"
@@ -121,11 +139,21 @@ class VectorEnv:
         actions = self._actions.batch(action, ~np.array(ended))
         self._rows = None
         own = enumerate(actions)
-        return self._stack(
-            self._pool.collect(
-                {i: ("reset", None) if ended[i] else ("step", action) for i, action in own}
-            )
+        self._pool.begin(
+            {i: ("reset", None) if ended[i] else ("step", action) for i, action in own}
         )
+        self._stepping = True
+
+    def finish(self) -> Rows:
+        """The second half of `step`: wait, and return one row each.
+
+        Raises:
+            EnvError: nothing was begun, or as `step` does.
+        """
+        if not self._stepping:
+            raise EnvError("finish: expected a call of begin() first")
+        self._stepping = False
+        return self._stack(self._pool.finish())
 
     def pop_episodes(self) -> list[Episode]:
         """The episodes finished since the last call, in the order of their ends."""
@@ -176,7 +204,7 @@ class VectorEnv:
         number of environments.
         """
         check_state(state, self.num_envs, "VectorEnv")
-        pool, self._rows = self._pool, None
+        pool, self._rows, self._stepping = self._pool, None, False
         rows = self._unstacked(state["rows"])
         pool.base, self._seed = state["seed"], state["first_seed"]
         pool.restore_seats([Seat(**seat) for seat in state["seats"]])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -48,6 +48,20 @@ class Moved:
     failures: list[Any] = field(default_factory=list)
 
 
+@dataclass
+class Begun:
+    """A step that environments are at: where an episode had ended before it, and its rows, or what
+    it raised, once they are there.
+
+    >>> Begun(np.zeros(1, bool)).following is None
+    True
+    """
+
+    ended: np.ndarray
+    following: Rows | None = None
+    error: EnvError | None = None
+
+
 class Moves(Protocol):
     """What the loop acts by: a driver, here or in another process.
 
@@ -57,6 +71,33 @@ class Moves(Protocol):
 
     def step(self, *, random: bool = False) -> Moved:
         """One action of each environment; ``random``: uniform ones."""
+        ...
+
+
+@runtime_checkable
+class MovesApart(Moves, Protocol):
+    """A driver whose environments can be at work while something else is done.
+
+    >>> isinstance(Driver, MovesApart)
+    True
+    """
+
+    @property
+    def apart(self) -> bool:
+        """Whether a step may be begun."""
+        ...
+
+    @property
+    def stepping(self) -> bool:
+        """Whether a step was begun, and not ended."""
+        ...
+
+    def begin(self) -> int:
+        """The first half of a step; returns the number of actions."""
+        ...
+
+    def end(self) -> Moved:
+        """The second half; its actions are not counted again."""
         ...
 
 
@@ -94,6 +135,8 @@ class Driver:
         self._hold, self._kept, self._held = hold, 0, np.empty(0, np.float32)
         self._rows: Rows | None = None
         self._memory = {} if actor is None else actor.initial(self.count)
+        self._begun: Begun | None = None
+        self._silent = False
         self.restarted: tuple[int, ...] = ()
         """The environments that the last :meth:`load_state` could not put back, and that began a
         new episode.
@@ -108,6 +151,71 @@ class Driver:
         Raises:
             EnvError: an environment broke its contract; nothing was stored.
         """
+        row, memory = self._chosen(random)
+        following = dict(self.envs.step(self.interface.to_env(row["action"], self.envs)))
+        if "action" in following:
+            row["action"] = np.asarray(following.pop("action"), np.float32)
+            memory = self._told(memory, row["action"])
+        elif not following["is_first"].all():
+            self._silent = True
+        self.store.add(row)
+        self._memory = memory
+        return self._moved(following, row["is_last"])
+
+    @property
+    def apart(self) -> bool:
+        """Whether :meth:`begin` can be used: environments that are processes of their own, and have
+        been seen not to say which action they took (a row is stored before they have taken it).
+        """
+        return self._silent and getattr(self.envs, "apart", False)
+
+    @property
+    def stepping(self) -> bool:
+        """Whether a step was begun, and not ended."""
+        return self._begun is not None
+
+    def begin(self) -> int:
+        """The first half of :meth:`step`: actions are chosen, rows are stored, and the environments
+        are at work when it returns.
+
+        Returns:
+            The number of actions.
+        """
+        row, self._memory = self._chosen(random=False)
+        self.envs.begin(self.interface.to_env(row["action"], self.envs))
+        self._begun = Begun(row["is_last"])
+        self.store.add(row)
+        return self.count
+
+    def end(self) -> Moved:
+        """The second half of :meth:`step`: what came of it; no action is counted again.
+
+        Raises:
+            EnvError: an environment broke its contract.
+        """
+        assert self._begun is not None, "expected begin() before end()"
+        begun, self._begun = self._begun, None
+        following = self._following(begun)
+        if "action" in following:
+            raise EnvError(
+                "step: expected environments that say from their first row on which action they "
+                "took, or never; set env.workers=0"
+            )
+        return replace(self._moved(following, begun.ended), actions=0)
+
+    def _following(self, begun: Begun) -> Rows:
+        if begun.error is not None:
+            raise begun.error
+        if begun.following is None:
+            try:
+                begun.following = dict(self.envs.finish())
+            except EnvError as error:
+                begun.error = error
+                raise
+        return begun.following
+
+    def _chosen(self, random: bool) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """The newest rows with the actions after them, and the memory after those."""
         if self._rows is None:
             self._rows = self.envs.reset()
         rows, memory = self._rows, self._memory
@@ -122,15 +230,12 @@ class Driver:
         if random or chosen is None:
             chosen = self._random()
             memory = self._told(memory, chosen)
-        following = dict(self.envs.step(self.interface.to_env(chosen, self.envs)))
-        if "action" in following:
-            chosen = np.asarray(following.pop("action"), np.float32)
-            memory = self._told(memory, chosen)
-        flags = {k: rows[k] for k in FLAGS}
-        seen = self.interface.observation(rows)
-        self.store.add({**seen, "action": chosen, "reward": rows["reward"], **flags, **kept})
-        self._rows, self._memory = following, memory
-        self._cut(following["is_first"] & ~rows["is_last"])
+        seen, flags = self.interface.observation(rows), {k: rows[k] for k in FLAGS}
+        return {**seen, "action": chosen, "reward": rows["reward"], **flags, **kept}, memory
+
+    def _moved(self, following: Rows, ended: np.ndarray) -> Moved:
+        self._rows = following
+        self._cut(following["is_first"] & ~ended)
         failures = self.envs.pop_failures() if hasattr(self.envs, "pop_failures") else []
         return Moved(int(following["frames"].sum()), self.count, self.envs.pop_episodes(), failures)
 
@@ -177,16 +282,19 @@ class Driver:
         """The environments, where they can say it, the actor's memory, the newest rows and random
         actions' generator.
         """
-        begun, envs = self._rows is not None, None
-        if begun and hasattr(self.envs, "state"):
+        envs = None
+        if self._rows is not None and hasattr(self.envs, "state"):
             with suppress(EnvError):  # after an error of theirs nothing runs that could be saved
+                if self._begun is not None:
+                    self._following(self._begun)
                 envs = self.envs.state()
         return {
             "envs": envs,
             "memory": self._memory,
             "rng": self._rng.bit_generator.state,
             "held": [self._kept, self._held],
-            "begun": begun,
+            "begun": self._rows is not None,
+            "stepping": self._begun is not None,
             "last": None if self._rows is None else self._rows["is_last"],
         }
 
@@ -215,4 +323,8 @@ class Driver:
             fresh = np.random.SeedSequence([self._seed, 7, attempt]).generate_state(1)[0]
             self._rows = self.envs.reset(seed=int(fresh))
         assert self._rows is not None
-        self._cut(self._rows["is_first"] & ~np.asarray(state["last"], np.bool_))
+        last = np.asarray(state["last"], np.bool_)
+        if state.get("stepping"):
+            self._begun = Begun(last, self._rows)
+        else:
+            self._cut(self._rows["is_first"] & ~last)

@@ -65,6 +65,7 @@ class Run:
             True  # False while an update moves weights: what an error leaves then is not saved
         )
         self._working = False
+        self._held: list[tuple[Mapping[str, float], str]] | None = None
         self._clock = time.monotonic(), time.process_time()
         self._last_save = time.monotonic()
 
@@ -127,6 +128,7 @@ class Run:
 
     def save(self) -> Path | None:
         """Write a checkpoint of every part."""
+        self.release()
         self.saved, self._last_save = self.at, time.monotonic()
         if self.directory is None:
             return None
@@ -169,9 +171,21 @@ class Run:
         return path
 
     def write(self, numbers: Mapping[str, float], kind: str) -> None:
-        """A line of the log."""
-        if self.log is not None:
+        """A line of the log, now or when :meth:`release` is called."""
+        if self._held is not None:
+            self._held.append((numbers, kind))
+        elif self.log is not None:
             self.log.log(self.at, numbers, kind=kind)
+
+    def hold(self) -> None:
+        """Keep lines of the log back: what they are numbered by is not known yet."""
+        self._held = []
+
+    def release(self, *first: tuple[Mapping[str, float], str]) -> None:
+        """Write lines, then those that were kept back; later ones are written at once."""
+        held, self._held = self._held or [], None
+        for numbers, kind in [*first, *held]:
+            self.write(numbers, kind)
 
 
 def read_part(directory: Path, part: str) -> tuple[int, Nested]:

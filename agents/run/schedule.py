@@ -31,8 +31,14 @@ class Schedule(Protocol):
         """
         ...
 
+    def random(self, progress: Progress) -> bool:
+        """Whether the next actions are drawn at random, not by the agent."""
+        ...
+
     def acted(self, progress: Progress, frames: int, actions: int) -> None:
-        """Count what a step of the environments did."""
+        """Count what the environments did. Of a step that they make by themselves its actions are
+        counted when they are chosen, and its frames when it is done.
+        """
         ...
 
 
@@ -126,6 +132,10 @@ class Offline:
         bounds = [numbers[0] for _, numbers in progress.evaluations]
         return len(bounds) - 1 - bounds.index(min(bounds)) if bounds else 0
 
+    def random(self, progress: Progress) -> bool:
+        """Nothing acts here."""
+        return False
+
     def acted(self, progress: Progress, frames: int, actions: int) -> None:
         """Nothing acts here."""
         raise RuntimeError("an offline schedule has no environment; take Online")
@@ -156,8 +166,7 @@ class Together:
 
     def random(self, progress: Progress) -> bool:
         """Whether actions are drawn at random; what this process's schedule says."""
-        found: bool = self.own.random(progress)  # type: ignore[attr-defined]
-        return found
+        return self.own.random(progress)
 
     def acted(self, progress: Progress, frames: int, actions: int) -> None:
         """Count what this process did."""

@@ -7,11 +7,10 @@ train(agent, None, windows, schedule, log)       from logs alone
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from agents.agent import Learns
 from agents.logger import Logger
-from agents.run.driver import Moved, Moves
+from agents.run.driver import Moved, Moves, MovesApart
 from agents.run.learner import Learner, Source
 from agents.run.run import Run
 from agents.run.schedule import Schedule, Together
@@ -63,6 +62,7 @@ def train(
     show = watch or (lambda run, metrics: None)
     with run.working() as stop:
         many = ranks.active()
+        halves = driver if isinstance(driver, MovesApart) and not many else None
         if many:
             schedule = Together(schedule, lambda: stop.asked is not None)
         while many or stop.asked is None:
@@ -71,9 +71,11 @@ def train(
                 break
             if what == "update":
                 _update(run, learner, log_every, show)
+            elif halves is not None and halves.stepping:
+                _arrived(run, halves.end(), schedule)
             elif what == "act":
                 assert driver is not None, "a schedule without environments never acts"
-                _act(run, driver, schedule)
+                _act(run, driver, halves, schedule)
             elif what == "save":
                 run.save()
             else:
@@ -84,16 +86,32 @@ def train(
                     run.progress.evaluations.append((run.at, numbers))
                 run.progress.judged = run.at
                 show(run, {})
-            run.tick()
+            if halves is None or not halves.stepping:
+                run.tick()
+        if halves is not None and halves.stepping:
+            _arrived(run, halves.end(), schedule)
     return run
 
 
-def _act(run: Run, driver: Moves, schedule: Any) -> None:
-    moved: Moved = driver.step(random=schedule.random(run.progress))
+def _act(run: Run, driver: Moves, halves: MovesApart | None, schedule: Schedule) -> None:
+    """A step; or, where environments are at work by themselves, its first half, so that the updates
+    that it makes due are made meanwhile.
+    """
+    random = schedule.random(run.progress)
+    if random or halves is None or not halves.apart:
+        return _arrived(run, driver.step(random=random), schedule)
+    schedule.acted(run.progress, 0, halves.begin())
+    run.hold()
+
+
+def _arrived(run: Run, moved: Moved, schedule: Schedule) -> None:
+    """Count what a step did; the log's lines have the order and numbers of one made at once."""
     schedule.acted(run.progress, moved.frames, moved.actions)
+    lines = []
     for episode in moved.episodes:
         run.progress.returns.append((run.progress.steps, float(episode.ret)))
-        run.write({"return": float(episode.ret), "length": episode.length}, "episode")
+        lines.append(({"return": float(episode.ret), "length": episode.length}, "episode"))
+    run.release(*lines)
     for failure in moved.failures:
         run.failed(failure)
 

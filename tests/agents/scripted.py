@@ -4,6 +4,7 @@ beforehand.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,29 @@ class Corridor(gymnasium.Env):
 
     def _see(self, action: float) -> np.ndarray:
         return np.array([self.offset + self.episode, self.time, action], np.float32)
+
+
+class Slow(Corridor):
+    """A corridor whose steps take a while, and that shows when the last one ended, in seconds of
+    a clock that all processes share; the reward is when it began.
+    """
+
+    WAIT, TURN = 0.2, 1000.0
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        began = time.monotonic() % self.TURN
+        _, _, terminated, truncated, info = super().step(action)
+        time.sleep(self.WAIT)
+        return self._see(time.monotonic() % self.TURN), began, terminated, truncated, info
+
+
+class Fails(Corridor):
+    """A corridor that raises at its seventh step, once."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if len(self.actions) == 6:
+            raise RuntimeError("the seventh step")
+        return super().step(action)
 
 
 if "Corridor-v0" not in gymnasium.registry:

@@ -200,7 +200,7 @@ def test_workers_give_the_same_run(tmp_path, straight):
             load_config(RunSettings, "dreamer_v3/fast", [*TINY, *ENVS["dm_control"], *more])
         )
 
-    go_on(lambda: make("env.workers=2"), tmp_path / "run", [70], False)
+    go_on(lambda: make("env.workers=2"), tmp_path / "run", [70, 161], False)
     assert differences(straight("dm_control", make), tmp_path / "run") == []
 
 

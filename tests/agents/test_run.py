@@ -2,11 +2,13 @@
 back, counted, evaluated.
 """
 
+import time
+
 import gymnasium
 import numpy as np
 import pytest
 import torch
-from scripted import Corridor, Counting, CountingConfig, Plain
+from scripted import Corridor, Counting, CountingConfig, Plain, Slow
 
 from agents.agent import Agent
 from agents.check import check_agent
@@ -18,7 +20,7 @@ from agents.run import Driver, Judge, Learner, Online, Progress, Run, Stop, trai
 from agents.run.parts import Generators
 from agents.settings import EnvSettings, RunSettings
 from agents.spaces import ActionSpec, Interface
-from envs import VectorEnv, adapt
+from envs import EnvError, VectorEnv, adapt, make_vector
 
 
 def parts(count=3, repeat=2, length=4, capacity=300, **options):
@@ -283,6 +285,112 @@ def test_an_environment_that_begins_anew_has_its_episode_cut_short():
     assert rows_of(replay, 1, 5)["is_last"][:, 0].tolist() == [False, False, False, True, False]
     assert rows_of(replay, 1, 5)["is_terminal"].sum() == 0  # the value is bootstrapped there
     assert rows_of(replay, 1, 5)["is_first"][:, 0].tolist() == [True, False, False, False, True]
+
+
+def apart(env_id, count=2, workers=1):
+    """Parts whose environments live in a process of their own."""
+    envs = make_vector(f"scripted:{env_id}", count, seed=0, workers=workers)
+    agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig())
+    interface = Interface.of(envs)
+    replay = ReplayBuffer(interface.spec(agent.stored), 300, count, seed=0)
+    return envs, agent, replay, Driver(envs, agent, replay, seed=0)
+
+
+def test_environments_step_while_the_agent_learns():
+    envs, agent, replay, driver = apart("Slow", count=1)
+    learned, learn = [], agent.learn
+
+    def timed(batch):
+        time.sleep(Slow.WAIT / 2)
+        learned.append(time.monotonic() % Slow.TURN)
+        return learn(batch)
+
+    agent.learn = timed
+    with envs:
+        train(agent, driver, replay, Online(steps=20, prefill=8, per_action=1.0))
+    rows = rows_of(replay, 0, 20)
+    steps = [
+        (float(began), float(seen[2]))
+        for began, seen, first in zip(
+            rows["reward"][:, 0], rows["observation"][:, 0], rows["is_first"][:, 0], strict=True
+        )
+        if not first
+    ]
+    within = [any(began < t < ended for began, ended in steps) for t in learned]
+    assert len(learned) == 16 and sum(within) >= 8  # no step begins an episode, and takes time
+
+
+@pytest.mark.parametrize("env_id", ["Corridor", "Fails"])
+@pytest.mark.filterwarnings("ignore:environment . failed")
+def test_it_makes_no_difference_where_environments_step(env_id):
+    found = []
+    for workers in (0, 1, 2):
+        envs, agent, replay, driver = apart(env_id, workers=workers)
+        with envs:
+            run = train(agent, driver, replay, Online(steps=40, prefill=8, per_action=1.0))
+        assert driver.apart == (workers > 0) and not driver.stepping
+        found.append((rows_of(replay, 0, 18), rows_of(replay, 1, 18), agent.batches, run.progress))
+    for other in found[1:]:
+        for one, two in zip(found[0][:2], other[:2], strict=True):
+            assert all(np.array_equal(one[k], two[k]) for k in one)
+        for one, two in zip(found[0][2], other[2], strict=True):
+            # that a row was the last before a failure is known once the step is over
+            keys = one.keys() - ({"is_last"} if env_id == "Fails" else set())
+            assert all(torch.equal(one[k], two[k]) for k in keys)
+        counts = [(x[3].steps, x[3].actions, x[3].updates, x[3].returns) for x in (found[0], other)]
+        assert counts[0] == counts[1]
+
+
+def test_a_stop_waits_for_environments_that_are_at_work():
+    envs, agent, replay, driver = apart("Corridor")
+    run = Run({"driver": driver})
+
+    def watch(run, metrics):
+        if driver.stepping:
+            run.stop.ask("SIGTERM")
+
+    with envs:
+        train(agent, driver, replay, Online(60, 4, 1.0), run=run, watch=watch)
+    assert run.stop.code == 143 and run.progress.updates == 1 and not driver.stepping
+    assert run.progress.actions == run.progress.steps == 8  # frames of the step are counted
+
+
+def test_what_is_saved_while_environments_are_at_work_goes_on():
+    """As after an error of an update: the step is neither lost nor counted twice."""
+    states, rows = [], []
+    for cut in (False, True):
+        envs, _, replay, driver = apart("Corridor")
+        with envs:
+            for _ in range(3):
+                driver.step()
+            driver.begin()
+            if cut:
+                state, arrays, kept = driver.state(), replay.state_arrays(), replay.state()
+                envs, _, replay, driver = apart("Corridor")
+                replay.load_arrays(arrays)
+                replay.load_state(kept)
+                driver.load_state(state)
+            assert driver.stepping
+            moved = driver.end()
+            assert (moved.frames, moved.actions, len(moved.episodes)) == (2, 0, 2)
+            driver.step()
+            states.append(driver.state()["last"].tolist())
+            rows.append(rows_of(replay, 1, 5))
+            envs.close()
+    assert states[0] == states[1]
+    assert all(np.array_equal(rows[0][k], rows[1][k]) for k in rows[0])
+
+
+def test_an_error_of_environments_at_work_is_told_once_it_counts():
+    envs, _, _, driver = apart("Corridor")
+    with envs:
+        for _ in range(2):
+            driver.step()
+        driver.begin()
+        envs.finish = lambda: (_ for _ in ()).throw(EnvError("broken"))
+        assert driver.state()["envs"] is None  # what can be saved is saved
+        with pytest.raises(EnvError, match="broken"):
+            driver.end()
 
 
 @pytest.mark.parametrize("make", [Counting, Plain])
