@@ -6,7 +6,7 @@
 The log is that of ``arm_logs.py``: a clumsy program, no agent. An ensemble of one-step predictors
 learns from it (``configs/pretrain/one_step.yaml``), and SAC learns inside it
 (``configs/sac/offline.yaml``), paid less where the members disagree, or not. Judged as in
-``robot_reach.py``: the mean return of goals that nobody has learned from, beside that of the log,
+``robot_online.py``: the mean return of goals that nobody has learned from, beside that of the log,
 and how often the arm arrives, before the agent has moved it once. Appends a JSON line a seed and
 penalty to ``results/offline_arm.jsonl``.
 """
@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 from arm_logs import Recorded, record
-from robot_reach import arrivals
+from robot_online import arrivals
 
+import agents
 from agents.config import load_config
 from agents.offline import OfflineTrainer
 from agents.pretrain import Pretrainer
@@ -32,6 +33,7 @@ from agents.process import prepare_process
 from agents.rundir import origin
 from agents.settings import RunSettings
 from envs.robot import arm_limits
+from envs.robot.tasks import Reach
 from worldmodels.data import Episodes
 
 RESULTS, GOALS = Path(__file__).parent / "results" / "offline_arm.jsonl", 40
@@ -67,7 +69,7 @@ def offline(log: Recorded, model: Path, folder: Path, seed: int, *changes: str) 
         "penalty": settings.offline.penalty,
         "updates": trainer.run.progress.updates,
         "goals": GOALS,
-        **arrivals(folder, GOALS),
+        **arrivals(agents.load(folder), Reach(), GOALS, repeat=1),
         "log_return": round(float(log.returns.mean()), 2),
         "log_success": round(log.success, 3),
         "rows": log.episodes.steps,
