@@ -1,15 +1,26 @@
 """Networks and data of the laws of lowering; they see one batch dimension, always."""
 
+import inspect
 from collections.abc import Iterable
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
+from torch._inductor import exc
 
 from pixyz.distributions import Deterministic, Distribution, Normal
 from pixyz.losses import Loss
 
 D, B, T = 2, 3, 5
+
+
+def no_compiler() -> Exception:
+    """What torch raises where there is no C++ compiler; until 2.6 it had no type of its own."""
+    inner = exc.InvalidCxxCompiler()
+    if hasattr(exc, "InductorError"):
+        return exc.InductorError(inner, inspect.currentframe())
+    return BackendCompilerFailed("inductor", inner)  # type: ignore[call-arg]
 
 
 class Net:

@@ -3,7 +3,6 @@ lengths.
 """
 
 import copy
-import inspect
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from lowering_parts import no_compiler
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
-from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 import pixyz
 from pixyz import PixyzError
@@ -160,7 +159,7 @@ def test_without_a_compiler_the_loop_runs_as_it_is(monkeypatch: pytest.MonkeyPat
     wanted = value_and_gradients(loss, data(7))
 
     def refuse(*args: object, **kwargs: object) -> object:
-        raise InductorError(InvalidCxxCompiler(), inspect.currentframe())
+        raise no_compiler()
 
     monkeypatch.setattr(torch, "compile", lambda function, **options: refuse)
     loss.compile(chunk=3)

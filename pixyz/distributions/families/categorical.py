@@ -215,7 +215,7 @@ class Multinomial(Classes, ParametricDistribution):
     @staticmethod
     def log_density(x: Tensor, log_probs: Tensor) -> Tensor:
         n = x.sum(-1, keepdim=True)
-        some = n.clamp(min=1.0)
+        some = torch.where(n > 0, n, 1.0)
         each = log_poisson(x, some * log_probs.exp(), some.log() + log_probs).sum(-1)
         return torch.where(n > 0, each.unsqueeze(-1) - log_poisson(some, some), 0.0).squeeze(-1)
 
