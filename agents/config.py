@@ -55,6 +55,10 @@ def load_config(
         if isinstance(source, Mapping)
         else _read(str(source), Path(), ())
     )
+    kinds = any(f.name == KIND for f in fields(cls))  # type: ignore[arg-type]
+    if KIND in values and not kinds:
+        kind = values[KIND]
+        raise _error(f"{source} is for `pixyz pretrain`: pixyz pretrain {kind} --data LOG")
     changes = []
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -166,6 +170,11 @@ def _find(source: str, folder: Path) -> tuple[str, str, Path]:
             return str(path), path.read_text(encoding="utf-8"), path.parent
     except (OSError, ValueError, RuntimeError) as error:
         raise _error(f"{source}: expected a readable file: {error}") from None
+    if (path / "config.yaml").is_file():
+        raise _error(
+            f"{source} is a run's folder: go on with it by `pixyz resume {source}`, "
+            f"or name its settings, {source}/config.yaml"
+        )
     what = "file" if Path(source).suffix in (".yaml", ".yml") else "config"
     raise _error(
         f"no {what} {source!r}{_nearest(source, names)}; the names that ship are {', '.join(names)}"

@@ -29,6 +29,7 @@ PACKAGES = {".mp4": ("imageio", "imageio_ffmpeg"), ".gif": ("PIL",)}
 INSTALLED_BY = {"imageio": "imageio", "imageio_ffmpeg": "imageio-ffmpeg", "PIL": "pillow"}
 SIZE = (240, 320)
 MOST_FPS = 50
+DRAWERS = ("egl", "glfw", "mujoco", "opengl", "osmesa")
 
 
 def check_video(path: Path) -> None:
@@ -168,15 +169,12 @@ def drawn(settings: EnvSettings, draw: Callable[[], Any]) -> Any:
         return draw()
     except Exception as error:  # each simulator and each driver raises its own
         text = f"{type(error).__name__}: {error}" if not isinstance(error, EnvError) else str(error)
-        classic = "pygame" in text
-        advice = (
-            "pip install pygame"
-            if classic
-            else (
-                "MuJoCo draws with MUJOCO_GL=egl (a GPU, or libegl1), "
-                "osmesa (libosmesa6) or glfw (a screen)"
-            )
-        )
+        advice = "MuJoCo draws with MUJOCO_GL=egl (a GPU, or libegl1), "
+        advice += "osmesa (libosmesa6) or glfw (a screen)"
+        if "pygame" in text:
+            advice = "pip install pygame"
+        elif ":" in settings.id and not any(word in text.lower() for word in DRAWERS):
+            advice = "let its __init__ take render_mode, and its render() return uint8 [H, W, 3]"
         raise UsageError(
             f"--video: {settings.id} cannot be drawn here ({text}); {advice}"
         ) from None

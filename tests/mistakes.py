@@ -28,6 +28,8 @@ from gymnasium import spaces
 import agents
 import envs
 from agents.cli import main
+from agents.settings import EnvSettings
+from agents.video import drawn
 from envs import rendering
 from envs.robot import load_limits
 from pixyz.distributions import Bernoulli, Categorical, Normal
@@ -137,6 +139,16 @@ def log(folder: Path, rows: int = 40, bad: bool = False) -> None:
             joint[7, 0] = np.nan
         found.append(make_episode(f"{i}", {"joint": joint}, action=np.zeros((rows, 1), np.float32)))
     write_npz(Episodes(found), folder / "log")
+
+
+def train_a_run(folder: Path) -> None:
+    """A run's folder where a config is asked for."""
+    (folder / "config.yaml").write_text("steps: 10\n")
+    pixyz(f"train {folder}")
+
+
+def undrawn() -> None:
+    """What makes an environment that takes no options."""
 
 
 def csv(folder: Path, text: str, columns: str | None = None) -> None:
@@ -303,6 +315,21 @@ MISTAKES = [
     Mistake("an empty folder", lambda f: read_episodes(f), "npz|csv"),
     Mistake("CSV without a word on its columns", lambda f: csv(f, "q,u\n1,2\n"), "columns.json"),
     Mistake(
+        "a CSV file whose columns stand between semicolons",
+        lambda f: csv(f, "q;u\n1;2\n", '{"observations": {"x": ["q"]}}'),
+        'delimiter": ";"',
+    ),
+    Mistake(
+        "a name that a column map does not have",
+        lambda f: csv(f, "q\n1\n2\n", '{"observation": {"x": ["q"]}}'),
+        "nearest: 'observations'",
+    ),
+    Mistake(
+        "a column that is named twice",
+        lambda f: csv(f, "q,u\n1,2\n", '{"observations": {"x": ["q", "q"]}}'),
+        "more than once",
+    ),
+    Mistake(
         "a column that is not in the file",
         lambda f: csv(f, "q,u\n1,2\n", '{"observations": {"x": ["p"]}}'),
         "p.*q|q.*p",
@@ -434,6 +461,17 @@ MISTAKES = [
         r"\(3,\)",
     ),
     Mistake("an unknown command", lambda _: pixyz("trian sac/small"), "choose from"),
+    Mistake("a run's folder in the place of a config", train_a_run, "pixyz resume"),
+    Mistake(
+        "a config of pretraining given to `train`",
+        lambda _: pixyz("train pretrain/rssm env.id=Pendulum-v1"),
+        "pixyz pretrain rssm",
+    ),
+    Mistake(
+        "a video of an environment that does not draw",
+        lambda _: drawn(EnvSettings("my_env:Target"), lambda: undrawn(render_mode="rgb_array")),
+        "render_mode.*render()",
+    ),
     # ------------------------------------------------------------ robots
     Mistake(
         "limits whose low lies above their high",

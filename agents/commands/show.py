@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,14 +16,16 @@ from agents.settings import RunSettings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("config")
+    parser.add_argument("config", help="a name, a YAML file, or a run's folder")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.set_defaults(command=show)
 
 
 def show(given: argparse.Namespace) -> int:
     """Print settings, graphical model, objective and plan."""
-    settings = load_config(RunSettings, given.config, given.overrides)
+    of_run = Path(given.config) / "config.yaml"
+    config = of_run if of_run.is_file() else given.config
+    settings = load_config(RunSettings, config, given.overrides)
     interface = read_environment(settings)
     torch.manual_seed(settings.seed)
     agent: Any = build(settings.agent, interface)

@@ -109,6 +109,8 @@ def test_an_unknown_action_and_a_missing_file(tmp_path):
         '{"observations": {"x": ["a"]}, "delimiter": ""}',
         '{"observations": {"x": ["a"]}, "reward": 3}',
         '{"observations": ["a"]}',
+        '{"observations": {"x": ["a", "a"]}}',
+        '{"observations": {"x": ["a"]}, "hz": 5}',
         '{"observations": {"x": ["a"]}, "gap": "5"}',
         "[" * 100_000,
     ],
@@ -117,6 +119,24 @@ def test_a_bad_map_is_named(text, tmp_path):
     (tmp_path / "columns.json").write_text(text)
     with pytest.raises(DataError, match=r"columns\.json: expected a column map"):
         Columns.read(tmp_path / "columns.json")
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ("0.05 * i", "20 rows a second"),
+        ("50 * i", None),  # milliseconds
+        ("50_000_000 * i", None),  # nanoseconds
+        ("i", None),  # a counter
+    ],
+)
+def test_a_rate_that_is_not_that_of_the_times_is_said(times, said, tmp_path, recwarn):
+    rate = 50.0 if said else 20.0
+    rows = [f"{eval(times, {'i': i})},{i % 3}" for i in range(10)]
+    (tmp_path / "a.csv").write_text("\n".join(["time,q", *rows]))
+    read_csv(tmp_path, Columns({"x": ["q"]}, rate=rate))
+    found = [str(w.message) for w in recwarn]
+    assert (said is None and not found) or (len(found) == 1 and said in found[0])
 
 
 def test_numbers_keep_their_digits(tmp_path):

@@ -20,6 +20,7 @@ generated   oscillators, bouncing balls, moving digits
 """
 
 from worldmodels.data.check import Problem, checked, problems
+from worldmodels.data.columns import Columns
 from worldmodels.data.digits import mnist, mnist_rows
 from worldmodels.data.download import Source, cache_folder, fetch
 from worldmodels.data.episodes import Episode, Episodes
@@ -37,7 +38,7 @@ from worldmodels.data.sampling import Windows, pad, windows
 from worldmodels.data.split import Split, split
 from worldmodels.data.store import read_store, write_store
 from worldmodels.data.summary import Feature, Summary, summarise
-from worldmodels.data.table import Columns, read_csv
+from worldmodels.data.table import read_csv
 from worldmodels.data.table_write import write_csv
 from worldmodels.data.tensordicts import from_tensordict, to_tensordict
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from worldmodels.data.check import OnBad, checked
+from worldmodels.data.columns import Columns
 from worldmodels.data.episodes import Episodes
 from worldmodels.data.errors import DataError
 from worldmodels.data.folders import files_of, inside
@@ -17,7 +18,7 @@ from worldmodels.data.lerobot import INFO, read_lerobot
 from worldmodels.data.minari import minari_folder, read_minari
 from worldmodels.data.npz import read_npz
 from worldmodels.data.store import INDEX, read_store
-from worldmodels.data.table import Columns, read_csv
+from worldmodels.data.table import read_csv
 
 MAP = "columns.json"
 EXAMPLE = '{"observations": {"position": ["q1", "q2"]}, "action": ["u"], "rate": 50}'

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from worldmodels.data.columns import Columns
 from worldmodels.data.download import Source, cache_folder, fetch
 from worldmodels.data.episodes import Array, Episodes
 from worldmodels.data.folders import need, reading
 from worldmodels.data.log import make_episode
-from worldmodels.data.table import Columns, read_csv
+from worldmodels.data.table import read_csv
 
 MOVES = ("Move-Forward", "Slight-Right-Turn", "Sharp-Right-Turn", "Slight-Left-Turn")
 SONARS = tuple(f"S{i}" for i in range(1, 25))

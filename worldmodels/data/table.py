@@ -1,4 +1,4 @@
-"""CSV files with a column map: which columns make an observation, which the action.
+"""CSV files, read with a column map (:mod:`worldmodels.data.columns`).
 
 Files are UTF-8, UTF-16 with its mark, or else Latin-1 (with a warning).  Numbers may be ``True``
 and ``False``.  An episode ends where the map's ``episode`` changes, after a row whose ``terminal``
@@ -11,133 +11,25 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from math import inf
 from pathlib import Path
 
 import numpy as np
 
 from worldmodels.data.actions import FEW, one_hot
 from worldmodels.data.check import OnBad, gathered
+from worldmodels.data.columns import Columns
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
 from worldmodels.data.folders import files_of, reading
 from worldmodels.data.log import make_episode
-from worldmodels.data.names import chosen, variables
 
 TIMES = ("timestamp", "time", "stamp")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What the columns of a CSV file mean.
-
-    Args:
-        observations: key -> its columns, in order.
-        action: the columns of an action, or one column of names, which become one-hot in the order
-            of ``choices``.
-        choices: the names of discrete actions; if none are given, and no value of the column is a
-            number, they are taken from the files in alphabetical order (at most 32; with a
-            warning).
-        reward: a column.
-        episode: a column whose value changes where an episode ends; each file is one episode if
-            None.
-        terminal: a column that is 1 in the last row of an episode that ended in a terminal state.
-        header: names of the columns, for files without a header line.
-        rate: rows a second.
-        delimiter: what stands between two values.
-        time: a column of times, in any unit; if None, one called ``timestamp``, ``time`` or
-            ``stamp`` where it holds numbers; ``""`` reads none.
-        gap: an episode ends where the time goes back, or on by more than ``gap`` of its usual steps
-            (with a warning).
-
-    >>> Columns({"position": ["x", "y"]}, action=["u"], rate=20.0).observations
-    {'position': ['x', 'y']}
-    """
-
-    observations: Mapping[str, Sequence[str]]
-    action: Sequence[str] = ()
-    choices: Sequence[str] = ()
-    reward: str | None = None
-    episode: str | None = None
-    terminal: str | None = None
-    header: Sequence[str] = field(default_factory=tuple)
-    rate: float | None = None
-    delimiter: str = ","
-    time: str | None = None
-    gap: float = 5.0
-
-    def __post_init__(self) -> None:
-        lists = {
-            **self.observations,
-            "action": self.action,
-            "choices": self.choices,
-            "header": self.header,
-        }
-        wrong = [k for k, v in lists.items() if isinstance(v, str)]
-        if wrong or not self.observations:
-            raise DataError(
-                f"a column map needs observations, and lists of names; "
-                f"got {wrong or 'no observation'}"
-            )
-        single = [c for c in (self.reward, self.episode, self.terminal, self.time) if c]
-        names = [*(c for v in lists.values() for c in v), *single]
-        if odd := [c for c in names if not isinstance(c, str)]:
-            raise DataError(
-                f"a column map's names are texts, got {odd[0]!r} of type {type(odd[0]).__name__}"
-            )
-        if self.rate is not None and not (
-            isinstance(self.rate, (int, float)) and 0 < self.rate < inf
-        ):
-            raise DataError(
-                f"a column map's rate is a number of rows a second above 0, got {self.rate!r}"
-            )
-        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
-            raise DataError(f"a column map's delimiter is one character, got {self.delimiter!r}")
-        if not (isinstance(self.gap, (int, float)) and self.gap > 1):
-            raise DataError(f"a column map's gap is a number of steps above 1, got {self.gap!r}")
-        if self.choices and len(self.action) != 1:
-            raise DataError(
-                f"choices are the names in one column of actions, "
-                f"got the columns {list(self.action)}"
-            )
-
-    @classmethod
-    def read(cls, file: str | Path) -> Columns:
-        """A column map from a JSON file with these names.
-
-        Raises:
-            DataError: no such file, or no such map.
-        """
-        try:
-            return cls(**json.loads(Path(file).read_text(encoding="utf-8-sig")))
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError, DataError) as error:
-            raise DataError(
-                f"{file}: expected a column map {list(cls.__dataclass_fields__)}: {error}"
-            ) from None
-
-    def used(self) -> list[str]:
-        """The names of all columns that have to be there."""
-        more = [c for c in (self.reward, self.episode, self.terminal, self.time) if c]
-        return [*(c for names in self.observations.values() for c in names), *self.action, *more]
-
-    def select(self, keys: Sequence[str] | None, where: str) -> Columns:
-        """The same with these observations only, by names of variables.
-
-        Raises:
-            DataError: an unknown key, or two that would have one name.
-        """
-        names = variables(self.observations, where)
-        wanted = chosen(keys, names.values(), where)
-        kept = {
-            names[k]: v
-            for k, v in self.observations.items()
-            if wanted is None or names[k] in wanted
-        }
-        return replace(self, observations=kept)
+UNITS = (1.0, 1e3, 1e6, 1e9)
+"""Of times: seconds to nanoseconds."""
 
 
 def read_csv(
@@ -234,16 +126,22 @@ def _table(file: Path, columns: Columns) -> _Table:
     for wanted in columns.used():
         if wanted not in names:
             near = get_close_matches(wanted, names, n=1)
-            raise DataError(
-                f"{file}: no column {wanted!r}{f' (nearest: {near[0]!r})' if near else ''}; "
-                f"it has {names}"
-            )
+            hint = f" (nearest: {near[0]!r})" if near else _delimited(names, wanted)
+            raise DataError(f"{file}: no column {wanted!r}{hint}; it has {names}")
     for line, row in rows:
         if len(row) != len(names):
             raise DataError(f"{file}, line {line}: expected {len(names)} values, got {len(row)}")
     read = [*columns.used(), *(n for n in names if columns.time is None and n.lower() in TIMES)]
     used = {n: [row[i].strip() for _, row in rows] for i, n in enumerate(names) if n in read}
     return _Table(file, [line for line, _ in rows], used)
+
+
+def _delimited(names: Sequence[str], wanted: str) -> str:
+    """What to say where a header is one name, of names with other characters between them."""
+    for mark in ";\t|" if len(names) == 1 else "":
+        if wanted in [part.strip() for part in names[0].split(mark)]:
+            return f' (in columns.json say "delimiter": {json.dumps(mark)})'
+    return ""
 
 
 def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[Episode]:
@@ -301,6 +199,13 @@ def _jumps(table: _Table, columns: Columns, known: set[int]) -> set[int]:
         if len(forward)
         else 0.0
     )
+    if columns.rate is not None and usual not in (0.0, 1.0):  # 1: a counter of rows
+        rates = [unit / usual for unit in UNITS]
+        if not any(0.8 < rate / columns.rate < 1.25 for rate in rates):
+            say(
+                f"{table.file}: {there[0]} moves by {usual:g} a row, which is {rates[0]:g} rows a "
+                f"second if it is in seconds; the rate that was given is {columns.rate:g}"
+            )
     jumps = {
         int(i) + 1 for i in np.flatnonzero((steps < 0) | ~(steps <= columns.gap * usual))
     } - known
