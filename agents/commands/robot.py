@@ -23,6 +23,7 @@ from agents.online.actor import ActorSide
 from agents.online.learner import LearnerSide, Meeting
 from agents.online.link import LearnerLink
 from agents.online.log import RowLog
+from agents.online.many import act_on_ray
 from agents.online.pair import Pair
 from agents.online.panel import Panel
 from agents.online.receiving import Receiving
@@ -124,6 +125,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     actor.add_argument("--number", type=int, default=0, help="of several actors, from 0 on")
     actor.set_defaults(command=act)
+    actors = commands.add_parser(
+        "actors", help="env.num_envs simulated actors on Ray, beside a learner"
+    )
+    actors.add_argument("config", help="the same as the learner's")
+    actors.add_argument("overrides", nargs="*", metavar="key=value")
+    actors.add_argument(
+        "--learner", default=HERE, metavar="ADDRESS", help=f"where the learner is (default: {HERE})"
+    )
+    actors.add_argument(
+        "--log",
+        type=Path,
+        default=Path("runs/actors"),
+        help="the folder of their logs, best one that all machines see (default: runs/actors)",
+    )
+    actors.add_argument("--hz", type=float, default=0.0, help="ticks a second (0: no limit)")
+    actors.add_argument("--cpus", type=float, default=1.0, help="that Ray keeps for each actor")
+    actors.add_argument(
+        "--ray", metavar="ADDRESS", help="of a cluster, or auto (default: Ray is started here)"
+    )
+    actors.set_defaults(command=acts)
     learner = commands.add_parser(
         "learner", help="the learner: it has the replay, and may be on another machine"
     )
@@ -329,6 +350,15 @@ def act(given: argparse.Namespace) -> int:
         given.learner,
         given.number,
     )
+
+
+def acts(given: argparse.Namespace) -> int:
+    """Many actors."""
+    if not given.cpus >= 0.0:
+        raise UsageError(f"--cpus: expected a number that is not negative, got {given.cpus:g}")
+    settings = load_config(RunSettings, given.config, given.overrides)
+    act_on_ray(settings, given.log, given.learner, hz=given.hz, cpus=given.cpus, cluster=given.ray)
+    return 0
 
 
 def learn(given: argparse.Namespace) -> int:

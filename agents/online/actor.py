@@ -21,6 +21,7 @@ from agents.online.panel import Panel
 from agents.online.sending import Pace, Sending
 from agents.online.weights import Weights
 from agents.run import Driver, Run, train
+from agents.run.in_folder import APART
 from agents.run.parts import Generators
 from agents.settings import RunSettings
 from agents.spaces import Interface
@@ -42,7 +43,7 @@ class ActorSide:
         make: the environment; called again only where it failed and can be made anew.
         folder: of the log.
         address: of the learner.
-        actor: its number, of several.
+        actor: its number, of several; each draws other random numbers.
         hz: ticks a second of an environment that has no rate of its own; 0: as fast as it goes.
             Planners get half of a tick.
         alone: seconds that it acts without a word from the learner; 0: for ever.
@@ -75,11 +76,12 @@ class ActorSide:
         self.closing = ExitStack()
         try:
             self.log = self.closing.enter_context(RowLog(folder))
-            Generators.seed(settings.seed + self.log.next)
+            seed = settings.seed + APART * actor + self.log.next
+            Generators.seed(seed)
             first = make()
             self.env: Any = first.unwrapped
             rate = hz or getattr(getattr(self.env, "limits", None), "hz", 0.0)
-            self.envs = VectorEnv([_once(first, make)], seed=settings.seed + self.log.next)
+            self.envs = VectorEnv([_once(first, make)], seed=seed)
             self.closing.callback(self.envs.close)
             self.agent: Any = build(within(settings.agent, rate), Interface.of(self.envs))
             if isinstance(self.agent, torch.nn.Module):
@@ -94,7 +96,7 @@ class ActorSide:
                     self.envs,
                     self.agent,
                     Newest(),
-                    settings.seed + self.log.next,
+                    seed,
                     settings.prefill_hold,
                 ),
                 self.log,

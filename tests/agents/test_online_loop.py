@@ -341,7 +341,7 @@ class Learning(threading.Thread):
     def __init__(self, run, address, settings):
         super().__init__(daemon=True)
         self.folder, self.settings, self.meeting = run, settings, Meeting()
-        self.receiving = Receiving(1, self.meeting.check)
+        self.receiving = Receiving(settings.env.num_envs, self.meeting.check)
         self.link = LearnerLink(self.receiving, address)
         self.start()
 
