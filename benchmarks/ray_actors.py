@@ -37,6 +37,7 @@ SETTINGS = [
     f"env.num_envs={ACTORS}",
     "agent.units=16",
     "agent.batch=16",
+    "steps=1000000",
     "prefill=100",
     "train_ratio=32",
     f"capacity={CAPACITY}",
@@ -68,7 +69,7 @@ class Counter(gymnasium.Env):
 class Trial:
     """The two commands."""
 
-    def __init__(self, folder: Path, steps: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "gymnasium_counter.py").write_text(COUNTER, encoding="utf-8")
         with socket.socket() as free:
@@ -76,7 +77,7 @@ class Trial:
             address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
         path = [str(HERE.parent), str(folder), os.environ.get("PYTHONPATH", "")]
         self._env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)}
-        given = ["sac/small", *SETTINGS, f"steps={steps}"]
+        given = ["sac/small", *SETTINGS]
         learner = [*given, "--bind", address, "--run", str(folder / "run")]
         self.learner = self._start("learner", learner)
         logs = ["--log", str(folder / "logs"), "--hz", str(HZ), "--cpus", "0.1"]
@@ -103,7 +104,7 @@ class Trial:
     def process(self, number: int) -> int:
         """The process that has an actor's log."""
         found = re.search(r"process (\d+)", (self.log(number) / ".lock").read_text())
-        assert found is not None
+        assert found is not None, self.said()
         return int(found[1])
 
     def size(self, number: int) -> int:
@@ -120,8 +121,8 @@ class Trial:
 
 
 def measure(folder: Path, kills: int, rng: random.Random) -> dict[str, Any]:
-    """Kill each actor so many times, let the run end, compare."""
-    trial = Trial(folder, steps=round(2 * ACTORS * HZ * (30 + 15 * kills)))
+    """Kill each actor so many times, stop both commands, compare."""
+    trial = Trial(folder)
     took = []
     try:
         for number in range(ACTORS):
