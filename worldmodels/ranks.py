@@ -22,6 +22,8 @@ from torch import Tensor, nn
 
 PATIENCE = timedelta(days=1)
 """With a process that waits, say for an actor; one that ends is noticed by ``torchrun`` at once."""
+STORE = timedelta(minutes=5)
+"""Until the processes have found each other."""
 
 
 def active() -> bool:
@@ -62,8 +64,21 @@ def join() -> tuple[int, int]:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE)
+        store, number, size = next(dist.rendezvous("env://", timeout=STORE))
+        store = dist.PrefixStore(_start(), store)
+        dist.init_process_group(
+            backend, timeout=PATIENCE, store=store, rank=number, world_size=size
+        )
     return rank(), count()
+
+
+def _start() -> str:
+    """Under which name the processes tell each other where they are. ``torchrun`` keeps what they
+    told: after a restart the address of a process that is gone would be read. On one machine all
+    count the restarts alike; on several they may not, and share one name.
+    """
+    alone = os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")
+    return f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}" if alone else "start"
 
 
 def restarted() -> bool:

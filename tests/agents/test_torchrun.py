@@ -22,10 +22,6 @@ def children(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in /proc")
-@pytest.mark.skipif(
-    "TORCHRUN" not in os.environ,
-    reason="gloo may not find its port again after a restart on a busy machine: TORCHRUN=1 runs it",
-)
 def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(8, 60, 2)).cumsum(1) * 0.1
@@ -33,8 +29,7 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(tmp_path):
     write_npz(Episodes(made), tmp_path / "log")
     run = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    # several: a process that is started again may miss the other one's port, and is started anew
-    command += ["--nproc-per-node", "2", "--max-restarts", "3", "-m", "--", "pixyz_command"]
+    command += ["--nproc-per-node", "2", "--max-restarts", "1", "-m", "--", "pixyz_command"]
     command += ["pretrain", "one_step", "--data", str(tmp_path / "log"), "--run", str(run)]
     command += [f"updates={UPDATES}", f"eval_every={EVERY}", f"checkpoint_every={EVERY}"]
     command += ["model.units=8", "model.members=2", "batch=4", "patience=0"]
