@@ -4,7 +4,8 @@ A learner and ``pixyz robot actors`` with two actors, in processes of their own,
 start them: a small SAC on a counter at 20 ticks a second.  Each actor is killed (SIGKILL) so many
 times, at a random moment after it has gone on.  Then both commands are stopped, and the replay is
 compared with the beginning of the actors' logs, row by row: each row once and in order.  What a log
-holds beyond it is what was made in the last moment before the stop.  Needs the extra ``ray``.  Appends a JSON line to ``results/ray_actors.jsonl``.
+holds beyond it is what was made in the last moment before the stop.  Needs the extra ``ray``.
+Appends a JSON line to ``results/ray_actors.jsonl``.
 
     python benchmarks/ray_actors.py --kills 5
 """
