@@ -210,9 +210,16 @@ class Call(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return (None, None, *exactly(grad, _pull, ctx, grad))
+        return _refusing(ctx, grad) if torch.is_grad_enabled() else _backward(ctx, grad)
+
+
+def _backward(ctx: Any, grad: Tensor) -> Any:
+    return (None, None, *exactly(grad, _pull, ctx, grad))
+
+
+_refusing = once_differentiable(_backward)
+"""The same where a second derivative is asked for: it raises when that is computed."""
 
 
 def _pull(ctx: Any, grad: Tensor) -> list[Tensor | None]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from worldmodels.fused import Operation, Tensors
-from worldmodels.normalization import inverse_rms, pull_norm, pull_norm_weight
+from worldmodels.normalization import Zeros, inverse_rms, pull_norm, pull_norm_weight
 
+silu = torch._C._nn.silu
 silu_backward = torch.ops.aten.silu_backward.default
 
 
@@ -69,24 +69,24 @@ class LinearNormSiLU(Operation):
 
     def pack(self, weights: Sequence[Tensor], low: torch.dtype | None) -> Any:
         weight, bias, norm = weights
-        return norm, norm.new_full((), self.eps), self.linear.pack((weight, bias), low)
+        eps = norm.new_full((), self.eps)
+        return norm, eps, Zeros(), self.linear.pack((weight, bias), low)
 
     def run(self, inputs: Tensors, packed: Any, low: torch.dtype | None) -> tuple[Tensor, Tensors]:
-        norm, eps, linear = packed
+        norm, eps, _, linear = packed
         x, given = self.linear.run(inputs, linear, low)
         scale = inverse_rms(x, eps)
         normed = (x * scale).mul_(norm)
-        return F.silu(normed), (x, scale, normed, *given)
+        return silu(normed), (x, scale, normed, *given)
 
     def pull(
         self, grad: Tensor, saved: Tensors, packed: Any, needed: Sequence[bool]
     ) -> tuple[list[Tensor | None], Tensors]:
-        norm, _, linear = packed
+        norm, _, zeros, linear = packed
         x, scale, normed, *given = saved
         grad = silu_backward(grad, normed)
-        found, rows = self.linear.pull(
-            pull_norm(grad, x, scale, norm), tuple(given), linear, needed
-        )
+        to_x = pull_norm(grad, x, scale, norm, zeros)
+        found, rows = self.linear.pull(to_x, tuple(given), linear, needed)
         return found, (grad, x, scale, *rows)
 
     def gather(self, rows: Tensors) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 LARGE = 1 << 15
+layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
 
 
 def inverse_rms(x: Tensor, eps: Tensor) -> Tensor:
@@ -20,7 +21,27 @@ def inverse_rms(x: Tensor, eps: Tensor) -> Tensor:
     return torch.addcmul(eps, norm, norm, value=1.0 / x.shape[-1]).rsqrt_()
 
 
-def pull_norm(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
+class Zeros:
+    """Zeros like a ``scale``, made once: the mean that layer normalisation would have subtracted.
+
+    >>> zeros = Zeros()
+    >>> zeros(torch.ones(2, 1)) is zeros(torch.rand(2, 1))
+    True
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[torch.Size, Tensor] = {}
+
+    def __call__(self, scale: Tensor) -> Tensor:
+        found = self._held.get(scale.shape)
+        if found is None:
+            found = self._held[scale.shape] = torch.zeros_like(scale)
+        return found
+
+
+def pull_norm(
+    grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor, zeros: Zeros | None = None
+) -> Tensor:
     r"""The gradient to ``x`` of ``y = weight * x * scale`` with the ``scale`` of
     :func:`inverse_rms`.
 
@@ -30,15 +51,18 @@ def pull_norm(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
     Args:
         grad: that of ``y``.
         weight: ``[D]``, or ``[G, D]`` for ``x [..., G, D]``.
+        zeros: shared by many calls.
     """
     size = x.shape[-1]
+    mean = (zeros or Zeros())(scale)
     if weight.ndim == 1:
-        lost = torch.mv(grad.reshape(-1, size), weight).view(scale.shape)
-        found = _layer_norm_backward(grad, x, scale, weight, [True, False, False])[0]
+        rows = grad if grad.ndim == 2 else grad.reshape(-1, size)
+        lost = torch.mv(rows, weight).view(scale.shape)
+        found = _layer_norm_backward(grad, x, mean, scale, weight, [True, False, False])[0]
     else:
         grad = grad * weight
         lost = grad.sum(-1, keepdim=True)
-        found = _layer_norm_backward(grad, x, scale, None, [True, False, False])[0]
+        found = _layer_norm_backward(grad, x, mean, scale, None, [True, False, False])[0]
     return found.addcmul_(lost, scale, value=1.0 / size)
 
 
@@ -47,17 +71,21 @@ def pull_norm_weight(grad: Tensor, x: Tensor, scale: Tensor) -> Tensor:
     scale``.
     """
     if x.ndim == 2:
-        return _layer_norm_backward(
-            grad, x, scale, grad.new_ones(grad.shape[-1]), [False, True, False]
-        )[1]
+        mean, ones = torch.zeros_like(scale), grad.new_ones(grad.shape[-1])
+        return _layer_norm_backward(grad, x, mean, scale, ones, [False, True, False])[1]
     return (grad * x).mul_(scale).sum(0)
 
 
 def _layer_norm_backward(
-    grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor | None, wanted: list[bool]
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    weight: Tensor | None,
+    wanted: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.ops.aten.native_layer_norm_backward(  # type: ignore[no-any-return]
-        grad, x, [x.shape[-1]], torch.zeros_like(scale), scale, weight, None, wanted
+    return layer_norm_backward(  # type: ignore[no-any-return]
+        grad, x, [x.shape[-1]], mean, scale, weight, None, wanted
     )
 
 

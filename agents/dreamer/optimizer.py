@@ -117,10 +117,12 @@ class LaProp(torch.optim.Optimizer):
             grads = torch._foreach_mul(grads, list(factor.unbind()))
         torch._foreach_mul_(squares, group["beta2"])
         torch._foreach_addcmul_(squares, grads, grads, 1.0 - group["beta2"])
+        # g / (sqrt(n / c^2) + eps) = c g / (sqrt(n) + c eps)
+        c = (1.0 - group["beta2"] ** k) ** 0.5
         scales = torch._foreach_sqrt(squares)
-        torch._foreach_mul_(scales, (1.0 - group["beta2"] ** k) ** -0.5)
-        torch._foreach_add_(scales, group["eps"])
-        torch._foreach_lerp_(momenta, torch._foreach_div(grads, scales), 1.0 - group["beta1"])
+        torch._foreach_add_(scales, c * group["eps"])
+        torch._foreach_mul_(momenta, group["beta1"])
+        torch._foreach_addcdiv_(momenta, grads, scales, c * (1.0 - group["beta1"]))
         rate = group["lr"] * min(1.0, k / group["warmup"] if group["warmup"] else 1.0)
         rate *= 0.5 ** (k / group["halving"]) if group["halving"] else 1.0
         torch._foreach_add_(params, momenta, alpha=-rate / (1.0 - group["beta1"] ** k))

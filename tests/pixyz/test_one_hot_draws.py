@@ -21,12 +21,14 @@ def by_hand(u: Tensor, probs: Tensor) -> Tensor:
     return found
 
 
+@pytest.mark.parametrize("searched", [0, 2048])
 @pytest.mark.parametrize("few", [1, 16, 100])
 @pytest.mark.parametrize("classes", [1, 2, 4, 15, 16, 33])
 def test_draws_are_the_first_class_above(
-    classes: int, few: int, monkeypatch: pytest.MonkeyPatch
+    classes: int, few: int, searched: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(one_hot, "FEW", few)
+    monkeypatch.setattr(one_hot, "SEARCHED", searched)
     g = torch.Generator().manual_seed(classes)
     probs = torch.randn(40, 3, classes, generator=g).mul(3).softmax(-1)
     u = torch.rand(40, 3, 1, generator=g)

@@ -13,6 +13,9 @@ from torch.autograd.function import FunctionCtx
 
 FEW = 16
 """From so many classes on, kernels run over the classes."""
+SEARCHED = 2048
+"""Up to so many draws the class of each is searched for: fewer kernels, which take longer a draw.
+"""
 
 
 def softmax_last(x: Tensor) -> Tensor:
@@ -49,16 +52,21 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
         return (torch.arange(probs.shape[-1], device=probs.device) == below.unsqueeze(-1)).to(
             probs.dtype
         )
-    if probs.shape[-1] < FEW and u.ndim == probs.ndim:  # [K, ...] is vectorised
-        edges = probs.detach().movedim(-1, 0).cumsum(0)
+    if probs.shape[-1] < FEW and u.ndim == probs.ndim and u.numel() > SEARCHED:
+        edges = probs.detach().movedim(-1, 0).cumsum(0)  # [K, ...] is vectorised
         bound = u.squeeze(-1) * edges[-1]
         below = probs.new_zeros((edges.shape[0] + 1, *bound.shape))
         below[0] = 1.0
         torch.le(edges[:-1], bound, out=below[1:-1])
         return (below[:-1] - below[1:]).movedim(0, -1)
-    edges = probs.cumsum(-1)
-    index = (edges[..., :-1] <= u * edges[..., -1:]).sum(-1, keepdim=True)
-    return probs.new_zeros((*index.shape[:-1], probs.shape[-1])).scatter_(-1, index, 1.0)
+    edges = probs.detach().cumsum(-1)
+    bound = u * edges[..., -1:]
+    if torch.compiler.is_compiling() or bound.shape[:-1] != edges.shape[:-1]:
+        index = (edges[..., :-1] <= bound).sum(-1, keepdim=True)
+    else:
+        last = edges.shape[-1] - 1
+        index = torch.searchsorted(edges, bound, right=True).clamp_(max=last)
+    return edges.new_zeros((*index.shape[:-1], edges.shape[-1])).scatter_(-1, index, 1.0)
 
 
 class StraightThrough(torch.autograd.Function):
