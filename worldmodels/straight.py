@@ -9,14 +9,16 @@ last bit.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-silu = torch._C._nn.silu
+silu_ = torch._C._nn.silu_
 Tensors = tuple[Tensor, ...]
+FLOATS = (torch.float32, torch.float64)
 
 
 def transformed() -> bool:
@@ -56,8 +58,22 @@ def dense(layer: nn.Module, parts: Sequence[Tensor]) -> Tensor | None:
 
 
 def norm_silu(norm: nn.Module, x: Tensor) -> Tensor | None:
-    """RMS norm and SiLU; None where the weight is no parameter."""
+    """RMS norm and SiLU; None where the weight is no parameter.
+
+    ``torch.rms_norm`` is composed of these kernels where there is none for it, as on a CPU; numbers
+    are tensors here, which kernels take as they are.
+    """
     weight = norm._parameters.get("weight")
     if weight is None or weight.dtype is not x.dtype:
         return None
-    return silu(torch.rms_norm(x, weight.shape, weight, norm.eps))  # type: ignore[arg-type]
+    eps: float = norm.eps  # type: ignore[assignment]
+    if type(x) is not Tensor or x.device.type != "cpu" or x.dtype not in FLOATS:
+        return silu_(torch.rms_norm(x, weight.shape, weight, eps))
+    size, small = _numbers(x.shape[-1], eps, x.dtype)
+    scale = x.square().sum(-1, True).div_(size).add_(small).rsqrt_()
+    return silu_((x * scale).mul_(weight))
+
+
+@functools.cache
+def _numbers(size: int, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return torch.tensor(size, dtype=dtype), torch.tensor(eps, dtype=dtype)

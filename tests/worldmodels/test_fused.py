@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pixyz.plan.once import one_run
 from worldmodels import fused, networks
 from worldmodels.networks import MLP, BlockGRU, Layer, linear
+from worldmodels.straight import norm_silu
 
 Grads = dict[str, Tensor]
 
@@ -246,6 +247,23 @@ def test_without_a_gradient_the_first_call_is_kernel_by_kernel(
         expected = module(*inputs)
     assert found is not None
     assert torch.equal(found, expected) and torch.equal(called, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 3, 64, 100, 512])
+def test_the_norm_without_a_gradient_has_the_bits_of_torch(size: int, dtype: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(size)
+    norm = networks.RMSNorm(size).to(dtype)
+    for shape in [(size,), (1, size), (40, size), (2, 3, size)]:
+        for power in range(-4, 5):
+            x = torch.randn(shape, generator=g, dtype=dtype) * 10.0**power
+            with torch.no_grad():
+                norm.weight.copy_(torch.randn(size, generator=g, dtype=dtype))
+                expected = nn.functional.silu(norm(x))
+                before = x.clone()
+                found = norm_silu(norm, x)
+            assert found is not None and torch.equal(found, expected)
+            assert torch.equal(x, before)
 
 
 @pytest.mark.parametrize("name", ["layer", "layers", "block GRU"])
