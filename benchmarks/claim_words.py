@@ -190,6 +190,17 @@ def stopped(lines: Lines) -> str:
     )
 
 
+def on_ray(lines: Lines) -> str:
+    """Actors that were killed: how soon they were back, and what the replay held."""
+    run = lines[-1]
+    assert run["rows_in_replay"] == run["rows_logged"], "say how many rows were not taken"
+    each, took = run["kills"] // run["actors"], run["seconds_until_it_went_on"]
+    return (
+        f"{run['actors']} actors were killed {each} times each; they went on after {min(took):.0f} "
+        f"to {max(took):.0f} s, and the replay held all of their {sum(run['rows_logged']):,} rows"
+    )
+
+
 # ---------------------------------------------------------------- speed
 
 

@@ -27,6 +27,7 @@ from claim_words import (
     finger,
     memory,
     offline,
+    on_ray,
     oscillator,
     oscillator_filtered,
     pessimistic,
@@ -180,6 +181,7 @@ CLAIMS = [
         {**FROM_LOG, "penalty": None},
     ),
     Claim(ONLINE, "benchmarks/offline_arm.py", "offline_arm", aimless, {"hold": 10}),
+    Claim(ONLINE, "benchmarks/ray_actors.py", "ray_actors", on_ray),
     Claim(
         "docs/limits.md",
         "benchmarks/robot_online.py",

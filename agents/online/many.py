@@ -98,6 +98,7 @@ def act_on_ray(
         UsageError: Ray is not installed, or the learner refuses an actor.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else all other work goes before actors
     try:
         import ray
     except ImportError as error:
