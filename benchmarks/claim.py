@@ -55,7 +55,8 @@ def _of(line: Line, key: str) -> Any:
 def series(values: Sequence[float], digits: int = 0, last: str = ", ") -> str:
     """Numbers as a page lists them."""
     words = [f"{value:.{digits}f}" for value in values]
-    return ", ".join(words[:-1]) + last + words[-1]
+    before = ", ".join(words[:-1])
+    return before + last + words[-1] if before else words[-1]
 
 
 def last(lines: Lines, *keys: str) -> dict[tuple[Any, ...], Line]:

@@ -167,13 +167,20 @@ def offline(lines: Lines) -> str:
 def reach(lines: Lines) -> str:
     """How often the arm arrives that learned on it from nothing."""
     runs = by_seed(lines)
-    shares = series([100 * x["reached"] for x in runs], last=" and ")
+    shares = series([100 * x["reached"] for x in runs], 1, last=" and ")
     minutes = fmean(x["cpu_minutes"] for x in runs)
     return (
-        f"`tdmpc/reach` comes to {shares} % of {runs[0]['episodes']} goals after "
+        f"`{runs[0]['config']}` comes to {shares} % of {runs[0]['episodes']} goals after "
         f"{runs[0]['ticks']:,} ticks, {runs[0]['minutes_of_robot_time']:.0f} minutes of robot time "
         f"and {minutes:.0f} of a CPU"
     )
+
+
+def reach_in_short(lines: Lines) -> str:
+    """The same, in fewer words."""
+    runs = by_seed(lines)
+    shares = series([100 * x["reached"] for x in runs], 1, last=" and ")
+    return f"comes to {shares} % (seeds {series([x['seed'] for x in runs])})"
 
 
 def unpenalised(lines: Lines) -> str:
@@ -190,15 +197,6 @@ def aimless(lines: Lines) -> str:
     return (
         f"from {minutes:.0f} minutes of random actions, each held for {run['hold']} ticks, agents "
         f"return {own} with and without the penalty (the log {run['log_return']:.1f})"
-    )
-
-
-def stopped(lines: Lines) -> str:
-    """A run from nothing that was stopped."""
-    run = lines[-1]
-    return (
-        f"`{run['config']}` at {run['ticks']:,} ticks, returning {run['training_return']:.0f} over "
-        f"the last ten episodes that it learned from (random: {run['random']:.0f})"
     )
 
 

@@ -20,7 +20,7 @@ def newest(name: str, *keys: str) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for text in (HERE / "results" / name).read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
-        found[tuple(line[key] for key in keys)] = line
+        found[tuple(line.get(key) for key in keys)] = line
     return list(found.values())
 
 
@@ -123,9 +123,40 @@ def intervals() -> str:
     return "\n".join(rows) + "\n"
 
 
+def online() -> str:
+    """What robots learned from nothing, of all seeds, beside what does not learn."""
+    rows = [
+        "| task | who acts | ticks | reached, % | at the end, % | return | CPU minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    runs: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for line in newest("robot_online.jsonl", "benchmark", "task", "config", "ticks", "seed"):
+        if line["benchmark"] == "robot_online":
+            runs.setdefault((line["task"], line["config"], line["ticks"]), []).append(line)
+    for (task, config, count), lines in sorted(runs.items(), key=lambda run: run[0][0]):
+        shares = [", ".join(f"{100 * x[key]:g}" for x in lines) for key in ("reached", "stayed")]
+        took = [x["cpu_minutes"] for x in lines if x["cpu_minutes"] is not None]
+        cells = [
+            f"`{task}`",
+            f"`{config}`" if count else config,
+            f"{count:,}" if count else "",
+            *shares,
+            ", ".join(f"{x['return']:.1f}" for x in lines),
+            f"{sum(took) / len(took):.1f}" if took else "",
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
 def page() -> str:
     """The page with its tables in it."""
-    tables = {"ticks": ticks(), "faults": faults(), "doubt": doubt(), "intervals": intervals()}
+    tables = {
+        "ticks": ticks(),
+        "faults": faults(),
+        "doubt": doubt(),
+        "intervals": intervals(),
+        "online": online(),
+    }
     return filled(PAGE.read_text(encoding="utf-8"), tables)
 
 
