@@ -4,6 +4,7 @@ extras.
     python .ci/environments.py                          all that this machine has a Python for
     python .ci/environments.py --python 3.13 --torch 2.6.0 --extras none
     python .ci/environments.py --edges                  the oldest and the newest alone, as in CI
+    python .ci/environments.py --lowest --maybe         each requirement at its lowest version
     python .ci/environments.py --list                   says what would be made, and makes nothing
 
 Each is made empty, gets torch for the CPU, the library and its extras, and then: ``pip check``; an
@@ -16,11 +17,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +82,10 @@ class Failed(Exception):
     """A command that did not end well."""
 
 
+class NotMade(Exception):
+    """An environment that could not be made."""
+
+
 @dataclass(frozen=True)
 class Environment:
     """One of the table.
@@ -127,10 +134,23 @@ def run(command: Sequence[object], cwd: Path, env: dict[str, str]) -> str:
     return done.stdout
 
 
-def try_out(each: Environment, index: str | None) -> str:
+def lowest() -> str:
+    """Constraints that hold each requirement at the lowest version that ``pyproject.toml`` allows,
+    but for torch, which is asked for, and sympy, which torch chooses.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    found = (re.match(r"([\w.-]+)(?:\[.*\])?>=([\d.]+)", line) for line in wanted)
+    pairs = dict(m.groups() for m in found if m and m[1] not in ("torch", "sympy"))
+    return "\n".join(f"{name}=={version}" for name, version in pairs.items())
+
+
+def try_out(each: Environment, index: str | None, bounds: str = "") -> str:
     """Make an environment, use it, throw it away; the versions that it had.
 
     Raises:
+        NotMade: something could not be installed.
         Failed: something did not work.
     """
     python = shutil.which(f"python{each.python}")
@@ -139,12 +159,17 @@ def try_out(each: Environment, index: str | None) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run([python, "-m", "venv", folder / "venv"], folder, clean)
+        (folder / "bounds.txt").write_text(bounds)
         own = folder / "venv" / "bin" / "python"
         pip = [own, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
+        pip += ["-c", folder / "bounds.txt"]
         version = "torch" if each.torch == "newest" else f"torch=={each.torch}"
-        run([*pip, version, "numpy", *(["--index-url", index] if index else [])], folder, clean)
         extras = "" if each.extras == "none" else f"[{each.extras}]"
-        run([*pip, f"{ROOT}{extras}"], folder, clean)
+        try:
+            run([*pip, version, "numpy", *(["--index-url", index] if index else [])], folder, clean)
+            run([*pip, f"{ROOT}{extras}"], folder, clean)
+        except Failed as error:
+            raise NotMade(str(error)) from None
         run([own, "-m", "pip", "check"], folder, clean)
         (folder / "empty").mkdir()
         run([own, "-c", BARE], folder / "empty", clean)
@@ -164,6 +189,8 @@ def main() -> int:
     parser.add_argument("--extras", action="append", help="comma-separated, or none")
     parser.add_argument("--edges", action="store_true", help="the oldest and the newest pair alone")
     parser.add_argument("--list", action="store_true", help="make nothing")
+    parser.add_argument("--lowest", action="store_true", help="requirements at their lowest")
+    parser.add_argument("--maybe", action="store_true", help="one that cannot be made is left out")
     parser.add_argument("--index", default=CPU, help="where torch is, '' for pip's own index")
     given = parser.parse_args()
     failed = 0
@@ -176,10 +203,11 @@ def main() -> int:
             print(each)
             continue
         try:
-            found = try_out(each, given.index or None)
-        except Failed as error:
-            failed += 1
-            print(f"{each}: FAILED {error}", flush=True)
+            found = try_out(each, given.index or None, lowest() if given.lowest else "")
+        except (Failed, NotMade) as error:
+            left_out = given.maybe and isinstance(error, NotMade)
+            failed += not left_out
+            print(f"{each}: {'left out,' if left_out else 'FAILED'} {error}", flush=True)
         else:
             print(f"{each}: {found}, {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
     return int(failed > 0)

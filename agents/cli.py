@@ -7,7 +7,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from agents.commands import (
@@ -33,6 +35,11 @@ from pixyz import __version__
 from pixyz.types import PixyzError
 from worldmodels import ranks
 
+OURS = tuple(
+    f"{Path(__file__).resolve().parents[1] / name}{os.sep}"
+    for name in ("agents", "envs", "pixyz", "worldmodels")
+)
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -56,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if odd or not hasattr(given, "overrides"):
             parser.error(f"unrecognized arguments: {' '.join(odd or rest)}")
         given.overrides = [*given.overrides, *rest]
+    as_before, warnings.formatwarning = warnings.formatwarning, in_a_line
     try:
         if ranks.join()[0]:  # of several processes one speaks
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -73,7 +81,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     finally:
         ranks.leave()
+        warnings.formatwarning = as_before
     return code
+
+
+def in_a_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """A warning of ours without the line of code that gave it; of others, as Python writes it."""
+    if category is UserWarning and filename.startswith(OURS):
+        return f"pixyz: {' '.join(str(message).split())}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _parser() -> argparse.ArgumentParser:

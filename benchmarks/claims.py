@@ -200,6 +200,7 @@ GENERATED = {
         "constant": ("benchmarks/speed_tables.py", "scaling"),
         "kernels": ("benchmarks/kernels.py", "kernels"),
     },
+    "docs/limits.md": {"versions": ("benchmarks/versions.py", "versions")},
     "docs/export.md": {"exporting": ("benchmarks/exporting.py", "exporting")},
     "docs/robots.md": {
         "ticks": ("benchmarks/robot_tables.py", "robot_ticks"),

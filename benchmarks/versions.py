@@ -1,16 +1,19 @@
 """The suite on the Python and the torch that run this script: a line of what passed.
 
     PYTHONPATH=. python benchmarks/versions.py tests/pixyz tests/test_imports.py
+    PYTHONPATH=. python benchmarks/versions.py --report FILE --stopped tests/pixyz
     PYTHONPATH=. python benchmarks/versions.py --table    # write the table of docs/limits.md anew
 
 First what ``.ci/environments.py`` tries in the environments that it makes: an import that pulls in
 nothing optional, a VAE that trains, a run of the command and its resume.  Then the tests that are
-named.  Not a whole suite where a file is left out; the line says which were run.
+named, or a JUnit report of them: ``--stopped`` if that ends before the last of them;
+nothing but counting is done then.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -54,20 +57,27 @@ def steps(folder: Path) -> str:
     return "ok"
 
 
-def tests(paths: list[str], folder: Path) -> dict[str, Any]:
-    """How many of these tests passed, were skipped and failed, and which failed."""
+def tests(paths: list[str], folder: Path) -> Path:
+    """A JUnit report of these tests; they may be stopped by Ctrl+C."""
     report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}"]
-    subprocess.run([*command, *paths], cwd=ROOT, check=False)
+    with contextlib.suppress(KeyboardInterrupt):
+        subprocess.run([*command, *paths], cwd=ROOT, check=False)
+    return report
+
+
+def counted(report: Path) -> dict[str, Any]:
+    """How many tests passed, were skipped and failed, which failed, and which was the last."""
     suite = ElementTree.parse(report).getroot().find("testsuite")
     assert suite is not None
-    bad = [c for c in suite if c.find("failure") is not None or c.find("error") is not None]
-    skipped = int(suite.attrib["skipped"])
+    cases = [c for c in suite.iter("testcase") if "classname" in c.attrib]  # not one cut short
+    bad = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
+    skipped = sum(c.find("skipped") is not None for c in cases)
     return {
-        "tests": paths,
-        "passed": int(suite.attrib["tests"]) - skipped - len(bad),
+        "passed": len(cases) - skipped - len(bad),
         "skipped": skipped,
         "failed": [f"{c.attrib['classname']}::{c.attrib['name']}" for c in bad],
+        "last": cases[-1].attrib["classname"],
     }
 
 
@@ -82,8 +92,10 @@ def table() -> str:
     for line in lines.values():
         cells = [line["versions"][name] for name in SHOWN]
         names = ", ".join(f"`{name.removeprefix('tests/')}`" for name in line["tests"])
+        if line["stopped"]:
+            names += f" to `{line['last'].rpartition('.')[2]}`"
         counts = [f"{line['passed']:,}", len(line["failed"]), line["skipped"]]
-        text += "| " + " | ".join(map(str, [*cells, line["steps"], names, *counts])) + " |\n"
+        text += "| " + " | ".join(map(str, [*cells, line["steps"] or "", names, *counts])) + " |\n"
     return text
 
 
@@ -92,12 +104,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tests", nargs="*", default=["tests/pixyz"])
+    parser.add_argument("--report", type=Path, help="of tests that were run already")
+    parser.add_argument("--tested", help="the commit that the report is of, where it is not this")
+    parser.add_argument("--stopped", action="store_true", help="the report ends before the tests")
     parser.add_argument("--table", action="store_true", help="nothing is run")
     given = parser.parse_args()
     if not given.table:
         origin = about()
         with tempfile.TemporaryDirectory() as name:
-            found = {"steps": steps(Path(name)), **tests(given.tests, Path(name))}
+            found = {
+                "steps": None if given.report else steps(Path(name)),
+                "tests": given.tests,
+                "stopped": given.stopped,
+            }
+            found |= counted(given.report or tests(given.tests, Path(name)))
+        found["tested"] = given.tested or origin["commit"]
         append(RESULTS, {"benchmark": "versions", **found, **origin})
     before, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- versions -->\n")
     if rest:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from agents.cli import main
+from agents.cli import in_a_line, main
 from agents.dreamer.v3 import DreamerV3
 from agents.logger import read_metrics
 
@@ -142,6 +142,23 @@ def test_a_missing_extra_is_told_before_anything_is_written(run, capsys, monkeyp
     )
     assert main(["train", *TINY, "--run", str(run)]) == 2
     assert "pip install matplotlib" in capsys.readouterr().err and not run.exists()
+
+
+def test_warnings_of_ours_are_a_line_and_those_of_others_as_python_writes_them():
+    import agents.cli
+
+    where = agents.cli.__file__
+    assert in_a_line("the log\nis odd", UserWarning, where, 3) == "pixyz: the log is odd\n"
+    assert in_a_line("old", FutureWarning, where, 3) == f"{where}:3: FutureWarning: old\n"
+    assert in_a_line("old", UserWarning, "torch/x.py", 3) == "torch/x.py:3: UserWarning: old\n"
+
+
+def test_a_run_is_shown_by_its_settings(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text(
+        "agent: {kind: sac, units: 16}\nenv: {id: Pendulum-v1}\nsteps: 7777\n"
+    )
+    assert main(["show", str(tmp_path)]) == 0
+    assert "steps: 7777" in capsys.readouterr().out
 
 
 def test_show(capsys):
