@@ -171,6 +171,8 @@ CLAIMS = [
     Claim(ONLINE, "benchmarks/offline_arm.py", "offline_arm", offline, FROM_LOG),
     Claim(*LEARNS, reach, {**ONLY, "config": "tdmpc/reach"}),
     Claim(*LEARNS, reach_in_short, {"benchmark": "robot_reach", "config": "tdmpc/reach"}),
+    Claim(*LEARNS, reach_in_short, {**ONLY, "config": "sac/reach"}),
+    Claim("docs/limits.md", *LEARNS[1:], reach_in_short, {**ONLY, "config": "sac/reach"}),
     Claim(
         ONLINE,
         "benchmarks/offline_arm.py",
