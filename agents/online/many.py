@@ -62,7 +62,9 @@ def act(settings: RunSettings, number: int, folder: Path, address: str, hz: floa
 class RemoteActor:
     """What Ray makes a process of."""
 
-    def __init__(self, settings: RunSettings, number: int, folder: str, address: str, hz: float):
+    def __init__(
+        self, settings: RunSettings, number: int, folder: str, address: str, hz: float
+    ) -> None:
         self._given = settings, number, Path(folder), address, hz
 
     def act(self) -> int:
