@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.disk import sync_folder
 from agents.replay.epochs import (
     Blocks,
     Epoch,
@@ -274,13 +275,19 @@ class Folder(Store):
         self._map()
         journals = [n for n in list_epochs(self.directory, "undo") if n >= epoch.number]
         with self._failing_in_one_line():
+            if not self._read_only:
+                # later epochs go before a file is touched: killed in between, they would be
+                # taken for the newest, and all rows for damaged
+                for number in reversed(list_epochs(self.directory)):
+                    if number > epoch.number:
+                        epoch_path(self.directory, number, "sums").unlink(missing_ok=True)
+                sync_folder(self.directory)
             for number in reversed(journals):
                 self._undo(number, epoch)
             if not self._read_only:
                 for key in self._unsynced:
                     sync_path(self._layouts[key].path)
                 self._unsynced.clear()
-                _remove(self.directory, lambda number: number > epoch.number)
                 for number in journals:
                     epoch_path(self.directory, number, "undo").unlink(missing_ok=True)
                 self._map()

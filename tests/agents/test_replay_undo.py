@@ -14,7 +14,7 @@ import pytest
 from replay_parts import SPEC, equal, fill, forked, held, make, walk
 
 from agents.checkpoint import load_checkpoint, save_checkpoint
-from agents.replay import ReplayBuffer, ReplayError
+from agents.replay import ReplayBuffer, ReplayError, folder
 from agents.replay import folder as folder_module
 from agents.replay.episodes import read_replay
 from agents.replay.folder import Folder
@@ -152,6 +152,51 @@ def test_reading_changes_nothing(tmp_path):
     assert sum(len(e) for e in data) == 60
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
     assert make(directory=tmp_path).counters.tolist() == [25] * 3
+
+
+def test_going_back_may_be_cut_at_any_write(tmp_path, monkeypatch):
+    """A kill while a state is put back, with each file's block half written: the folder opens
+    without damage, and goes back all the same.
+    """
+    buffer = fill(make(directory=tmp_path / "first"), 30)
+    state, expected = saved(buffer)
+    walk(buffer, 3, 6)
+    buffer.flush()  # an epoch later
+    walk(buffer, 4, 6)
+    kill(buffer)
+    whole = folder_module.write_all
+
+    class Killed(BaseException):
+        pass
+
+    cuts = 0
+    while True:
+        place, left = tmp_path / f"cut {cuts}", [cuts]
+        shutil.copytree(tmp_path / "first", place)
+        buffer = make(directory=place)
+
+        def torn(file, data, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                whole(file, data[: len(data) // 2])
+                raise Killed
+            whole(file, data)
+
+        monkeypatch.setattr(folder_module, "write_all", torn)
+        try:
+            buffer.load_state(state)
+        except Killed:
+            cuts += 1
+        monkeypatch.setattr(folder_module, "write_all", whole)
+        kill(buffer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            again = make(directory=place)
+        again.load_state(state)
+        assert held(again) == expected
+        if left[0] >= 0:
+            break
+    assert cuts >= 8  # a block of each file, at least
 
 
 def run(folder, steps):
