@@ -14,7 +14,7 @@ import pytest
 from replay_parts import SPEC, equal, fill, forked, held, make, walk
 
 from agents.checkpoint import load_checkpoint, save_checkpoint
-from agents.replay import ReplayBuffer, ReplayError, folder
+from agents.replay import ReplayBuffer, ReplayError
 from agents.replay import folder as folder_module
 from agents.replay.episodes import read_replay
 from agents.replay.folder import Folder
