@@ -31,7 +31,7 @@ def share(settings: RunSettings) -> RunSettings:
     """What each of ``env.num_envs`` actors does: its part of the steps.
 
     >>> from agents.settings import EnvSettings
-    >>> own = share(RunSettings(EnvSettings(num_envs=4), steps=100, prefill=9))
+    >>> own = share(RunSettings(env=EnvSettings(num_envs=4), steps=100, prefill=9))
     >>> own.steps, own.prefill
     (25, 3)
     """
