@@ -37,7 +37,8 @@ class Pool:
     """N environments, made at once. Requests and replies are those of `envs.host`.
 
     `base` is the seed of the run, `failures` what has failed since somebody asked, `spaces` those
-    of all environments, `apart` whether they live in processes of their own.
+    of all environments, `apart` whether they live in processes of their own, `begun` the requests
+    whose rows nobody has waited for.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Pool:
         self._hosts: list[Host] = []
         self._closed = False
         self.apart = workers > 0
-        self._begun: dict[int, Request] = {}
+        self.begun: dict[int, Request] = {}
         try:
             self._fill(sources, workers, step_timeout)
             self._host = {i: host for host in self._hosts for i in host.envs}
@@ -124,7 +125,7 @@ class Pool:
     def begin(self, requests: dict[int, Request]) -> None:
         """Requests to reset or step; environments in processes go to work at once."""
         self._check_open()
-        self._begun = requests
+        self.begun = requests
         if self.apart:
             self._send({i: request for i, request in requests.items() if self.seats[i].made})
 
@@ -135,7 +136,7 @@ class Pool:
         when one has failed too often, and what an environment that broke the contract raised.
         """
         self._check_open()
-        seats, requests, self._begun = self.seats, self._begun, {}
+        seats, requests, self.begun = self.seats, self.begun, {}
         rows: dict[int, Row] = {}
         waiting = list(requests)
         for i in waiting:

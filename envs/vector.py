@@ -74,7 +74,6 @@ class VectorEnv:
         self._actions = ActionGuard(self._pool.spaces[1])
         self.single_action_space: spaces.Box | spaces.Discrete = self._actions.space
         self._rows: list[Row] | None = None
-        self._stepping = False
         self._log = EpisodeLog(self.num_envs)
         self.out_of_bounds = dict.fromkeys(self.single_observation_space.spaces, 0)
         self.exact = True
@@ -91,7 +90,7 @@ class VectorEnv:
         else:
             self._pool.base = seed
         seeds = derive_seeds(seed, self.num_envs)
-        self._rows, self._stepping = None, False
+        self._rows = None
         return self._stack(self._pool.collect({i: ("reset", own) for i, own in enumerate(seeds)}))
 
     def step(self, action: Any) -> Rows:
@@ -142,7 +141,6 @@ class VectorEnv:
         self._pool.begin(
             {i: ("reset", None) if ended[i] else ("step", action) for i, action in own}
         )
-        self._stepping = True
 
     def finish(self) -> Rows:
         """The second half of `step`: wait, and return one row each.
@@ -150,9 +148,8 @@ class VectorEnv:
         Raises:
             EnvError: nothing was begun, or as `step` does.
         """
-        if not self._stepping:
+        if not self._pool.begun:
             raise EnvError("finish: expected a call of begin() first")
-        self._stepping = False
         return self._stack(self._pool.finish())
 
     def pop_episodes(self) -> list[Episode]:
@@ -204,7 +201,7 @@ class VectorEnv:
         number of environments.
         """
         check_state(state, self.num_envs, "VectorEnv")
-        pool, self._rows, self._stepping = self._pool, None, False
+        pool, self._rows = self._pool, None
         rows = self._unstacked(state["rows"])
         pool.base, self._seed = state["seed"], state["first_seed"]
         pool.restore_seats([Seat(**seat) for seat in state["seats"]])

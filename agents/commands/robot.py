@@ -109,14 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _acts(both)
     both.set_defaults(command=learn)
     actor = commands.add_parser("actor", help="the actor: it has the robot")
-    actor.add_argument(
-        "config", help="a name such as dreamer_v3/fast, or a YAML file; the same as the learner's"
-    )
-    actor.add_argument("overrides", nargs="*", metavar="key=value")
+    _answers(actor)
     _acts(actor)
-    actor.add_argument(
-        "--learner", default=HERE, metavar="ADDRESS", help=f"where the learner is (default: {HERE})"
-    )
     actor.add_argument(
         "--log",
         type=Path,
@@ -128,11 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actors = commands.add_parser(
         "actors", help="env.num_envs simulated actors on Ray, beside a learner"
     )
-    actors.add_argument("config", help="the same as the learner's")
-    actors.add_argument("overrides", nargs="*", metavar="key=value")
-    actors.add_argument(
-        "--learner", default=HERE, metavar="ADDRESS", help=f"where the learner is (default: {HERE})"
-    )
+    _answers(actors)
     actors.add_argument(
         "--log",
         type=Path,
@@ -170,6 +160,16 @@ def _robot(parser: argparse.ArgumentParser, needed: bool) -> None:
     )
     parser.add_argument(
         "--limits", type=Path, required=needed, help="limits.yaml; no robot moves without"
+    )
+
+
+def _answers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", help="a name such as dreamer_v3/fast, or a YAML file; the same as the learner's"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument(
+        "--learner", default=HERE, metavar="ADDRESS", help=f"where the learner is (default: {HERE})"
     )
 
 

@@ -11,7 +11,7 @@ that is killed, or a machine whose power goes, leaves what the last state was.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -278,9 +278,7 @@ class Folder(Store):
             if not self._read_only:
                 # later epochs go before a file is touched: killed in between, they would be
                 # taken for the newest, and all rows for damaged
-                for number in reversed(list_epochs(self.directory)):
-                    if number > epoch.number:
-                        epoch_path(self.directory, number, "sums").unlink(missing_ok=True)
+                _remove(self.directory, lambda number: number > epoch.number, ("sums",))
                 sync_folder(self.directory)
             for number in reversed(journals):
                 self._undo(number, epoch)
@@ -288,8 +286,7 @@ class Folder(Store):
                 for key in self._unsynced:
                     sync_path(self._layouts[key].path)
                 self._unsynced.clear()
-                for number in journals:
-                    epoch_path(self.directory, number, "undo").unlink(missing_ok=True)
+                _remove(self.directory, lambda number: number >= epoch.number, ("undo",))
                 self._map()
         self._epoch, self._top = epoch, epoch.top.copy()
         self.counters[:] = epoch.counters
@@ -384,9 +381,11 @@ def _runs(numbers: Ints) -> Iterator[tuple[int, int]]:
         yield from zip(firsts.tolist(), ends.tolist())
 
 
-def _remove(folder: Path, chosen: Callable[[int], bool]) -> None:
+def _remove(
+    folder: Path, chosen: Callable[[int], bool], kinds: Sequence[str] = ("sums", "undo")
+) -> None:
     """Remove epochs by their number, the newest first, and then their journals."""
-    for kind in ("sums", "undo"):
+    for kind in kinds:
         for number in reversed(list_epochs(folder, kind)):
             if chosen(number):
                 epoch_path(folder, number, kind).unlink(missing_ok=True)
