@@ -5,9 +5,9 @@ learned from.
     \text{doubt where } \bar u_t > \bar u_{(k)}, \quad k = \lceil (n + 1) (1 - \rho) \rceil
 
 ``u`` is the disagreement of the members of a :class:`worldmodels.one_step.OneStep`, or its
-surprise. The threshold is a conformal quantile of the ``n`` running means of the log (Laxhammar &
-Falkman 2015): a robot that is like the log is doubted in a share of about :math:`\rho` of its
-ticks, for each of the two.
+surprise; the third score, :mod:`worldmodels.drift`, is of a mean of its own. The threshold is a
+conformal quantile of the ``n`` running means of the log (Laxhammar & Falkman 2015): a robot that is
+like the log is doubted in a share of about :math:`\rho` of its ticks, for each of the three.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,9 +24,11 @@ import torch
 from torch import Tensor
 
 from worldmodels.data import DataError, Episode
+from worldmodels.drift import Drift, fit_drift, quantile, running
 from worldmodels.one_step import OneStep
 
 SCORES = ("disagreement", "surprise")
+"""Those that are a number in each tick; drift is of many ticks only."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Thresholds:
         disagreement, surprise: the largest means that are trusted.
         ticks: that a mean is taken over.
         rate: the share of ticks of a robot like the log that lie above.
+        drift: the third score; None: it is not looked at.
 
     Raises:
         DataError: a number makes no sense.
@@ -49,6 +52,7 @@ class Thresholds:
     surprise: float
     ticks: int
     rate: float
+    drift: Drift | None = None
 
     def __post_init__(self) -> None:
         for name in SCORES:
@@ -72,48 +76,43 @@ class Thresholds:
             DataError: it is not there, or another file.
         """
         try:
-            found = Thresholds(**json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            told = json.loads(Path(path).read_text(encoding="utf-8"))
+            if told.get("drift") is not None:
+                told["drift"] = Drift(**told["drift"])
+            found = Thresholds(**told)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise DataError(f"{path}: expected a file of thresholds, got {error!r:.100}") from None
         return found
 
 
 class Scores(NamedTuple):
-    """``[T - 1]`` each, of the steps of an episode.
+    """Of the steps of an episode, ``[T - 1]`` each; residuals are ``[T - 1, D]``.
 
-    >>> Scores(torch.zeros(3), torch.ones(3)).surprise.mean()
+    >>> Scores(torch.zeros(3), torch.ones(3), torch.ones(3, 2)).surprise.mean()
     tensor(1.)
     """
 
     disagreement: Tensor
     surprise: Tensor
+    residual: Tensor
 
 
 def scores(model: OneStep, episode: Episode) -> Scores:
-    """Both scores of each step of an episode."""
+    """The scores of each step of an episode, and what drift is a mean of."""
     device = model.x.loc.device
     given = {k: torch.from_numpy(episode[k]).to(device) for k in model.sizes}
     before = {k: v[:-1] for k, v in given.items()}
     action = torch.from_numpy(episode["action"][:-1]).to(device)
     after = {k: v[1:] for k, v in given.items()}
-    return Scores(model.disagreement(before, action), model.surprise(before, action, after))
-
-
-def running(values: Tensor, ticks: int) -> Tensor:
-    """Means over ``ticks`` values that follow each other, ``[T - ticks + 1]``.
-
-    >>> running(torch.tensor([0.0, 2.0, 4.0]), 2)
-    tensor([1., 3.])
-    """
-    if len(values) < ticks:
-        return values.new_zeros(0)
-    return values.unfold(0, ticks, 1).mean(-1)
+    residual = model.residual(before, action, after)
+    return Scores(model.disagreement(before, action), residual.square().mean(-1), residual)
 
 
 def thresholds(
     model: OneStep, episodes: Iterable[Episode], ticks: int = 10, rate: float = 1e-3
 ) -> Thresholds:
-    """Thresholds from episodes that the model has not learned from.
+    """Thresholds of the first two scores from episodes that the model has not learned from; see
+    :func:`with_drift` for the third.
 
     Args:
         model: gives the scores.
@@ -126,17 +125,28 @@ def thresholds(
     """
     found: dict[str, list[Tensor]] = {name: [] for name in SCORES}
     for episode in episodes:
-        for name, values in scores(model, episode)._asdict().items():
-            found[name].append(running(values, ticks))
-    count = sum(map(len, found[SCORES[0]]))
-    rank = math.ceil((count + 1) * (1 - rate) - 1e-9)
-    if rank > count:
-        raise DataError(
-            f"a rate of {rate:g} needs at least {math.ceil(1 / rate) - 1} means over {ticks} rows "
-            f"of a log that was not learned from, got {count}; give a longer log or a larger rate"
-        )
-    levels = {name: float(torch.cat(v).kthvalue(rank).values) for name, v in found.items()}
-    return Thresholds(**levels, ticks=ticks, rate=rate)
+        values = scores(model, episode)._asdict()
+        for name in SCORES:
+            found[name].append(running(values[name], ticks))
+    levels = [quantile(torch.cat(found[name]), rate, ticks) for name in SCORES]
+    return Thresholds(levels[0], levels[1], ticks=ticks, rate=rate)
+
+
+def with_drift(
+    trusted: Thresholds, model: OneStep, episodes: Iterable[Episode], ticks: int = 50
+) -> Thresholds:
+    """Thresholds of all three scores, the third from the same episodes and at the same rate.
+
+    Args:
+        trusted: of :func:`thresholds`.
+        model, episodes: as there.
+        ticks: that the mean of the third is taken over.
+
+    Raises:
+        DataError: the episodes are too short or too few.
+    """
+    residuals = [scores(model, episode).residual for episode in episodes]
+    return replace(trusted, drift=fit_drift(residuals, ticks, trusted.rate))
 
 
 class Doubt:
@@ -155,13 +165,18 @@ class Doubt:
     def reset(self) -> None:
         """Forget: an episode begins."""
         self._kept = {name: deque(maxlen=self.trusted.ticks) for name in SCORES}
+        drift = self.trusted.drift
+        self._residuals: deque[Tensor] = deque(maxlen=drift.ticks if drift else 0)
 
-    def add(self, **values: float) -> str | None:
-        """Take in scores by name; why the model is not to be trusted now, or None.
+    def add(self, residual: Tensor | None = None, **values: float) -> str | None:
+        """Take in scores by name, and a residual ``[D]``; why the model is not to be trusted now,
+        or None.
 
         Nothing is said before there are ``ticks`` values; one that is not finite is doubted at
         once.
         """
+        if residual is not None:
+            self._residuals.append(residual)
         for name, value in values.items():
             self._kept[name].append(value)
         for name, kept in self._kept.items():
@@ -169,4 +184,13 @@ class Doubt:
             full = len(kept) == self.trusted.ticks
             if not math.isfinite(mean) or (full and mean > most):
                 return f"{name} is {mean:.3g}, trusted to {most:.3g}"
-        return None
+        return self._drifts()
+
+    def _drifts(self) -> str | None:
+        drift = self.trusted.drift
+        if drift is None or len(self._residuals) < drift.ticks:
+            return None
+        found = float(drift.of(torch.stack(list(self._residuals)).mean(0)))
+        if found <= drift.most:  # NaN is not
+            return None
+        return f"drift is {found:.3g}, trusted to {drift.most:.3g}"

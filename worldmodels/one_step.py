@@ -7,12 +7,21 @@ it.
 (Chua et al. 2018; Yu et al. 2020.) ``x`` are the vectors of an observation side by side, ``r`` is
 the reward that comes with the next one, ``c`` is 0 where the episode ends there. Reward and
 continuation have networks of their own, by least squares: in one likelihood with changes that are
-nearly certain they would hardly be learned. Read off are
+nearly certain they would hardly be learned. With ``linear`` the members learn what least squares
+leaves of the change, in standard units:
+
+.. math:: y = W^\top z + f_k(x, a), \qquad
+    W = (Z^\top Z / n + \lambda I)^{-1} Z^\top Y / n, \qquad z = (x, a)
+
+A servo goes by the small difference of a command and a pose, which are large and much alike: least
+squares weighs that difference as it is, networks with weight decay hardly see it. Read off are
 
 * :meth:`OneStep.disagreement`: how far the members' means are apart, before anything is done: the
   state and the action are unlike the log's;
 * :meth:`OneStep.surprise`: how far what came is from what was expected: the robot is unlike the
   log's;
+* :meth:`OneStep.residual`: the same, of each feature and with its sign, for what is off to one
+  side by less than the noise (:mod:`worldmodels.drift`);
 * :meth:`OneStep.imagine`: a step of a member drawn for each row.
 """
 
@@ -33,6 +42,9 @@ from worldmodels.open_loop import Batch, moments
 from worldmodels.ranges import check_ranges
 from worldmodels.scaling import Scaling
 
+RIDGE = 1e-6
+"""Of the linear part, beside inputs of variance 1."""
+
 WORTH = 2
 """The numbers that are predicted and are no observation: reward and continuation."""
 
@@ -43,6 +55,7 @@ class OneStepConfig:
 
     Args:
         members, units, layers: of the ensemble.
+        linear: whether the members learn what least squares leaves.
 
     >>> OneStepConfig().members
     5
@@ -57,6 +70,7 @@ class OneStepConfig:
     members: int = 5
     units: int = 128
     layers: int = 2
+    linear: bool = False
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -93,6 +107,8 @@ class OneStep(nn.Module):
 
     reach: Tensor
     """The largest actions of the log, ``[A]``: those that it can speak of."""
+    linear: Tensor
+    """Least squares of changes on states and actions, ``[D + A, D]``; 0 where there is none."""
 
     def __init__(
         self,
@@ -116,6 +132,8 @@ class OneStep(nn.Module):
         self.ensemble = StepEnsemble(given, action, "y", *sizes, size, deviations=True)
         self.worth = StepEnsemble(given, action, "w", *sizes, WORTH)
         self.register_buffer("reach", torch.zeros(action))
+        # only where it is asked for: weights that were saved before it are read
+        self.register_buffer("linear", torch.zeros(size + action, size), persistent=c.linear)
         # no submodule: the state dict shall hold the members once
         self.__dict__["_objectives"] = self.ensemble.term(), self.worth.term()
 
@@ -137,6 +155,12 @@ class OneStep(nn.Module):
         joined = [self.joined(e) for e in series]
         self.y.set(*_moments(torch.cat([x[1:] - x[:-1] for x in joined])))
         self.w.set(*_moments(torch.cat([_worth(e)[1:] for e in series])))
+        if self.config.linear:
+            actions = torch.cat([self.action(e["action"][:-1]) for e in series])
+            z = torch.cat([torch.cat([self.x(x[:-1]) for x in joined]), actions], -1).double()
+            y = torch.cat([self.y(x[1:] - x[:-1]) for x in joined]).double()
+            eye = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+            self.linear.copy_(torch.linalg.solve(z.T @ z / len(z) + RIDGE * eye, z.T @ y / len(z)))
 
     # -------------------------------------------------------------- learning
 
@@ -158,9 +182,10 @@ class OneStep(nn.Module):
         given = {
             "x_prev": self.x(x[:-1]),
             "action_prev": self.action(batch["action"][:-1]),
-            "y": self.y(x[1:] - x[:-1]),
             "w": self.w(_worth(batch)[1:]),
         }
+        least = self._least(given["x_prev"], given["action_prev"])
+        given["y"] = self.y(x[1:] - x[:-1]) - least
         rows = {k: v.flatten(0, 1) for k, v in given.items()}
         found = made.new_zeros(made.numel(), dtype=x.dtype)
         for each in self.objectives:
@@ -180,22 +205,27 @@ class OneStep(nn.Module):
         return self.ensemble.uncertainty(self._read(obs, action))
 
     @torch.no_grad()
-    def surprise(self, obs: Batch, action: Tensor, following: Batch) -> Tensor:
-        r"""How far what came is from what was expected, ``[...]``; 1 on average where the model is
-        right.
+    def residual(self, obs: Batch, action: Tensor, following: Batch) -> Tensor:
+        r"""How far what came is from what was expected, of each feature and with its sign,
+        ``[..., D]``; its square is 1 on average where the model is right.
 
-        .. math:: \frac{1}{D} \sum_d \frac{(y_d - \bar\mu_d)^2}{\mathrm{mean}_k \sigma_{kd}^2
-            + \mathrm{var}_k \mu_{kd}}
+        .. math:: z_d = \frac{y_d - \bar\mu_d}{\sqrt{\mathrm{mean}_k \sigma_{kd}^2
+            + \mathrm{var}_k \mu_{kd}}}
 
         Args:
             obs, action: as of :meth:`disagreement`.
             following: the observation after it.
         """
-        loc, scale = self.ensemble.parameters_of(self._read(obs, action))
+        loc, scale = self._predicted(self._read(obs, action))
         spread = scale.square().mean(-2) + loc.var(-2, correction=0)
         change = self.joined(following) - self.joined(obs)
-        gap = self.y(change) - loc.mean(-2)
-        return (gap.square() / spread).mean(-1)
+        return (self.y(change) - loc.mean(-2)) / spread.sqrt()
+
+    def surprise(self, obs: Batch, action: Tensor, following: Batch) -> Tensor:
+        r"""How far what came is from what was expected, :math:`\frac{1}{D} \sum_d z_d^2` of
+        :meth:`residual`, ``[...]``; 1 on average where the model is right.
+        """
+        return self.residual(obs, action, following).square().mean(-1)
 
     @torch.no_grad()
     def imagine(self, obs: Batch, action: Tensor) -> Imagined:
@@ -204,7 +234,7 @@ class OneStep(nn.Module):
         one on the reward, together.
         """
         read = self._read(obs, action)
-        loc, scale = self.ensemble.parameters_of(read)
+        loc, scale = self._predicted(read)
         worth, _ = self.worth.parameters_of(read)
         rows = torch.arange(len(loc), device=loc.device)
         which = torch.randint(loc.shape[1], (len(loc),), device=loc.device)
@@ -226,7 +256,7 @@ class OneStep(nn.Module):
             raise PixyzError("a one-step ensemble reads actions, and the log has none")
         obs, found = {k: seen[k][-1] for k in self.sizes}, []
         for now in action[:steps]:
-            loc, _ = self.ensemble.parameters_of(self._read(obs, now))
+            loc, _ = self._predicted(self._read(obs, now))
             change = self.y.inverse(loc.mean(-2))
             obs = self._apart(self.joined(obs) + change)
             found.append(obs)
@@ -234,6 +264,17 @@ class OneStep(nn.Module):
 
     def _read(self, obs: Batch, action: Tensor) -> dict[str, Tensor]:
         return {"x": self.x(self.joined(obs)), "action": self.action(action)}
+
+    def _predicted(self, read: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Means and deviations of the change ``[..., members, D]``, the linear part in it."""
+        loc, scale = self.ensemble.parameters_of(read)
+        return loc + self._least(read["x"], read["action"]).unsqueeze(-2), scale
+
+    def _least(self, x: Tensor, action: Tensor) -> Tensor:
+        """What least squares says of the change, ``[..., D]``, from standard units."""
+        if not self.config.linear:
+            return torch.zeros_like(x)
+        return torch.cat([x, action], -1) @ self.linear
 
     def _apart(self, x: Tensor) -> dict[str, Tensor]:
         parts = x.split(list(self.sizes.values()), -1)

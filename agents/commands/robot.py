@@ -202,7 +202,7 @@ def _doubts(parser: argparse.ArgumentParser) -> None:
         "--doubt",
         type=Path,
         metavar="RUN",
-        help="a run of `pixyz pretrain one_step`: hold where robot or action are unlike its log",
+        help="a run of `pixyz pretrain doubt`: hold where robot or action are unlike its log",
     )
 
 

@@ -2,6 +2,7 @@
 
 disagreement   before an action is sent: state and action are unlike the log's
 surprise       after it: the robot answers unlike the log's
+drift          over many ticks: it answers so by little, and always to one side
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class ModelDoubt:
 
     @staticmethod
     def load(run: Path, observation: spaces.Dict, action: spaces.Box) -> ModelDoubt:
-        """From a run of `pixyz pretrain one_step`.
+        """From a run of `pixyz pretrain doubt` or `one_step`.
 
         Raises:
             UsageError: it is another run, or does not fit the robot.
@@ -70,7 +71,9 @@ class ModelDoubt:
         """
         model = load_model(run)
         if not isinstance(model, StepModel):
-            raise UsageError(f"{run}: expected a run of `pixyz pretrain one_step`, got another")
+            raise UsageError(
+                f"{run}: expected a run of `pixyz pretrain doubt` or `one_step`, got another"
+            )
         return ModelDoubt(model.model, Thresholds.load(run / THRESHOLDS), observation, action)
 
     def begin(self, seen: Seen) -> None:
@@ -87,8 +90,9 @@ class ModelDoubt:
     def came(self, sent: NDArray[Any], seen: Seen) -> None:
         """What was sent, and what came of it."""
         after = self._tensors(seen)
-        found = self.model.surprise(self._before, _row(sent), after)
-        self._why, self._before = self._doubt.add(surprise=float(found)), after
+        found = self.model.residual(self._before, _row(sent), after)[0]
+        self._why = self._doubt.add(found, surprise=float(found.square().mean()))
+        self._before = after
 
     def _tensors(self, seen: Seen) -> dict[str, Tensor]:
         return {k: _row(seen[k]) for k in self.model.sizes}

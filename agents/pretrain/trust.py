@@ -17,7 +17,7 @@ from agents.pretrain.models import StepModel
 from agents.pretrain.settings import PretrainSettings
 from agents.run.parts import seeded
 from worldmodels.data import DataError, Split, windows
-from worldmodels.doubt import thresholds
+from worldmodels.doubt import thresholds, with_drift
 from worldmodels.intervals import Intervals, calibrate, coverage
 from worldmodels.open_loop import Forecaster
 
@@ -66,10 +66,14 @@ def write(
     except DataError as error:
         found["left_out"]["intervals"] = str(error)
     if isinstance(model, StepModel):
+        left = "thresholds"
         try:
-            thresholds(model.model, data.valid).save(directory / THRESHOLDS)
+            trusted = thresholds(model.model, data.valid)
+            trusted.save(directory / THRESHOLDS)
+            left = "drift"
+            with_drift(trusted, model.model, data.valid).save(directory / THRESHOLDS)
         except DataError as error:
-            found["left_out"]["thresholds"] = str(error)
+            found["left_out"][left] = str(error)
     return found
 
 

@@ -124,7 +124,7 @@ def test_arrivals_hand_interventions_on():
 def run(tmp_path_factory):
     """A robot that goes where it is pushed, with thresholds."""
     folder, rng, made = tmp_path_factory.mktemp("doubt"), np.random.default_rng(0), []
-    for i in range(14):
+    for i in range(20):
         action = rng.uniform(-0.1, 0.1, (201, 1))
         x = np.concatenate([np.zeros((1, 1)), action[:-1]]).cumsum(0).clip(-1, 1)
         x = x + 0.01 * rng.normal(size=x.shape)
@@ -154,28 +154,36 @@ def test_pretraining_writes_intervals_and_thresholds(run):
     assert len(lines) == 1 and "hold" in lines[0]
 
 
-def test_a_robot_that_does_not_go_where_it_is_pushed_is_doubted(run):
-    def drive(stuck, ticks=60):
-        doubt = ModelDoubt.load(run[0], SEEN, PUSH)
-        rng, x, said = np.random.default_rng(7), np.zeros(1), []
+def drive(folder, stuck=False, carried=0.0, ticks=60):
+    """What a doubt says of a robot that is stuck after 20 ticks, or falls back by ``carried``."""
+    doubt = ModelDoubt.load(folder, SEEN, PUSH)
+    rng, x, said = np.random.default_rng(7), np.zeros(1), []
 
-        def seen():
-            return {"state": (x + 0.01 * rng.normal(size=1)).astype(np.float32)}
+    def seen():
+        return {"state": (x + 0.01 * rng.normal(size=1)).astype(np.float32)}
 
+    now = seen()
+    doubt.begin(now)
+    for t in range(ticks):
+        action = np.array([0.09 * np.sin(0.3 * t)])
+        said.append(doubt.ask(now, action))
+        x = x + (0.0 if stuck and t > 20 else action - carried)
         now = seen()
-        doubt.begin(now)
-        for t in range(ticks):
-            action = np.array([0.09 * np.sin(0.3 * t)])
-            said.append(doubt.ask(now, action))
-            x = x + (0.0 if stuck and t > 20 else action)
-            now = seen()
-            doubt.came(action, now)
-        return said
+        doubt.came(action, now)
+    return said
 
-    assert set(drive(stuck=False)) == {None}
-    said = drive(stuck=True)
+
+def test_a_robot_that_does_not_go_where_it_is_pushed_is_doubted(run):
+    assert set(drive(run[0])) == {None}
+    said = drive(run[0], stuck=True)
     assert set(said[:21]) == {None}
     assert any(why is not None and why.startswith("surprise") for why in said[22:40])
+
+
+def test_a_robot_that_carries_something_is_doubted_after_a_window(run):
+    said = drive(run[0], carried=0.006, ticks=90)
+    assert set(said[:50]) == {None}
+    assert all(why is not None and why.startswith("drift is") for why in said[50:])
 
 
 def test_a_doubt_of_another_robot_is_refused(run):

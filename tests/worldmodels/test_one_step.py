@@ -10,11 +10,14 @@ import torch
 
 from pixyz.types import PixyzError
 from worldmodels.data import DataError, Episodes, make_episode, pad, windows
-from worldmodels.doubt import Doubt, Thresholds, running, scores, thresholds
+from worldmodels.doubt import Doubt, Thresholds, scores, thresholds, with_drift
+from worldmodels.drift import Drift, running
 from worldmodels.one_step import OneStep, OneStepConfig
 from worldmodels.open_loop import PersistLast, moments, open_loop
 
 SMALL = OneStepConfig(members=4, units=16)
+UNITS = ("loc", "scale")
+_first, _rest = slice(None, -1), slice(1, None)
 
 
 def robot(steps, seed, drag=0.0, stuck=False):
@@ -177,6 +180,85 @@ def test_doubts_need_a_full_window_and_none_of_a_number_that_is_none(tmp_path):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(DataError):
             Thresholds.load(tmp_path / "bad.json")
+
+
+def test_the_linear_part_is_least_squares_and_a_linear_robot_needs_no_networks():
+    data = Episodes([robot(400, s) for s in range(3)])
+    model = OneStep(data.shapes, 1, OneStepConfig(members=4, units=16, linear=True))
+    model.fit_units(data)
+    rows = [np.concatenate([e["p"], e["c"], e["action"]], -1) for e in data]
+    x = np.concatenate([r[:-1] for r in rows]).astype(np.float64)
+    y = np.concatenate([np.diff(r[:, :2], axis=0) for r in rows]).astype(np.float64)
+    loc, unit = (np.concatenate([getattr(s, k) for s in (model.x, model.action)]) for k in UNITS)
+    x, y = (x - loc) / unit, (y - y.mean(0)) / y.std(0)
+    expected = np.linalg.solve(x.T @ x / len(x) + 1e-6 * np.eye(3), x.T @ y / len(x))
+    np.testing.assert_allclose(model.linear, expected, atol=1e-4)
+    with torch.no_grad():  # networks that say nothing: p' = 0.5 p + 0.5 c
+        for each in (model.ensemble.net.weights[-1], model.ensemble.net.biases[-1]):
+            each.zero_()
+    obs = {"p": torch.tensor([[0.3], [0.1]]), "c": torch.tensor([[0.1], [0.4]])}
+    following = model.forecast({k: v[None] for k, v in obs.items()}, torch.zeros(1, 2, 1), 1)
+    torch.testing.assert_close(
+        following["p"][0, :, 0], torch.tensor([0.2, 0.25]), atol=0.01, rtol=0
+    )
+    batch = pad(list(data))
+    left = (y - x @ expected).reshape(3, 399, 2)[0]
+    nats, _ = model.nats(batch)
+    scale = math.log(2) + 0.01  # softplus(0) and the least
+    cost = (0.5 * (left / scale) ** 2 + math.log(scale) + 0.5 * math.log(2 * math.pi)).sum(-1)
+    w = model.w(torch.stack([batch["reward"], (~batch["is_terminal"]).float()], -1))[1:, 0]
+    given = torch.cat([model.x(model.joined(batch)), model.action(batch["action"])], -1)[:-1, 0]
+    worth = 0.5 * (w - model.worth.net(given).mean(1)).square()
+    spread = 0.5 * model.worth.net(given).var(1, correction=0)
+    worth = (worth + spread + 0.5 * math.log(2 * math.pi)).sum(-1)
+    np.testing.assert_allclose(nats[:, 0].detach(), cost + worth.detach().numpy(), atol=2e-3)
+
+
+def test_weights_without_a_linear_part_are_those_of_before():
+    assert "linear" not in OneStep({"x": (3,)}, 2, SMALL).state_dict()
+    with_it = OneStepConfig(members=4, units=16, linear=True)
+    assert OneStep({"x": (3,)}, 2, with_it).state_dict()["linear"].shape == (5, 3)
+
+
+def test_residuals_are_surprise_with_its_signs(found):
+    model, _ = found
+    episode = robot(300, 61, drag=0.08)
+    each = scores(model, episode)
+    assert each.residual.shape == (299, 2)
+    before, after = ({k: torch.from_numpy(episode[k][s]) for k in "pc"} for s in (_first, _rest))
+    surprise = model.surprise(before, torch.from_numpy(episode["action"][:-1]), after)
+    torch.testing.assert_close(each.surprise, surprise)
+    assert each.residual[:, 0].mean() < -2  # it is dragged back
+
+
+def test_drift_sees_what_surprise_does_not(found):
+    model, _ = found
+    valid, dragged = [robot(400, s) for s in range(90, 96)], robot(400, 61, drag=0.016)
+    trusted = with_drift(thresholds(model, valid, 10, 0.01), model, valid, 50)
+    drift = trusted.drift
+    assert drift is not None and drift.ticks == 50
+    usual = drift.of(running(scores(model, robot(2000, 97)).residual, 50))
+    each = scores(model, dragged)
+    assert (usual > drift.most).float().mean() < 0.05
+    assert (drift.of(running(each.residual, 50)) > drift.most).float().mean() > 0.9
+    assert (running(each.surprise, 10) > trusted.surprise).float().mean() < 0.3
+    doubt, said = Doubt(trusted), []
+    for residual in each.residual:
+        said.append(doubt.add(residual))
+    assert said[:49] == [None] * 49 and sum(s is not None for s in said[49:]) > 300
+    assert all(s is None or s.startswith("drift is ") for s in said)
+    doubt.reset()
+    assert doubt.add(each.residual[0]) is None
+
+
+def test_thresholds_with_a_drift_are_those_that_were_saved(tmp_path):
+    drift = Drift(3, [0.0, 1.0], [1.0, 2.0], 5.0)
+    trusted = Thresholds(1.0, 2.0, ticks=3, rate=0.01, drift=drift)
+    assert Thresholds.load(trusted.save(tmp_path / "t.json")) == trusted
+    text = (tmp_path / "t.json").read_text()
+    (tmp_path / "t.json").write_text(text.replace("5.0", "-5.0"))
+    with pytest.raises(DataError, match="drift: expected ticks"):
+        Thresholds.load(tmp_path / "t.json")
 
 
 def test_what_it_cannot_predict_is_refused():
