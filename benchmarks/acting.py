@@ -9,12 +9,21 @@ nothing else meanwhile.  Appends a JSON line to ``results/acting.jsonl``.
 
     python benchmarks/acting.py
     python benchmarks/acting.py --calls 100 --out /tmp/acting.jsonl    # does it run at all?
+    git worktree add --detach ../before d4d712a
+    python benchmarks/acting.py --beside ../before --rounds 7
+
+``--beside`` times this tree and another one in turn, each round a process a tree, on whatever
+machine there is: the line has the median over rounds of this tree's times to the other's.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import about, append, prepare
+from timing import about, append, by_round, prepare
 
 import agents
 from agents.config import load_config
@@ -73,6 +82,49 @@ def measure(config: str, calls: int) -> dict[str, dict[str, float]]:
     }
 
 
+def measured(tree: Path, config: str, calls: int) -> dict[str, Any]:
+    """The line that a tree's own copy of this script writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "acting.jsonl"
+        told = ["--config", config, "--calls", str(calls), "--out", str(out)]
+        subprocess.run(
+            [sys.executable, "benchmarks/acting.py", *told],
+            cwd=tree,
+            env={**os.environ, "PYTHONPATH": str(tree)},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        line: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return line
+
+
+def beside(other: Path, config: str, calls: int, rounds: int) -> dict[str, Any]:
+    """This tree and another one in turn: `ratio` is the median over rounds of this to that."""
+    trees = {"this": Path(__file__).resolve().parent.parent, "other": other.resolve()}
+    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in trees}
+    for _ in range(rounds):
+        for name, tree in trees.items():
+            lines[name].append(measured(tree, config, calls))
+    times = {
+        name: {
+            f"{call} {part}": [x["milliseconds"][call][part] for x in found]
+            for call in ("agent.act", "policy.act")
+            for part in ("p50", "p99")
+        }
+        for name, found in lines.items()
+    }
+    return {
+        "benchmark": "acting_beside",
+        "rounds": rounds,
+        "other": lines["other"][0]["commit"],
+        "milliseconds": times,
+        "ratio": {
+            key: round(statistics.median(by_round(these, times["other"][key])), 3)
+            for key, these in times["this"].items()
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -82,19 +134,17 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).resolve().parent / "results" / "acting.jsonl"
     )
+    parser.add_argument("--beside", type=Path, metavar="TREE", help="another checkout, in turn")
+    parser.add_argument("--rounds", type=int, default=7, help="of --beside")
     given = parser.parse_args()
     prepare()
     torch.manual_seed(0)
-    found = measure(given.config, given.calls)
-    line = {
-        "benchmark": "acting",
-        "config": given.config,
-        "calls": given.calls,
-        "milliseconds": found,
-        **about(),
-    }
-    append(given.out, line)
-    print(found)
+    if given.beside:
+        found = beside(given.beside, given.config, given.calls, given.rounds)
+    else:
+        found = {"benchmark": "acting", "milliseconds": measure(given.config, given.calls)}
+    append(given.out, {**found, "config": given.config, "calls": given.calls, **about()})
+    print(found.get("ratio") or found["milliseconds"])
 
 
 if __name__ == "__main__":

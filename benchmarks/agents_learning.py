@@ -1,10 +1,9 @@
 """Which agent learns how much from how many frames: one setting for all tasks, a JSON line a run in
 ``results/learning.jsonl``.
 
-    python benchmarks/agents_learning.py tdmpc/small --tasks walker_walk finger_spin --seeds 0 1 2
-    --frames 100000 python benchmarks/agents_learning.py dreamer_v3/fast --tasks CartPole-v1
-    --frames 15000 --eval-every 1500 python benchmarks/agents_learning.py tdmpc/small --read
-    runs/agents/tdmpc-small-walker_walk-seed0
+    python benchmarks/agents_learning.py tdmpc/small --tasks walker_walk --seeds 0 1 2
+    python benchmarks/agents_learning.py dreamer_v3/fast --tasks CartPole-v1 --frames 15000
+    python benchmarks/agents_learning.py tdmpc/small --read runs/agents/RUN
 
 Frames count action repeat.  Evaluations are 10 episodes of the best action (a planner's mean).
 ``score`` is the mean of the last three evaluations.  A run that was stopped goes on; one that is in
