@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from agents.agent import Actor
+from agents.environments import make_env
 from agents.errors import UsageError
 from agents.settings import EnvSettings
 from agents.spaces import Interface
-from envs import EnvError, make
+from envs import EnvError
 from envs.rendering import choose, screen
 from pixyz.plan.random import random_states, restore_random_states
 
@@ -85,16 +87,7 @@ def record(
     torch.manual_seed(seed)
     env: Any = None
     try:
-        env = drawn(
-            settings,
-            lambda: make(
-                settings.id,
-                action_repeat=settings.action_repeat,
-                time_limit=settings.time_limit,
-                seed=seed,
-                **{**settings.options, **asked},
-            ),
-        )
+        env = drawn(settings, partial(make_env, settings, seed, **asked))
         interface = Interface.from_spaces(env.observation_space, env.action_space)
         state, total, first = actor.initial(1), 0.0, True
         observation, _ = env.reset()

@@ -35,9 +35,9 @@ from timing import about, append, by_round, prepare
 
 import agents
 from agents.config import load_config
+from agents.environments import make_env
 from agents.run import Trainer
 from agents.settings import RunSettings
-from envs import make
 
 WARMUP = 200
 
@@ -58,10 +58,7 @@ def milliseconds(call: Callable[[], Any], calls: int) -> dict[str, float]:
 def measure(config: str, calls: int) -> dict[str, dict[str, float]]:
     """Both, of an agent that a run has just begun with."""
     settings = load_config(RunSettings, config, ["threads=1"])
-    e = settings.env
-    raw = make(
-        e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, seed=0, **e.options
-    ).env
+    raw = make_env(settings.env, seed=0).env
     observation, _ = raw.reset(seed=0)
     with tempfile.TemporaryDirectory() as folder:
         with Trainer(settings).begin(Path(folder) / "run") as trainer:

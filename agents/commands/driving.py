@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from agents.config import parse_yaml
+from agents.environments import make_env
 from agents.errors import UsageError
 from agents.online.doubt import ModelDoubt
 from agents.settings import RunSettings
-from envs import make
 from envs.robot import Keyboard, Limits, RobotEnv, Task, load_limits
 from envs.robot.watched import Watched
 
@@ -23,10 +24,8 @@ def environment(
     if given.robot is None:
         if given.limits or given.task or given.option or given.doubt:
             raise UsageError("--limits, --task, --option and --doubt go with --robot")
-        e, dry = settings.env, {"dry_run": True} if given.dry_run else {}
-        return lambda: make(
-            e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **{**e.options, **dry}
-        )
+        dry = {"dry_run": True} if given.dry_run else {}
+        return partial(make_env, settings.env, **dry)
     if given.limits is None:
         raise UsageError("--robot needs --limits: no robot moves without")
     limits = load_limits(given.limits)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from agents.build import build
+from agents.environments import make_envs
 from agents.errors import UsageError
 from agents.policy import read_settings
 from agents.process import prepare_process
@@ -19,7 +20,6 @@ from agents.run import Judge, read_part
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.video import check_video, drawn, prepare_rendering, record, write_video
-from envs import make_vector
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,8 +86,7 @@ def evaluate(given: argparse.Namespace) -> int:
 
 def read_environment(settings: RunSettings) -> Interface:
     """What an agent sees and does in the environment of a run."""
-    e = settings.env
-    envs = make_vector(e.id, 1, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options)
+    envs = make_envs(settings.env, 1)
     try:
         return Interface.of(envs)
     finally:

@@ -14,14 +14,15 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agents.environments import make_env
 from agents.errors import UsageError
 from agents.online.actor import ActorSide
 from agents.process import prepare_process
 from agents.settings import RunSettings
-from envs import make
 
 STORE = 80 << 20
 """Bytes of Ray's object store where it is started here; nothing large goes through it."""
@@ -50,12 +51,8 @@ def act(settings: RunSettings, number: int, folder: Path, address: str, hz: floa
         UsageError, EnvError: it does not fit the learner, or has no environment.
     """
     prepare_process(settings.threads)
-    own, e = share(settings), settings.env
-
-    def env() -> Any:
-        return make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options)
-
-    with ActorSide(own, env, folder / f"actor-{number}", address, actor=number, hz=hz) as side:
+    own, made = share(settings), partial(make_env, settings.env)
+    with ActorSide(own, made, folder / f"actor-{number}", address, actor=number, hz=hz) as side:
         return side.act().progress.steps if side.meet() else 0
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from agents.agent import Actor
+from agents.environments import make_envs
 from agents.run.parts import seeded
 from agents.run.signals import Stop
 from agents.settings import EnvSettings
 from agents.spaces import Interface, Rows
-from envs import make_vector
 
 EVAL_SEED = 10_000
 
@@ -81,16 +81,8 @@ class Judge:
         watch: Watch | None = None,
     ) -> list[float] | None:
         """Returns of the first episode of each environment; None if asked to stop."""
-        e = self.settings
-        envs = make_vector(
-            e.id,
-            self.episodes,
-            seed=EVAL_SEED + self.seed,
-            action_repeat=e.action_repeat,
-            time_limit=e.time_limit,
-            workers=min(e.workers, self.episodes),
-            **e.options,
-        )
+        workers = min(self.settings.workers, self.episodes)
+        envs = make_envs(self.settings, self.episodes, EVAL_SEED + self.seed, workers)
         interface, returns = Interface.of(envs), np.zeros(self.episodes)
         running = np.ones(self.episodes, np.bool_)
         try:
@@ -108,8 +100,8 @@ class Judge:
                     return None
             else:
                 warnings.warn(
-                    f"{e.id}: {running.sum()} of {self.episodes} episodes had not ended after "
-                    f"{self.limit} actions; they count "
+                    f"{self.settings.id}: {running.sum()} of {self.episodes} episodes had not "
+                    f"ended after {self.limit} actions; they count "
                     "with the return so far. Give env.time_limit, or another eval_limit",
                     stacklevel=2,
                 )

@@ -11,6 +11,7 @@ import torch
 
 from agents.agent import Saves
 from agents.build import build
+from agents.environments import make_env, make_envs
 from agents.logger import Logger
 from agents.run.driver import Driver
 from agents.run.evaluate import Judge
@@ -24,7 +25,6 @@ from agents.run.train import Watch, train
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.tracking import check_tracker, tracker
-from envs import make, make_vector
 from envs.plain import space_to_plain
 
 
@@ -61,18 +61,10 @@ class Trainer(InFolder):
     def __init__(self, settings: RunSettings, watch: Watch | None = None) -> None:
         super().__init__(settings)
         self.watch = watch
-        s, e = settings, settings.env
+        s = settings
         check_tracker(s)
         Generators.seed(s.seed)
-        self.envs = make_vector(
-            e.id,
-            e.num_envs,
-            seed=s.seed,
-            action_repeat=e.action_repeat,
-            time_limit=e.time_limit,
-            workers=e.workers,
-            **e.options,
-        )
+        self.envs = make_envs(s.env, s.env.num_envs, s.seed, s.env.workers)
         self.closing.callback(self.envs.close)
         try:
             self.view = Interface.of(self.envs)
@@ -190,8 +182,7 @@ class Trainer(InFolder):
 
 def _declared(settings: RunSettings) -> dict[str, Any]:
     """What the environment declares, by itself: units that a loaded policy takes and gives."""
-    e = settings.env
-    env = make(e.id, action_repeat=e.action_repeat, time_limit=e.time_limit, **e.options)
+    env = make_env(settings.env)
     try:
         inner = env.env
         found = {

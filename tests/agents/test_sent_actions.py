@@ -64,7 +64,7 @@ def test_a_replay_holds_what_was_done() -> None:
 
 def test_an_actor_that_is_judged_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "agents.run.evaluate.make_vector", lambda *_, **__: VectorEnv([Halving], seed=0)
+        "agents.run.evaluate.make_envs", lambda *_, **__: VectorEnv([Halving], seed=0)
     )
     actor = Told()
     assert Judge(EnvSettings("Halving"), episodes=1, seed=0).actor(actor) == [0.0]
