@@ -72,6 +72,7 @@ values = [model.train({{"x": x}}).item() for _ in range(60)]
 assert values[-1] < values[0], values
 print(loss)
 """
+CONTRADICTION = "conflicting dependencies"  # pip's words
 TRAIN = [
     "train", "sac/small", "env.id=Pendulum-v1", "steps=200", "prefill=100", "eval_episodes=1",
     "agent.batch=8", "agent.units=16", "env.time_limit=40", "--run", "run",
@@ -150,8 +151,8 @@ def try_out(each: Environment, index: str | None, bounds: str = "") -> str:
     """Make an environment, use it, throw it away; the versions that it had.
 
     Raises:
-        NotMade: something could not be installed.
-        Failed: something did not work.
+        NotMade: something could not be had.
+        Failed: something did not work, or requirements contradict each other.
     """
     python = shutil.which(f"python{each.python}")
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
@@ -169,6 +170,8 @@ def try_out(each: Environment, index: str | None, bounds: str = "") -> str:
             run([*pip, version, "numpy", *(["--index-url", index] if index else [])], folder, clean)
             run([*pip, f"{ROOT}{extras}"], folder, clean)
         except Failed as error:
+            if CONTRADICTION in str(error):
+                raise
             raise NotMade(str(error)) from None
         run([own, "-m", "pip", "check"], folder, clean)
         (folder / "empty").mkdir()
@@ -190,7 +193,7 @@ def main() -> int:
     parser.add_argument("--edges", action="store_true", help="the oldest and the newest pair alone")
     parser.add_argument("--list", action="store_true", help="make nothing")
     parser.add_argument("--lowest", action="store_true", help="requirements at their lowest")
-    parser.add_argument("--maybe", action="store_true", help="one that cannot be made is left out")
+    parser.add_argument("--maybe", action="store_true", help="one without its packages is left out")
     parser.add_argument("--index", default=CPU, help="where torch is, '' for pip's own index")
     given = parser.parse_args()
     failed = 0
