@@ -1,7 +1,8 @@
 """Logs of the simulated arm under a clumsy program, as from a person before anything learns.
 
 Used by ``robot_doubt.py`` and ``offline_arm.py``. The program goes a part of the way to the goal
-and wanders beside it; an episode is five seconds, and begins where the last one ended.
+and wanders beside it; an episode is five seconds, and begins where the last one ended. Two
+programs are known by name (:data:`LOGS`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,32 @@ from worldmodels.data import Episodes, make_episode
 Array = np.ndarray[Any, Any]
 NOISE = 0.001
 """Of every sensor, in its own unit."""
+
+
+class Ahead(Reach):
+    """Goals ahead of the arm, where its base has next to nothing to do: the base's part of a goal
+    is within 0.06 rad.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.task.share = np.array([0.05, 0.8, 0.8])
+
+
+class Kind(NamedTuple):
+    """A kind of log.
+
+    Args:
+        task: that it is recorded with.
+        moved: of each joint, the share of what the program would do that is sent.
+    """
+
+    task: type[Reach]
+    moved: tuple[float, ...]
+
+
+LOGS = {"everywhere": Kind(Reach, (1.0, 1.0, 1.0)), "ahead": Kind(Ahead, (0.02, 1.0, 1.0))}
+"""``ahead``: the base was all but held."""
 
 
 class Recorded(NamedTuple):
@@ -75,6 +102,7 @@ def record(
     noise: float = 0.8,
     faults: Mapping[str, Any] | None = None,
     hold: int = 0,
+    kind: str = "everywhere",
 ) -> Recorded:
     """Episodes of the arm in stepped time.
 
@@ -84,8 +112,10 @@ def record(
         gain, noise: of :func:`clumsy`.
         faults: of the robot, beside the noise of its sensors.
         hold: ticks of :func:`held`, in the place of :func:`clumsy`; 0: not so.
+        kind: of :data:`LOGS`.
     """
-    env = Reach(faults={"noise": NOISE, **(faults or {})})
+    task, moved = LOGS[kind]
+    env = task(faults={"noise": NOISE, **(faults or {})})
     rng = np.random.default_rng(seed)
     move = held(env, rng, hold) if hold else clumsy(env, rng, gain, noise)
     episodes, returns, success = [], [], 0
@@ -93,7 +123,7 @@ def record(
         seen, _ = env.reset(seed=seed if number == 0 else None)
         rows, sent, rewards, over = [seen], [], [0.0], False
         while not over:
-            seen, reward, terminated, truncated, info = env.step(move(seen))
+            seen, reward, terminated, truncated, info = env.step(move(seen) * np.array(moved))
             over = terminated or truncated
             rows.append(seen)
             sent.append(info[SENT])

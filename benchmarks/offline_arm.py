@@ -1,6 +1,7 @@
 """An agent from twenty minutes of the simulated arm's log alone, with and without the penalty.
 
     python benchmarks/offline_arm.py --seeds 0 1 2
+    python benchmarks/offline_arm.py --log ahead --seeds 0 1 2   # the base was all but held
     python benchmarks/offline_arm.py --seeds 0 --runs FOLDER     # keeps the runs there
 
 The log is that of ``arm_logs.py``: a clumsy program, no agent. An ensemble of one-step predictors
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arm_logs import Recorded, record
+from arm_logs import LOGS, Recorded, record
 from robot_online import arrivals
 
 import agents
@@ -33,7 +34,6 @@ from agents.process import prepare_process
 from agents.rundir import origin
 from agents.settings import RunSettings
 from envs.robot import arm_limits
-from envs.robot.tasks import Reach
 from worldmodels.data import Episodes
 
 RESULTS, GOALS = Path(__file__).parent / "results" / "offline_arm.jsonl", 40
@@ -51,8 +51,10 @@ def pretrained(log: Episodes, folder: Path, seed: int, *changes: str) -> Path:
     return run
 
 
-def offline(log: Recorded, model: Path, folder: Path, seed: int, *changes: str) -> dict[str, Any]:
-    """An agent from the log and its model, judged."""
+def offline(
+    log: Recorded, kind: str, model: Path, folder: Path, seed: int, *changes: str
+) -> dict[str, Any]:
+    """An agent from the log and its model, judged by goals of the log's kind."""
     begun = time.process_time()
     step = [each.step for each in arm_limits(3).actions.values()]
     told = [f"seed={seed}", f"offline.model={model}", f"offline.action_scale={step}", *changes]
@@ -67,9 +69,10 @@ def offline(log: Recorded, model: Path, folder: Path, seed: int, *changes: str) 
     tail = doubts[-max(1, len(doubts) // 10) :]
     return {
         "penalty": settings.offline.penalty,
+        "horizon": settings.offline.horizon,
         "updates": trainer.run.progress.updates,
         "goals": GOALS,
-        **arrivals(agents.load(folder), Reach(), GOALS, repeat=1),
+        **arrivals(agents.load(folder), LOGS[kind].task(), GOALS, repeat=1),
         "log_return": round(float(log.returns.mean()), 2),
         "log_success": round(log.success, 3),
         "rows": log.episodes.steps,
@@ -86,6 +89,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--penalties", type=float, nargs="+", default=[1.0, 0.0])
     parser.add_argument("--episodes", type=int, default=240, help="of the log, five seconds each")
+    parser.add_argument("--log", choices=LOGS, default="everywhere")
     parser.add_argument("--gain", type=float, default=0.1, help="of the clumsy program")
     parser.add_argument("--noise", type=float, default=0.8, help="of the clumsy program")
     parser.add_argument("--hold", type=int, default=0, help="random actions for so many ticks")
@@ -96,7 +100,7 @@ def main() -> None:
     prepare_process(1)
     about = origin()
     for seed in args.seeds:
-        log = record(args.episodes, seed, args.gain, args.noise)
+        log = record(args.episodes, seed, args.gain, args.noise, hold=args.hold, kind=args.log)
         with tempfile.TemporaryDirectory() as scratch:
             folder = args.runs or Path(scratch)
             model = pretrained(log.episodes, folder, seed, f"updates={args.model_updates}")
@@ -106,11 +110,12 @@ def main() -> None:
                 line = {
                     "benchmark": "offline_arm",
                     "seed": seed,
-                    "gain": args.gain,
-                    "noise": args.noise,
+                    "log": args.log,
+                    "gain": None if args.hold else args.gain,
+                    "noise": None if args.hold else args.noise,
                     "hold": args.hold,
                     "model_updates": args.model_updates,
-                    **offline(log, model, run, seed, *more),
+                    **offline(log, args.log, model, run, seed, *more),
                     **{k: about[k] for k in ("commit", "dirty", "versions")},
                 }
                 print(json.dumps(line), flush=True)
