@@ -44,7 +44,8 @@ class Kind(NamedTuple):
     moved: tuple[float, ...]
 
 
-LOGS = {"everywhere": Kind(Reach, (1.0, 1.0, 1.0)), "ahead": Kind(Ahead, (0.02, 1.0, 1.0))}
+EVERYWHERE = "everywhere"
+LOGS = {EVERYWHERE: Kind(Reach, (1.0, 1.0, 1.0)), "ahead": Kind(Ahead, (0.02, 1.0, 1.0))}
 """``ahead``: the base was all but held."""
 
 
@@ -102,7 +103,7 @@ def record(
     noise: float = 0.8,
     faults: Mapping[str, Any] | None = None,
     hold: int = 0,
-    kind: str = "everywhere",
+    kind: str = EVERYWHERE,
 ) -> Recorded:
     """Episodes of the arm in stepped time.
 

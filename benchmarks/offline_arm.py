@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arm_logs import LOGS, Recorded, record
+from arm_logs import EVERYWHERE, LOGS, Recorded, record
 from robot_online import arrivals
 
 import agents
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--penalties", type=float, nargs="+", default=[1.0, 0.0])
     parser.add_argument("--episodes", type=int, default=240, help="of the log, five seconds each")
-    parser.add_argument("--log", choices=LOGS, default="everywhere")
+    parser.add_argument("--log", choices=LOGS, default=EVERYWHERE)
     parser.add_argument("--gain", type=float, default=0.1, help="of the clumsy program")
     parser.add_argument("--noise", type=float, default=0.8, help="of the clumsy program")
     parser.add_argument("--hold", type=int, default=0, help="random actions for so many ticks")
@@ -110,7 +110,7 @@ def main() -> None:
                 line = {
                     "benchmark": "offline_arm",
                     "seed": seed,
-                    "log": args.log,
+                    "log": None if args.log == EVERYWHERE else args.log,
                     "gain": None if args.hold else args.gain,
                     "noise": None if args.hold else args.noise,
                     "hold": args.hold,
