@@ -2,6 +2,7 @@
 
     python benchmarks/offline_arm.py --seeds 0 1 2
     python benchmarks/offline_arm.py --log ahead --seeds 0 1 2   # the base was all but held
+    python benchmarks/offline_arm.py --log ahead --penalties 0 -- offline.action_scale=[]
     python benchmarks/offline_arm.py --seeds 0 --runs FOLDER     # keeps the runs there
 
 The log is that of ``arm_logs.py``: a clumsy program, no agent. An ensemble of one-step predictors
@@ -70,6 +71,7 @@ def offline(
     return {
         "penalty": settings.offline.penalty,
         "horizon": settings.offline.horizon,
+        "bounded": not settings.offline.action_scale,  # by the log's largest actions
         "updates": trainer.run.progress.updates,
         "goals": GOALS,
         **arrivals(agents.load(folder), LOGS[kind].task(), GOALS, repeat=1),
