@@ -188,6 +188,46 @@ def unpenalised(lines: Lines) -> str:
     return f"Without the penalty seed 0 returns {by_seed(lines)[0]['return']:.1f}"
 
 
+def narrow(lines: Lines) -> str:
+    """From a log of an arm whose base was all but held, with and without the penalty."""
+    by = [by_seed([x for x in lines if x["penalty"] == penalty]) for penalty in (1.0, 0.0)]
+    log = series([x["log_return"] for x in by[0]], 1)
+    own = [series([x["return"] for x in runs], 1) for runs in by]
+    shares = [series([100 * x["stayed"] for x in runs], 1) for runs in by]
+    seeds, goals = series([x["seed"] for x in by[0]]), by[0][0]["goals"]
+    return (
+        f"Of seeds {seeds} this log returns {log}; agents return {own[0]} with the penalty, and "
+        f"arrive at {shares[0]} % of {goals} such goals; without it {own[1]}, and {shares[1]} %."
+    )
+
+
+def bounded(lines: Lines) -> str:
+    """From the same log with actions no larger than the log's, without the penalty."""
+    runs = by_seed(lines)
+    own = series([x["return"] for x in runs], 1)
+    shares = series([100 * x["stayed"] for x in runs], 1)
+    return f"agents without the penalty return {own}, and arrive at {shares} %"
+
+
+def believed(lines: Lines) -> str:
+    """What a model of that log believes of moving the base, far from a goal."""
+    runs = by_seed(lines)
+    came, hoped, doubt, usual = (
+        fmean(x[who][what] for x in runs)
+        for who, what in (
+            ("base", "came"),
+            ("base", "believed"),
+            ("base", "doubt"),
+            ("program", "doubt"),
+        )
+    )
+    return (
+        f"a tick with the base at full speed pays {came:.2f} and the model believes in {hoped:.2f} "
+        f"(mean of {len(runs)} seeds), but its members are {doubt:.2f} deviations apart there, and "
+        f"{usual:.2f} where the program acts"
+    )
+
+
 def aimless(lines: Lines) -> str:
     """From a log of random motion, with and without the penalty."""
     found = last(lines, "penalty")

@@ -17,6 +17,7 @@ from claim_words import (
     acting,
     aimless,
     at,
+    believed,
     camera,
     chorales,
     chorales_in_short,
@@ -27,6 +28,7 @@ from claim_words import (
     farthest,
     finger,
     memory,
+    narrow,
     offline,
     on_ray,
     oscillator,
@@ -58,7 +60,8 @@ ONLINE = "docs/online.md"
 LEARNS = (ONLINE, "benchmarks/robot_online.py", "robot_online")
 ONLY = {"benchmark": "robot_online", "changes": None}
 """The configs that ship, in the script's present form."""
-FROM_LOG = {"penalty": 1.0, "noise": 0.8, "hold": None}
+FROM_LOG = {"penalty": 1.0, "noise": 0.8, "hold": None, "log": None}
+AHEAD = {"log": "ahead", "bounded": None}
 UPDATES = ("docs/performance.md", "benchmarks/update.py", "update")
 LEARNED, AGENTS = "docs/learning.md", "docs/agents.md"
 ROWS = (
@@ -189,6 +192,8 @@ CLAIMS = [
         unpenalised,
         {**FROM_LOG, "penalty": None},
     ),
+    Claim(ONLINE, "benchmarks/offline_arm.py", "offline_arm", narrow, AHEAD),
+    Claim(ONLINE, "benchmarks/offline_beliefs.py", "offline_beliefs", believed, {"log": "ahead"}),
     Claim(ONLINE, "benchmarks/offline_arm.py", "offline_arm", aimless, {"hold": 10}),
     Claim(ONLINE, "benchmarks/ray_actors.py", "ray_actors", on_ray),
     Claim("docs/performance.md", "benchmarks/acting.py", "acting", acting),
