@@ -86,20 +86,21 @@ def doubt() -> str:
     """What an ensemble of one-step predictors notices, over the seeds."""
     lines = newest("robot_doubt.jsonl", "seed")
     rows = [
-        "| robot | AUROC of disagreement | AUROC of surprise | episodes doubted "
-        "| after, median s | ticks doubted |",
-        "|---|---|---|---|---|---|",
+        "| robot | AUROC of disagreement | AUROC of surprise | AUROC of drift "
+        "| episodes doubted | by drift | after, median s | ticks doubted |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in lines[0]["found"]:
         found = [line["found"][name] for line in lines]
         cells: list[Any] = [name]
-        for score in ("disagreement", "surprise"):
+        for score in ("disagreement", "surprise", "drift"):
             values = [each[score] for each in found if score in each]
             cells.append(", ".join(f"{v:.3f}" for v in values))
         late = sorted(each["seconds"] for each in found if each["seconds"] is not None)
         cells.append(
             f"{sum(each['episodes'] for each in found)} of {lines[0]['tests'] * len(found)}"
         )
+        cells.append(sum(each["by"]["drift"] for each in found))
         cells.append(f"{late[len(late) // 2]:.2f}" if late else "")
         cells.append(f"{100 * sum(each['share'] for each in found) / len(found):.2f} %")
         rows.append("| " + " | ".join(map(str, cells)) + " |")
