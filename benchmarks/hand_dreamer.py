@@ -16,20 +16,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixyz.plan.once import one_run
+from pixyz.plan.once import once, one_run
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def mixed(logits: Tensor, groups: int, unimix: float) -> Tensor:
     probs = logits.unflatten(-1, (groups, -1))
-    # over few classes softmax is vectorised only along another dimension
+    # below the floats of a vector softmax is vectorised only along another dimension
     probs = (
-        probs.movedim(-1, 0).softmax(0).movedim(0, -1)
-        if probs.shape[-1] < 16
-        else probs.softmax(-1)
+        probs.movedim(-1, 0).softmax(0).movedim(0, -1) if probs.shape[-1] < 8 else probs.softmax(-1)
     )
-    uniform = torch.tensor(unimix / probs.shape[-1], dtype=probs.dtype)
+    size, dtype = probs.shape[-1], probs.dtype
+    uniform = once((mixed, unimix, size, dtype), lambda: torch.tensor(unimix / size, dtype=dtype))
     return torch.add(uniform, probs, alpha=1.0 - unimix) if unimix else probs
 
 

@@ -34,6 +34,7 @@ from torch.autograd.function import once_differentiable
 from pixyz.plan.once import RUNNING
 from worldmodels.straight import plain, transformed
 
+any_autocast = torch._C._is_any_autocast_enabled
 ROWS = 1024
 """From so many rows on they are turned into the weights' gradients, while the backward pass goes
 on.
@@ -122,7 +123,8 @@ class Uses:
         grad: bool,
     ) -> None:
         self.operation, self.low, self.weights = operation, low, weights
-        self._at = [(m._parameters, name) for m, name in places]
+        held = [(m._parameters, name) for m, name in places]
+        self._at = [(*at, weight) for at, weight in zip(held, weights, strict=True)]
         self._versions = [w._version for w in weights]
         self._task = -1
         self._rows, self._count, self._sums = list[Tensors](), 0, list[Tensor]()
@@ -135,12 +137,7 @@ class Uses:
         """Whether the modules still hold these weights (``functional_call`` puts others in their
         place).
         """
-        return not any(
-            [
-                held[name] is not weight
-                for (held, name), weight in zip(self._at, self.weights, strict=True)
-            ]
-        )
+        return not any([held[name] is not weight for held, name, weight in self._at])
 
     def keep(self, rows: Tensors) -> None:
         """Keep a step's rows; those of a backward pass that did not ask for the weights' gradients
@@ -149,23 +146,25 @@ class Uses:
         task = torch._C._current_graph_task_id()
         if task != self._task:
             self._task, self._rows, self._count, self._sums = task, [], 0, []
+        if len(rows[0]) >= ROWS:
+            self._gather(rows)
+            return
         self._rows.append(rows)
         self._count += len(rows[0])
         if self._count >= ROWS:
-            self._gather()
+            self._gather_kept()
 
-    def _gather(self) -> None:
-        rows = (
-            self._rows[0]
-            if len(self._rows) == 1
-            else tuple([torch.cat(r) for r in zip(*self._rows, strict=True)])
-        )
+    def _gather_kept(self) -> None:
+        rows, self._rows, self._count = self._rows, [], 0
+        one = len(rows) == 1
+        self._gather(rows[0] if one else tuple([torch.cat(r) for r in zip(*rows, strict=True)]))
+
+    def _gather(self, rows: Tensors) -> None:
         found = self.operation.gather(rows)
         if self._sums:
             torch._foreach_add_(self._sums, found)
         else:
             self._sums = found
-        self._rows, self._count = [], 0
 
     def gradients(self) -> Sequence[Tensor | None]:
         """Those of the weights, from the rows of this backward pass."""
@@ -176,7 +175,7 @@ class Uses:
             )
         mine = self._task == torch._C._current_graph_task_id()
         if mine and self._rows:
-            self._gather()
+            self._gather_kept()
         found = (
             [g.to(w.dtype) for g, w in zip(self._sums, self.weights, strict=True)] if mine else []
         )
@@ -234,11 +233,18 @@ def _pull(ctx: Any, grad: Tensor) -> list[Tensor | None]:
 
 def exactly(like: Tensor, function: Any, *args: Any) -> Any:
     """``function(*args)`` without autocast."""
+    if not any_autocast():
+        return function(*args)
+    with torch.autocast(like.device.type, enabled=False):
+        return function(*args)
+
+
+def lower(like: Tensor) -> torch.dtype | None:
+    """The type of products under autocast; None without."""
+    if not any_autocast():
+        return None
     kind = like.device.type
-    if not torch.is_autocast_enabled(kind):
-        return function(*args)
-    with torch.autocast(kind, enabled=False):
-        return function(*args)
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
 def fused(module: Any, inputs: Tensors) -> Tensor | None:
@@ -258,9 +264,8 @@ def fused(module: Any, inputs: Tensors) -> Tensor | None:
         return module.straight(inputs) if plain() else None  # type: ignore[no-any-return]
     if transformed():
         return None
-    kind = inputs[0].device.type
-    low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    key = (module, grad, low, *[x.shape[-1] for x in inputs])
+    low = lower(inputs[0])
+    key = (module, grad, low, *[x.size(-1) for x in inputs])
     uses = None if held is None else held.get(key)
     if uses is None or not uses.current():
         found = None if hooked(module) else module.fused(key[3:])
@@ -270,17 +275,17 @@ def fused(module: Any, inputs: Tensors) -> Tensor | None:
         uses = exactly(inputs[0], Uses, *found, weights, low, grad)
         if held is not None:
             held[key] = uses
+    if inputs[0].ndim == 2:
+        return call(uses, inputs, grad)
     lead = inputs[0].shape[:-1]
-    if len(lead) != 1:
-        inputs = tuple([x.reshape(-1, x.shape[-1]) for x in inputs])
+    out = call(uses, tuple([x.reshape(-1, x.shape[-1]) for x in inputs]), grad)
+    return out.reshape(*lead, out.shape[-1])
+
+
+def call(uses: Uses, inputs: Tensors, grad: bool) -> Tensor:
+    """An operation's result for inputs ``[B, D]``."""
     if grad and (uses.wanted or any([x.requires_grad for x in inputs])):
-        out = (
-            Call.apply(uses, uses.token, *inputs)
-            if low is None
-            else exactly(inputs[0], Call.apply, uses, uses.token, *inputs)
-        )
-    elif low is None:
-        out = uses.operation.run(inputs, uses.packed, None)[0]
+        found = exactly(inputs[0], Call.apply, uses, uses.token, *inputs)
     else:
-        out = exactly(inputs[0], uses.operation.run, inputs, uses.packed, low)[0]
-    return out if len(lead) == 1 else out.reshape(*lead, out.shape[-1])  # type: ignore[no-any-return]
+        found = exactly(inputs[0], uses.operation.run, inputs, uses.packed, uses.low)[0]
+    return found  # type: ignore[no-any-return]

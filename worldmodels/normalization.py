@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 LARGE = 1 << 15
+"""From so many numbers on a kernel more pays where CPUs vectorise it."""
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward.default
 
 
@@ -63,7 +64,9 @@ def pull_norm(
         grad = grad * weight
         lost = grad.sum(-1, keepdim=True)
         found = _layer_norm_backward(grad, x, mean, scale, None, [True, False, False])[0]
-    return found.addcmul_(lost, scale, value=1.0 / size)
+    if found.numel() < LARGE:
+        return found.addcmul_(lost, scale, value=1.0 / size)
+    return found.add_(lost.mul_(scale), alpha=1.0 / size)
 
 
 def pull_norm_weight(grad: Tensor, x: Tensor, scale: Tensor) -> Tensor:

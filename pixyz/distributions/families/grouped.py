@@ -77,7 +77,7 @@ class GroupedOneHot(ParametricDistribution):
         return replace(ONE_HOTS, group=self.classes)
 
     def derive_probs(self, logits: Tensor) -> Tensor:
-        probs = softmax_last(logits.unflatten(-1, (self.groups, self.classes)))
+        probs = softmax_last(logits.view(*logits.shape[:-1], self.groups, self.classes))
         return with_uniform(probs, self.unimix) if self.unimix else probs
 
     def derive_log_probs(self, probs: Tensor, logits: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class GroupedOneHot(ParametricDistribution):
         return Categorical.derive_log_probs(logits.unflatten(-1, (self.groups, self.classes)))
 
     def draw(self, noise: Tensor, probs: Tensor) -> Tensor:
-        sample = one_hot_sample(noise, probs.detach())
+        sample = one_hot_sample(noise, probs)
         return (straight_through(sample, probs) if self.straight_through else sample).flatten(-2)
 
     def log_density(self, x: Tensor, log_probs: Tensor) -> Tensor:
