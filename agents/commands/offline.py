@@ -11,6 +11,7 @@ from agents.display import Display
 from agents.offline import OfflineTrainer
 from agents.process import prepare_process
 from agents.run import Run
+from agents.run_name import run_name
 from agents.settings import RunSettings
 from envs.robot import load_limits
 
@@ -37,8 +38,7 @@ def offline(given: argparse.Namespace) -> int:
     told = [f"offline.log={given.log}", f"offline.model={given.model}", *scale]
     settings = load_config(RunSettings, given.config, [*told, *given.overrides])
     prepare_process(settings.threads)
-    name = Path(given.config).with_suffix("").as_posix().replace("/", "-")
-    run = given.run or Path("runs") / f"robot-{name}-seed{settings.seed}"
+    run = given.run or Path("runs") / f"robot-{run_name(given.config, given.overrides, settings)}"
     title = f"offline seed {settings.seed}"
     with Display(total=settings.updates, title=title, unit="updates") as display:
 

@@ -32,6 +32,7 @@ from agents.policy import Policy, load
 from agents.pretrain.start import start_settings
 from agents.process import prepare_process
 from agents.run import Run, Stop
+from agents.run_name import run_name
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
 from envs.robot import (
@@ -217,7 +218,8 @@ def _learns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run",
         type=Path,
-        help="the run's folder; one that is there goes on (default: runs/robot-CONFIG-seedS)",
+        help="the run's folder; one that is there goes on (default: runs/robot-CONFIG-seedSEED, "
+        "with agent.kind and env.id in it where they are given)",
     )
     parser.add_argument(
         "--from",
@@ -380,8 +382,7 @@ def _settings(given: argparse.Namespace) -> tuple[RunSettings, Path]:
     settings = load_config(RunSettings, given.config, given.overrides)
     if given.start:
         settings = start_settings(settings, given.start)
-    name = Path(given.config).with_suffix("").as_posix().replace("/", "-")
-    run = given.run or Path("runs") / f"robot-{name}-seed{settings.seed}"
+    run = given.run or Path("runs") / f"robot-{run_name(given.config, given.overrides, settings)}"
     if (run / "run.json").is_file():
         config, _ = open_run(run)
         if "kind" in config:

@@ -8,6 +8,7 @@ from pathlib import Path
 from agents import runs
 from agents.config import load_config
 from agents.pretrain.start import start_settings
+from agents.run_name import run_name
 from agents.settings import RunSettings
 
 
@@ -17,7 +18,12 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 agent.lr=1e-4"
     )
-    parser.add_argument("--run", type=Path, help="the run's folder (default: runs/CONFIG-seedSEED)")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        help="the run's folder (default: runs/CONFIG-seedSEED, "
+        "with agent.kind and env.id in it where they are given)",
+    )
     parser.add_argument(
         "--from",
         type=Path,
@@ -33,8 +39,8 @@ def train(given: argparse.Namespace) -> int:
     settings = load_config(RunSettings, given.config, given.overrides)
     if given.start:
         settings = start_settings(settings, given.start)
-    name = Path(given.config).with_suffix("").as_posix().replace("/", "-")
-    return runs.start(settings, given.run or Path("runs") / f"{name}-seed{settings.seed}").stop.code
+    name = run_name(given.config, given.overrides, settings)
+    return runs.start(settings, given.run or Path("runs") / name).stop.code
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:
