@@ -99,6 +99,9 @@ class Saves(Protocol):
 class Actor(Protocol):
     """Acts, and never trains.
 
+    It may have ``reads``, the observations that acting needs: a policy then does without the others
+    (:meth:`agents.policy.Policy.act`), and an exported file has no input for them.
+
     >>> from agents.dreamer.v3 import DreamerV3
     >>> all(hasattr(DreamerV3, name) for name in ("stored", "device", "initial", "act", "acted"))
     True

@@ -45,7 +45,8 @@ def load_config(
             first.
         overrides: ``a.b=value``; the value is YAML, but for a field whose metadata says ``as_is``,
             such as a path. ``agent.kind=other`` leaves what the file says of the agent that it
-            names, and begins with the other's defaults.
+            names, and begins with the other's defaults; all stays where the other's settings are of
+            the same class, as those of a subclass of the agent are.
 
     Raises:
         ConfigError: one line: an unknown key with the nearest one, a wrong type, a missing file.
@@ -69,7 +70,7 @@ def load_config(
         changes.append((path, value if as_is else parse_yaml(value, key), key))
     for path, value, key in sorted(changes, key=lambda change: change[0][-1] != KIND):
         if path[-1] == KIND:
-            _leave_other_kind(values, path[:-1], value)
+            _leave_other_kind(cls, values, path[:-1], value)
         _set(values, path, value, key)
     built: T = _build(cls, values, "")
     return built
@@ -191,12 +192,17 @@ def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _leave_other_kind(values: dict[str, Any], path: Sequence[str], kind: Any) -> None:
-    """Empty the block at ``path`` if it says that it is of another kind."""
+def _leave_other_kind(
+    cls: type[Any], values: dict[str, Any], path: Sequence[str], kind: Any
+) -> None:
+    """Empty the block at ``path`` if it says that it is of another kind, with other settings."""
     block: Any = values
     for key in path:
         block = block.get(key) if isinstance(block, dict) else None
-    if path and isinstance(block, dict) and block.get(KIND, kind) != kind:
+    if not path or not isinstance(block, dict) or block.get(KIND, kind) == kind:
+        return
+    of_kind = next((f.metadata.get("kinds") for f in fields(cls) if [f.name] == list(path)), None)
+    if of_kind is None or not issubclass(of_kind({KIND: kind}), of_kind({KIND: block[KIND]})):
         block.clear()
 
 

@@ -66,6 +66,8 @@ class Policy:
         explore: bool = False,
     ) -> None:
         self.actor, self.explore = actor, explore
+        if (reads := getattr(actor, "reads", None)) is not None:
+            observations = observations.only(reads)
         self._observations, self._actions = observations, actions
         self.interface = Interface.from_spaces(observations.space, actions.space)
         self.reset()
@@ -77,6 +79,10 @@ class Policy:
 
     def act(self, observation: Any) -> Any:
         """The action after an observation, in the environment's units: an array, or an int.
+
+        Args:
+            observation: as the environment gives it. What the agent does not read to act, such as
+                a target of a loss in training, may be left out.
 
         Raises:
             ObservationError: keys, shapes or types are not those that the environment declares, or

@@ -8,6 +8,8 @@ out has exactly the dtype and shape of the contract, in fresh memory.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +65,24 @@ class ObservationGuard:
         self._bare = not isinstance(source, (spaces.Dict, spaces.Tuple))
         self._flat = isinstance(source, spaces.Dict) and all(len(leaf.path) == 1 for leaf in leaves)
         self._keys = frozenset(source.spaces) if isinstance(source, spaces.Dict) else frozenset()
+        self._needless: frozenset[str] = frozenset()
         self.outside: tuple[str, ...] = ()
+
+    def only(self, names: Collection[str]) -> ObservationGuard:
+        """The guard of who reads these observations alone: the others may be there or not, and are
+        not looked at.
+
+        >>> box = spaces.Box(-1.0, 1.0, (1,))
+        >>> guard = ObservationGuard(spaces.Dict(laser=box, position=box)).only(["position"])
+        >>> guard.one({"position": np.zeros(1)})
+        {'position': array([0.], dtype=float32)}
+        """
+        found = copy(self)
+        found._entries = [e for e in self._entries if e.leaf.name in names]
+        found.space = spaces.Dict({e.leaf.name: e.leaf.box for e in found._entries})
+        needed = {e.leaf.path[0] for e in found._entries if e.leaf.path}
+        found._needless = self._keys - needed
+        return found
 
     def one(self, observation: Any, env: int | None = None) -> Observation:
         """The observation of one environment, {key: [*shape]}, or an ObservationError with `env`
@@ -111,7 +130,7 @@ class ObservationGuard:
                     "return what observation_space declares",
                     env=env,
                 )
-            if value.keys() != keys:
+            if value.keys() - self._needless != keys - self._needless:
                 raise ObservationError(
                     f"expected the keys {_listed(keys)}, got {_listed(value)} "
                     f"(missing {_listed(keys - value.keys())}, extra "
@@ -121,6 +140,8 @@ class ObservationGuard:
                 )
             if not self._flat:
                 for key, part in space.spaces.items():
+                    if space is self._source and key in self._needless:
+                        continue
                     self._check(value[key], part, env)
         elif isinstance(space, spaces.Tuple):
             if not isinstance(value, (tuple, list)) or len(value) != len(space.spaces):

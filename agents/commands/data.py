@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from worldmodels.data import (
     write_npz,
     write_store,
 )
+from worldmodels.data.check import OnBad
 from worldmodels.open_loop import roughness
 
 WRITERS: dict[str, Callable[[Episodes, Path], object]] = {
@@ -76,7 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to", dest="form", required=True, choices=list(WRITERS), help="the form to write"
     )
     convert_.add_argument(
-        "--on-bad", default="refuse", choices=["refuse", "drop"], help="episodes with bad values"
+        "--on-bad",
+        default="refuse",
+        choices=get_args(OnBad),
+        help="of episodes with bad values: refuse the log, drop them, or cut such rows out of them",
     )
     convert_.set_defaults(command=convert)
     show_.add_argument("--episode", default="0", help="its number, or its name")
@@ -101,8 +106,8 @@ def check(given: argparse.Namespace) -> int:
         print(f"wrong: episode {name}: expected at least 2 rows, got fewer")
     if found or short:
         print(
-            f"mend the log, or leave such episodes out: "
-            f"pixyz data convert {given.data} NEW --to npz --on-bad drop"
+            f"mend the log, or cut such rows out of their episodes (or drop these whole): "
+            f"pixyz data convert {given.data} NEW --to npz --on-bad cut (or drop)"
         )
         return 2
     print("no bad values")

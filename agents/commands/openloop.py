@@ -5,6 +5,7 @@ what came.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ from agents.errors import UsageError
 from agents.policy import read_settings
 from agents.pretrain import report
 from agents.pretrain.models import RSSMModel
-from agents.pretrain.settings import RSSMSettings
+from agents.pretrain.settings import LEAST_SEEN, RSSMSettings
 from agents.process import check_plots, prepare_process
 from agents.replay.episodes import read_replay
 from agents.run import Judge, read_part
+from agents.rundir import open_run
 from agents.settings import EnvSettings, RunSettings
 from agents.spaces import Rows
 from worldmodels.data import Episode, Episodes, Split
 from worldmodels.rssm import RSSM
+
+SEEN, HORIZON = 20, 50
+"""Rows that are read and predicted where nothing is said and episodes have them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--episodes", type=int, default=4, help="fresh episodes of the agent to predict"
     )
-    parser.add_argument("--seen", type=int, default=20, help="rows that are read")
-    parser.add_argument("--horizon", type=int, default=50, help="rows that are predicted")
+    parser.add_argument(
+        "--seen", type=int, help=f"rows that are read (default: {SEEN}, or as episodes have them)"
+    )
+    parser.add_argument(
+        "--horizon",
+        type=int,
+        help=f"rows that are predicted (default: {HORIZON}, or as episodes have them)",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a folder (default: RUN/openloop)")
     parser.set_defaults(command=openloop)
@@ -50,6 +61,11 @@ def openloop(given: argparse.Namespace) -> int:
             f"got {given.episodes} and {given.seed}"
         )
     check_plots()
+    if "kind" in open_run(given.run)[0]:
+        raise UsageError(
+            f"{given.run} is a run of `pixyz pretrain`, whose report has its predictions in open "
+            f"loop: pixyz report {given.run}"
+        )
     settings = read_settings(given.run, None)
     prepare_process(settings.threads)
     at, state = read_part(given.run, "agent")
@@ -61,25 +77,11 @@ def openloop(given: argparse.Namespace) -> int:
             f"{settings.agent.kind} "
             "predicts no observations"
         )
-    try:
-        judged = RSSMSettings(
-            seen=given.seen,
-            horizon=given.horizon,
-            stride=given.horizon,
-            predicts="value",
-            data=str(given.run),
-        )
-    except ValueError as error:
-        raise UsageError(f"--seen, --horizon: {error}") from None
+    judge(given)  # before anything is acted
     agent.load_state(state)
     agent.to(settings.device).eval()
     data = read_data(given.run, agent, settings, given.episodes, given.seed)
-    short = min(map(len, data.test))
-    if short < judged.seen + judged.horizon:
-        raise UsageError(
-            f"an episode has {short} rows; "
-            f"expected --seen and --horizon to be at most that together"
-        )
+    judged = judge(given, min(map(len, data.test)))
     out = given.out or given.run / "openloop"
     out.mkdir(parents=True, exist_ok=True)
     wrapped = RSSMModel(model, data.train.action_size, (1.0,)).to(settings.device)
@@ -89,6 +91,28 @@ def openloop(given: argparse.Namespace) -> int:
     print(report.table(found))
     print(f"pictures and video: {out}")
     return 0
+
+
+def judge(given: argparse.Namespace, rows: int = sys.maxsize) -> RSSMSettings:
+    """How predictions of episodes of at least ``rows`` rows are judged.
+
+    Raises:
+        UsageError: more was asked for than they have, or less than a model needs.
+    """
+    seen = given.seen or min(SEEN, max(LEAST_SEEN, rows * SEEN // (SEEN + HORIZON)))
+    horizon = given.horizon or max(1, min(HORIZON, rows - seen))
+    try:
+        judged = RSSMSettings(
+            seen=seen, horizon=horizon, stride=horizon, predicts="value", data=str(given.run)
+        )
+    except ValueError as error:
+        raise UsageError(f"--seen, --horizon: {error}") from None
+    if seen + horizon > rows:
+        raise UsageError(
+            f"an episode has {rows} rows; expected --seen and --horizon to be at most that "
+            f"together, got {seen} and {horizon}"
+        )
+    return judged
 
 
 def read_data(run: Path, agent: Actor, settings: RunSettings, episodes: int, seed: int) -> Split:

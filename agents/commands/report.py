@@ -27,7 +27,9 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--html",
         type=Path,
+        nargs="?",
         default=Path("compare.html"),
+        const=Path("compare.html"),
         metavar="FILE",
         help="curves (default: compare.html)",
     )

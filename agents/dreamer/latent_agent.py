@@ -205,6 +205,11 @@ class LatentAgent(TorchAgent):
         found: State = self.actor.initial(rows)
         return found
 
+    @property
+    def reads(self) -> list[str]:
+        """The observations that acting needs; those of own terms alone it does not."""
+        return list(self.model.keys)
+
     def act(
         self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
     ) -> tuple[Tensor, State]:

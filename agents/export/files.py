@@ -126,12 +126,13 @@ def _read_onnx(path: Path) -> tuple[Signature, Function]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporters' notes about packages that they did not find, and about their own code."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    levels = {log: log.level for log in map(logging.getLogger, ("torch.onnx", "onnxscript"))}
+    for log in levels:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in levels.items():
+            log.setLevel(level)

@@ -172,8 +172,11 @@ def policy_step(
         raise UsageError(
             f"agent.kind {kind}: expected one of {', '.join(choices)} to export, got {name!r}"
         )
+    reads = getattr(agent, "reads", interface.shapes)
     obs = {
-        k: torch.zeros(1, *s, dtype=_torch_dtype(interface, k)) for k, s in interface.shapes.items()
+        k: torch.zeros(1, *s, dtype=_torch_dtype(interface, k))
+        for k, s in interface.shapes.items()
+        if k in reads
     }
     first = torch.tensor([True])
     state = {k: v.clone() for k, v in agent.initial(1).items()}

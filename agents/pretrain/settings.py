@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from agents.process import check_device, check_threads
+from worldmodels.data.check import OnBad
 from worldmodels.dmm import DMMConfig
 from worldmodels.one_step import OneStepConfig
 from worldmodels.ranges import check_ranges
@@ -33,7 +34,8 @@ class PretrainSettings:
         data: a file or folder of episodes.
         format: of the data; found out if ``auto``.
         keys: the observations to learn; all if empty.
-        on_bad: what to do with episodes that hold bad values: refuse the data, or drop them.
+        on_bad: what to do with episodes that hold bad values: refuse the data, drop them, or cut
+            such rows out of them.
         split: whether the validation and the test part are the last rows of each episode, or whole
             episodes; ``auto``: what leaves the report room (:func:`agents.pretrain.fit.fitted`).
         valid, test: their shares.
@@ -86,7 +88,7 @@ class PretrainSettings:
     data: str = field(default="", metadata={"as_is": True})
     format: Literal["auto", "npz", "store", "csv", "minari", "lerobot", "replay"] = "auto"
     keys: tuple[str, ...] = ()
-    on_bad: Literal["refuse", "drop"] = "refuse"
+    on_bad: OnBad = "refuse"
     split: Literal["auto", "time", "episode"] = "auto"
     valid: float = 0.1
     test: float = 0.1

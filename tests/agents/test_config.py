@@ -223,3 +223,22 @@ def test_another_kind_of_agent_begins_with_its_own_defaults():
     assert found.agent == TDMPCConfig(lr=0.01) and found.env.id == "Pendulum-v1"
     same = load_config(RunSettings, "dreamer_v3/pendulum", ["agent.kind=dreamer_v3"])
     assert same == load_config(RunSettings, "dreamer_v3/pendulum")
+
+
+def test_a_subclass_of_an_agent_keeps_what_the_config_says_of_it(tmp_path, monkeypatch):
+    (tmp_path / "kept_settings.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from agents.dreamer import DreamerV3, DreamerV3Config\n"
+        "class Same(DreamerV3): pass\n"
+        "@dataclass(frozen=True)\n"
+        "class MoreConfig(DreamerV3Config):\n"
+        "    more: int = 3\n"
+        "class More(DreamerV3):\n"
+        "    Config = MoreConfig\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plain = to_dict(load_config(RunSettings, "dreamer_v3/fast").agent)
+    for kind, more in (("Same", {}), ("More", {"more": 3})):
+        changes = [f"agent.kind=kept_settings:{kind}"]
+        found = to_dict(load_config(RunSettings, "dreamer_v3/fast", changes).agent)
+        assert found == plain | more | {"kind": f"kept_settings:{kind}"}

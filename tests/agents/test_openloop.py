@@ -1,5 +1,6 @@
 """`pixyz openloop`: an agent's model judged on episodes that it made itself."""
 
+import argparse
 import json
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from own_robot import TINY
 
 from agents.cli import main
-from agents.commands.openloop import acted
+from agents.commands.openloop import acted, judge
+from agents.errors import UsageError
 from agents.policy import load, read_settings
 from agents.run import Judge
 from envs import VectorEnv
@@ -83,6 +85,23 @@ def test_what_does_not_fit_is_said_in_one_line(trained, more, message, capsys):
     assert main(["openloop", str(trained), *more]) == 2
     text = capsys.readouterr().err
     assert message in text and text.count("\n") == 1 and not (trained / "openloop").exists()
+
+
+def test_short_episodes_are_predicted_as_far_as_they_go():
+    given = argparse.Namespace(seen=None, horizon=None, run="run")
+    found = [(r.seen, r.horizon) for r in (judge(given), judge(given, 70), judge(given, 18))]
+    assert found == [(20, 50), (20, 50), (5, 13)]
+    given.horizon = 10
+    assert [(r.seen, r.horizon) for r in (judge(given), judge(given, 18))] == [(20, 10), (5, 10)]
+    with pytest.raises(UsageError, match=r"an episode has 14 rows; .*, got 5 and 10"):
+        judge(given, 14)
+
+
+def test_a_run_of_pretrain_is_sent_to_its_report(tmp_path, monkeypatch, capsys):
+    run = tmp_path / "log"
+    monkeypatch.setattr("agents.commands.openloop.open_run", lambda _: ({"kind": "rssm"}, {}))
+    assert main(["openloop", str(run)]) == 2
+    assert f"pixyz report {run}" in capsys.readouterr().err
 
 
 def test_an_agent_without_a_decoder_says_so(tmp_path, monkeypatch, capsys):

@@ -2,12 +2,18 @@
 once.
 """
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from torch import nn
 
 from agents.dreamer import DreamerV3, DreamerV3Config
-from agents.spaces import ActionSpec
+from agents.export.step import policy_step
+from agents.policy import Policy
+from agents.spaces import ActionSpec, Interface
+from envs import ActionGuard, ObservationError, ObservationGuard
+from envs.plain import space_to_plain
 from pixyz.distributions import Normal
 from pixyz.expression import LogProb
 from worldmodels import RSSMConfig
@@ -86,3 +92,23 @@ def test_its_data_must_be_there():
     del given["height"]
     with pytest.raises((KeyError, ValueError), match="height"):
         agent.learn(given)
+
+
+def test_acting_does_without_what_is_predicted_alone():
+    """A laser of the laboratory is a target in training; the robot has none."""
+    _, agent = made()
+    declared = spaces.Dict(x=spaces.Box(-1.0, 1.0, (3,)), height=spaces.Box(0.0, 4.0, (1,)))
+    see, do = ObservationGuard(declared), ActionGuard(spaces.Box(-2.0, 2.0, (1,)))
+    policy, x, actions = Policy(agent.eval(), see, do), np.zeros(3, np.float32), []
+    for more in ({}, {"height": np.ones(1)}, {"height": np.full(1, np.nan)}):
+        policy.reset()
+        torch.manual_seed(0)
+        actions.append(policy.act({"x": x, **more}))
+    assert actions[0] == actions[1] == actions[2]
+    for wrong in ({"height": np.ones(1)}, {"x": x, "depth": np.ones(1)}):
+        with pytest.raises(ObservationError, match="expected the keys"):
+            policy.act(wrong)
+    step, _ = policy_step(
+        agent, Interface.from_spaces(see.space, do.space), do.space, space_to_plain(do.space)
+    )
+    assert step.signature.names("observation") == ["obs_x"]

@@ -169,6 +169,30 @@ def test_checker_names_episode_step_and_key(data, key, step, value, text):
     assert [e.name for e in left] == ["c"] and left.rate == 10.0
 
 
+def test_checker_cuts_episodes_at_their_bad_rows(data):
+    """Rows 3 and 4 of nine go; what lies before and behind them are episodes, without a change."""
+    whole = log("long", 9)
+    series = {k: np.array(v) for k, v in whole.series.items()}
+    series["x"][3], series["action"][4] = np.nan, 1e9
+    with pytest.warns(UserWarning, match="1 of 2 episodes has a problem: .*cut there, 2 rows left"):
+        left = checked(Episodes([data[2], Episode("long", series)], 10.0), on_bad="cut")
+    assert [e.name for e in left] == ["c", "long[0:3]", "long[5:9]"] and left.rate == 10.0
+    assert problems(left) == []
+    for piece, part in zip(left[1:], (whole.part(0, 3), whole.part(5, 9))):
+        for key in part.series:
+            np.testing.assert_array_equal(piece[key], part[key])
+
+
+def test_what_is_too_short_between_bad_rows_or_has_wrong_flags_is_left_out(data):
+    bad = broken(broken(log("a", 7), "x", 1, np.nan), "x", 5, np.inf)  # 1, 3 and 1 good rows
+    with pytest.warns(UserWarning, match="4 rows left out"):
+        assert [e.name for e in checked(Episodes([bad]), "cut")] == ["a[2:5]"]
+    with pytest.raises(DataError, match="none is left"):
+        checked(Episodes([bad]), "cut", shortest=4)
+    with pytest.raises(DataError, match=r"only at the first row.*none is left"):
+        checked(Episodes([broken(log("a", 7), "is_first", 4, True)]), "cut")
+
+
 def test_checker_drops_by_episode_not_by_name(data):
     twins = Episodes([data[0], broken(data[0], "x", 0, np.nan)])
     with pytest.warns(UserWarning, match="left out"):

@@ -1,11 +1,12 @@
 """CSV files with a column map."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 
-from worldmodels.data import Columns, DataError, read_csv
+from worldmodels.data import Columns, DataError, read_csv, read_episodes
 
 TEXT = """t,q1,q2,mode,r,run,end
 0,0.5,1,go,0,a,0
@@ -137,6 +138,34 @@ def test_a_rate_that_is_not_that_of_the_times_is_said(times, said, tmp_path, rec
     read_csv(tmp_path, Columns({"x": ["q"]}, rate=rate))
     found = [str(w.message) for w in recwarn]
     assert (said is None and not found) or (len(found) == 1 and said in found[0])
+
+
+@pytest.mark.parametrize(
+    ("times", "rate"),
+    [
+        ("1732900000 + 0.02 * i + 0.002 * (-1) ** i", 50.0),  # a clock that shakes
+        ("0.05 * i + 9 * (i > 4)", 20.0),  # a pause, where the file is cut
+        ("0.03 * i", 33.3),
+        ("50 * i", None),  # milliseconds, or anything
+        ("i", None),  # a counter
+        ("0 * i", None),
+    ],
+)
+def test_a_rate_that_nobody_gave_is_that_of_times_in_seconds(times, rate, tmp_path):
+    for name in ("a.csv", "b.csv"):
+        rows = [f"{eval(times, {'i': i})},{i % 3}" for i in range(11)]
+        (tmp_path / name).write_text("\n".join(["time,q", *rows]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # cuts
+        assert read_csv(tmp_path, Columns({"x": ["q"]})).rate == rate
+        assert read_csv(tmp_path, Columns({"x": ["q"]}, time="")).rate is None
+
+
+def test_without_a_map_the_names_of_the_columns_are_said(tmp_path):
+    (tmp_path / "a.csv").write_text("time,joint.pos,cmd\n0.0,1,2\n")
+    for path in (tmp_path, tmp_path / "a.csv"):
+        with pytest.raises(DataError, match=r"; a\.csv begins with time,joint\.pos,cmd$"):
+            read_episodes(path)
 
 
 def test_numbers_keep_their_digits(tmp_path):

@@ -1,14 +1,15 @@
 """The checker: every value that a model would choke on, by episode, step and key.
 
 problems(data)   all of them
-checked(data)    the same data if there is none; refuses, or drops the episodes that have one
+checked(data)    the same data if there is none; refuses, drops the episodes that have one, or cuts
+                 them there
 gathered(...)    for readers: episodes without a row, which no episode can be, refused or dropped
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
 
 SHOWN = 8
-OnBad = Literal["refuse", "drop"]
+OnBad = Literal["refuse", "drop", "cut"]
 T = TypeVar("T")
 
 
@@ -60,8 +61,9 @@ def checked(
     """``data`` without problems.
 
     Args:
-        on_bad: ``"refuse"`` raises; ``"drop"`` leaves out the episodes that have a problem, with a
-            warning that names them.
+        on_bad: ``"refuse"`` raises. ``"drop"`` leaves out the episodes that have a problem, with a
+            warning that names them. ``"cut"`` leaves out the rows that hold a bad value: what lies
+            between them are episodes, called ``NAME[START:STOP]``; flags are not mended by it.
         shortest: rows that an episode must have.
         largest: as in :func:`problems`.
 
@@ -74,10 +76,10 @@ def checked(
     Traceback (most recent call last):
         ...
     worldmodels.data.errors.DataError: data: 1 of 1 episodes has a problem: episode walk, step 1, key x: expected a finite \
-number, got nan; mend the log, or leave such episodes out with on_bad="drop"
+number, got nan; mend the log, leave such episodes out with on_bad="drop", or such rows with on_bad="cut"
     """  # noqa: E501
     found: list[Problem] = []
-    kept = []
+    kept, count = [], 0
     for episode in data:
         of_it = list(_of(episode, largest))
         if len(episode) < shortest:
@@ -89,30 +91,47 @@ number, got nan; mend the log, or leave such episodes out with on_bad="drop"
         found += of_it
         if not of_it:
             kept.append(episode)
+            continue
+        count += 1
+        if on_bad == "cut":
+            kept += _pieces(episode, shortest, largest)
     if not found:
         return data
     shown = "; ".join(map(str, found[:SHOWN])) + (
         f"; {len(found) - SHOWN} further problems" if len(found) > SHOWN else ""
     )
-    count = len(data) - len(kept)
     text = (
         f"{data.source}: {count} of {len(data)} episodes "
         f"{'has a problem' if count == 1 else 'have problems'}: {shown}"
     )
     if on_bad == "refuse" or not kept:
         rest = (
-            'mend the log, or leave such episodes out with on_bad="drop"'
+            'mend the log, leave such episodes out with on_bad="drop", or such rows with '
+            'on_bad="cut"'
             if kept or on_bad == "refuse"
             else "none is left"
         )
         raise DataError(f"{text}; {rest}")
-    say(f"{text}; left out")
+    rows = data.steps - sum(map(len, kept))
+    say(f"{text}; {'left out' if on_bad == 'drop' else f'cut there, {rows:,} rows left out'}")
     return Episodes(kept, data.rate, data.source)
 
 
+def _pieces(episode: Episode, shortest: int, largest: float) -> Iterator[Episode]:
+    """What lies between an episode's rows with bad values, if it is long enough and in order."""
+    series = [v for v in episode.series.values() if v.dtype.kind == "f"]
+    # NaN is not at most anything
+    good = [(np.abs(v) <= largest).reshape(len(episode), -1).all(1) for v in series]
+    edges = np.flatnonzero(np.diff(np.all(good, 0), prepend=False, append=False))
+    for start, stop in edges.reshape(-1, 2).tolist():
+        piece = replace(episode.part(start, stop), name=f"{episode.name}[{start}:{stop}]")
+        if len(piece) >= shortest and not any(_of(piece, largest)):
+            yield piece
+
+
 def gathered(makers: Iterable[Callable[[], T]], on_bad: OnBad) -> list[T]:
-    """What readers make of each file or episode; with ``on_bad="drop"`` those without a row are
-    left out, with a warning.
+    """What readers make of each file or episode; those without a row are left out, with a warning,
+    unless ``on_bad`` refuses them.
 
     Raises:
         DataError: what a maker raises.
@@ -122,7 +141,7 @@ def gathered(makers: Iterable[Callable[[], T]], on_bad: OnBad) -> list[T]:
         try:
             found.append(make())
         except EmptyEpisode as error:
-            if on_bad != "drop":
+            if on_bad == "refuse":
                 raise EmptyEpisode(f'{error}; leave such episodes out with on_bad="drop"') from None
             say(f"{error}; left out")
     return found

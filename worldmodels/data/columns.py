@@ -30,7 +30,8 @@ class Columns:
             None.
         terminal: a column that is 1 in the last row of an episode that ended in a terminal state.
         header: names of the columns, for files without a header line.
-        rate: rows a second.
+        rate: rows a second; if None, what a column of times says that moves by less than 1 a row,
+            and so is in seconds.
         delimiter: what stands between two values.
         time: a column of times, in any unit; if None, one called ``timestamp``, ``time`` or
             ``stamp`` where it holds numbers; ``""`` reads none.

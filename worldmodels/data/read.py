@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -47,6 +48,15 @@ class Reader:
     takes: tuple[str, ...] = ("keys", "on_bad")
 
 
+def _first_line(path: Path) -> str:
+    """What a CSV file, or the first one of a folder, begins with: the names of its columns."""
+    files = files_of(path, ".csv") if path.is_dir() else [path]
+    with suppress(OSError, ValueError), files[0].open(encoding="utf-8-sig") as file:
+        line = file.readline(501).strip()
+        return f"; {files[0].name} begins with {line[:500]}{'...' if len(line) > 500 else ''}"
+    return ""
+
+
 def _read_mapped(path: Path, columns: Columns | None, **options: Any) -> Episodes:
     """CSV files with the map given, or the one beside them."""
     folder = path if path.is_dir() else path.parent
@@ -54,7 +64,7 @@ def _read_mapped(path: Path, columns: Columns | None, **options: Any) -> Episode
         raise DataError(
             f"{path}: CSV files need a column map: give columns=Columns(...), "
             f"or write {folder / MAP}, "
-            f"for example {EXAMPLE}"
+            f"for example {EXAMPLE}{_first_line(path)}"
         )
     return read_csv(path, columns or Columns.read(inside(folder / MAP, folder)), **options)
 

@@ -58,7 +58,8 @@ def read_csv(
     tables = gathered((partial(_table, file, columns) for file in files), on_bad)
     choices = list(columns.choices) or _choices(tables, columns, str(source))
     episodes = [e for table in tables for e in _episodes(table, columns, choices)]
-    return Episodes(episodes, columns.rate, str(source))
+    rate = _rate(tables, columns) if columns.rate is None else columns.rate
+    return Episodes(episodes, rate, str(source))
 
 
 def _choices(tables: Sequence[_Table], columns: Columns, where: str) -> list[str]:
@@ -179,18 +180,36 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
     return found
 
 
-def _jumps(table: _Table, columns: Columns, known: set[int]) -> set[int]:
-    """The rows before which the time jumps."""
+def _steps(table: _Table, columns: Columns) -> tuple[str, Array] | None:
+    """The column of times, and what it moves by from row to row; None where there is none."""
     there = [
         n
         for n in table.values
         if n == columns.time or (columns.time is None and n.lower() in TIMES)
     ]
     if not there or len(table.lines) < 3:
-        return set()
+        return None
     if columns.time is None and not all(_number(v) is not None for v in table.values[there[0]]):
-        return set()  # a date, or what else is called so; nobody said that it counts
-    steps = np.diff(table.numbers(there[:1])[:, 0])
+        return None  # a date, or what else is called so; nobody said that it counts
+    return there[0], np.diff(table.numbers(there[:1])[:, 0])
+
+
+def _rate(tables: Sequence[_Table], columns: Columns) -> float | None:
+    """Rows a second, by the times of all files, to three digits; jumps are left out.
+
+    Times that move by 1 and more a row may count rows, or milliseconds: None.
+    """
+    found = [timed[1] for table in tables if (timed := _steps(table, columns))]
+    if not found or not 0 < (usual := float(np.median(steps := np.concatenate(found)))) < 1:
+        return None
+    return float(f"{1 / steps[(steps > 0) & (steps <= columns.gap * usual)].mean():.3g}")
+
+
+def _jumps(table: _Table, columns: Columns, known: set[int]) -> set[int]:
+    """The rows before which the time jumps."""
+    if (timed := _steps(table, columns)) is None:
+        return set()
+    name, steps = timed
     forward = steps[steps > 0]
     usual = (
         float(np.median(steps))
@@ -203,7 +222,7 @@ def _jumps(table: _Table, columns: Columns, known: set[int]) -> set[int]:
         rates = [unit / usual for unit in UNITS]
         if not any(0.8 < rate / columns.rate < 1.25 for rate in rates):
             say(
-                f"{table.file}: {there[0]} moves by {usual:g} a row, which is {rates[0]:g} rows a "
+                f"{table.file}: {name} moves by {usual:g} a row, which is {rates[0]:g} rows a "
                 f"second if it is in seconds; the rate that was given is {columns.rate:g}"
             )
     jumps = {
@@ -212,7 +231,7 @@ def _jumps(table: _Table, columns: Columns, known: set[int]) -> set[int]:
     if jumps:
         i = min(jumps)
         say(
-            f"{table.file}: {there[0]} jumps {len(jumps)} times, the first in line "
+            f"{table.file}: {name} jumps {len(jumps)} times, the first in line "
             f"{table.lines[i]} by {steps[i - 1]:g} where "
             f"{usual:g} is usual; cut there (Columns(time=, gap=))"
         )
