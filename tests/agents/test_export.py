@@ -29,6 +29,7 @@ from agents.sac.config import SACConfig
 from agents.settings import RunSettings
 from agents.spaces import ActionSpec, Interface
 from envs import ActionGuard
+from envs.images import resized
 from envs.plain import space_to_plain
 from worldmodels import RSSMConfig
 
@@ -152,9 +153,23 @@ def test_another_policy_is_found_out(run, file):
         )
 
 
-def test_the_runner_of_the_documentation_needs_neither_torch_nor_this_library(tmp_path, file):
+def runner():
+    """The code of the documentation's page."""
     page = (ROOT / "docs" / "export.md").read_text()
-    code = re.search(r"<!-- runner -->\n```python\n(.*?)```", page, re.S).group(1)
+    return re.search(r"<!-- runner -->\n```python\n(.*?)```", page, re.S).group(1)
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 3), (64, 96, 1), (32, 48, 2), (20, 30, 3), (33, 47, 3)])
+def test_the_runner_scales_images_as_training_did(shape):
+    exec(runner(), names := {})
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    found, expected = names["by_area"](image, 32, 48), resized(image, (32, 48))
+    np.testing.assert_allclose(found, expected, atol=1)  # a half, rounded in 32 and in 64 bits
+    assert np.mean(found != expected) < 0.01
+
+
+def test_the_runner_of_the_documentation_needs_neither_torch_nor_this_library(tmp_path, file):
+    code = runner()
     script = (
         "import sys\nfor name in ('torch', 'agents', 'pixyz', 'envs', "
         "'gymnasium'):\n    sys.modules[name] = None\n" + code
