@@ -19,10 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from worldmodels.data import DataError, Episode, Episodes, pad
+from worldmodels.data.episodes import Array
 
 Batch = Mapping[str, Tensor]
 
@@ -121,10 +123,8 @@ class Ridge:
         }
 
     def _series(self, episode: Episode) -> tuple[Tensor, Tensor | None]:
-        x = torch.cat([torch.from_numpy(episode[k]) for k in self.keys], -1)
-        action = (
-            torch.from_numpy(episode["action"]).double() if "action" in episode.series else None
-        )
+        x = torch.from_numpy(np.concatenate([episode[k] for k in self.keys], -1))
+        action = _double(episode["action"]) if "action" in episode.series else None
         return self._units(x), action
 
     def _units(self, x: Tensor) -> Tensor:
@@ -150,6 +150,11 @@ class Ridge:
         return torch.cat(inputs), torch.cat(targets)
 
 
+def _double(series: Array) -> Tensor:
+    """A series in 64 bits. It is a copy: those of a store are not to be written to."""
+    return torch.from_numpy(series.astype(np.float64))
+
+
 def moments(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean and standard deviation of each feature of the observations, ``[D]`` each.
 
@@ -158,11 +163,10 @@ def moments(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
     """
     found = {}
     for key in data.observations:
-        series = [torch.from_numpy(e[key]) for e in data]
-        loc = torch.stack([x.double().sum(0) for x in series]).sum(0) / data.steps
+        loc = torch.stack([_double(e[key]).sum(0) for e in data]).sum(0) / data.steps
         # a second pass: E[x^2] - E[x]^2 loses all digits where the mean is large
         square = (
-            torch.stack([(x.double() - loc).square().sum(0) for x in series]).sum(0) / data.steps
+            torch.stack([(_double(e[key]) - loc).square().sum(0) for e in data]).sum(0) / data.steps
         )
         scale, least = square.sqrt(), loc.abs() * torch.finfo(torch.float32).eps
         found[key] = (
@@ -205,7 +209,7 @@ def _on_lines(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
     found: dict[str, tuple[Tensor, Tensor]] = {}
     vectors = [k for k, s in data.shapes.items() if len(s) == 1]
     for key, (_, unit) in moments(data.select(vectors)).items() if vectors else ():
-        steps = [(torch.from_numpy(e[key]).double() / unit).diff(dim=0) for e in data]
+        steps = [(_double(e[key]) / unit).diff(dim=0) for e in data]
         last, after = (torch.cat([s[i : len(s) - 1 + i] for s in steps]) for i in (0, 1))
         gain = ((last * after).sum(0) / last.square().sum(0).clamp(min=1e-30)).clamp(0, 1)
         left = (
@@ -217,8 +221,8 @@ def _on_lines(data: Episodes) -> dict[str, tuple[Tensor, Tensor]]:
 
 def _moving(data: Episodes, key: str) -> Tensor:
     """The features ``[D]`` that are not one number in all rows."""
-    first = torch.from_numpy(data[0][key][:1])
-    return torch.stack([(torch.from_numpy(e[key]) != first).any(0) for e in data]).any(0)
+    first = data[0][key][:1]
+    return torch.from_numpy(np.any([(e[key] != first).any(0) for e in data], 0))
 
 
 @torch.no_grad()

@@ -106,8 +106,8 @@ def check(given: argparse.Namespace) -> int:
         print(f"wrong: episode {name}: expected at least 2 rows, got fewer")
     if found or short:
         print(
-            f"mend the log, or cut such rows out of their episodes (or drop these whole): "
-            f"pixyz data convert {given.data} NEW --to npz --on-bad cut (or drop)"
+            f"mend the log, or leave such rows out: pixyz data convert {given.data} NEW --to npz "
+            f"--on-bad cut (their whole episodes: --on-bad drop)"
         )
         return 2
     print("no bad values")

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,9 +76,7 @@ class RSSMModel(PretrainModel):
                 changes(vectors) if self.model.config.predicts == "change" else None,
             )
         if self.action_size:
-            largest = torch.stack(
-                [torch.from_numpy(e["action"]).abs().amax(0) for e in train]
-            ).amax(0)
+            largest = torch.from_numpy(np.max([np.abs(e["action"]).max(0) for e in train], 0))
             if self.scale_given:
                 if (largest > self.action_scale * (1 + 1e-3)).any():
                     raise UsageError(

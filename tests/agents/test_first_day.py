@@ -88,7 +88,7 @@ def test_bad_values_are_named_and_left_out(tmp_path, capsys):
     assert main(["data", "check", str(tmp_path / "log")]) == 2
     text = capsys.readouterr().out
     assert "wrong: episode 00002.npz, step 7, key joints: expected a finite number, got nan" in text
-    assert "--on-bad drop" in text and "split=" not in text
+    assert "--on-bad cut" in text and "--on-bad drop" in text and "split=" not in text
     new = str(tmp_path / "new")
     assert main(["data", "convert", str(tmp_path / "log"), new, "--to", "store"]) == 2
     with pytest.warns(UserWarning, match="left out"):

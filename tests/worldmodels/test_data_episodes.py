@@ -174,7 +174,9 @@ def test_checker_cuts_episodes_at_their_bad_rows(data):
     whole = log("long", 9)
     series = {k: np.array(v) for k, v in whole.series.items()}
     series["x"][3], series["action"][4] = np.nan, 1e9
-    with pytest.warns(UserWarning, match="1 of 2 episodes has a problem: .*cut there, 2 rows left"):
+    with pytest.warns(
+        UserWarning, match="1 of 2 episodes has a problem: .*cut there, without 2 of 21 rows"
+    ):
         left = checked(Episodes([data[2], Episode("long", series)], 10.0), on_bad="cut")
     assert [e.name for e in left] == ["c", "long[0:3]", "long[5:9]"] and left.rate == 10.0
     assert problems(left) == []
@@ -185,7 +187,7 @@ def test_checker_cuts_episodes_at_their_bad_rows(data):
 
 def test_what_is_too_short_between_bad_rows_or_has_wrong_flags_is_left_out(data):
     bad = broken(broken(log("a", 7), "x", 1, np.nan), "x", 5, np.inf)  # 1, 3 and 1 good rows
-    with pytest.warns(UserWarning, match="4 rows left out"):
+    with pytest.warns(UserWarning, match="without 4 of 7 rows"):
         assert [e.name for e in checked(Episodes([bad]), "cut")] == ["a[2:5]"]
     with pytest.raises(DataError, match="none is left"):
         checked(Episodes([bad]), "cut", shortest=4)

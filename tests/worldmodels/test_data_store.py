@@ -1,13 +1,16 @@
 """Stores: memory-mapped, checked, and damage is named."""
 
 import json
+import warnings
 import zlib
 
 import numpy as np
 import pytest
+import torch
 from recordings import recording, same
 
 from worldmodels.data import DataError, read_store, write_store
+from worldmodels.open_loop import moments, roughness
 
 
 def test_a_store_is_not_read_into_memory(tmp_path):
@@ -20,6 +23,17 @@ def test_a_store_is_not_read_into_memory(tmp_path):
     )
     with pytest.raises(ValueError, match="read-only"):
         data[0]["state"][0] = 0
+
+
+def test_what_is_found_out_of_a_store_is_that_of_its_log_without_a_warning(tmp_path):
+    data = recording(image=False)
+    write_store(data, tmp_path / "log")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch's, of arrays that are not to be written to
+        stored = read_store(tmp_path / "log")
+        assert roughness(stored) == roughness(data)
+        for key, found in moments(stored).items():
+            assert all(map(torch.equal, found, moments(data)[key]))
 
 
 def test_a_store_with_a_missing_key_or_of_another_version_is_named(tmp_path):

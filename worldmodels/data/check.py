@@ -112,8 +112,9 @@ number, got nan; mend the log, leave such episodes out with on_bad="drop", or su
             else "none is left"
         )
         raise DataError(f"{text}; {rest}")
-    rows = data.steps - sum(map(len, kept))
-    say(f"{text}; {'left out' if on_bad == 'drop' else f'cut there, {rows:,} rows left out'}")
+    lost = data.steps - sum(map(len, kept))
+    cut = f"cut there, without {lost:,} of {data.steps:,} rows"
+    say(f"{text}; {cut if on_bad == 'cut' else 'left out'}")
     return Episodes(kept, data.rate, data.source)
 
 
