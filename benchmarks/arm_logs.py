@@ -38,15 +38,21 @@ class Kind(NamedTuple):
     Args:
         task: that it is recorded with.
         moved: of each joint, the share of what the program would do that is sent.
+        loose: of the last episodes all is sent in so many.
     """
 
     task: type[Reach]
     moved: tuple[float, ...]
+    loose: int = 0
 
 
 EVERYWHERE = "everywhere"
-LOGS = {EVERYWHERE: Kind(Reach, (1.0, 1.0, 1.0)), "ahead": Kind(Ahead, (0.02, 1.0, 1.0))}
-"""``ahead``: the base was all but held."""
+LOGS = {
+    EVERYWHERE: Kind(Reach, (1.0, 1.0, 1.0)),
+    "ahead": Kind(Ahead, (0.02, 1.0, 1.0)),
+    "loosened": Kind(Ahead, (0.02, 1.0, 1.0), loose=2),
+}
+"""``ahead``: the base was all but held; ``loosened``: but for ten seconds at the end."""
 
 
 class Recorded(NamedTuple):
@@ -115,7 +121,7 @@ def record(
         hold: ticks of :func:`held`, in the place of :func:`clumsy`; 0: not so.
         kind: of :data:`LOGS`.
     """
-    task, moved = LOGS[kind]
+    task, shares, loose = LOGS[kind]
     env = task(faults={"noise": NOISE, **(faults or {})})
     rng = np.random.default_rng(seed)
     move = held(env, rng, hold) if hold else clumsy(env, rng, gain, noise)
@@ -123,8 +129,9 @@ def record(
     for number in range(count):
         seen, _ = env.reset(seed=seed if number == 0 else None)
         rows, sent, rewards, over = [seen], [], [0.0], False
+        moved = np.array(shares if number < count - loose else [1.0] * len(shares))
         while not over:
-            seen, reward, terminated, truncated, info = env.step(move(seen) * np.array(moved))
+            seen, reward, terminated, truncated, info = env.step(move(seen) * moved)
             over = terminated or truncated
             rows.append(seen)
             sent.append(info[SENT])

@@ -39,7 +39,7 @@ def beliefs(
     """Means over far rows, every tenth one: of the reward that came, of the one that was believed
     in, and of the disagreement; with the program's action and with the base at full speed.
     """
-    task, moved = LOGS[kind]
+    task, moved, _ = LOGS[kind]
     env, made = task(faults={"noise": NOISE}), list[tuple[bool, Any, Any, float]]()
     move = clumsy(env, np.random.default_rng(seed), gain, noise)
     step = next(iter(env.limits.actions.values())).step

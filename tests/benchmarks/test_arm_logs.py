@@ -22,6 +22,8 @@ def test_ahead_the_base_is_all_but_held_and_goals_need_nothing_of_it() -> None:
     step = 0.9 * 0.6 / 20  # a share of 0.6 rad a second
     assert largest["ahead"][0] <= 0.02 * step * (1 + 1e-6) < 0.5 * step < largest["everywhere"][0]
     assert min(min(v[1:]) for v in largest.values()) > 0.9 * step
+    sizes = [np.abs(e["action"][:, 0]).max() for e in found["loosened"]]
+    assert sizes[0] <= 0.02 * step * (1 + 1e-6) and min(sizes[1:]) > 0.5 * step
     # the base turns about the vertical through the origin; ahead is -x, and the tip is 6.43 cm
     # beside the plane through it
     goals = [e["state"][0, 6:9] + e["to_goal"][0] for e in found["ahead"]]
