@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pixyz.distributions import Bernoulli, Deterministic, Normal
 from pixyz.losses import E, IterativeLoss, LogProb, Loss, Parameter
+from pixyz.plan.run.plan import Plan
 
 
 class Odd(Normal):
@@ -24,6 +25,7 @@ class Odd(Normal):
     def forward(self, **given: Tensor) -> dict[str, Any]:
         loc = self.net(next(iter(given.values())))
         scales = {"log_scale": torch.zeros_like(loc), "number": 0.5, "row": torch.ones(D).double()}
+        scales["scale"] = torch.ones_like(loc)
         key = self.kind if self.kind == "log_scale" else "scale"
         return {"loc": loc, key: scales[self.kind]}
 
@@ -125,3 +127,51 @@ def test_what_a_network_returns_later_makes_another_plan() -> None:
         torch.manual_seed(0)
         torch.testing.assert_close(value, E(fresh, loss.loss1.f).mean().eval(x))
     assert loss.plan is not plan
+
+
+def many(kinds: list[str]) -> Loss:
+    """A sum over pairs of networks, each with latents of its own."""
+    total: Loss | None = None
+    for i, kind in enumerate(kinds):
+        q, p = Odd(kind), Bits()
+        pair = E(q.replace_var(z=f"z{i}"), LogProb(p.replace_var(z=f"z{i}"))).mean()
+        total = pair if total is None else total + pair
+    assert total is not None
+    return total
+
+
+@pytest.mark.parametrize(
+    ("kinds", "most"),
+    [
+        (["log_scale"] * 8, 3),  # as declared, with log_scale, with logits too
+        (["scale"] * 4 + ["log_scale"] * 4, 3),
+        (["log_scale", "scale"] * 4, 10),  # once for each change
+    ],
+)
+def test_what_one_network_returns_is_guessed_of_the_next(
+    kinds: list[str], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[object] = []
+    made = Plan.__init__
+
+    def counted(self: Plan, *given: Any, **named: Any) -> None:
+        written.append(self)
+        made(self, *given, **named)
+
+    monkeypatch.setattr(Plan, "__init__", counted)
+    loss, x = many(kinds), {"x": data("log_scale")}
+    torch.manual_seed(0)
+    value = loss.eval(x)
+    assert len(written) <= most
+    torch.manual_seed(0)
+    alone = [part.eval(x) for part in parts_of(loss, len(kinds))]
+    torch.testing.assert_close(value, torch.stack(alone).sum())
+
+
+def parts_of(loss: Any, count: int) -> list[Any]:
+    """The terms of a sum of so many."""
+    found = []
+    for _ in range(count - 1):
+        found.append(loss.loss2)
+        loss = loss.loss1
+    return [loss, *found[::-1]]

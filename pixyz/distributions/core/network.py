@@ -78,6 +78,7 @@ class NetworkCall(Network):
             return found  # type: ignore[no-any-return]
         if not _answers(found, self.wanted) or len(found) != len(self.wanted):
             self._mismatch(found, trial)
+        trial.answered[self.owner] = {_shown(k, self.alternatives): k for k in self.wanted}
         if not all(isinstance(v, Tensor) for v in found.values()):
             self._numbers(found, trial)
         self._note_rows(found, values, trial)
@@ -160,6 +161,7 @@ class NetworkCall(Network):
                 trial.find("also", owner, tuple(sorted(more)))
             swap = self._swap(found)
             if swap is not None:
+                trial.facts = trial.facts.having_returns(trial.answered)
                 known = {**owner._returns, **trial.facts.returns.get(owner, {})}
                 trial.find("returns", owner, {**known, **swap})
         keys = sorted(found) if isinstance(found, Mapping) else type(found).__name__
@@ -202,6 +204,17 @@ def _shown(key: str, alternatives: Mapping[str, str]) -> str:
     return next((shown for shown, hidden in alternatives.items() if key in (shown, hidden)), key)
 
 
+def _known(owner: Distribution, facts: Facts, alternatives: Mapping[str, str]) -> dict[str, str]:
+    """What a network returns in the place of its parameters.  Of one that no trial has seen: what
+    the last one returned that was seen.  Who writes logits writes them throughout, and a plan is
+    not written again for each network.
+    """
+    guess: dict[str, str] = {}
+    for found in facts.returns.values():
+        guess |= {k: v for k, v in found.items() if v in (k, alternatives.get(k))}
+    return {**guess, **owner._returns, **facts.returns.get(owner, {})}
+
+
 def call_network(
     owner: Distribution,
     module: Fn,
@@ -214,7 +227,7 @@ def call_network(
     facts = builder.facts
     if owner in facts.numbers:
         module = Tensors(module, owner)
-    known = {**owner._returns, **facts.returns.get(owner, {})}
+    known = _known(owner, facts, alternatives or {})
     keys = [known.get(k, k) for k in wanted]
     conditions = owner.cond_var
     args = [scope.lookup(v) for v in conditions]

@@ -51,6 +51,10 @@ class Facts:
     ranks: Mapping[tuple[int, ...], Mapping[str, int]] = field(default_factory=dict, compare=False)
     tried: frozenset[Hashable] = field(default=frozenset(), compare=False)
 
+    def having_returns(self, found: Mapping[Subject, Mapping[str, str]]) -> Facts:
+        """These facts and what more networks return."""
+        return replace(self, returns={**self.returns, **found})
+
     def having(self, what: str, of: Subject, value: object) -> Facts:
         """These facts and one more."""
         changes: dict[str, Any] = {what: {**getattr(self, what), of: value}}
@@ -97,6 +101,8 @@ class Trial:
         self.calls = Calls()
         self.waiting = False
         """Whether a network outside of its loop has only seen one row, which proves nothing."""
+        self.answered: dict[Subject, Mapping[str, str]] = {}
+        """The networks that returned what the plan was written for, and what."""
         self.widths: list[Width] = []
         """What densities told of their variables."""
         self.given: Mapping[str, int] = {}
@@ -127,6 +133,7 @@ class Trial:
     def begin(self, given: Mapping[str, int]) -> None:
         """Another run begins, whatever the last one has returned."""
         self.waiting, self.given = False, given
+        self.answered.clear()
         self.widths.clear()
 
 
