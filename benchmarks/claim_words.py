@@ -188,6 +188,12 @@ def unpenalised(lines: Lines) -> str:
     return f"Without the penalty seed 0 returns {by_seed(lines)[0]['return']:.1f}"
 
 
+def stuck(lines: Lines) -> str:
+    """What the disagreement of an ensemble without a linear part says of stuck joints."""
+    found = [x["found"][f"stuck joint {i}"]["disagreement"] for x in lines for i in (1, 2, 3)]
+    return f"by disagreement ({min(found):.3f} to {max(found):.3f}, two seeds)"
+
+
 def narrow(lines: Lines) -> str:
     """From a log of an arm whose base was all but held, with and without the penalty."""
     by = [by_seed([x for x in lines if x["penalty"] == penalty]) for penalty in (1.0, 0.0)]
