@@ -122,8 +122,8 @@ FAULTS = [
         "P14",
         "the uniform share is not normalised",
         ONE_HOT,
-        old="uniform = share / probs.shape[-1]",
-        new="uniform = share",
+        old="uniform, dtype = share / probs.shape[-1], probs.dtype",
+        new="uniform, dtype = share, probs.dtype",
         tests=seen_by("families", "family_details", "kl_families"),
     ),
     Fault(

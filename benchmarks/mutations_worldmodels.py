@@ -10,6 +10,8 @@ RSSM = "worldmodels/rssm.py"
 CONFIG = "worldmodels/rssm_config.py"
 PARTS = "worldmodels/rssm_parts.py"
 NETWORKS = "worldmodels/networks.py"
+GATES = "worldmodels/gates.py"
+CORE = "worldmodels/fused_core.py"
 DECODER = "worldmodels/decoder.py"
 DMM = "worldmodels/dmm.py"
 TDVAE = "worldmodels/td_vae.py"
@@ -40,7 +42,7 @@ FAULTS = [
     Fault(
         "W3",
         "the update gate is biased towards the new",
-        NETWORKS,
+        GATES,
         old="sigmoid(update - 1.0)",
         new="sigmoid(update + 1.0)",
         tests=seen_by("formulas"),
@@ -184,9 +186,9 @@ FAULTS = [
     Fault(
         "W3n",
         "the update gate (by the numbers of DreamerV3)",
-        NETWORKS,
-        old="sigmoid(update - 1.0)",
-        new="sigmoid(update + 1.0)",
+        CORE,
+        old="bias[:, :, 2] -= 1.0",
+        new="bias[:, :, 2] += 1.0",
         tests=("tests/agents/test_reference_dreamer.py",),
     ),
     Fault(
@@ -216,17 +218,17 @@ FAULTS = [
     Fault(
         "W19n",
         "the reset gate is left out (by the numbers of DreamerV3)",
-        NETWORKS,
-        old="torch.sigmoid(reset) * candidate",
-        new="candidate",
+        CORE,
+        old="c = (reset * candidate).tanh_()",
+        new="c = candidate.tanh()",
         tests=("tests/agents/test_reference_dreamer.py",),
     ),
     Fault(
         "W20n",
         "actions above 1 are not scaled (by the numbers of DreamerV3)",
-        NETWORKS,
-        old="action.detach().abs().clamp(min=1.0)",
-        new="1.0",
+        CORE,
+        old="action.clamp(-1.0, 1.0)",
+        new="action",
         tests=("tests/agents/test_reference_dreamer.py",),
     ),
 ]

@@ -1,7 +1,7 @@
 """The list of small faults, and the script that tries them, on a tree of two files."""
 
 import pytest
-from mutations import FOLDERS, Fault, broken, faults, run_tests
+from mutations import FOLDERS, ROOT, Fault, broken, faults, run_tests
 
 SOUND = "def double(x):\n    return 2 * x\n"
 TEST = "from sums import double\n\n\ndef test_double():\n    assert double(2) == 4\n"
@@ -31,6 +31,11 @@ def test_every_fault_has_a_name_of_its_own_and_changes_something():
     assert len({f.name for f in listed}) == len(listed)
     for f in listed:
         assert f.old and f.old != f.new and f.what and f.tests and f.file.endswith(".py"), f.name
+
+
+def test_every_fault_has_its_place():
+    """A list of faults whose texts are gone would be one that nobody runs."""
+    assert [f"{f.name}: {why}" for f in faults(FOLDERS) if (why := f.stale(ROOT))] == []
 
 
 @pytest.mark.parametrize(
