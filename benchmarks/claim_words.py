@@ -60,6 +60,12 @@ def farthest(lines: Lines) -> str:
     return f"{', '.join(tasks)} (one seed each, {least:.0f} to {most:.0f} CPU minutes a run)"
 
 
+def mean_far(lines: Lines) -> str:
+    """The mean of these scores over the tasks."""
+    assert len({x["env"] for x in lines}) == 7, "the seven tasks of dm-control"
+    return f"{fmean(x['score'] for x in lines):.0f} at 100,000"
+
+
 def finger(lines: Lines) -> str:
     """One run of another task, with the discount that others use."""
     first, second = at(lines, 10_000)[0], at(lines, 20_000)[0]
@@ -291,6 +297,13 @@ def torchrl(lines: Lines) -> str:
         f"its update takes {words[0]} times the CPU time of ours, an action for one environment "
         f"{words[1]} times"
     )
+
+
+def acting_beside(lines: Lines) -> str:
+    """This tree's times of an action to those of another."""
+    line = [x for x in lines if x["benchmark"] == "acting_beside"][-1]
+    found = [line["ratio"][f"agent.act {part}"] for part in ("p50", "p99")]
+    return f"{found[0]:.2f} (p50) and {found[1]:.2f} (p99) of it, {line['rounds']} rounds in turn"
 
 
 def acting(lines: Lines) -> str:
