@@ -58,8 +58,8 @@ def load_config(
     )
     kinds = any(f.name == KIND for f in fields(cls))  # type: ignore[arg-type]
     if KIND in values and not kinds:
-        kind = values[KIND]
-        raise _error(f"{source} is for `pixyz pretrain`: pixyz pretrain {kind} --data LOG")
+        name = str(source).removeprefix("pretrain/") if source in config_names() else values[KIND]
+        raise _error(f"{source} is for `pixyz pretrain`: pixyz pretrain {name} --data LOG")
     changes = []
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -74,6 +74,15 @@ def load_config(
         _set(values, path, value, key)
     built: T = _build(cls, values, "")
     return built
+
+
+def kind_of(source: str | Path) -> Any:
+    """The ``kind`` that a config says, or its base; None if neither says one.
+
+    >>> kind_of("pretrain/doubt")
+    'one_step'
+    """
+    return _read(str(source), Path(), ()).get(KIND)
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -6,15 +6,19 @@ import argparse
 from pathlib import Path
 
 from agents import runs
-from agents.config import load_config
+from agents.config import config_names, kind_of, load_config
 from agents.errors import UsageError
 from agents.pretrain.settings import KINDS
 from worldmodels import ranks
 
+FOLDER = "pretrain/"
+"""Of the configs that ship for logs."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("model", choices=list(KINDS), help="what is trained")
+    names = [name.removeprefix(FOLDER) for name in config_names() if name.startswith(FOLDER)]
+    parser.add_argument("model", choices=names, help="what is trained: a config of pretrain/")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="changes, such as seed=1 model.deter=256"
     )
@@ -42,9 +46,11 @@ def pretrain(given: argparse.Namespace) -> int:
         *([f"format={given.format}"] if given.format else []),
         *given.overrides,
     ]
-    settings = load_config(KINDS[given.model], given.config or f"pretrain/{given.model}", values)
-    if settings.kind != given.model:
-        raise UsageError(f"{given.config} is a config of {settings.kind}, not of {given.model}")
+    shipped = f"{FOLDER}{given.model}"
+    kind = kind_of(shipped)
+    settings = load_config(KINDS[kind], given.config or shipped, values)
+    if settings.kind != kind:
+        raise UsageError(f"{given.config} is a config of {settings.kind}, not of {kind}")
     directory = (
         given.run or Path("runs") / f"pretrain-{given.model}-{given.data.stem}-seed{settings.seed}"
     )

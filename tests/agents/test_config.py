@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from agents.config import config_names, load_config, parse_yaml, to_dict, to_yaml
+from agents.config import config_names, kind_of, load_config, parse_yaml, to_dict, to_yaml
 from agents.errors import ConfigError
 from agents.pretrain import KINDS
 from agents.settings import RunSettings
@@ -38,8 +38,7 @@ class Outer:
 
 @pytest.mark.parametrize("name", config_names())
 def test_every_shipped_config_loads_and_survives_the_round_trip(name, tmp_path):
-    folder, _, last = name.partition("/")
-    cls = KINDS.get(last, KINDS["rssm"]) if folder == "pretrain" else RunSettings
+    cls = KINDS[kind_of(name)] if name.startswith("pretrain/") else RunSettings
     settings = load_config(cls, name)
     path = tmp_path / "c.yaml"
     path.write_text(to_yaml(settings))

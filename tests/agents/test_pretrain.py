@@ -224,6 +224,18 @@ def test_the_command_from_a_folder_to_a_report_and_an_agent(tmp_path, capsys):
     assert "does not fit this environment" in capsys.readouterr().err
 
 
+def test_a_config_of_a_kind_that_is_called_otherwise(tmp_path):
+    """``pixyz pretrain doubt``, as the page of robots has it."""
+    logs, run = tmp_path / "logs", tmp_path / "run"
+    write_npz(turning(), logs)
+    changes = [*SMALL["one_step"], *SHORT]
+    assert main(["pretrain", "doubt", *changes, "--data", str(logs), "--run", str(run)]) == 0
+    config = open_run(run)[0]
+    assert config["kind"] == "one_step" and config["model"]["linear"] is True
+    other = ["--config", "pretrain/vrnn", "--data", str(logs), "--run", str(tmp_path / "no")]
+    assert main(["pretrain", "doubt", *other]) == 2
+
+
 def test_bad_data_is_refused_before_a_folder_is_made(tmp_path, capsys):
     episode = turning(1)[0]
     broken = np.array(episode["observation"])
