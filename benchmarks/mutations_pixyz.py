@@ -182,7 +182,7 @@ FAULTS = [
         "pixyz/plan/graph/order.py",
         old="_split_order(graph) if any(b.entire for b in blocks) else {}",
         new="{}",
-        tests=seen_by("passes", "random_steps"),
+        tests=seen_by("passes"),
     ),
     Fault(
         "P22",

@@ -74,6 +74,18 @@ def run(loss: Loss, steps: int = T) -> tuple[Tensor, tuple[Tensor, ...], Tensor]
     return value, grads, torch.rand(())
 
 
+def test_a_loop_that_is_whole_draws_in_the_order_of_its_pieces() -> None:
+    """``a`` is drawn in the loop, ``b`` outside of it before the loop begins."""
+    found = []
+    for fission in (True, False):
+        torch.manual_seed(0)
+        a, b, h = Gauss("a", ["h_prev"], "a"), Gauss("b", ["x"], "b"), Gauss("h", ["a", "b"], "h")
+        step = E(h * b * a, LogProb(Gauss("x", ["h"], "p")))
+        loop = IterativeLoss(step, fission=fission, **carried("h"))  # type: ignore[arg-type]
+        found.append(run(loop.mean()))
+    torch.testing.assert_close(*found)
+
+
 def applying(loss: Loss) -> list[Pass]:
     """The passes that have something to do."""
     graph, found = loss.plan.after("written"), []
