@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from arm_logs import EVERYWHERE, LOGS, Recorded, record
 from robot_online import arrivals
+from timing import append
 
 import agents
 from agents.config import load_config
@@ -122,8 +123,7 @@ def main() -> None:
                 }
                 print(json.dumps(line), flush=True)
                 if not args.dry:
-                    with RESULTS.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(line) + "\n")
+                    append(RESULTS, line)
 
 
 if __name__ == "__main__":

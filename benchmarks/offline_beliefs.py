@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from arm_logs import LOGS, NOISE, clumsy, record
 from offline_arm import pretrained
+from timing import append
 
 from agents.policy import load_model
 from agents.pretrain.models import StepModel
@@ -87,11 +88,8 @@ def main() -> None:
     args = parser.parse_args()
     prepare_process(1)
     for seed in args.seeds:
-        run = args.runs / f"one_step-seed{seed}"
-        if not (run / "best").exists():
-            log = record(240, seed, kind=args.log).episodes
-            pretrained(log, args.runs, seed, f"updates={args.model_updates}")
-        model = load_model(run)
+        log = record(240, seed, kind=args.log).episodes
+        model = load_model(pretrained(log, args.runs, seed, f"updates={args.model_updates}"))
         assert isinstance(model, StepModel)
         about = origin()
         line = {
@@ -104,8 +102,7 @@ def main() -> None:
         }
         print(json.dumps(line), flush=True)
         if not args.dry:
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            append(RESULTS, line)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 from torch._inductor import exc
 
-from pixyz.distributions import Deterministic, Distribution, Normal
+from pixyz.distributions import Bernoulli, Deterministic, Distribution, Normal
 from pixyz.losses import Loss
 
 D, B, T = 2, 3, 5
@@ -50,6 +50,17 @@ class Gauss(Net, Normal):
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
         loc, scale = self.all(given).chunk(2, 1)
         return {"loc": loc, "scale": nn.functional.softplus(scale) + 0.1}
+
+
+class Bits(Bernoulli):
+    """A decoder that returns logits."""
+
+    def __init__(self) -> None:
+        super().__init__("x", "z", name="p")
+        self.net = nn.Linear(D, D).double()
+
+    def forward(self, z: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(z)}
 
 
 class Sum(Deterministic):

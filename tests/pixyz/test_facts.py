@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from lowering_parts import B, D, T, series
+from lowering_parts import B, Bits, D, T, series
 from torch import Tensor, nn
 
-from pixyz.distributions import Bernoulli, Deterministic, Normal
+from pixyz.distributions import Deterministic, Normal
 from pixyz.losses import E, IterativeLoss, LogProb, Loss, Parameter
 from pixyz.plan.run.plan import Plan
 
@@ -28,17 +28,6 @@ class Odd(Normal):
         scales["scale"] = torch.ones_like(loc)
         key = self.kind if self.kind == "log_scale" else "scale"
         return {"loc": loc, key: scales[self.kind]}
-
-
-class Bits(Bernoulli):
-    """A decoder that returns logits."""
-
-    def __init__(self) -> None:
-        super().__init__("x", "z", name="p")
-        self.net = nn.Linear(D, D).double()
-
-    def forward(self, z: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(z)}
 
 
 class Centred(Deterministic):

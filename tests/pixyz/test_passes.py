@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from lowering_parts import B, D, Function, Gauss, T, carried, series
+from lowering_parts import B, Bits, D, Function, Gauss, T, carried, series
 from test_rows import heads, imagined
 from torch import Tensor
 
-from pixyz.distributions import Bernoulli, Normal, Scan
+from pixyz.distributions import Normal, Scan
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
 from pixyz.plan import PASSES, Options, Pass
 from pixyz.plan.run import row_loop
@@ -23,21 +23,10 @@ def terms() -> Loss:
     return (kl - (-(1 * E(q, -LogProb(p))))).mean() + (2 - 1)
 
 
-class Bits(Bernoulli):
-    """A decoder that returns logits."""
-
-    def __init__(self) -> None:
-        super().__init__("x", "x_seen", name="p")
-        self.net = torch.nn.Linear(D, D).double()
-
-    def forward(self, x_seen: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.net(x_seen)}
-
-
 def test_a_density_with_a_form_for_its_total_that_is_read_elsewhere_too() -> None:
     torch.manual_seed(0)
     term = LogProb(Bits())
-    x = {"x": series(1, B, D).sigmoid().round(), "x_seen": series(2, B, D)}
+    x = {"x": series(1, B, D).sigmoid().round(), "z": series(2, B, D)}
     rows = term.eval(x)
     torch.testing.assert_close(
         (term.mean() + (term * term).mean()).eval(x), (rows + rows**2).mean()
