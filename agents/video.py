@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -55,10 +55,12 @@ def check_video(path: Path) -> None:
         raise UsageError(f"--video: expected a file in a folder that is there, got {path}")
 
 
-def prepare_rendering(env_id: str) -> None:
-    """Choose what MuJoCo draws with where there is no screen and nothing was chosen; before the
-    first environment is made.
+@contextmanager
+def rendering(env_id: str) -> Iterator[None]:
+    """Inside the block MuJoCo draws without a screen, too, with what draws here, unless a renderer
+    was chosen; the first environment is made inside it. Variables are put back at its end.
     """
+    before = {name: os.environ.get(name) for name in ("MUJOCO_GL", "SDL_VIDEODRIVER")}
     if not screen():
         if "MUJOCO_GL" not in os.environ:
             os.environ["MUJOCO_GL"] = "egl"  # its own error is the one that is shown
@@ -66,6 +68,14 @@ def prepare_rendering(env_id: str) -> None:
                 os.environ["MUJOCO_GL"] = choose() or "egl"
         if not env_id.startswith("dm_control/"):
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def record(

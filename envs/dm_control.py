@@ -22,7 +22,7 @@ from envs.errors import EnvError, UnknownEnv
 from envs.extras import load
 from envs.options import check_count
 from envs.physics import load_simulation, model_arrays, save_simulation
-from envs.rendering import advice, choose
+from envs.rendering import choose
 from envs.state import load_attributes, load_generator, save_attributes, save_generator
 
 PREFIX = "dm_control/"
@@ -38,31 +38,15 @@ def load_suite(pixels: bool) -> ModuleType:
     A renderer that the user chose in MUJOCO_GL stays; the variable is only set during the import.
     Raises MissingExtra when dm_control is not installed, EnvError when nothing draws.
     """
-    if "dm_control._render" in sys.modules or "MUJOCO_GL" in os.environ:
-        return _import_suite()
-    renderer = choose() if pixels else "disabled"
+    taken = "dm_control._render" in sys.modules or "MUJOCO_GL" in os.environ
+    renderer = None if taken else choose() if pixels else "disabled"
     if renderer is not None:
         os.environ["MUJOCO_GL"] = renderer
     try:
-        return _import_suite()
-    finally:
-        os.environ.pop("MUJOCO_GL", None)
-
-
-def _import_suite() -> ModuleType:
-    try:
         suite: ModuleType = load("dm_control.suite", "a dm_control id")
-    except (
-        ImportError,
-        AttributeError,
-        RuntimeError,
-    ) as error:  # what a back end that is not there raises
-        chosen = os.environ.get("MUJOCO_GL")
-        if isinstance(error, ModuleNotFoundError) or chosen in (None, "disabled"):
-            raise
-        raise EnvError(
-            f"MUJOCO_GL={chosen} does not draw here ({error}); unset it, or: {advice()}"
-        ) from error
+    finally:
+        if not taken:
+            os.environ.pop("MUJOCO_GL", None)
     return suite
 
 

@@ -1,30 +1,48 @@
-"""Load an optional simulator, or say how to install it."""
+"""Load an optional simulator, or say what it needs."""
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from envs.errors import MissingExtra
+from envs.errors import EnvError, MissingExtra
+from envs.rendering import advice
 
 _SIMULATORS = ("gymnasium", "dm_control", "dm_env", "mujoco", "yaml")
+_RENDERERS = ("OpenGL", "mujoco.gl_context", "mujoco.egl", "mujoco.osmesa", "dm_control._render")
+"""The modules that load the renderer named in MUJOCO_GL."""
 
 
 @contextmanager
 def simulators(wanted_by: str) -> Iterator[None]:
-    """Turn a missing simulator inside the block into `MissingExtra`; other import errors pass
-    unchanged.
+    """Say what a simulator inside the block needs: a package that is missing is a `MissingExtra`, a
+    renderer in MUJOCO_GL that is not there an `EnvError`; other errors pass unchanged.
     """
     try:
         yield
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in _SIMULATORS:
+    except (ImportError, AttributeError, RuntimeError) as error:  # each driver raises its own
+        missing = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+        if isinstance(error, ModuleNotFoundError) and missing in _SIMULATORS:
+            raise missing_extra(wanted_by, missing) from error
+        chosen = os.environ.get("MUJOCO_GL")
+        if not chosen or not _while_loading_a_renderer(error):
             raise
-        raise missing_extra(wanted_by, missing) from error
+        raise EnvError(
+            f"{wanted_by}: MUJOCO_GL={chosen} does not draw here ({error}); unset it, or: "
+            f"{advice()}"
+        ) from error
+
+
+def _while_loading_a_renderer(error: BaseException) -> bool:
+    names = (
+        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+    return any(name == r or name.startswith(r + ".") for name in names for r in _RENDERERS)
 
 
 def missing_extra(wanted_by: str, module: str) -> MissingExtra:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from agents.report import comparison
 from agents.run import Judge, read_part
 from agents.settings import RunSettings
 from agents.spaces import Interface
-from agents.video import check_video, drawn, prepare_rendering, record, write_video
+from agents.video import check_video, drawn, record, rendering, write_video
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,24 +58,24 @@ def evaluate(given: argparse.Namespace) -> int:
     at, state = read_part(given.run, "agent")
     if given.video:
         check_video(given.video)
-        prepare_rendering(settings.env.id)
-        # a simulator loads its renderer with itself
-        interface = drawn(settings.env, lambda: read_environment(settings))
-    else:
-        interface = read_environment(settings)
-    agent: Any = build(settings.agent, interface)
-    agent.load_state(state)
-    if isinstance(agent, torch.nn.Module):
-        agent.to(settings.device).eval()
-    print(f"step {at} of {given.run}")
-    if given.video:
-        frames, fps, ret = record(settings.env, agent, given.seed, settings.eval_limit)
-        write_video(
-            given.video,
-            frames if given.seconds is None else frames[: max(1, round(fps * given.seconds))],
-            fps,
-        )
-        print(f"video: {given.video} (an episode of return {ret:.1f})")
+    with rendering(settings.env.id) if given.video else nullcontext():
+        if given.video:  # a simulator loads its renderer with itself
+            interface = drawn(settings.env, lambda: read_environment(settings))
+        else:
+            interface = read_environment(settings)
+        agent: Any = build(settings.agent, interface)
+        agent.load_state(state)
+        if isinstance(agent, torch.nn.Module):
+            agent.to(settings.device).eval()
+        print(f"step {at} of {given.run}")
+        if given.video:
+            frames, fps, ret = record(settings.env, agent, given.seed, settings.eval_limit)
+            write_video(
+                given.video,
+                frames if given.seconds is None else frames[: max(1, round(fps * given.seconds))],
+                fps,
+            )
+            print(f"video: {given.video} (an episode of return {ret:.1f})")
     judge = Judge(replace(settings.env, workers=0), given.episodes, given.seed, settings.eval_limit)
     found = {"learned policy": judge.actor(agent)}
     if given.sampled:

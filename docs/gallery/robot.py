@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import agents
 import envs
-from agents.video import prepare_rendering
+from agents.video import rendering
 from worldmodels.data import Episode, Episodes, make_episode, pad
 
 TASK, RATE, READ, AHEAD = "dm_control/cheetah-run-v0", 25.0, 10, 30
@@ -128,12 +128,12 @@ def write(path: Path, frames: list[Any]) -> None:
 
 def main(out: Path, episodes: int, updates: int, work: Path) -> dict[str, float]:
     """Record, learn, draw; root mean square errors in standard deviations of the log."""
-    prepare_rendering(TASK)  # before dm_control is imported
-    run = pretrained(work, lambda: record(episodes, 100, 0), SETTINGS, updates)
-    frames = []
-    for episode in record(SHOWN, READ + AHEAD, 1):
-        truth = {k: np.asarray(episode[k]) for k in ("position", "velocity")}
-        frames += pictures(postures(truth), postures(predicted(run, episode)))
+    with rendering(TASK):  # dm_control is imported in it
+        run = pretrained(work, lambda: record(episodes, 100, 0), SETTINGS, updates)
+        frames = []
+        for episode in record(SHOWN, READ + AHEAD, 1):
+            truth = {k: np.asarray(episode[k]) for k in ("position", "velocity")}
+            frames += pictures(postures(truth), postures(predicted(run, episode)))
     write(out, frames)
     return errors(run, (1, 10, AHEAD))
 

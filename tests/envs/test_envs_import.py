@@ -1,6 +1,7 @@
 """Importing the package costs nothing, and reaches no higher layer."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from envs import extras
 ROOT = Path(envs.__file__).parent
 
 
-def run(code: str) -> str:
-    """The output of `code` in a fresh interpreter."""
+def run(code: str, **chosen: str) -> str:
+    """The output of `code` in a fresh interpreter, where no renderer but the `chosen` is named."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -22,6 +24,7 @@ def run(code: str) -> str:
         cwd=ROOT.parent,
         timeout=60,
         check=True,
+        env=clean | chosen,
     )
     return done.stdout.strip()
 
@@ -88,3 +91,26 @@ def test_robots_name_what_they_need() -> None:
     )
     for module in ("gymnasium", "mujoco", "dm_control"):
         assert f"pip install {module.replace('_', '-')}" in run(code.format(module))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "envs.make('dm_control/cartpole-swingup')",
+        "envs.make('HalfCheetah-v5')",
+        "SimulatedArm()",
+    ],
+)
+def test_a_renderer_that_is_named_and_not_there_is_told(made: str, tmp_path: Path) -> None:
+    package = tmp_path / "OpenGL"
+    package.mkdir()
+    text = "None has no eglQueryString"  # what PyOpenGL raises without a driver
+    (package / "__init__.py").write_text(f"raise AttributeError({text!r})")
+    told = run(
+        f"import envs\nfrom envs.robot import SimulatedArm\n"
+        f"try: {made}\nexcept envs.EnvError as error: print(error)",
+        MUJOCO_GL="egl",
+        PYTHONPATH=str(tmp_path),
+    )
+    assert f"MUJOCO_GL=egl does not draw here ({text}); unset it" in told, told
+    assert told.count("\n") == 0
