@@ -60,6 +60,31 @@ def test_parts_stay_parts(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", FORMATS)
+def test_a_rate_is_kept(name, tmp_path):
+    write, read = FORMATS[name]
+    data = Episodes(list(recording()), rate=12.5)
+    write(data, tmp_path / "log")
+    assert read(tmp_path / "log").rate == 12.5
+    if name == "npz":
+        assert read(tmp_path / "log", rate=3.0).rate == 3.0, "what is given comes first"
+
+
+def test_npz_without_a_rate_and_with_one_that_is_none(tmp_path):
+    write_npz(Episodes(list(recording())), tmp_path / "log")
+    assert read_npz(tmp_path / "log").rate is None
+    for text in ('{"rate": 0}', '{"rate": "fast"}', '{"rate": NaN}', '{"rate": true}', "[]", "{"):
+        (tmp_path / "log" / "rate.json").write_text(text)
+        with pytest.raises(DataError, match=r"rate\.json: expected .*rows a second, above 0"):
+            read_npz(tmp_path / "log")
+        assert read_npz(tmp_path / "log", rate=2.0).rate == 2.0
+    (tmp_path / "log" / "rate.json").unlink()
+    (tmp_path / "rate.json").write_text('{"rate": 5}')
+    (tmp_path / "log" / "rate.json").symlink_to(tmp_path / "rate.json")
+    with pytest.raises(DataError, match="out of the folder"):
+        read_npz(tmp_path / "log")
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_nothing_is_written_over(name, tmp_path):
     write, read = FORMATS[name]
     write(recording(), tmp_path / "log")

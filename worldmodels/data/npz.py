@@ -4,11 +4,14 @@ Keys: the observations, and ``action``, ``reward``, ``is_first``, ``is_last``, `
 ``terminated`` and ``truncated``, or ``discount``), which may be missing.  Rows are as in
 :mod:`worldmodels.data.episodes`; ``action``, ``reward``, ``terminated``, ``truncated`` and
 ``discount`` may have one row less than the observations: they are then those of the steps between
-them.  D4RL's names (:mod:`worldmodels.data.d4rl`) are understood.  Nothing is unpickled.
+them.  D4RL's names (:mod:`worldmodels.data.d4rl`) are understood.  Nothing is unpickled.  The rows
+a second, for which these files have no place, lie beside them: ``rate.json``, ``{"rate": 50.0}``.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -22,16 +25,18 @@ from worldmodels.data.actions import classes_of
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
 from worldmodels.data.errors import DataError
-from worldmodels.data.folders import files_of, fresh_folder, reading
+from worldmodels.data.folders import files_of, fresh_folder, inside, reading
 from worldmodels.data.log import make_episode
 from worldmodels.data.names import chosen, variables
 
 ENDS = ("terminated", "truncated", "discount")
 OTHERS = ("action", "reward", *FLAGS, *ENDS)
+RATE = "rate.json"
 
 
 def write_npz(data: Episodes, folder: str | Path) -> Path:
-    """One file an episode, ``00000.npz`` and so on, into an empty or new folder.
+    """One file an episode, ``00000.npz`` and so on, into an empty or new folder; and ``rate.json``
+    where the rows a second are known.
 
     Raises:
         DataError: the folder is not empty, or cannot be written.
@@ -44,6 +49,8 @@ def write_npz(data: Episodes, folder: str | Path) -> Path:
                         np.lib.format.write_array(
                             entry, np.ascontiguousarray(series), allow_pickle=False
                         )
+        if data.rate is not None:
+            (writing / RATE).write_text(json.dumps({"rate": data.rate}), encoding="utf-8")
     return Path(folder)
 
 
@@ -58,7 +65,7 @@ def read_npz(
     cut there.
 
     Args:
-        rate: rows a second.
+        rate: rows a second; if None, those of ``rate.json``, where there is one.
         keys: the observations to read; all if None. What else is in the files may be anything.
         on_bad: ``"drop"`` leaves out episodes without a row.
         actions: how many classes whole numbers ``[T]`` are, 0 if they are numbers; as in
@@ -70,6 +77,8 @@ def read_npz(
     files = files_of(Path(folder), ".npz")
     if not files:
         raise DataError(f"{folder}: expected .npz files, one an episode, found none")
+    if rate is None:
+        rate = _rate(Path(folder))
     found = [(file, _arrays(file, keys)) for file in files]
     if actions is None:
         actions = classes_of([v["action"] for _, v in found if "action" in v], str(folder)) or 0
@@ -77,6 +86,17 @@ def read_npz(
         (partial(_episodes, file, values, actions) for file, values in found), on_bad
     )
     return Episodes([e for pieces in episodes for e in pieces], rate, str(folder))
+
+
+def _rate(folder: Path) -> float | None:
+    file = inside(folder / RATE, folder)
+    if not file.exists():
+        return None
+    with reading(f'{file}: expected {{"rate": rows a second, above 0}}'):
+        found = json.loads(file.read_text(encoding="utf-8"))["rate"]
+        if type(found) not in (int, float) or not 0 < found < math.inf:
+            raise ValueError(f"got {found!r}")
+    return float(found)
 
 
 def _arrays(file: Path, keys: Sequence[str] | None) -> dict[str, Array]:
