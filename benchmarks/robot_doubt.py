@@ -107,11 +107,12 @@ def microseconds(model: OneStep, trusted: Thresholds, data: Episodes) -> dict[st
     rows = {k: torch.from_numpy(episode[k]) for k in model.sizes}
     given = [{k: v[i : i + 1] for k, v in rows.items()} for i in range(len(episode["action"]))]
     action, doubt = torch.from_numpy(episode["action"][:1]), Doubt(trusted)
-    begun = time.process_time()
+    begun, lately = time.process_time(), model.initial(1)
     kept = []
     for before, after in pairwise(given):
-        apart = model.disagreement(before, action)
-        kept.append((float(apart), model.residual(before, action, after)[0]))
+        apart = model.disagreement(before, action, lately)
+        kept.append((float(apart), model.residual(before, action, after, lately)[0]))
+        lately = model.follow(lately, before, action, after)
     middle = time.process_time()
     for apart_, residual in kept:
         doubt.add(disagreement=apart_)
@@ -170,6 +171,8 @@ def main() -> None:
             "seed": seed,
             "rows": log.episodes.steps,
             "tests": args.tests,
+            "lately": list(settings.model.lately),
+            "prior": settings.model.prior,
             "updates": trainer.run.progress.updates,
             "valid_bound": round(trainer.best[1], 3),
             "thresholds": asdict(trusted),

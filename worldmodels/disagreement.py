@@ -5,7 +5,15 @@ apart.
     u(s_t, a_t) = \frac{1}{D} \sum_d \mathrm{std}_k f_{kd}(s_t, a_t)
 
 Members begin apart and learn the same, so they agree where there are data (Sekar et al. 2020;
-Lakshminarayanan et al. 2017).
+Lakshminarayanan et al. 2017). How far they come apart elsewhere is left to chance, and layer norm
+bounds it: an input far from the data is often answered alike. With ``prior`` each member has an
+answer of its own to one of the inputs ``c``, which is never learned (Osband et al. 2018), here
+linear and in sum over the members nothing:
+
+.. math:: f_k(s, a) = g_k(s, a) + P_k c, \qquad \sum_k P_k = 0
+
+The networks ``g`` learn to take it back where there are data, and no farther. The mean over the
+members is that of the networks.
 """
 
 from __future__ import annotations
@@ -37,6 +45,8 @@ class StepEnsemble(Normal):
         members, units, layers: of the ensemble.
         size: of the target; that of the state of this name if None.
         deviations: whether members learn how much steps vary, too; else their deviation is 1.
+        prior: the variable of ``state`` that members have answers of their own to, nothing until
+            :meth:`draw_prior`; None: no such.
 
     >>> p = StepEnsemble({"deter": 4, "stoch": 3}, 2, "stoch", members=5, units=8)
     >>> given = {
@@ -48,6 +58,9 @@ class StepEnsemble(Normal):
     torch.Size([7])
     """
 
+    prior: Tensor
+    """``P [members, C, D]``"""
+
     def __init__(
         self,
         state: Mapping[str, int],
@@ -58,6 +71,7 @@ class StepEnsemble(Normal):
         layers: int = 2,
         size: int | None = None,
         deviations: bool = False,
+        prior: str | None = None,
     ) -> None:
         out = state[target] if size is None else size
         super().__init__(
@@ -70,6 +84,17 @@ class StepEnsemble(Normal):
         self.deviations = deviations
         inputs = sum(state.values()) + action
         self.net = Ensemble(members, inputs, units, layers, out * (1 + deviations), "layer")
+        self._answered = None if prior is None else self.state.index(prior)
+        if prior is not None:
+            self.register_buffer("prior", torch.zeros(members, state[prior], out))
+
+    def draw_prior(self, scale: Tensor) -> None:
+        """Draw what is not learned: where ``c`` is normal, members differ by a deviation of
+        ``scale [D]``.
+        """
+        drawn = torch.randn_like(self.prior)
+        drawn = (drawn - drawn.mean(0)) / (1 - 1 / self.members) ** 0.5
+        self.prior.copy_(drawn * scale / self.prior.shape[1] ** 0.5)
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
         loc, scale = self.predicted(*[given[v].detach() for v in self.cond_var])
@@ -77,11 +102,13 @@ class StepEnsemble(Normal):
 
     def predicted(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
         """Means and deviations ``[N, members, D]``, from what ``cond_var`` says, in its order."""
-        if not self.deviations:
-            loc = self.net(*parts)
-            return loc, torch.ones_like(loc)
-        loc, raw = self.net(*parts).chunk(2, -1)
-        return loc, F.softplus(raw) + LEAST
+        loc, scale = self.net(*parts), None
+        if self.deviations:
+            loc, raw = loc.chunk(2, -1)
+            scale = F.softplus(raw) + LEAST
+        if self._answered is not None:
+            loc = loc + torch.einsum("nc,kcd->nkd", parts[self._answered], self.prior)
+        return loc, torch.ones_like(loc) if scale is None else scale
 
     def term(self) -> Loss:
         """What a step costs, for the ``terms`` of a model

@@ -29,6 +29,7 @@ from worldmodels.one_step import OneStep
 
 SCORES = ("disagreement", "surprise")
 """Those that are a number in each tick; drift is of many ticks only."""
+ALL_BUT_LAST, LATER = slice(None, -1), slice(1, None)
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,13 @@ class Scores(NamedTuple):
 def scores(model: OneStep, episode: Episode) -> Scores:
     """The scores of each step of an episode, and what drift is a mean of."""
     device = model.x.loc.device
-    given = {k: torch.from_numpy(episode[k]).to(device) for k in model.sizes}
-    before = {k: v[:-1] for k, v in given.items()}
-    action = torch.from_numpy(episode["action"][:-1]).to(device)
-    after = {k: v[1:] for k, v in given.items()}
-    residual = model.residual(before, action, after)
-    return Scores(model.disagreement(before, action), residual.square().mean(-1), residual)
+    read = (*model.sizes, "action", "is_first")
+    series = {k: torch.from_numpy(episode[k]).to(device) for k in read}
+    before, after = ({k: series[k][rows] for k in model.sizes} for rows in (ALL_BUT_LAST, LATER))
+    action, lately = series["action"][:-1], model.history(series)[:-1]
+    residual = model.residual(before, action, after, lately)
+    apart = model.disagreement(before, action, lately)
+    return Scores(apart, residual.square().mean(-1), residual)
 
 
 def thresholds(

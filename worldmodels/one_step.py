@@ -17,7 +17,7 @@ A servo goes by the small difference of a command and a pose, which are large an
 squares weighs that difference as it is, networks with weight decay hardly see it. Read off are
 
 * :meth:`OneStep.disagreement`: how far the members' means are apart, before anything is done: the
-  state and the action are unlike the log's;
+  state, the action or what was unexpected lately are unlike the log's;
 * :meth:`OneStep.surprise`: how far what came is from what was expected: the robot is unlike the
   log's;
 * :meth:`OneStep.residual`: the same, of each feature and with its sign, for what is off to one
@@ -28,8 +28,7 @@ squares weighs that difference as it is, networks with weight decay hardly see i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +37,9 @@ from pixyz.expression import Loss
 from pixyz.types import PixyzError
 from worldmodels.data import Episodes
 from worldmodels.disagreement import StepEnsemble
+from worldmodels.lately import Lately
+from worldmodels.one_step_config import OneStepConfig
 from worldmodels.open_loop import Batch, moments
-from worldmodels.ranges import check_ranges
 from worldmodels.scaling import Scaling
 
 RIDGE = 1e-6
@@ -49,35 +49,8 @@ WORTH = 2
 """The numbers that are predicted and are no observation: reward and continuation."""
 
 
-@dataclass(frozen=True)
-class OneStepConfig:
-    """Sizes of :class:`OneStep`.
-
-    Args:
-        members, units, layers: of the ensemble.
-        linear: whether the members learn what least squares leaves.
-
-    >>> OneStepConfig().members
-    5
-    """
-
-    RANGES: ClassVar[dict[str, str]] = {
-        "[2, 1024]": "members",
-        "[1, 65536]": "units",
-        "[1, 64]": "layers",
-    }
-
-    members: int = 5
-    units: int = 128
-    layers: int = 2
-    linear: bool = False
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
-
 class Imagined(NamedTuple):
-    """A step that was imagined, ``[N, ...]``.
+    """A step that was imagined, ``[N, ...]``; ``lately`` is what was unexpected until then.
 
     >>> Imagined({}, torch.zeros(1), torch.zeros(1, dtype=torch.bool), torch.ones(1)).doubt
     tensor([1.])
@@ -87,6 +60,7 @@ class Imagined(NamedTuple):
     reward: Tensor
     terminal: Tensor
     doubt: Tensor
+    lately: Tensor | None = None
 
 
 class OneStep(nn.Module):
@@ -128,8 +102,12 @@ class OneStep(nn.Module):
         self.size = size = sum(self.sizes.values())
         self.x, self.action = Scaling(size), Scaling(action)
         self.y, self.w = Scaling(size), Scaling(WORTH)
+        self.lately = Lately(size, c.lately)
         given, sizes = {"x": size}, (c.members, c.units, c.layers)
-        self.ensemble = StepEnsemble(given, action, "y", *sizes, size, deviations=True)
+        read = {**given, "c": len(c.lately) * size} if c.lately else given
+        self.ensemble = StepEnsemble(
+            read, action, "y", *sizes, size, deviations=True, prior="c" if c.prior else None
+        )
         self.worth = StepEnsemble(given, action, "w", *sizes, WORTH)
         self.register_buffer("reach", torch.zeros(action))
         # only where it is asked for: weights that were saved before it are read
@@ -139,8 +117,8 @@ class OneStep(nn.Module):
 
     @property
     def objectives(self) -> tuple[Loss, Loss]:
-        """Nats of a step ``[N]`` of all members, given ``x_prev`` and ``action_prev``: of the
-        changes ``y``, and of reward and continuation ``w``.
+        """Nats of a step ``[N]`` of all members, given ``x_prev``, ``action_prev`` and with
+        ``lately`` ``c_prev``: of the changes ``y``, and of reward and continuation ``w``.
         """
         found: tuple[Loss, Loss] = self.__dict__["_objectives"]
         return found
@@ -161,6 +139,11 @@ class OneStep(nn.Module):
             y = torch.cat([self.y(x[1:] - x[:-1]) for x in joined]).double()
             eye = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
             self.linear.copy_(torch.linalg.solve(z.T @ z / len(z) + RIDGE * eye, z.T @ y / len(z)))
+        if self.config.lately:
+            self.lately.fit(self.history(e)[:-1] for e in series)
+        if self.config.prior:
+            left = (y - z @ self.linear.double()).square().mean(0).sqrt()
+            self.ensemble.draw_prior(self.config.prior * left.float())
 
     # -------------------------------------------------------------- learning
 
@@ -184,8 +167,9 @@ class OneStep(nn.Module):
             "action_prev": self.action(batch["action"][:-1]),
             "w": self.w(_worth(batch)[1:]),
         }
-        least = self._least(given["x_prev"], given["action_prev"])
-        given["y"] = self.y(x[1:] - x[:-1]) - least
+        given["y"] = self._left(x[:-1], batch["action"][:-1], x[1:])
+        if self.config.lately:
+            given["c_prev"] = self.lately(self.history(batch)[:-1])
         rows = {k: v.flatten(0, 1) for k, v in given.items()}
         found = made.new_zeros(made.numel(), dtype=x.dtype)
         for each in self.objectives:
@@ -193,47 +177,85 @@ class OneStep(nn.Module):
         found = found.unflatten(0, made.shape)
         return torch.where(made, found, torch.zeros_like(found)), made
 
+    # -------------------------------------------------------------- what was unexpected
+
+    def initial(self, *lead: int) -> Tensor:
+        """What was unexpected lately where an episode begins: nothing, ``[*lead, N, D]``."""
+        return self.lately.initial(*lead)
+
+    @torch.no_grad()
+    def follow(self, lately: Tensor, obs: Batch, action: Tensor, following: Batch) -> Tensor:
+        """What was unexpected lately after one more step, ``[..., N, D]``.
+
+        Args:
+            lately: until it.
+            obs, action: as of :meth:`disagreement`.
+            following: the observation after it.
+        """
+        left = self._left(self.joined(obs), action, self.joined(following))
+        return self.lately.follow(lately, left)
+
+    @torch.no_grad()
+    def history(self, batch: Batch) -> Tensor:
+        """What was unexpected lately at each row of series ``[T, ...]``, before its step,
+        ``[T, ..., N, D]``: :meth:`follow` from one to the next, and from nothing at the first and
+        where an episode begins.
+        """
+        x = self.joined(batch)
+        if not self.config.lately:
+            return self.initial(*x.shape[:-1])
+        left = self._left(x[:-1], batch["action"][:-1], x[1:])
+        return self.lately.series(left, batch["is_first"])
+
     # -------------------------------------------------------------- asking
 
-    def disagreement(self, obs: Batch, action: Tensor) -> Tensor:
+    def disagreement(self, obs: Batch, action: Tensor, lately: Tensor | None = None) -> Tensor:
         """How far the members are apart, ``[...]``, in deviations of a step of the log.
 
         Args:
             obs: key -> ``[..., D]``.
             action: ``[..., A]``.
+            lately: what was unexpected before, of :meth:`follow` or :meth:`history`; None: an
+                episode begins.
         """
-        return self.ensemble.uncertainty(self._read(obs, action))
+        return self.ensemble.uncertainty(self._read(obs, action, lately))
 
     @torch.no_grad()
-    def residual(self, obs: Batch, action: Tensor, following: Batch) -> Tensor:
+    def residual(
+        self, obs: Batch, action: Tensor, following: Batch, lately: Tensor | None = None
+    ) -> Tensor:
         r"""How far what came is from what was expected, of each feature and with its sign,
         ``[..., D]``; its square is 1 on average where the model is right.
 
-        .. math:: z_d = \frac{y_d - \bar\mu_d}{\sqrt{\mathrm{mean}_k \sigma_{kd}^2
-            + \mathrm{var}_k \mu_{kd}}}
+        .. math:: z_d = \frac{y_d - \bar\mu_d}{\sqrt{\mathrm{mean}_k \sigma_{kd}^2}}
+
+        How far the members are apart is no part of its unit: it is a score of its own, and would
+        hide here what it should be seen with.
 
         Args:
-            obs, action: as of :meth:`disagreement`.
+            obs, action, lately: as of :meth:`disagreement`.
             following: the observation after it.
         """
-        loc, scale = self._predicted(self._read(obs, action))
-        spread = scale.square().mean(-2) + loc.var(-2, correction=0)
+        loc, scale = self._predicted(self._read(obs, action, lately))
         change = self.joined(following) - self.joined(obs)
-        return (self.y(change) - loc.mean(-2)) / spread.sqrt()
+        return (self.y(change) - loc.mean(-2)) / scale.square().mean(-2).sqrt()
 
-    def surprise(self, obs: Batch, action: Tensor, following: Batch) -> Tensor:
+    def surprise(
+        self, obs: Batch, action: Tensor, following: Batch, lately: Tensor | None = None
+    ) -> Tensor:
         r"""How far what came is from what was expected, :math:`\frac{1}{D} \sum_d z_d^2` of
         :meth:`residual`, ``[...]``; 1 on average where the model is right.
         """
-        return self.residual(obs, action, following).square().mean(-1)
+        return self.residual(obs, action, following, lately).square().mean(-1)
 
     @torch.no_grad()
-    def imagine(self, obs: Batch, action: Tensor) -> Imagined:
+    def imagine(self, obs: Batch, action: Tensor, lately: Tensor | None = None) -> Imagined:
         """A step after observations ``[N, D]`` and actions ``[N, A]``, of a member that is drawn
         for each row (Chua et al. 2018, TS1). ``doubt`` is the disagreement on the change and the
-        one on the reward, together.
+        one on the reward, together; ``lately`` is as of :meth:`disagreement`.
         """
-        read = self._read(obs, action)
+        lately = self.initial(len(action)) if lately is None else lately
+        read = self._read(obs, action, lately)
         loc, scale = self._predicted(read)
         worth, _ = self.worth.parameters_of(read)
         rows = torch.arange(len(loc), device=loc.device)
@@ -242,7 +264,9 @@ class OneStep(nn.Module):
         change = self.y.inverse(mean + deviation * torch.randn_like(mean))
         reward, cont = self.w.inverse(worth[rows, which]).unbind(-1)
         apart = loc.std(1, correction=0).mean(-1) + worth[..., 0].std(1, correction=0)
-        return Imagined(self._apart(self.joined(obs) + change), reward, cont < 0.5, apart)
+        after = self._apart(self.joined(obs) + change)
+        lately = self.follow(lately, obs, action, after)
+        return Imagined(after, reward, cont < 0.5, apart, lately)
 
     @torch.no_grad()
     def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
@@ -255,15 +279,25 @@ class OneStep(nn.Module):
         if action is None:
             raise PixyzError("a one-step ensemble reads actions, and the log has none")
         obs, found = {k: seen[k][-1] for k in self.sizes}, []
+        lately = self.history(seen)[-1]
         for now in action[:steps]:
-            loc, _ = self._predicted(self._read(obs, now))
+            loc, _ = self._predicted(self._read(obs, now, lately))
             change = self.y.inverse(loc.mean(-2))
-            obs = self._apart(self.joined(obs) + change)
+            after = self._apart(self.joined(obs) + change)
+            obs, lately = after, self.follow(lately, obs, now, after)
             found.append(obs)
         return {k: torch.stack([o[k] for o in found]) for k in self.sizes}
 
-    def _read(self, obs: Batch, action: Tensor) -> dict[str, Tensor]:
-        return {"x": self.x(self.joined(obs)), "action": self.action(action)}
+    def _read(self, obs: Batch, action: Tensor, lately: Tensor | None = None) -> dict[str, Tensor]:
+        read = {"x": self.x(self.joined(obs)), "action": self.action(action)}
+        if self.config.lately:
+            lately = self.initial(*action.shape[:-1]) if lately is None else lately
+            read["c"] = self.lately(lately)
+        return read
+
+    def _left(self, x: Tensor, action: Tensor, following: Tensor) -> Tensor:
+        """What least squares leaves of a change, ``[..., D]``, in standard units."""
+        return self.y(following - x) - self._least(self.x(x), self.action(action))
 
     def _predicted(self, read: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Means and deviations of the change ``[..., members, D]``, the linear part in it."""

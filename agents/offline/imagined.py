@@ -94,18 +94,20 @@ class Imagination:
         obs, reward = origin, torch.zeros(self.rows, device=device)
         first = torch.ones(self.rows, dtype=torch.bool, device=device)
         over = torch.zeros_like(first)
-        state, doubts = actor.initial(self.rows), []
+        state, doubts, lately = actor.initial(self.rows), [], None
         for t in range(self.horizon + 1):
             action, state = actor.act({**obs, "is_first": first}, state, explore=True)
             last = over | torch.full_like(over, t == self.horizon)
             row = {**obs, "action": action, "reward": reward, **{k: state[k] for k in actor.stored}}
             row |= {"is_first": first, "is_last": last, "is_terminal": over}
             self.replay.add({k: v.cpu().numpy() for k, v in row.items()})
-            step = self.model.imagine(obs, action * self.unit)
+            step = self.model.imagine(obs, action * self.unit, lately)
             # a path that came to an end begins anew, where it did before
             obs = {k: torch.where(over[:, None], origin[k], step.obs[k]) for k in obs}
             paid = step.reward - self.penalty * step.doubt
             reward = torch.where(over, torch.zeros_like(paid), paid)
+            if step.lately is not None:
+                lately = step.lately.masked_fill(over[:, None, None], 0.0)
             first, over = over, step.terminal & ~over
             doubts.append(step.doubt.mean())
         self.doubt = float(torch.stack(doubts[:-1]).mean())

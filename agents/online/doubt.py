@@ -1,6 +1,7 @@
 """A model of a robot's log that says when not to trust what is asked (`envs.robot.Doubt`).
 
-disagreement   before an action is sent: state and action are unlike the log's
+disagreement   before an action is sent: state, action or what was unexpected lately are unlike the
+               log's
 surprise       after it: the robot answers unlike the log's
 drift          over many ticks: it answers so by little, and always to one side
 """
@@ -59,6 +60,7 @@ class ModelDoubt:
                 "log of `pixyz robot record` with the same limits and control"
             )
         self._before: dict[str, Tensor] = {}
+        self._lately = model.initial(1)
         self._why: str | None = None
 
     @staticmethod
@@ -80,19 +82,20 @@ class ModelDoubt:
         """An episode begins."""
         self._doubt.reset()
         self._before, self._why = self._tensors(seen), None
+        self._lately = self.model.initial(1)
 
     def ask(self, seen: Seen, action: NDArray[Any]) -> str | None:
         """Why not to trust: the answer to the last action, or this one."""
         asked = np.clip(action, self._low, self._high)
-        found = self.model.disagreement(self._tensors(seen), _row(asked))
+        found = self.model.disagreement(self._tensors(seen), _row(asked), self._lately)
         return self._doubt.add(disagreement=float(found)) or self._why
 
     def came(self, sent: NDArray[Any], seen: Seen) -> None:
         """What was sent, and what came of it."""
-        after = self._tensors(seen)
-        found = self.model.residual(self._before, _row(sent), after)[0]
+        step = self._before, _row(sent), self._tensors(seen)
+        found = self.model.residual(*step, self._lately)[0]
         self._why = self._doubt.add(found, surprise=float(found.square().mean()))
-        self._before = after
+        self._before, self._lately = step[-1], self.model.follow(self._lately, *step)
 
     def _tensors(self, seen: Seen) -> dict[str, Tensor]:
         return {k: _row(seen[k]) for k in self.model.sizes}

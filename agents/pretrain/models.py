@@ -194,7 +194,7 @@ class StepModel(PretrainModel):
     Args:
         model: the ensemble.
 
-    >>> from worldmodels.one_step import OneStepConfig
+    >>> from worldmodels.one_step_config import OneStepConfig
     >>> StepModel(OneStep({"x": (3,)}, 2, OneStepConfig(units=8))).model.size
     3
     """
@@ -238,9 +238,11 @@ class StepModel(PretrainModel):
             raise UsageError("an ensemble of steps reads actions, and the log has none")
         count = seen["is_first"].shape[1]
         obs = {k: seen[k][-1].repeat_interleave(draws, 0) for k in self.model.sizes}
+        lately: Tensor | None = self.model.history(seen)[-1].repeat_interleave(draws, 0)
         found = []
         for now in action[:steps].repeat_interleave(draws, 1):
-            obs = self.model.imagine(obs, now).obs
+            step = self.model.imagine(obs, now, lately)
+            obs, lately = step.obs, step.lately
             found.append(obs)
         series = {k: torch.stack([o[k] for o in found]) for k in self.model.sizes}
         return {k: v.unflatten(1, (count, draws)) for k, v in series.items()}

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from agents.process import check_device, check_threads
 from worldmodels.data.check import OnBad
 from worldmodels.dmm import DMMConfig
-from worldmodels.one_step import OneStepConfig
+from worldmodels.one_step_config import OneStepConfig
 from worldmodels.ranges import check_ranges
 from worldmodels.rssm_config import RSSMConfig
 from worldmodels.td_vae import TDVAEConfig

@@ -42,7 +42,7 @@ class Pushes:
 class Line(torch.nn.Module):
     """x' = x + a, r' = 10 x', doubt x; ends above 2.2."""
 
-    def imagine(self, obs, action):
+    def imagine(self, obs, action, lately=None):
         x = obs["x"] + action
         return Imagined({"x": x}, 10 * x[:, 0], x[:, 0] > 2.2, obs["x"][:, 0].clone())
 
@@ -80,6 +80,27 @@ def test_paths_by_hand():
     assert arrays["is_last"][1, :5].tolist() == [False, False, True, False, True]
     assert (arrays["action"] == 0.5).all()
     assert found.doubt == pytest.approx(np.mean([[0, 1, 2, 3], [1, 2, 3, 1], [2, 3, 2, 3]]))
+
+
+class Follows(Line):
+    """The same, and it says at each step how many came before."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def imagine(self, obs, action, lately=None):
+        lately = torch.zeros(3, 1, 1) if lately is None else lately
+        self.asked.append(lately.flatten().tolist())
+        return super().imagine(obs, action)._replace(lately=lately + 1)
+
+
+def test_what_was_unexpected_is_followed_along_a_path_and_forgotten_at_its_end():
+    model = Follows()
+    given = {"horizon": 4, "rows": 3, "every": 2, "kept": 2}
+    Imagination(model, Pushes(), Starts(), VIEW, [2.0], **given).imagine()
+    # path 0 ends at its row 3, path 1 at 2 and path 2 at 1, from where they begin anew
+    assert model.asked == [[0, 0, 0], [1, 1, 1], [2, 2, 0], [3, 0, 1], [0, 1, 0]]
 
 
 def test_paths_are_made_when_they_are_due_and_old_ones_are_forgotten():

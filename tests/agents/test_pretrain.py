@@ -232,6 +232,7 @@ def test_a_config_of_a_kind_that_is_called_otherwise(tmp_path):
     assert main(["pretrain", "doubt", *changes, "--data", str(logs), "--run", str(run)]) == 0
     config = open_run(run)[0]
     assert config["kind"] == "one_step" and config["model"]["linear"] is True
+    assert config["model"]["lately"] == [2, 20] and config["model"]["prior"] == 0.5
     other = ["--config", "pretrain/vrnn", "--data", str(logs), "--run", str(tmp_path / "no")]
     assert main(["pretrain", "doubt", *other]) == 2
 

@@ -36,7 +36,8 @@ from agents.sac.config import SACConfig
 from agents.spaces import ActionSpec
 from worldmodels import ranks
 from worldmodels.data import Episodes, make_episode
-from worldmodels.one_step import OneStep, OneStepConfig
+from worldmodels.one_step import OneStep
+from worldmodels.one_step_config import OneStepConfig
 
 rank, count = ranks.join()
 out, found = Path(sys.argv[1]), {"rank": rank, "count": count}

@@ -21,8 +21,9 @@ from agents.settings import ShownSettings
 from agents.spaces import ActionSpec, Interface
 from envs import ActionGuard
 from worldmodels.data import Episodes, make_episode, write_npz
-from worldmodels.doubt import Thresholds
-from worldmodels.one_step import OneStep, OneStepConfig
+from worldmodels.doubt import Thresholds, scores
+from worldmodels.one_step import OneStep
+from worldmodels.one_step_config import OneStepConfig
 
 VIEW = Interface({"x": (2,)}, {"x": np.dtype("f4")}, ActionSpec(1))
 KEEPS_NOTHING = SimpleNamespace(stored={})
@@ -184,6 +185,38 @@ def test_a_robot_that_carries_something_is_doubted_after_a_window(run):
     said = drive(run[0], carried=0.006, ticks=90)
     assert set(said[:50]) == {None}
     assert all(why is not None and why.startswith("drift is") for why in said[50:])
+
+
+def test_a_doubt_in_a_loop_knows_what_it_knows_of_the_whole_episode():
+    torch.manual_seed(0)
+    rng, made = np.random.default_rng(0), []
+    for i in range(4):
+        action = rng.uniform(-0.1, 0.1, (51, 1)).astype(np.float32)
+        x = np.concatenate([np.zeros((1, 1)), action[:-1]]).cumsum(0) + 0.01 * rng.normal(size=1)
+        made.append(make_episode(f"{i}", {"state": x + 0.01 * rng.normal(size=x.shape)}, action))
+    config = OneStepConfig(members=3, units=8, linear=True, lately=(2, 20), prior=1.0)
+    model = OneStep({"state": (1,)}, 1, config)
+    model.fit_units(Episodes(made[:3], 20.0))
+    doubt, kept = ModelDoubt(model, Thresholds(1e9, 1e9, ticks=1, rate=0.1), SEEN, PUSH), {}
+
+    def add(residual=None, **values):
+        for name, value in values.items():
+            kept.setdefault(name, []).append(value)
+
+    doubt._doubt.add = add
+    series = made[3].series
+    for _ in range(2):  # the second begins as the first did
+        kept.clear()
+        doubt.begin({"state": series["state"][0]})
+        for t in range(50):
+            doubt.ask({"state": series["state"][t]}, series["action"][t].astype(np.float64))
+            doubt.came(series["action"][t].astype(np.float64), {"state": series["state"][t + 1]})
+        whole = scores(model, made[3])
+        np.testing.assert_allclose(kept["disagreement"], whole.disagreement, rtol=1e-3)
+        np.testing.assert_allclose(kept["surprise"], whole.surprise, rtol=1e-3, atol=1e-5)
+    now = {"state": torch.from_numpy(series["state"][:-1])}
+    unread = model.disagreement(now, torch.from_numpy(series["action"][:-1]))
+    assert not np.allclose(kept["disagreement"], unread, rtol=0.05)
 
 
 def test_a_doubt_of_another_robot_is_refused(run):

@@ -12,7 +12,8 @@ from pixyz.types import PixyzError
 from worldmodels.data import DataError, Episodes, make_episode, pad, windows
 from worldmodels.doubt import Doubt, Thresholds, scores, thresholds, with_drift
 from worldmodels.drift import Drift, running
-from worldmodels.one_step import OneStep, OneStepConfig
+from worldmodels.one_step import OneStep
+from worldmodels.one_step_config import OneStepConfig
 from worldmodels.open_loop import PersistLast, moments, open_loop
 
 SMALL = OneStepConfig(members=4, units=16)
