@@ -31,7 +31,7 @@ _ACCENTED = (
 def _is_plain(word: str) -> bool:
     """Whether sympy would print ``word`` as it is; in doubt, no."""
     low = word.lower()
-    return not re.fullmatch(_SYMBOLS, low) and not re.fullmatch(_ACCENTED, low)
+    return len(low) == 1 or not (re.fullmatch(_SYMBOLS, low) or re.fullmatch(_ACCENTED, low))
 
 
 def leaf(text: str) -> sympy.Symbol:
@@ -51,7 +51,7 @@ def latex_name(name: str) -> str:
     if not name or any(c in name for c in "\\{}^ "):
         return name
     found = re.fullmatch(_PARTS, name)
-    if found and all(_is_plain(part) for part in found.groups("")):
+    if found and all([_is_plain(part) for part in found.groups("") if part.isalpha()]):
         word, below, number = found.groups("")
         return f"{word}_{{{below or number}}}" if below or number else word
     import sympy

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Formula = Callable[..., Tensor]
 F = TypeVar("F", bound=Formula)
+Pair = tuple[Distribution, Distribution, Formula]
+"""Factors of one variable, and the formula of their divergence."""
 _FORMULAS: dict[tuple[type, type], Formula] = {}
 
 
@@ -114,18 +116,16 @@ class KullbackLeibler(Loss):
     def _chain(
         self,
         scope: Scope,
-        pairs: list[tuple[Distribution, Distribution]],
+        pairs: list[Pair],
         dims: tuple[int, ...] | None,
     ) -> Slot:
         builder = scope.builder
         particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        read = {v for p, q in pairs for v in (*p.cond_var, *q.cond_var)} & set(self.p.var)
+        read = {v for p, q, _ in pairs for v in (*p.cond_var, *q.cond_var)} & set(self.p.var)
         how = Draw(particles=particles)
         inner = scope.child(self.p.lower_sample(scope, how=how) if read else None)
         total: Slot | None = None
-        for p, q in pairs:
-            formula = kl_formula(p, q)
-            assert formula is not None
+        for p, q, formula in pairs:
             term = lower_kl(
                 inner,
                 formula,
@@ -209,7 +209,7 @@ def _impossible(formula: Formula, q: Params) -> tuple[float, ...]:
     return {kl_bernoulli: (0.0, 1.0), kl_categorical: (0.0,)}.get(formula, ())
 
 
-def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distribution]] | None:
+def _pairs(p: Distribution, q: Distribution) -> list[Pair] | None:
     """Factors of ``p`` and ``q`` with the same variables, parents first; None if any has no
     formula.
 
@@ -217,14 +217,16 @@ def _pairs(p: Distribution, q: Distribution) -> list[tuple[Distribution, Distrib
     later ones.
     """
     owners: dict[Hashable, Distribution] = {frozenset(f.var): f for f in q.factors()}
-    pairs = []
+    pairs: list[Pair] = []
     later = set(p.var)
     for factor in reversed(p.factors()):
-        other = owners.get(frozenset(factor.var))
-        if other is None or kl_formula(factor, other) is None or later & set(other.cond_var):
+        variables = frozenset(factor.var)
+        other = owners.get(variables)
+        formula = None if other is None else kl_formula(factor, other)
+        if other is None or formula is None or later & set(other.cond_var):
             return None
-        later -= set(factor.var)
-        pairs.append((factor, other))
+        later -= variables
+        pairs.append((factor, other, formula))
     return pairs if len(pairs) == len(owners) else None
 
 

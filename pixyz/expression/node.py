@@ -111,7 +111,7 @@ class Expression(Structured):
         """The plan that ``eval`` runs when only required variables are given. ``print(loss.plan)``
         shows it.
         """
-        if self._plans.seen != Clock.now and self._plans.refresh(nn.Module.modules(self)):
+        if self._plans.seen != Clock.now and self._plans.refresh(self):
             self._parameter_names = None
         return self._plans.get(
             (False, frozenset()), {}, self._build(False, frozenset()), lambda: type(self).__name__
@@ -162,7 +162,7 @@ class Expression(Structured):
                 generator, [*nn.Module.parameters(self), *self._values(x_dict, kwargs).values()]
             ):
                 return self.eval(x_dict, return_dict, return_all, **kwargs)
-        if self._plans.seen != Clock.now and self._plans.refresh(nn.Module.modules(self)):
+        if self._plans.seen != Clock.now and self._plans.refresh(self):
             self._parameter_names = None
         quick = self._plans.quick.get(_PLAIN)
         if (

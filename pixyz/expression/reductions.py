@@ -97,18 +97,19 @@ class Expectation(Loss):
         return latex.leaf(rf"\mathbb{{E}}_{{{self.p.prob_text}}} \left[{self.f.loss_text} \right]")
 
     def lower(self, scope: Scope) -> Slot:
-        particles = tuple(Axis("particle", n) for n in self.sample_shape)
-        carried = any(scope.outer_name(v) in scope.path for v in self.p.var)
+        p, path = self.p, scope.path
+        particles = tuple([Axis("particle", n) for n in self.sample_shape])
+        carried = bool(path) and any(scope.outer_name(v) in path for v in p.var)
         if carried and self.sample_shape == tuple(a.size for a in scope.particles):
             particles = scope.particles  # it is along the path that it draws
-        inner = scope.child(drawn := self.p.lower_sample(scope, how=Draw(self.reparam, particles)))
+        inner = scope.child(drawn := p.lower_sample(scope, how=Draw(self.reparam, particles)))
         inner.keep = scope.keep | set(particles)
         inner.masks.update(getattr(drawn, "masks", {}))
         if not scope.keep and not particles:
             # whole series are returned from the outermost expectation only
             series = scope.parent is None
             scope.builder.returned.update(
-                {k: drawn[k] for k in self.p.var if series or not drawn[k].axes}
+                {k: drawn[k] for k in p.var if series or not drawn[k].axes}
             )
         return scope.builder.reduce(
             rules.reduce_mean,

@@ -129,6 +129,9 @@ class Parameters:
     matrices: tuple[bool, ...]
     __name__ = "look_parameters"
 
+    def __hash__(self) -> int:
+        return hash((self.of, self.names))  # of all fields, domains among them, it takes long
+
     def __call__(self, *seen: Seen) -> None:
         names, tails = self.shapes(seen)
         if not fits(tails):

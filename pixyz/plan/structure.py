@@ -202,10 +202,23 @@ def _inside(held: object) -> list[Structured]:
         held = list(held.values())
     if not isinstance(held, (list, tuple, set)):
         return []
-    parts = [part for one in held if isinstance(one, nn.Module) for part in one.modules()]
-    return [p for p in parts if isinstance(p, Structured)] + [
+    modules = [m for one in held if isinstance(one, nn.Module) for m in one.modules()]
+    return [m for m in modules if isinstance(m, Structured)] + [
         p for one in held for p in _inside(one)
     ]
+
+
+def parts(module: nn.Module) -> list[nn.Module]:
+    """A module and all inside it, each once, as ``nn.Module.modules`` gives them, without names."""
+    found: dict[nn.Module, None] = {}
+    waiting = [module]
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found[one] = None
+            if one._modules:
+                waiting += [m for m in one._modules.values() if m is not None][::-1]
+    return list(found)
 
 
 def newest_change(modules: Iterable[nn.Module]) -> int:

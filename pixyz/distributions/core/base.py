@@ -300,7 +300,7 @@ class Distribution(Named, Structured):
             with drawing_from(generator, [*nn.Module.parameters(self), *values.values()]):
                 return self._run(key, values, build)
         if self._plans.seen != Clock.now:
-            self._plans.refresh(nn.Module.modules(self))
+            self._plans.refresh(self)
 
         def build_direct(scope: Scope) -> Mapping[str, Slot]:
             scope.mode = Mode(direct=True)

@@ -58,7 +58,8 @@ class Named:
     @property
     def prob_text(self) -> str:
         """``p(x|z)``."""
-        return latex.conditional(self._name, self._var, self._cond_var)
+        held = self.__dict__  # one read: each is noted while a plan is written
+        return latex.conditional(held["_name"], held["_var"], held["_cond_var"])
 
     @property
     def prob_factorized_text(self) -> str:

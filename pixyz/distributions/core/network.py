@@ -13,6 +13,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.flows.flow import Flow
@@ -20,6 +21,7 @@ from pixyz.plan import Scope, Slot
 from pixyz.plan.graph.formula import Fn, Network
 from pixyz.plan.run.facts import Facts, Trial, Unsettled, call_once, current_trial
 from pixyz.plan.run.probe import Probe
+from pixyz.plan.structure import parts
 from pixyz.types import PixyzError
 
 
@@ -145,10 +147,8 @@ class NetworkCall(Network):
         """The names of the arguments, if they and the results' may stand in a plan's text; else
         nothing.
         """
-        plain = all(
-            n.isidentifier() and n.isascii() and not iskeyword(n)
-            for n in (*self.arguments, *self.wanted)
-        )
+        names = (*self.arguments, *self.wanted)
+        plain = all([n.isidentifier() and n.isascii() and not iskeyword(n) for n in names])
         return self.arguments if plain else ()
 
     def _mismatch(self, found: object, trial: Trial) -> NoReturn:
@@ -221,8 +221,11 @@ def call_network(
     scope: Scope,
     wanted: Sequence[str],
     alternatives: Mapping[str, str] | None = None,
+    label: str = "",
 ) -> dict[str, Slot]:
-    """Write the step that calls ``module`` with the conditioning variables of ``owner``."""
+    """Write the step that calls ``module`` with the conditioning variables of ``owner``; its label
+    is the text of ``owner``, if no other is given.
+    """
     builder = scope.builder
     facts = builder.facts
     if owner in facts.numbers:
@@ -232,21 +235,21 @@ def call_network(
     conditions = owner.cond_var
     args = [scope.lookup(v) for v in conditions]
     rowless = facts.rowless.get(owner, {})
-    on_series = any(a.axes for a in args) and hasattr(type(owner), "matrices")
+    on_series = any([a.axes for a in args]) and hasattr(type(owner), "matrices")
     spread = frozenset(rowless) if on_series else None
     call = NetworkCall(module, owner, conditions, keys, alternatives or {}, spread)
     pinned = pinned_reason(owner, facts)
-    if any(a.axes and a.batch == "none" for a in args):
+    if any([a.axes and a.batch == "none" for a in args]):
         pinned = "the number of the step"  # it has no rows: one number for all of them
-    slots = list(builder.net(call, args, keys, owner.prob_text, key=None, pinned=pinned))
+    slots = builder.net(call, args, keys, label or owner.prob_text, key=None, pinned=pinned)
     if not args:
         for slot in slots:
             slot.batch = "one"
-    for i, key in enumerate(keys):
+    for i, key in enumerate(keys) if rowless and on_series else ():
         like = next(
             (a for a in args if a.batch == slots[i].batch and a.axes == slots[i].axes), None
         )
-        if key in rowless and on_series and like is not None:
+        if key in rowless and like is not None:
             each = Spread(rowless[key])
             label = f"{key} of each row"
             slots[i] = builder.net(each, [slots[i], like], [key], label, key=None)[0]
@@ -305,21 +308,21 @@ def pinned_reason(module: nn.Module, facts: Facts) -> str:
     A network that keeps running statistics, mixes the rows of a batch, or has hooks is called once
     a step.  What this does not see, :mod:`pixyz.plan.run.probe` may.
     """
-    for part in nn.Module.modules(module):
-        kind, held = type(part), vars(part)
-        if issubclass(kind, nn.modules.batchnorm._BatchNorm):
-            return "batch normalisation"
-        if issubclass(kind, nn.modules.batchnorm._NormBase) and part.track_running_stats:
-            return "running statistics"
+    for part in parts(module):
+        kind, held = type(part), part.__dict__
+        if issubclass(kind, _NormBase):
+            if issubclass(kind, _BatchNorm):
+                return "batch normalisation"
+            if part.track_running_stats:
+                return "running statistics"
         if issubclass(kind, Flow) and part.mixes_rows:
             return str(part.mixes_rows)
         if kind.__name__ in ("_SpectralNorm", "SpectralNorm"):
             return "spectral normalisation"
-        if any([held[hooks] for hooks in _HOOKS]):
+        if held["_forward_hooks"] or held["_forward_pre_hooks"]:
+            return "hooks"
+        if held["_backward_hooks"] or held["_backward_pre_hooks"]:
             return "hooks"
         if facts.pinned and (why := facts.pinned.get(part)):
             return why
     return ""
-
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

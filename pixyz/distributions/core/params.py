@@ -78,6 +78,12 @@ class Params(Mapping[str, Slot]):
         }
         return copy
 
+    def copy(self) -> Params:
+        """The same parameters; what is replaced in them is not replaced here."""
+        copy = Params(self.builder, self._raw, self._derive)
+        copy._base, copy.look, copy.hidden = self._base, self.look, dict(self.hidden)
+        return copy
+
     def detached(self) -> Params:
         """The same parameters without gradient."""
         copy = Params(self.builder, {}, self._derive)
@@ -159,5 +165,6 @@ def formula_of(p: Formulated, name: str) -> Formula:
     if getattr(cls, name, None) is None:
         kind = p.distribution_name or cls.__name__
         raise NotImplementedError(f"{kind} has no {name.removesuffix('_of')}")
-    found = inspect.getattr_static(cls, name)  # an object's attribute may be called so
+    # as the class holds it: an object's attribute may be called so
+    found = next(vars(c)[name] for c in cls.__mro__ if name in vars(c))
     return found.__get__(p, cls) if hasattr(found, "__get__") else found  # type: ignore[no-any-return]

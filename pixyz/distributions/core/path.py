@@ -61,8 +61,8 @@ def on_path(p: OnPath, scope: Scope, reparam: bool = True) -> dict[str, Slot] | 
         VariableError: the loop drew one of them from another distribution.
         PixyzError: a random draw without pathwise gradients is asked for.
     """
-    outer = [scope.outer_name(v) for v in p.var]
-    if not any(v in scope.path for v in outer):
+    outer = [scope.outer_name(v) for v in p.var] if scope.path else []
+    if not any([v in scope.path for v in outer]):
         return None
     own = p.identity()
     me = (own[0], tuple(outer), tuple(scope.outer_name(v) for v in p.cond_var), *own[3:])

@@ -49,45 +49,44 @@ class Formulas(Declaration, Named):
         """How many feature dimensions a sample has, where that is declared or follows from
         constants.
         """
-        return len(self._features_shape) if self._features_shape or self._declared else None
+        shape = self._features_shape
+        return len(shape) if shape or self._declared else None
 
     def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:
-        builder = scope.builder
+        builder, variable, text = scope.builder, self.var[0], self.prob_text
         if how.mean or scope.mode.mean:
-            slot = apply(self.formula("mean_of"), params, f"mean of {self.prob_text}")
+            slot = apply(self.formula("mean_of"), params, f"mean of {text}")
             if how.particles and not scope.mode.mean:
-                one = f"the mean of {self.prob_text} is one value"
+                one = f"the mean of {text} is one value"
                 raise PixyzError(f"{one}; sample_shape has no meaning with it")
-            return {self.var[0]: slot}
-        refs, fn = [params[n] for n in self.noise_shape], type(self).noise
+            return {variable: slot}
+        refs, fn = [params[n] for n in type(self).noise_shape], type(self).noise
         if fn is None:
             has = f"{self.distribution_name} has a mean and a density"
-            raise NotImplementedError(f"{self.prob_text} cannot be sampled; {has}")
-        noise = builder.noise(fn, refs, how.particles, f"noise of {self.prob_text}")
-        label = f"{self.var[0]} ~ {self.prob_text}"
+            raise NotImplementedError(f"{text} cannot be sampled; {has}")
+        noise = builder.noise(fn, refs, how.particles, f"noise of {text}")
         draw = self.formula("draw")
-        drawn = apply(draw, params, label, noise=noise)
+        drawn = apply(draw, params, f"{variable} ~ {text}", noise=noise)
         given = zip(arguments(draw), drawn.step.args, strict=True)
         drawn.origin = Origin(draw, tuple(s for n, s in given if n != "noise"), noise)
         if not how.reparam or not self.pathwise:
             drawn = builder.detach(drawn)
-        drawn.label = self.var[0]
-        return {self.var[0]: drawn}
+        drawn.label = variable
+        return {variable: drawn}
 
     def log_prob_from(self, scope: Scope, params: Params, how: Score) -> Slot:
-        builder = scope.builder
-        label, x = f"log {self.prob_text}", scope.lookup(self.var[0])
+        builder, own, text = scope.builder, self.var[0], self.prob_text
+        label, x, variable = f"log {text}", scope.lookup(own), scope.outer_name(own)
         noise = self._noise_of(x, params)
-        variable = scope.outer_name(self.var[0])
         if noise is not None:  # a draw lies in the support
             slot, minus = apply(self.formula(OF_NOISE), params, label, noise=noise), True
             self._look_at_scales(scope, slot, params, variable)
         else:
             formula, reads, minus = self.density_of(params)
-            limits, value = self.family()._limits, x
+            limits, value = type(self).family()._limits, x
             if limits is not None:
-                inside = builder.point(limits, x, label=f"support of {self.prob_text}")
-                value = builder.point(limits.held, x, inside, label=f"{self.var[0]} in the support")
+                inside = builder.point(limits, x, label=f"support of {text}")
+                value = builder.point(limits.held, x, inside, label=f"{own} in the support")
             slot = self._score(scope, formula, reads, params, value, x, how, label)
             self._look_at_value(scope, slot, x, params, variable, how)
             self._look_at_scales(scope, slot, params, variable)
@@ -132,23 +131,23 @@ class Formulas(Declaration, Named):
 
     def value_domain(self) -> Domain | None:
         """Where a value must lie although the formula takes any."""
-        return self.family().domain
+        return type(self).family().domain
 
     def _look_at_value(
         self, scope: Scope, slot: Slot, x: Slot, params: Params, variable: str, how: Score
     ) -> None:
         """Look at the value ``x`` and the parameters before the log-density is computed."""
         look_at(slot, params)
-        look, given = params.look or self._look_at_params({k: params[k] for k in params})
-        family = self.family()
+        look, given = params.look or self._look_at_params(dict(params), self.prob_text)
+        family = type(self).family()
         grid = not how.sum_features and not family.event_dims
         scored = Scored(variable, look, family.own_width, grid, self.value_domain())
         scope.builder.look(slot, scored, x, *given)
 
     def _look_at_scales(self, scope: Scope, slot: Slot, params: Params, variable: str) -> None:
         """Look at the scales before the log-density ``slot``, or what it reads, is computed."""
-        look, given = params.look or self._look_at_params({k: params[k] for k in params})
-        domains, parts = self.family().constraints, zip(look.names, look.matrices, given)
+        look, given = params.look or self._look_at_params(dict(params), self.prob_text)
+        domains, parts = type(self).family().constraints, zip(look.names, look.matrices, given)
         scales = [part for part in parts if domains.get(part[0]) is POSITIVE]
         if not scales:
             return
@@ -162,11 +161,10 @@ class Formulas(Declaration, Named):
         """The base noise of ``x``, where these very parameters made a pathwise draw of it and the
         family has a formula.
         """
-        if not scores_noise(type(self)):
+        origin = x.origin
+        if origin is None or not scores_noise(type(self)):
             return None  # a subclass that changes one of the formulas changes all of them
-        draw, origin = self.formula("draw"), x.origin
-        if origin is None:
-            return None
+        draw = self.formula("draw")
         given = (params[n] for n in arguments(draw) if n != "noise")
         return origin.noise if origin.same(draw, given) else None
 
@@ -176,14 +174,16 @@ class Formulas(Declaration, Named):
             return None
         return apply(self.formula("entropy_of"), params, f"H[{self.prob_text}]")
 
-    def _look_at_params(self, raw: Mapping[str, Slot]) -> tuple[Parameters, tuple[Slot, ...]]:
-        known = {*self.params_keys, *self.alternatives.values()}
-        keys = [k for k in raw if k in known]
-        family = self.family()  # a user's class may have attributes of the same names
+    def _look_at_params(
+        self, raw: Mapping[str, Slot], text: str
+    ) -> tuple[Parameters, tuple[Slot, ...]]:
+        shown, hidden = type(self).params_keys, type(self).alternatives.values()
+        keys = [k for k in raw if k in shown or k in hidden]
+        family = type(self).family()  # a user's class may have attributes of the same names
         ours = family.__module__.partition(".")[0] == "pixyz" or hasattr(
             family, "distribution_torch_class"
         )
         domains = tuple([family.constraints.get(k) if ours else None for k in keys])
         matrices = tuple([k in family.matrices for k in keys])
-        look = Parameters(self.prob_text, self.distribution_name, tuple(keys), domains, matrices)
+        look = Parameters(text, self.distribution_name, tuple(keys), domains, matrices)
         return look, tuple([raw[k] for k in keys])

@@ -150,7 +150,7 @@ class ParametricDistribution(Formulas, Distribution):
 
     @property
     def distribution_name(self) -> str:
-        return self.family().__name__ if self.params_keys else ""
+        return type(self).family().__name__ if type(self).params_keys else ""
 
     @classmethod
     def family(cls) -> type[ParametricDistribution]:
@@ -176,16 +176,20 @@ class ParametricDistribution(Formulas, Distribution):
         """The parameters by ``network``: the distribution itself, or a copy of it with constant
         weights.
         """
-        builder = scope.builder
+        own = type(self).forward is not nn.Module.forward
+        read = tuple(map(scope.lookup, self._cond_var if own else self._bound.values()))
+        key = (self, network, read, scope.mode.batch_n)
+        return scope.builder.once(key, lambda: self._params(scope, network, own)).copy()
+
+    def _params(self, scope: Scope, network: Forward, own: bool) -> Params:
+        """The same, written now; ``own``: whether there is a network."""
+        builder, given, text = scope.builder, self._given, self.prob_text
+        keys, alternatives = type(self).params_keys, type(self).alternatives
         raw: dict[str, Slot] = {}
-        given = self._given
-        if type(self).forward is not nn.Module.forward:
-            alternatives = self.alternatives
-            wanted = [
-                k for k in self.params_keys if k not in given and alternatives.get(k) not in given
-            ]
+        if own:
+            wanted = [k for k in keys if k not in given and alternatives.get(k) not in given]
             wanted += builder.facts.also.get(self, ())
-            raw.update(call_network(self, network, scope, wanted, alternatives))
+            raw.update(call_network(self, network, scope, wanted, alternatives, text))
             n = scope.mode.batch_n
             if n is not None and not self._cond_var:
                 raw = {
@@ -198,16 +202,21 @@ class ParametricDistribution(Formulas, Distribution):
                 if slot.axes and slot.batch == "none":
                     by = f"{self._bound[key]!r}, the number of the step, which has no rows"
                     raise PixyzError(
-                        f"{self.prob_text}: {key} is {by}; define forward and return {key} from it"
+                        f"{text}: {key} is {by}; define forward and return {key} from it"
                     )
             else:
-                raw[key] = self._constant(scope, key, learned=network is self)
-        self._check(set(raw))
+                raw[key] = self._constant(scope, key, f"{key} of {text}", network is self)
+        for key in keys:
+            if key not in raw and alternatives.get(key) not in raw:
+                raise PixyzError(
+                    f"{text}: the parameter {key!r} of {self.distribution_name} is missing; "
+                    f"give it to the constructor or return it from forward (has {sorted(raw)})"
+                )
         params = Params(builder, raw, self._derive)
-        params.look = self._look_at_params(raw)
-        for key, formula in self.prepared.items():
+        params.look = self._look_at_params(raw, text)
+        for key, formula in type(self).prepared.items():
             if key in raw:
-                made = builder.point(formula, raw[key], label=f"{key} of {self.prob_text}")
+                made = builder.point(formula, raw[key], label=f"{key} of {text}")
                 params.replace(key, made)
         params.hidden.update(self.hidden_params(params, learned=network is self))
         return params
@@ -224,9 +233,9 @@ class ParametricDistribution(Formulas, Distribution):
     def params_by(self, scope: Scope, network: Forward) -> Params | None:
         return self.params_from(scope, network)
 
-    def _constant(self, scope: Scope, key: str, learned: bool) -> Slot:
+    def _constant(self, scope: Scope, key: str, label: str, learned: bool) -> Slot:
         builder = scope.builder
-        slot = builder.attribute(self, key, f"{key} of {self.prob_text}")
+        slot = builder.attribute(self, key, label)
         if key in self._parameters:
             shape = self._parameters[key].shape  # type: ignore[union-attr]
             slot = builder.point(Row(self.param_shape_of(key, shape)), slot, label=key)
@@ -236,26 +245,19 @@ class ParametricDistribution(Formulas, Distribution):
             slot = builder.point(repeat_rows, slot, n, label=key, batch="full")
         return slot
 
-    def _check(self, have: set[str]) -> None:
-        alternatives = self.alternatives
-        for key in self.params_keys:
-            if key not in have and alternatives.get(key) not in have:
-                raise PixyzError(
-                    f"{self.prob_text}: "
-                    f"the parameter {key!r} of {self.distribution_name} is missing; give it to the "
-                    f"constructor or return it from forward (has {sorted(have)})"
-                )
-
     def _derive(self, params: Params, name: str) -> Slot | None:
-        formula = getattr(self, f"derive_{name}", None)
-        for shown, hidden in self.alternatives.items():
+        formula = None
+        for shown, hidden in type(self).alternatives.items():
             if name == shown and hidden in params:
                 formula = getattr(self, f"derive_{shown}_from_{hidden}")
             elif name == hidden and shown in params:
                 formula = getattr(self, f"derive_{hidden}_from_{shown}")
         if formula is None:
+            formula = getattr(self, f"derive_{name}", None)
+        if formula is None:
             return None
-        return apply(formula, params, f"{name} of {self.prob_text}")
+        of = self.prob_text if params.look is None else params.look[0].of
+        return apply(formula, params, f"{name} of {of}")
 
     def lower_entropy(self, scope: Scope) -> Slot | None:
         return self.entropy_from(scope, self.lower_params(scope))

@@ -64,6 +64,8 @@ class Text:
                 write_loop(item, page, frame, self.loops.__setitem__)
             elif item.outs[0] not in group_of:
                 write(item, page, frame)
+            if not waiting:
+                continue
             known = frame.memo.keys()
             # at once: next to the loop, as this is one
             for group in [g for g in waiting if known >= set(g.args)]:

@@ -9,7 +9,7 @@ from pixyz.plan.graph import Axis, Slot
 from pixyz.plan.run.chunk import Draw
 
 
-@dataclass
+@dataclass(slots=True)
 class Line:
     """A line of the function, or a loop (``body``)."""
 

@@ -40,18 +40,19 @@ class Names:
     def of(self, value: object) -> str:
         """The name of a function or another object that is there when the text runs."""
         key = value if isinstance(value, str) else id(value)
-        if key not in self._objects:
+        found = self._objects.get(key)
+        if found is None:
             base = "k"
             if callable(value):
                 base = getattr(value, "__name__", type(value).__name__).lstrip("_")
             base = base if base.isidentifier() and base.isascii() else "f"
-            name = f"{base}_{len(self._objects)}"
-            while name in self.values:
-                name += "f"
-            self._objects[key] = name
-            self.namespace[name] = value
+            found = f"{base}_{len(self._objects)}"
+            while found in self.values:
+                found += "f"
+            self._objects[key] = found
+            self.namespace[found] = value
             self._alive.append(value)
-        return self._objects[key]
+        return found
 
 
 class _Reserved:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pixyz.plan.emit.lines import Frame
 from pixyz.plan.emit.page import Page
 from pixyz.plan.graph import Net, rules
@@ -21,7 +23,7 @@ def write_net(step: Net, page: Page, frame: Frame) -> None:
     max_rows = page.graph.slabs.get(step.outs[0], 0)
     keywords = network.keywords if isinstance(network, Network) else ()
     named = bool(keywords) and not page.options.chunk and not max_rows
-    rows = tuple(a.batch != "none" for a in step.args)
+    rows = tuple([a.batch != "none" for a in step.args])
     probe = network.probe(rows, named) if on_series(step, frame.inside) else None  # type: ignore[attr-defined]
     if probe is not None or named:
         page.networks[name] = probe or network
@@ -29,7 +31,7 @@ def write_net(step: Net, page: Page, frame: Frame) -> None:
         given = ", ".join([name, repr(rows), str(max_rows), *args])
         page.define(step, frame, f"{page.names.of(slabs.in_slabs)}({given})", 0)
     elif named and isinstance(network, Network):
-        _named(step, network, name, args, page, frame)
+        _named(step, network.wanted, name, dict(zip(keywords, args, strict=True)), page, frame)
     else:
         page.define(step, frame, f"{name}({', '.join(args)})", 0)
     if sum(a.batch == "full" for a in step.args) > 1:
@@ -53,14 +55,13 @@ def _arguments(step: Net, page: Page, frame: Frame) -> list[str]:
 
 
 def _named(
-    step: Net, network: Network, name: str, args: list[str], page: Page, frame: Frame
+    step: Net, wanted: Sequence[str], name: str, args: dict[str, str], page: Page, frame: Frame
 ) -> None:
-    given = ", ".join(f"{k}={a}" for k, a in zip(network.keywords, args, strict=True))
-    call = f"{name}({given})"
+    call = f"{name}({', '.join([f'{key}={arg}' for key, arg in args.items()])})"
     if len(step.outs) > 1:
         found = page.names.fresh("r")
         page.line(frame, f"{found} = {call}", step, step.label)
-        call = ", ".join(f"{found}[{key!r}]" for key in network.wanted)
+        call = ", ".join([f"{found}[{key!r}]" for key in wanted])
     else:
-        call += f"[{network.wanted[0]!r}]"
+        call += f"[{wanted[0]!r}]"
     page.define(step, frame, call, 0, packed=False)

@@ -16,6 +16,7 @@ from typing import Any
 from pixyz.plan.emit.lines import Frame, Line
 from pixyz.plan.emit.names import Names
 from pixyz.plan.graph import Axis, Graph, Net, Slot, Step, rules
+from pixyz.plan.graph.wiring import Look
 from pixyz.plan.looks import Rows, Together
 from pixyz.plan.options import Options
 
@@ -40,19 +41,20 @@ class Page:
         self.lists: dict[Slot, str] = {}
         """Series of which there is only a list of the steps: its name."""
         self._lengths: dict[Axis, str] = {}
-        self._looked: set[tuple[Callable[..., None], tuple[Slot, ...]]] = set()
+        self._looked: dict[Look, Slot] = {}
+        """Looks that were written, each by what is computed after it."""
 
     # ---------------------------------------------------------------- layouts
 
     def get(self, slot: Slot, keep: int, frame: Frame) -> str:
         """The name of ``slot`` here, with ``keep`` leading axes as dimensions of their own."""
-        axes = frame.axes(slot)
+        here = frame.memo.get(slot) or {}
+        axes = frame.axes(slot) if keep else ()
         if not axes:
             keep = 0
-        here = frame.memo.get(slot) or {}
         if keep in here:
             return here[keep]
-        known = list(here)
+        axes, known = frame.axes(slot), list(here)
         if not known and frame.parent is not None:
             return self._from_outside(slot, keep, frame)
         if not known:
@@ -155,7 +157,7 @@ class Page:
 
     def has_number(self, step: Step) -> bool:
         """Whether a number stands among the arguments."""
-        return any(self.graph.number(a) is not None for a in step.args)
+        return any([self.graph.number(a) is not None for a in step.args])
 
     # ---------------------------------------------------------------- lengths of axes
 
@@ -188,10 +190,10 @@ class Page:
         compiled.
         """
         for slot in () if frame.chunked else step.outs:
-            for look, slots in self.graph.looks.get(slot, ()):
-                if (look, slots) not in self._looked:
-                    self._looked.add((look, slots))
-                    self._look(look, ", ".join(_there(s, frame) for s in slots), step, frame)
+            for found in self.graph.looks.get(slot, ()):
+                if self._looked.setdefault(found, slot) is slot:
+                    look, slots = found
+                    self._look(look, ", ".join([_there(s, frame) for s in slots]), step, frame)
 
     def _look(self, look: Callable[..., None], pairs: str, step: Step, frame: Frame) -> None:
         if not frame.chunked:
@@ -225,10 +227,11 @@ class Page:
         self, step: Step, frame: Frame, call: str, keep: int | list[int], packed: bool = True
     ) -> None:
         """Write the line that computes what ``step`` computes, in the layouts ``keep``."""
-        names = [self.names.fresh(frame.prefix, slot.label or step.label) for slot in step.outs]
-        keeps = keep if isinstance(keep, list) else [keep] * len(names)
-        for slot, name, k in zip(step.outs, names, keeps, strict=True):
-            frame.know(slot, k if frame.axes(slot) else 0, name)
+        names = []
+        for i, slot in enumerate(step.outs):
+            names.append(self.names.fresh(frame.prefix, slot.label or step.label))
+            own = keep if isinstance(keep, int) else keep[i]
+            frame.know(slot, own if own and frame.axes(slot) else 0, names[-1])
         target = ", ".join(names) + ("," if step.multiple and packed and len(names) == 1 else "")
         self.line(frame, f"{target} = {call}", step, step.label)
         if self.options.checked:
@@ -243,7 +246,7 @@ def _there(slot: Slot, frame: Frame) -> str:
     """
     at: Frame | None = frame
     while at is not None:
-        for keep in at.layouts(slot):
-            return f"({at.memo[slot][keep]}, {keep})"
+        for keep, name in at.memo.get(slot, {}).items():
+            return f"({name}, {keep})"
         at = at.parent
     return "(None, 0)"

@@ -185,8 +185,9 @@ class Called(Step):
         body: Loop | None,
         fn: Fn,
     ) -> None:
-        super().__init__(args, outs, label, index, body)
-        self.__dict__["fn"] = fn
+        held = self.__dict__
+        held["args"], held["outs"], held["label"] = args, outs, label
+        held["index"], held["body"], held["fn"] = index, body, fn
 
 
 class Input(Step):

@@ -7,7 +7,7 @@ stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -98,7 +98,7 @@ class Wiring:
         """
         found = replace(self, **changes)
         if _STEPS & changes.keys():
-            live = reach((found.made[s] for s in found.outputs.values()), found._reads)
+            live = found._live()
             if len(live) == len(found.steps):
                 return found
             return replace(found, steps=tuple([s for s in found.steps if s in live]))
@@ -124,20 +124,48 @@ class Wiring:
         """The steps that each step needs: its arguments, the lengths of its axes, both ends of
         what it carries.
         """
-        return {step: tuple(self._reads(step)) for step in self.steps}
+        made = self.made.__getitem__
+        return {step: tuple(map(made, self._reads(step))) for step in self.steps}
 
-    def _reads(self, step: Step) -> list[Step]:
-        made = self.made
-        found = [made[a] for a in step.args]
-        if isinstance(step, CarryIn):
-            carry = self.carry_of[step.outs[0]]
-            found += [made[carry.start], made[carry.end]]
-        if any([slot.axes for slot in step.outs]):
-            for axis in {a.family for slot in step.outs for a in slot.axes}:
-                length = axis.length_of
-                if length is not None and length not in step.outs:
-                    found.append(made[length])
+    def _reads(self, step: Step) -> Sequence[Slot]:
+        """What must be there before ``step``."""
+        for slot in step.outs:
+            if slot.axes:
+                return [*step.args, *self._around(step)]
+        return step.args
+
+    def _around(self, step: Step) -> list[Slot]:
+        """Both ends of what is carried into a step of a loop, and the lengths of axes."""
+        carry = self.carry_of[step.outs[0]] if isinstance(step, CarryIn) else None
+        found = [] if carry is None else [carry.start, carry.end]
+        for axis in {a.family for slot in step.outs for a in slot.axes}:
+            length = axis.length_of
+            if length is not None and length not in step.outs:
+                found.append(length)
         return found
+
+    def _live(self) -> set[Step]:
+        """The steps that a result needs.
+
+        Most come after what they need, and one way back finds them; what is carried back from a
+        step of a loop is found on the next.
+        """
+        needed, live = set(self.outputs.values()), set[Step]()
+        left, found = self.steps[::-1], True
+        while found:
+            rest = []
+            for step in left:
+                if needed.isdisjoint(step.outs):
+                    rest.append(step)
+                    continue
+                live.add(step)
+                needed.update(step.args)
+                for slot in step.outs:
+                    if slot.axes:
+                        needed.update(self._around(step))
+                        break
+            left, found = tuple(rest), len(rest) < len(left)
+        return live
 
     def deps(self, step: Step) -> tuple[Step, ...]:
         """The steps that ``step`` needs."""

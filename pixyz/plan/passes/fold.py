@@ -16,7 +16,8 @@ from pixyz.plan.graph.rules import Constant
 from pixyz.plan.graph.wiring import Look
 from pixyz.plan.options import Options
 
-FOLDED = (operator.add, operator.sub, operator.mul, operator.truediv, operator.neg)
+FOLDED = frozenset({operator.add, operator.sub, operator.mul, operator.truediv, operator.neg})
+"""Arithmetic; formulas with equality of their own make it a set."""
 SHARED = (Point, Features)
 
 
@@ -73,13 +74,15 @@ class _Work:
 
     def take(self, step: Step) -> None:
         """The step with the slots of now, unless it is folded or there is one like it."""
-        args = tuple([self._new.get(a, a) for a in step.args])
+        args = step.args
+        if not self._new.keys().isdisjoint(args):
+            args = tuple([self._new.get(a, a) for a in args])
         if isinstance(step, Point) and step.fn in FOLDED:
             slot = self._folded(step.fn, args, step)
             if slot is not None:
                 self._new[step.outs[0]] = slot
                 return
-        if args == step.args:
+        if args is step.args:
             self._keep(step)
             return
         moved = step.reading(args)

@@ -35,7 +35,7 @@ class Rows:
         """Not where values are checked one by one, or rows are cut already."""
         if options.checked or options.max_rows:
             return False
-        return any(_many(step) for step in graph.steps)
+        return any(map(_many, graph.steps))
 
     def __call__(self, graph: Graph, options: Options) -> Graph:
         steps = [item for item in graph.items if isinstance(item, Step)]

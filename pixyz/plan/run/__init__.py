@@ -8,6 +8,7 @@
     settle     the one loop that tries again, until what is found is what the plan was written for
     runner     a plan and the shapes that it has seen
     call       what was asked for: its plans, and what is kept of them
+    collector  Python's, which waits while a plan is written
     cache      PlanCache: one plan for each structure, and how it is run
     probe      may a network leave its loop? tried on a few rows
     recall     what networks returned in a run that was not finished

@@ -5,7 +5,7 @@ run.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from pixyz.plan.run.facts import Unsettled
 from pixyz.plan.run.plan import Plan
 from pixyz.plan.run.runner import Runner
 from pixyz.plan.run.settle import settle
-from pixyz.plan.structure import Clock, newest_change
+from pixyz.plan.structure import Clock, newest_change, parts
 from pixyz.types import Values
 
 __all__ = ["MOST_KEYS", "PlanCache"]
@@ -49,14 +49,15 @@ class PlanCache:
         """Plans by key that ran, and that serve whatever optional inputs are there."""
         return self._kept.quick
 
-    def refresh(self, modules: Iterable[nn.Module]) -> bool:
-        """Drop the plans if one of ``modules`` was changed since they were built; whether they were
-        dropped.
+    def refresh(self, owner: nn.Module) -> bool:
+        """Drop the plans if ``owner`` or a part of it was changed since they were built; whether
+        none is there of before.
         """
-        read = [one for ref in self._kept.read if (one := ref()) is not None]
-        now, changed = Clock.now, newest_change([*modules, *read]) > self.seen
+        kept, now = self._kept, Clock.now
+        read = [one for ref in kept.read if (one := ref()) is not None]
+        changed = not kept.plans or newest_change([*parts(owner), *read]) > self.seen
         if changed:
-            self._kept = Kept(self._kept.options)
+            self._kept = Kept(kept.options)
         self.seen = now
         return changed
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pixyz.debugging import debugging
 from pixyz.plan.graph import Axis, Slot
 from pixyz.plan.options import Options
+from pixyz.plan.run import collector
 from pixyz.plan.run.facts import Facts, Trial
 from pixyz.plan.run.leads import arrange, axes_of, widen
 from pixyz.plan.run.plan import Plan
@@ -170,11 +171,18 @@ class Call:
                 return runner
             if runner is not None:
                 kept.drop(key, runner)
-            options = replace(kept.options, checked=debugging())
-            builder = Builder(frozenset(given), options, leads, facts)
-            with reading() as read:
-                plan = Plan(builder, self.build(Scope(builder)), self.owner(), options)
-            kept.read += map(weakref.ref, read)
+            with collector.waiting():
+                plan = self._written(given, facts, leads)
             runner = Runner(plan, kept.plain.setdefault(full, set()))
             kept.add(full, runner)
         return runner
+
+    def _written(self, given: Values, facts: Facts, leads: Leads | None) -> Plan:
+        """A new plan."""
+        kept = self.kept
+        options = replace(kept.options, checked=True) if debugging() else kept.options
+        builder = Builder(frozenset(given), options, leads, facts)
+        with reading() as read:
+            plan = Plan(builder, self.build(Scope(builder)), self.owner(), options)
+        kept.read += map(weakref.ref, read)
+        return plan

@@ -144,7 +144,8 @@ def _watched(
     a second look.
     """
     led = any(slot.axes for slot in builder.inputs.values())
-    if led or any(a.kind == "time" for step in live for slot in step.outs for a in slot.axes):
+    axes = [a for step in live for slot in step.outs for a in slot.axes]
+    if led or any([a.kind == "time" for a in axes]):
         return dict(builder.ranks), ()
     most = dict.fromkeys(open_inputs, 2) | {n: rank + 1 for n, rank in builder.ranks.items()}
     return dict(builder.ranks), tuple((i, most[n]) for i, n in enumerate(inputs) if n in most)

@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import nn
 
 from pixyz.plan.graph import Axis, BatchKind, Carry, Graph, Loop, Slot, Step, order_axes, rules
 from pixyz.plan.graph import step as kinds
 from pixyz.plan.graph.formula import Fn
+from pixyz.plan.graph.wiring import Look
 from pixyz.plan.options import Options
 from pixyz.plan.run.facts import Facts
+from pixyz.plan.write.like import slot_like
 from pixyz.types import PixyzError
 
 S = TypeVar("S", bound=Step)
+T = TypeVar("T")
 
 
 class Builder:
@@ -60,8 +63,9 @@ class Builder:
         self._given = given
         self._options = options or Options()
         self._keys: dict[Hashable, Step] = {}
+        self._made: dict[Hashable, object] = {}
         self._bodies: list[Loop] = []
-        self._looks: dict[Slot, dict[tuple[Callable[..., None], tuple[Slot, ...]], None]] = {}
+        self._looks: dict[Slot, dict[Look, None]] = {}
 
     # ---------------------------------------------------------------- inputs and constants
 
@@ -90,6 +94,12 @@ class Builder:
         """``module.name``, read at each run (a buffer or a parameter)."""
         return self.point(rules.Attribute(module, name), label=label or name, batch=batch)
 
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for each key; at each call where nothing is shared."""
+        if key not in self._made or not self._options.sharing:
+            self._made[key] = make()
+        return cast(T, self._made[key])
+
     def states(self, fn: Callable[[], object], axis: Axis, label: str) -> Slot:
         """All values of a finite variable, ``[S, ...]`` from ``fn()``, along ``axis``."""
         return self._write(kinds.Point, (), [Slot((axis,), "one")], label, fn=fn).outs[0]
@@ -105,19 +115,21 @@ class Builder:
         key: Hashable = None,
     ) -> Slot:
         """A formula that broadcasts: densities, arithmetic, draws from noise."""
-
-        def make() -> kinds.Point:
-            return self._write(kinds.Point, args, [_like(args, batch)], label, fn=fn)
-
-        return self._shared(("point", fn, key, args), make).outs[0]
+        where = ("point", fn, key, args)
+        step = self._known(where)
+        if step is None:
+            out = slot_like(args, batch)
+            self._keys[where] = step = self._write(kinds.Point, args, (out,), label, fn=fn)
+        return step.outs[0]
 
     def features(self, fn: Fn, arg: Slot, label: str = "", key: Hashable = None) -> Slot:
         """``fn(value, number of leading dimensions)``."""
-
-        def make() -> kinds.Features:
-            return self._write(kinds.Features, (arg,), [_like((arg,))], label, fn=fn)
-
-        return self._shared(("features", fn, key, (arg,)), make).outs[0]
+        where = ("features", fn, key, arg)
+        step = self._known(where)
+        if step is None:
+            out = slot_like((arg,))
+            self._keys[where] = step = self._write(kinds.Features, (arg,), (out,), label, fn=fn)
+        return step.outs[0]
 
     def net(
         self,
@@ -132,23 +144,23 @@ class Builder:
     ) -> list[Slot]:
         """User code that sees one batch dimension and returns ``len(outs)`` values as a tuple."""
         given = tuple(args)
-
-        def make() -> kinds.Net:
-            slots = [_like(given, batch, name) for name in outs]
-            return self._write(kinds.Net, given, slots, label, fn=fn, pinned=pinned)
-
-        return list(self._shared(("net", fn, key, given), make).outs)
+        where = ("net", fn, key, given)
+        step = self._known(where)
+        if step is None:
+            slots = [slot_like(given, batch, n) for n in outs]
+            self._keys[where] = step = self._write(
+                kinds.Net, given, slots, label, fn=fn, pinned=pinned
+            )
+        return list(step.outs)
 
     def opaque(self, fn: Fn, args: Sequence[Slot], outs: Sequence[str], label: str) -> list[Slot]:
         """Foreign code: one step that is never shared and never leaves its loop."""
-        slots = [self._in_bodies(_like(args, None, name)) for name in outs]
+        slots = [self._in_bodies(slot_like(args, None, name)) for name in outs]
         step = self._write(kinds.Net, tuple(args), slots, label, fn=fn, pinned="foreign code")
         return list(step.outs)
 
     def look(self, slot: Slot, look: Callable[..., None], *args: Slot) -> None:
-        """Look at ``args`` before ``slot`` is computed, when a plan runs on new shapes (see
-        :mod:`pixyz.plan.looks`).
-        """
+        """Look at ``args`` before ``slot`` is computed (see :mod:`pixyz.plan.looks`)."""
         self._looks.setdefault(slot, {})[look, args] = None
 
     def detach(self, arg: Slot) -> Slot:
@@ -197,7 +209,7 @@ class Builder:
         rest = frozenset(a for s in given for a in s.axes if a.family is not over.family)
 
         def make() -> kinds.Series:
-            slots = [_like(given, None, name) for name, _ in outs]
+            slots = [slot_like(given, None, name) for name, _ in outs]
             for slot, (_, axis) in zip(slots, outs, strict=True):
                 slot.axes = order_axes(rest | ({axis} if axis is not None else set()))
             return self._write(kinds.Series, given, slots, label, fn=fn, axis=over, rest=rest)
@@ -224,7 +236,7 @@ class Builder:
         """Base noise of the shape of ``refs`` with ``particles`` in front; every call is a new
         draw.
         """
-        out = _like(refs)
+        out = slot_like(refs)
         out.axes = order_axes({*out.axes, *particles})
         return self._write(kinds.Noise, tuple(refs), [self._in_bodies(out)], label, fn=fn).outs[0]
 
@@ -285,6 +297,7 @@ class Builder:
         Raises:
             PixyzError: a carried value has no end.
         """
+        self._made.clear()  # some of it holds the builder, which is done
         carries = tuple(carry for loop in self.loops for carry in loop.carries)
         for carry in carries:
             if carry.out is None:
@@ -307,12 +320,15 @@ class Builder:
         slot.axes = order_axes({*slot.axes, *(body.axis for body in self._bodies)})
         return slot
 
+    def _known(self, key: Hashable) -> Step | None:
+        """The formula or network that was written for ``key``, where such are shared."""
+        return self._keys.get(key) if self._options.sharing else None
+
     def _shared(self, key: Hashable, make: Callable[[], S]) -> S:
-        step = self._keys.get(key)
-        plain = isinstance(key, tuple) and key[0] in ("net", "point", "features")
-        if step is None or (plain and not self._options.sharing):
-            step = self._keys[key] = make()
-        return step  # type: ignore[return-value]
+        """Other steps: written once in any case."""
+        if key not in self._keys:
+            self._keys[key] = make()
+        return self._keys[key]  # type: ignore[return-value]
 
     def _write(
         self, kind: type[S], args: Sequence[Slot], outs: Sequence[Slot], label: str, **more: object
@@ -325,11 +341,3 @@ class Builder:
             slot.step = step
         self.steps.append(step)
         return step
-
-
-def _like(args: Sequence[Slot], batch: BatchKind | None = None, label: str = "") -> Slot:
-    """A slot with all axes of ``args`` and the batch that they have."""
-    if batch is None:
-        kinds = {a.batch for a in args}
-        batch = "full" if "full" in kinds else "one" if "one" in kinds else "none"
-    return Slot(order_axes([axis for a in args for axis in a.axes]), batch, label)
