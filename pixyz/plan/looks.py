@@ -130,7 +130,7 @@ class Parameters:
     __name__ = "look_parameters"
 
     def __hash__(self) -> int:
-        return hash((self.of, self.names))  # of all fields, domains among them, it takes long
+        return hash((self.of, self.names))  # of all fields it takes long, here and below
 
     def __call__(self, *seen: Seen) -> None:
         names, tails = self.shapes(seen)
@@ -184,6 +184,9 @@ class Divergence:
     impossible: tuple[float, ...] = ()
     __name__ = "look_divergence"
 
+    def __hash__(self) -> int:
+        return hash((self.what, self.p.of, self.q.of))
+
     def __call__(self, *seen: Seen) -> None:
         of_p, of_q = seen[: len(self.p.names)], seen[len(self.p.names) :]
         names, tails = [], []
@@ -226,6 +229,9 @@ class Scored:
     grid: bool = False
     domain: Domain | None = None
     __name__ = "look_scored"
+
+    def __hash__(self) -> int:
+        return hash((self.variable, self.params.of))
 
     def __call__(self, x: Seen, *seen: Seen) -> None:
         if not isinstance(x[0], Tensor):

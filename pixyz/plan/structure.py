@@ -216,8 +216,8 @@ def parts(module: nn.Module) -> list[nn.Module]:
         one = waiting.pop()
         if one not in found:
             found[one] = None
-            if one._modules:
-                waiting += [m for m in one._modules.values() if m is not None][::-1]
+            if inside := one._modules:
+                waiting += [m for m in inside.values() if m is not None][::-1]
     return list(found)
 
 

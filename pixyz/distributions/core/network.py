@@ -148,8 +148,8 @@ class NetworkCall(Network):
         nothing.
         """
         names = (*self.arguments, *self.wanted)
-        plain = all([n.isidentifier() and n.isascii() and not iskeyword(n) for n in names])
-        return self.arguments if plain else ()
+        plain = all([n.isidentifier() and not iskeyword(n) for n in names])
+        return self.arguments if plain and "".join(names).isascii() else ()
 
     def _mismatch(self, found: object, trial: Trial) -> NoReturn:
         """Note what is returned in the place of what is wanted; an error if it cannot be read."""

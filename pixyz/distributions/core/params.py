@@ -166,5 +166,5 @@ def formula_of(p: Formulated, name: str) -> Formula:
         kind = p.distribution_name or cls.__name__
         raise NotImplementedError(f"{kind} has no {name.removesuffix('_of')}")
     # as the class holds it: an object's attribute may be called so
-    found = next(vars(c)[name] for c in cls.__mro__ if name in vars(c))
+    found = next(c.__dict__[name] for c in cls.__mro__ if name in c.__dict__)
     return found.__get__(p, cls) if hasattr(found, "__get__") else found  # type: ignore[no-any-return]

@@ -157,7 +157,8 @@ class Page:
 
     def has_number(self, step: Step) -> bool:
         """Whether a number stands among the arguments."""
-        return any([self.graph.number(a) is not None for a in step.args])
+        without_batch = [a for a in step.args if a.batch == "none"]
+        return any([self.graph.number(a) is not None for a in without_batch])
 
     # ---------------------------------------------------------------- lengths of axes
 

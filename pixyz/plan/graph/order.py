@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pixyz.plan.graph.cores import blocks_of, cores, is_shift
 from pixyz.plan.graph.formula import Network
-from pixyz.plan.graph.step import Axis, Loop, Net, Step
+from pixyz.plan.graph.step import Axis, Loop, Net, Slot, Step
 from pixyz.plan.graph.wiring import Block, Deps, Wiring, by_index, upstream
 from pixyz.types import PixyzError
 
@@ -40,8 +40,20 @@ def arranged(graph: Wiring) -> tuple[Item, ...]:
         PixyzError: steps need each other in a circle.
     """
     blocks = blocks_of(graph)
+    if not blocks and (chain := _straight(graph)):
+        return chain
     rank = _split_order(graph) if any(b.entire for b in blocks) else {}
     return _arrange(graph, graph.steps, blocks, graph.deps, rank)
+
+
+def _straight(graph: Wiring) -> tuple[Step, ...] | None:
+    """The steps as they were written, if each comes after what it needs."""
+    chain, there = by_index(graph.steps), set[Slot]()
+    for step in chain:
+        if not there.issuperset(graph.reads(step)):
+            return None
+        there.update(step.outs)
+    return tuple(chain)
 
 
 def _split_order(graph: Wiring) -> dict[Step, int]:

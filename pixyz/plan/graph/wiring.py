@@ -98,7 +98,7 @@ class Wiring:
         """
         found = replace(self, **changes)
         if _STEPS & changes.keys():
-            live = found._live()
+            live = found.live()
             if len(live) == len(found.steps):
                 return found
             return replace(found, steps=tuple([s for s in found.steps if s in live]))
@@ -125,9 +125,9 @@ class Wiring:
         what it carries.
         """
         made = self.made.__getitem__
-        return {step: tuple(map(made, self._reads(step))) for step in self.steps}
+        return {step: tuple(map(made, self.reads(step))) for step in self.steps}
 
-    def _reads(self, step: Step) -> Sequence[Slot]:
+    def reads(self, step: Step) -> Sequence[Slot]:
         """What must be there before ``step``."""
         for slot in step.outs:
             if slot.axes:
@@ -144,8 +144,8 @@ class Wiring:
                 found.append(length)
         return found
 
-    def _live(self) -> set[Step]:
-        """The steps that a result needs.
+    def live(self, through: Callable[[Step], bool] | None = None) -> set[Step]:
+        """The steps that a result needs; what it needs of others only ``through`` some.
 
         Most come after what they need, and one way back finds them; what is carried back from a
         step of a loop is found on the next.
@@ -159,6 +159,8 @@ class Wiring:
                     rest.append(step)
                     continue
                 live.add(step)
+                if through is not None and not through(step):
+                    continue
                 needed.update(step.args)
                 for slot in step.outs:
                     if slot.axes:

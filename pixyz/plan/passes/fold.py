@@ -189,7 +189,7 @@ class _Work:
 
 def _among(looks: tuple[Look, ...], moved: dict[Slot, Slot]) -> bool:
     """Whether a look is at a value that another one stands for."""
-    return any([slot in moved for _, args in looks for slot in args])
+    return not all([moved.keys().isdisjoint(args) for _, args in looks])
 
 
 def _key(step: Step) -> Hashable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pixyz.plan.graph import Graph
-from pixyz.plan.graph.wiring import carries_gradient, first, reach
+from pixyz.plan.graph.wiring import carries_gradient, first
 from pixyz.plan.options import Options
 
 
@@ -17,6 +17,5 @@ class Quiet:
         return not all(map(carries_gradient, graph.steps))
 
     def __call__(self, graph: Graph, options: Options) -> Graph:
-        ends = (graph.made[slot] for slot in graph.outputs.values())
-        grad = reach(ends, graph.deps, through=carries_gradient)
-        return graph.but(quiet=first(s for s in graph.steps if s not in grad))
+        grad = graph.live(through=carries_gradient)
+        return graph.but(quiet=first([s for s in graph.steps if s not in grad]))

@@ -181,7 +181,7 @@ class Builder:
         too.
         """
         args = (arg,) if mask is None else (arg, mask)
-        over = tuple(a for a in arg.axes if a in set(axes))
+        over = tuple([a for a in arg.axes if a in axes])
         if not over and (not batch or arg.batch == "none"):
             return arg
 
