@@ -226,6 +226,7 @@ GENERATED = {
         "growth": ("benchmarks/speed_tables.py", "scaling"),
         "constant": ("benchmarks/speed_tables.py", "scaling"),
         "kernels": ("benchmarks/kernels.py", "kernels"),
+        "before": ("benchmarks/speed_tables.py", "before"),
     },
     "docs/limits.md": {"versions": ("benchmarks/versions.py", "versions")},
     "docs/export.md": {"exporting": ("benchmarks/exporting.py", "exporting")},

@@ -295,6 +295,25 @@ def constant(lines: dict[str, Line]) -> str:
     )
 
 
+TREES = ("other", "this")
+
+
+def before(path: Path) -> str:
+    """Workloads in this tree and in earlier ones: of each two the last line that has it."""
+    found: dict[tuple[str, str], tuple[Line, str]] = {}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        found.update({(line["other"], what): (line, what) for what in line["ratio"]})
+    rows = []
+    for line, what in found.values():
+        low, high = line["quartiles"][what]
+        times = [milliseconds({"cpu_seconds": line["cpu_seconds"][t]}, what) for t in TREES]
+        ratio = f"{line['ratio'][what]:.2f} ({low:.2f}-{high:.2f})"
+        shown = {"plan": "building a plan of 20 terms", "action": "an action, `small`"}
+        rows.append([shown.get(what, what), line["other"][:7], *times, ratio])
+    return table(["what", "earlier tree", "there, ms", "now, ms", "ratio (quartiles)"], rows)
+
+
 def tables(results: Path) -> dict[str, str]:
     """All tables, by the name of their place in the page."""
     vae, dmm, scaling = (read(results / f"{n}.jsonl") for n in ("vae", "dmm", "scaling"))
@@ -315,6 +334,7 @@ def tables(results: Path) -> dict[str, str]:
         "rssm": recurrent(list(rssm.values())),
         "growth": growths(scaling),
         "constant": constant(scaling),
+        "before": before(results / "before.jsonl"),
     }
 
 
