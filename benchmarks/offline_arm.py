@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -42,14 +43,18 @@ RESULTS, GOALS = Path(__file__).parent / "results" / "offline_arm.jsonl", 40
 
 
 def pretrained(log: Episodes, folder: Path, seed: int, *changes: str) -> Path:
-    """A run of the ensemble on the log; one that is there is taken as it is."""
-    run = folder / f"one_step-seed{seed}"
+    """A run of the ensemble on the log; one that is there is taken as it is, it has come to its
+    end.
+    """
+    run, part = folder / f"one_step-seed{seed}", folder / f".one_step-seed{seed}"
     settings = load_config(
         OneStepSettings, "pretrain/one_step", [f"seed={seed}", "threads=1", *changes]
     )
-    if not (run / "best").exists():
-        with Pretrainer(settings, log).begin(run) as trainer:
+    if not run.exists():
+        shutil.rmtree(part, ignore_errors=True)  # it was interrupted
+        with Pretrainer(settings, log).begin(part) as trainer:
             trainer.train()
+        part.rename(run)
     return run
 
 
