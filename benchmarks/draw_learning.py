@@ -60,16 +60,20 @@ def main(path: str, *configs: str) -> None:
     for panel in panels[len(tasks) :]:
         panel.set_axis_off()
     for axes, (env, runs) in zip(panels, tasks.items(), strict=False):
-        for run in sorted(runs, key=lambda r: (r["config"], r["seed"])):
+        for run in sorted(runs, key=lambda r: (r["config"], r.get("frames", 0), r["seed"])):
             steps, returns = zip(*run["evaluations"], strict=True)
-            name = f"{run['config']} " if configs else ""
+            alike = [r for r in runs if all(r.get(k) == run.get(k) for k in ("config", "frames"))]
+            scores = ", ".join(f"{r['score']:.0f}" for r in alike)
+            label = f"seed {run['seed']}: {run['score']:.0f}"
+            if configs:
+                label = f"{run['config']}, {run['frames']:,}: {scores}" if run is alike[0] else ""
             axes.plot(
                 steps,
                 returns,
                 "o-",
                 markersize=3,
                 color=f"C{configs.index(run['config']) if configs else run['seed']}",
-                label=f"{name}seed {run['seed']}: {run['score']:.0f}",
+                label=label,
             )
         random = sum(r["random"] for r in runs) / len(runs)
         axes.axhline(
