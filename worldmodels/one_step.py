@@ -14,7 +14,15 @@ leaves of the change, in standard units:
     W = (Z^\top Z / n + \lambda I)^{-1} Z^\top Y / n, \qquad z = (x, a)
 
 A servo goes by the small difference of a command and a pose, which are large and much alike: least
-squares weighs that difference as it is, networks with weight decay hardly see it. Read off are
+squares weighs that difference as it is, networks with weight decay hardly see it. With ``lately``
+members also read what least squares left of the changes before, ``l``
+(:mod:`worldmodels.lately`), and with ``prior`` each answers to that in a way of its own, too
+(:class:`worldmodels.disagreement.StepEnsemble`):
+
+.. math:: y = W^\top z + f_k(x, a, l) + P_k l, \qquad \sum_k P_k = 0
+
+A robot that carries something goes through states and actions as in the log, but what was
+unexpected lately is unlike the log's: there members disagree. Read off are
 
 * :meth:`OneStep.disagreement`: how far the members' means are apart, before anything is done: the
   state, the action or what was unexpected lately are unlike the log's;
@@ -104,9 +112,9 @@ class OneStep(nn.Module):
         self.y, self.w = Scaling(size), Scaling(WORTH)
         self.lately = Lately(size, c.lately)
         given, sizes = {"x": size}, (c.members, c.units, c.layers)
-        read = {**given, "c": len(c.lately) * size} if c.lately else given
+        read = {**given, "lately": len(c.lately) * size} if c.lately else given
         self.ensemble = StepEnsemble(
-            read, action, "y", *sizes, size, deviations=True, prior="c" if c.prior else None
+            read, action, "y", *sizes, size, deviations=True, prior="lately" if c.prior else None
         )
         self.worth = StepEnsemble(given, action, "w", *sizes, WORTH)
         self.register_buffer("reach", torch.zeros(action))
@@ -117,8 +125,8 @@ class OneStep(nn.Module):
 
     @property
     def objectives(self) -> tuple[Loss, Loss]:
-        """Nats of a step ``[N]`` of all members, given ``x_prev``, ``action_prev`` and with
-        ``lately`` ``c_prev``: of the changes ``y``, and of reward and continuation ``w``.
+        """Nats of a step ``[N]`` of all members, given ``x_prev``, ``action_prev`` and, where it is
+        read, ``lately_prev``: of the changes ``y``, and of reward and continuation ``w``.
         """
         found: tuple[Loss, Loss] = self.__dict__["_objectives"]
         return found
@@ -169,7 +177,7 @@ class OneStep(nn.Module):
         }
         given["y"] = self._left(x[:-1], batch["action"][:-1], x[1:])
         if self.config.lately:
-            given["c_prev"] = self.lately(self.history(batch)[:-1])
+            given["lately_prev"] = self.lately(self.history(batch)[:-1])
         rows = {k: v.flatten(0, 1) for k, v in given.items()}
         found = made.new_zeros(made.numel(), dtype=x.dtype)
         for each in self.objectives:
@@ -292,7 +300,7 @@ class OneStep(nn.Module):
         read = {"x": self.x(self.joined(obs)), "action": self.action(action)}
         if self.config.lately:
             lately = self.initial(*action.shape[:-1]) if lately is None else lately
-            read["c"] = self.lately(lately)
+            read["lately"] = self.lately(lately)
         return read
 
     def _left(self, x: Tensor, action: Tensor, following: Tensor) -> Tensor:

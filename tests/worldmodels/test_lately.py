@@ -224,7 +224,8 @@ def test_members_answer_in_ways_of_their_own_that_are_nothing_in_sum() -> None:
 def test_costs_with_what_was_unexpected_by_hand() -> None:
     data = Episodes([robot(6, 0), robot(4, 1)])
     model = made_of(READS, data)
-    assert "c_{prev}" in str(model.objectives[0]) and "c_prev" in model.objectives[0].input_var
+    assert "lately_{prev}" in str(model.objectives[0])
+    assert "lately_prev" in model.objectives[0].input_var
     batch = pad(list(data))
     nats, _ = model.nats(batch)
     x, history = torch.cat([batch["p"], batch["c"]], -1), model.history(batch)
