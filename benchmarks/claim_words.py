@@ -194,10 +194,17 @@ def unpenalised(lines: Lines) -> str:
     return f"Without the penalty seed 0 returns {by_seed(lines)[0]['return']:.1f}"
 
 
-def stuck(lines: Lines) -> str:
-    """What the disagreement of an ensemble without a linear part says of stuck joints."""
-    found = [x["found"][f"stuck joint {i}"]["disagreement"] for x in lines for i in (1, 2, 3)]
-    return f"by disagreement ({min(found):.3f} to {max(found):.3f}, two seeds)"
+def doubt_blind(lines: Lines) -> str:
+    """What disagreement knows where members do not read what was unexpected lately."""
+    found = [x["found"] for x in by_seed(lines)]
+    payloads, stuck = (
+        [each[name]["disagreement"] for each in found for name in each if name.startswith(kind)]
+        for kind in ("payload", "stuck")
+    )
+    return (
+        f"a stuck joint with {min(stuck):.3f} to {max(stuck):.3f} "
+        f"and a payload with {min(payloads):.3f} to {max(payloads):.3f}, whatever it weighs"
+    )
 
 
 def narrow(lines: Lines) -> str:

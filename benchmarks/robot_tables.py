@@ -17,10 +17,10 @@ PAGE = HERE.parent / "docs" / "robots.md"
 
 def newest(name: str, *keys: str) -> list[dict[str, Any]]:
     """The last line of each combination of these keys, in the order of their first lines."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
     for text in (HERE / "results" / name).read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
-        found[tuple(line.get(key) for key in keys)] = line
+        found[tuple(str(line.get(key)) for key in keys)] = line
     return list(found.values())
 
 
@@ -84,7 +84,8 @@ def faults() -> str:
 
 def doubt() -> str:
     """What an ensemble of one-step predictors notices, over the seeds."""
-    lines = newest("robot_doubt.jsonl", "seed")
+    found = newest("robot_doubt.jsonl", "seed", "lately", "prior")
+    lines = [line for line in found if line.get("lately") and line["prior"]]  # as it ships
     rows = [
         "| robot | AUROC of disagreement | AUROC of surprise | AUROC of drift "
         "| episodes doubted | by drift | after, median s | ticks doubted |",
