@@ -27,8 +27,8 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "before.jsonl"
 WORKLOADS = [
     "plan",
-    *(f"VAE {size}" for size in ("tiny", "h400_z10", "h2000_z10")),
-    *(f"DMM {size}" for size in ("small", "b20_t60", "z20")),
+    *(f"VAE {size}" for size in ("tiny", "h400_z10", "h400_z30", "h2000_z10", "h2000_z30")),
+    *(f"DMM {size}" for size in ("small", "b20_t60", "b20_t129", "z20", "z50", "z100", "z500")),
     *(f"{what} {size}" for what in ("RSSM", "update") for size in ("small", "size1m")),
     "action",
     *("VRNN", "TDVAE", "HRSSM"),
