@@ -8,9 +8,6 @@ from torch import Tensor, nn
 from pixyz import latex
 from pixyz.types import VariableError
 
-_held = object.__getattribute__
-"""Of what the library reads nothing is to be noted (:mod:`pixyz.plan.structure`): the short way."""
-
 
 class Named:
     """Variables and text.  :class:`pixyz.distributions.Distribution` sets what is read here."""
@@ -25,12 +22,12 @@ class Named:
     @property
     def var(self) -> list[str]:
         """The variables that it is a density of."""
-        return list(_held(self, "_var"))
+        return list(self._var)
 
     @property
     def cond_var(self) -> list[str]:
         """The variables that it depends on."""
-        return list(_held(self, "_cond_var"))
+        return list(self._cond_var)
 
     @property
     def input_var(self) -> list[str]:
@@ -40,8 +37,7 @@ class Named:
     @property
     def name(self) -> str:
         """The letter in formulas."""
-        name: str = _held(self, "_name")
-        return name
+        return self._name
 
     @name.setter
     def name(self, name: str) -> None:
@@ -62,7 +58,7 @@ class Named:
     @property
     def prob_text(self) -> str:
         """``p(x|z)``."""
-        held = _held(self, "__dict__")
+        held = self.__dict__  # one read: each is noted while a plan is written
         return latex.conditional(held["_name"], held["_var"], held["_cond_var"])
 
     @property
