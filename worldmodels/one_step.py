@@ -175,9 +175,10 @@ class OneStep(nn.Module):
             "action_prev": self.action(batch["action"][:-1]),
             "w": self.w(_worth(batch)[1:]),
         }
-        given["y"] = self._left(x[:-1], batch["action"][:-1], x[1:])
+        given["y"] = left = self._left(x[:-1], batch["action"][:-1], x[1:])
         if self.config.lately:
-            given["lately_prev"] = self.lately(self.history(batch)[:-1])
+            lately = self.lately.series(left, batch["is_first"])
+            given["lately_prev"] = self.lately(lately[:-1])
         rows = {k: v.flatten(0, 1) for k, v in given.items()}
         found = made.new_zeros(made.numel(), dtype=x.dtype)
         for each in self.objectives:
@@ -200,6 +201,8 @@ class OneStep(nn.Module):
             obs, action: as of :meth:`disagreement`.
             following: the observation after it.
         """
+        if not self.config.lately:
+            return lately
         left = self._left(self.joined(obs), action, self.joined(following))
         return self.lately.follow(lately, left)
 
