@@ -161,11 +161,7 @@ class Wiring:
                 live.add(step)
                 if through is not None and not through(step):
                     continue
-                needed.update(step.args)
-                for slot in step.outs:
-                    if slot.axes:
-                        needed.update(self._around(step))
-                        break
+                needed.update(self.reads(step))
             left, found = tuple(rest), len(rest) < len(left)
         return live
 
