@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from step_parts import trained
 from torch import Tensor
 
 from agents.pretrain.models import StepModel
@@ -50,16 +51,7 @@ def made_of(config: OneStepConfig, train: Episodes) -> OneStep:
 
 def learned(config: OneStepConfig, updates: int = 200) -> OneStep:
     train = Episodes([robot(200, seed) for seed in range(10)])
-    model = made_of(config, train)
-    batch = pad(list(train))
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for i in range(updates):
-        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - i / updates)
-        nats, made = model.nats(batch)
-        optimizer.zero_grad()
-        (nats.sum() / made.sum()).backward()
-        optimizer.step()
-    return model.eval()
+    return trained(made_of(config, train), pad(list(train)), updates)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from step_parts import trained
 
 from pixyz.types import PixyzError
 from worldmodels.data import DataError, Episodes, make_episode, pad, windows
@@ -39,15 +40,7 @@ def learned(updates=300):
     train = Episodes([robot(200, seed) for seed in range(10)])
     model = OneStep(train.shapes, 1, OneStepConfig(members=4, units=32))
     model.fit_units(train)
-    batch = {k: torch.as_tensor(v) for k, v in pad(list(train)).items()}
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for i in range(updates):
-        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - i / updates)
-        nats, made = model.nats(batch)
-        optimizer.zero_grad()
-        (nats.sum() / made.sum()).backward()
-        optimizer.step()
-    return model.eval(), train
+    return trained(model, pad(list(train)), updates), train
 
 
 @pytest.fixture(scope="module")
