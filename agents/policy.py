@@ -14,21 +14,30 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from agents.agent import Actor, State
 from agents.build import build
+from agents.chosen import compiled as compiled_actor
 from agents.config import load_config
 from agents.errors import RunError
 from agents.pretrain.models import PretrainModel
 from agents.pretrain.models import build as build_model
 from agents.pretrain.settings import KINDS
 from agents.pretrain.trainer import best_weights
+from agents.process import keep_compiled
 from agents.run import read_part
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface, Rows
 from envs import ActionGuard, ObservationGuard
 from envs.plain import space_from_plain
+from pixyz.plan.random import random_states, restore_random_states
+
+REHEARSALS = 3
+"""Actions before the first one that counts: one makes plans or code, one meets what it remembers,
+one finds all made.
+"""
 
 
 class Policy:
@@ -88,18 +97,46 @@ class Policy:
             ObservationError: keys, shapes or types are not those that the environment declares, or
                 a number is not finite; the policy's memory is as before.
         """
-        rows = {**self.seen(observation), "is_first": np.array([self._first])}
+        chosen = self._choose(self.seen(observation)).float().cpu().numpy()
+        return self._actions.one(self.interface.native(chosen, self._actions.space)[0])
+
+    def _choose(self, seen: Rows) -> Tensor:
+        rows = {**seen, "is_first": np.array([self._first])}
         given = self.interface.tensors(rows, self.actor.device)
         action, self._state = self.actor.act(given, self._state, explore=self.explore)
         self._first = False
-        chosen = action.float().cpu().numpy()
-        return self._actions.one(self.interface.native(chosen, self._actions.space)[0])
+        return action
 
     def seen(self, observation: Any) -> Rows:
         """What the actor sees of an observation, key -> ``[1, ...]``; see :meth:`act`."""
         return self.interface.observation(
             {k: v[None] for k, v in self._observations.one(observation).items()}
         )
+
+    def compile(self) -> None:
+        """Act by compiled code from now on. It is made here, by a few actions on made
+        observations, so that no later action waits: half a minute, seconds where an earlier
+        process has made the same.
+
+        The same draws follow from the same seed; numbers differ in their last digits. An episode
+        begins.
+
+        Raises:
+            UsageError: what the agent acts with cannot be compiled.
+        """
+        keep_compiled()
+        drawn = random_states()
+        self._rehearse()  # plans are made
+        self.actor = compiled_actor(self.actor)
+        self._rehearse()  # and compiled
+        restore_random_states(drawn)
+
+    def _rehearse(self) -> None:
+        self.reset()
+        for _ in range(REHEARSALS):
+            made = self._observations.space.sample()
+            self._choose(self.interface.observation({k: v[None] for k, v in made.items()}))
+        self.reset()
 
     @property
     def memory(self) -> State:
@@ -114,16 +151,24 @@ class Policy:
         self._state = self.actor.acted(self._state, done.to(self.actor.device))
 
 
-def load(run: str | Path, *, device: str | None = None, explore: bool = False) -> Policy:
+def load(
+    run: str | Path,
+    *,
+    device: str | None = None,
+    explore: bool = False,
+    compiled: bool = False,
+) -> Policy:
     """The agent of a training run, from its newest sound checkpoint. No environment is made.
 
     Args:
         run: the run's folder.
         device: where it computes; as in training if None.
         explore: draw actions as in training; else the best ones.
+        compiled: act by compiled code, which is made here (:meth:`Policy.compile`).
 
     Raises:
         RunError, CheckpointError: it is no training run, or has no sound checkpoint.
+        UsageError: what the agent acts with cannot be compiled.
     """
     directory = Path(run)
     settings = read_settings(directory, device)
@@ -132,7 +177,10 @@ def load(run: str | Path, *, device: str | None = None, explore: bool = False) -
     agent.load_state(read_part(directory, "agent")[1])
     if isinstance(agent, torch.nn.Module):
         agent.to(settings.device).eval()
-    return Policy(agent, see, do, explore=explore)
+    policy = Policy(agent, see, do, explore=explore)
+    if compiled:
+        policy.compile()
+    return policy
 
 
 def read_settings(directory: Path, device: str | None = None) -> RunSettings:

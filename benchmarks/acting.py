@@ -11,9 +11,12 @@ nothing else meanwhile.  Appends a JSON line to ``results/acting.jsonl``.
     python benchmarks/acting.py --calls 100 --out /tmp/acting.jsonl    # does it run at all?
     git worktree add --detach ../before d4d712a
     python benchmarks/acting.py --beside ../before --rounds 7
+    python benchmarks/acting.py --compiled --rounds 7
 
-``--beside`` times this tree and another one in turn, each round a process a tree, on whatever
-machine there is: the line has the median over rounds of this tree's times to the other's.
+``--compiled`` times both as they are and compiled (``agents.load(run, compiled=True)``), in turn in
+one process, and how long compiling took. ``--beside`` times this tree and another one in turn, each
+round a process a tree, on whatever machine there is: the line has the median over rounds of this
+tree's times to the other's.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +59,11 @@ def milliseconds(call: Callable[[], Any], calls: int) -> dict[str, float]:
     return {"p50": round(parts[49], 3), "p99": round(parts[98], 3)}
 
 
-def measure(config: str, calls: int) -> dict[str, dict[str, float]]:
-    """Both, of an agent that a run has just begun with."""
+@contextmanager
+def begun(config: str) -> Iterator[tuple[Path, Any, Any, dict[str, torch.Tensor]]]:
+    """A run that has just begun: its folder, its agent, what the environment gives first, and the
+    same as the agent takes it.
+    """
     settings = load_config(RunSettings, config, ["threads=1"])
     raw = make_env(settings.env, seed=0).env
     observation, _ = raw.reset(seed=0)
@@ -66,16 +73,67 @@ def measure(config: str, calls: int) -> dict[str, dict[str, float]]:
             agent, interface = trainer.agent, trainer.view
             rows = trainer.envs.reset()
             given = {k: v[:1] for k, v in interface.tensors(rows, agent.device).items()}
-        policy = agents.load(Path(folder) / "run")
-    state = agent.initial(1)
+        yield Path(folder) / "run", agent, observation, given
+
+
+def acting(actor: Any, given: dict[str, torch.Tensor]) -> Callable[[], None]:
+    """A call that acts, and remembers."""
+    state = actor.initial(1)
 
     def act() -> None:
         nonlocal state
-        _, state = agent.act(given, state)
+        _, state = actor.act(given, state)
 
+    return act
+
+
+def measure(config: str, calls: int) -> dict[str, dict[str, float]]:
+    """Both, of an agent that a run has just begun with."""
+    with begun(config) as (run, agent, observation, given):
+        policy = agents.load(run)
+        return {
+            "agent.act": milliseconds(acting(agent, given), calls),
+            "policy.act": milliseconds(lambda: policy.act(observation), calls),
+        }
+
+
+def compiled(config: str, calls: int, rounds: int) -> dict[str, Any]:
+    """Both as they are and compiled, in turn: `ratio` is the median over rounds of compiled to not
+    compiled.
+    """
+    with begun(config) as (run, _, observation, given):
+        plain = agents.load(run)
+        start = time.perf_counter()
+        fast = agents.load(run, compiled=True)
+        seconds = time.perf_counter() - start
+        contenders = {
+            "agent.act": acting(plain.actor, given),
+            "agent.act compiled": acting(fast.actor, given),
+            "policy.act": lambda: plain.act(observation),
+            "policy.act compiled": lambda: fast.act(observation),
+        }
+        times: dict[str, list[float]] = {
+            f"{name} {part}": [] for name in contenders for part in ("p50", "p99")
+        }
+        for _ in range(rounds):
+            for name, call in contenders.items():
+                for part, taken in milliseconds(call, calls).items():
+                    times[f"{name} {part}"].append(taken)
     return {
-        "agent.act": milliseconds(act, calls),
-        "policy.act": milliseconds(lambda: policy.act(observation), calls),
+        "benchmark": "acting_compiled",
+        "rounds": rounds,
+        "seconds": round(seconds, 1),
+        "milliseconds": times,
+        "ratio": {
+            f"{call} {part}": round(
+                statistics.median(
+                    by_round(times[f"{call} compiled {part}"], times[f"{call} {part}"])
+                ),
+                3,
+            )
+            for call in ("agent.act", "policy.act")
+            for part in ("p50", "p99")
+        },
     }
 
 
@@ -132,12 +190,15 @@ def main() -> None:
         "--out", type=Path, default=Path(__file__).resolve().parent / "results" / "acting.jsonl"
     )
     parser.add_argument("--beside", type=Path, metavar="TREE", help="another checkout, in turn")
-    parser.add_argument("--rounds", type=int, default=7, help="of --beside")
+    parser.add_argument("--compiled", action="store_true", help="as it is and compiled, in turn")
+    parser.add_argument("--rounds", type=int, default=7, help="of --beside and --compiled")
     given = parser.parse_args()
     prepare()
     torch.manual_seed(0)
     if given.beside:
         found = beside(given.beside, given.config, given.calls, given.rounds)
+    elif given.compiled:
+        found = compiled(given.config, given.calls, given.rounds)
     else:
         found = {"benchmark": "acting", "milliseconds": measure(given.config, given.calls)}
     append(given.out, {**found, "config": given.config, "calls": given.calls, **about()})

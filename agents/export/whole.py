@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from agents.agent import Actor, Choose, State
 from agents.build import build
+from agents.chosen import Chosen
 from agents.export.files import ENDINGS, Form, check_packages, read, write
 from agents.export.parity import Parity, arranged, check_parity, latency, start
 from agents.export.step import Signature, policy_step
@@ -107,29 +105,6 @@ def reference(run: str | Path, signature: Signature) -> Policy:
         policy.actor = Chosen(agent, agent.exports[signature.exported])
         policy.reset()
     return policy
-
-
-class Chosen:
-    """An actor that acts by one of an agent's ``exports``."""
-
-    def __init__(self, actor: Actor, choose: Choose) -> None:
-        self.actor, self.choose = actor, choose
-        self.stored, self.device = actor.stored, actor.device
-
-    def initial(self, rows: int) -> State:
-        """The agent's own."""
-        return self.actor.initial(rows)
-
-    @torch.no_grad()
-    def act(
-        self, obs: Mapping[str, Tensor], state: State, *, explore: bool = False
-    ) -> tuple[Tensor, State]:
-        """By that function."""
-        return self.choose(obs, state, explore)
-
-    def acted(self, state: State, action: Tensor) -> State:
-        """The agent's own."""
-        return self.actor.acted(state, action)
 
 
 def _noise(shape: tuple[int, ...], draws: str | None) -> Any:

@@ -283,7 +283,7 @@ class Solver:
         Returns:
             The plan, and the state for the next one.
         """
-        begin = time.monotonic()
+        begin = 0.0 if seconds is None else time.monotonic()
         state = self.cleared(state, first)
         guess = self.begin(self.shifted(state["plan"].movedim(1, 0)))
         tried, kept, made = None, None, 0

@@ -16,6 +16,7 @@ from gymnasium import spaces
 
 import agents
 from agents.build import build
+from agents.chosen import Chosen
 from agents.cli import main
 from agents.config import load_config
 from agents.dreamer.config import DreamerV3Config
@@ -23,7 +24,7 @@ from agents.errors import UsageError
 from agents.export import ParityError, check, check_parity, export, policy_step, read
 from agents.export.draws import Recorded, given
 from agents.export.units import Units
-from agents.export.whole import Chosen, reference
+from agents.export.whole import reference
 from agents.run import Trainer
 from agents.sac.config import SACConfig
 from agents.settings import RunSettings
