@@ -19,6 +19,7 @@ import torch
 from hand_tdmpc import tdmpc_loss
 from timing import contend, prepare, record
 
+from agents.chosen import compiled
 from agents.config import load_config
 from agents.settings import RunSettings
 from agents.spaces import ActionSpec
@@ -63,13 +64,15 @@ def updates(agent: TDMPC, batch: dict[str, torch.Tensor]) -> dict[str, Callable[
 
 
 def plans(agent: TDMPC) -> dict[str, Callable[[], None]]:
-    """A plan, as the agent acts; and one without the policy's proposals."""
+    """A plan; an action by it, as the agent acts and compiled."""
     obs = {k: torch.randn(1, *s) for k, s in SHAPES.items()}
     obs["is_first"] = torch.zeros(1, dtype=torch.bool)
     state = agent.initial(1)
+    fast = compiled(agent)
     return {
         "plan": lambda: void(agent.plan(obs, state)),
         "act": lambda: void(agent.act(obs, state)),
+        "compiled": lambda: void(fast.act(obs, state)),
     }
 
 
