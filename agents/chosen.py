@@ -54,8 +54,8 @@ class Chosen:
 def compiled(agent: Any) -> Chosen:
     """The agent, acting by what it acts with, compiled at the first call.
 
-    The same draws follow from the same seed. Without a C++ compiler it acts as it is, with a
-    warning.
+    The same draws follow from the same seed. Without a C++ compiler or ``Python.h`` it acts as it
+    is, with a warning.
 
     Args:
         agent: has ``exports``: name -> :data:`agents.agent.Choose`, of which the first is what

@@ -20,6 +20,7 @@ import torch
 from agents.shadow import HERE
 from envs.rendering import BACKENDS, advice, screen, trouble
 from pixyz import __version__
+from pixyz.plan.run.compiled import HEADER
 
 EXTRAS = {
     "train": ("agents and the command", ("pyyaml", "rich", "gymnasium")),
@@ -68,7 +69,12 @@ def computing() -> Iterator[str]:
     if shutil.which(os.environ.get("CXX", "c++")) is None and shutil.which("g++") is None:
         yield (
             "compiling (agent.chunk=8): no C++ compiler is there; on Debian and Ubuntu: "
-            "apt-get install g++"
+            "apt-get install g++ python3-dev"
+        )
+    elif not HEADER.is_file():
+        yield (
+            f"compiling (agent.chunk=8): a C++ compiler is there, but no {HEADER}; on Debian and "
+            "Ubuntu: apt-get install python3-dev"
         )
     else:
         yield "compiling (agent.chunk=8): a C++ compiler is there"

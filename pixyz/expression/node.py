@@ -222,9 +222,9 @@ class Expression(Structured):
         What ``eval`` returns is the same up to rounding, whatever the length of the series: a graph
         of ``chunk`` steps and a graph of one step, for the remainder, serve all; a loop of known
         length is cut into equal pieces.  Another batch size makes new graphs.  The first evaluation
-        and the first backward take a minute or more.  Without a C++ compiler all runs as it is, and
-        a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA graphs of loops (not
-        tested).
+        and the first backward take a minute or more.  Without a C++ compiler or ``Python.h`` all
+        runs as it is, and a warning says so.  On a GPU ``mode="reduce-overhead"`` records CUDA
+        graphs of loops (not tested).
 
         ``whole`` pays where networks are small or densities are most of the work.  The first
         evaluation runs as it is and checks what networks return; the second compiles, in one to two

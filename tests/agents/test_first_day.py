@@ -159,6 +159,7 @@ def test_environments_are_listed(capsys):
 def test_the_doctor_says_what_to_type(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "h5py" else "1.0")
     monkeypatch.setattr(doctor, "trouble", lambda name: "" if name == "osmesa" else "no driver")
+    monkeypatch.setattr(doctor, "HEADER", tmp_path / "Python.h")
     monkeypatch.setenv("MUJOCO_GL", "egl")
     (tmp_path / "envs").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -168,6 +169,7 @@ def test_the_doctor_says_what_to_type(monkeypatch, tmp_path):
         assert "OpenGL, egl: no driver" in text and "OpenGL, osmesa: draws" in text
         assert "MUJOCO_GL=egl is set and does not draw" in text
     assert f"the folder {tmp_path / 'envs'} has the name of a package" in text
+    assert "python3-dev" in text  # with a compiler, and without
     assert f"pixyz {pixyz.__version__}" in text and "devices: cpu" in text
 
 

@@ -7,18 +7,20 @@ import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 from lowering_parts import no_compiler
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
+from torch._inductor.exc import CppCompileError
 
 import pixyz
 from pixyz import PixyzError
 from pixyz.distributions import Bernoulli, Categorical, Deterministic, Normal, Scan
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
-from pixyz.plan.run import chunk
+from pixyz.plan.run import chunk, compiled
 
 B, D = 3, 4
 
@@ -170,6 +172,28 @@ def test_without_a_compiler_the_loop_runs_as_it_is(monkeypatch: pytest.MonkeyPat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         value_and_gradients(loss, data(8))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_without_headers_the_loop_runs_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool
+) -> None:
+    loss, header = model(), tmp_path / "Python.h"
+    wanted = value_and_gradients(loss, data(7))
+
+    def refuse(*args: object, **kwargs: object) -> object:
+        raise CppCompileError(["g++"], "no such file")
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: refuse)
+    monkeypatch.setattr(compiled, "HEADER", header)
+    loss.compile(chunk=3)
+    if there:
+        header.touch()
+        with pytest.raises(CppCompileError):
+            loss.eval(data(7))
+    else:
+        with pytest.warns(RuntimeWarning, match=f"no {header}; .* python3-dev"):
+            torch.testing.assert_close(value_and_gradients(loss, data(7)), wanted)
 
 
 def test_an_error_of_the_network_is_no_missing_compiler() -> None:

@@ -1,5 +1,5 @@
-"""A function that ``torch.compile`` compiles when it is first called; without a C++ compiler it
-runs as it is.
+"""A function that ``torch.compile`` compiles when it is first called; without a C++ compiler, or
+Python's headers, it runs as it is.
 
 Two kinds of functions of a plan are: the body of a time loop (:mod:`pixyz.plan.run.chunk`), and the
 plan itself, in whose graphs these loops are calls of foreign functions.
@@ -7,8 +7,10 @@ plan itself, in whose graphs these loops are calls of foreign functions.
 
 from __future__ import annotations
 
+import sysconfig
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +24,9 @@ CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 """Modes of ``torch.compile`` that keep results in memory which the next call of the graph writes
 into.
 """
+
+HEADER = Path(sysconfig.get_config_var("INCLUDEPY") or "include", "Python.h")
+"""What compiled code includes; Debian's and Ubuntu's Python has it in a package of its own."""
 
 
 class Owner(Protocol):
@@ -57,11 +62,13 @@ class Compiled:
         try:
             found = compiled(*args)
         except Exception as error:
-            if not _lacks_compiler(error):
+            if not (lacking := _lacking(error)):
                 raise
             self.owner.plain = True
             restore_random_states(drawn)
-            warnings.warn(f"not compiled, all runs as it is: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(
+                f"not compiled, all runs as it is: {lacking}", RuntimeWarning, stacklevel=2
+            )
             return self.function(*args)
         finally:
             torch.distributions.Distribution.set_default_validate_args(validated)
@@ -98,14 +105,16 @@ def whole(function: Fn, options: Options) -> Compiled:
     return Compiled(function, settings(options, fallback_random=True))
 
 
-def _lacks_compiler(error: BaseException | None) -> bool:
-    """Whether torch says so by its own types; texts prove nothing, a network may raise anything."""
+def _lacking(error: BaseException | None) -> str:
+    """What torch compiles with and is not here, as its own types of errors say; ``""`` for another
+    error. Texts prove nothing, a network may raise anything.
+    """
     while error is not None:
         kind = type(error)
-        if kind.__module__ == "torch._inductor.exc" and kind.__name__ in (
-            "InvalidCxxCompiler",
-            "TritonMissing",
-        ):
-            return True
+        if kind.__module__ == "torch._inductor.exc":
+            if kind.__name__ in ("InvalidCxxCompiler", "TritonMissing"):
+                return str(error)
+            if kind.__name__ == "CppCompileError" and not HEADER.is_file():
+                return f"no {HEADER}; on Debian and Ubuntu: apt-get install python3-dev"
         error = error.__cause__ or getattr(error, "inner_exception", None)
-    return False
+    return ""
