@@ -40,8 +40,8 @@ class TDMPCConfig:
         slow_rate: share of the critics in their moving average, each update.
         candidates, proposals, rounds, elites, temperature, min_std, max_std: of the plan
             (:class:`agents.planning.MPPI`); ``proposals`` of the candidates come from the policy.
-        policy_start: the first candidates of a plan are around the policy's best actions; else around
-            the last plan, as published.
+        policy_start: the first candidates of a plan are around the policy's best actions; else
+            around the last plan, as published.
         explore_std: the smallest deviation of an action that explores; 0: the plan's own.
         around_elite: an action that explores is drawn around one of the elites, as published; else
             around their mean, which may lie between two good ones.
