@@ -6,7 +6,7 @@ A function takes the lines of one claim.
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import fmean
+from statistics import fmean, median
 
 from claim import Lines, last, series
 
@@ -313,6 +313,24 @@ def acting_beside(lines: Lines) -> str:
     line = [x for x in lines if x["benchmark"] == "acting_beside"][-1]
     found = [line["ratio"][f"agent.act {part}"] for part in ("p50", "p99")]
     return f"{found[0]:.2f} (p50) and {found[1]:.2f} (p99) of it, {line['rounds']} rounds in turn"
+
+
+def acting_compiled(lines: Lines) -> str:
+    """An action by compiled code, in milliseconds and beside one that is not compiled."""
+    line = [x for x in lines if x["benchmark"] == "acting_compiled"][-1]
+    taken, ratio = line["milliseconds"], line["ratio"]
+    p50, p99 = (median(taken[f"agent.act compiled {part}"]) for part in ("p50", "p99"))
+    return (
+        f"{p50:.2f} (p50) and {p99:.2f} (p99), which is {ratio['agent.act p50']:.2f} and "
+        f"{ratio['agent.act p99']:.2f} of what it takes as it is"
+    )
+
+
+def plan_compiled(lines: Lines) -> str:
+    """An action by a plan, compiled, beside one that is not."""
+    line = [x for x in lines if x["benchmark"] == "tdmpc_plan" and "compiled" in x["ratio"]][-1]
+    act, fast = (1e3 * line["cpu_seconds"][name] for name in ("act", "compiled"))
+    return f"{act:.1f} ms as it is and {fast:.1f} ms compiled"
 
 
 def acting(lines: Lines) -> str:

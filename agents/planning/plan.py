@@ -263,7 +263,6 @@ class Solver:
         state: State,
         *,
         first: Tensor | None = None,
-        start: Tensor | None = None,
         proposals: Tensor | None = None,
         generator: torch.Generator | None = None,
         seconds: float | None = None,
@@ -275,7 +274,6 @@ class Solver:
             state: of :meth:`init`, or of the last plan: its plan is shifted by one step, for a
                 start.
             first: ``[B]``, where an episode begins and the last plan does not count.
-            start: around what the first round draws, ``[H, B, A]``; the last plan if None.
             proposals: candidates of a policy's, ``[H, P, B, A]``; they are scored once, and count
                 in each round.
             generator: of the draws; torch's own if None.
@@ -287,7 +285,7 @@ class Solver:
         """
         begin = 0.0 if seconds is None else time.monotonic()
         state = self.cleared(state, first)
-        guess = self.begin(self.shifted(state["plan"].movedim(1, 0)) if start is None else start)
+        guess = self.begin(self.shifted(state["plan"].movedim(1, 0)))
         tried, kept, made = None, None, 0
         fixed = None
         for made in range(self.rounds + 1):

@@ -14,7 +14,7 @@ expression: what :attr:`TDMPC.objective` prints is what trains.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -305,29 +305,25 @@ class TDMPC(Checked, TorchAgent):
             if wrong := domain.misfit(obs[key]):
                 raise PixyzError(f"{key!r} {wrong}")
         z = self.encoder(**{k: obs[k] for k in self.keys})["z"]
-        start = self._path(z, self.policy.best) if c.policy_start else None
         proposals = None
         if c.proposals:
-            drawn = self._path(
-                z.repeat(c.proposals, 1), lambda z: self.policy.propose(z, generator)
+            proposals = self._propose(z.repeat(c.proposals, 1), generator).unflatten(
+                1, (c.proposals, len(z))
             )
-            proposals = drawn.unflatten(1, (c.proposals, len(z)))
         return self.solver.solve(
             scorer.at({"z": z}),
             state,
             first=obs["is_first"].bool(),
-            start=start,
             proposals=proposals,
             generator=generator,
             seconds=seconds,
         )
 
-    def _path(self, z: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
-        """Actions ``[H, N, A]`` along the model, each by ``act``."""
-        actions = [act(z)]
+    def _propose(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
+        actions = [self.policy.propose(z, generator)]
         for _ in range(self.config.horizon - 1):
             z = self.dynamics.net(z, actions[-1])
-            actions.append(act(z))
+            actions.append(self.policy.propose(z, generator))
         return torch.stack(actions)
 
     def _imagine(self, state: State, actions: Tensor) -> State:

@@ -40,8 +40,6 @@ class TDMPCConfig:
         slow_rate: share of the critics in their moving average, each update.
         candidates, proposals, rounds, elites, temperature, min_std, max_std: of the plan
             (:class:`agents.planning.MPPI`); ``proposals`` of the candidates come from the policy.
-        policy_start: the first candidates of a plan are around the policy's best actions; else
-            around the last plan, as published.
         explore_std: the smallest deviation of an action that explores; 0: the plan's own.
         around_elite: an action that explores is drawn around one of the elites, as published; else
             around their mean, which may lie between two good ones.
@@ -105,7 +103,6 @@ class TDMPCConfig:
     temperature: float = 0.5
     min_std: float = 0.05
     max_std: float = 2.0
-    policy_start: bool = False
     explore_std: float = 0.0
     around_elite: bool = True
     seconds: float = 0.0
