@@ -30,6 +30,14 @@ WORKLOADS = [
     *(f"VAE {size}" for size in ("tiny", "h400_z10", "h400_z30", "h2000_z10", "h2000_z30")),
     *(f"DMM {size}" for size in ("small", "b20_t60", "b20_t129", "z20", "z50", "z100", "z500")),
     *(f"{what} {size}" for what in ("RSSM", "update") for size in ("small", "size1m")),
+    *(f"{what} {size} bfloat16" for what in ("RSSM", "update") for size in ("small", "size1m")),
+    *(f"RSSM {size} gaussian" for size in ("small", "size1m")),
+    *(
+        f"imagination {s} {kind}"
+        for kind in ("categorical", "gaussian")
+        for s in ("small", "size1m")
+    ),
+    *("RSSM small chunk", "update small chunk"),
     "action",
     *("VRNN", "TDVAE", "HRSSM"),
 ]

@@ -38,11 +38,27 @@ def dmm(size: str) -> Call:
     return Training("dmm", {**SIZES[size], "logits": True}).step
 
 
-def dreamer(what: str, size: str) -> Call:
-    """A training step of DreamerV3's world model, or a whole update."""
+def dreamer(what: str, size: str, form: str = "float32") -> Call:
+    """A training step of DreamerV3's world model, or a whole update; ``form`` is a precision,
+    ``chunk`` (its loops compiled, eight steps at a time), or ``gaussian`` latents.
+    """
+    import rssm
     import update
 
-    found: Call = update.contenders(size, "float32")[what]["pixyz"]
+    if form == "gaussian":
+        found: Call = rssm.training(size, form, 0)[0]["pixyz"]
+    elif form == "chunk":
+        found = update.contenders(size, "float32", 8)[what]["pixyz"]
+    else:
+        found = update.contenders(size, form)[what]["pixyz"]
+    return found
+
+
+def imagination(size: str, kind: str) -> Call:
+    """15 steps of a policy from every state of a batch."""
+    import rssm
+
+    found: Call = rssm.imagination(size, kind, 0)[0]["pixyz"]
     return found
 
 
@@ -103,8 +119,9 @@ def make(name: str) -> tuple[Call, int]:
         "plan": (plan, 20),
         "VAE": (vae, 40 if size == ["tiny"] else 8),
         "DMM": (dmm, 12 if size == ["small"] else 2),
-        "RSSM": (lambda size: dreamer("world_model_step", size), 2),
-        "update": (lambda size: dreamer("update", size), 2 if size == ["small"] else 1),
+        "RSSM": (lambda *form: dreamer("world_model_step", *form), 2),
+        "update": (lambda *form: dreamer("update", *form), 2 if size[:1] == ["small"] else 1),
+        "imagination": (imagination, 8 if size[:1] == ["small"] else 1),
         "action": (action, 100),
     }
     found, times = calls.get(what, (lambda: series(what), 4))
