@@ -131,15 +131,27 @@ class Display(Live):
         unit: str = "steps",
     ) -> None:
         super().__init__(title, stream, every)
-        self.total, self.unit, self._ended = total, unit, False
+        self.total, self.unit, self._ended, self._due = total, unit, False, 0
         self._seen: deque[tuple[float, int, int]] = deque()
 
+    def phase(self, text: str, steps: int) -> None:
+        """Show at once what is done now, which may take a while and moves no number."""
+        parts = [f"{100 * min(steps, self.total) // self.total} %", text]
+        self.show(parts, steps / self.total)
+
     def update(
-        self, steps: int, updates: int, ret: float | None, losses: Mapping[str, float]
+        self,
+        steps: int,
+        updates: int,
+        ret: float | None,
+        losses: Mapping[str, float],
+        due: int = 0,
     ) -> None:
         """Show how far it is: environment steps, updates, a return of late (None: none yet), losses
-        by name.
+        by name. While no steps are made, of updates that are ``due`` before the next one, their
+        number stands in the place of the time that is left.
         """
+        self._due = due
         ended, self._ended = self._ended, steps >= self.total
         if not self.due() and (ended or not self._ended):
             return
@@ -155,11 +167,12 @@ class Display(Live):
         past = max(now - began, 1e-9)
         speed = (steps - first) / past
         left = _duration(max(self.total - steps, 0) / speed) if speed > 0 else "-"
+        wait = f"{self._due:,} updates first" if self._due > 1 and not speed else f"{left} left"
         acting = self.unit != "updates"
         parts = [
             f"{100 * min(steps, self.total) // self.total} %",
             f"{steps:,}/{self.total:,} {self.unit}",
-            f"{left} left",
+            wait,
         ]
         parts += [f"return {'-' if ret is None else f'{ret:.1f}'}"] if acting else []
         names = [k for k in SHOWN if k in losses] or list(losses)[: len(SHOWN)]

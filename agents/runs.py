@@ -107,9 +107,10 @@ def _train(settings: RunSettings, directory: Path, *, resume: bool) -> Run:
         def watch(run: Run, metrics: Mapping[str, float]) -> None:
             p = run.progress
             recent = [r for _, r in p.returns[-5:]]
-            display.update(p.steps, p.updates, float(np.mean(recent)) if recent else None, metrics)
+            ret = float(np.mean(recent)) if recent else None
+            display.update(p.steps, p.updates, ret, metrics, int(p.credit))
 
-        with Trainer(settings, watch) as trainer:
+        with Trainer(settings, watch, display.phase) as trainer:
             if settings.start is not None and not resume:
                 start_from(trainer.agent, Path(settings.start))
             (trainer.resume if resume else trainer.begin)(directory)

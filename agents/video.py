@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from agents.errors import UsageError
 from agents.settings import EnvSettings
 from agents.spaces import Interface
 from envs import EnvError
-from envs.rendering import choose, screen
+from envs.rendering import FOUND, NOTHING, choose, screen
 from pixyz.plan.random import random_states, restore_random_states
 
 Frame = NDArray[np.uint8]
@@ -63,14 +63,17 @@ def rendering(env_id: str) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in ("MUJOCO_GL", "SDL_VIDEODRIVER")}
     if not screen():
         if "MUJOCO_GL" not in os.environ:
-            os.environ["MUJOCO_GL"] = "egl"  # its own error is the one that is shown
-            with suppress(EnvError):
+            try:
                 os.environ["MUJOCO_GL"] = choose() or "egl"
+            except EnvError:  # its own error is the one that is shown
+                os.environ |= {"MUJOCO_GL": "egl", FOUND: NOTHING}
         if not env_id.startswith("dm_control/"):
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     try:
         yield
     finally:
+        if os.environ.get(FOUND) == NOTHING:
+            before[FOUND] = None
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -178,9 +181,8 @@ def drawn(settings: EnvSettings, draw: Callable[[], Any]) -> Any:
             advice = "pip install pygame"
         elif ":" in settings.id and not any(word in text.lower() for word in DRAWERS):
             advice = "let its __init__ take render_mode, and its render() return uint8 [H, W, 3]"
-        raise UsageError(
-            f"--video: {settings.id} cannot be drawn here ({text}); {advice}"
-        ) from None
+        cure = "" if "apt-get" in text else f"; {advice}"
+        raise UsageError(f"--video: {settings.id} cannot be drawn here ({text}){cure}") from None
 
 
 def _frame(settings: EnvSettings, env: Any) -> Frame:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from envs.errors import EnvError, MissingExtra
-from envs.rendering import advice
+from envs.rendering import FOUND, NOTHING, advice
 
 _SIMULATORS = ("gymnasium", "dm_control", "dm_env", "mujoco", "yaml")
 _RENDERERS = ("OpenGL", "mujoco.gl_context", "mujoco.egl", "mujoco.osmesa", "dm_control._render")
@@ -32,10 +32,10 @@ def simulators(wanted_by: str) -> Iterator[None]:
         chosen = os.environ.get("MUJOCO_GL")
         if not chosen or not _while_loading_a_renderer(error):
             raise
-        raise EnvError(
-            f"{wanted_by}: MUJOCO_GL={chosen} does not draw here ({error}); unset it, or: "
-            f"{advice()}"
-        ) from error
+        said = f"MUJOCO_GL={chosen} does not draw here ({error}); unset it, or:"
+        if os.environ.get(FOUND) == NOTHING:
+            said = f"nothing draws here ({chosen}: {error});"
+        raise EnvError(f"{wanted_by}: {said} {advice()}") from error
 
 
 def _while_loading_a_renderer(error: BaseException) -> bool:

@@ -24,6 +24,8 @@ PACKAGES = {
 """Of Debian and Ubuntu."""
 FOUND = "PIXYZ_GL"
 """What was found, kept for the processes that this one starts."""
+NOTHING = "none"
+"""In `FOUND`: nothing draws here, and what MUJOCO_GL says is no choice of the user's."""
 SECONDS = 60.0
 _TRIAL = (
     "import mujoco, os, sys\n"

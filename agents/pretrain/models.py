@@ -92,7 +92,7 @@ class RSSMModel(PretrainModel):
                     f"the log's actions reach {[round(x, 4) for x in largest.tolist()]}, an "
                     f"agent's lie in [-1, 1]: if one shall "
                     "start from this model (pixyz train --from), give the environment's bound, "
-                    "such as action_scale=[2.0]",
+                    f"such as action_scale={largest.clamp(min=1.0).ceil().tolist()}",
                     stacklevel=3,
                 )
 

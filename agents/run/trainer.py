@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ class Trainer(InFolder):
     Args:
         settings: the run.
         watch: sees the newest metrics, for a display.
+        phase: told what begins that takes a while, and at which step.
 
     Raises:
         UsageError, EnvError: the environment, the agent or their sizes do not fit; nothing was
@@ -58,9 +60,14 @@ class Trainer(InFolder):
     40
     """
 
-    def __init__(self, settings: RunSettings, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        watch: Watch | None = None,
+        phase: Callable[[str, int], None] | None = None,
+    ) -> None:
         super().__init__(settings)
-        self.watch = watch
+        self.watch, self.phase = watch, phase or (lambda text, step: None)
         s = settings
         check_tracker(s)
         Generators.seed(s.seed)
@@ -134,13 +141,18 @@ class Trainer(InFolder):
         judge = Judge(s.env, s.eval_episodes, s.seed, s.eval_limit)
         with run.working() as stop:
             if not run.progress.random:
+                self.phase(f"a random policy, {s.eval_episodes} episodes", run.at)
                 found = judge.random(stop)
                 if found is None:
                     return run
                 run.progress.random = found
                 run.write({"random_return": float(np.mean(found))}, "eval")
 
+            if self.schedule.random(run.progress):
+                self.phase(f"random actions until step {s.prefill:,}", run.at)
+
             def evaluate(stop: Stop) -> list[float] | None:
+                self.phase(f"an evaluation, {s.eval_episodes} episodes", run.at)
                 returns = judge.actor(self.agent, stop)
                 if returns is not None:
                     run.write(

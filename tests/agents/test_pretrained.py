@@ -1,6 +1,7 @@
 """What a run learned leaves it as two files, and acts and predicts as in the run."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,16 @@ def test_a_policy_acts_as_in_its_run(trained, tmp_path, capsys):
     assert all(torch.equal(v, weights[k]) for k, v in two.actor.state_dict().items())
     assert main(["save", str(trained), str(out)]) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_large_actions_are_told_with_a_scale_that_can_be_given():
+    actions = np.outer(np.cos(np.arange(200.0)), [3.2, 0.5])
+    log = Episodes([make_episode("run", {"x": actions[:, :1]}, action=actions)])
+    settings = load_config(KINDS["rssm"], "pretrain/rssm", ["model.deter=8", "split=time"])
+    with pytest.warns(UserWarning, match=r"such as action_scale=\[4\.0, 1\.0\]"):
+        Pretrainer(settings, log)
+    told = replace(settings, action_scale=(4.0, 1.0))
+    assert Pretrainer(told, log).model.action_scale.tolist() == [4.0, 1.0]
 
 
 @pytest.mark.parametrize("kind", ["rssm", "vrnn"])

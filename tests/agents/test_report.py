@@ -241,6 +241,23 @@ def test_a_run_on_logs_shows_updates(monkeypatch):
     )
 
 
+def test_what_moves_no_step_is_said(monkeypatch):
+    now, stream = clock(monkeypatch), io.StringIO()
+    with Display(100, "task", stream) as progress:
+        progress.phase("a random policy, 10 episodes", 0)
+        for second in (0, 20, 40):
+            now[0] = float(second)
+            progress.update(20 + second // 40, second, None, {}, due=40 - second)
+        progress.phase("an evaluation, 10 episodes", 100)
+    assert stream.getvalue().splitlines() == [
+        "task: 0 %, a random policy, 10 episodes",
+        "task: 20 %, 20/100 steps, 40 updates first, return -, 0 updates",
+        "task: 20 %, 20/100 steps, 20 updates first, return -, 20 updates",
+        "task: 21 %, 21/100 steps, 0:52:40 left, return -, 40 updates, 0.025 steps/s, 1 updates/s",
+        "task: 100 %, an evaluation, 10 episodes",
+    ]
+
+
 def test_a_terminal_that_is_gone_does_not_stop_the_run():
     stream = io.StringIO()
     with Display(10, "task", stream, every=0.0) as progress:

@@ -16,7 +16,7 @@ from agents.cli import main
 from agents.config import load_config
 from agents.logger import read_metrics
 from agents.replay import ReplayBuffer
-from agents.run import Driver, Judge, Learner, Online, Progress, Run, Stop, train
+from agents.run import Driver, Judge, Learner, Online, Progress, Run, Stop, Trainer, train
 from agents.run.parts import Generators
 from agents.settings import EnvSettings, RunSettings
 from agents.spaces import ActionSpec, Interface
@@ -247,6 +247,21 @@ def test_a_stop_is_heard_between_steps():
     train(agent, driver, replay, Online(steps=600, prefill=6, per_action=2.0), run=run, watch=watch)
     # what was due is still due
     assert seen == [1] and run.stop.code == 143 and run.progress.credit >= 1
+
+
+def test_what_takes_a_while_is_told_when_it_begins(tmp_path):
+    small = ["steps=40", "prefill=30", "agent.length=4", "agent.batch=2"]
+    small += ["eval_episodes=2", "env.time_limit=10"]
+    told = []
+    settings = load_config(RunSettings, "dreamer_v3/pendulum", small)
+    trainer = Trainer(settings, phase=lambda text, step: told.append((step, text)))
+    with trainer.begin(tmp_path / "run"):
+        trainer.train()
+    assert told == [
+        (0, "a random policy, 2 episodes"),
+        (0, "random actions until step 30"),
+        (40, "an evaluation, 2 episodes"),
+    ]
 
 
 def test_the_order_of_things():

@@ -114,3 +114,25 @@ def test_a_renderer_that_is_named_and_not_there_is_told(made: str, tmp_path: Pat
     )
     assert f"MUJOCO_GL=egl does not draw here ({text}); unset it" in told, told
     assert told.count("\n") == 0
+
+
+def test_where_the_user_chose_no_renderer_none_is_to_be_unset(tmp_path: Path) -> None:
+    package = tmp_path / "OpenGL"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AttributeError('no driver')")
+    told = run(
+        "import os\nfor k in ('DISPLAY', 'WAYLAND_DISPLAY'): os.environ.pop(k, None)\n"
+        "from functools import partial\n"
+        "from agents.environments import make_env\n"
+        "from agents.errors import UsageError\n"
+        "from agents.settings import EnvSettings\n"
+        "from agents.video import drawn, rendering\n"
+        "s = EnvSettings('dm_control/cartpole-swingup')\n"
+        "try:\n"
+        "    with rendering(s.id): drawn(s, partial(make_env, s, 0))\n"
+        "except UsageError as error: print(error, sorted(k for k in os.environ if '_GL' in k))",
+        PYTHONPATH=str(tmp_path),
+        PIXYZ_GL="",  # what an earlier test found
+    )
+    assert "nothing draws here (egl: no driver); on Debian" in told, told
+    assert "unset" not in told and told.count("apt-get") == 1 and told.endswith("[]"), told

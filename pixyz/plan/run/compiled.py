@@ -112,7 +112,12 @@ def _lacking(error: BaseException | None) -> str:
     while error is not None:
         kind = type(error)
         if kind.__module__ == "torch._inductor.exc":
-            if kind.__name__ in ("InvalidCxxCompiler", "TritonMissing"):
+            if kind.__name__ == "InvalidCxxCompiler":
+                return (
+                    "no C++ compiler is there; on Debian and Ubuntu: "
+                    "apt-get install g++ python3-dev"
+                )
+            if kind.__name__ == "TritonMissing":
                 return str(error)
             if kind.__name__ == "CppCompileError" and not HEADER.is_file():
                 return f"no {HEADER}; on Debian and Ubuntu: apt-get install python3-dev"
