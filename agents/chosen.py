@@ -65,13 +65,14 @@ def compiled(agent: Any) -> Chosen:
         UsageError: it has no such functions, or a limit of time, which compiled code does not keep.
     """
     choices: Mapping[str, Choose] = getattr(agent, "exports", {})
-    kind = getattr(getattr(agent, "config", None), "kind", type(agent).__name__)
+    config = getattr(agent, "config", None)
+    kind = getattr(config, "kind", type(agent).__name__)
     if not choices:
         raise UsageError(
             f"agent.kind {kind}: expected a property `exports`, name -> (obs, state, "
             "explore) -> (action, state), to compile; load it without compiled"
         )
-    if seconds := getattr(agent.config, "seconds", 0.0):
+    if seconds := getattr(config, "seconds", 0.0):
         raise UsageError(
             f"agent.seconds={seconds}: expected a plan without a limit of time to compile, "
             "got one; load it without compiled"
