@@ -65,7 +65,7 @@ class Slow(Corridor):
     a clock that all processes share; the reward is when it began.
     """
 
-    WAIT, TURN = 0.2, 1000.0
+    WAIT, TURN = 0.4, 1000.0
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         began = time.monotonic() % self.TURN

@@ -332,8 +332,7 @@ def test_environments_step_while_the_agent_learns():
         if not first
     ]
     within = [any(began < t < ended for began, ended in steps) for t in learned]
-    assert len(learned) == 16
-    assert sum(within) >= 4  # none where one waits for the other; on a busy machine not all
+    assert len(learned) == 16 and sum(within) >= 8  # no step begins an episode, and takes time
 
 
 @pytest.mark.parametrize("env_id", ["Corridor", "Fails"])
