@@ -51,6 +51,26 @@ class Chosen:
         return self.actor.acted(state, action)
 
 
+def choices_of(agent: Any, cure: str) -> Mapping[str, Choose]:
+    """An agent's ``exports``, of which the first is what ``act`` does.
+
+    Raises:
+        UsageError: it has none; ``cure`` is the error's last words.
+    """
+    choices: Mapping[str, Choose] = getattr(agent, "exports", {})
+    if not choices:
+        raise UsageError(
+            f"agent.kind {kind_of(agent)}: expected a property `exports`, name -> (obs, state, "
+            f"explore) -> (action, state), got none; {cure}"
+        )
+    return choices
+
+
+def kind_of(agent: Any) -> str:
+    """Its kind in the settings, or its class."""
+    return str(getattr(getattr(agent, "config", None), "kind", type(agent).__name__))
+
+
 def compiled(agent: Any) -> Chosen:
     """The agent, acting by what it acts with, compiled at the first call.
 
@@ -64,15 +84,8 @@ def compiled(agent: Any) -> Chosen:
     Raises:
         UsageError: it has no such functions, or a limit of time, which compiled code does not keep.
     """
-    choices: Mapping[str, Choose] = getattr(agent, "exports", {})
-    config = getattr(agent, "config", None)
-    kind = getattr(config, "kind", type(agent).__name__)
-    if not choices:
-        raise UsageError(
-            f"agent.kind {kind}: expected a property `exports`, name -> (obs, state, "
-            "explore) -> (action, state), to compile; load it without compiled"
-        )
-    if seconds := getattr(config, "seconds", 0.0):
+    choices = choices_of(agent, "load it without compiled")
+    if seconds := getattr(getattr(agent, "config", None), "seconds", 0.0):
         raise UsageError(
             f"agent.seconds={seconds}: expected a plan without a limit of time to compile, "
             "got one; load it without compiled"

@@ -10,7 +10,6 @@ Nothing is drawn in it, so that equal inputs give equal outputs. All tensors hav
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.agent import Choose
+from agents.chosen import choices_of, kind_of
 from agents.errors import UsageError
 from agents.export.draws import Recorded, given
 from agents.export.units import Units
@@ -159,14 +159,7 @@ def policy_step(
         UsageError: the agent says of no function that it can be exported, has none of this name, or
             draws what cannot be an input.
     """
-    choices: Mapping[str, Choose] = getattr(agent, "exports", {})
-    kind = agent.config.kind if hasattr(agent, "config") else type(agent).__name__
-    if not choices:
-        raise UsageError(
-            f"agent.kind {kind}: expected a property `exports`, name -> (obs, state, "
-            f"explore) -> (action, state), got none; "
-            "see agents/export"
-        )
+    choices, kind = choices_of(agent, "see agents/export"), kind_of(agent)
     name = exported or next(iter(choices))
     if name not in choices:
         raise UsageError(
