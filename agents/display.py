@@ -131,7 +131,7 @@ class Display(Live):
         unit: str = "steps",
     ) -> None:
         super().__init__(title, stream, every)
-        self.total, self.unit, self._ended, self._due = total, unit, False, 0
+        self.total, self.unit, self._ended = total, unit, False
         self._seen: deque[tuple[float, int, int]] = deque()
 
     def phase(self, text: str, steps: int) -> None:
@@ -151,7 +151,6 @@ class Display(Live):
         by name. While no steps are made, of updates that are ``due`` before the next one, their
         number stands in the place of the time that is left.
         """
-        self._due = due
         ended, self._ended = self._ended, steps >= self.total
         if not self.due() and (ended or not self._ended):
             return
@@ -159,15 +158,15 @@ class Display(Live):
         self._seen.append((now, steps, updates))
         while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW:
             self._seen.popleft()
-        self.show(self._parts(ret, losses), steps / self.total)
+        self.show(self._parts(ret, losses, due), steps / self.total)
 
-    def _parts(self, ret: float | None, losses: Mapping[str, float]) -> list[str]:
+    def _parts(self, ret: float | None, losses: Mapping[str, float], due: int) -> list[str]:
         """What is shown, the most important first."""
         (began, first, first_updates), (now, steps, updates) = self._seen[0], self._seen[-1]
         past = max(now - began, 1e-9)
         speed = (steps - first) / past
         left = _duration(max(self.total - steps, 0) / speed) if speed > 0 else "-"
-        wait = f"{self._due:,} updates first" if self._due > 1 and not speed else f"{left} left"
+        wait = f"{due:,} updates first" if due > 1 and not speed else f"{left} left"
         acting = self.unit != "updates"
         parts = [
             f"{100 * min(steps, self.total) // self.total} %",
