@@ -25,7 +25,7 @@ import typing
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
@@ -38,10 +38,13 @@ from agents.dreamer.config_v1 import DreamerV1Config
 from agents.dreamer.config_v2 import DreamerV2Config
 from agents.planet.config import PlaNetConfig
 from agents.pretrain import KINDS, Pretrainer
+from agents.pretrain.settings import PretrainSettings
 from agents.run import Trainer
 from agents.sac.config import SACConfig
-from agents.settings import RunSettings
+from agents.settings import OfflineSettings, ReplaySettings, RunSettings
 from agents.tdmpc.config import TDMPCConfig
+from worldmodels.dmm import DMMConfig
+from worldmodels.rssm_config import RSSMConfig
 
 Case = list[str]
 TRAIN = ["train", "dreamer_v3/pendulum"]
@@ -55,15 +58,27 @@ AGENTS = {
     "tdmpc/small": TDMPCConfig,
 }
 """Configs of other agents, and their settings."""
-ZERO_IS_FINE = (
-    "seed threads prefill eval_every checkpoint_every checkpoint_minutes workers chunk "
-    "max_rows warmup halving entropy clip "
-    "slow_regularizer replay_value lam unimix beta1 beta2 free_nats dyn_scale rep_scale "
-    "align_scale redundancy "
-    "patience anneal weight_decay dropout "
-    "flows pairs proposals seconds consistency reward value cont min_log_std max_log_std "
-    "target_entropy target_share"
-)
+ZERO_MEANS: dict[type[Any], str] = {
+    RunSettings: "prefill eval_every checkpoint_every checkpoint_minutes",
+    ReplaySettings: "recency priority",
+    OfflineSettings: "penalty",
+    RSSMConfig: "align_scale redundancy free_nats dyn_scale rep_scale unimix",
+    DMMConfig: "dropout",
+    DreamerV1Config: "lam kl noise",
+    DreamerV2Config: "lam reinforce entropy weight_decay",
+    DreamerV3Config: (
+        "lam entropy unimix slow_regularizer replay_value proposals beta1 beta2 clip warmup"
+    ),
+    PlaNetConfig: "kl noise",
+    SACConfig: "target_entropy target_share min_log_std max_log_std beta1",
+    TDMPCConfig: (
+        "pessimism consistency reward value cont entropy min_log_std max_log_std proposals"
+    ),
+    PretrainSettings: "warmup weight_decay anneal patience checkpoint_minutes",
+}
+"""Settings -> those of their numbers that may be 0 though their default is another: a weight, a
+share, or a number whose docstring says what 0 does.
+"""
 BELOW_ZERO = "min_log_std max_log_std target_entropy"
 NOT_ONE = "classes bins length discount_horizon unimix beta1 beta2 dropout"
 AT_MOST_ONE = (
@@ -78,12 +93,19 @@ class Reached(BaseException):
     """A setting was accepted: the training would begin."""
 
 
-def numbers(name: str, hint: Any) -> Iterator[str]:
-    """Wrong numbers of a field."""
+def zero_means(cls: type[Any], field: Field[Any]) -> bool:
+    """Whether 0 is no wrong number of a field: it is the default, or is in :data:`ZERO_MEANS`."""
+    return field.default == 0 or any(
+        field.name in ZERO_MEANS.get(base, "").split() for base in cls.__mro__
+    )
+
+
+def numbers(name: str, hint: Any, zero: bool) -> Iterator[str]:
+    """Wrong numbers of a field; 0 is one unless ``zero`` says that it means something."""
     yield from (
         text for text in NUMBERS if name not in BELOW_ZERO.split() or text not in ("-1", "-0.5")
     )
-    if name not in ZERO_IS_FINE.split():
+    if not zero:
         yield "0"
     if name in NOT_ONE.split():
         yield "1"
@@ -93,8 +115,8 @@ def numbers(name: str, hint: Any) -> Iterator[str]:
         yield from ("1.5", "1e3")
 
 
-def wrong(name: str, hint: Any) -> Iterator[str]:
-    """Wrong values of a field, as text of YAML."""
+def wrong(name: str, hint: Any, zero: bool) -> Iterator[str]:
+    """Wrong values of a field, as text of YAML; ``zero`` as in :func:`numbers`."""
     inner = typing.get_args(hint) or (hint,)
     yield from ("{a: 1}", "[[]]", "2024-13-45", "'", "[" * 3000)
     if type(None) not in inner:
@@ -106,7 +128,7 @@ def wrong(name: str, hint: Any) -> Iterator[str]:
     elif typing.get_origin(hint) is dict:
         yield from ("3", "text", "{1: 2}", "{nonsense: 1}", "{render_mode: nonsense, more: 2}")
     elif int in inner or float in inner:
-        yield from ("text", "true", "''", "1,000", *numbers(name, hint))
+        yield from ("text", "true", "''", "1,000", *numbers(name, hint, zero))
     elif bool in inner:
         yield from ("1", "text", "0", "-1", "''")
     elif str in inner:
@@ -135,6 +157,7 @@ def walk(cls: type[Any], prefix: str = "") -> Iterator[str]:
     hints, known = typing.get_type_hints(cls), [f.name for f in fields(cls)]
     for f in fields(cls):
         hint = DreamerV3Config if "kinds" in f.metadata else hints[f.name]
+        hint = next((inner for inner in typing.get_args(hint) if is_dataclass(inner)), hint)
         path = f"{prefix}{f.name}"
         yield from (
             f"{prefix}{key}=1"
@@ -145,7 +168,7 @@ def walk(cls: type[Any], prefix: str = "") -> Iterator[str]:
             yield from (f"{path}={value}" for value in ("3", "text", "[]", "true"))
             yield from walk(typing.cast("type[Any]", hint), f"{path}.")
         elif f.name not in OWN and path not in OWN:
-            yield from (f"{path}={value}" for value in wrong(f.name, hint))
+            yield from (f"{path}={value}" for value in wrong(f.name, hint, zero_means(cls, f)))
 
 
 def own(folder: Path) -> Iterator[Case]:
@@ -257,6 +280,9 @@ def own(folder: Path) -> Iterator[Case]:
     yield from (["evaluate", str(folder), "--seed", value] for value in ("-1", "x"))
     for name in ("nowhere", "torn", "text.txt", "empty", "text.csv"):
         yield ["pretrain", "rssm", "--data", str(folder / name)]
+    for name in ("empty", "text.txt", "torn"):
+        for form in ("store", "csv", "minari", "lerobot", "replay"):
+            yield ["pretrain", "rssm", "--data", str(folder / name), f"format={form}"]
     yield from (
         ["pretrain", model, "--data", str(folder / "logs")] for model in ("lstm", "", "RSSM")
     )

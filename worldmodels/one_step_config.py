@@ -20,7 +20,7 @@ class OneStepConfig:
         lately: members also read means of what least squares left lately, which remember so many
             ticks, each at least 1; none if empty. Needs ``linear``.
         prior: how far members differ in what they answer to these means and never learn, in
-            deviations of what least squares leaves.
+            deviations of what least squares leaves; 0: not at all.
 
     Raises:
         PixyzError: a number makes no sense, or one of them needs another.

@@ -17,16 +17,24 @@ from agents.dreamer.config_v2 import DreamerV2Config
 from agents.errors import ConfigError
 from agents.planet.config import PlaNetConfig
 from agents.pretrain import KINDS
+from agents.pretrain.settings import PretrainSettings
 from agents.run import Trainer
 from agents.rundir import created
 from agents.sac.config import SACConfig
-from agents.settings import EnvSettings, ReplaySettings, RunSettings
+from agents.settings import (
+    EnvSettings,
+    OfflineSettings,
+    ReplaySettings,
+    RunSettings,
+    ShownSettings,
+)
 from agents.tdmpc.config import TDMPCConfig
 from pixyz.types import PixyzError
 from worldmodels.dmm import DMMConfig
 from worldmodels.hrssm import HRSSMConfig
 from worldmodels.mrssm import MRSSMConfig
 from worldmodels.newtonian_vae import NewtonianVAEConfig
+from worldmodels.one_step_config import OneStepConfig
 from worldmodels.ranges import check_ranges, ranges
 from worldmodels.rssm_config import RSSMConfig
 from worldmodels.slac import SLACConfig
@@ -38,6 +46,7 @@ MODELS = [
     HRSSMConfig,
     MRSSMConfig,
     NewtonianVAEConfig,
+    OneStepConfig,
     RSSMConfig,
     SLACConfig,
     TDVAEConfig,
@@ -47,6 +56,8 @@ SETTINGS = [
     ReplaySettings,
     RunSettings,
     EnvSettings,
+    OfflineSettings,
+    ShownSettings,
     DreamerV1Config,
     DreamerV2Config,
     DreamerV3Config,
@@ -56,6 +67,10 @@ SETTINGS = [
     *KINDS.values(),
     *MODELS,
 ]
+WALKED = [
+    cls for cls in SETTINGS if cls not in (HRSSMConfig, MRSSMConfig, NewtonianVAEConfig, SLACConfig)
+]
+"""Those that a command's settings hold."""
 
 
 @pytest.fixture
@@ -69,6 +84,47 @@ def test_a_sample_of_wrong_settings(folder):
     rest = [case for case in wrong_settings.cases(folder) if case not in own]
     chosen = random.Random(7).sample(own, 40) + random.Random(7).sample(rest, 160)
     assert wrong_settings.run(chosen, folder) == []
+
+
+def test_a_form_that_the_data_are_not_of(folder):
+    forms = [f"format={form}" for form in get_args(get_type_hints(PretrainSettings)["format"])]
+    chosen = [case for case in wrong_settings.own(folder) if case and case[-1] in forms]
+    asked = {case[-1].partition("=")[2] for case in chosen}
+    assert asked == {"store", "csv", "minari", "lerobot", "replay"}
+    assert wrong_settings.run(chosen, folder) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ["pretrain", "tdvae", "--data", "LOGS", "horizon=0"],
+        ["pretrain", "one_step", "--data", "LOGS", "model.prior=0"],
+        [*wrong_settings.TRAIN, "agent.candidates=0"],
+    ],
+    ids=lambda case: case[-1],
+)
+def test_a_0_that_is_the_default_changes_nothing(case, folder):
+    """It is accepted, and none of the wrong settings."""
+    case = [str(folder / "logs") if a == "LOGS" else a for a in case]
+    cls = RunSettings if case[0] == "train" else KINDS[case[1]]
+    name = case[1] if case[0] == "train" else f"pretrain/{case[1]}"
+    assert load_config(cls, name, case[-1:]) == load_config(cls, name)
+    assert [x["end"] for x in wrong_settings.run([case], folder)] == ["accepted"]
+    assert case not in wrong_settings.cases(folder)
+
+
+@pytest.mark.parametrize("cls", WALKED, ids=lambda c: c.__name__)
+def test_0_is_a_wrong_number_wherever_it_means_nothing(cls):
+    """What the dataclass refuses, and what the benchmark makes 0, are the same numbers."""
+    hints = get_type_hints(cls)
+    for f in fields(cls):
+        hint = hints[f.name]
+        if get_origin(hint) is not tuple and {int, float} & {hint, *get_args(hint)}:
+            if wrong_settings.zero_means(cls, f):
+                cls(**{f.name: 0})
+            else:
+                with pytest.raises(ValueError, match=f.name):
+                    cls(**{f.name: 0})
 
 
 def test_the_sample_would_see_a_fault(folder, monkeypatch):

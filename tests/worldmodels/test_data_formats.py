@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from recordings import LOSS, recording, same
 
 from worldmodels.data import (
+    READERS,
     Columns,
     DataError,
     Episodes,
@@ -290,6 +292,27 @@ def test_what_is_no_data_is_named(tmp_path):
             read_episodes(path)
     with pytest.raises(DataError, match="format must be one of"):
         read_episodes(tmp_path, format="parquet")
+
+
+@pytest.mark.parametrize("name", [reader.name for reader in READERS])
+def test_a_form_that_is_not_there_is_refused_in_one_line(name, tmp_path):
+    """Folders without a file of the form that is asked for, and a file of none."""
+    (tmp_path / "empty").mkdir()
+    other = tmp_path / "other"
+    write_npz(recording(image=False), other) if name != "npz" else other.mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    for path in (tmp_path / "empty", other, tmp_path / "notes.txt"):
+        with pytest.raises(DataError, match=re.escape(str(path))) as caught:
+            read_episodes(path, format=name)
+        assert "expected" in str(caught.value) or "CSV files need" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_csv_files_needs_them_before_a_map(tmp_path):
+    write_npz(recording(image=False), tmp_path / "log")
+    for columns in (None, Columns({"x": ["y"]})):
+        with pytest.raises(DataError, match=r"expected a CSV file, or a folder with \.csv files$"):
+            read_episodes(tmp_path / "log", format="csv", columns=columns)
 
 
 def test_a_bad_value_is_named_or_left_out(tmp_path):

@@ -19,7 +19,7 @@ from worldmodels.data.lerobot import INFO, read_lerobot
 from worldmodels.data.minari import minari_folder, read_minari
 from worldmodels.data.npz import read_npz
 from worldmodels.data.store import INDEX, read_store
-from worldmodels.data.table import read_csv
+from worldmodels.data.table import csv_files, read_csv
 
 MAP = "columns.json"
 EXAMPLE = '{"observations": {"position": ["q1", "q2"]}, "action": ["u"], "rate": 50}'
@@ -49,22 +49,21 @@ class Reader:
 
 
 def _first_line(path: Path) -> str:
-    """What a CSV file, or the first one of a folder, begins with: the names of its columns."""
-    files = files_of(path, ".csv") if path.is_dir() else [path]
-    with suppress(OSError, ValueError), files[0].open(encoding="utf-8-sig") as file:
+    """What a CSV file begins with: the names of its columns."""
+    with suppress(OSError, ValueError), path.open(encoding="utf-8-sig") as file:
         line = file.readline(501).strip()
-        return f"; {files[0].name} begins with {line[:500]}{'...' if len(line) > 500 else ''}"
+        return f"; {path.name} begins with {line[:500]}{'...' if len(line) > 500 else ''}"
     return ""
 
 
 def _read_mapped(path: Path, columns: Columns | None, **options: Any) -> Episodes:
     """CSV files with the map given, or the one beside them."""
-    folder = path if path.is_dir() else path.parent
+    folder, first = path if path.is_dir() else path.parent, csv_files(path)[0]
     if columns is None and not (folder / MAP).exists():
         raise DataError(
             f"{path}: CSV files need a column map: give columns=Columns(...), "
             f"or write {folder / MAP}, "
-            f"for example {EXAMPLE}{_first_line(path)}"
+            f"for example {EXAMPLE}{_first_line(first)}"
         )
     return read_csv(path, columns or Columns.read(inside(folder / MAP, folder)), **options)
 

@@ -51,15 +51,25 @@ def read_csv(
             value that is no number (names file and line).
     """
     source = Path(source)
-    files = files_of(source, ".csv") if source.is_dir() else [source]
-    if not files or not files[0].is_file():
-        raise DataError(f"{source}: expected a CSV file, or a folder with .csv files")
+    files = csv_files(source)
     columns = columns.select(keys, str(source))
     tables = gathered((partial(_table, file, columns) for file in files), on_bad)
     choices = list(columns.choices) or _choices(tables, columns, str(source))
     episodes = [e for table in tables for e in _episodes(table, columns, choices)]
     rate = _rate(tables, columns) if columns.rate is None else columns.rate
     return Episodes(episodes, rate, str(source))
+
+
+def csv_files(source: Path) -> list[Path]:
+    """The CSV file, or all ``.csv`` files of the folder by name.
+
+    Raises:
+        DataError: there is none.
+    """
+    files = files_of(source, ".csv") if source.is_dir() else [source]
+    if not files or not files[0].is_file():
+        raise DataError(f"{source}: expected a CSV file, or a folder with .csv files")
+    return files
 
 
 def _choices(tables: Sequence[_Table], columns: Columns, where: str) -> list[str]:
