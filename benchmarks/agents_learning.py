@@ -4,27 +4,40 @@
     python benchmarks/agents_learning.py tdmpc/small --tasks walker_walk --seeds 0 1 2
     python benchmarks/agents_learning.py dreamer_v3/fast --tasks CartPole-v1 --frames 15000
     python benchmarks/agents_learning.py tdmpc/small --read runs/agents/RUN
+    python benchmarks/agents_learning.py tdmpc/small --again runs/agents/RUN --set agent.margin=0.05
 
 Frames count action repeat.  Evaluations are 10 episodes of the best action (a planner's mean).
 ``score`` is the mean of the last three evaluations.  A run that was stopped goes on; one that is in
 the file already is left out.
+
+``--again`` evaluates the checkpoints that a finished run has kept, with changes of what only its
+best action reads: an evaluation leaves the random numbers of training as they were, so these are
+the evaluations that the run would have had with the changes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+import yaml
 from learning import RESULTS
 
-from agents.config import config_names
+import agents
+from agents.config import config_names, load_config
 from agents.logger import read_metrics
-from agents.rundir import open_run
+from agents.run.evaluate import Judge
+from agents.rundir import open_run, origin
+from agents.settings import RunSettings
 
 TASKS = (
     "cartpole_balance",
@@ -85,9 +98,45 @@ def known() -> set[tuple[object, ...]]:
     return {(x["config"], x["env"], x["seed"], x["frames"]) for x in own}
 
 
-def record(run: Path, name: str, changes: Sequence[str] = ()) -> None:
+BEST_ACTION = {"margin"}
+"""Settings of an agent that nothing but the best action reads."""
+
+
+def evaluated(run: Path, changes: Sequence[str]) -> dict[str, Any]:
+    """What the line of a finished run says otherwise if the checkpoints that it kept after round
+    numbers of frames are evaluated with ``changes``.
+    """
+    allowed = {f"agent.{key}" for key in BEST_ACTION}
+    if wrong := {change.split("=")[0] for change in changes} - allowed:
+        raise SystemExit(f"--again: expected changes of {sorted(allowed)}, got {sorted(wrong)}")
+    config, _ = open_run(run)
+    settings = load_config(RunSettings, config, changes)
+    agent = config["agent"] | {k: getattr(settings.agent, k) for k in BEST_ACTION}
+    torch.set_num_threads(settings.threads or 1)
+    judge = Judge(settings.env, settings.eval_episodes, settings.seed, settings.eval_limit)
+    found = []
+    for checkpoint in sorted((run / "checkpoints").glob("checkpoint-*0000")):
+        with tempfile.TemporaryDirectory() as scratch:
+            at = Path(scratch)
+            for name in ("run.json", "interface.json"):
+                shutil.copy(run / name, at / name)
+            (at / "config.yaml").write_text(yaml.safe_dump(config | {"agent": agent}))
+            shutil.copytree(checkpoint, at / "checkpoints" / checkpoint.name)
+            returns = judge.actor(agents.load(at).actor)
+        found.append((int(checkpoint.name.split("-")[1]), round(float(np.mean(returns)), 1)))
+        print(found[-1], flush=True)
+    return {
+        "evaluations": found,
+        "score": round(float(np.mean([mean for _, mean in found[-3:]])), 1),
+        "agent": agent,
+        "evaluated": {k: origin()[k] for k in ("commit", "dirty")},
+    }
+
+
+def record(run: Path, name: str, changes: Sequence[str] = (), again: bool = False) -> None:
     """Append the line of a finished run; ``changes`` of the config mark it."""
     line = result(run, name) | ({"changes": list(changes)} if changes else {})
+    line |= evaluated(run, changes) if again else {}
     with RESULTS.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     print(
@@ -121,10 +170,17 @@ def main() -> None:
         default=[],
         help="only write the lines of these finished runs",
     )
+    parser.add_argument(
+        "--again",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="evaluate the checkpoints of these finished runs with the changes",
+    )
     given = parser.parse_args()
-    for run in given.read:
-        record(run, given.config, given.set)
-    for seed in () if given.read else given.seeds:
+    for run in [*given.read, *given.again]:
+        record(run, given.config, given.set, run in given.again)
+    for seed in () if given.read or given.again else given.seeds:
         for task in given.tasks:
             if not given.set and (given.config, environment(task), seed, given.frames) in known():
                 continue

@@ -40,4 +40,9 @@ class ReturnRange(nn.Module):
                 values = returns.detach().flatten().to(self.bounds.dtype)
                 newest = torch.quantile(ranks.gathered(values), self.levels.to(values.dtype))
                 self.bounds.lerp_(torch.where(newest.isfinite(), newest, self.bounds), self.rate)
-        return (self.bounds[1] - self.bounds[0]).clamp(min=self.limit).to(returns.dtype)
+        return self.width.to(returns.dtype)
+
+    @property
+    def width(self) -> Tensor:
+        """The distance as it is now, ``[]``."""
+        return (self.bounds[1] - self.bounds[0]).clamp(min=self.limit)

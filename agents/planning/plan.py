@@ -91,11 +91,11 @@ class Plan:
 
     def best(self) -> Tensor:
         """The first action, ``[B, A]``: the mean, or the most probable choice."""
-        if not self.discrete:
-            return self.mean[0]
-        return torch.nn.functional.one_hot(self.mean[0].argmax(-1), self.mean.shape[-1]).to(
-            self.mean.dtype
-        )
+        return chosen(self.mean[0], self.discrete)
+
+    def path(self) -> Tensor:
+        """The actions of all steps, ``[H, B, A]``: means, or the most probable choices."""
+        return chosen(self.mean, self.discrete)
 
     def draw(
         self,
@@ -134,6 +134,13 @@ class Plan:
             weight.shape[1], 1, generator=generator, dtype=weight.dtype, device=weight.device
         )
         return (one_hot_sample(level, weight.T).T.unsqueeze(-1) * best.actions[0]).sum(0)
+
+
+def chosen(mean: Tensor, discrete: bool) -> Tensor:
+    """Means ``[..., A]`` as they are, or the most probable of choices."""
+    if not discrete:
+        return mean
+    return torch.nn.functional.one_hot(mean.argmax(-1), mean.shape[-1]).to(mean.dtype)
 
 
 def draw(

@@ -14,7 +14,7 @@ expression: what :attr:`TDMPC.objective` prints is what trains.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from agents.agent import Batch, Choose, Learned, State, Window
 from agents.checked import Checked
 from agents.planning import MPPI, PathScorer, Plan
+from agents.planning.plan import chosen
 from agents.replay.priorities import Ranked
 from agents.spaces import ActionSpec
 from agents.tdmpc.config import TDMPCConfig
@@ -233,9 +234,8 @@ class TDMPC(Checked, TorchAgent):
     @property
     def acting(self) -> nn.Module:
         """All but the slow critics."""
-        return nn.ModuleList(
-            [self.encoder, self.dynamics, self.reward, self.cont, self.critics, self.policy]
-        )
+        model = [self.encoder, self.dynamics, self.reward, self.cont]
+        return nn.ModuleList([*model, self.critics, self.policy, self.scaled])
 
     def initial(self, rows: int) -> State:
         """The plan that the next one starts from: none."""
@@ -244,26 +244,54 @@ class TDMPC(Checked, TorchAgent):
     def choose(
         self, obs: Mapping[str, Tensor], state: State, explore: bool
     ) -> tuple[Tensor, State]:
-        """Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B,
+        r"""Actions ``[B, A]`` in [-1, 1] (one-hot for discrete spaces) after observations ``[B,
         ...]``.
+
+        .. math::
+            a = (1 - w)\, \pi(z) + w\, \mu_0, \quad
+                w = \mathrm{clip}\Big(\frac{R(\mu) - R(\pi)}{m S}, 0, 1\Big)
+
+        is the best one, where ``m``, the margin, is not 0: ``mu`` is the plan, ``R`` what a path is
+        worth by the model and the critics, and ``S`` the range of values. A plan follows the
+        critics' errors, too; where it promises hardly more than the policy's path, these are what
+        it promises. Of choices it is the nearer one.
 
         Args:
             obs: the observation keys and ``is_first [B]``.
             state: from :meth:`initial` or the last call.
-            explore: draw from the plan's distribution; else its mean (the most probable choice).
+            explore: draw from the plan's distribution; else the best action, above; without a
+                margin the plan's mean (the most probable choice).
 
         Raises:
             PixyzError: an image is neither uint8 nor in [0, 1].
         """
-        plan, state = self.plan(obs, state)
-        return self._action(plan, explore), state
+        scorer, seconds = self._scorer, self.config.seconds or None
+        return self._act(self._latent(obs), obs, state, scorer, explore, seconds)
 
-    def _action(self, plan: Plan, explore: bool) -> Tensor:
-        if not explore:
-            return plan.best()
+    def _act(
+        self,
+        z: Tensor,
+        obs: Mapping[str, Tensor],
+        state: State,
+        scorer: PathScorer,
+        explore: bool,
+        seconds: float | None = None,
+    ) -> tuple[Tensor, State]:
         c = self.config
+        plan, state = self._solve(z, obs, state, scorer, None, seconds)
+        if not explore:
+            return self._best(plan, z, scorer) if c.margin else plan.best(), state
         around = plan.elite(c.elites, c.temperature) if c.around_elite else None
-        return plan.draw(least=c.explore_std, around=around)
+        return plan.draw(least=c.explore_std, around=around), state
+
+    @torch.no_grad()
+    def _best(self, plan: Plan, z: Tensor, scorer: PathScorer) -> Tensor:
+        """Between the policy's action and the plan's, by what the plan promises."""
+        path = torch.stack([self._follow(z, self.policy.best), plan.path()], 1)
+        policy, planned = scorer.at({"z": z})(path.flatten(1, 2)).unflatten(0, (2, -1))
+        promised = (planned - policy) / (self.config.margin * self.scaled.scale.width)
+        share = promised.clamp(0.0, 1.0).unsqueeze(-1)
+        return chosen(torch.lerp(path[0, 0], path[0, 1], share), self.action.discrete)
 
     def plan(
         self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None
@@ -271,29 +299,46 @@ class TDMPC(Checked, TorchAgent):
         """The plan after observations ``[B, ...]``, with its candidates, and the state for the next
         one.
         """
-        scorer = self.scorer if bool(self.cont.met) else self.endless
-        return self._solve(obs, state, scorer, generator, self.config.seconds or None)
+        seconds = self.config.seconds or None
+        return self._solve(self._latent(obs), obs, state, self._scorer, generator, seconds)
+
+    @property
+    def _scorer(self) -> PathScorer:
+        """That of the episodes that were met: they end, or they do not."""
+        return self.scorer if bool(self.cont.met) else self.endless
 
     @property
     def exports(self) -> dict[str, Choose]:
         """The planner, with all of its rounds and no limit of time, and the policy that its
         proposals come from.
         """
-        scorer = self.scorer if bool(self.cont.met) else self.endless
+        scorer = self._scorer
 
         def planner(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
-            plan, state = self._solve(obs, state, scorer, None, None)
-            return self._action(plan, explore), state
+            return self._act(self._latent(obs), obs, state, scorer, explore)
 
         def policy(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
-            z = self.encoder(**{k: obs[k] for k in self.keys})["z"]
+            z = self._latent(obs)
             return self.policy.propose(z) if explore else self.policy.best(z), {}
 
         return {"planner": planner, "policy": policy}
 
     @torch.no_grad()
+    def _latent(self, obs: Mapping[str, Tensor]) -> Tensor:
+        """The latent state of observations.
+
+        Raises:
+            PixyzError: an image is neither uint8 nor in [0, 1].
+        """
+        for key, domain in self.encoder.domains.items():
+            if wrong := domain.misfit(obs[key]):
+                raise PixyzError(f"{key!r} {wrong}")
+        return self.encoder(**{k: obs[k] for k in self.keys})["z"]
+
+    @torch.no_grad()
     def _solve(
         self,
+        z: Tensor,
         obs: Mapping[str, Tensor],
         state: State,
         scorer: PathScorer,
@@ -301,15 +346,11 @@ class TDMPC(Checked, TorchAgent):
         seconds: float | None,
     ) -> tuple[Plan, State]:
         c = self.config
-        for key, domain in self.encoder.domains.items():
-            if wrong := domain.misfit(obs[key]):
-                raise PixyzError(f"{key!r} {wrong}")
-        z = self.encoder(**{k: obs[k] for k in self.keys})["z"]
         proposals = None
         if c.proposals:
-            proposals = self._propose(z.repeat(c.proposals, 1), generator).unflatten(
-                1, (c.proposals, len(z))
-            )
+            proposals = self._follow(
+                z.repeat(c.proposals, 1), lambda z: self.policy.propose(z, generator)
+            ).unflatten(1, (c.proposals, len(z)))
         return self.solver.solve(
             scorer.at({"z": z}),
             state,
@@ -319,11 +360,12 @@ class TDMPC(Checked, TorchAgent):
             seconds=seconds,
         )
 
-    def _propose(self, z: Tensor, generator: torch.Generator | None) -> Tensor:
-        actions = [self.policy.propose(z, generator)]
+    def _follow(self, z: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
+        """The actions ``[H, N, A]`` of a policy that acts in the model."""
+        actions = [act(z)]
         for _ in range(self.config.horizon - 1):
             z = self.dynamics.net(z, actions[-1])
-            actions.append(self.policy.propose(z, generator))
+            actions.append(act(z))
         return torch.stack(actions)
 
     def _imagine(self, state: State, actions: Tensor) -> State:

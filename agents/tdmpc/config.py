@@ -40,6 +40,10 @@ class TDMPCConfig:
         slow_rate: share of the critics in their moving average, each update.
         candidates, proposals, rounds, elites, temperature, min_std, max_std: of the plan
             (:class:`agents.planning.MPPI`); ``proposals`` of the candidates come from the policy.
+        margin: of the best action: how much more than the policy's path a plan must promise to
+            count in full, as a share of the range of values; what promises less lies between
+            policy and plan, see :meth:`agents.tdmpc.TDMPC.choose`. 0: the plan alone, as
+            published.
         explore_std: the smallest deviation of an action that explores; 0: the plan's own.
         around_elite: an action that explores is drawn around one of the elites, as published; else
             around their mean, which may lie between two good ones.
@@ -61,7 +65,7 @@ class TDMPCConfig:
         "(0, 1e3]": "limit encoder_lr min_std max_std",
         "[0, 1]": "pessimism",
         "(0, 1]": "discount rho scale_rate lr slow_rate",
-        "[0, 1e6]": "consistency reward value cont entropy explore_std seconds",
+        "[0, 1e6]": "consistency reward value cont entropy margin explore_std seconds",
         "[-100, 100]": "min_log_std max_log_std",
         "(0, 1e9]": "clip temperature",
         "[0, 65536]": "proposals",
@@ -103,6 +107,7 @@ class TDMPCConfig:
     temperature: float = 0.5
     min_std: float = 0.05
     max_std: float = 2.0
+    margin: float = 0.0
     explore_std: float = 0.0
     around_elite: bool = True
     seconds: float = 0.0
