@@ -103,8 +103,8 @@ BEST_ACTION = {"margin"}
 
 
 def evaluated(run: Path, changes: Sequence[str]) -> dict[str, Any]:
-    """What the line of a finished run says otherwise if the checkpoints that it kept after round
-    numbers of frames are evaluated with ``changes``.
+    """What the line of a finished run says otherwise if the checkpoints that it kept are
+    evaluated with ``changes``.
     """
     allowed = {f"agent.{key}" for key in BEST_ACTION}
     if wrong := {change.split("=")[0] for change in changes} - allowed:
@@ -115,7 +115,7 @@ def evaluated(run: Path, changes: Sequence[str]) -> dict[str, Any]:
     torch.set_num_threads(settings.threads or 1)
     judge = Judge(settings.env, settings.eval_episodes, settings.seed, settings.eval_limit)
     found = []
-    for checkpoint in sorted((run / "checkpoints").glob("checkpoint-*0000")):
+    for checkpoint in sorted((run / "checkpoints").glob("checkpoint-*")):
         with tempfile.TemporaryDirectory() as scratch:
             at = Path(scratch)
             for name in ("run.json", "interface.json"):
