@@ -15,7 +15,8 @@ from worldmodels import RSSMConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -27,6 +28,15 @@ def test_links_lead_somewhere(page):
     folders = r"benchmarks|docs|agents|envs|worldmodels|pixyz|tests|configs|containers|\.ci"
     for path in re.findall(rf"`((?:{folders})/[\w./-]+\.(?:py|md|jsonl?|yaml))`", text):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_code_in_a_table_holds_no_escaped_bar(page):
+    r"""On the site its backslash is shown; ``<code>p(y&#124;x)</code>`` is right everywhere."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    for line in re.findall(r"^ *\|.*$", text, re.M):
+        codes = re.findall(r"(?<!`)`[^`]*`(?!`)", line)
+        assert [code for code in codes if r"\|" in code] == []
 
 
 def test_the_page_of_settings_has_every_key_and_what_it_means():
