@@ -147,6 +147,12 @@ def train_a_run(folder: Path) -> None:
     pixyz(f"train {folder}")
 
 
+def without_gpu(_: Path) -> None:
+    """A run on a GPU, on a machine that has none."""
+    with mock.patch.object(torch.cuda, "device_count", return_value=0):
+        pixyz("train dreamer_v3/pendulum device=cuda:7")
+
+
 def undrawn() -> None:
     """What makes an environment that takes no options."""
 
@@ -216,23 +222,27 @@ MISTAKES = [
         lambda _: Normal("y", "x", loc="x", scale=1.0).get_log_prob(
             {"x": torch.ones(4, 1), "y": torch.ones(4)}
         ),
-        r"\[4\].*\[4, 1\]",
+        "give 'y' the shape of a sample",
     ),
     Mistake(
         "a variable is missing in what eval gets",
         lambda _: E(q, LogProb(joint)).mean().eval({}),
-        "x",
+        r"\['x'\] missing; add them to the dict",
     ),
     Mistake(
         "a misspelt parameter in a network's result",
         lambda _: score(lambda x: {"mean": x, "scale": x}),
-        "loc",
+        r"keys \['loc', 'scale'\]",
     ),
-    Mistake("a negative scale", lambda _: score(lambda x: {"loc": x, "scale": -x}), "scale"),
+    Mistake(
+        "a negative scale",
+        lambda _: score(lambda x: {"loc": x, "scale": -x}),
+        r"softplus\(x\) or exp\(x\)",
+    ),
     Mistake(
         "a network that returns a tensor",
         lambda _: score(lambda x: x),
-        "dict",
+        r"return a dict with the keys \['loc', 'scale'\]",
     ),
     Mistake(
         "pixels of 0 to 255 under a Bernoulli",
@@ -242,7 +252,7 @@ MISTAKES = [
             .mean()
             .eval({"x": 255 * torch.ones(3, 2), "z": torch.full((3, 2), 0.5)})
         ),
-        r"\[0, 1\]|0 and 1|0 or 1|divide",
+        "x / 255",
     ),
     Mistake(
         "class numbers under a one-hot density",
@@ -252,16 +262,26 @@ MISTAKES = [
             .mean()
             .eval({"x": torch.tensor([0.0, 1.0]), "z": torch.full((2, 3), 1 / 3)})
         ),
-        "one-hot|one_hot",
+        r"give one-hot vectors \(class numbers n: one_hot",
     ),
-    Mistake("a circle of conditions", lambda _: normal("x", "z") * normal("z", "x"), "x|z"),
-    Mistake("two factors of one variable", lambda _: normal("x") * normal("x", "z"), "x"),
+    Mistake(
+        "a circle of conditions",
+        lambda _: normal("x", "z") * normal("z", "x"),
+        "rename one of these variables: replace_var",
+    ),
+    Mistake(
+        "two factors of one variable",
+        lambda _: normal("x") * normal("x", "z"),
+        r"rename one: replace_var\(x=",
+    ),
     Mistake(
         "a divergence of two different variables",
         lambda _: KullbackLeibler(normal("z"), normal("x")),
-        "z.*x|x.*z",
+        "rename one with replace_var",
     ),
-    Mistake("a Parameter without a name", lambda _: Parameter(), "Parameter\\("),
+    Mistake(
+        "a Parameter without a name", lambda _: Parameter(), r'write alpha = Parameter\("alpha"\)'
+    ),
     Mistake(
         "a carried value of unknown shape starts at 0",
         lambda _: IterativeLoss(
@@ -270,20 +290,24 @@ MISTAKES = [
             update_value={"z": "z_prev"},
             init={"z_prev": 0},
         ).eval({}),
-        "features_shape|tensor",
+        "declare features_shape .* or give a tensor",
     ),
     Mistake(
         "update_value of a variable that the step does not draw",
         lambda _: IterativeLoss(
             E(q, LogProb(joint)), max_iter=3, series_var="x", update_value={"w": "w_prev"}
         ).eval({"x": torch.ones(3, 4, 2)}),
-        "w",
+        "name one that is drawn, or put the distribution of 'w' into the step",
     ),
-    Mistake("a renaming of a variable that is not there", lambda _: joint.replace_var(y="w"), "y"),
+    Mistake(
+        "a renaming of a variable that is not there",
+        lambda _: joint.replace_var(y="w"),
+        r"it has \['z', 'x'\]",
+    ),
     Mistake(
         "a model file that is not there",
         lambda f: model_of(Bernoulli("x", "z", probs="z")).load(f / "none"),
-        "none",
+        r"give a folder that save\(\) wrote",
     ),
     # ------------------------------------------------------------ world models
     Mistake(
@@ -291,33 +315,58 @@ MISTAKES = [
         lambda _: VRNN(3, TINY).objective.eval(
             {"x": torch.rand(5, 2, 3), "mask": torch.ones(2, 5)}
         ),
-        r"\[T, B|\[5, 2",
+        r"\[T, B\] = \[5, 2\].*give one row for each frame and sequence, time first",
     ),
     Mistake(
         "a frame with other features than the model's",
         lambda _: VRNN(3, TINY).objective.eval({"x": torch.rand(5, 2, 4)}),
-        "3",
+        r"built for \[3\] a frame, this has \[4\]; give it what it was built for",
     ),
     Mistake(
         "no action in a batch of a model that reads it",
-        lambda _: rssm({"x": (3,)}).objective.eval({"x": torch.rand(5, 2, 3), **flags(5, 2)}),
-        "action",
+        lambda _: rssm({"x": (3,)}).objective.eval(
+            {"x": torch.rand(5, 2, 3), "cont": torch.ones(5, 2, 1), **flags(5, 2)}
+        ),
+        r": \['action'\] missing; add them to the dict",
     ),
     Mistake(
-        "an observation with a name of the model's own", lambda _: rssm({"deter": (3,)}), "deter"
+        "`is_terminal` where a model reads `cont`",
+        lambda _: rssm({"x": (3,)}).objective.eval(
+            {"x": torch.rand(5, 2, 3), "action": torch.rand(5, 2, 1), **flags(5, 2)}
+        ),
+        r"'cont' is \(~is_terminal\)",
     ),
     Mistake(
-        "an image whose sides are no multiples of 16", lambda _: rssm({"camera": (30, 30, 3)}), "16"
+        "an observation with a name of the model's own",
+        lambda _: rssm({"deter": (3,)}),
+        r"call them \['deter_'\]",
     ),
-    Mistake("a folder without a saved model", lambda f: from_pretrained(f), "config.json"),
+    Mistake(
+        "an image whose sides are no multiples of 16",
+        lambda _: rssm({"camera": (30, 30, 3)}),
+        r"scale them, as by env.options.image_size=\[64, 64\]",
+    ),
+    Mistake(
+        "a folder without a saved model",
+        lambda f: from_pretrained(f),
+        "expected config.json and model.safetensors of save_pretrained",
+    ),
     # ------------------------------------------------------------ logs
-    Mistake("a log that is not there", lambda f: read_episodes(f / "lgo"), "lgo"),
-    Mistake("an empty folder", lambda f: read_episodes(f), "npz|csv"),
-    Mistake("CSV without a word on its columns", lambda f: csv(f, "q,u\n1,2\n"), "columns.json"),
+    Mistake(
+        "a log that is not there",
+        lambda f: (log(f), read_episodes(f / "lgo")),
+        r"\(nearest: log\); give",
+    ),
+    Mistake("an empty folder", lambda f: read_episodes(f), r"looked for .*\*\.npz, \*\.csv"),
+    Mistake(
+        "CSV without a word on its columns",
+        lambda f: csv(f, "q,u\n1,2\n"),
+        "write log/columns.json, for example",
+    ),
     Mistake(
         "a CSV file whose columns stand between semicolons",
         lambda f: csv(f, "q;u\n1;2\n", '{"observations": {"x": ["q"]}}'),
-        'delimiter": ";"',
+        'in columns.json say "delimiter": ";"',
     ),
     Mistake(
         "a name that a column map does not have",
@@ -327,58 +376,70 @@ MISTAKES = [
     Mistake(
         "a column that is named twice",
         lambda f: csv(f, "q,u\n1,2\n", '{"observations": {"x": ["q", "q"]}}'),
-        "more than once",
+        r"'x' names \['q'\] more than once",
     ),
     Mistake(
         "a column that is not in the file",
         lambda f: csv(f, "q,u\n1,2\n", '{"observations": {"x": ["p"]}}'),
-        "p.*q|q.*p",
+        r"no column 'p'; it has \['q', 'u'\]",
     ),
     Mistake(
         "a blank cell",
         lambda f: csv(f, 'q\n1\n" "\n3\n', '{"observations": {"x": ["q"]}}'),
-        "line|row",
+        "line 3, column q: .*write the number, or nan .*on_bad=.cut",
     ),
     Mistake(
-        "NaN in a log", lambda f: (log(f, bad=True), read_episodes(f / "log")), "step 7.*joint"
+        "NaN in a log",
+        lambda f: (log(f, bad=True), read_episodes(f / "log")),
+        "step 7, key joint.*mend the log, leave such episodes out with on_bad",
     ),
     Mistake(
         "`pixyz pretrain` of two short episodes",
         lambda f: (log(f, rows=6), pixyz("pretrain rssm --data log")),
         "split by time",
     ),
-    Mistake("a package that is not installed", minari, "pip install"),
+    Mistake("a package that is not installed", minari, "pip install h5py"),
     Mistake(
         "a split by time of episodes that are too short for it",
         lambda f: (log(f, rows=12), pixyz("pretrain rssm --data log split=time")),
-        "rows",
+        "give episodes of 30 rows, a larger share",
     ),
-    Mistake("a missing `--data`", lambda _: pixyz("pretrain rssm"), "--data"),
-    # ------------------------------------------------------------ environments
-    Mistake("one's own environment by its class alone", lambda _: envs.make("MyRobot"), "module:"),
-    Mistake("a misspelt id", lambda _: envs.make("Pendulm-v1"), "Pendulum"),
     Mistake(
-        "a module that is not in this folder", lambda _: envs.make("my_robot:MyRobot"), "my_robot"
+        "a missing `--data`",
+        lambda _: pixyz("pretrain rssm"),
+        "required: --data; see pixyz pretrain --help",
+    ),
+    # ------------------------------------------------------------ environments
+    Mistake(
+        "one's own environment by its class alone",
+        lambda _: envs.make("MyRobot"),
+        "written module:Id, .* module:Class or module:function",
+    ),
+    Mistake("a misspelt id", lambda _: envs.make("Pendulm-v1"), "nearest: Pendulum-v1"),
+    Mistake(
+        "a module that is not in this folder",
+        lambda _: envs.make("my_robot:MyRobot"),
+        "install it, or start in the folder where it lies",
     ),
     Mistake(
         "a misspelt option of an environment",
         lambda _: envs.make("Pendulum-v1", graviti=9.8),
-        "graviti",
+        "got {'graviti': 9.8}.*correct them",
     ),
     Mistake(
         "an action without bounds",
         lambda _: envs.adapt(Env(action=spaces.Box(-np.inf, np.inf, (1,)))),
-        "bounds",
+        "give the environment a Box with those of its actuators",
     ),
     Mistake(
         "an observation of NaN",
         lambda _: envs.adapt(Env(np.full(3, np.nan, np.float32))).reset(),
-        "finite",
+        "look at its state and at the last actions",
     ),
     Mistake(
         "an observation of another shape than declared",
         lambda _: envs.adapt(Env(np.zeros(4, np.float32))).reset(),
-        "observation_space",
+        "make observation_space and the observation agree",
     ),
     Mistake(
         "a step that returns four values, as in old gym",
@@ -387,90 +448,108 @@ MISTAKES = [
             env.reset(),
             env.step(np.zeros(1)),
         ),
-        "five|5",
+        "expected 5 values .*return them as gymnasium has it",
     ),
     Mistake(
         "a step before the first reset",
         lambda _: envs.adapt(Env()).step(np.zeros(1, np.float32)),
-        r"reset\(\)",
+        r"call reset\(\) first",
     ),
-    Mistake("an image whose channels cannot be told", lambda _: image((64, 64, 64)), "channels"),
+    Mistake(
+        "an image whose channels cannot be told",
+        lambda _: image((64, 64, 64)),
+        "transpose it in the environment",
+    ),
     Mistake(
         "a float image without a range",
         lambda _: image((64, 64, 3), np.float32, np.inf),
-        "bounds|range",
+        "correct the bounds of its Box, or flatten what is no image",
     ),
-    Mistake("a camera where nothing draws", no_screen, "apt-get install"),
+    Mistake("a camera where nothing draws", no_screen, "apt-get install libosmesa6"),
     # ------------------------------------------------------------ runs
     Mistake(
-        "a misspelt setting", lambda _: pixyz("train dreamer_v3/pendulum agent.horizn=5"), "horizon"
+        "a misspelt setting",
+        lambda _: pixyz("train dreamer_v3/pendulum agent.horizn=5"),
+        r"nearest: agent.horizon\)",
     ),
-    Mistake("a misspelt config", lambda _: pixyz("train dreamer_v3/pendulm"), "pendulum"),
+    Mistake(
+        "a misspelt config",
+        lambda _: pixyz("train dreamer_v3/pendulm"),
+        r"nearest: dreamer_v3/pendulum\)",
+    ),
     Mistake(
         "a number out of its range",
         lambda _: pixyz("train dreamer_v3/pendulum agent.lam=1.5"),
-        "lam",
+        "lam must be at least 0 and at most 1",
     ),
     Mistake(
         "text where a number belongs",
         lambda _: pixyz("train dreamer_v3/pendulum steps=many"),
-        "steps",
+        "steps: expected int",
     ),
     Mistake(
         "a GPU that is not there",
-        lambda _: pixyz("train dreamer_v3/pendulum device=cuda:7"),
-        "device=cpu",
+        without_gpu,
+        "take device=cpu",
     ),
     Mistake(
         "nothing left to learn in behind the prefill",
         lambda _: pixyz("train dreamer_v3/pendulum steps=500 prefill=600"),
-        "prefill",
+        "lower it, or raise steps",
     ),
     Mistake(
         "an agent that is not in the table",
         lambda _: pixyz("train dreamer_v3/pendulum agent.kind=dremer_v3"),
-        "dreamer_v3",
+        r"nearest: dreamer_v3\)",
     ),
     Mistake(
         "a new run in the folder of another",
         lambda f: (trained(f), pixyz("train sac/small --run run")),
-        "resume|--run",
+        "go on with .pixyz resume run., or choose another folder with --run",
     ),
-    Mistake("a folder that is no run", lambda _: pixyz("resume nothing"), "nothing"),
+    Mistake(
+        "a folder that is no run",
+        lambda _: pixyz("resume nothing"),
+        "expected a file config.yaml in it",
+    ),
     Mistake(
         "a resumed run with another batch",
         lambda f: (trained(f), pixyz("resume run agent.batch=3")),
-        "steps",
+        "only steps, eval_every",
     ),
     Mistake(
         "an open-loop film of an agent without a decoder",
         lambda f: (trained(f), pixyz("openloop run")),
-        "dreamer_v3",
+        "expected an agent whose model is an RSSM, such as dreamer_v3",
     ),
     Mistake(
-        "a world model asked of a training run", lambda f: agents.load_model(trained(f)), "load"
+        "a world model asked of a training run",
+        lambda f: agents.load_model(trained(f)),
+        "take load$",
     ),
     Mistake(
         "NaN given to a policy",
         lambda f: policy(f, np.array([0.0, np.nan, 0.0], np.float32)),
-        "finite",
+        "look at its state and at the last actions",
     ),
     Mistake(
         "an observation of another robot given to a policy",
         lambda f: policy(f, np.zeros(4, np.float32)),
-        r"\(3,\)",
+        r"expected shape \(3,\)",
     ),
-    Mistake("an unknown command", lambda _: pixyz("trian sac/small"), "choose from"),
-    Mistake("a run's folder in the place of a config", train_a_run, "pixyz resume"),
+    Mistake("an unknown command", lambda _: pixyz("trian sac/small"), "choose from '?train"),
+    Mistake(
+        "a run's folder in the place of a config", train_a_run, "go on with it by .pixyz resume"
+    ),
     Mistake(
         "a config of pretraining given to `train`",
         lambda _: pixyz("train pretrain/rssm env.id=Pendulum-v1"),
-        "pixyz pretrain rssm",
+        "pixyz pretrain rssm --data LOG",
     ),
     Mistake(
         "a video of an environment that does not draw",
         lambda _: drawn(EnvSettings("my_env:Target"), lambda: undrawn(render_mode="rgb_array")),
-        "render_mode.*render()",
+        r"let its __init__ take render_mode, and its render\(\) return",
     ),
     # ------------------------------------------------------------ robots
     Mistake(
@@ -484,12 +563,12 @@ MISTAKES = [
                 "actions": {"j.pos": {"low": 1.0, "high": -1.0, "step": 0.1, "rate": 1, "home": 0}},
             }
         ),
-        "low",
+        "low: expected less than high, got low=1.0 and high=-1.0",
     ),
     Mistake(
         "a robot without limits",
         lambda _: pixyz("robot check --robot my_arm:Arm"),
-        "--limits",
+        "required: --limits; see pixyz robot check --help",
     ),
 ]
 
@@ -540,8 +619,17 @@ def page() -> str:
 
 
 def cell(text: str) -> str:
-    """A message in a table."""
-    return "`" + re.sub(r"\s+", " ", text).replace("`", "'").replace("|", "\\|") + "`"
+    r"""A message in a table: code; where it holds ``|``, which ends a cell in backticks too and
+    keeps its backslash on the site, as HTML.
+
+    >>> cell("p(y|x_1)"), cell("a  `b`")
+    ('<code>p(y&#124;x&#95;1)</code>', "`a 'b'`")
+    """
+    text = re.sub(r"\s+", " ", text).replace("`", "'")
+    if "|" not in text:
+        return f"`{text}`"
+    coded = (f"&#{ord(c)};" if c in "&<>|*_\\$~" else c for c in text)
+    return f"<code>{''.join(coded)}</code>"
 
 
 if __name__ == "__main__":

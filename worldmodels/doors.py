@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FLAG: tuple[int, ...] = ()
 """The features of what is one number a frame."""
+MADE = {"cont": ("is_terminal", "(~is_terminal).float().unsqueeze(-1)")}
+"""Series that are made of one that logs and environments hold."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,16 @@ class Door:
         more = ["..."] if features is None else [str(n) for n in features]
         axes = ", ".join([*["T", "B"][-len(ahead) :], *more])
         sizes = ", ".join([*map(str, ahead), *more])
+        beside = "" if name == self.lead else f" as {self.lead!r} is {list(first.shape)},"
+        said = (
+            f"expected {name!r} of the shape [{axes}] = [{sizes}],{beside} got {list(value.shape)}"
+        )
+        if features is None or value.shape[: len(ahead)] != ahead:
+            return f"{said}; give one row for each frame and sequence, time first"
+        built, found = list(features), list(value.shape[len(ahead) :])
         return (
-            f"expected {name!r} of the shape [{axes}] = [{sizes}], "
-            f"as {self.lead!r} is {list(first.shape)}, "
-            f"got {list(value.shape)}; give one row for each frame and sequence, time first"
+            f"{said}: the model was built for {built or 'one number'} a frame, this has "
+            f"{found or 'one number'}; give it what it was built for, or build it for this"
         )
 
 
@@ -173,7 +181,13 @@ class ModelLoss(Loss):
                     f"given are "
                     f"{sorted(x_dict)}"
                 )
-        return super().eval(x_dict, return_dict, return_all, generator=generator, **kwargs)
+        try:
+            return super().eval(x_dict, return_dict, return_all, generator=generator, **kwargs)
+        except VariableError as error:
+            for name, (source, how) in MADE.items():
+                if f"'{name}'" in str(error) and name not in x_dict and source in x_dict:
+                    raise VariableError(f"{error}; {name!r} is {how}") from None
+            raise
 
     def _with(self, found: Loss, other: object = None) -> Loss:
         if isinstance(other, ModelLoss) and other.door != self.door:

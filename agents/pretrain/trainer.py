@@ -192,7 +192,16 @@ class _Same:
 
 
 def best_weights(directory: Path) -> dict[str, Tensor]:
-    """The state dict of the best validation bound of a run."""
+    """The state dict of the best validation bound of a run.
+
+    Raises:
+        CheckpointError: no validation was made yet, or what it kept is damaged.
+    """
+    if not (directory / "best").exists() and any((directory / "checkpoints").glob("*")):
+        raise CheckpointError(
+            f"{directory}: expected the model of a validation, found none: the run was stopped "
+            f"before its first (eval_every); go on with 'pixyz resume {directory}'"
+        )
     found = load_checkpoint(directory / "best")
     weights: dict[str, Tensor] = unflatten_state(found.tensors, found.state["nested"])
     return weights

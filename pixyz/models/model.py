@@ -219,7 +219,9 @@ class Model:
             if not (folder / n).is_file()
         ]
         if missing:
-            raise PixyzError(f"{folder} is no saved model: {missing} missing")
+            raise PixyzError(
+                f"{folder} is no saved model: {missing} missing; give a folder that save() wrote"
+            )
         weights, own = load_file(folder / "weights.safetensors"), self._weights()
         if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in own.items()}:
             raise PixyzError(

@@ -84,6 +84,20 @@ def test_a_model_of_a_log_predicts_as_in_its_run(kind, tmp_path):
     assert torch.equal(*found) and found[0].shape == (4, 1, 2)
 
 
+def test_a_pretraining_that_was_stopped_before_it_was_judged_goes_on(tmp_path, capsys):
+    """After Ctrl+C there is a checkpoint, and no model that a validation chose."""
+    log = Episodes([make_episode("run", {"x": np.sin(np.arange(200.0)[:, None])})])
+    small = ["model.latent=2", "model.rnn=8", "model.hidden=8", "split=time", "horizon=10"]
+    settings = load_config(KINDS["vrnn"], "pretrain/vrnn", small)
+    run, out = tmp_path / "run", tmp_path / "out"
+    with Pretrainer(settings, log).begin(run) as begun:
+        begun.run.save()
+    assert main(["save", str(run), str(out)]) == 2
+    said = capsys.readouterr().err
+    assert f"go on with 'pixyz resume {run}'" in said and "new run" not in said
+    assert not out.exists()
+
+
 def test_what_does_not_fit_is_refused(trained, tmp_path):
     out = agents.save_pretrained(trained, tmp_path / "out")
     about = json.loads((out / "config.json").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
@@ -153,7 +154,7 @@ def read_unchecked(
     if on_bad not in get_args(OnBad):
         raise DataError(f"on_bad must be one of {get_args(OnBad)}, got {on_bad!r}")
     if "\0" in str(path) or not path.exists():
-        raise DataError(f"{path}: no such file or folder")
+        raise DataError(f"{path}: no such file or folder{_instead(path)}")
     reader = (
         _reader(path, columns) if format == "auto" else next(r for r in READERS if r.name == format)
     )
@@ -164,6 +165,17 @@ def read_unchecked(
         )
     given = {"keys": keys or None, "on_bad": on_bad, "columns": columns, "image_size": image_size}
     return reader.read(path, **{k: given[k] for k in reader.takes})
+
+
+def _instead(path: Path) -> str:
+    """What to give in the place of a path that is not there."""
+    there: list[str] = []
+    with suppress(OSError, ValueError):
+        there = [p.name for p in path.parent.iterdir()]
+    near = get_close_matches(path.name, there, n=1)
+    if near:
+        return f" (nearest: {near[0]}); give the path of a log"
+    return "; give the path of a log, in full or from the folder where this was started"
 
 
 def _reader(path: Path, columns: Columns | None) -> Reader:

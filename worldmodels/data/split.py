@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -66,12 +67,15 @@ def split(
         for part, start, stop in zip(pieces, cuts, cuts[1:]):
             if stop - start >= shortest:
                 part.append(e.part(start, stop))
-    for name, part in zip(("training", "validation", "test"), pieces):
+    shares = {"training": 1 - valid - test, "validation": valid, "test": test}
+    for name, part in zip(shares, pieces):
         if not part:
-            longest = max(map(len, data))
+            longest, share = max(map(len, data)), shares[name]
             raise DataError(
                 f"{data.source}: no {name} part of {shortest} rows by time; "
-                f"the longest episode has {longest} rows"
+                f"the longest episode has {longest} rows, of which this part is {share:.2g}: "
+                f"give episodes of {math.ceil((shortest + 1) / share)} rows, a larger share, or "
+                f"three episodes and a split by episode"
             )
     train, validation, tested = (Episodes(part, data.rate, data.source) for part in pieces)
     return Split(train, validation, tested)

@@ -108,7 +108,8 @@ class _Table:
                 i = numbers.index(None)
                 raise DataError(
                     f"{self.file}, line {self.lines[i]}, column {name}: expected a number, "
-                    f"got {self.values[name][i]!r}"
+                    f"got {self.values[name][i]!r}; write the number, or nan where nothing was "
+                    f'measured, and leave such rows out with on_bad="cut"'
                 )
             found[:, j] = numbers
         return found

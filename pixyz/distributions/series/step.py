@@ -119,7 +119,8 @@ def close_step(r: Recurrence, step: Step) -> None:
                 if new.step.kind == "input":
                     raise VariableError(
                         f"update_value carries {name!r} on, "
-                        f"but no distribution of the step draws it and it is no series"
+                        f"but no distribution of the step draws it and it is no series; "
+                        f"name one that is drawn, or put the distribution of {name!r} into the step"
                     )
                 new = as_series(step, new, step.carries[prev].axes)
                 if step.mask is not None:
