@@ -56,13 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
-    parser = _parser()
-    given, rest = parser.parse_known_args(arguments)
-    if rest:  # changes may stand behind options, where argparse does not take them
-        odd = [text for text in rest if text.startswith("-") or "=" not in text]
-        if odd or not hasattr(given, "overrides"):
-            parser.error(f"unrecognized arguments: {' '.join(odd or rest)}")
-        given.overrides = [*given.overrides, *rest]
+    given = read(arguments)
     as_before, warnings.formatwarning = warnings.formatwarning, in_a_line
     try:
         if ranks.join()[0]:  # of several processes one speaks
@@ -83,6 +77,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ranks.leave()
         warnings.formatwarning = as_before
     return code
+
+
+def read(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of a command; ``command`` is the function that takes them.
+
+    Raises:
+        SystemExit: with 2, behind a line that says what does not fit.
+    """
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    if rest:  # changes may stand behind options, where argparse does not take them
+        odd = [text for text in rest if text.startswith("-") or "=" not in text]
+        if odd or not hasattr(given, "overrides"):
+            parser.error(f"unrecognized arguments: {' '.join(odd or rest)}")
+        given.overrides = [*given.overrides, *rest]
+    return given
 
 
 def in_a_line(
