@@ -2,8 +2,12 @@
 them all.
 """
 
+import ast
+import importlib
+import io
 import re
 import sys
+import tokenize
 from dataclasses import fields
 from pathlib import Path
 
@@ -65,3 +69,54 @@ def test_the_page_of_settings_has_every_key_and_what_it_means():
         "train_ratio",
     ):
         assert f"| `{key}` |" in text
+
+
+def test_lists_of_names_are_lists_on_the_pages_of_reference():
+    docstrings = pytest.importorskip("docstrings", reason="needs griffe", exc_type=ImportError)
+    lists = 0
+    for page in (ROOT / "docs" / "reference").glob("*.md"):
+        for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.M):
+            text = docstrings.markdown(importlib.import_module(name).__doc__)
+            lists += "\n- `" in text
+            gaps = [x for x in text.split("\n") if re.match(r"\s*\w[\w/(), ]*\w\)? {2,}\S", x)]
+            assert not gaps, (name, gaps)
+    assert lists >= 6
+
+
+def test_a_package_and_what_is_in_it_are_rewritten_once(tmp_path):
+    griffe = pytest.importorskip("griffe")
+    (tmp_path / "boxes").mkdir()
+    for name in ("__init__", "round"):
+        text = '"""Boxes.\n\nlow   the least\nhigh  the most, ``[B][T]``\n"""\n'
+        (tmp_path / "boxes" / f"{name}.py").write_text(text)
+    found = griffe.load(
+        "boxes",
+        extensions=griffe.load_extensions(str(ROOT / "docs" / "docstrings.py")),
+        search_paths=[str(tmp_path)],
+    )
+    for module in (found, found["round"]):
+        said = "Boxes.\n\n- `low`: the least\n- `high`: the most, `[B][T]`"
+        assert module.docstring.value == said
+
+
+def test_no_raw_docstring_doubles_a_backslash():
+    r"""A page would have a line's end and the name of a symbol: ``log`` in italics."""
+    found = []
+    for path in (
+        p for f in ("pixyz", "worldmodels", "agents", "envs") for p in ROOT.glob(f + "/**/*.py")
+    ):
+        text = path.read_text(encoding="utf-8")
+        alone = {
+            node.lineno
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if (
+                token.type == tokenize.STRING
+                and token.start[0] in alone
+                and token.string[0] in "rR"
+            ):
+                prose = re.sub(r"^ *(?:>>>|\.\.\.|').*", "", token.string, flags=re.M)
+                found += [(path.name, x) for x in re.findall(r"\\\\[A-Za-z]+", prose)]
+    assert not found

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LogProb(Loss):
-    r"""The log-density of a distribution: :math:`\\log p(x|z)`.
+    r"""The log-density of a distribution: :math:`\log p(x|z)`.
 
     Args:
         p: the distribution.

@@ -1,22 +1,22 @@
 """Data of series: episodes, their check, readers and writers, batches, known data sets.
 
-episodes, log                 Episode, Episodes: the one form of all data; make_episode builds it
-                              from a log
-check       the checker: bad values by episode, step and key
-summary     lengths, rate, the range of each feature
-split       training, validation and test parts, by time or by episode
-sampling    batches [T, B, ...]: random windows, padded ragged episodes
-store       the memory-mapped form
-npz, minari, lerobot, table   folders of .npz files; Minari's HDF5; LeRobot's parquet and videos;
-                              CSV with a column map
-read        any of these, checked: a form is a row of a table
-folders, frames, parquet      what readers and writers share
-names, actions                how observations are called; when whole numbers are classes
-tensordicts transitions of torchrl, and back
-d4rl        the names of D4RL's arrays
-download    files of public data sets: a cache, checksums, licences
-digits, music, robots         MNIST, polyphonic music, a wall follower and an arm
-generated   oscillators, bouncing balls, moving digits
+episodes, log                Episode, Episodes: the one form of all data; make_episode builds it
+                             from a log
+check                        the checker: bad values by episode, step and key
+summary                      lengths, rate, the range of each feature
+split                        training, validation and test parts, by time or by episode
+sampling                     batches [T, B, ...]: random windows, padded ragged episodes
+store                        the memory-mapped form
+npz, minari, lerobot, table  folders of .npz files; Minari's HDF5; LeRobot's parquet and videos; CSV
+                             with a column map
+read                         any of these, checked: a form is a row of a table
+folders, frames, parquet     what readers and writers share
+names, actions               how observations are called; when whole numbers are classes
+tensordicts                  transitions of torchrl, and back
+d4rl                         the names of D4RL's arrays
+download                     files of public data sets: a cache, checksums, licences
+digits, music, robots        MNIST, polyphonic music, a wall follower and an arm
+generated                    oscillators, bouncing balls, moving digits
 """
 
 from worldmodels.data.check import Problem, checked, problems

@@ -13,7 +13,7 @@ from pixyz.plan import Scope, Slot
 
 class Mean(Distribution):
     r"""The mean of another distribution as a variable: ``Mean(reward, "r")`` reads
-    :math:`\\mathbb{E}[reward]`.
+    :math:`\mathbb{E}[reward]`.
 
     Parameters are shared with every other use of that distribution.
 
