@@ -14,9 +14,15 @@ from latex2mathml.converter import convert
 FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[]\n?(?P<text>.*?)\n?\\[)\]]</(?P=tag)>', re.S
 )
-UNKNOWN = {r"\bigl": r"\left", r"\bigr": r"\right", r"\,\|\,": r"\,\Vert\,", r"\|": r"\Vert "}
+UNKNOWN = {
+    r"\bigl": r"\left",
+    r"\bigr": r"\right",
+    r"\,\|\,": r"\,\Vert\,",
+    r"\|": r"\Vert ",
+    "||": r"\Vert ",
+}
 """What the converter does not know, or draws too small."""
-SPACE = re.compile(r"(\\(?:log|exp|sum|max|min)) (?=[A-Za-z\\])")
+SPACE = re.compile(r"(\\(?:log|exp|sum|max|min)) (?=[A-Za-z0-9\\])")
 
 
 def mathml(text: str, block: bool) -> str:
