@@ -55,7 +55,7 @@ def farthest(lines: Lines) -> str:
     for x in sorted(lines, key=lambda x: (x["env"], x["seed"])):
         task = x["env"].removeprefix("dm_control/").removesuffix("-v0")
         found.setdefault(task, []).append(f"{x['score']:.0f}")
-    tasks = [f"{task} {' '.join(scores)}" for task, scores in found.items()]
+    tasks = [f"{task} {' and '.join(scores)}" for task, scores in found.items()]
     least, most = (end(x["cpu_minutes"] for x in lines) for end in (min, max))
     return f"{', '.join(tasks)} (a number a seed, {least:.0f} to {most:.0f} CPU minutes a run)"
 
