@@ -53,13 +53,13 @@ def configs() -> Iterator[tuple[str, str]]:
 def agents() -> Iterator[tuple[str, str]]:
     """The agents that ship."""
     for name in KINDS:
-        yield name, _first_line(agent_class(name).Config)
+        yield name, first_sentence(inspect.getdoc(agent_class(name).Config) or "")
 
 
 def models() -> Iterator[tuple[str, str]]:
     """What ``pixyz pretrain`` trains."""
     for name, settings in MODELS.items():
-        yield name, _first_line(settings)
+        yield name, first_sentence(inspect.getdoc(settings) or "")
 
 
 WHAT: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
@@ -70,5 +70,15 @@ WHAT: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
 }
 
 
-def _first_line(cls: type) -> str:
-    return (inspect.getdoc(cls) or "").split("\n")[0].rstrip(".")
+ROLE = re.compile(r":\w+:`~?([^`]+)`|``([^`]+)``")
+
+
+def first_sentence(text: str) -> str:
+    """Of a docstring, as plain words.
+
+    >>> first_sentence("The mean (Doe et al. 2018),\\nas :class:`Mean` has it.  More in ``here``.")
+    'The mean (Doe et al. 2018), as Mean has it'
+    """
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    plain = ROLE.sub(lambda found: found[1] or found[2], paragraph)
+    return re.split(r"\. (?=[A-Z])", plain)[0].rstrip(".")

@@ -11,8 +11,9 @@ from worldmodels.ranges import check_ranges
 
 @dataclass(frozen=True)
 class DreamerV3Config(LatentConfig):
-    """DreamerV3 as published in 2024 (Hafner et al., Nature 2025), size1m; more in
-    :class:`LatentConfig`.
+    """DreamerV3 as published in 2024 (Hafner et al., Nature 2025), size1m.
+
+    More in :class:`LatentConfig`.
 
     Args:
         units, actor_layers, critic_layers: of policy and value.

@@ -31,7 +31,9 @@ vectors through symlog).
 
 @dataclass(frozen=True)
 class DreamerV1Config(LatentConfig):
-    """Dreamer as published (Hafner et al. 2020); more in :class:`LatentConfig`.
+    """Dreamer as published (Hafner et al. 2020).
+
+    More in :class:`LatentConfig`.
 
     Args:
         units, actor_layers, critic_layers: of policy and value.

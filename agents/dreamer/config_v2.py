@@ -36,7 +36,9 @@ alpha``.
 
 @dataclass(frozen=True)
 class DreamerV2Config(LatentConfig):
-    """DreamerV2 as published (Hafner et al. 2021); more in :class:`LatentConfig`.
+    """DreamerV2 as published (Hafner et al. 2021).
+
+    More in :class:`LatentConfig`.
 
     Args:
         units, actor_layers, critic_layers: of policy and value.

@@ -31,8 +31,9 @@ vectors through symlog).
 
 @dataclass(frozen=True)
 class PlaNetConfig(LatentConfig):
-    """PlaNet as published (Hafner et al. 2019), without latent overshooting; more in
-    :class:`LatentConfig`.
+    """PlaNet as published (Hafner et al. 2019), without latent overshooting.
+
+    More in :class:`LatentConfig`.
 
     Args:
         kl: weight of the divergence, which costs at least ``model.free_nats`` a frame.
