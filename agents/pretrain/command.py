@@ -90,7 +90,7 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
     )
     print(report.table(found))
     print(trainer.choice, *trust.lines(found["trust"]), sep="\n")
-    for line in report.worse(found):
+    for line in [*report.better(found), *report.worse(found)]:
         print(line)
     print(f"pictures: {directory}/open_loop.png, forecast.png, forecast.gif")
     return trainer.run

@@ -111,6 +111,11 @@ def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> d
     }
 
 
+def shown(found: Mapping[str, Any]) -> list[int]:
+    """Steps ahead that a table shows."""
+    return sorted({h for h in HORIZONS if h <= found["horizon"]} | {found["horizon"]})
+
+
 def table(found: Mapping[str, Any]) -> str:
     """The errors of all features together at a few horizons.
 
@@ -126,7 +131,7 @@ def table(found: Mapping[str, Any]) -> str:
     rssm         0.100  0.200
     persist      0.300  0.400
     """
-    steps = sorted({h for h in HORIZONS if h <= found["horizon"]} | {found["horizon"]})
+    steps = shown(found)
     lines = [f"{'steps ahead':<12}" + "".join(f"{h:>7}" for h in steps)[1:]]
     lines += [f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()]
     lines[1:1] = [
@@ -134,6 +139,27 @@ def table(found: Mapping[str, Any]) -> str:
         for name, e in found["rmse"].items()
     ]
     return "\n".join(lines)
+
+
+def better(found: Mapping[str, Any]) -> list[str]:
+    """A sentence on the baselines whose error in the table is smaller than the model's.
+
+    >>> rmse = {"rssm": [0.012, 0.083], "ridge": [0.001, 0.023], "mean": [1.0, 0.05]}
+    >>> better({"horizon": 2, "rmse": {k: {"all": e} for k, e in rmse.items()}})
+    ['simpler and better than rssm: ridge at every horizon; mean 2 steps ahead']
+    """
+    steps = shown(found)
+    (model, own), *others = (
+        (name, [round(errors["all"][h - 1], 3) for h in steps])
+        for name, errors in found["rmse"].items()
+    )
+    said = []
+    for name, error in others:
+        at = [str(h) for h, e, o in zip(steps, error, own, strict=True) if e < o]
+        if at:
+            ahead = f"{', '.join(at)} step{'' if at == ['1'] else 's'} ahead"
+            said.append(f"{name} {'at every horizon' if len(at) == len(steps) else ahead}")
+    return [f"simpler and better than {model}: {'; '.join(said)}"] if said else []
 
 
 def worse(found: Mapping[str, Any]) -> list[str]:

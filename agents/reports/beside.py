@@ -57,6 +57,7 @@ class Member:
     """What one run reached.
 
     Args:
+        folder: of the run: its name, or the path where another has the same name.
         label: agent and what tells its settings from others.
         env_id: of its environment.
         steps, actions, updates, cpu_minutes: spent.
@@ -64,10 +65,11 @@ class Member:
         random: the mean return of a random policy.
         seed: its seed.
 
-    >>> Member("sac", "Pendulum-v1", 10, 5, 3, 0.1, [(5, [1.0]), (10, [3.0])], -9.0, 0).score
+    >>> Member("a", "sac", "Pendulum-v1", 10, 5, 3, 0.1, [(5, [1.0]), (10, [3.0])], -9.0, 0).score
     2.0
     """
 
+    folder: str
     label: str
     env_id: str
     steps: int
@@ -109,9 +111,7 @@ def compare(
     groups = grouped([Path(run) for run in runs])
     rows = [row(group) for group in groups]
     if path is not None:
-        said = (
-            "A score is the mean of a run's last three evaluations; frames count repeated actions."
-        )
+        said = f"{_scored([m for g in groups for m in g])}; frames count repeated actions."
         page = Page("Runs beside each other", said)
         page.section("Scores", table(HEAD, rows))
         for env_id in dict.fromkeys(g[0].env_id for g in groups):
@@ -141,6 +141,7 @@ def grouped(runs: Sequence[Path]) -> list[Group]:
         if k not in ("agent.kind", "env.id") and len({repr(v.get(k)) for v in plain}) > 1
     ]
     alike = {v["agent.kind"] for v in plain}
+    names = [run.resolve().name for run in runs]
     groups: dict[str, Group] = {}
     for (run, settings), values in zip(found, plain, strict=True):
         kin = [v for v in plain if v["agent.kind"] == values["agent.kind"]]
@@ -151,7 +152,7 @@ def grouped(runs: Sequence[Path]) -> list[Group]:
             or values["agent.kind"]
         )
         groups.setdefault(repr(sorted(map(repr, values.items()))), []).append(
-            _member(run, settings, label)
+            _member(run, names, settings, label)
         )
     return list(groups.values())
 
@@ -166,7 +167,7 @@ def row(group: Group) -> list[str]:
         return float(np.mean([getattr(m, name) for m in group]))
 
     return [
-        group[0].label,
+        f"{group[0].label} ({', '.join(m.folder for m in group)})",
         group[0].env_id,
         str(len(group)),
         f"{mean('steps'):,.0f}",
@@ -178,6 +179,26 @@ def row(group: Group) -> list[str]:
         f"{low:,.1f} to {high:,.1f}",
         f"{len(values)} {over}",
     ]
+
+
+def _scored(members: Sequence[Member]) -> str:
+    """What a score is, in words.
+
+    >>> two, five = (Member("ab"[n > 2], "", "", 0, 0, 0, 0.0, [(1, [])] * n, 0, 0) for n in (2, 5))
+    >>> _scored([two, two])
+    "A score is the mean of a run's 2 evaluations"
+    >>> _scored([two, five])
+    "A score is the mean of a run's last 3 evaluations (a has 2)"
+    """
+    counts = {len(m.evaluations) for m in members}
+    if max(counts) < LAST and len(counts) == 1:
+        n = counts.pop()
+        return (
+            f"A score is the mean of a run's {'one evaluation' if n == 1 else f'{n} evaluations'}"
+        )
+    few = [f"{m.folder} has {len(m.evaluations)}" for m in members if len(m.evaluations) < LAST]
+    said = f"A score is the mean of a run's last {LAST} evaluations"
+    return f"{said} ({', '.join(few)})" if few else said
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:
@@ -198,7 +219,7 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(cells).rstrip() for cells in wide)
 
 
-def _member(run: Path, settings: Any, label: str) -> Member:
+def _member(run: Path, names: Sequence[str], settings: Any, label: str) -> Member:
     p = read_part(run, "progress")[1]
     if not p["evaluations"]:
         raise UsageError(
@@ -207,7 +228,9 @@ def _member(run: Path, settings: Any, label: str) -> Member:
         )
     random = float(np.mean(p["random"])) if p["random"] else float("nan")
     evaluations = [(int(at), [float(r) for r in found]) for at, found in p["evaluations"]]
+    name = run.resolve().name
     return Member(
+        name if names.count(name) == 1 else str(run),
         label,
         settings.env.id,
         int(p["steps"]),

@@ -20,7 +20,9 @@ img { max-width: 100%; height: auto; display: block; margin: .5rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-th { font-weight: 600; border-bottom: 1px solid #999; } td { border-bottom: 1px solid #eee; }
+th { font-weight: 600; border-bottom: 1px solid #999; white-space: normal; vertical-align: bottom; }
+td:first-child { white-space: normal; min-width: 8rem; overflow-wrap: anywhere; }
+td { border-bottom: 1px solid #eee; }
 pre { background: #f5f5f5; padding: .6rem .8rem; overflow-x: auto; font-size: .85rem; }
 .note { color: #555; font-size: .9rem; }
 .math { white-space: nowrap; line-height: 1.9; }

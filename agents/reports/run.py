@@ -29,6 +29,7 @@ from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.statistics import INTERVAL, summarize
+from agents.words import counted
 
 REPORT = "report.html"
 APART = ("step", "time", "kind", "updates", "actions", "seconds", "cpu_seconds", "best")
@@ -73,9 +74,9 @@ def _trained(directory: Path, config: Mapping[str, Any], origin: Mapping[str, An
         ),
         _returns({"learned policy": finals, "random policy": progress["random"]}),
         note(
-            f"An evaluation is {settings.eval_episodes} episodes under the policy's best action; "
-            f"environment steps count "
-            f"repeated actions (action repeat {e.action_repeat}). "
+            f"An evaluation is {counted(settings.eval_episodes, 'episode')} under the policy's "
+            f"best action; environment steps count repeated actions "
+            f"(action repeat {e.action_repeat}). "
             f"The interval holds the mean of 95 % of resampled episodes."
         ),
     )
@@ -92,8 +93,8 @@ def _trained(directory: Path, config: Mapping[str, Any], origin: Mapping[str, An
     page.section(
         "What to type next",
         code(
-            f"pixyz resume {directory}\npixyz evaluate {directory} --video "
-            f"a.mp4\npixyz save {directory} FOLDER\n\n"
+            f"pixyz resume {directory}{_further(progress['steps'], settings.steps)}\n"
+            f"pixyz evaluate {directory} --video a.gif\npixyz save {directory} FOLDER\n\n"
             f"import agents\npolicy = "
             f"agents.load({str(directory)!r})\naction = policy.act(observation)"
         ),
@@ -124,16 +125,15 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
     )
     if (directory / "open_loop.json").is_file():
         found = json.loads((directory / "open_loop.json").read_text(encoding="utf-8"))
-        steps = sorted(
-            {h for h in pretraining.HORIZONS if h <= found["horizon"]} | {found["horizon"]}
-        )
+        steps = pretraining.shown(found)
         rows = [
             [name, *(f"{errors['all'][h - 1]:.3f}" for h in steps)]
             for name, errors in found["rmse"].items()
         ]
-        said = [
-            f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()
-        ] + pretraining.worse(found)
+        said = [f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()] + [
+            *pretraining.better(found),
+            *pretraining.worse(found),
+        ]
         page.section(
             "Open loop",
             table(["steps ahead", *map(str, steps)], rows),
@@ -165,6 +165,15 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
 
 
 # ---------------------------------------------------------------- parts
+
+
+def _further(done: int, wanted: int) -> str:
+    """What a finished run is told for going on; nothing for one that was stopped.
+
+    >>> _further(100, 100), _further(60, 100)
+    (' steps=200', '')
+    """
+    return f" steps={2 * wanted}" if done >= wanted else ""
 
 
 def _origin(origin: Mapping[str, Any]) -> str:

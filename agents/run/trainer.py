@@ -26,6 +26,7 @@ from agents.run.train import Watch, train
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.tracking import check_tracker, tracker
+from agents.words import counted
 from envs.plain import space_to_plain
 
 
@@ -141,7 +142,7 @@ class Trainer(InFolder):
         judge = Judge(s.env, s.eval_episodes, s.seed, s.eval_limit)
         with run.working() as stop:
             if not run.progress.random:
-                self.phase(f"a random policy, {s.eval_episodes} episodes", run.at)
+                self.phase(f"a random policy, {counted(s.eval_episodes, 'episode')}", run.at)
                 found = judge.random(stop)
                 if found is None:
                     return run
@@ -152,7 +153,7 @@ class Trainer(InFolder):
                 self.phase(f"random actions until step {s.prefill:,}", run.at)
 
             def evaluate(stop: Stop) -> list[float] | None:
-                self.phase(f"an evaluation, {s.eval_episodes} episodes", run.at)
+                self.phase(f"an evaluation, {counted(s.eval_episodes, 'episode')}", run.at)
                 returns = judge.actor(self.agent, stop)
                 if returns is not None:
                     run.write(

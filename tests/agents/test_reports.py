@@ -61,7 +61,9 @@ def test_a_run_ends_with_a_report_of_its_own_numbers(trained, capsys):
         f"{progress['updates']:,}" in text
         and f"{np.mean(progress['evaluations'][-1][1]):,.1f}" in text
     )
-    assert "steps" in text and f"pixyz resume {trained}" in text
+    further = 2 * read_settings(trained).steps
+    assert "steps" in text and f"pixyz resume {trained} steps={further} pixyz" in text
+    assert "--video a.gif" in text, "an mp4 needs more than what README installs"
     assert "agent.batch" in text and "agent.lam" not in text, "only settings that differ"
     raw = (trained / "report.html").read_text()
     assert raw.count("data:image/png;base64,") >= 1 and raw.count("<math") > 3
@@ -137,9 +139,8 @@ def test_seeds_are_one_line_and_settings_tell_runs_apart(runs, tmp_path):
     folders, _ = runs
     text = compare(folders, tmp_path / "c.html")
     head, first, second = text.split("\n")
-    assert first.split()[:2] == ["lr=0.001", "dm_control/walker-walk-v0"] and second.startswith(
-        "lr=0.002"
-    )
+    assert re.split(r"\s{2,}", first)[:2] == ["lr=0.001 (a0, a1)", "dm_control/walker-walk-v0"]
+    assert second.startswith("lr=0.002 (b0)")
     scores = [level + np.mean([50, 75, 100]) + 1.5 for level in (100.0, 300.0)]
     low, high = bootstrap_interval(scores)
     assert (
@@ -156,8 +157,27 @@ def test_seeds_are_one_line_and_settings_tell_runs_apart(runs, tmp_path):
     assert [c.strip() for c in re.split(r"\s{2,}", head)] == beside.HEAD
     page = read(tmp_path / "c.html")
     assert "DreamerV3, published: 5 seeds" in page and "TD-MPC2" in page
+    assert "mean of a run's last 3 evaluations;" in page
     compare(folders, tmp_path / "plain.html", published=False)
     assert "published" not in read(tmp_path / "plain.html")
+
+
+def test_a_score_of_fewer_evaluations_says_so(runs, tmp_path):
+    folders, made = runs
+    made[folders[0]]["evaluations"] = made[folders[0]]["evaluations"][:2]
+    compare(folders[:1], tmp_path / "c.html", published=False)
+    assert "mean of a run's 2 evaluations;" in read(tmp_path / "c.html")
+    compare(folders, tmp_path / "c.html", published=False)
+    assert "mean of a run's last 3 evaluations (a0 has 2);" in read(tmp_path / "c.html")
+
+
+def test_runs_of_one_name_are_told_by_their_paths(runs, tmp_path, monkeypatch):
+    folders, made = runs
+    other = tmp_path / "other" / "a0"
+    create_run(other, read_settings(folders[2]), seed=0)
+    made[other] = made[folders[2]]
+    text = compare([folders[0], other])
+    assert str(folders[0]) in text and str(other) in text
 
 
 def test_a_curve_has_the_evaluations_that_all_seeds_have(runs):
