@@ -9,15 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-
 from agents.errors import UsageError
-from agents.pretrain.choice import ROUGH
+from agents.pretrain.choice import ROUGH, bounds_above, largest_actions
 from agents.pretrain.command import open_log
 from agents.pretrain.fit import fitted
 from agents.pretrain.picture import draw_episode
 from agents.pretrain.settings import RSSMSettings
 from agents.process import check_plots
+from agents.words import counted
 from worldmodels.data import (
     READERS,
     DataError,
@@ -131,15 +130,16 @@ def proposals(data: Episodes) -> list[str]:
         lines.append(f"too short to pretrain on: {error}")
     if not data.action_size:
         return lines
-    reach = np.max([np.abs(e["action"]).max(0) for e in data], axis=0)
-    if (reach <= 1).all():
-        lines.append("actions lie in [-1, 1], as an agent's do")
-    else:
-        scale = ", ".join(f"{max(1.0, float(v)):.4g}" for v in reach)
+    reach = largest_actions(data)
+    scale = bounds_above(reach)
+    if max(scale) > 1:
+        shown = ", ".join(f"{v:.4g}" for v in reach)
         lines.append(
-            f"action_scale=[{scale}]: actions reach that, an agent's lie in [-1, 1]; "
+            f"action_scale={scale}: actions reach [{shown}], an agent's lie in [-1, 1]; "
             f"the actuators' bounds are better"
         )
+    else:
+        lines.append("actions lie in [-1, 1], as an agent's do")
     return lines
 
 
@@ -147,7 +147,7 @@ def convert(given: argparse.Namespace) -> int:
     """Write the log in another form."""
     data = checked(_read(given), given.on_bad)
     WRITERS[given.form](data, given.to)
-    print(f"{given.to}: {len(data)} episodes, {data.steps:,} rows, as {given.form}")
+    print(f"{given.to}: {counted(len(data), 'episode')}, {data.steps:,} rows, as {given.form}")
     return 0
 
 

@@ -35,6 +35,7 @@ from agents.run import Run, Stop
 from agents.run_name import run_name
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
+from agents.words import counted
 from envs.robot import (
     Keyboard,
     RobotEnv,
@@ -277,7 +278,10 @@ def records(given: argparse.Namespace) -> int:
             finally:
                 env.close()
         data = episodes(log, limits.hz)
-        print(f"{write(data, given.out / 'lerobot')}: {len(data)} episodes, {data.steps} rows")
+        print(
+            f"{write(data, given.out / 'lerobot')}: {counted(len(data), 'episode')}, "
+            f"{counted(data.steps, 'row')}"
+        )
     return code or stop.code
 
 

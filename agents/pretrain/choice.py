@@ -4,8 +4,12 @@ settings.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 from agents.errors import UsageError
 from agents.pretrain.settings import PretrainSettings, RSSMSettings
@@ -16,6 +20,22 @@ ROUGH = 0.1
 """Changes are predicted where a line through the last two rows leaves less than this of the next
 one's deviation.
 """
+NEAR = 1e-3
+"""A share by which an action may be above its bound: rounding."""
+
+
+def largest_actions(data: Episodes) -> list[float]:
+    """The largest size of each action of a log."""
+    return [float(v) for v in np.max([np.abs(e["action"]).max(0) for e in data], 0)]
+
+
+def bounds_above(largest: Sequence[float]) -> list[float]:
+    """Bounds for actions whose own are not known: whole numbers that hold them, 1 at least.
+
+    >>> bounds_above([13.29, 2.0000002, 0.5])
+    [14.0, 2.0, 1.0]
+    """
+    return [max(1.0, float(math.ceil(v / (1 + NEAR)))) for v in largest]
 
 
 @dataclass(frozen=True)

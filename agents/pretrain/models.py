@@ -7,15 +7,14 @@ VectorModel   DMM, VRNN, TD-VAE: the vectors of a log side by side, in standard 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from agents.errors import UsageError
+from agents.pretrain.choice import NEAR, largest_actions
 from agents.pretrain.model import Batch, PretrainModel
 from agents.pretrain.settings import OneStepSettings, PretrainSettings, RSSMSettings
 from agents.process import Weighed
@@ -76,9 +75,9 @@ class RSSMModel(PretrainModel):
                 changes(vectors) if self.model.config.predicts == "change" else None,
             )
         if self.action_size:
-            largest = torch.from_numpy(np.max([np.abs(e["action"]).max(0) for e in train], 0))
+            largest = self.action_scale.new_tensor(largest_actions(train))
             if self.scale_given:
-                if (largest > self.action_scale * (1 + 1e-3)).any():
+                if (largest > self.action_scale * (1 + NEAR)).any():
                     raise UsageError(
                         f"action_scale {self.action_scale.tolist()}: "
                         f"the log's actions reach {largest.tolist()}, "
@@ -87,14 +86,6 @@ class RSSMModel(PretrainModel):
                     )
                 return
             self.action_scale.copy_(largest.clamp(min=1.0))
-            if (largest > 1 + 1e-3).any():
-                warnings.warn(
-                    f"the log's actions reach {[round(x, 4) for x in largest.tolist()]}, an "
-                    f"agent's lie in [-1, 1]: if one shall "
-                    "start from this model (pixyz train --from), give the environment's bound, "
-                    f"such as action_scale={largest.clamp(min=1.0).ceil().tolist()}",
-                    stacklevel=3,
-                )
 
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
         """Observations, scaled actions, reward ``[T, B, 1]``, continuation ``[T, B, 1]``."""

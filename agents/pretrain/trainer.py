@@ -19,11 +19,11 @@ from agents.agent import Saves
 from agents.checkpoint import flatten_state, load_checkpoint, save_checkpoint, unflatten_state
 from agents.errors import CheckpointError, RunError
 from agents.logger import Logger
-from agents.pretrain.choice import chosen
+from agents.pretrain.choice import bounds_above, chosen, largest_actions
 from agents.pretrain.fit import fitted
 from agents.pretrain.learner import LogLearner, LogWindows, arrays
 from agents.pretrain.models import build
-from agents.pretrain.settings import PretrainSettings
+from agents.pretrain.settings import PretrainSettings, RSSMSettings
 from agents.replay import to_tensors
 from agents.run import Offline, Run, Stop, train
 from agents.run.in_folder import APART, InFolder
@@ -75,6 +75,8 @@ class Pretrainer(InFolder):
         self.model = build(s, *self._shapes)
         self.model.fit_units(self.data.train)
         self.model.to(self.device)
+        if isinstance(s, RSSMSettings) and not s.action_scale and data.action_size:
+            _say_bounds(largest_actions(data))
         self.learner = LogLearner(self.model, s)
         self.source = LogWindows(self.data.train, s.batch, s.length, s.seed + APART * ranks.rank())
         self.valid = _pieces(self.data.valid, s.length)
@@ -222,6 +224,18 @@ def fingerprint(data: Episodes) -> str:
         for series in episode.series.values():
             digest.update(np.ascontiguousarray(series[[0, -1]]).tobytes())
     return digest.hexdigest()
+
+
+def _say_bounds(largest: list[float]) -> None:
+    """Say that actions are beyond an agent's, and what to give."""
+    bounds = bounds_above(largest)
+    if max(bounds) > 1:
+        warnings.warn(
+            f"the log's actions reach {[round(x, 4) for x in largest]}, an agent's lie in [-1, 1]: "
+            "if one shall start from this model (pixyz train --from), give the environment's "
+            f"bound, such as action_scale={bounds}",
+            stacklevel=3,
+        )
 
 
 def _pieces(data: Episodes, length: int) -> list[Episode]:

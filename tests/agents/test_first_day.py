@@ -61,7 +61,7 @@ def test_a_log_is_summed_up_and_settings_proposed(tmp_path, capsys):
     assert (
         next(line for line in text.split("\n") if line.startswith("joints[0]")).split()[1] == "-1"
     )
-    assert "predicts=change" in text and "action_scale=[2]" in text
+    assert "predicts=change" in text and "action_scale=[2.0]" in text
     assert "split=episode seen=50 horizon=50: the longest test episode has 300 rows" in text
 
 

@@ -9,6 +9,7 @@ import torch
 
 import agents
 from agents.cli import main
+from agents.commands.data import proposals
 from agents.config import load_config
 from agents.errors import ConfigError, UsageError
 from agents.pretrain import KINDS, Pretrainer
@@ -41,11 +42,13 @@ def test_a_policy_acts_as_in_its_run(trained, tmp_path, capsys):
 
 
 def test_large_actions_are_told_with_a_scale_that_can_be_given():
-    actions = np.outer(np.cos(np.arange(200.0)), [3.2, 0.5])
+    actions = np.outer(np.cos(np.arange(200.0)), [2.9, 0.5])
+    actions[-1] = [-3.2, 0.1]  # in the part that tests
     log = Episodes([make_episode("run", {"x": actions[:, :1]}, action=actions)])
     settings = load_config(KINDS["rssm"], "pretrain/rssm", ["model.deter=8", "split=time"])
     with pytest.warns(UserWarning, match=r"such as action_scale=\[4\.0, 1\.0\]"):
         Pretrainer(settings, log)
+    assert "action_scale=[4.0, 1.0]" in "\n".join(proposals(log)), "as `pixyz data check` says"
     told = replace(settings, action_scale=(4.0, 1.0))
     assert Pretrainer(told, log).model.action_scale.tolist() == [4.0, 1.0]
 

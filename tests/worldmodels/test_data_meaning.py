@@ -184,7 +184,7 @@ def test_time_that_goes_back_and_ends_inside_a_csv_file(tmp_path):
     )
     with (
         pytest.warns(
-            UserWarning, match=r"end ends 1 episodes inside, the first in line 4; cut there"
+            UserWarning, match=r"end ends 1 episode inside, the first in line 4; cut there"
         ),
         pytest.warns(UserWarning, match=r"time jumps 1 times, the first in line 7 by -4"),
     ):

@@ -21,6 +21,8 @@ from worldmodels.data.names import NOT_OBSERVED as NOT_OBSERVED
 from worldmodels.data.names import chosen
 
 Array = NDArray[Any]
+HIDDEN = ("reward", *FLAGS)
+"""What every data set has, whether the log had it or not."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,9 @@ class Episodes(Sequence[Episode]):
         return iter(self._episodes)
 
     def __repr__(self) -> str:
-        keys = ", ".join(f"{k} {list(s)}" for k, (s, _) in self.schema.items() if k not in FLAGS)
-        return f"Episodes({self.source}: {len(self)} episodes, {self.steps:,} rows; {keys})"
+        keys = ", ".join(f"{k} {list(s)}" for k, (s, _) in self.schema.items() if k not in HIDDEN)
+        count = "1 episode" if len(self) == 1 else f"{len(self):,} episodes"
+        return f"Episodes({self.source}: {count}, {self.steps:,} rows; {keys})"
 
     @property
     def steps(self) -> int:

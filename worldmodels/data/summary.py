@@ -53,7 +53,7 @@ class Summary:
     1 episode of 4 rows, rate unknown
                     smallest     largest        mean   deviation
     x[0]                   0           3         1.5        1.12
-    reward                 0           0           0           0  never changes
+    reward        none, or 0 in every row
     """
 
     lengths: tuple[int, ...]
@@ -73,6 +73,9 @@ class Summary:
         width = max(12, *(len(f.name) for f in self.features))
         lines = [f"{head[0]:<{width}}" + "".join(f"{h:>12}" for h in head[1:])]
         for f in self.features:
+            if f.name == "reward" and f.low == f.high == 0:  # what a log without one is read as
+                lines.append(f"{f.name:<{width}}  none, or 0 in every row")
+                continue
             numbers = "".join(f"{v:>12.3g}" for v in (f.low, f.high, f.mean, f.deviation))
             lines.append(f"{f.name:<{width}}{numbers}{'' if f.changes else '  never changes'}")
         total = "" if count == 1 else f", {sum(self.lengths):,} rows in all"

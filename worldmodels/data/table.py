@@ -171,9 +171,9 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
     jumps = _jumps(table, columns, named)
     if more := ended - named:
         say(
-            f"{table.file}: {columns.terminal} ends {len(more)} episodes inside, the first in line "
-            f"{table.lines[min(more) - 1]}; "
-            f"cut there"
+            f"{table.file}: {columns.terminal} ends {len(more)} episode"
+            f"{'' if len(more) == 1 else 's'} inside, the first in line "
+            f"{table.lines[min(more) - 1]}; cut there"
         )
     cuts = sorted(named | ended | jumps)
     found = []
