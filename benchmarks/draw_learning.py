@@ -12,10 +12,13 @@ import json
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from agents.reports.published import BRO, DREAMER_V3
 
@@ -42,7 +45,30 @@ def others(axes: Axes, env: str, frames: int) -> None:
     for known, mark in ((DREAMER_V3, "x"), (BRO, "+")):
         found = {at: r for at, r in known.returns.get(task, {}).items() if at <= frames}
         if found:
-            axes.plot([*found], [*found.values()], mark, color="0.3", label=known.name)
+            axes.plot(
+                [*found],
+                [*found.values()],
+                mark,
+                color="k",
+                markersize=9,
+                markeredgewidth=2,
+                path_effects=[withStroke(linewidth=4, foreground="w")],
+                zorder=9,
+                label=known.name,
+            )
+
+
+def style(run: dict, runs: list[dict], configs: tuple[str, ...]) -> dict[str, Any]:
+    """A colour for each seed; or for each config, and for its shorter runs in the panel another
+    one, as a thinner line that lies on top: a run of the same seed may be its longer one's
+    beginning.
+    """
+    if not configs:
+        return {"color": f"C{run['seed']}"}
+    longer = {r["frames"] for r in runs if r["config"] == run["config"]}
+    rank = sorted(longer, reverse=True).index(run["frames"])
+    colour = f"C{configs.index(run['config']) + len(configs) * rank}"
+    return {"color": colour, "zorder": 2 + rank, "linewidth": 1.0 if rank else 2.2}
 
 
 def main(path: str, *configs: str) -> None:
@@ -53,7 +79,7 @@ def main(path: str, *configs: str) -> None:
             tasks[run["env"]].append(run)
     columns = min(COLUMNS, len(tasks))
     lines = -(-len(tasks) // columns)
-    size = (4.0 * columns, (4.6 if configs else 3.4) * lines)
+    size = (4.0 * columns, (4.8 if configs else 4.4) * lines)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
@@ -72,7 +98,7 @@ def main(path: str, *configs: str) -> None:
                 returns,
                 "o-",
                 markersize=3,
-                color=f"C{configs.index(run['config']) if configs else run['seed']}",
+                **style(run, runs, configs),
                 label=label,
             )
         random = sum(r["random"] for r in runs) / len(runs)
@@ -84,12 +110,18 @@ def main(path: str, *configs: str) -> None:
         minutes = [r["cpu_minutes"] for r in runs]
         mean, least, most = sum(minutes) / len(minutes), min(minutes), max(minutes)
         each = f"{least:.1f} to {most:.1f}" if configs and least < most else f"{mean:.1f}"
-        axes.set_title(f"{env}\n{each} CPU minutes a run, one thread", fontsize="medium")
+        agent = "" if configs else f"{runs[0]['config'].partition('/')[0]} on "
+        axes.set_title(f"{agent}{env}\n{each} CPU minutes a run, one thread", fontsize="medium")
         axes.set_xlabel("environment steps")
         axes.grid(alpha=0.3)
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)} if configs else {}
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
         axes.legend(
-            fontsize="small", title="mean of the last three", title_fontsize="small", **below
+            fontsize="small",
+            title="mean of the last three",
+            title_fontsize="small",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
         )
     for axes in panels[::columns]:
         axes.set_ylabel("return, mean of 10 evaluation episodes")

@@ -28,7 +28,7 @@ def read(name: str) -> list[dict[str, Any]]:
 
 
 def main(path: str) -> None:
-    figure = Figure(figsize=(12.0, 3.5), layout="constrained")
+    figure = Figure(figsize=(12.0, 4.3), layout="constrained")
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3)
     logs = read("robot_logs.jsonl")
@@ -54,7 +54,6 @@ def main(path: str) -> None:
         axes.set_title(title, fontsize="medium")
         axes.set_xlabel("steps ahead")
         axes.set_ylim(bottom=0)
-        axes.legend(fontsize="small")
     left.set_ylabel("open-loop RMSE (standard deviations)")
     for run in read("jsb.jsonl"):
         curve = [c for c in run["curve"] if c["beta"] >= 1.0]
@@ -69,9 +68,15 @@ def main(path: str) -> None:
     right.set_title("DMM on the JSB chorales, test bound", fontsize="medium")
     right.set_xlabel("CPU minutes, one thread")
     right.set_ylabel("nats a frame")
-    right.legend(fontsize="small")
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
+        axes.legend(
+            fontsize="small",
+            ncols=2,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            frameon=False,
+        )
     figure.savefig(path, dpi=110)
 
 

@@ -134,14 +134,17 @@ def draw_rollouts(path: Path, seen: Tensor, rolled: dict[str, Tensor], count: in
     FigureCanvasAgg(figure)
     for i, axes in enumerate(figure.subplots(count, 1, sharex=True)):
         frames = range(len(seen))
-        axes.plot(frames[:SEEN], seen[:SEEN, i, 0], ".", color="0.5", markersize=3, label="seen")
-        axes.plot(frames[SEEN:], seen[SEEN:, i, 0], ".", color="0.8", markersize=3, label="to come")
+        axes.plot(frames[:SEEN], seen[:SEEN, i, 0], ".", color="0.4", markersize=4, label="seen")
+        axes.plot(
+            frames[SEEN:], seen[SEEN:, i, 0], ".", color="0.65", markersize=4, label="to come"
+        )
         for name, x in rolled.items():
             axes.plot(
                 frames[SEEN : SEEN + len(x)], x[:, i], linewidth=1.2, label=f"{name}, rolled out"
             )
         axes.axvline(SEEN - 0.5, color="k", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
+        axes.set_ylabel("observation")
     axes.set_xlabel("frame")
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(

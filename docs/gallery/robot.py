@@ -103,7 +103,7 @@ def pictures(truth: Array, guess: Array) -> list[Any]:
         frame = Image.new("RGB", (row.width, row.height + 20), "white")
         frame.paste(row, (0, 20))
         draw, ahead = ImageDraw.Draw(frame), (t - READ + 1) / RATE
-        when = "read" if t < READ else f"predicted, {ahead:.1f} s ahead"
+        when = "read" if t < READ else f"predicted, {ahead:.2f} s ahead"
         texts = ("truth", when, "difference")
         for i, (text, colour) in enumerate(zip(texts, ("black", "#1a6fb4", "black"), strict=True)):
             draw.text((SIZE[1] * i + 6, 2), text, colour, font)
