@@ -146,7 +146,7 @@ def better(found: Mapping[str, Any]) -> list[str]:
 
     >>> rmse = {"rssm": [0.012, 0.083], "ridge": [0.001, 0.023], "mean": [1.0, 0.05]}
     >>> better({"horizon": 2, "rmse": {k: {"all": e} for k, e in rmse.items()}})
-    ['simpler and better than rssm: ridge at every horizon; mean 2 steps ahead']
+    ['simpler forecasts are better than rssm: ridge at every horizon; mean 2 steps ahead']
     """
     steps = shown(found)
     (model, own), *others = (
@@ -159,7 +159,7 @@ def better(found: Mapping[str, Any]) -> list[str]:
         if at:
             ahead = f"{', '.join(at)} step{'' if at == ['1'] else 's'} ahead"
             said.append(f"{name} {'at every horizon' if len(at) == len(steps) else ahead}")
-    return [f"simpler and better than {model}: {'; '.join(said)}"] if said else []
+    return [f"simpler forecasts are better than {model}: {'; '.join(said)}"] if said else []
 
 
 def worse(found: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from agents.reports.page import Page, drawn, note, table
 from agents.reports.published import beside
 from agents.run import read_part
 from agents.statistics import bootstrap_interval, interquartile_mean
+from agents.words import counted
 
 LAST = 3
 """Evaluations that a score is the mean of."""
@@ -160,7 +161,7 @@ def grouped(runs: Sequence[Path]) -> list[Group]:
 def row(group: Group) -> list[str]:
     """A line of the table."""
     scores, episodes = [m.score for m in group], [r for m in group for r in m.last]
-    over, values = ("seeds", scores) if len(group) > 1 else ("episodes", episodes)
+    over, values = ("seed", scores) if len(group) > 1 else ("episode", episodes)
     low, high = bootstrap_interval(values)
 
     def mean(name: str) -> float:
@@ -177,7 +178,7 @@ def row(group: Group) -> list[str]:
         f"{np.mean(scores):,.1f}",
         f"{interquartile_mean(episodes):,.1f}",
         f"{low:,.1f} to {high:,.1f}",
-        f"{len(values)} {over}",
+        counted(len(values), over),
     ]
 
 

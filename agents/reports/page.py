@@ -11,17 +11,17 @@ from typing import Any
 
 STYLE = """
 :root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem;
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem;
   margin: 0 auto; padding: 1rem; color: #1b1b1b; }
 h1 { font-size: 1.5rem; margin: .5rem 0; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ddd; }
 img { max-width: 100%; height: auto; display: block; margin: .5rem 0; }
 .wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem .2rem 0; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 th { font-weight: 600; border-bottom: 1px solid #999; white-space: normal; vertical-align: bottom; }
-td:first-child { white-space: normal; min-width: 8rem; overflow-wrap: anywhere; }
+td:first-child { white-space: normal; min-width: 8rem; }
 td { border-bottom: 1px solid #eee; }
 pre { background: #f5f5f5; padding: .6rem .8rem; overflow-x: auto; font-size: .85rem; }
 .note { color: #555; font-size: .9rem; }
