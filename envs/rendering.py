@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import subprocess
 import sys
 
@@ -22,6 +23,10 @@ PACKAGES = {
     "glfw": "libglfw3 (and a screen)",
 }
 """Of Debian and Ubuntu."""
+ABSENT = re.compile(
+    r"'NoneType' object has no attribute '(gl|egl|OSMesa)\w+'|[Uu]nable to load|cannot open shared"
+)
+"""What PyOpenGL and glfw say where they did not find the library."""
 FOUND = "PIXYZ_GL"
 """What was found, kept for the processes that this one starts."""
 NOTHING = "none"
@@ -69,7 +74,12 @@ def trouble(backend: str) -> str:
         for line in done.stderr.splitlines()
         if line.strip() and not line.startswith(" ")
     ]
-    return said[-1][:160] if said else f"ended with code {done.returncode}"
+    last = said[-1] if said else ""
+    if ABSENT.search(last):
+        return (
+            f"its library is not there; on Debian and Ubuntu: apt-get install {PACKAGES[backend]}"
+        )
+    return last[:160] or f"ended with code {done.returncode}"
 
 
 def choose() -> str | None:

@@ -3,8 +3,10 @@ what is missing is one line.
 """
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -171,6 +173,33 @@ def test_the_doctor_says_what_to_type(monkeypatch, tmp_path):
     assert f"the folder {tmp_path / 'envs'} has the name of a package" in text
     assert "python3-dev" in text  # with a compiler, and without
     assert f"pixyz {pixyz.__version__}" in text and "devices: cpu" in text
+
+
+def test_the_doctor_knows_every_extra():
+    """But for those of who works on the library."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert set(doctor.EXTRAS) == set(extras) - {"test", "dev", "bench", "site"}
+    for extra, (_, packages) in doctor.EXTRAS.items():
+        wanted = {re.split(r"[\[>=<;]", line)[0] for line in extras[extra]}
+        assert wanted - {"gymnasium"} <= set(packages) <= wanted | {"imageio-ffmpeg"}, extra
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("osmesa", "AttributeError: 'NoneType' object has no attribute 'glGetError'"),
+        ("egl", "AttributeError: 'NoneType' object has no attribute 'eglQueryString'"),
+    ],
+)
+def test_a_library_of_opengl_that_is_not_there_is_said_in_words(backend, said, monkeypatch):
+    done = subprocess.CompletedProcess([], 1, "", f"Traceback (most recent call last):\n{said}\n")
+    monkeypatch.setattr(rendering.subprocess, "run", lambda *_, **__: done)
+    found = rendering.trouble.__wrapped__(backend)
+    assert "apt-get install" in found and rendering.PACKAGES[backend] in found
+    assert "NoneType" not in found
+    done.stderr = "mujoco.FatalError: no driver\n"
+    assert rendering.trouble.__wrapped__(backend) == "mujoco.FatalError: no driver"
 
 
 def test_the_command_without_its_packages_is_one_line(tmp_path):
