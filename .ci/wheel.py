@@ -21,6 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = "train,sim,plots,data,shell"
+NEEDED = ("constraints.txt", "CHANGELOG.md", "docs/runs.md", "tests/mistakes.py", "benchmarks")
+"""What an sdist holds beside the packages: what its README's commands read."""
 TRAIN = [
     "dreamer_v3/pendulum",
     "steps=400",
@@ -74,6 +76,9 @@ def build(folder: Path) -> tuple[Path, Path]:
     (sdist,) = folder.glob("*.tar.gz")
     with tarfile.open(sdist) as file:
         file.extractall(folder, filter="data")
+    lacking = [name for name in NEEDED if not (folder / sdist.name[:-7] / name).exists()]
+    if lacking:
+        sys.exit(f"{sdist.name} lacks {', '.join(lacking)}: see MANIFEST.in")
     run(
         [sys.executable, "-c", code.format("wheel"), folder],
         cwd=folder / sdist.name.removesuffix(".tar.gz"),

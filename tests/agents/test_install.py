@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -73,6 +74,38 @@ def test_a_wheel_has_the_settings_and_runs_from_an_empty_folder(tmp_path):
         ["-c", "import agents.config as c; print(c.CONFIGS, *c.config_names())"], empty, site
     ).stdout.split()
     assert where == [str(site / "agents" / "configs"), *config_names()]
+
+
+def test_an_sdist_has_what_its_readme_and_its_tests_read(tmp_path):
+    """And its wheel is built without a warning of packages that are absent."""
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".environments")
+    for name in (*OURS, "configs", "containers", "docs", "tests", "benchmarks"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for path in ROOT.glob("*.*"):
+        if path.is_file():
+            shutil.copy(path, source)
+    shutil.copy(ROOT / "LICENSE", source)
+    code = "from setuptools import build_meta as b; b.build_sdist('..'); b.build_wheel('../wheel')"
+    done = run(["-c", code], source)
+    assert done.returncode == 0, done.stderr
+    assert "is absent from" not in done.stderr
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as file:
+        there = {name.partition("/")[2] for name in file.getnames()}
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = {link.split("#")[0] for link in re.findall(r"\]\(([^)\s:]+)\)", text)}
+    asked = {*re.findall(r"-c (\S+)", text), *links, "CHANGELOG.md", "tests/mistakes.py"}
+    asked |= {f"configs/{name}.yaml" for name in config_names()} | {"conftest.py", "mkdocs.yml"}
+    assert {"constraints.txt", "docs/runs.md"} < asked and sorted(asked - there) == []
+    tests = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tests").rglob("*.py")}
+    assert tests <= there and not [name for name in there if name.endswith(".pyc")]
+    (wheel,) = (tmp_path / "wheel").glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        held = set(file.namelist())
+    assert {f"agents/configs/{name}.yaml" for name in config_names()} < held
+    assert "pixyz/py.typed" in held and not [name for name in held if name.startswith("docs/")]
 
 
 def test_the_sources_run_where_they_lie():
