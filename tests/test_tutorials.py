@@ -2,6 +2,7 @@
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 import pages  # noqa: E402
 
+INSTALLED = {name for name in ("pyro",) if find_spec(name)}
 NAMES = ["environments", "runs"]
 NAMES += [f"tutorials/{path.stem}" for path in sorted((ROOT / "docs/tutorials").glob("*.md"))]
 MEASURED = re.compile(r"-?\d+\.\d+")
@@ -37,6 +39,14 @@ def test_a_page_prints_what_it_says(name, tmp_path):
         (text, numbers), (said, expected) = masked(printed), masked(block.prints or "")
         assert text == said, block.text
         assert numbers == pytest.approx(expected, rel=0.05, abs=0.1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_block_of_a_page_is_left_out(name):
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    lacking = {block.needs for block in pages.blocks(page) if block.needs} - INSTALLED
+    if lacking:
+        pytest.skip(f"blocks were left out that need {', '.join(lacking)}: install the extra test")
 
 
 def test_a_page_that_says_another_thing_is_seen(tmp_path):
