@@ -278,10 +278,8 @@ def records(given: argparse.Namespace) -> int:
             finally:
                 env.close()
         data = episodes(log, limits.hz)
-        print(
-            f"{write(data, given.out / 'lerobot')}: {counted(len(data), 'episode')}, "
-            f"{counted(data.steps, 'row')}"
-        )
+        kept = f"{counted(len(data), 'episode')}, {counted(data.steps, 'row')}"
+        print(f"{write(data, given.out / 'lerobot')}: {kept}")
     return code or stop.code
 
 

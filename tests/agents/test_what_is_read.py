@@ -89,7 +89,8 @@ def test_the_report_is_of_the_best_weights(best, tmp_path, monkeypatch):
     def note(directory, model, *given):
         reported.append({k: v.clone() for k, v in model.state_dict().items()})
         rmse = {"vrnn": {"all": [1.0]}}
-        return {"windows": 1, "seen": 1, "predicts": "value", "rmse": rmse, "trust": {}}
+        found = {"windows": 1, "seen": 1, "horizon": 1, "predicts": "value", "rmse": rmse}
+        return {**found, "trust": {}}
 
     monkeypatch.setattr(Pretrainer, "bound", lambda self, *given: next(bounds))
     monkeypatch.setattr(command.report, "write", note)
