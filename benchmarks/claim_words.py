@@ -25,9 +25,9 @@ def at(lines: Lines, frames: int) -> list[float]:
 
 
 def walker_on_the_front_page(lines: Lines) -> str:
-    """Returns, the random policy's, and minutes at 30,000 frames."""
+    """Returns at the end of the command's runs, the random policy's, and minutes."""
     runs = by_seed(lines)
-    minutes = [run["cpu_minutes"] * 30_000 / run["frames"] for run in runs]
+    minutes = [run["cpu_minutes"] for run in runs]
     random = fmean(run["random"] for run in runs)
     return (
         f"Measured: {series(at(lines, 30_000), last=' and ')} on three seeds, random {random:.0f}, "

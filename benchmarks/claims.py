@@ -85,7 +85,11 @@ PESSIMISTIC = {
 
 CLAIMS = [
     Claim(
-        "README.md", "benchmarks/agents_learning.py", "learning", walker_on_the_front_page, SHIPS
+        "README.md",
+        "benchmarks/agents_learning.py",
+        "learning",
+        walker_on_the_front_page,
+        {**WALKER, "config": "tdmpc/walker_walk"},
     ),
     Claim(
         "README.md",
