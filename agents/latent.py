@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.agent import State
 from agents.checked import Checked
-from agents.spaces import ActionSpec
+from agents.spaces import ActionSpec, most_probable
 from pixyz.distributions import Distribution, Mean
 
 
@@ -70,7 +70,7 @@ class LatentActor(Checked):
             )
         action = drawn["action"]
         if self.action.discrete:
-            action = nn.functional.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
+            action = most_probable(action)
         else:
             action = action.clamp(-1.0, 1.0)
         return action, {**{k: drawn[k] for k in state if k != "action"}, "action": action}

@@ -27,6 +27,15 @@ class ActionSpec:
     discrete: bool = False
 
 
+def most_probable(weights: Tensor) -> Tensor:
+    """The choice that counts most, one-hot, ``[..., A] -> [..., A]``.
+
+    >>> most_probable(torch.tensor([0.2, 0.7, 0.1]))
+    tensor([0., 1., 0.])
+    """
+    return torch.nn.functional.one_hot(weights.argmax(-1), weights.shape[-1]).to(weights.dtype)
+
+
 @dataclass(frozen=True)
 class Interface:
     """What an agent sees of an environment.

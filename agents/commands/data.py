@@ -16,7 +16,6 @@ from agents.pretrain.fit import fitted
 from agents.pretrain.picture import draw_episode
 from agents.pretrain.settings import RSSMSettings
 from agents.process import check_plots
-from agents.words import counted
 from worldmodels.data import (
     READERS,
     DataError,
@@ -33,6 +32,7 @@ from worldmodels.data import (
 )
 from worldmodels.data.check import OnBad
 from worldmodels.open_loop import roughness
+from worldmodels.words import counted
 
 WRITERS: dict[str, Callable[[Episodes, Path], object]] = {
     "npz": write_npz,

@@ -35,7 +35,6 @@ from agents.run import Run, Stop
 from agents.run_name import run_name
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
-from agents.words import counted
 from envs.robot import (
     Keyboard,
     RobotEnv,
@@ -47,6 +46,7 @@ from envs.robot import (
 from envs.robot.person import KEYS
 from envs.robot.watched import Watched
 from worldmodels import ranks
+from worldmodels.words import counted
 
 HERE = "tcp://127.0.0.1:5555"
 NICE = 5  # how much a learner gives way to the actor that it stands beside

@@ -11,6 +11,7 @@ from torch import Tensor
 from agents.agent import State
 from agents.planning.cem import CEM
 from agents.planning.plan import Guess, Tried, draw
+from agents.spaces import most_probable
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,7 @@ class ICEM(CEM):
         if not self.count:
             return None
         moved = self.shifted(state["elites"].permute(2, 1, 0, 3))  # [H, K, B, A]
-        if self.action.discrete:
-            return torch.nn.functional.one_hot(moved.argmax(-1), self.action.size).to(moved.dtype)
-        return moved
+        return most_probable(moved) if self.action.discrete else moved
 
 
 def coloured(

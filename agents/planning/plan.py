@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.agent import State
-from agents.spaces import ActionSpec
+from agents.spaces import ActionSpec, most_probable
 from pixyz.distributions.families.one_hot import one_hot_sample
 
 Score = Callable[[Tensor], Tensor]
@@ -91,11 +91,11 @@ class Plan:
 
     def best(self) -> Tensor:
         """The first action, ``[B, A]``: the mean, or the most probable choice."""
-        return chosen(self.mean[0], self.discrete)
+        return most_probable(self.mean[0]) if self.discrete else self.mean[0]
 
     def path(self) -> Tensor:
         """The actions of all steps, ``[H, B, A]``: means, or the most probable choices."""
-        return chosen(self.mean, self.discrete)
+        return most_probable(self.mean) if self.discrete else self.mean
 
     def draw(
         self,
@@ -134,13 +134,6 @@ class Plan:
             weight.shape[1], 1, generator=generator, dtype=weight.dtype, device=weight.device
         )
         return (one_hot_sample(level, weight.T).T.unsqueeze(-1) * best.actions[0]).sum(0)
-
-
-def chosen(mean: Tensor, discrete: bool) -> Tensor:
-    """Means ``[..., A]`` as they are, or the most probable of choices."""
-    if not discrete:
-        return mean
-    return torch.nn.functional.one_hot(mean.argmax(-1), mean.shape[-1]).to(mean.dtype)
 
 
 def draw(

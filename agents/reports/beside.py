@@ -23,7 +23,7 @@ from agents.reports.page import Page, drawn, note, table
 from agents.reports.published import beside
 from agents.run import read_part
 from agents.statistics import bootstrap_interval, interquartile_mean
-from agents.words import counted
+from worldmodels.words import counted
 
 LAST = 3
 """Evaluations that a score is the mean of."""

@@ -29,7 +29,7 @@ from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.statistics import INTERVAL, summarize
-from agents.words import counted
+from worldmodels.words import counted
 
 REPORT = "report.html"
 APART = ("step", "time", "kind", "updates", "actions", "seconds", "cpu_seconds", "best")

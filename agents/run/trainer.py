@@ -26,8 +26,8 @@ from agents.run.train import Watch, train
 from agents.settings import RunSettings
 from agents.spaces import Interface
 from agents.tracking import check_tracker, tracker
-from agents.words import counted
 from envs.plain import space_to_plain
+from worldmodels.words import counted
 
 
 class Trainer(InFolder):

@@ -20,14 +20,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from agents.agent import Batch, Choose, Learned, State, Window
 from agents.checked import Checked
 from agents.replay.priorities import Ranked
 from agents.sac.config import SACConfig
 from agents.sac.heads import Critics, JointCritics, Observation, Target, Temperature, build_policy
-from agents.spaces import ActionSpec
+from agents.spaces import ActionSpec, most_probable
 from agents.torch_agent import TorchAgent, follow
 from pixyz.distributions import Distribution, LogDensity, Mean, Normal
 from pixyz.expression import E, LogProb, Loss, Parameter
@@ -179,7 +178,7 @@ class SAC(Checked, TorchAgent):
             "action"
         ]
         if self.action.discrete:
-            action = F.one_hot(action.argmax(-1), self.action.size).to(action.dtype)
+            action = most_probable(action)
         return action, state
 
     @property

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from agents.agent import Batch, Choose, Learned, State, Window
 from agents.checked import Checked
 from agents.planning import MPPI, PathScorer, Plan
-from agents.planning.plan import chosen
 from agents.replay.priorities import Ranked
-from agents.spaces import ActionSpec
+from agents.spaces import ActionSpec, most_probable
 from agents.tdmpc.config import TDMPCConfig
 from agents.tdmpc.heads import (
     Continue,
@@ -266,18 +265,17 @@ class TDMPC(Checked, TorchAgent):
             PixyzError: an image is neither uint8 nor in [0, 1].
         """
         scorer, seconds = self._scorer, self.config.seconds or None
-        return self._act(self._latent(obs), obs, state, scorer, explore, seconds)
+        return self._act(obs, state, scorer, explore, seconds)
 
     def _act(
         self,
-        z: Tensor,
         obs: Mapping[str, Tensor],
         state: State,
         scorer: PathScorer,
         explore: bool,
         seconds: float | None = None,
     ) -> tuple[Tensor, State]:
-        c = self.config
+        c, z = self.config, self._latent(obs)
         plan, state = self._solve(z, obs, state, scorer, None, seconds)
         if not explore:
             return self._best(plan, z, scorer) if c.margin else plan.best(), state
@@ -291,7 +289,8 @@ class TDMPC(Checked, TorchAgent):
         policy, planned = scorer.at({"z": z})(path.flatten(1, 2)).unflatten(0, (2, -1))
         promised = (planned - policy) / (self.config.margin * self.scaled.scale.width)
         share = promised.clamp(0.0, 1.0).unsqueeze(-1)
-        return chosen(torch.lerp(path[0, 0], path[0, 1], share), self.action.discrete)
+        action = torch.lerp(path[0, 0], path[0, 1], share)
+        return most_probable(action) if self.action.discrete else action
 
     def plan(
         self, obs: Mapping[str, Tensor], state: State, generator: torch.Generator | None = None
@@ -315,7 +314,7 @@ class TDMPC(Checked, TorchAgent):
         scorer = self._scorer
 
         def planner(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
-            return self._act(self._latent(obs), obs, state, scorer, explore)
+            return self._act(obs, state, scorer, explore)
 
         def policy(obs: Mapping[str, Tensor], state: State, explore: bool) -> tuple[Tensor, State]:
             z = self._latent(obs)

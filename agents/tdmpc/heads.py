@@ -16,9 +16,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from agents.spaces import ActionSpec
+from agents.spaces import ActionSpec, most_probable
 from agents.squashed import SquashedNormal, bounded_log_scale
 from agents.standard import Standard
 from agents.tdmpc.config import TDMPCConfig
@@ -171,8 +170,7 @@ class DiscretePolicy(GroupedOneHot):
 
     def best(self, z: Tensor) -> Tensor:
         """The most probable choice, ``[N, A]``."""
-        logits = self.net(z)
-        return F.one_hot(logits.argmax(-1), self.classes).to(logits.dtype)
+        return most_probable(self.net(z))
 
     def propose(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A draw, ``[N, A]``."""

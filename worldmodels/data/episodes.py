@@ -19,6 +19,7 @@ from worldmodels.data.errors import DataError
 from worldmodels.data.names import FLAGS as FLAGS
 from worldmodels.data.names import NOT_OBSERVED as NOT_OBSERVED
 from worldmodels.data.names import chosen
+from worldmodels.words import counted
 
 Array = NDArray[Any]
 HIDDEN = ("reward", *FLAGS)
@@ -117,7 +118,7 @@ class Episodes(Sequence[Episode]):
 
     def __repr__(self) -> str:
         keys = ", ".join(f"{k} {list(s)}" for k, (s, _) in self.schema.items() if k not in HIDDEN)
-        count = "1 episode" if len(self) == 1 else f"{len(self):,} episodes"
+        count = counted(len(self), "episode")
         return f"Episodes({self.source}: {count}, {self.steps:,} rows; {keys})"
 
     @property

@@ -26,6 +26,7 @@ from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
 from worldmodels.data.folders import files_of, reading
 from worldmodels.data.log import make_episode
+from worldmodels.words import counted
 
 TIMES = ("timestamp", "time", "stamp")
 UNITS = (1.0, 1e3, 1e6, 1e9)
@@ -171,9 +172,8 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
     jumps = _jumps(table, columns, named)
     if more := ended - named:
         say(
-            f"{table.file}: {columns.terminal} ends {len(more)} episode"
-            f"{'' if len(more) == 1 else 's'} inside, the first in line "
-            f"{table.lines[min(more) - 1]}; cut there"
+            f"{table.file}: {columns.terminal} ends {counted(len(more), 'episode')} inside, "
+            f"the first in line {table.lines[min(more) - 1]}; cut there"
         )
     cuts = sorted(named | ended | jumps)
     found = []
