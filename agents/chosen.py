@@ -90,6 +90,12 @@ def compiled(agent: Any) -> Chosen:
             f"agent.seconds={seconds}: expected a plan without a limit of time to compile, "
             "got one; load it without compiled"
         )
-    choose = next(iter(choices.values()))
+    return Chosen(agent, compiled_choice(next(iter(choices.values()))))
+
+
+def compiled_choice(choose: Choose) -> Compiled:
+    """A function of an agent's ``exports``, compiled at the first call: the same draws, and code
+    for each number of rows.
+    """
     how = settings(Options(), fallback_random=True)
-    return Chosen(agent, Compiled(choose, {**how, "dynamic": False}))
+    return Compiled(choose, {**how, "dynamic": False})

@@ -4,6 +4,8 @@ compiler's cache.
     a run     updates as they are ...              compiles from the cache (seconds), goes on
     a child   builds the same agent, compiles its update on made data (a minute or more), ends
 
+:class:`Beside` is that child; :class:`Switch` has one, and switches over before a certain update.
+
 ``torch.compile`` works in the process that it is called in, holds Python's lock and sets random
 states back: in a thread beside updates it would slow them down and change their draws. What another
 process has compiled lies in a folder of torch's that both read
@@ -19,18 +21,22 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
 import torch
 from torch import Tensor
 
+from agents.agent import Batch, Choose, State
 from agents.build import agent_class
+from agents.chosen import compiled_choice
 from agents.config import load_config, to_dict
 from agents.process import prepare_process
 from agents.spaces import ActionSpec
 from envs.child import start_python
+from pixyz.plan.random import random_states, restore_random_states
 
 RUNS = 3
 """Evaluations of a child: the first shows what networks return, the second compiles, the third
@@ -43,17 +49,38 @@ class Beside:
     """A process that compiles an agent's update while the agent learns.
 
     Args:
-        shapes, action, config: what the agent is built from.
+        shapes, action, config: what the agent is built from, there: one that compiles at once.
+        obs: what it explores from, where that is compiled, too; only shapes and types count.
+        flags: of the agent, by the names of its buffers; programs differ by them.
+        cure: what the warning says at its end if it fails.
     """
 
     shapes: Mapping[str, Any]
     action: ActionSpec
     config: Any
+    obs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    flags: Mapping[str, bool] = field(default_factory=dict)
+    cure: str = ""
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _said: IO[bytes] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_child": None, "_said": None}  # a copy compiles for itself
+
+    def begin(self, batch: Mapping[str, Tensor]) -> subprocess.Popen[bytes]:
+        """The process, which begins at the first call.
+
+        Args:
+            batch: what updates are made from; only its shapes and types count.
+        """
+        if self._child is None:
+            self._child = self._begin(batch)
+        return self._child
+
+    def wait(self, batch: Mapping[str, Tensor]) -> bool:
+        """Until it has ended; whether it did what it is for, else with :meth:`state`'s warning."""
+        self.begin(batch).wait()
+        return self.state(batch) == "done"
 
     def state(self, batch: Mapping[str, Tensor]) -> Literal["running", "done", "failed"]:
         """How far it is; the first call begins. ``failed`` comes with a warning that says why.
@@ -61,15 +88,13 @@ class Beside:
         Args:
             batch: what updates are made from; only its shapes and types count.
         """
-        if self._child is None:
-            self._child = self._begin(batch)
-        code = self._child.poll()
+        code = self.begin(batch).poll()
         if code is None:
             return "running"
         if code:
             warnings.warn(
                 f"the process that compiles ended with {code}: {self._last_line()}; "
-                "training goes on without compiling, or with beside=false and it says more",
+                f"training goes on without compiling{self.cure}",
                 stacklevel=2,
             )
         return "failed" if code else "done"
@@ -83,7 +108,9 @@ class Beside:
             "shapes": {k: list(s) for k, s in self.shapes.items()},
             "action": [self.action.size, self.action.discrete],
             "threads": torch.get_num_threads(),
-            "batch": {k: [list(v.shape), str(v.dtype)] for k, v in batch.items()},
+            "batch": _described(batch),
+            "obs": _described(self.obs),
+            "flags": dict(self.flags),
         }
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the child
         child = start_python(
@@ -110,22 +137,128 @@ def _end(child: subprocess.Popen[bytes], said: IO[bytes]) -> None:
     said.close()
 
 
-def compile_update(task: Mapping[str, Any]) -> None:
-    """Build an agent, and evaluate its losses and their gradients, compiled, on made data."""
-    prepare_process(task["threads"])
-    kind = agent_class(task["kind"])
-    config = load_config(kind.Config, {**task["config"], "beside": False})
-    shapes = {k: tuple(s) for k, s in task["shapes"].items()}
-    agent = kind(shapes, ActionSpec(*task["action"]), config).to(task["device"]).train()
-    batch = {
-        k: torch.zeros(
-            shape, dtype=getattr(torch, dtype.removeprefix("torch.")), device=task["device"]
-        )
-        for k, (shape, dtype) in task["batch"].items()
+def _described(given: Mapping[str, Tensor]) -> dict[str, list[Any]]:
+    return {k: [list(v.shape), str(v.dtype)] for k, v in given.items()}
+
+
+def _made(described: Mapping[str, Any], device: str) -> dict[str, Tensor]:
+    return {
+        k: torch.zeros(shape, dtype=getattr(torch, dtype.removeprefix("torch.")), device=device)
+        for k, (shape, dtype) in described.items()
     }
-    for _ in range(RUNS):
-        loss, _ = agent.losses(batch)
-        loss.backward()
+
+
+def compile_update(task: Mapping[str, Any]) -> None:
+    """Build an agent; evaluate its losses and their gradients, compiled, on made data, and explore
+    from made observations where that is compiled, too.
+    """
+    prepare_process(task["threads"])
+    kind, device = agent_class(task["kind"]), task["device"]
+    shapes = {k: tuple(s) for k, s in task["shapes"].items()}
+    config = load_config(kind.Config, task["config"])
+    agent = kind(shapes, ActionSpec(*task["action"]), config).to(device).train()
+    agent.load_state_dict({k: torch.tensor(v) for k, v in task["flags"].items()}, strict=False)
+    batch, obs = _made(task["batch"], device), _made(task["obs"], device)
+    if (switch := getattr(agent, "switch", None)) is None:
+        rehearse(agent, batch)
+    else:
+        switch.on = True
+        switch.before(agent, batch)
+    if obs:
+        agent.choose(obs, agent.initial(len(obs["is_first"])), True)
+
+
+def rehearse(agent: Any, batch: Batch) -> None:
+    """Losses and gradients, as often as it takes until they are compiled; nothing of it stays."""
+    with _undone(agent):
+        for _ in range(RUNS):
+            loss, _ = agent.losses(batch)
+            loss.backward()
+
+
+@contextmanager
+def _undone(agent: Any) -> Iterator[None]:
+    """After the context estimates and random generators are as before, and there is no gradient."""
+    drawn, kept = random_states(), [(b, b.clone()) for b in agent.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
+        restore_random_states(drawn)
+        agent.zero_grad(set_to_none=True)
+
+
+class Switch:
+    """Compiles an agent's updates, and what it explores by, before a certain update: equal seeds
+    give equal numbers then, and a run that was resumed those of one that was not.
+
+    A process beside training fills the compiler's cache until then, from half of these updates on;
+    it is waited for. If it fails, it says so, and nothing is compiled.
+
+    Args:
+        at: the update; 0: nothing is compiled.
+        chunk: steps of a time loop that are compiled at a time.
+        beside: that process.
+    """
+
+    def __init__(self, at: int, chunk: int, beside: Beside) -> None:
+        self.at, self.chunk, self.beside = at, chunk, beside
+        self.updates, self.on, self._ready = 0, False, False
+        self._obs: Mapping[str, Tensor] = {}
+        self._choices: dict[object, Choose] = {}
+
+    def __getstate__(self) -> dict[str, Any]:  # a copy compiles for itself
+        return {**vars(self), "_ready": False, "_obs": {}, "_choices": {}}
+
+    def state(self) -> dict[str, Any]:
+        """How far it is."""
+        return {"updates": self.updates, "on": self.on}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Be as far."""
+        self.updates, self.on = state["updates"], state["on"]
+
+    def before(self, agent: Any, batch: Batch) -> None:
+        """What is due before an update of ``agent``, which counts it in ``updates`` when it is
+        made.
+        """
+        if not self.at or self._ready:
+            return
+        if self.updates == self.at and not self.on:
+            self.on = self.beside.wait(batch)
+        elif self.at // 2 <= self.updates < self.at:
+            self.beside.obs, self.beside.flags = self._obs, _flags(agent)
+            self.beside.begin(batch)
+        if self.on:
+            agent.objective.compile(self.chunk, whole=True)
+            rehearse(agent, batch)
+            self._ready = True
+
+    def choose(
+        self, agent: Any, obs: Mapping[str, Tensor], state: State, program: object
+    ) -> tuple[Tensor, State] | None:
+        """What ``agent.exports`` names first, exploring, where that is compiled by now.
+
+        Args:
+            program: which one it is, of those that it may be.
+        """
+        if not self.at:
+            return None
+        self._obs = obs
+        if not self.on or not agent.training:
+            return None
+        if program not in self._choices:
+            choose = self._choices[program] = compiled_choice(next(iter(agent.exports.values())))
+            with _undone(agent):
+                for _ in range(RUNS):
+                    choose(obs, state, True)
+        return self._choices[program](obs, state, True)
+
+
+def _flags(agent: Any) -> dict[str, bool]:
+    return {k: bool(v) for k, v in agent.named_buffers() if v.dtype == torch.bool and not v.ndim}
 
 
 def main(task: Mapping[str, Any]) -> None:

@@ -2,9 +2,10 @@
 what a plan takes.
 
 Contenders take turns in one process, one thread, CPU seconds; medians over rounds.  An update is
-loss, backward, one clipped step of Adam, and the slow critics' move; both forms call the same
-networks and the same optimizer.  A plan is of one observation: all rounds, with the policy's
-proposals.  Appends lines to ``results/planner.jsonl``.
+loss, backward, one clipped step of Adam, and the slow critics' move; all forms call the same
+networks and the same kind of optimizer; ``compiled`` is the declared one as ``agent.compile_from``
+makes it.  A plan is of one observation: all rounds, with the policy's proposals.  Appends lines to
+``results/planner.jsonl``.
 
     python benchmarks/planner.py --rounds 31
 """
@@ -12,6 +13,7 @@ proposals.  Appends lines to ``results/planner.jsonl``.
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from hand_tdmpc import tdmpc_loss
 from timing import contend, prepare, record
 
 from agents.chosen import compiled
+from agents.compiling import rehearse
 from agents.config import load_config
 from agents.settings import RunSettings
 from agents.spaces import ActionSpec
@@ -47,9 +50,12 @@ def build(config: TDMPCConfig) -> tuple[TDMPC, dict[str, torch.Tensor]]:
 
 def updates(agent: TDMPC, batch: dict[str, torch.Tensor]) -> dict[str, Callable[[], None]]:
     """Contender -> an update."""
-    parameters = [p for group in agent.optimizer.param_groups for p in group["params"]]
+    fast = copy.deepcopy(agent)
+    fast.objective.compile(agent.config.horizon, whole=True)
+    rehearse(fast, batch)
 
-    def update(loss: Callable[[dict[str, torch.Tensor]], torch.Tensor]) -> None:
+    def update(agent: TDMPC, loss: Callable[[dict[str, torch.Tensor]], torch.Tensor]) -> None:
+        parameters = [p for group in agent.optimizer.param_groups for p in group["params"]]
         value = loss(agent.prepare(batch))
         agent.optimizer.zero_grad(set_to_none=True)
         value.backward()
@@ -58,8 +64,9 @@ def updates(agent: TDMPC, batch: dict[str, torch.Tensor]) -> dict[str, Callable[
         agent.update_slow()
 
     return {
-        "hand": lambda: update(lambda x: tdmpc_loss(agent, x)),
-        "pixyz": lambda: update(lambda x: agent.objective.eval(x)),
+        "hand": lambda: update(agent, lambda x: tdmpc_loss(agent, x)),
+        "pixyz": lambda: update(agent, lambda x: agent.objective.eval(x)),
+        "compiled": lambda: update(fast, lambda x: fast.objective.eval(x)),
     }
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -127,7 +127,12 @@ class LatentAgent(TorchAgent):
         self.config, self.action = config, action
         self.model = RSSM(shapes, action.size, config.model, fission=fission, terms=terms)
         beside = config.chunk and config.beside and fission and terms is None
-        self.__dict__["_compiling"] = Beside(self.model.shapes, action, config) if beside else None
+        there = replace(config, beside=False)
+        self.__dict__["_compiling"] = (
+            Beside(self.model.shapes, action, there, cure=", or with beside=false and it says more")
+            if beside
+            else None
+        )
 
     def _begin(self, actor: Any, policy: Distribution | None = None) -> None:
         """Say who acts, and by which policy; write the objective."""

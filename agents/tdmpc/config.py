@@ -48,6 +48,9 @@ class TDMPCConfig:
         around_elite: an action that explores is drawn around one of the elites, as published; else
             around their mean, which may lie between two good ones.
         seconds: the time that a plan may take; 0: all rounds are made.
+        compile_from: the update from which on updates and plans that explore are compiled, in a
+            process beside training, which begins at half of it and is waited for; 0: none is. The
+            same one in each run: equal seeds give equal numbers, resumed or not.
         kind: the agent's name in the table of :mod:`agents.build`, or ``module:Class``.
 
     Raises:
@@ -69,6 +72,7 @@ class TDMPCConfig:
         "[-100, 100]": "min_log_std max_log_std",
         "(0, 1e9]": "clip temperature",
         "[0, 65536]": "proposals",
+        "[0, 1e9]": "compile_from",
     }
 
     latent: int = 512
@@ -111,6 +115,7 @@ class TDMPCConfig:
     explore_std: float = 0.0
     around_elite: bool = True
     seconds: float = 0.0
+    compile_from: int = 0
     kind: str = "tdmpc"
 
     def __post_init__(self) -> None:
@@ -129,6 +134,11 @@ class TDMPCConfig:
         if self.elites > self.candidates:
             raise ValueError(
                 f"elites must be at most {self.candidates}, the candidates, got {self.elites}"
+            )
+        if self.compile_from and self.seconds:
+            raise ValueError(
+                f"seconds must be 0 with compile_from, compiled plans make all rounds; "
+                f"got {self.seconds} and {self.compile_from}"
             )
         for low, high in (("min_std", "max_std"), ("min_log_std", "max_log_std")):
             if getattr(self, low) > getattr(self, high):
