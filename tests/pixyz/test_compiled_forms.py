@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from pixyz.distributions import TwoHot
-from pixyz.distributions.families.one_hot import one_hot_sample, softmax_last
+from pixyz.distributions.families.one_hot import MANY, one_hot_sample, softmax_last
 from pixyz.plan import Options
 from pixyz.plan.run.compiled import settings
 from worldmodels.networks import gated
@@ -28,7 +29,7 @@ def density(bins: int) -> Callable[[Tensor], Tensor]:
 
 FORMS = {
     **{f"two_hot_{k}": (density(k), (20, k)) for k in (3, 15, 255)},
-    **{f"softmax_{k}": (softmax_last, (7, 3, k)) for k in (1, 2, 4, 15, 16, 20)},
+    **{f"softmax_{k}": (softmax_last, (30, 3, k)) for k in (1, 2, 4, 15, 16, 20)},
     "gated": (lambda x: gated(*x.unbind(0)), (4, 5, 6)),
 }
 
@@ -44,6 +45,25 @@ def test_values_and_gradients(name: str) -> None:
         value = run(x)
         found.append((value, torch.autograd.grad((weight * value).sum(), x)[0]))
     torch.testing.assert_close(found[1], found[0])
+
+
+@pytest.mark.parametrize("rows", [1, MANY - 1, MANY, 3 * MANY])
+@pytest.mark.parametrize("classes", [1, 2, 7, 8, 15, 16, 20])
+def test_softmax_along_classes_or_along_rows(rows: int, classes: int) -> None:
+    """By its definition, from logits that are far apart; and its gradient."""
+    x = 300.0 * draw(rows, classes)
+    weight = draw(rows, classes, seed=1).detach()
+    for dtype, digits in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
+        given = x.detach().to(dtype).requires_grad_()
+        exact = given.detach().double()
+        e = np.exp(exact.numpy() - exact.numpy().max(-1, keepdims=True))
+        expected = e / e.sum(-1, keepdims=True)
+        found = softmax_last(given)
+        assert np.allclose(found.detach().double().numpy(), expected, rtol=0.0, atol=digits)
+        [gradient] = torch.autograd.grad((weight.to(dtype) * found).sum(), given)
+        w = weight.numpy()
+        slope = expected * (w - (expected * w).sum(-1, keepdims=True))
+        assert np.allclose(gradient.double().numpy(), slope, rtol=0.0, atol=10 * digits)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 4, 15, 16, 20])

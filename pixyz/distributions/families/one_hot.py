@@ -13,8 +13,10 @@ from torch.autograd.function import FunctionCtx
 
 from pixyz.plan.once import once
 
-LANES = 8
-"""From so many classes on, CPUs vectorise softmax along them."""
+WIDTH = {"AVX512": 64, "AVX2": 32}.get(torch.backends.cpu.get_cpu_capability(), 16)
+"""Bytes of a vector of this CPU: softmax is vectorised along classes that fill one."""
+MANY = 64
+"""From so many rows of fewer classes on, softmax is faster along the rows."""
 FEW = 16
 """From so many classes on, draws run over the classes."""
 SEARCHED = 2048
@@ -23,10 +25,12 @@ SEARCHED = 2048
 
 
 def softmax_last(x: Tensor) -> Tensor:
-    """Softmax over the last dimension; a short one is moved to the front, where CPUs vectorise (5
-    times faster for 4).
+    """Softmax over the last dimension; of many rows a short one is moved to the front, where CPUs
+    vectorise (6 times faster for 1,024 rows of 8).
     """
-    if x.shape[-1] < LANES and x.device.type == "cpu" and not torch.compiler.is_compiling():
+    few = x.shape[-1] * x.element_size() < WIDTH
+    many = x.numel() >= MANY * x.shape[-1]
+    if few and many and x.device.type == "cpu" and not torch.compiler.is_compiling():
         return x.movedim(-1, 0).softmax(0).movedim(0, -1)
     return x.softmax(-1)
 
