@@ -98,6 +98,9 @@ def known() -> set[tuple[object, ...]]:
     return {(x["config"], x["env"], x["seed"], x["frames"]) for x in own}
 
 
+FASTER = ("agent.compile_from=",)
+"""Changes of a config that make it faster and nothing else: they do not mark a line."""
+
 BEST_ACTION = {"margin"}
 """Settings of an agent that nothing but the best action reads."""
 
@@ -161,7 +164,10 @@ def main() -> None:
     parser.add_argument("--eval-every", type=int, default=10_000)
     parser.add_argument("--runs", type=Path, default=Path("runs/agents"))
     parser.add_argument(
-        "--set", nargs="+", default=[], help="changes of the config, key=value; they mark the lines"
+        "--set",
+        nargs="+",
+        default=[],
+        help="changes of the config, key=value; they mark the lines, but for agent.compile_from",
     )
     parser.add_argument(
         "--read",
@@ -178,13 +184,14 @@ def main() -> None:
         help="evaluate the checkpoints of these finished runs with the changes",
     )
     given = parser.parse_args()
+    marks = [change for change in given.set if not change.startswith(FASTER)]
     for run in [*given.read, *given.again]:
-        record(run, given.config, given.set, run in given.again)
+        record(run, given.config, marks, run in given.again)
     for seed in () if given.read or given.again else given.seeds:
         for task in given.tasks:
-            if not given.set and (given.config, environment(task), seed, given.frames) in known():
+            if not marks and (given.config, environment(task), seed, given.frames) in known():
                 continue
-            name = "-".join([given.config, task, *given.set, f"seed{seed}"]).replace("/", "-")
+            name = "-".join([given.config, task, *marks, f"seed{seed}"]).replace("/", "-")
             run = given.runs / name
             command = [sys.executable, "-m", "agents.cli"]
             changes = [f"steps={given.frames}", f"eval_every={given.eval_every}"]
@@ -201,7 +208,7 @@ def main() -> None:
                 ]
                 command += ["--run", str(run)]
             subprocess.run(command, check=True)
-            record(run, given.config, given.set)
+            record(run, given.config, marks)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -66,7 +67,7 @@ class Run:
         )
         self._working = False
         self._held: list[tuple[Mapping[str, float], str]] | None = None
-        self._clock = time.monotonic(), time.process_time()
+        self._clock = clocks()
         self._last_save = time.monotonic()
 
     @property
@@ -86,7 +87,7 @@ class Run:
             yield self.stop
             return
         self._working = True
-        self._clock = time.monotonic(), time.process_time()
+        self._clock = clocks()
         try:
             with self.stop:
                 try:
@@ -119,7 +120,7 @@ class Run:
 
     def tick(self) -> None:
         """Move the clock on, and write a checkpoint if the minutes say so."""
-        now = time.monotonic(), time.process_time()
+        now = clocks()
         self.progress.seconds += now[0] - self._clock[0]
         self.progress.cpu_seconds += now[1] - self._clock[1]
         self._clock = now
@@ -186,6 +187,18 @@ class Run:
         held, self._held = self._held or [], None
         for numbers, kind in [*first, *held]:
             self.write(numbers, kind)
+
+
+def clocks() -> tuple[float, float]:
+    """Seconds by the wall's clock, and of processors: this process's, and those of processes that
+    it has begun and that ended.
+
+    >>> wall, cpu = clocks()
+    >>> clocks()[0] >= wall and clocks()[1] >= cpu
+    True
+    """
+    done = os.times()
+    return time.monotonic(), time.process_time() + done.children_user + done.children_system
 
 
 def read_part(directory: Path, part: str) -> tuple[int, Nested]:

@@ -2,6 +2,8 @@
 back, counted, evaluated.
 """
 
+import subprocess
+import sys
 import time
 
 import gymnasium
@@ -542,3 +544,12 @@ def test_a_second_process_on_a_run_is_one_line(tmp_path, capsys):
     text = capsys.readouterr().err.strip()
     assert "is in use by" in text and "\n" not in text
     assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_processes_that_a_run_has_begun_count():
+    """Their processor time, when they have ended."""
+    run = Run({})
+    with run.working():
+        work = "import time\nwhile time.process_time() < 0.3: pass"
+        subprocess.run([sys.executable, "-c", work], check=True)
+    assert run.progress.cpu_seconds >= 0.25
