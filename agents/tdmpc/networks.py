@@ -36,6 +36,20 @@ def simplicial(x: Tensor, group: int) -> Tensor:
     return softmax_last(x.unflatten(-1, (-1, group))).flatten(-2)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``[..., size] -> [..., out]``; compiled code adds the bias within the kernel that follows."""
+    if torch.compiler.is_compiling():
+        return x @ weight.T + bias
+    return F.linear(x, weight, bias)
+
+
+def side_by_side(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same of several at once, ``[M, N, size]`` by ``[M, size, out]``."""
+    if torch.compiler.is_compiling():
+        return torch.bmm(x, weight) + bias
+    return torch.baddbmm(bias, x, weight)
+
+
 class Normed(nn.Module):
     """Linear and layer norm, ``[..., size] -> [..., out]``."""
 
@@ -48,7 +62,7 @@ class Normed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(
-            F.linear(x, self.weight, self.bias), self.gain.shape, self.gain, self.shift
+            linear(x, self.weight, self.bias), self.gain.shape, self.gain, self.shift
         )
 
 
@@ -74,7 +88,7 @@ class Network(nn.Module):
         x = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
         for layer in self.hidden:
             x = F.silu(layer(x))
-        return F.linear(x, self.last.weight, self.last.bias)
+        return linear(x, self.last.weight, self.last.bias)
 
 
 class LatentNetwork(Network):
@@ -121,6 +135,6 @@ class Ensemble(nn.Module):
         x = torch.cat(parts, -1)
         x = x.expand(self.weights[0].shape[0], *x.shape)
         for weight, bias, gain, shift in zip(self.weights, self.biases, self.gains, self.shifts):
-            x = torch.baddbmm(bias, x, weight)
+            x = side_by_side(x, weight, bias)
             x = F.silu(torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), gain))
-        return torch.baddbmm(self.biases[-1], x, self.weights[-1]).transpose(0, 1)
+        return side_by_side(x, self.weights[-1], self.biases[-1]).transpose(0, 1)

@@ -13,8 +13,14 @@ from agents import compiling
 from agents.compiling import Beside, compile_update
 from agents.guard import NotFinite
 from agents.tdmpc import TDMPC, TDMPCConfig
+from agents.tdmpc.networks import linear, side_by_side
 
 AT = 4
+FORMS = [
+    (linear, [(5, 3), (4, 3), (4,)]),
+    (linear, [(2, 5, 3), (4, 3), (4,)]),
+    (side_by_side, [(2, 5, 3), (2, 3, 4), (2, 1, 4)]),
+]
 OBS = {
     "orient": torch.full((1, 3), 0.5),
     "velocity": torch.full((1, 2), -0.5),
@@ -227,6 +233,20 @@ class Process:
 
     def communicate(self):
         return b"", b""
+
+
+@pytest.mark.parametrize(("form", "shapes"), FORMS)
+def test_what_is_written_in_another_way_for_a_compiler(form, shapes):
+    """The same values and gradients."""
+    torch._dynamo.reset()
+    g = torch.Generator().manual_seed(0)
+    given = [torch.randn(*s, generator=g, dtype=torch.float64).requires_grad_() for s in shapes]
+    found = []
+    for run in (form, torch.compile(form, backend="eager", fullgraph=True)):
+        value = run(*given)
+        weight = torch.linspace(-1.0, 1.0, value.numel(), dtype=value.dtype).view_as(value)
+        found.append([value, *torch.autograd.grad((weight * value).sum(), given)])
+    torch.testing.assert_close(found[1], found[0])
 
 
 def test_a_limit_of_time_is_refused():
