@@ -44,8 +44,11 @@ class Encoder(Deterministic):
         self.net = LatentNetwork(size, c.encoder_units, c.encoder_layers, c.latent, c.group)
 
     def forward(self, **obs: Tensor) -> dict[str, Tensor]:
-        std = self.standard
-        parts = [symlog(obs[k]) if std is None else std(k, obs[k]) for k in self.vectors]
+        std, parts = self.standard, [obs[k] for k in self.vectors]
+        if std is not None:
+            parts = [std(k, obs[k]) for k in self.vectors]
+        elif parts:
+            parts = [symlog(torch.cat(parts, -1))]
         parts += [cnn(obs[k]) for k, cnn in self.cnn.items()]
         return {"z": self.net(*parts)}
 
