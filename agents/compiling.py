@@ -15,6 +15,7 @@ process has compiled lies in a folder of torch's that both read
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,14 +34,16 @@ from agents.agent import Batch, Choose, State
 from agents.build import agent_class
 from agents.chosen import compiled_choice
 from agents.config import load_config, to_dict
+from agents.errors import UsageError
 from agents.process import prepare_process
 from agents.spaces import ActionSpec
 from envs.child import start_python
 from pixyz.plan.random import random_states, restore_random_states
+from worldmodels import ranks
 
 RUNS = 3
-"""Evaluations of a child: the first shows what networks return, the second compiles, the third
-looks at strides.
+"""Evaluations until all is compiled: the first shows what networks return, the second compiles, the
+third looks at strides.
 """
 
 
@@ -50,7 +53,7 @@ class Beside:
 
     Args:
         shapes, action, config: what the agent is built from, there: one that compiles at once.
-        obs: what it explores from, where that is compiled, too; only shapes and types count.
+        obs: what it explores from, :func:`described`, where that is compiled, too.
         flags: of the agent, by the names of its buffers; programs differ by them.
         cure: what the warning says at its end if it fails.
     """
@@ -58,7 +61,7 @@ class Beside:
     shapes: Mapping[str, Any]
     action: ActionSpec
     config: Any
-    obs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    obs: Mapping[str, Any] = field(default_factory=dict, repr=False)
     flags: Mapping[str, bool] = field(default_factory=dict)
     cure: str = ""
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -66,6 +69,11 @@ class Beside:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_child": None, "_said": None}  # a copy compiles for itself
+
+    @property
+    def begun(self) -> bool:
+        """Whether the process was begun."""
+        return self._child is not None
 
     def begin(self, batch: Mapping[str, Tensor]) -> subprocess.Popen[bytes]:
         """The process, which begins at the first call.
@@ -108,8 +116,8 @@ class Beside:
             "shapes": {k: list(s) for k, s in self.shapes.items()},
             "action": [self.action.size, self.action.discrete],
             "threads": torch.get_num_threads(),
-            "batch": _described(batch),
-            "obs": _described(self.obs),
+            "batch": described(batch),
+            "obs": dict(self.obs),
             "flags": dict(self.flags),
         }
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the child
@@ -132,12 +140,13 @@ class Beside:
 
 def _end(child: subprocess.Popen[bytes], said: IO[bytes]) -> None:
     if child.poll() is None:
-        child.terminate()
+        child.kill()
     child.communicate()
     said.close()
 
 
-def _described(given: Mapping[str, Tensor]) -> dict[str, list[Any]]:
+def described(given: Mapping[str, Tensor]) -> dict[str, list[Any]]:
+    """Shapes and types."""
     return {k: [list(v.shape), str(v.dtype)] for k, v in given.items()}
 
 
@@ -191,34 +200,43 @@ def _undone(agent: Any) -> Iterator[None]:
 
 
 class Switch:
-    """Compiles an agent's updates, and what it explores by, before a certain update: equal seeds
-    give equal numbers then, and a run that was resumed those of one that was not.
+    """Compiles an agent's updates, and what it explores by, before a certain update: on a CPU equal
+    seeds give equal numbers then, and a run that was resumed those of one that was not.
 
     A process beside training fills the compiler's cache until then, from half of these updates on;
-    it is waited for. If it fails, it says so, and nothing is compiled.
+    it is waited for. If it fails, that is said, and nothing is compiled.
 
     Args:
         at: the update; 0: nothing is compiled.
         chunk: steps of a time loop that are compiled at a time.
         beside: that process.
+
+    Raises:
+        UsageError: several processes learn together, of which each would compile for itself.
     """
 
     def __init__(self, at: int, chunk: int, beside: Beside) -> None:
+        if at and ranks.active():
+            raise UsageError(
+                f"agent.compile_from={at}: expected one process that learns, got "
+                f"{ranks.count()}; take 0"
+            )
         self.at, self.chunk, self.beside = at, chunk, beside
         self.updates, self.on, self._ready = 0, False, False
-        self._obs: Mapping[str, Tensor] = {}
         self._choices: dict[object, Choose] = {}
 
     def __getstate__(self) -> dict[str, Any]:  # a copy compiles for itself
-        return {**vars(self), "_ready": False, "_obs": {}, "_choices": {}}
+        return {**vars(self), "_ready": False, "_choices": {}}
 
     def state(self) -> dict[str, Any]:
         """How far it is."""
-        return {"updates": self.updates, "on": self.on}
+        return {"updates": self.updates, "on": self.on, "obs": dict(self.beside.obs)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Be as far."""
+        """Be as far; the agent's objective is not compiled by now."""
         self.updates, self.on = state["updates"], state["on"]
+        self.beside.obs = state["obs"]
+        self._ready, self._choices = False, {}
 
     def before(self, agent: Any, batch: Batch) -> None:
         """What is due before an update of ``agent``, which counts it in ``updates`` when it is
@@ -226,11 +244,11 @@ class Switch:
         """
         if not self.at or self._ready:
             return
-        if self.updates == self.at and not self.on:
-            self.on = self.beside.wait(batch)
-        elif self.at // 2 <= self.updates < self.at:
-            self.beside.obs, self.beside.flags = self._obs, _flags(agent)
-            self.beside.begin(batch)
+        if not self.on and self.at // 2 <= self.updates <= self.at:
+            if not self.beside.begun:
+                self.beside.flags = _flags(agent)
+                self.beside.begin(batch)
+            self.on = self.updates == self.at and self.beside.wait(batch)
         if self.on:
             agent.objective.compile(self.chunk, whole=True)
             rehearse(agent, batch)
@@ -246,12 +264,15 @@ class Switch:
         """
         if not self.at:
             return None
-        self._obs = obs
+        if not self.on:
+            self.beside.obs = described(obs)
         if not self.on or not agent.training:
             return None
         if program not in self._choices:
-            choose = self._choices[program] = compiled_choice(next(iter(agent.exports.values())))
+            plain = next(iter(agent.exports.values()))
+            choose = self._choices[program] = compiled_choice(plain)
             with _undone(agent):
+                plain(obs, state, True)  # what it makes once is not made by compiled code
                 for _ in range(RUNS):
                     choose(obs, state, True)
         return self._choices[program](obs, state, True)
@@ -262,7 +283,12 @@ def _flags(agent: Any) -> dict[str, bool]:
 
 
 def main(task: Mapping[str, Any]) -> None:
-    """Compile an update; end when the standard input closes, with the run that asked for it."""
+    """Compile an update; end when the standard input closes, with the run that asked for it, and
+    not by a signal that asks that run to stop.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_until_closed, daemon=True).start()
     compile_update(task)
 

@@ -99,7 +99,9 @@ def known() -> set[tuple[object, ...]]:
 
 
 FASTER = ("agent.compile_from=",)
-"""Changes of a config that make it faster and nothing else: they do not mark a line."""
+"""Changes of a config that make it faster, and else change the last digits alone: they do not mark
+a line.
+"""
 
 BEST_ACTION = {"margin"}
 """Settings of an agent that nothing but the best action reads."""

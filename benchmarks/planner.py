@@ -3,8 +3,8 @@ what a plan takes.
 
 Contenders take turns in one process, one thread, CPU seconds; medians over rounds.  An update is
 loss, backward, one clipped step of Adam, and the slow critics' move; all forms call the same
-networks and the same kind of optimizer; ``compiled`` is the declared one as ``agent.compile_from``
-makes it.  A plan is of one observation: all rounds, with the policy's proposals.  Appends lines to
+networks and the same kind of optimizer; ``compiled`` is the declared one, all of it compiled.  A
+plan is of one observation: all rounds, with the policy's proposals.  Appends lines to
 ``results/planner.jsonl``.
 
     python benchmarks/planner.py --rounds 31
@@ -22,7 +22,7 @@ from hand_tdmpc import tdmpc_loss
 from timing import contend, prepare, record
 
 from agents.chosen import compiled
-from agents.compiling import rehearse
+from agents.compiling import RUNS
 from agents.config import load_config
 from agents.settings import RunSettings
 from agents.spaces import ActionSpec
@@ -52,7 +52,8 @@ def updates(agent: TDMPC, batch: dict[str, torch.Tensor]) -> dict[str, Callable[
     """Contender -> an update."""
     fast = copy.deepcopy(agent)
     fast.objective.compile(agent.config.horizon, whole=True)
-    rehearse(fast, batch)
+    for _ in range(RUNS):
+        fast.objective.eval(fast.prepare(batch)).backward()
 
     def update(agent: TDMPC, loss: Callable[[dict[str, torch.Tensor]], torch.Tensor]) -> None:
         parameters = [p for group in agent.optimizer.param_groups for p in group["params"]]

@@ -216,8 +216,9 @@ class TDMPC(Plans, TorchAgent):
     def load_state(self, state: Nested) -> None:
         """Be as it was."""
         super().load_state(state)
-        if self.switch.at and "switch" in state:
-            self.switch.load_state(state["switch"])
+        if self.switch.at:
+            self.objective.compile(0)
+            self.switch.load_state(state.get("switch", {"updates": 0, "on": False, "obs": {}}))
 
     @property
     def window(self) -> Window:

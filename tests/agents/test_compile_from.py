@@ -3,6 +3,9 @@ resumed or not.
 """
 
 import copy
+import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +13,8 @@ import torch
 from test_tdmpc import agent_of, recorded
 
 from agents import compiling
-from agents.compiling import Beside, compile_update
+from agents.compiling import Beside, compile_update, described
+from agents.errors import UsageError
 from agents.guard import NotFinite
 from agents.tdmpc import TDMPC, TDMPCConfig
 from agents.tdmpc.networks import linear, side_by_side
@@ -62,13 +66,13 @@ def seen(monkeypatch):
     monkeypatch.setattr(compiling, "compiled_choice", choice)
     loss = type(agent_of().objective)
     compile_ = loss.compile
-    monkeypatch.setattr(
-        loss,
-        "compile",
-        lambda self, *a, **k: (
-            found.objectives.append((a, k)) or compile_(self, *a, backend="eager")
-        ),
-    )
+
+    def compile_first(self, chunk, **options):
+        if chunk:
+            found.objectives.append((chunk, options))
+        return compile_(self, chunk, **options, backend="eager" if chunk else "inductor")
+
+    monkeypatch.setattr(loss, "compile", compile_first)
     return found
 
 
@@ -106,9 +110,8 @@ def test_it_switches_over_before_that_update(seen):
         assert update >= AT or metrics == expected
         assert len(seen.begun) == (update >= AT // 2)
         assert seen.child.waits == (update >= AT) == len(seen.objectives)
-    assert seen.objectives == [((agent.config.horizon,), {"whole": True})]
-    obs, flags = seen.begun[0]
-    assert obs.keys() == OBS.keys() and flags == {"cont.met": True}
+    assert seen.objectives == [(agent.config.horizon, {"whole": True})]
+    assert seen.begun == [(described(OBS), {"cont.met": True})]
 
 
 def test_the_best_action_and_a_loaded_policy_are_not_compiled(seen):
@@ -150,7 +153,10 @@ def test_a_resumed_run_equals_a_straight_one(seen, stop):
         action, metrics = step(again, batch, seed)
         assert torch.equal(action, expected[seed][0]) and metrics == expected[seed][1]
     one, two = straight.state(), again.state()
-    assert one["switch"] == two["switch"] == {"updates": AT + 4, "on": True}
+    assert one["switch"] == two["switch"]
+    assert one["switch"] == {"updates": AT + 4, "on": True, "obs": described(OBS)}
+    asked = 1 + (stop > AT // 2) + (stop <= AT)  # the straight one, the first, the second
+    assert seen.begun == [(described(OBS), {"cont.met": True})] * asked
     assert all(torch.equal(v, two["weights"][k]) for k, v in one["weights"].items())
 
 
@@ -183,7 +189,26 @@ def test_what_is_saved_without_compiling_is_as_before():
     agent, asked = made(0), made()
     assert set(agent.state()) == {"weights", "optimizer"}
     asked.load_state(agent.state())  # a run that goes on with compiling
-    assert asked.switch.state() == {"updates": 0, "on": False}
+    assert asked.switch.state() == {"updates": 0, "on": False, "obs": {}}
+
+
+def test_an_earlier_state_is_not_compiled(seen):
+    """Nor is one without a word of it."""
+    batch = recorded(dtype=torch.float32)
+    agent, plain = made(2), made(0)
+    early = copy.deepcopy(agent.state())
+    for seed in range(4):
+        step(agent, batch, seed)
+    assert agent.switch.on and len(seen.objectives) == 1
+    for state in (early, {k: v for k, v in early.items() if k != "switch"}):
+        seen.choices.clear()
+        for one in (agent, plain):
+            one.load_state(copy.deepcopy(state))
+        for seed in range(2):
+            action, metrics = step(agent, batch, seed)
+            expected = step(plain, batch, seed)
+            assert torch.equal(action, expected[0]) and metrics == expected[1]
+        assert agent.switch.updates == 2 and not agent.switch.on and not seen.choices
 
 
 def test_a_copy_compiles_for_itself(seen):
@@ -201,7 +226,8 @@ def test_a_copy_compiles_for_itself(seen):
     assert other.switch.state() == agent.switch.state() and len(seen.choices) > 4
 
 
-def test_what_a_child_does(monkeypatch):
+@pytest.mark.parametrize("at", [1, AT])
+def test_what_a_child_does(at, monkeypatch):
     """The same work in this process: losses and plans of the agent that is described."""
     given, losses, plans = [], [], []
     monkeypatch.setattr(torch, "compile", lambda function, **settings: function)
@@ -209,26 +235,29 @@ def test_what_a_child_does(monkeypatch):
         "agents.compiling.start_python",
         lambda module, arguments, **options: given.extend(arguments) or Process(),
     )
-    agent, batch = made(), recorded(dtype=torch.float32)
-    for seed in range(AT - 1):
+    agent, batch = made(at), recorded(dtype=torch.float32)
+    for seed in range(at // 2 + 1):
         step(agent, batch, seed)
     [task] = given
     evaluate, plan = TDMPC.losses, TDMPC._act
     monkeypatch.setattr(TDMPC, "losses", lambda self, x: losses.append(x) or evaluate(self, x))
     monkeypatch.setattr(TDMPC, "_act", lambda self, *a: plans.append(a) or plan(self, *a))
+    monkeypatch.setattr(
+        Beside, "begin", lambda self, batch: pytest.fail("a child has no child of its own")
+    )
     compile_update(task)
     shapes = {k: v.shape for k, v in batch.items()}
     assert [{k: v.shape for k, v in x.items()} for x in losses] == [shapes] * compiling.RUNS
-    assert len(plans) == compiling.RUNS + 1
+    assert len(plans) == 1 + compiling.RUNS + 1  # plainly, to compile, to act
     assert {k: v.shape for k, v in plans[0][0].items()} == {k: v.shape for k, v in OBS.items()}
-    assert plans[0][2].live is not None  # terminations were met
+    assert (plans[0][2].live is not None) == (at > 1)  # terminations were met before it began
 
 
 class Process:
     def poll(self):
         return None
 
-    def terminate(self):
+    def kill(self):
         pass
 
     def communicate(self):
@@ -247,6 +276,32 @@ def test_what_is_written_in_another_way_for_a_compiler(form, shapes):
         weight = torch.linspace(-1.0, 1.0, value.numel(), dtype=value.dtype).view_as(value)
         found.append([value, *torch.autograd.grad((weight * value).sum(), given)])
     torch.testing.assert_close(found[1], found[0])
+
+
+def test_several_processes_that_learn_are_refused(monkeypatch):
+    monkeypatch.setattr("agents.compiling.ranks.active", lambda: True)
+    monkeypatch.setattr("agents.compiling.ranks.count", lambda: 2)
+    with pytest.raises(UsageError, match="compile_from=4: expected one process that learns, got 2"):
+        made()
+    made(0)
+
+
+def test_a_child_ends_with_its_run_and_by_no_signal():
+    """Ctrl+C goes to all processes of a terminal: what is compiled must not depend on it."""
+    code = (
+        "import agents.compiling as c; c.compile_update = lambda task: print('!', flush=True) or "
+    )
+    code += "__import__('time').sleep(60); c.main({})"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout.readline()
+    for name in ("SIGINT", "SIGTERM"):
+        child.send_signal(getattr(signal, name))
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(timeout=1)
+    child.stdin.close()
+    assert child.wait(timeout=30) == 0
 
 
 def test_a_limit_of_time_is_refused():

@@ -96,7 +96,7 @@ class Process:
     def poll(self):
         return None
 
-    def terminate(self):
+    def kill(self):
         pass
 
     def communicate(self):

@@ -28,11 +28,11 @@ def softmax_last(x: Tensor) -> Tensor:
     """Softmax over the last dimension; of many rows a short one is moved to the front, where CPUs
     vectorise (6 times faster for 1,024 rows of 8).
     """
-    few = x.shape[-1] * x.element_size() < WIDTH
-    many = x.numel() >= MANY * x.shape[-1]
-    if few and many and x.device.type == "cpu" and not torch.compiler.is_compiling():
-        return x.movedim(-1, 0).softmax(0).movedim(0, -1)
-    return x.softmax(-1)
+    if torch.compiler.is_compiling() or x.device.type != "cpu":
+        return x.softmax(-1)
+    if x.shape[-1] * x.element_size() >= WIDTH or x.numel() < MANY * x.shape[-1]:
+        return x.softmax(-1)
+    return x.movedim(-1, 0).softmax(0).movedim(0, -1)
 
 
 def with_uniform(probs: Tensor, share: float) -> Tensor:
