@@ -26,6 +26,10 @@ def test_the_recorded_numbers_are_those_of_the_goal() -> None:
     )
 
 
+ROWS = 12
+"""Sequences: so many that what is not in the loop is softmaxed along its rows at each length."""
+
+
 def test_a_step_more_of_filtering_and_of_imagination_starts_no_more_than_it_did() -> None:
     """Counted at two lengths and two horizons, so that what is done once is not in it."""
 
@@ -33,12 +37,12 @@ def test_a_step_more_of_filtering_and_of_imagination_starts_no_more_than_it_did(
         torch.manual_seed(0)
         settings = config(horizon=horizon)
         agent = DreamerV3(SHAPES, ActionSpec(2), settings)
-        x = agent.prepare(recorded(steps, 3, settings.model, dtype=torch.float32))
+        x = agent.prepare(recorded(steps, ROWS, settings.model, dtype=torch.float32))
         found = parts(agent, lambda: agent.objective.eval(x))
         return {k: v.total() for k, v in found.items()}
 
     short, long, far = count(6, 4), count(8, 4), count(6, 6)
     filtering = {k: (long[k] - short[k]) / 2 for k in short}
     imagining = {k: (far[k] - short[k]) / 2 for k in short}
-    assert filtering == {"losses": 44.0, "backward": 40.0, "optimizer": 0.0}
+    assert filtering == {"losses": 44.0, "backward": 39.0, "optimizer": 0.0}
     assert imagining == {"losses": 56.0, "backward": 0.0, "optimizer": 0.0}
