@@ -150,10 +150,10 @@ def described(given: Mapping[str, Tensor]) -> dict[str, list[Any]]:
     return {k: [list(v.shape), str(v.dtype)] for k, v in given.items()}
 
 
-def _made(described: Mapping[str, Any], device: str) -> dict[str, Tensor]:
+def _made(like: Mapping[str, Any], device: str) -> dict[str, Tensor]:
     return {
         k: torch.zeros(shape, dtype=getattr(torch, dtype.removeprefix("torch.")), device=device)
-        for k, (shape, dtype) in described.items()
+        for k, (shape, dtype) in like.items()
     }
 
 
