@@ -10,7 +10,8 @@ those of its batch, so the rest can be recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -51,6 +52,27 @@ def why_not(agent: nn.Module) -> str:
     )
 
 
+@contextmanager
+def undone(parameters: Iterable[Tensor], buffers: Iterable[Tensor]) -> Iterator[None]:
+    """After the context buffers and random generators are as before, and there is no gradient.
+
+    >>> estimate = torch.zeros(1)
+    >>> with undone([], [estimate]):
+    ...     _ = estimate.add_(torch.rand(1))
+    >>> estimate
+    tensor([0.])
+    """
+    before, states = [(b, b.clone()) for b in buffers], random_states()
+    try:
+        yield
+    finally:
+        for buffer, copy in before:
+            buffer.detach().copy_(copy)
+        restore_random_states(states)
+        for p in parameters:
+            p.grad = None
+
+
 class Captured:
     """Losses and gradients of batches of one shape.
 
@@ -76,15 +98,8 @@ class Captured:
         self._places = [p.data_ptr() for p in self._parameters]
         self._losses = losses
         self._held: dict[str, Any] = {}
-        before, states = [(b, b.clone()) for b in buffers], random_states()
-        try:
+        with undone(self._parameters, buffers):
             self._replay = record(self._compute)
-        finally:
-            for buffer, copy in before:
-                buffer.copy_(copy)
-            restore_random_states(states)
-            for p in self._parameters:
-                p.grad = None
 
     def _compute(self) -> None:
         for p in self._parameters:

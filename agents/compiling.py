@@ -22,8 +22,7 @@ import tempfile
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
@@ -32,13 +31,13 @@ from torch import Tensor
 
 from agents.agent import Batch, Choose, State
 from agents.build import agent_class
+from agents.capture import undone
 from agents.chosen import compiled_choice
 from agents.config import load_config, to_dict
 from agents.errors import UsageError
 from agents.process import prepare_process
 from agents.spaces import ActionSpec
 from envs.child import start_python
-from pixyz.plan.random import random_states, restore_random_states
 from worldmodels import ranks
 
 RUNS = 3
@@ -179,24 +178,10 @@ def compile_update(task: Mapping[str, Any]) -> None:
 
 def rehearse(agent: Any, batch: Batch) -> None:
     """Losses and gradients, as often as it takes until they are compiled; nothing of it stays."""
-    with _undone(agent):
+    with undone(agent.parameters(), agent.buffers()):
         for _ in range(RUNS):
             loss, _ = agent.losses(batch)
             loss.backward()
-
-
-@contextmanager
-def _undone(agent: Any) -> Iterator[None]:
-    """After the context estimates and random generators are as before, and there is no gradient."""
-    drawn, kept = random_states(), [(b, b.clone()) for b in agent.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
-        restore_random_states(drawn)
-        agent.zero_grad(set_to_none=True)
 
 
 class Switch:
@@ -271,7 +256,7 @@ class Switch:
         if program not in self._choices:
             plain = next(iter(agent.exports.values()))
             choose = self._choices[program] = compiled_choice(plain)
-            with _undone(agent):
+            with undone(agent.parameters(), agent.buffers()):
                 plain(obs, state, True)  # what it makes once is not made by compiled code
                 for _ in range(RUNS):
                     choose(obs, state, True)
@@ -286,7 +271,7 @@ def main(task: Mapping[str, Any]) -> None:
     """Compile an update; end when the standard input closes, with the run that asked for it, and
     not by a signal that asks that run to stop.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # passed on to the compilers that it starts
         if hasattr(signal, name):  # Windows has no SIGHUP
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_until_closed, daemon=True).start()

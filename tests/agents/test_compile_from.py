@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from test_compiling import Process
 from test_tdmpc import agent_of, recorded
 
 from agents import compiling
@@ -251,17 +252,6 @@ def test_what_a_child_does(at, monkeypatch):
     assert len(plans) == 1 + compiling.RUNS + 1  # plainly, to compile, to act
     assert {k: v.shape for k, v in plans[0][0].items()} == {k: v.shape for k, v in OBS.items()}
     assert (plans[0][2].live is not None) == (at > 1)  # terminations were met before it began
-
-
-class Process:
-    def poll(self):
-        return None
-
-    def kill(self):
-        pass
-
-    def communicate(self):
-        return b"", b""
 
 
 @pytest.mark.parametrize(("form", "shapes"), FORMS)
