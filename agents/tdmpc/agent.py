@@ -30,6 +30,7 @@ from agents.tdmpc.heads import (
     Critics,
     Dynamics,
     Encoder,
+    LatentsAhead,
     NextLatent,
     Reward,
     build_policy,
@@ -180,11 +181,11 @@ class TDMPC(Plans, TorchAgent):
 
     def _write_objective(self) -> Loss:
         c = self.config
-        seen = self.encoder.at(z="e", **{k: k + NEXT for k in self.keys}).detach()
-        end = "e"
+        after, later = ([k + ending for k in self.keys] for ending in (NEXT, LATER))
         if c.n_step > 1:
-            end = "e_later"
-            seen = self.encoder.at(z=end, **{k: k + LATER for k in self.keys}).detach() * seen
+            end, seen = "e_later", LatentsAhead(self.encoder, after, later).detach()
+        else:
+            end, seen = "e", self.encoder.at(z="e", **dict(zip(self.keys, after))).detach()
         following = self.policy.at(z=end, action="a_e").detach()
         bootstrap = Mean(self.slow_critics.at(z=end, action="a_e"), "q_e").detach()
         targets = self.target.detach() * bootstrap * following * seen * self.weights.detach()

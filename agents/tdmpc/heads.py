@@ -53,6 +53,34 @@ class Encoder(Deterministic):
         return {"z": self.net(*parts)}
 
 
+class LatentsAhead(Deterministic):
+    """``e, e_later = h(x_next), h(x_later)``: what is predicted, and where a target bootstraps.
+
+    The encoder is called once on both.
+
+    Args:
+        encoder: the agent's, which holds its weights.
+        next_keys, later_keys: the observations, in the order of the encoder's.
+    """
+
+    def __init__(
+        self, encoder: Encoder, next_keys: Sequence[str], later_keys: Sequence[str]
+    ) -> None:
+        super().__init__(["e", "e_later"], [*next_keys, *later_keys], name="h")
+        self.__dict__["encoder"] = encoder  # held by the agent
+        self.pairs = list(zip(next_keys, later_keys, strict=True))
+        looked = zip(encoder.cond_var, self.pairs, strict=True)
+        self.domains = {
+            k: encoder.domains[own] for own, pair in looked if own in encoder.domains for k in pair
+        }
+
+    def forward(self, **obs: Tensor) -> dict[str, Tensor]:
+        encoder: Encoder = self.__dict__["encoder"]
+        both = [torch.cat([obs[first], obs[second]]) for first, second in self.pairs]
+        e, later = encoder.forward(**dict(zip(encoder.cond_var, both, strict=True)))["z"].chunk(2)
+        return {"e": e, "e_later": later}
+
+
 class Dynamics(Deterministic):
     """``z' = d(z, a)``."""
 

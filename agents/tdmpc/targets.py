@@ -114,15 +114,13 @@ class StepWeights(SeriesFunction):
 
 
 class Constant(Deterministic):
-    """A series of latent states under another name;
-    with ``.detach()`` it is one without gradient.
-    """
+    """A series of latent states under another name, without gradient."""
 
     def __init__(self, var: str, cond_var: str) -> None:
         super().__init__(var, cond_var, name="sg")
 
     def forward(self, **given: Tensor) -> dict[str, Tensor]:
-        return {self.var[0]: given[self.cond_var[0]].clone()}
+        return {self.var[0]: given[self.cond_var[0]].detach()}
 
 
 class ScaledValue(SeriesFunction):

@@ -103,7 +103,7 @@ AGENTS = {
             SIZES, units=8, actor_layers=1, critic_layers=1, bins=11, batch=B, length=T, horizon=2
         ),
     ),
-    "tdmpc": lambda: TDMPC(
+    "tdmpc": lambda n_step=1: TDMPC(
         SHAPES,
         ActionSpec(2),
         TDMPCConfig(
@@ -113,7 +113,8 @@ AGENTS = {
             critics=2,
             bins=11,
             depth=1,
-            horizon=T - 1,
+            horizon=T - n_step,
+            n_step=n_step,
             candidates=8,
             proposals=2,
             rounds=1,
@@ -136,3 +137,12 @@ def test_an_agent_refuses_them_and_nothing_has_moved(build, change, message):
     with pytest.raises(PixyzError, match=message.replace("in .*", ".*")):
         agent.act({**obs, "camera": change(obs["camera"])}, agent.initial(B))
     agent.act(obs, agent.initial(B))
+
+
+@pytest.mark.parametrize("n_step", [1, 2])
+def test_the_planner_looks_at_what_its_targets_read(n_step):
+    agent, rows = AGENTS["tdmpc"](n_step), batch()
+    camera = rows["camera"].float()
+    camera[0] /= 255
+    with pytest.raises(PixyzError, match=r"'camera.* in .*must lie between 0 and 1"):
+        agent.learn({**rows, "camera": camera})

@@ -13,6 +13,11 @@ from pixyz.distributions.families.given import Value
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.types import PixyzError, VarSpec
 
+MANY = 2**17
+"""From so many log-probabilities on, one pass over them for a gradient is worth a call of Python's
+on a CPU.
+"""
+
 
 class TwoHot(ParametricDistribution):
     r"""A categorical over bins whose mean is the prediction, for returns of any size (Hafner et al.
@@ -73,7 +78,6 @@ class TwoHot(ParametricDistribution):
             rows = torch.broadcast_shapes(x.shape[:-1], log_probs.shape[:-1])
             x, log_probs = x.expand(*rows, 1), log_probs.expand(*rows, log_probs.shape[-1])
         below, above, weight = two_hot(x.squeeze(-1), self.bins)
-        # one pass over all bins; a gather's gradient would be scattered, one by one
         if torch.compiler.is_compiling():
             bin_of, w = torch.arange(log_probs.shape[-1], device=x.device), weight.unsqueeze(-1)
             shares = torch.where(
@@ -82,14 +86,12 @@ class TwoHot(ParametricDistribution):
                 torch.where(bin_of == above.unsqueeze(-1), w, 0.0),
             )
             return (shares * log_probs).sum(-1)
-        if torch._C._are_functorch_transforms_active():
-            return Between.formula(
-                log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1)
-            ).squeeze(-1)
-        found = Between.apply(
+        few = log_probs.is_cpu and log_probs.numel() < MANY
+        plain = few or torch._C._are_functorch_transforms_active()
+        between = Between.formula if plain else Between.apply
+        made: Tensor = between(
             log_probs, below.unsqueeze(-1), above.unsqueeze(-1), weight.unsqueeze(-1)
-        )
-        made: Tensor = found.squeeze(-1)
+        ).squeeze(-1)
         return made
 
     def mean_of(self, probs: Tensor) -> Tensor:
