@@ -245,6 +245,8 @@ class Pool:
         """Raise the error of a reply, as if it had been raised here."""
         if reply.kind != "broken":
             raise EnvFailure(f"{call}: {reply.said}", env=i, trace=reply.trace) from reply.error
+        if isinstance(reply.error, EnvError) and call != "make":  # with all that it knows
+            raise reply.error.at(i) from reply.error
         kind = getattr(errors, reply.name, EnvError)
         kind = kind if isinstance(kind, type) and issubclass(kind, EnvError) else EnvError
         raise kind(reply.said, env=None if call == "make" else i) from reply.error

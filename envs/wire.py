@@ -54,8 +54,13 @@ def decode(message: bytes | bytearray) -> Any:
 
 def send(connection: socket.socket, value: Any) -> None:
     """One message over a stream, its length first. Raises WireError before anything is sent."""
+    connection.sendall(framed(value))
+
+
+def framed(value: Any) -> bytes:
+    """The bytes that `receive` reads as a message."""
     body = encode(value)
-    connection.sendall(len(body).to_bytes(8, "little") + body)
+    return len(body).to_bytes(8, "little") + body
 
 
 def receive(connection: socket.socket, until: float | None = None) -> Any:

@@ -131,8 +131,6 @@ class ActorSide:
         with self.run.stop as stop:
             while self.sending.session is None and stop.asked is None:
                 self._check_link()
-                if self.sending.hopeless:
-                    raise UsageError(f"the learner refuses this actor: {self.sending.refused}")
                 text = self.sending.refused or f"waiting for the learner at {self.link.address}"
                 if text != said:
                     say(text)
@@ -171,6 +169,8 @@ class ActorSide:
     def _check_link(self) -> None:
         if self.link.error is not None:
             raise self.link.error
+        if self.sending.hopeless:
+            raise UsageError(f"the learner refuses this actor: {self.sending.refused}")
         if self._look_too is not None:
             self._look_too()
 

@@ -181,7 +181,7 @@ class Arrivals:
 
 
 class LearnerRun(Run):
-    """A run that tells its actors, after every checkpoint, which rows it holds.
+    """A run that tells its actors, after every checkpoint, which rows two of them hold.
 
     Args:
         arrivals: one of the parts.
@@ -190,12 +190,17 @@ class LearnerRun(Run):
     def __init__(self, arrivals: Arrivals, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._arrivals = arrivals
+        self._saved: dict[int, tuple[str, int]] = {}
 
     def save(self) -> Path | None:
-        """Write a checkpoint; actors need not keep what is in it."""
+        """Write a checkpoint. Actors need not keep what is in the one before: that is what there is
+        should this one be damaged.
+        """
         logs = dict(self._arrivals.logs)
         path = super().save()
-        self._arrivals.receiving.kept(logs)
+        if path is not None:
+            self._arrivals.receiving.kept(self._saved)
+            self._saved = logs
         return path
 
 

@@ -205,4 +205,4 @@ class Receiving:
         """Go on with actors' logs, each after the number of its last row that is there."""
         with self._lock:
             for actor, (log, number) in logs.items():
-                self.peers[actor] = Peer(log, number, number)
+                self.peers[actor] = Peer(log, number)

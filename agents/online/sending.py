@@ -175,7 +175,8 @@ class Sending:
         if message["log"] == self.log.name:
             self.refused = message["why"][:500]
             self.hopeless = not message["again"]
-            self.heard = now
+            if message["again"]:
+                self.heard = now
 
     def take(self) -> tuple[int, Arrays] | None:
         """The newest policy, once."""

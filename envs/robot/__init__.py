@@ -27,10 +27,11 @@ with simulators("envs.robot"):
     from envs.robot.models import arm_limits, quadruped_limits
     from envs.robot.person import Keyboard, Person, Wishes
     from envs.robot.record import RECORD, Record
-    from envs.robot.safety import Intervention, Safety, Verdict
+    from envs.robot.safety import Safety
     from envs.robot.served import Served
     from envs.robot.simulated import Simulated, SimulatedArm, SimulatedQuadruped
     from envs.robot.task import FreeTask, Judgement, Task
+    from envs.robot.verdict import Intervention, Verdict
     from envs.robot.watched import Watched
 
 __all__ = [

@@ -15,7 +15,8 @@ from envs.robot.contract import Robot, check_methods
 from envs.robot.errors import RobotError
 from envs.robot.features import Features
 from envs.robot.limits import Limits, load_limits
-from envs.robot.safety import Safety, first_pose
+from envs.robot.safety import Safety
+from envs.robot.verdict import first_pose
 
 _FOLLOWS = (0.3, 2.0)  # how far a joint may come of the way that it was told
 _SETTLING = 0.5  # seconds
@@ -93,7 +94,7 @@ def check_robot(
         features = Features.of(robot)
         features.need(bounds.workspace, "limits: workspace")
         report = _read(robot, bounds, features, clock, ticks)
-        safety = Safety(bounds)
+        safety = Safety(bounds, getattr(robot, "forward", None))
         safety.begin(first_pose(bounds, _good(robot, features)), clock.now())
         if move:
             followed = {
@@ -169,15 +170,24 @@ def _follow(robot: Robot, safety: Safety, features: Features, clock: Clock, name
     found = []
     safety.slowly(_SLOW)
     for goal in (start[name] + way, start[name]):
-        settled = (
-            clock.now()
-            + _SETTLING
-            + abs(way) / (_SLOW * min(limit.step * safety.limits.hz, limit.rate))
-        )
+        settled = clock.now() + _SETTLING + safety.limits.seconds({name: way}, _SLOW)
         while clock.now() < settled:
             ticker.wait()
+            safety.observe(_good(robot, features))
             now = clock.now()
-            verdict = safety.decide({**start, name: goal}, now=now, observed_at=now, decided_at=now)
+            at = getattr(robot, "observed_at", None)
+            verdict = safety.decide(
+                {**start, name: goal},
+                now=now,
+                observed_at=now if at is None else float(at),
+                decided_at=now,
+            )
+            if verdict.held or verdict.stop is not None or "workspace" in verdict.causes:
+                got = verdict.stop or safety.log[-1].detail
+                raise RobotError(
+                    f"{name}: expected room to move by {way:g}, got: {got}; "
+                    "move the robot to where there is"
+                )
             sent = robot.send_action(dict(verdict.command))
             if not isinstance(sent, Mapping):
                 raise RobotError(

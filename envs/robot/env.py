@@ -30,10 +30,12 @@ from envs.robot.features import Features
 from envs.robot.limits import Limits, load_limits
 from envs.robot.person import NONE, Person, Wishes
 from envs.robot.record import RECORD, Record
-from envs.robot.safety import Safety, Verdict, first_pose
+from envs.robot.safety import Safety
 from envs.robot.task import FreeTask, Judgement, Task
+from envs.robot.verdict import Verdict, first_pose
 
 _FIRST = 5.0  # seconds to wait for a first good observation
+_TRIES = 3  # of a stop that raises
 _log = logging.getLogger("envs.robot")
 
 
@@ -201,9 +203,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         return self._ended(record, before, wishes)
 
     def doubt_by(self, doubt: Doubt | None) -> None:
-        """From the next episode on this one is asked; it may be made for the spaces of this
-        environment.
-        """
+        """From the next episode on this one is asked; it may be made for this environment."""
         self._doubt = Asked(doubt)
 
     def rearm(self) -> None:
@@ -223,14 +223,15 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         """Stop the robot and disconnect it."""
         self._running = False
         if self._connected:
-            self._quietly("stop")
+            self._halt()
             self._quietly("disconnect")
             self._connected = False
+        self.safety.forget()
 
     # ---------------------------------------------------------------- a tick
 
-    def _tick(self, verdict: Verdict, wishes: Wishes = NONE) -> Record:
-        """Send, wait, measure."""
+    def _tick(self, verdict: Verdict, wishes: Wishes = NONE, told: bool = True) -> Record:
+        """Send, wait, measure; `told`: whether `on_tick` hears of it."""
         before = self.clock.now()
         latency, age = before - self._began, before - self._measured_at
         stop = verdict.stop or self._send(verdict)
@@ -239,9 +240,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         tick: Tick = self._ticker.wait()
         self._began = self.clock.now()
         self._measure()
-        for each in (
-            self.robot.pop_interventions() if hasattr(self.robot, "pop_interventions") else ()
-        ):
+        for each in getattr(self.robot, "pop_interventions", tuple)():
             self.safety.note(each.cause, each.detail, each.time)
         record = Record(
             time=self._began,
@@ -255,23 +254,22 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             intervened=wishes.action is not None,
             stopped=stop,
         )
-        if self.on_tick is not None:
+        if told and self.on_tick is not None:
             self.on_tick(record)
         return record
 
     def _send(self, verdict: Verdict) -> str | None:
         """The cause of a stop, if sending led to one."""
-        now = self.clock.now()
         try:
             sent = (
                 verdict.command if self.dry_run else self.robot.send_action(dict(verdict.command))
             )
         except RobotStopped as error:
-            return self.safety.stop("watchdog", error.cause.removeprefix("watchdog: "), now).stop
+            return self._by_watchdog(error).stop
         except Exception as error:  # a driver's own
-            return self.safety.hold(
-                "driver", f"send_action raised {type(error).__name__}: {error}", now
-            ).stop
+            now, said = self.clock.now(), f"send_action raised {type(error).__name__}: {error}"
+            self.safety.unsure(verdict.command, now)
+            return self.safety.hold("driver", said, now).stop
         # not before it: then the next would count too much time
         return self.safety.sent(sent, self.clock.now())
 
@@ -284,11 +282,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             at = getattr(self.robot, "observed_at", None)
         except RobotStopped as error:
             if self.safety.latched is None:
-                self._stop(
-                    self.safety.stop(
-                        "watchdog", error.cause.removeprefix("watchdog: "), self.clock.now()
-                    )
-                )
+                self._stop(self._by_watchdog(error))
             return
         except Exception as error:  # a driver's own
             self._fault = f"get_observation raised {type(error).__name__}: {error}"
@@ -310,13 +304,6 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         over = self.task.limit is not None and self._count >= self.task.limit
         truncated = not terminated and (stopped is not None or wishes.reset or over)
         self._running = not (terminated or truncated or stopped)
-        if (
-            not self._running
-            and stopped is None
-            and not self.dry_run
-            and hasattr(self.robot, "rest")
-        ):
-            self._quietly("rest")
         sent = np.array(
             [last[name] - before[name] if self._delta else last[name] for name in self.names]
         )
@@ -324,7 +311,19 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         reward = judged.reward + float(wishes.success)
         seen = self._seen()
         self._doubt.came(sent, seen)
+        if not self._running and stopped is None:
+            self._rest()
         return seen, reward, terminated, truncated, {SENT: sent, RECORD: record}
+
+    def _rest(self) -> None:
+        """Nobody will command for a while: brake what has a `hold`, and tell the driver."""
+        goal, end = self.safety.resting, self.clock.now() + _FIRST
+        command = self.safety.last
+        while command != goal and self.safety.latched is None and self.clock.now() < end:
+            command = self.safety.holding(self.clock.now())
+            self._tick(Verdict(command, held=True), told=False)
+        if self.safety.latched is None and not self.dry_run and hasattr(self.robot, "rest"):
+            self._quietly("rest")
 
     # ---------------------------------------------------------------- beginnings
 
@@ -333,8 +332,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
         if declared is not None and set(declared) != set(self.limits.names):
             raise RobotError(
                 f"limits: actions: expected limits of {sorted(declared)}, which send_action takes, "
-                f"got "
-                f"{sorted(self.limits.names)}"
+                f"got {sorted(self.limits.names)}"
             )
         if getattr(self.robot, "observation_features", None) is None:
             self._connect()
@@ -343,6 +341,7 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
     def _connect(self) -> None:
         if not self._connected and not getattr(self.robot, "is_connected", False):
             self.robot.connect()
+            self.safety.forget()
         self._connected = True
 
     def _first(self) -> None:
@@ -363,26 +362,26 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             self.safety.begin(first_pose(self.limits, self._measured), self._began)
 
     def _approach(self) -> None:
-        """Go home slowly; where nobody said where home is, hold for a tick."""
+        """Go home slowly; where nobody said where home is, hold for a tick, or until that holds."""
         home = {
-            name: each.home
+            name: at
             for name, each in self.limits.actions.items()
-            if each.home is not None and self._go_home
+            if (at := each.home if each.home is not None and self._go_home else each.hold)
+            is not None
         }
-        limits, slow = self.limits, self.limits.approach
-        seconds = [
-            abs(self.safety.last[name] - at)
-            / (slow * min(limits.actions[name].step * limits.hz, limits.actions[name].rate))
-            for name, at in home.items()
-        ]
-        end = self.clock.now() + 3.0 * max(seconds, default=0.0) + 1.0
+        slow = self.limits.approach
+        way = {name: at - self.safety.last[name] for name, at in home.items()}
+        end = self.clock.now() + 3.0 * self.limits.seconds(way, slow) + 1.0
         self.safety.slowly(slow)
         try:
             while True:
                 now = self.clock.now()
-                command = {**self.safety.last, **home}
-                if self._wishes().stop:
+                command, wishes = {**self.safety.last, **home}, self._wishes()
+                if wishes.stop:
                     verdict = self.safety.stop("person", "the stop key", now)
+                elif wishes.pause:
+                    verdict = self.safety.hold("person", "pause", now)
+                    end += self.limits.period
                 elif self._fault is not None:
                     verdict = self.safety.hold("driver", self._fault, now)
                 else:
@@ -391,7 +390,9 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
                     )
                 self._tick(verdict)
                 self.safety.check()
-                if all(abs(self.safety.last[name] - at) < 1e-6 for name, at in home.items()):
+                if all(abs(verdict.command[n] - at) < 1e-6 for n, at in home.items()) and (
+                    self.safety.near(home)
+                ):
                     return
                 if now > end:
                     raise RobotError(
@@ -426,14 +427,24 @@ class RobotEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[Any]]):
             **self.task.seen(),
         }
 
+    def _by_watchdog(self, error: RobotStopped) -> Verdict:
+        said = error.cause.removeprefix("watchdog: ")
+        return self.safety.stop("watchdog", said, self.clock.now())
+
     def _stop(self, verdict: Verdict) -> None:
         _log.error("stopped: %s", verdict.stop)
-        if not self.dry_run:
-            self._quietly("stop")
+        self._halt()
 
-    def _quietly(self, method: str) -> None:
-        """Call a method of the driver; that it raises helps nobody now."""
+    def _halt(self) -> None:
+        """The driver's `stop`, again where it raises; not in a dry run."""
+        if not self.dry_run:
+            any(self._quietly("stop") for _ in range(_TRIES))
+
+    def _quietly(self, method: str) -> bool:
+        """Call a method of the driver; that it raises helps nobody now. Whether it did not."""
         try:
             getattr(self.robot, method)()
         except Exception as error:
             _log.error("%s raised %s: %s", method, type(error).__name__, error)
+            return False
+        return True

@@ -126,6 +126,11 @@ class Limits:
         """The numbers of an action, in the order of the file."""
         return tuple(self.actions)
 
+    def seconds(self, way: Mapping[str, float], share: float = 1.0) -> float:
+        """How long these changes of commands take, by a share of `step` and `rate`."""
+        fastest = {n: min(each.step * self.hz, each.rate) for n, each in self.actions.items()}
+        return max((abs(far) / (share * fastest[n]) for n, far in way.items()), default=0.0)
+
     def plain(self) -> dict[str, Any]:
         """As in the file; `Limits.read` takes it."""
         return {

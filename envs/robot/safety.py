@@ -21,81 +21,32 @@ import logging
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.robot.errors import RobotError, RobotStopped
 from envs.robot.limits import Limits
+from envs.robot.verdict import Intervention, Verdict
 
-CAUSES = (
-    "schema",
-    "stale observation",
-    "stale decision",
-    "clock",
-    "range",
-    "step",
-    "rate",
-    "workspace",
-    "sent",
-    "held too long",
-    "driver",
-    "watchdog",
-    "person",
-    "doubt",
-)
-"""The causes of interventions."""
 _PATIENT = ("person", "workspace")  # who holds for these waits as long as it takes
-_STATE = ("_last", "_inside", "_sent_at", "_now", "_held_since", "_slow", "latched")
+_STATE = (
+    "_last",
+    "_least",
+    "_most",
+    "_way_in",
+    "_sent_at",
+    "_now",
+    "_held_since",
+    "_ends_hold",
+    "_slow",
+    "latched",
+)
+_WAY = 200  # commands under which the robot was inside, of which it goes back by
 _ROUNDED = 0.05  # of a step: drivers round to what their encoders can say
 _KEPT = 10_000
 _log = logging.getLogger("envs.robot")
-
-
-def first_pose(limits: Limits, measured: Mapping[str, Any]) -> dict[str, float]:
-    """The command that a robot is at: what it measures under the same name, else its home. Else
-    RobotError.
-    """
-    pose = {}
-    for name, limit in limits.actions.items():
-        value = measured.get(name, limit.home)
-        if value is None:
-            raise RobotError(
-                f"limits: {name}: expected a home, "
-                f"since get_observation has no number of this name to start from"
-            )
-        pose[name] = float(value)
-    return pose
-
-
-class Intervention(NamedTuple):
-    """Something that safety did: when (the clock's seconds), why, and what it saw.
-
-    >>> Intervention(1.5, "range", "elbow.pos: 2.0 -> 1.5").cause
-    'range'
-    """
-
-    time: float
-    cause: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What to send; the causes for which it is not what was asked; whether it only holds.
-
-    `stop` is the cause of a stop: then nothing may be sent.
-
-    >>> Verdict({"elbow.pos": 1.5}, ("range",)).held
-    False
-    """
-
-    command: dict[str, float]
-    causes: tuple[str, ...] = ()
-    held: bool = False
-    stop: str | None = None
 
 
 class Safety:
@@ -128,9 +79,12 @@ class Safety:
         )
         self._holds = np.array([math.nan if each.hold is None else each.hold for each in table])
         self._last: NDArray[np.float64] | None = None
-        self._inside: NDArray[np.float64] | None = None
+        self._least: NDArray[np.float64] | None = None  # of all that may be in force
+        self._most: NDArray[np.float64] | None = None
+        self._way_in: NDArray[np.float64] | None = None  # [n, A], the newest last
         self._sent_at = self._now = -math.inf
         self._held_since: float | None = None
+        self._ends_hold = False  # once the command that was decided on is sent
         self._place: Mapping[str, float] = {}
         self._slow = 1.0
         self.latched: str | None = None
@@ -157,12 +111,28 @@ class Safety:
                 f"got {found[i]}; "
                 "move the robot there by hand"
             )
-        self._last = self._inside = within
+        self._at(within)
+        self._way_in = self._resting(within)[None]
         self._sent_at, self._now, self._held_since = now - self.limits.period, now, None
 
+    def forget(self) -> None:
+        """The robot was let go of and may be elsewhere: the next command needs `begin` first. A
+        stop stays latched.
+        """
+        self._last = self._least = self._most = self._way_in = None
+        self._held_since, self._place = None, {}
+
     def observe(self, observation: Mapping[str, Any]) -> None:
-        """What was measured last, of which the workspace is read. It was checked before."""
+        """What was measured last, of which the workspace is read. It was checked before.
+
+        Where it is inside, the command in force is one to go back to; of a velocity, its `hold` is.
+        """
         self._place = {name: float(observation[name]) for name in self.limits.workspace}
+        if self._place and self._last is not None and self._outside() is None:
+            assert self._way_in is not None
+            found = self._resting(self._last)
+            if not np.array_equal(found, self._way_in[-1]):
+                self._way_in = np.concatenate([self._way_in[1 - _WAY :], found[None]])
 
     @property
     def begun(self) -> bool:
@@ -203,7 +173,7 @@ class Safety:
         for name, at in (("observation", observed_at), ("decision", decided_at)):
             if not -stale <= now - at <= stale:
                 return self._hold(f"stale {name}", f"{1000.0 * (now - at):.0f} ms old", now)
-        target, causes = self._within(target, last, now)
+        target, causes = self._within(target, now)
         place = self._outside()
         if place is not None:
             name, beyond = place
@@ -211,14 +181,11 @@ class Safety:
                 return self.stop(
                     "workspace", f"{name} is {self._place[name]:g}, beyond the margin", now
                 )
-            assert self._inside is not None
-            target, causes = self._within(self._inside, last, now)[0], (*causes, "workspace")
+            target, causes = self._within(self._back(last), now)[0], (*causes, "workspace")
             self.note("workspace", f"{name} is {self._place[name]:g}", now)
         elif self._forward is not None and (leads := self._leads_outside(target)) is not None:
             return self._hold("workspace", leads, now)
-        else:
-            self._inside = target
-        self._held_since = None
+        self._ends_hold = True
         return Verdict(self._named(target), causes)
 
     def hold(self, cause: str, detail: str, now: float) -> Verdict:
@@ -232,31 +199,54 @@ class Safety:
 
     def holding(self, now: float) -> dict[str, float]:
         """The command that holds: the last one, or on the way to the limits' `hold`."""
-        last = self._need()
-        target, _ = self._within(
-            np.where(np.isnan(self._holds), last, self._holds), last, now, quiet=True
-        )
+        target, _ = self._within(self._resting(self._need()), now, quiet=True)
         return self._named(target)
+
+    @property
+    def resting(self) -> dict[str, float]:
+        """The command that holds at the end: the last one, or the limits' `hold`."""
+        return self._named(self._resting(self._need()))
+
+    def near(self, command: Mapping[str, float]) -> bool:
+        """Whether the last command is this, as far as drivers round; of the names that it has."""
+        last, steps = self.last, dict(zip(self.names, _ROUNDED * self._step, strict=True))
+        return all(abs(last[name] - at) <= steps[name] for name, at in command.items())
+
+    def unsure(self, command: Mapping[str, Any], now: float) -> None:
+        """The driver failed to say whether it sent this: later commands are compared with it, too,
+        until one is known to be sent.
+        """
+        found = self._array(command)
+        self._need()
+        if not isinstance(found, str):
+            assert self._least is not None and self._most is not None
+            self._least, self._most = np.minimum(self._least, found), np.maximum(self._most, found)
+            self._sent_at = now
 
     def sent(self, command: Mapping[str, Any], now: float) -> str | None:
         """What the driver says that it sent, and a time after it did. Returns the cause of a stop
         where that is outside of the limits.
         """
         found, last = self._array(command), self._need()
+        assert self._least is not None and self._most is not None
         if isinstance(found, str):
             return self.stop("sent", found, now).stop
         room = _ROUNDED * self._step
         far = (
             (found < self._low - room)
             | (found > self._high + room)
-            | (np.abs(found - last) > self._step + room)
+            | (found - self._least > self._step + room)
+            | (self._most - found > self._step + room)
         )
         if far.any():
             i = int(np.argmax(far))
             return self.stop(
                 "sent", f"the driver sent {self.names[i]} = {found[i]} after {last[i]}", now
             ).stop
-        self._last, self._sent_at = found, now
+        self._at(found)
+        self._sent_at = now
+        if self._ends_hold:
+            self._held_since = None
         return None
 
     # ---------------------------------------------------------------- stops
@@ -274,8 +264,8 @@ class Safety:
         """A person has looked. The next command needs `begin` first: the robot may be elsewhere."""
         if self.latched is not None:
             _log.warning("re-armed after: %s", self.latched)
-        self.latched, self._held_since, self._last = None, None, None
-        self._now = -math.inf
+        self.forget()
+        self.latched, self._now = None, -math.inf
 
     def state(self) -> dict[str, Any]:
         """All that later verdicts depend on, and the counts, as plain data."""
@@ -308,8 +298,9 @@ class Safety:
 
     def _hold(self, cause: str, detail: str, now: float) -> Verdict:
         self.note(cause, detail, now)
-        if cause in _PATIENT:
-            self._held_since = None
+        self._ends_hold = cause in _PATIENT
+        if self._ends_hold:
+            pass
         elif self._held_since is None:
             self._held_since = now
         elif (
@@ -318,21 +309,37 @@ class Safety:
             return self.stop("held too long", f"{cause}: {detail}", now)
         return Verdict(self.holding(now), (cause,), held=True)
 
+    def _at(self, command: NDArray[np.float64]) -> None:
+        """This command is in force, and no other."""
+        self._last = self._least = self._most = command
+
+    def _resting(self, command: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The command that holds where this one is in force."""
+        return np.where(np.isnan(self._holds), command, self._holds)
+
+    def _back(self, last: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The next command on the way back in: the way that the robot came."""
+        assert self._way_in is not None
+        if len(self._way_in) > 1 and np.allclose(self._way_in[-1], last, rtol=0.0, atol=1e-9):
+            self._way_in = self._way_in[:-1]
+        found: NDArray[np.float64] = self._way_in[-1]
+        return found
+
     def _within(
-        self,
-        target: NDArray[np.float64],
-        last: NDArray[np.float64],
-        now: float,
-        quiet: bool = False,
+        self, target: NDArray[np.float64], now: float, quiet: bool = False
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        """Clamp by range, step and rate, in this order."""
+        """Clamp by range, step and rate, in this order; by the last two from all that may be in
+        force, to the middle of it where that cannot be.
+        """
         causes: tuple[str, ...] = ()
+        assert self._least is not None and self._most is not None
+        least, most, middle = self._least, self._most, (self._least + self._most) / 2.0
         elapsed = max(0.0, now - self._sent_at)
         step, rate = self._slow * self._step, self._slow * self._rate * elapsed
         for cause, low, high in (
             ("range", self._low, self._high),
-            ("step", last - step, last + step),
-            ("rate", last - rate, last + rate),
+            ("step", np.minimum(most - step, middle), np.maximum(least + step, middle)),
+            ("rate", np.minimum(most - rate, middle), np.maximum(least + rate, middle)),
         ):
             clamped = np.minimum(np.maximum(target, low), high)
             if (np.abs(clamped - target) > 1e-9 * (1.0 + np.abs(target))).any():
@@ -346,9 +353,10 @@ class Safety:
                         logging.DEBUG,
                     )
             target = clamped
-        far = np.abs(target - last) > np.minimum(step, rate)  # by rounding
+        room = np.minimum(step, rate)
+        far = (target - least > room) | (most - target > room)  # by rounding
         return np.minimum(
-            np.maximum(np.where(far, np.nextafter(target, last), target), self._low), self._high
+            np.maximum(np.where(far, np.nextafter(target, middle), target), self._low), self._high
         ), causes
 
     def _outside(self) -> tuple[str, float] | None:

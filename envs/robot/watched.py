@@ -18,6 +18,7 @@ give them a timeout if they have one, and use the button that cuts the power.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import subprocess
 import time
@@ -31,7 +32,7 @@ from envs.errors import EnvError
 from envs.robot.contract import make_driver
 from envs.robot.errors import RobotError, RobotStopped
 from envs.robot.limits import Limits, load_limits
-from envs.robot.safety import Intervention
+from envs.robot.verdict import Intervention
 from envs.wire import WireError, encode, receive, send
 
 _CONNECTING = 60.0  # seconds: starting a process, and a driver's own connect
@@ -96,7 +97,7 @@ class Watched:
             with theirs:
                 self._process = start_python(
                     "envs.robot.watching",
-                    [theirs.fileno(), self._told],
+                    [theirs.fileno(), {**self._told, "program": os.getpid()}],
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )

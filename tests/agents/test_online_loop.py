@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ from agents.online import (
     Weights,
 )
 from agents.online.actor import within
+from agents.online.learning import LearnerRun
 from agents.online.pair import Pair
 from agents.online.panel import parts
 from agents.replay import ReplayBuffer
@@ -387,6 +389,29 @@ def test_both_from_settings_over_sockets(tmp_path):
     assert (tmp_path / "run" / "interface.json").is_file()
     records = [Record.read(d) for d in RowLog(tmp_path / "log").read(1, 999)]
     assert np.array_equal(learning.rows["observation"][0], [r.row["observation"] for r in records])
+
+
+def test_actors_keep_what_only_the_newest_checkpoint_has(tmp_path):
+    """It may turn out to be damaged: then the learner goes back to the one before."""
+    told = []
+    arrivals = SimpleNamespace(logs={0: ("log", 20)}, receiving=SimpleNamespace(kept=told.append))
+    run = LearnerRun(arrivals, {}, tmp_path)
+    for number in (20, 90, 130):
+        arrivals.logs = {0: ("log", number)}
+        run.progress.steps = number
+        run.save()
+    assert told == [{}, {0: ("log", 20)}, {0: ("log", 90)}]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_an_actor_that_is_refused_for_good_ends(tmp_path):
+    pytest.importorskip("zmq")
+    settings = load_config(RunSettings, {}, SMALL)
+    make = lambda: adapt(Corridor())  # noqa: E731
+    with ActorSide(settings, make, tmp_path / "log", "tcp://127.0.0.1:9") as side:
+        side.sending.hopeless, side.sending.refused = True, "row 21 is needed"
+        with pytest.raises(UsageError, match="refuses this actor: row 21 is needed"):
+            side.act()
 
 
 def test_an_actor_with_another_agent_is_refused_in_one_line(tmp_path):
