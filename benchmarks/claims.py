@@ -128,6 +128,13 @@ CLAIMS = [
     Claim(
         AGENTS, "benchmarks/agents_learning.py", "learning", mean_far, {**FARTHEST, **WITH_MARGIN}
     ),
+    Claim(
+        AGENTS,
+        "benchmarks/agents_learning.py",
+        "learning",
+        seven,
+        {"config": "tdmpc/small", **WITH_MARGIN},
+    ),
     Claim("README.md", "benchmarks/agents_learning.py", "learning", mean_far, FARTHEST),
     Claim(AGENTS, "benchmarks/agents_learning.py", "learning", mean_far, FARTHEST),
     Claim(AGENTS, "benchmarks/agents_learning.py", "learning", walker, SHIPS),
