@@ -27,7 +27,7 @@ from agents.online.many import act_on_ray
 from agents.online.pair import Pair
 from agents.online.panel import Panel
 from agents.online.receiving import Receiving
-from agents.online.recording import episodes, record, write
+from agents.online.recording import ByPolicy, episodes, record, write
 from agents.policy import Policy, load
 from agents.pretrain.start import start_settings
 from agents.process import prepare_process
@@ -286,7 +286,7 @@ def records(given: argparse.Namespace) -> int:
 def _move(env: RobotEnv, policy: Policy | None) -> Callable[[Any], Any]:
     if policy is None:
         return lambda seen: np.zeros(env.action_space.shape or ())
-    return policy.act
+    return ByPolicy(policy, env)
 
 
 # -------------------------------------------------------------------- learning

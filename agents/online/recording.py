@@ -18,6 +18,7 @@ import numpy as np
 from agents.errors import UsageError
 from agents.online.log import RowLog
 from agents.online.record import Record
+from agents.policy import Policy
 from agents.run.signals import Stop
 from envs.adapted import SENT
 from envs.robot import RECORD, RobotEnv
@@ -25,6 +26,31 @@ from worldmodels.data import Episode, Episodes, write_lerobot
 
 Move = Callable[[Mapping[str, Any]], Any]
 """An action ``[A]`` in the driver's units after an observation; a person's takes its place."""
+
+
+class ByPolicy:
+    """A policy that moves a robot: it begins anew with each episode, and hears what was sent.
+
+    Args:
+        policy: of :func:`agents.load`.
+        env: the robot's.
+    """
+
+    def __init__(self, policy: Policy, env: RobotEnv) -> None:
+        self.policy, self.space = policy, env.action_space
+
+    def __call__(self, seen: Mapping[str, Any]) -> Any:
+        """The action after an observation."""
+        return self.policy.act(seen)
+
+    def reset(self) -> None:
+        """An episode begins."""
+        self.policy.reset()
+
+    def acted(self, sent: Any) -> None:
+        """What was sent in the place of its action, ``[A]`` in the driver's units."""
+        low, high = self.space.low, self.space.high  # type: ignore[attr-defined]
+        self.policy.acted(np.clip(2.0 * (sent - low) / (high - low) - 1.0, -1.0, 1.0))
 
 
 def record(
@@ -43,7 +69,8 @@ def record(
     Args:
         env: of a robot.
         log: takes the rows; one that keeps all of them.
-        move: who moves the robot where no person does.
+        move: who moves the robot where no person does. One with ``reset()`` is told that an
+            episode begins, one with ``acted(action)`` what was sent.
         count: episodes.
         stop: ends it after the row that is being made.
         said: called after each episode with its number and its return.
@@ -52,14 +79,19 @@ def record(
         RobotStopped: the robot was stopped; what was recorded is in the log.
     """
     steps = 0
+    begin, acted = getattr(move, "reset", None), getattr(move, "acted", None)
     for number in range(count):
         seen, _ = env.reset()
+        if begin is not None:
+            begin()
         flags, reward, total = {"is_first": True, "is_last": False, "is_terminal": False}, 0.0, 0.0
         while not flags["is_last"]:
             if stop is not None and stop.asked is not None:
                 return number
             following, gained, terminated, truncated, info = env.step(move(seen))
             tick, steps = info[RECORD], steps + 1
+            if acted is not None:
+                acted(info[SENT])
             _write(
                 log,
                 seen,

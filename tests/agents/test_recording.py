@@ -1,6 +1,7 @@
 """Recording a robot: rows hold what was sent, and a kill at any row leaves every row before it."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from agents.errors import UsageError
 from agents.online import RowLog
 from agents.online.log import HEAD
-from agents.online.recording import episodes, record, write
+from agents.online.recording import ByPolicy, episodes, record, write
 from envs.robot import FreeTask, RobotEnv, SteppedClock
 
 LIMITS = {
@@ -43,6 +44,19 @@ def log(tmp_path):
         )
     assert said == [1, 2, 3]
     return tmp_path / "log"
+
+
+def test_a_policy_begins_anew_with_each_episode_and_hears_what_was_sent(tmp_path):
+    heard = []
+    policy = SimpleNamespace(
+        act=lambda seen: [0.5],
+        reset=lambda: heard.append("reset"),
+        acted=lambda action: heard.append(float(action[0])),
+    )
+    env = RobotEnv(Arm(), LIMITS, task=FreeTask(limit=3), clock=SteppedClock())
+    with RowLog(tmp_path / "log", keep=True) as log:
+        record(env, log, ByPolicy(policy, env), 2)
+    assert heard == ["reset", *[pytest.approx(1.0)] * 3] * 2, "0.1 of 0.1, not the 0.5 asked for"
 
 
 def test_rows_hold_what_was_sent(log):
