@@ -243,14 +243,6 @@ ROBOTS = [
         seen_by("unsafe"),
     ),
     Fault(
-        "S29",
-        "outside of the workspace the newest command is one to go back to",
-        SAFETY,
-        "self._outside() is None:\n            assert",
-        "True:\n            assert",
-        seen_by("unsafe"),
-    ),
-    Fault(
         "S30",
         "it goes back by one command and no further",
         SAFETY,

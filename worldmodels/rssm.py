@@ -174,14 +174,15 @@ class RSSM(StateSpaceModel):
         """One step without an observation: ``p(s|h) f(h|...)``."""
         return self.pieces.transition
 
-    def heads(self) -> Loss:
-        """What a step costs without its KL: reconstruction, reward, continuation and own terms,
-        each named; no reconstruction without a decoder.
+    def heads(self, reward: float = 1.0) -> Loss:
+        """What a step costs without its KL: reconstruction, reward (so many times), continuation
+        and own terms, each named; no reconstruction without a decoder.
         """
-        return self._with_own(self._heads())
+        return self._with_own(self._heads(reward))
 
-    def _heads(self) -> Loss:
-        rest = (-LogProb(self.reward)).named("rew") + (-LogProb(self.cont)).named("con")
+    def _heads(self, reward: float = 1.0) -> Loss:
+        rew = (-LogProb(self.reward)).named("rew")
+        rest = (rew if reward == 1.0 else reward * rew) + (-LogProb(self.cont)).named("con")
         return rest if self.decoder is None else (-LogProb(self.decoder)).named("rec") + rest
 
     def terms(self) -> Loss:

@@ -69,7 +69,7 @@ class PlaNet(LatentAgent):
         divergence = (
             KullbackLeibler(model.posterior, model.prior).clamp(min=c.model.free_nats).named("kl")
         )
-        return E(model.scan(), model.aligned((model.heads() + c.kl * divergence).mean()))
+        return E(model.scan(), model.aligned((model.heads(c.reward) + c.kl * divergence).mean()))
 
     @property
     def acting(self) -> nn.Module:

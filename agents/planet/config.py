@@ -36,6 +36,7 @@ class PlaNetConfig(LatentConfig):
     More in :class:`LatentConfig`.
 
     Args:
+        reward: weight of the reward's term.
         kl: weight of the divergence, which costs at least ``model.free_nats`` a frame.
         horizon, candidates, elites, rounds: of a plan (:class:`agents.planning.CEM`); it begins
             with the last one, shifted.
@@ -53,13 +54,14 @@ class PlaNetConfig(LatentConfig):
         "[1, 65536]": "candidates elites",
         "(0, 1]": "discount lr eps",
         "[0, 1]": "noise",
-        "[0, 1e6]": "kl",
+        "[0, 1e6]": "reward kl",
         "(0, 1e9]": "clip",
     }
 
     model: RSSMConfig = field(default_factory=lambda: MODEL)
     batch: int = 50
     length: int = 50
+    reward: float = 10.0
     kl: float = 1.0
     horizon: int = 12
     candidates: int = 1000

@@ -176,7 +176,8 @@ def planet(agent: Any, x: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]
     seen = ByHand(agent).world(x)
     kl = seen["kl"].clamp(min=agent.config.model.free_nats)
     terms = {k: seen[k].mean() for k in ("rec", "rew", "con")} | {"kl": kl.mean()}
-    return sum(terms.values()), terms  # type: ignore[return-value]
+    loss = sum(terms.values()) + (agent.config.reward - 1.0) * terms["rew"]
+    return loss, terms  # type: ignore[return-value]
 
 
 def dreamer_v1(agent: Any, x: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -304,8 +304,11 @@ def falling() -> Arm:
     return arm
 
 
-def test_after_close_commands_start_from_where_the_robot_is() -> None:
+@pytest.mark.parametrize("disconnects", [True, False])
+def test_after_close_commands_start_from_where_the_robot_is(disconnects) -> None:
     arm = falling()
+    if not disconnects:
+        arm.disconnect = lambda: 1 / 0
     env = env_of(arm, home=False)
     env.reset()
     for _ in range(9):
