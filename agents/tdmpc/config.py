@@ -11,7 +11,8 @@ from worldmodels.ranges import check_ranges
 @dataclass(frozen=True)
 class TDMPCConfig:
     """A planner on a latent model without a decoder, as published for one task (TD-MPC2: Hansen et
-    al. 2024).
+    al. 2024), but for dropout, which the critics have none of, and the weight of the continuation's
+    term, which is 1 there.
 
     Args:
         latent, group: the latent state, groups of ``group`` numbers that are positive and add up to
