@@ -150,6 +150,24 @@ CLAIMS = [
         AGENTS,
         "benchmarks/agents_learning.py",
         "learning",
+        lambda lines: "{:.0f}, {:.0f} and {:.0f} on cartpole-balance".format(
+            *[x["score"] for x in lines]
+        ),
+        {"config": "planet/small", "env": "dm_control/cartpole-balance-v0"},
+    ),
+    Claim(
+        AGENTS,
+        "benchmarks/agents_learning.py",
+        "learning",
+        lambda lines: (
+            f"reach {at(lines, 50_000)[0]:.0f} at 50,000 frames and {lines[0]['score']:.0f}"
+        ),
+        {"config": "dreamer_v3/fast", "env": "dm_control/finger-spin-v0"},
+    ),
+    Claim(
+        AGENTS,
+        "benchmarks/agents_learning.py",
+        "learning",
         lambda lines: f"{at(lines, 20_000)[0]:.0f} at 20,000",
         {**WALKER, "changes": ["agent.around_elite=true"]},
     ),
