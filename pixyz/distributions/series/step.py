@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.path import unshadowed
+from pixyz.distributions.series.init import first_value, init_slot
 from pixyz.distributions.series.read import read_series, step_numbers
 from pixyz.distributions.series.recurrence import Recurrence
 from pixyz.plan import Axis, Loop, Scope, Slot, rules
@@ -83,7 +84,7 @@ def open_step(
         series[name] = raw.clock(scope) if axis is raw.axis else step_numbers(scope, axis)
     if like is None and any(c in r.init for c in r.carried):
         like = next((s for s in map(scope.lookup, reads) if s.batch == "full"), None)
-    shapes = {v: f.features_shape for f in factors for v in f.var if len(f.features_shape)}
+    shapes = {v: f.features_shape for f in factors for v in f.var if _known(f)}
     wide = {*particles, *_outer_axes(r, scope, factors, series, axis)}
     starts, inits = _starts(r, scope, shapes, wide, like, raw.begin)
     loop = builder.open_loop(axis, reverse=r.reverse, fission=r.fission, label=label)
@@ -105,6 +106,11 @@ def open_step(
     if mask is not None:
         inner.masks[axis] = mask
     return Step(axis, loop, inner, mask, starts, carries, series, inits, held, raw.end)
+
+
+def _known(p: Distribution) -> bool:
+    """Whether the shape of a sample is known; ``[]`` is where it was declared."""
+    return len(p.features_shape) > 0 or (p.atom.has_network and p.atom._declared)
 
 
 def close_step(r: Recurrence, step: Step) -> None:
@@ -163,7 +169,7 @@ def _filled_lag(
             f"the lag {name!r} of {shift} steps: an init is for lags of -1; "
             f"leave it out to shorten the range"
         )
-    init = _init_slot(r, scope, name, None, slot)
+    init = init_slot(r, scope, name, None, slot, lagged=True)
     if init is None:
         init = builder.point(_zero_row, slot, label=f"init of {name}")
         init.batch, init.axes = "one", ()
@@ -215,9 +221,9 @@ def _starts(
         if given:
             starts[prev] = scope.lookup(r.start.get(prev, prev))
         else:
-            starts[prev] = _first_value(r, scope, prev, shapes.get(name), like)
+            starts[prev] = first_value(r, scope, prev, shapes.get(name), like)
         if prev in r.init and r.init[prev] != 0:
-            inits[prev] = _init_slot(r, scope, prev, shapes.get(name), like)
+            inits[prev] = init_slot(r, scope, prev, shapes.get(name), like)
         if given and begin is not None:
             starts[prev] = _reset(scope, begin, starts[prev], inits[prev], prev)
     ordered = order_axes(wide.union(*(slot.axes for slot in starts.values())))
@@ -254,68 +260,3 @@ def _outer_axes(
                 a for a in axes if a.family is not axis.family and not (whole and a.kind == "time")
             }
     return found
-
-
-def _first_value(
-    r: Recurrence, scope: Scope, prev: str, shape: torch.Size | None, like: Slot | None
-) -> Slot:
-    slot = _init_slot(r, scope, prev, shape, like)
-    if slot is not None:
-        return slot
-    if shape is None or like is None:
-        raise PixyzError(
-            f"the start of {prev!r} is a number, but its shape is not known: declare "
-            f"features_shape on the distribution "
-            "that draws it, or give a tensor"
-        )
-    row = scope.builder.point(_ZeroRow(tuple(shape)), like, label=f"zeros for {prev}")
-    row.axes, row.batch = (), "one"
-    return row
-
-
-@dataclass(frozen=True)
-class _ZeroRow:
-    """Zeros ``[1, *shape]`` on the device of a series."""
-
-    shape: tuple[int, ...]
-
-    def __call__(self, like: Tensor) -> Tensor:
-        return rules.zeros_like_rows(like, self.shape)
-
-
-def _init_slot(
-    r: Recurrence, scope: Scope, name: str, shape: torch.Size | None, like: Slot | None
-) -> Slot | None:
-    """The value of ``init``; None for zero."""
-    builder = scope.builder
-    value = r.init[name]
-    if isinstance(value, str):
-        held = getattr(r, value)
-        if isinstance(held, Distribution):
-            return held.lower_sample(scope)[name]
-        return builder.point(
-            _as_row, builder.attribute(r, value, f"init of {name}"), label=f"init of {name}"
-        )
-    if value == 0:
-        return None
-    if shape is None or like is None:
-        raise PixyzError(
-            f"the start of {name!r} is {value}, but its shape is not known: give a tensor"
-        )
-    row = builder.point(_Filled(float(value), tuple(shape)), like, label=f"init of {name}")
-    row.axes, row.batch = (), "one"
-    return row
-
-
-class _Filled:
-    """A number as a row ``[1, *shape]`` of the type and on the device of a series."""
-
-    def __init__(self, value: float, shape: tuple[int, ...]) -> None:
-        self.value, self.shape = value, shape
-
-    def __call__(self, like: Tensor) -> Tensor:
-        return rules.zeros_like_rows(like, self.shape) + self.value
-
-
-def _as_row(x: Tensor) -> Tensor:
-    return x.unsqueeze(0)

@@ -260,7 +260,16 @@ def first(x: Tensor) -> tuple[Tensor]:
 
 
 def lagged(x: Tensor, start: Tensor) -> tuple[Tensor]:
-    """The series one step later: ``start, x[0], ..., x[T-2]``."""
+    """The series one step later: ``start, x[0], ..., x[T-2]``.
+
+    Raises:
+        ShapeError: ``start`` has more dimensions than a frame.
+    """
+    if start.ndim >= x.ndim:
+        raise ShapeError(
+            f"the first value of a lag has the shape {list(start.shape)} with its batch, a frame "
+            f"of the series {list(x.shape[1:])}; give init one row, {list(x.shape[2:])}"
+        )
     return (torch.cat([lift(start.to(x.dtype), x[0]).expand_as(x[0]).unsqueeze(0), x[:-1]]),)
 
 

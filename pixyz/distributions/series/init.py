@@ -1,0 +1,135 @@
+"""What a carried (or lagged) name holds at the beginning and after a reset: ``init``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.series.recurrence import Recurrence
+from pixyz.plan import Scope, Slot, rules
+from pixyz.plan.graph import BatchKind
+from pixyz.plan.looks import covers
+from pixyz.types import PixyzError, ShapeError
+
+
+def first_value(
+    r: Recurrence, scope: Scope, prev: str, shape: torch.Size | None, like: Slot | None
+) -> Slot:
+    """The value of ``init``; a row of zeros for zero."""
+    slot = init_slot(r, scope, prev, shape, like)
+    if slot is not None:
+        return slot
+    if shape is None or like is None:
+        raise PixyzError(
+            f"the start of {prev!r} is a number, but its shape is not known: declare "
+            f"features_shape on the distribution "
+            "that draws it, or give a tensor"
+        )
+    row = scope.builder.point(_ZeroRow(tuple(shape)), like, label=f"zeros for {prev}")
+    row.axes, row.batch = (), "one"
+    return row
+
+
+@dataclass(frozen=True)
+class _ZeroRow:
+    """Zeros ``[1, *shape]`` on the device of a series."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return rules.zeros_like_rows(like, self.shape)
+
+
+def init_slot(
+    r: Recurrence,
+    scope: Scope,
+    name: str,
+    shape: torch.Size | None,
+    like: Slot | None,
+    lagged: bool = False,
+) -> Slot | None:
+    """The value of ``init``; None for zero.
+
+    Args:
+        shape: of one row, where it is known.
+        like: a value that has the rows.
+        lagged: it begins a shifted series, whose frames say what shape a row has.
+
+    Raises:
+        ShapeError: a tensor of which it is not known whether it is one row or all of them, or that
+            is neither.
+    """
+    builder = scope.builder
+    value = r.init[name]
+    if isinstance(value, str):
+        held = getattr(r, value)
+        if isinstance(held, Distribution):
+            return held.lower_sample(scope)[name]
+        return _rows(r, scope, name, value, held, None if lagged else shape, lagged)
+    if value == 0:
+        return None
+    if shape is None or like is None:
+        raise PixyzError(
+            f"the start of {name!r} is {value}, but its shape is not known: give a tensor"
+        )
+    row = builder.point(_Filled(float(value), tuple(shape)), like, label=f"init of {name}")
+    row.axes, row.batch = (), "one"
+    return row
+
+
+class _Filled:
+    """A number as a row ``[1, *shape]`` of the type and on the device of a series."""
+
+    def __init__(self, value: float, shape: tuple[int, ...]) -> None:
+        self.value, self.shape = value, shape
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return rules.zeros_like_rows(like, self.shape) + self.value
+
+
+def _rows(
+    r: Recurrence,
+    scope: Scope,
+    name: str,
+    attribute: str,
+    held: Tensor,
+    shape: torch.Size | None,
+    lagged: bool,
+) -> Slot:
+    """A tensor as one row, or as the rows of a batch where it has one dimension more."""
+    given, what = tuple(held.shape), f"init of {name}"
+    if shape is None and len(given) > 1 and not lagged:
+        raise ShapeError(
+            f"init of {name!r} is a tensor {list(given)}, and nothing says whether its first "
+            f"dimension is the batch: declare features_shape on the distribution that draws it, "
+            f"or give a number"
+        )
+    batched = shape is not None and len(given) == len(shape) + 1
+    if shape is not None and not (
+        len(given) <= len(shape) + 1 and covers(tuple(shape), given[batched:])
+    ):
+        each = ", ".join(["B", *map(str, shape)])
+        raise ShapeError(
+            f"init of {name!r} is a tensor {list(given)}, but a row of it has the features "
+            f"{list(shape)}; give a tensor {list(shape)}, or a row for each sequence, [{each}]"
+        )
+    every: BatchKind = "full" if batched and given[0] != 1 else "one"
+    slot = scope.builder.attribute(r, attribute, what, batch=every)
+    form = _Rows(None if shape is None else tuple(shape), batched)
+    return scope.builder.point(form, slot, label=what)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A tensor with a batch dimension in front of the features ``shape``, of any size if None."""
+
+    shape: tuple[int, ...] | None
+    batched: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.shape is None:
+            return x.unsqueeze(0)
+        return x.expand(x.shape[0] if self.batched else 1, *self.shape)
