@@ -125,12 +125,13 @@ class Uses:
         self.operation, self.low, self.weights = operation, low, weights
         held = [(m._parameters, name) for m, name in places]
         self._at = [(*at, weight) for at, weight in zip(held, weights, strict=True)]
-        self._versions = [w._version for w in weights]
         self._task = -1
         self._rows, self._count, self._sums = list[Tensors](), 0, list[Tensor]()
         with torch.no_grad():
             self.packed = operation.pack(weights, low)
         self.wanted = grad and any([w.requires_grad for w in weights])
+        # those that were made in inference mode have none
+        self._versions = [w._version for w in weights] if self.wanted else []
         self.token = Shared.apply(self, *weights) if self.wanted else weights[0].new_empty(0)
 
     def current(self) -> bool:

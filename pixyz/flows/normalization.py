@@ -166,11 +166,12 @@ class ActNorm2d(Flow):
         return (x + self.bias) * torch.exp(self.logs), rows(self.logs.sum() * pixels(x), x)
 
     def _is_inited(self) -> bool:
-        """Whether it has happened; the buffer is read again where it is another, or was written to:
-        a device is waited for.
+        """Whether it has happened; on a device the buffer is read again where it is another, or was
+        written to: it is waited for.
         """
-        if torch.compiler.is_compiling():
-            return bool(self.inited)
+        inited = self.inited
+        if torch.compiler.is_compiling() or inited.device.type == "cpu" or inited.is_inference():
+            return bool(inited)
         now = (self.inited, self.inited._version)
         if now[0] is self._seen[0] and now[1] == self._seen[1]:
             return True

@@ -14,6 +14,7 @@ container (``nn.ModuleList``, a dict) is not seen: build the object anew, or cal
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import itertools
@@ -66,6 +67,11 @@ class Structured(nn.Module):
             (d[name] for d in places if name in d),
             inspect.getattr_static(type(self), name, _MISSING),
         )
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        super().__setstate__(state)
+        if "_plans" in self.__dict__:  # a copy plans for itself: its settings may change
+            self.__dict__["_plans"] = copy.copy(self.__dict__["_plans"])
 
     def touch(self) -> None:
         """Say that plans of this object are out of date."""

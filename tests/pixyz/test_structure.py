@@ -117,6 +117,20 @@ def test_a_copy_has_plans_of_its_own():
     assert not torch.allclose(twin.eval(X), loss.eval(X))
 
 
+def test_a_shallow_copy_has_plans_of_its_own_too():
+    q = Net()
+    loss = KullbackLeibler(q, prior())
+    before = loss.eval(X)
+    twin = copy.copy(loss)
+    twin.analytical = False
+    assert not torch.allclose(twin.eval(X), before)
+    torch.testing.assert_close(loss.eval(X), before)
+    q.sample(X)
+    assert len(copy.copy(q)._plans) == 0 and len(q._plans) > 0
+    compiled = copy.copy(loss.in_slabs(8))
+    assert compiled._plans.options == loss._plans.options
+
+
 class Scaled(Loss):
     """A loss of one's own, whose rule reads settings."""
 

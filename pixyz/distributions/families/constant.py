@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Mapping
 
@@ -20,18 +21,26 @@ def constant(params: Mapping[str, Slot]) -> bool:
     return all(isinstance(params[n].fn, rules.Attribute) for n in ("loc", "scale"))
 
 
+Memory = ctypes.Array[ctypes.c_char]
+MOST_BYTES = 1024
+"""How long a constant may be to be compared at each call."""
+
+
 class StandardCheck:
     """Whether ``loc`` and ``scale`` are 0 and 1, and of the type and features of a value ``[B,
     ...]``.
 
-    They are looked at again when they are other tensors or were written to: a device is waited for
-    then.
+    They are looked at again when they are other tensors or hold something else.  Of short ones on a
+    CPU all bytes are compared.  Others tell that they were written to, unless it was through
+    ``.data``: write to them under ``torch.no_grad()``.  Others that were made under
+    ``torch.inference_mode()`` tell nothing, and count as any constants.
     """
 
-    __slots__ = ("_seen", "_shape", "_standard", "_values")
+    __slots__ = ("_place", "_seen", "_shape", "_standard", "_values")
 
     def __init__(self) -> None:
-        self._seen: tuple[object, ...] = (None, None, 0, 0)
+        self._seen: tuple[Tensor | None, Tensor | None, object, object] = (None, None, 0, 0)
+        self._place: tuple[int, int, Memory, Memory] | None = None
         self._shape: torch.Size | None = None
         self._standard = self._values = False
 
@@ -39,15 +48,21 @@ class StandardCheck:
         if torch.compiler.is_compiling():  # versions and values cannot be looked at then
             return False
         shape = x.shape
-        a, b, a_version, b_version = self._seen
-        if (
-            loc is not a
-            or scale is not b
-            or loc._version != a_version
-            or scale._version != b_version
-        ):
-            self._seen, self._shape = (loc, scale, loc._version, scale._version), None
-            self._values = loc.shape == scale.shape and bool(((loc == 0) & (scale == 1)).all())
+        a, b, a_known, b_known = self._seen
+        if loc is not a or scale is not b:
+            self._look(loc, scale)
+        elif self._place is None:
+            if loc._version != a_known or scale._version != b_known:
+                self._look(loc, scale)
+        else:  # memory is read once it is known to be theirs
+            a_at, b_at, a_held, b_held = self._place
+            if (
+                loc.data_ptr() != a_at
+                or scale.data_ptr() != b_at
+                or a_held.raw != a_known
+                or b_held.raw != b_known
+            ):
+                self._look(loc, scale)
         if shape != self._shape:
             self._shape = shape
             self._standard = (
@@ -61,6 +76,31 @@ class StandardCheck:
             and not loc.requires_grad
             and not scale.requires_grad
         )
+
+    def _look(self, loc: Tensor, scale: Tensor) -> None:
+        """Compare all values: a device is waited for."""
+        self._shape = None
+        both = (loc, scale)
+        if all([_short(t) for t in both]):
+            a, b = [(ctypes.c_char * t.nbytes).from_address(t.data_ptr()) for t in both]
+            self._place = (loc.data_ptr(), scale.data_ptr(), a, b)
+            self._seen = (loc, scale, a.raw, b.raw)
+        elif loc.is_inference() or scale.is_inference():
+            self._seen, self._values = (None, None, 0, 0), False
+            return
+        else:
+            self._place, self._seen = None, (loc, scale, loc._version, scale._version)
+        self._values = loc.shape == scale.shape and bool(((loc == 0) & (scale == 1)).all())
+
+
+def _short(x: Tensor) -> bool:
+    """Whether all bytes of a tensor lie together, are few and can be read."""
+    if x.device.type != "cpu" or not 0 < x.nbytes <= MOST_BYTES or not x.is_contiguous():
+        return False
+    try:
+        return x.data_ptr() != 0
+    except RuntimeError:  # what torch.func puts in the place of a tensor has no memory
+        return False
 
 
 class MinusLogNormal:

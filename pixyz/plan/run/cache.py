@@ -99,5 +99,8 @@ class PlanCache:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(state.get("options"))  # type: ignore[misc]
 
+    def __copy__(self) -> PlanCache:
+        return PlanCache(self._kept.options)
+
     def __deepcopy__(self, memo: dict[int, object]) -> PlanCache:
         return PlanCache(self._kept.options)
