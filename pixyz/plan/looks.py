@@ -92,16 +92,27 @@ class Together:
         what: what they are, for the message.
         names: theirs.
         strict: each has a batch dimension of its own (or is one number).
+        constants: which of them are tensors that were given with the formula, where it is computed
+            again in each step of a loop or for each sample: there they have no dimension for that.
     """
 
     what: str
     names: tuple[str, ...]
     strict: bool = False
+    constants: tuple[bool, ...] = ()
     __name__ = "look_together"
 
     def __call__(self, *seen: Seen) -> None:
         tails = [tail(s) for s in seen]
         rank = max(map(len, tails), default=0)
+        if any(self.constants):
+            values = [len(t) for t, c in zip(tails, self.constants, strict=True) if not c]
+            if values and max(values) < rank:
+                raise ShapeError(
+                    f"{self.what}: {listed(self.names, tails)}: a constant is the same in each "
+                    f"step of a loop and for each sample; give what differs between steps as a "
+                    f"series, Parameter('w') with series_var"
+                )
         if not fits(tails) or (self.strict and any(len(t) < rank and set(t) - {1} for t in tails)):
             raise ShapeError(
                 f"{self.what}: {listed(self.names, tails)} would broadcast against each other; "

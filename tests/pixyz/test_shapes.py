@@ -365,3 +365,46 @@ def test_what_turns_out_to_have_no_leading_dimensions_is_looked_at() -> None:
         with pytest.raises(ShapeError, match=r"'x' has the shape \[4, 4, 1\]"):
             p.get_log_prob({"x": torch.zeros(4, 4, 1), "m": FLAT})
     assert p.get_log_prob({"x": torch.zeros(5, B), "m": FLAT}).shape == (5,)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "frame", None])
+@pytest.mark.parametrize("kind", ["value", "constant_var", "scaled", "last"])
+def test_a_constant_for_each_frame_is_refused_in_a_step(reduction, kind):
+    """It would take the place of the sum over time."""
+    p, w = Normal("z", loc=0.0, scale=1.0, features_shape=[2]), torch.rand(3, 4)
+    step = {
+        "value": p.log_prob() * w,
+        "constant_var": (Parameter("w") * p.log_prob()).constant_var({"w": w}),
+        "scaled": w * 2 - p.log_prob(),
+        "last": 1 + w * (p.log_prob() + 1),
+    }[kind]
+    loss = IterativeLoss(step, series_var="z", reduction=reduction)
+    with pytest.raises(ShapeError, match="constant"):
+        loss.eval({"z": torch.randn(3, 4, 2)})
+
+
+def test_weights_of_frames_are_a_series():
+    p, d = Normal("z", loc=0.0, scale=1.0, features_shape=[2]), {"z": torch.randn(3, 4, 2)}
+    w = torch.rand(3, 4)
+    loss = IterativeLoss(Parameter("w") * p.log_prob(), series_var=["z", "w"])
+    each = IterativeLoss(p.log_prob(), series_var="z", reduction=None).eval(d)
+    torch.testing.assert_close(loss.eval({**d, "w": w}), (w * each).sum(0))
+    rows = torch.rand(4)
+    loss = IterativeLoss(rows * p.log_prob(), series_var="z")
+    torch.testing.assert_close(loss.eval(d), rows * each.sum(0))
+    features = IterativeLoss(torch.ones(4, 2) * p.log_prob(sum_features=False), series_var="z")
+    torch.testing.assert_close(features.eval(d).sum(-1), each.sum(0))
+
+
+def test_a_constant_for_each_sample_is_refused_in_an_expectation():
+    class Q(Normal):
+        def __init__(self):
+            super().__init__("z", "x", features_shape=[2])
+
+        def forward(self, x):
+            return {"loc": x, "scale": torch.ones_like(x)}
+
+    p, d = Normal("z", loc=0.0, scale=1.0, features_shape=[2]), {"x": torch.zeros(4, 2)}
+    assert E(Q(), p.log_prob() * torch.rand(4), sample_shape=[5]).eval(d).shape == (4,)
+    with pytest.raises(ShapeError, match="for each sample"):
+        E(Q(), p.log_prob() * torch.rand(5, 4), sample_shape=[5]).eval(d)

@@ -207,8 +207,10 @@ class Page:
         if len(pairs) > 1:
             made = [self.graph.made[slot] for slot, _ in pairs]
             names = tuple(s.label or m.label for (s, _), m in zip(pairs, made, strict=True))
-            constants = any(isinstance(getattr(m, "fn", None), rules.Attribute) for m in made)
-            look = Together(step.label, names, strict=not constants)
+            constants = tuple(isinstance(getattr(m, "fn", None), rules.Attribute) for m in made)
+            within = step.body is not None or any(a.kind == "particle" for a in step.outs[0].axes)
+            given = constants if within else ()
+            look = Together(step.label, names, not any(constants), given)
             self._look(look, ", ".join(f"({name}, {keep})" for _, name in pairs), step, frame)
 
     def look_at_rows(self, step: Net, args: Sequence[str], frame: Frame) -> None:
