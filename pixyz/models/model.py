@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn, optim
 
 from pixyz.distributions.core.base import Distribution
-from pixyz.expression import Loss
+from pixyz.distributions.series.recurrence import Recurrence
+from pixyz.expression import Expression, Loss
 from pixyz.losses.critic import AdversarialLoss
 from pixyz.losses.optimizer import make_optimizer
 from pixyz.models.optimizer_file import load_optimizer, save_optimizer
@@ -26,7 +27,8 @@ class Model:
     Args:
         loss: the objective.
         test_loss: the objective of :meth:`test`; ``loss`` if None.
-        distributions: whose parameters are trained.
+        distributions: whose parameters are trained; :meth:`train` and :meth:`test` set the mode of
+            these alone, and of networks that the objective itself has.
         optimizer: an optimiser class; Adam and AdamW run as one fused kernel where the device has
             it.
         optimizer_params: its arguments; ``{"fused": False}`` for the plain form.
@@ -125,8 +127,7 @@ class Model:
         Raises:
             PixyzError: the loss is not a single number, or not finite; nothing is changed then.
         """
-        self.distributions.train()
-        self.loss_cls.train()
+        self._switch(self.loss_cls, True)
         self.optimizer.zero_grad()
         with self.autocast():
             loss = self.loss_cls.eval(self._values(train_x_dict), **kwargs)
@@ -153,6 +154,24 @@ class Model:
             self.scheduler.step()
         return loss if self.retain_graph else loss.detach()
 
+    def _switch(self, loss: Loss, training: bool) -> None:
+        """Put what is trained into training or evaluation mode; another distribution of the
+        objective, or a frozen network in it, stays as it is.
+        """
+        self.distributions.train(training)
+        waiting: list[nn.Module] = [loss]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, (Expression, nn.ModuleList, nn.ModuleDict)):
+                part.training = training
+                waiting += nn.Module.children(part)
+                if isinstance(part, AdversarialLoss):
+                    part.d.train(training)
+            elif not isinstance(part, (Distribution, Recurrence)):
+                flags = [p.requires_grad for p in nn.Module.parameters(part)]
+                if any(flags) or not flags:
+                    part.train(training)
+
     def _clip(self) -> None:
         if self.clip_grad_norm:
             nn.utils.clip_grad_norm_(self.parameters, self.clip_grad_norm)
@@ -161,8 +180,7 @@ class Model:
 
     def test(self, test_x_dict: object = None, **kwargs: Any) -> Tensor:
         """The test objective in evaluation mode, without gradients."""
-        self.distributions.eval()
-        nn.Module.eval(self.test_loss_cls)
+        self._switch(self.test_loss_cls, False)
         with torch.no_grad(), self.autocast():
             made: Tensor = self.test_loss_cls.eval(self._values(test_x_dict), **kwargs)
             return made
