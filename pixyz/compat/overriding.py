@@ -34,13 +34,15 @@ def lower_by_sample(self: Distribution, scope: Scope, how: Draw = DRAW) -> dict[
     found = on_path(self, scope, how.reparam)
     if found is not None:
         return found
-    particles = how.particles
+    # a mean is one value for all samples
+    particles = () if scope.mode.mean and not self.input_var else how.particles
     from_inputs = [scope.lookup(v) for v in self.input_var]
     if particles:
         from_inputs = [builder.expand(s, s, order_axes({*particles, *s.axes})) for s in from_inputs]
     n = scope.mode.batch_n
     more = [] if self.input_var or n is None else [n]
     shape = () if self.input_var else tuple(a.size for a in reversed(particles))
+    mean = how.mean or scope.mode.mean
 
     def call(*values: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self.input_var, values))
@@ -48,7 +50,7 @@ def lower_by_sample(self: Distribution, scope: Scope, how: Draw = DRAW) -> dict[
         if shape:
             options["sample_shape"] = shape
         drawn = self.sample(
-            given, return_all=False, reparam=how.reparam, sample_mean=how.mean, **options
+            given, return_all=False, reparam=how.reparam, sample_mean=mean, **options
         )
         return tuple([drawn[v].flatten(0, len(shape)) if shape else drawn[v] for v in self.var])
 

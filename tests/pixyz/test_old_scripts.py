@@ -194,6 +194,17 @@ class FarNet(Far):
         return {"loc": self.fc(x), "scale": torch.ones(len(x), Z)}
 
 
+@pytest.mark.parametrize("sample_shape", [(), [3]])
+def test_sample_mean_reaches_an_overridden_sample(sample_shape):
+    q, r, x = FarNet(), prior(Far), torch.randn(B, X)
+    for p, mean in ((q, q.fc(x) * 0.01 + 7), (r, torch.full((B, Z), 7.0))):
+        loss = Expectation(p, LogProb(prior()), sample_shape=sample_shape)
+        value = loss.eval({"x": x}, sample_mean=True)
+        torch.testing.assert_close(value, LogProb(prior()).eval({"z": mean})[: len(value)])
+        torch.testing.assert_close(loss.eval({"x": x}, sample_mean=True), value)
+        assert not torch.equal(loss.eval({"x": x}), value)
+
+
 def test_an_overridden_get_log_prob_is_what_expressions_compute():
     p, plain, z = prior(Doubled), prior(), torch.randn(B, Z)
     wanted = 2 * plain.get_log_prob({"z": z})

@@ -142,7 +142,7 @@ class FlowDistribution(Distribution):
             drawn = self.prior.sample_from(scope, params, how=how)
             return drawn[self.hidden_var[0]]
         z = self.prior.lower_sample(scope, how=how)[self.hidden_var[0]]
-        if like is not None and z.batch != "full" and not how.mean:
+        if like is not None and z.batch != "full" and not (how.mean or scope.mode.mean):
             raise PixyzError(
                 f"{self.prior.prob_text} has no batch, "
                 f"so all rows of {self._flow_cond} would share one draw; "
