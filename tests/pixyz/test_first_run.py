@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixyz.distributions import Bernoulli, Deterministic, Normal
+from pixyz.distributions import Bernoulli, Categorical, Deterministic, Normal
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
 
 X, Z = 4, 3
@@ -162,3 +162,32 @@ def test_what_a_trial_put_back_is_not_taken_from_it() -> None:
     loss = IterativeLoss(E(f, Parameter("s")), series_var="x")
     torch.testing.assert_close(loss.eval({"x": torch.ones(1, 2, X)}), torch.full((2,), float(X)))
     assert f.n == 1
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "categorical"])
+def test_a_marginal_is_trained_after_a_first_run_in_inference_mode(kind):
+    """A plan holds all values of a finite variable."""
+    dtype = torch.float64 if kind == "float64" else torch.float32
+
+    class P(Normal):
+        def __init__(self, size):
+            super().__init__("x", "k", features_shape=[2])
+            self.net = nn.Linear(size, 2)
+
+        def forward(self, k):
+            return {"loc": self.net(k), "scale": torch.ones(len(k), 2, dtype=dtype)}
+
+    if kind == "categorical":
+        k, size = Categorical("k", probs=torch.tensor([0.3, 0.7])), 2
+    else:
+        k, size = Bernoulli("k", probs=torch.tensor([0.3])), 1
+    p, x = (P(size) * k).to(dtype), {"x": torch.randn(4, 2, dtype=dtype)}
+    marginal = p.marginalize_var("k")
+    loss = marginal.log_prob().mean()
+    with torch.inference_mode():
+        first, direct = loss.eval(x), marginal.get_log_prob(x)
+    value = loss.eval(x)
+    value.backward()
+    torch.testing.assert_close(value.detach(), first.clone())
+    assert marginal.get_log_prob(x).requires_grad and direct.shape == (4,)
+    assert all(w.grad is not None for w in p.parameters())

@@ -57,5 +57,6 @@ class States:
         held = itertools.chain(nn.Module.parameters(self.joint), nn.Module.buffers(self.joint))
         like = next((w for w in held if w.is_floating_point()), torch.empty(0))
         if self.values.dtype != like.dtype or self.values.device != like.device:
-            self.values = self.values.to(like)
+            with torch.inference_mode(False):  # they may be needed for a gradient later
+                self.values = self.values.to(like)
         return self.values

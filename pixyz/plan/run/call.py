@@ -6,7 +6,10 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+
+import torch
 
 from pixyz.debugging import debugging
 from pixyz.plan.graph import Axis, Slot
@@ -182,7 +185,12 @@ class Call:
         kept = self.kept
         options = replace(kept.options, checked=True) if debugging() else kept.options
         builder = Builder(frozenset(given), options, leads, facts)
-        with reading() as read:
+        # tensors that a plan holds may be needed for a gradient later
+        with _no_inference(), reading() as read:
             plan = Plan(builder, self.build(Scope(builder)), self.owner(), options)
         kept.read += map(weakref.ref, read)
         return plan
+
+
+def _no_inference() -> AbstractContextManager[object]:
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
