@@ -59,15 +59,14 @@ class Deterministic(Distribution):
         return False
 
     def lower_params(self, scope: Scope) -> Params:
-        found = call_network(self, self, scope, self.var)
+        return self.params_by(scope, self)
+
+    def params_by(self, scope: Scope, network: Forward) -> Params:
+        found = call_network(self, network, scope, self.var)
         for v, domain in self.domains.items():
             scope.builder.look(
                 next(iter(found.values())), Read(v, self.prob_text, domain), scope.lookup(v)
             )
-        return Params(scope.builder, found, none_derived)
-
-    def params_by(self, scope: Scope, network: Forward) -> Params | None:
-        found = call_network(self, network, scope, self.var)
         return Params(scope.builder, found, none_derived)
 
     def sample_from(self, scope: Scope, params: Params, how: Draw) -> dict[str, Slot]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pixyz.distributions.core.network import NetworkCall
-from pixyz.distributions.core.params import Params, none_derived
+from pixyz.distributions.core.params import Forward, Params, none_derived
 from pixyz.distributions.made.deterministic import Deterministic
 from pixyz.distributions.series.read import blank_filled, read_as_series
 from pixyz.plan import Scope
@@ -73,7 +73,7 @@ class SeriesFunction(Deterministic):
     def distribution_name(self) -> str:
         return "Function of series"
 
-    def lower_params(self, scope: Scope) -> Params:
+    def params_by(self, scope: Scope, network: Forward) -> Params:
         builder = scope.builder
         given = [
             v for v in self.optional_var if scope.bound(v) or builder.given(scope.outer_name(v))
@@ -102,7 +102,7 @@ class SeriesFunction(Deterministic):
                     f"which is constant in time here"
                 )
             outs.append((v, axes[0] if axes else None))
-        call = NetworkCall(self, self, list(args), self._var, {})
+        call = NetworkCall(network, self, list(args), self._var, {})
         slots = builder.series(
             call, list(args.values()), outs, newest, self.prob_text, key=tuple(self._var)
         )
