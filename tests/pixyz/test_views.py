@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import pixyz
-from pixyz.distributions import Deterministic, Normal, Scan, SeriesFunction
+from pixyz.distributions import Bernoulli, Deterministic, Normal, Scan, SeriesFunction
 from pixyz.losses import E, LogProb
 from pixyz.plan.looks import WEIGHTS
 from pixyz.types import PixyzError
@@ -66,3 +66,55 @@ def test_a_frozen_function_looks_at_its_arguments():
     for view in VIEWS.values():
         with pixyz.debug(), pytest.raises(PixyzError, match="'x'"):
             view(Root()).sample({"x": torch.tensor([[-1.0]])})
+
+
+class Moved(Normal):
+    """A normal of which a density is asked 20 further."""
+
+    def __init__(self):
+        super().__init__("z", "x", name="q", features_shape=[2])
+        self.net = nn.Linear(3, 2)
+
+    def forward(self, x):
+        loc = self.net(x)
+        return {"loc": loc, "scale": torch.ones_like(loc)}
+
+    def log_prob_from(self, scope, params, how):
+        params = params.copy()
+        moved = scope.builder.point(lambda loc: loc + 20.0, params["loc"], label="moved")
+        params.replace("loc", moved)
+        return super().log_prob_from(scope, params, how)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_parameter_that_is_replaced(view):
+    q, d = Moved(), {"x": torch.randn(4, 3), "z": torch.randn(4, 2)}
+    value = LogProb(VIEWS[view](q)).eval(d)
+    wanted = torch.distributions.Normal(q.net(d["x"]) + 20.0, 1.0).log_prob(d["z"]).sum(-1)
+    torch.testing.assert_close(value, wanted)
+    assert value.requires_grad == (view == "plain")
+
+
+class Flipped(Bernoulli):
+    """A density at the other probabilities; what follows from them is derived again."""
+
+    def __init__(self):
+        super().__init__("z", "x", name="q", features_shape=[2])
+
+    def forward(self, x):
+        return {"probs": x.sigmoid()}
+
+    def log_prob_from(self, scope, params, how):
+        params = params.copy()
+        before = params["logits"]
+        other = scope.builder.point(lambda p: 1.0 - p, params["probs"], label="other")
+        params.replace("probs", other)
+        assert params["logits"] is not before and "probs" in params and len(params) > 0
+        return super().log_prob_from(scope, params, how)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_follows_from_a_replaced_parameter(view):
+    d = {"x": torch.randn(4, 2), "z": torch.ones(4, 2)}
+    value = LogProb(VIEWS[view](Flipped())).eval(d)
+    torch.testing.assert_close(value, torch.nn.functional.logsigmoid(-d["x"]).sum(-1))

@@ -33,6 +33,7 @@ class Params(Mapping[str, Slot]):
         derive: Callable[[Params, str], Slot | None],
     ) -> None:
         self.builder, self._raw, self._derive = builder, dict(raw), derive
+        self._derived: set[str] = set()
         self._base: Params | None = None
         self.look: Look | None = None
         """What looks at given parameters before they are used, and their slots."""
@@ -40,29 +41,43 @@ class Params(Mapping[str, Slot]):
         """Values that formulas read and that are no parameters of the family."""
 
     def __getitem__(self, name: str) -> Slot:
-        if self._base is not None:
-            return self.builder.detach(self._base[name])
         if name in self.hidden:
             return self.hidden[name]
-        if name not in self._raw:
-            slot = self._derive(self, name)
-            if slot is None:
-                raise KeyError(name)
-            self._raw[name] = slot
-        return self._raw[name]
+        if name in self._raw:
+            return self._raw[name]
+        if self._base is not None and not (self._raw and self._base.derives(name)):
+            return self.builder.detach(self._base[name])
+        slot = self._derive(self, name)
+        if slot is None:
+            raise KeyError(name)
+        self._raw[name] = slot
+        self._derived.add(name)
+        return slot
+
+    def derives(self, name: str) -> bool:
+        """Whether ``name`` follows from what is given."""
+        given = self.hidden if name in self.hidden else self._raw
+        if name in given:
+            return name in self._derived
+        return self._base is None or self._base.derives(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in (self._base if self._base is not None else self._raw)
+        return name in self._raw or (self._base is not None and name in self._base)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._base if self._base is not None else dict(self._raw))
+        return iter(dict.fromkeys([*(self._base or ()), *self._raw]))
 
     def __len__(self) -> int:
-        return len(self._base if self._base is not None else self._raw)
+        return len({*(self._base or ()), *self._raw})
 
     def replace(self, name: str, slot: Slot) -> None:
-        """Put another value in the place of a given parameter."""
-        self._raw[name] = slot
+        """Put another value in the place of a given parameter; what follows from it is derived
+        again.
+        """
+        for derived in self._derived:
+            del self._raw[derived]
+        self._derived.clear()
+        self._raw[name] = slot if self._base is None else self.builder.detach(slot)
 
     def expanded(self, like: Slot) -> Params:
         """The same parameters, given to every row of ``like``."""
@@ -82,6 +97,7 @@ class Params(Mapping[str, Slot]):
         """The same parameters; what is replaced in them is not replaced here."""
         copy = Params(self.builder, self._raw, self._derive)
         copy._base, copy.look, copy.hidden = self._base, self.look, dict(self.hidden)
+        copy._derived = set(self._derived)
         return copy
 
     def detached(self) -> Params:
