@@ -5,7 +5,16 @@ import torch
 from torch import nn
 
 import pixyz
-from pixyz.distributions import Bernoulli, Deterministic, Normal, Scan, SeriesFunction
+from pixyz.distributions import (
+    Bernoulli,
+    CustomProb,
+    Deterministic,
+    EmpiricalDistribution,
+    Normal,
+    Scan,
+    SeriesFunction,
+)
+from pixyz.expression.protocol import DRAW, SCORE
 from pixyz.losses import E, LogProb
 from pixyz.plan.looks import WEIGHTS
 from pixyz.types import PixyzError
@@ -118,3 +127,126 @@ def test_what_follows_from_a_replaced_parameter(view):
     d = {"x": torch.randn(4, 2), "z": torch.ones(4, 2)}
     value = LogProb(VIEWS[view](Flipped())).eval(d)
     torch.testing.assert_close(value, torch.nn.functional.logsigmoid(-d["x"]).sum(-1))
+
+
+class Net(Normal):
+    def __init__(self):
+        super().__init__("z", "x", name="q", features_shape=[2])
+        self.net = nn.Linear(3, 2)
+
+    def forward(self, x):
+        loc = self.net(x)
+        return {"loc": loc, "scale": torch.ones_like(loc)}
+
+
+class OwnSample(Net):
+    def lower_sample(self, scope, how=DRAW):
+        return super().lower_sample(scope, how)
+
+
+class OwnDensity(Net):
+    def lower_log_prob(self, scope, how=SCORE):
+        return super().lower_log_prob(scope, how)
+
+
+class OwnParams(Net):
+    def lower_params(self, scope):
+        return super().lower_params(scope)
+
+
+class OldSample(Net):
+    def sample(self, *args, **kwargs):
+        return super().sample(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "view", "instead"),
+    [
+        (OwnSample, "detach", "sample_from"),
+        (OwnSample, "frozen", "sample_from"),
+        (OwnDensity, "detach", "log_prob_from"),
+        (OwnDensity, "frozen", "log_prob_from"),
+        (OwnParams, "frozen", "params_from"),
+        (OldSample, "detach", "sample_from"),
+    ],
+)
+def test_an_override_that_a_view_would_pass_over_is_refused(kind, view, instead):
+    with pytest.raises(PixyzError, match=f"override {instead}"):
+        VIEWS[view](kind())
+    with pytest.raises(PixyzError, match=f"override {instead}"):
+        VIEWS[view](kind() * Normal("x", loc=nn.Parameter(torch.zeros(3)), scale=1.0))
+
+
+class Doubled(Net):
+    """What is overridden here counts in every view."""
+
+    def params_from(self, scope, network):
+        params = super().params_from(scope, network)
+        twice = scope.builder.point(lambda loc: 2.0 * loc, params["loc"], label="twice")
+        params.replace("loc", twice)
+        return params
+
+    def log_prob_from(self, scope, params, how):
+        value = super().log_prob_from(scope, params, how)
+        return scope.builder.point(lambda v: v - 100.0, value, label="less")
+
+    def sample_from(self, scope, params, how):
+        drawn = super().sample_from(scope, params, how)
+        return {v: scope.builder.point(lambda z: z + 100.0, s, label=v) for v, s in drawn.items()}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_override_that_counts_in_every_view(view):
+    p, d = Doubled(), {"x": torch.randn(4, 3), "z": torch.randn(4, 2)}
+    seen, loc = VIEWS[view](p), 2.0 * p.net(d["x"])
+    wanted = torch.distributions.Normal(loc, 1.0).log_prob(d["z"]).sum(-1) - 100.0
+    torch.testing.assert_close(LogProb(seen).eval(d), wanted)
+    torch.manual_seed(0)
+    z = seen.sample(d)["z"]
+    torch.manual_seed(0)
+    torch.testing.assert_close(z, loc + torch.randn(4, 2) + 100.0)
+
+
+def test_own_parameters_can_be_detached():
+    q, d = OwnParams(), {"x": torch.randn(4, 3), "z": torch.randn(4, 2)}
+    value = LogProb(q.detach()).eval(d)
+    torch.testing.assert_close(value, LogProb(q).eval(d))
+    assert not value.requires_grad
+
+
+NET = nn.Linear(2, 1)
+
+
+@pytest.mark.parametrize("view", ["detach", "frozen"])
+def test_the_weights_of_a_custom_density_cannot_be_held_constant(view):
+    net, z = nn.Linear(2, 1), torch.randn(4, 2, requires_grad=True)
+
+    class Energy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(2, 1)
+
+        def forward(self, z):
+            return -(self.net(z)[:, 0] ** 2)
+
+    for function in (
+        lambda z: -(net(z)[:, 0] ** 2),
+        lambda z: -(NET(z)[:, 0] ** 2),
+        Energy(),
+        Energy().forward,
+    ):
+        with pytest.raises(PixyzError, match="its function has weights, those of"):
+            VIEWS[view](CustomProb(function, "z"))
+    net.requires_grad_(False)
+    p = VIEWS[view](CustomProb(lambda z: -(net(z)[:, 0] ** 2), "z"))
+    value = LogProb(p).eval({"z": z})
+    torch.testing.assert_close(value, -(net(z)[:, 0] ** 2))
+    assert torch.autograd.grad(value.sum(), z)[0].abs().sum() > 0
+    assert VIEWS[view](CustomProb(lambda z: -z.sum(-1), "z")).prob_text == "p(z)"
+
+
+def test_data_has_nothing_to_detach():
+    data, p = EmpiricalDistribution("z"), Normal("z", loc=0.0, scale=1.0, features_shape=[2])
+    d = {"z": torch.randn(4, 2)}
+    torch.testing.assert_close(E(data.detach(), LogProb(p)).eval(d), LogProb(p).eval(d))
+    assert (p.replace_var(z="y") * data).detach().sample(d)["z"] is not None

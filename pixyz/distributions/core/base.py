@@ -343,5 +343,6 @@ class Distribution(Named, Structured):
         """The same distribution with its weights as constants: gradients flow through it, not into
         it.
         """
-        refuse(self.atom, "frozen()", ("lower_sample", "lower_log_prob", "lower_params"))
+        if self.atom.has_network:
+            refuse(self.atom, "frozen()", ("lower_sample", "lower_log_prob", "lower_params"))
         return make("frozen", self)

@@ -47,13 +47,32 @@ def own_lowering(p: object, name: str) -> Callable[..., Any]:
     raise AttributeError(name)
 
 
+_BEHIND = {
+    "lower_sample": ("sample_from",),
+    "lower_log_prob": ("log_prob_from",),
+    "lower_params": ("params_by", "params_from"),
+}
+"""What a view of a distribution calls in the place of a lowering."""
+
+
 def refuse(p: Told, what: str, lowerings: Sequence[str]) -> None:
     """Refuse what cannot be done through a method of the user's.
 
     Raises:
-        PixyzError: one of the lowerings calls back.
+        PixyzError: one of the lowerings calls back, or is overridden where a view does not ask it.
     """
     for name in lowerings:
         if method := called_back(type(p), name):
-            hides = f"its class overrides {method}, which hides the parameters; override {name}"
+            instead = f"override {_BEHIND[name][-1]}"
+            hides = f"its class overrides {method}, which hides the parameters; {instead}"
             raise PixyzError(f"{what} of {p.prob_text}: {hides}")
+        behind = _BEHIND[name]
+        if _depth(type(p), name) < min(_depth(type(p), other) for other in behind):
+            passed = f"its class overrides {name}, which would be passed over"
+            raise PixyzError(f"{what} of {p.prob_text}: {passed}; override {behind[-1]} instead")
+
+
+def _depth(cls: type, name: str) -> int:
+    """How far from a class the one is that defines ``name``."""
+    bases = cls.__mro__
+    return next((i for i, base in enumerate(bases) if name in vars(base)), len(bases))

@@ -15,7 +15,7 @@ from pixyz.expression.protocol import SCORE, Score
 from pixyz.plan import Scope, Slot
 from pixyz.plan.graph.formula import Network
 from pixyz.plan.run.probe import Probe
-from pixyz.types import VarSpec
+from pixyz.types import PixyzError, VarSpec
 
 
 class CustomProb(Distribution):
@@ -84,25 +84,38 @@ class CustomProb(Distribution):
     lower_sample = sample_from
 
     def detach(self) -> Distribution:
-        return self if not self._has_weights() else super().detach()
+        return self._without_weights("detach()")
 
     def frozen(self) -> Distribution:
-        return self if not self._has_weights() else super().frozen()
+        return self._without_weights("frozen()")
 
-    def _has_weights(self) -> bool:
-        f = self.log_prob_function
-        return isinstance(f, nn.Module) and any(True for _ in nn.Module.parameters(f))
+    def _without_weights(self, what: str) -> Distribution:
+        """The same, where its function has no weights to hold constant."""
+        learned = [
+            type(m).__name__
+            for m in modules_of(self.log_prob_function)
+            if any(p.requires_grad for p in nn.Module.parameters(m))
+        ]
+        if learned:
+            raise PixyzError(
+                f"{what} of {self.prob_text}: its function has weights, those of {learned}, which "
+                f"cannot be held constant within it; give a function of a copy whose weights do "
+                f"not require a gradient, copy.deepcopy(net).requires_grad_(False)"
+            )
+        return self
 
 
 def modules_of(function: Callable[..., Tensor]) -> list[nn.Module]:
-    """The modules that a function is, belongs to or holds in its closure."""
+    """The modules that a function is, belongs to, or names: in its closure or as globals."""
     cells = getattr(function, "__closure__", None) or ()
+    code, known = getattr(function, "__code__", None), getattr(function, "__globals__", {})
     held = [
         function,
         getattr(function, "__self__", None),
         *(c.cell_contents for c in cells if _filled(c)),
+        *(known.get(name) for name in (code.co_names if code is not None else ())),
     ]
-    return [m for m in held if isinstance(m, nn.Module)]
+    return list({id(m): m for m in held if isinstance(m, nn.Module)}.values())
 
 
 def _filled(cell: CellType) -> bool:

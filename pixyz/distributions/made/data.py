@@ -35,3 +35,6 @@ class EmpiricalDistribution(Distribution):
 
     def lower_sample(self, scope: Scope, how: Draw = DRAW) -> dict[str, Slot]:
         return {v: scope.lookup(v) for v in self._var}
+
+    def detach(self) -> Distribution:
+        return self  # it has no parameters
