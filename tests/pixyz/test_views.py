@@ -11,6 +11,7 @@ from pixyz.distributions import (
     Deterministic,
     EmpiricalDistribution,
     Normal,
+    ProductOfNormal,
     Scan,
     SeriesFunction,
 )
@@ -250,3 +251,93 @@ def test_data_has_nothing_to_detach():
     d = {"z": torch.randn(4, 2)}
     torch.testing.assert_close(E(data.detach(), LogProb(p)).eval(d), LogProb(p).eval(d))
     assert (p.replace_var(z="y") * data).detach().sample(d)["z"] is not None
+
+
+class Scaled(Normal):
+    def __init__(self):
+        super().__init__("z", "x", name="q", features_shape=[2])
+        self.net = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Dropout(0.5))
+        self.rnn = nn.GRUCell(2, 2)
+        self.gain = 1.0
+
+    def forward(self, x):
+        loc = getattr(self, "gain", 3.0) * self.rnn(self.net(x))
+        return {"loc": loc, "scale": torch.ones_like(loc)}
+
+
+def _gain(q):
+    q.gain = 0.25
+
+
+def _no_gain(q):
+    del q.gain
+
+
+def _container(q):
+    q.net[1] = nn.Tanh()
+
+
+def _longer(q):
+    q.net.append(nn.Tanh())
+
+
+def _part(q):
+    q.rnn = nn.GRUCell(2, 2)
+
+
+def _weight(q):
+    q.net[0].weight = nn.Parameter(torch.randn(2, 3))
+
+
+def _shape(q):  # the same memory, read otherwise
+    q.net[0].bias = nn.Parameter(q.net[0].bias.data.flip(0))
+
+
+def _step(q):
+    with torch.no_grad():
+        q.net[0].weight += 1.0
+
+
+def _data(q):
+    q.net[0].weight.data = torch.randn(2, 3)
+
+
+def _setting(q):
+    q.net[2].p = 0.0
+
+
+def _forward(q):
+    q.net.forward = lambda x: x[:, :2]
+
+
+def _mode(q):
+    q.eval()
+
+
+CHANGES = [_gain, _no_gain, _container, _longer, _part, _weight, _shape, _step, _data]
+CHANGES += [_setting, _forward, _mode]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", [Scaled, "product"])
+def test_a_frozen_distribution_follows(change, kind):
+    torch.manual_seed(0)
+    q, d = Scaled(), {"x": torch.randn(4, 3), "z": torch.randn(4, 2)}
+    p = q if kind is Scaled else ProductOfNormal([q, Scaled()])
+    losses = [LogProb(p), LogProb(p.frozen())]
+
+    def values():
+        found = []
+        for loss in losses:
+            torch.manual_seed(1)
+            found.append(loss.eval(d).detach())
+        return found
+
+    before = values()
+    torch.testing.assert_close(*before)
+    change(q)
+    after = values()
+    torch.testing.assert_close(*after)
+    assert not torch.equal(after[0], before[0])
+    torch.testing.assert_close(*values())
+    assert not losses[1].eval(d).requires_grad

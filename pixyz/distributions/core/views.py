@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
-
-from torch import Tensor, nn
 
 from pixyz import latex
 from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.constant_weights import ConstantWeights
 from pixyz.distributions.core.hooks import made_by
 from pixyz.distributions.core.params import Forward, Params
 from pixyz.distributions.core.path import on_path
@@ -219,7 +217,7 @@ class FrozenDistribution(View):
     r"""``p`` with its weights as constants: gradients flow through its inputs, not into its
     weights.
 
-    The copy shares the weights' memory, so it follows the optimiser.
+    The copy shares the weights' memory, so it follows the optimiser, and whatever else is set.
 
     :math:`p_{\bar\theta}(x|z)`; see :meth:`pixyz.distributions.Distribution.frozen`.
 
@@ -288,44 +286,3 @@ class DrawnDistribution(View):
 
     def frozen(self) -> Distribution:
         return self.p.frozen().drawn_with(self.how)
-
-
-class ConstantWeights:
-    """Calls a module with its parameters detached; they share memory with the module's."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self._twin: nn.Module | None = None
-        self._seen: tuple[object, ...] = ()
-
-    def __call__(self, **values: Tensor) -> Any:
-        seen = (
-            *[m.training for m in nn.Module.modules(self.module)],
-            *[p.data_ptr() for p in nn.Module.parameters(self.module)],
-        )
-        if self._twin is None or seen != self._seen:
-            self._twin, self._seen = constant_copy(self.module, {}), seen
-        return self._twin(**values)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ConstantWeights) and other.module is self.module
-
-    def __hash__(self) -> int:
-        return hash((ConstantWeights, id(self.module)))
-
-
-def constant_copy(module: nn.Module, memo: dict[int, nn.Module]) -> nn.Module:
-    """A shallow copy of a tree of modules whose parameters are detached views of the original's."""
-    if id(module) in memo:
-        return memo[id(module)]
-    twin: nn.Module = module.__class__.__new__(module.__class__)
-    twin.__dict__.update(module.__dict__)
-    memo[id(module)] = twin
-    twin.__dict__["_parameters"] = {
-        k: None if p is None else nn.Parameter(p.detach(), requires_grad=False)
-        for k, p in module._parameters.items()
-    }
-    twin.__dict__["_modules"] = {
-        k: None if m is None else constant_copy(m, memo) for k, m in module._modules.items()
-    }
-    return twin

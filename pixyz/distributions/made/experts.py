@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pixyz.distributions.core.base import Distribution
+from pixyz.distributions.core.constant_weights import ConstantWeights
 from pixyz.distributions.core.named import Named
 from pixyz.distributions.core.params import Formula, Forward, Params, look_at, repeat_rows
-from pixyz.distributions.core.views import ConstantWeights
 from pixyz.distributions.families.normal import Normal
 from pixyz.distributions.families.parametric import ParametricDistribution
 from pixyz.plan import Scope, rules

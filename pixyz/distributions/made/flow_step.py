@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pixyz.distributions.core.views import constant_copy
+from pixyz.distributions.core.constant_weights import constant_copy
 from pixyz.flows.flow import Condition, Flow, conditions
 from pixyz.plan.graph.formula import Network
 from pixyz.plan.run.probe import Probe
