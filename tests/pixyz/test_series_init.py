@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from pixyz.distributions import Deterministic, Normal, Scan
-from pixyz.losses import E, IterativeLoss, LogProb
-from pixyz.types import ShapeError
+from pixyz.losses import E, IterativeLoss, LogProb, Parameter
+from pixyz.types import PixyzError, ShapeError
 
 T, B, D = 3, 4, 2
 
@@ -121,3 +121,102 @@ def test_init_of_a_lag_is_one_row():
     assert torch.allclose(found[0], wanted.expand(B))
     with pytest.raises(ShapeError, match="first value of a lag"):
         loss(torch.zeros(B, D)).eval(d)
+
+
+def _scan(init, **options):
+    options = {"series_var": ["x"], **options}
+    return Scan(Add(), update_value={"h": "h_prev"}, init={"h_prev": init}, **options)
+
+
+def _all_differ(x):
+    return len(set(x.flatten().tolist())) == x.numel()
+
+
+START = {"loc": torch.zeros(D), "scale": 1.0}
+
+
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"fission": False}])
+def test_each_sequence_and_particle_begins_with_a_draw_of_its_own(options):
+    scan = _scan(Normal("h_prev", **START), **options)
+    d = {"x": torch.zeros(T, B, D)}
+    for shape in ((), (5,), (2, 3)):
+        h = scan.sample(d, sample_shape=shape)["h"]
+        assert h.shape == (T, *shape, B, D) and torch.equal(h, h[:1].expand_as(h))
+        assert _all_differ(h[0])
+    torch.manual_seed(0)
+    first = scan.sample(d)["h"][0]
+    torch.manual_seed(0)
+    torch.testing.assert_close(first, torch.randn(B, D))
+
+
+@pytest.mark.parametrize("fission", [True, False])
+def test_each_reset_draws_again(fission):
+    scan = _scan(Normal("h_prev", **START), reset_var="f", fission=fission)
+    d = {"x": torch.zeros(T, B, D), "f": torch.zeros(T, B)}
+    d["f"][1, 2:] = 1.0
+    for shape in ((), (5,)):
+        h = scan.sample(d, sample_shape=shape)["h"]
+        assert torch.equal(h[1][..., :2, :], h[0][..., :2, :]) and torch.equal(h[2], h[1])
+        assert _all_differ(torch.cat([h[0], h[1][..., 2:, :]], -2))
+        assert _all_differ(scan.sample({**d, "f": torch.ones(T, B)}, sample_shape=shape)["h"])
+    mean = E(scan, Parameter("h").mean()).eval(d, sample_mean=True)
+    assert mean == 0.0
+
+
+def test_a_start_is_learned_and_may_have_a_condition():
+    loc = nn.Parameter(torch.zeros(D))
+    loss = _sum(Add(), Normal("h_prev", loc=loc, scale=1.0))
+    loss.eval({"x": torch.ones(T, B, D)}).sum().backward()
+    assert loc.grad.abs().min() > 0
+    scan = _scan(Normal("h_prev", "s", loc="s", scale=1e-3, features_shape=[D]))
+    d = {"x": torch.zeros(T, B, D), "s": torch.randn(B, D)}
+    h = scan.sample(d, sample_shape=[5])["h"]
+    torch.testing.assert_close(h, d["s"].expand_as(h), atol=0.1, rtol=0.0)
+    assert _all_differ(h[0])
+
+
+def test_a_start_that_is_a_joint_needs_a_batch():
+    joint = Normal("h_prev", "u", loc="u", scale=1.0) * Normal("u", **START)
+    with pytest.raises(PixyzError, match="would share one draw"):
+        _scan(joint).sample({"x": torch.zeros(T, B, D)})
+    joint = Normal("h_prev", "u", loc="u", scale=1.0) * Normal("u", "s", loc="s", scale=1.0)
+    d = {"x": torch.zeros(T, B, D), "s": torch.zeros(B, D)}
+    assert _all_differ(_scan(joint).sample(d, sample_shape=[3])["h"][0])
+
+
+def test_a_start_without_a_series():
+    class Keep(Deterministic):
+        def __init__(self):
+            super().__init__("h", "h_prev", features_shape=[D])
+
+        def forward(self, h_prev):
+            return {"h": h_prev}
+
+    start = Normal("h_prev", **START)
+    scan = Scan(Keep(), steps=T, update_value={"h": "h_prev"}, init={"h_prev": start})
+    h = scan.sample(batch_n=B, sample_shape=[5])["h"]
+    assert h.shape == (T, 5, B, D) and _all_differ(h[0])
+
+
+def test_a_lag_begins_with_a_draw_for_each_sequence():
+    class Before(Deterministic):
+        def __init__(self):
+            super().__init__("h", ["x", "before", "h_prev"], features_shape=[D])
+
+        def forward(self, x, before, h_prev):
+            return {"h": before}
+
+    p = Normal("h", loc=0.0, scale=1.0, features_shape=[D])
+    loss = IterativeLoss(
+        E(Before(), LogProb(p)),
+        series_var="x",
+        lags={"before": ("x", -1)},
+        update_value={"h": "h_prev"},
+        init={"before": Normal("before", **START), "h_prev": 0},
+        reset_var="f",
+        returns="h",
+    )
+    d = {"x": torch.zeros(T, B, D), "f": torch.zeros(T, B)}
+    h = loss.eval(d, return_dict=True)[1]["h"]
+    assert _all_differ(h[0]) and (h[1:] == 0).all()
+    assert _all_differ(loss.eval({**d, "f": torch.ones(T, B)}, return_dict=True)[1]["h"])

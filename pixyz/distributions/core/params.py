@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from pixyz.expression.protocol import Score
-from pixyz.plan import Builder, Scope, Slot, rules
+from pixyz.plan import Axis, Builder, Scope, Slot, rules
 from pixyz.plan.looks import Parameters
 from pixyz.types import PixyzError
 
@@ -79,16 +79,15 @@ class Params(Mapping[str, Slot]):
         self._derived.clear()
         self._raw[name] = slot if self._base is None else self.builder.detach(slot)
 
-    def expanded(self, like: Slot) -> Params:
-        """The same parameters, given to every row of ``like``."""
-        copy = Params(
-            self.builder,
-            {k: self.builder.expand(self[k], like, like.axes) for k in self},
-            self._derive,
-        )
+    def expanded(self, like: Slot, axes: tuple[Axis, ...] | None = None) -> Params:
+        """The same parameters, given to every row of ``like``, with its leading dimensions or
+        ``axes``.
+        """
+        builder, axes = self.builder, like.axes if axes is None else axes
+        copy = Params(builder, {k: builder.expand(self[k], like, axes) for k in self}, self._derive)
         copy.look = self.look
         copy.hidden = {
-            k: self.builder.expand(v, like, like.axes) if v.batch == "full" else v
+            k: builder.expand(v, like, axes) if v.batch == "full" else v
             for k, v in self.hidden.items()
         }
         return copy

@@ -9,15 +9,47 @@ from torch import Tensor
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.series.recurrence import Recurrence
-from pixyz.plan import Scope, Slot, rules
+from pixyz.expression.protocol import Draw
+from pixyz.plan import Axis, Scope, Slot, rules
 from pixyz.plan.graph import BatchKind
 from pixyz.plan.looks import covers
 from pixyz.types import PixyzError, ShapeError
 
 
+@dataclass(frozen=True)
+class Draws:
+    """A distribution: each sequence and particle has a draw of its own, and another one after each
+    reset.
+    """
+
+    p: Distribution
+    scope: Scope
+    name: str
+
+    def __call__(self, like: Slot | None, axes: tuple[Axis, ...]) -> Slot:
+        """A draw for each row of ``like``, along ``axes``.
+
+        Raises:
+            PixyzError: there is one draw for all rows.
+        """
+        inner = self.scope.child()
+        inner.path = {}
+        if like is not None and self.p.drawn_by_parameters:
+            params = self.p.lower_params(inner).expanded(like, axes)
+            return self.p.sample_from(inner, params, Draw())[self.name]
+        particles = tuple(a for a in axes if a.kind == "particle")
+        drawn = self.p.lower_sample(inner, Draw(particles=particles))[self.name]
+        if like is not None and drawn.batch != "full" and self.p.is_random:
+            raise PixyzError(
+                f"init of {self.name!r}: {self.p.prob_text} has no batch, so all sequences would "
+                f"share one draw; use a family such as Normal, or give it a condition with a batch"
+            )
+        return drawn
+
+
 def first_value(
     r: Recurrence, scope: Scope, prev: str, shape: torch.Size | None, like: Slot | None
-) -> Slot:
+) -> Slot | Draws:
     """The value of ``init``; a row of zeros for zero."""
     slot = init_slot(r, scope, prev, shape, like)
     if slot is not None:
@@ -50,7 +82,7 @@ def init_slot(
     shape: torch.Size | None,
     like: Slot | None,
     lagged: bool = False,
-) -> Slot | None:
+) -> Slot | Draws | None:
     """The value of ``init``; None for zero.
 
     Args:
@@ -67,7 +99,7 @@ def init_slot(
     if isinstance(value, str):
         held = getattr(r, value)
         if isinstance(held, Distribution):
-            return held.lower_sample(scope)[name]
+            return Draws(held, scope, name)
         return _rows(r, scope, name, value, held, None if lagged else shape, lagged)
     if value == 0:
         return None

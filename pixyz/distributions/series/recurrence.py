@@ -27,6 +27,7 @@ class Recurrence(Structured):
         init: what a carried (or lagged) name holds at the beginning and after a reset: 0 or another
             number, a tensor, an ``nn.Parameter`` (learned) or a distribution of that name.  A
             tensor is one row; where ``features_shape`` says what a row is, also rows ``[B, ...]``.
+            Of a distribution each sequence and particle draws for itself, again after each reset.
             A value in the input dict is taken for the first step.
         start: carried name -> the variable around the recurrence that it starts from.
         reset_var: a series of flags; where it is set, carried values are back at ``init`` before

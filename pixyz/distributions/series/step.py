@@ -5,7 +5,7 @@ The order in a step is: reset, step, hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.path import unshadowed
-from pixyz.distributions.series.init import first_value, init_slot
+from pixyz.distributions.series.init import Draws, first_value, init_slot
 from pixyz.distributions.series.read import read_series, step_numbers
 from pixyz.distributions.series.recurrence import Recurrence
 from pixyz.plan import Axis, Loop, Scope, Slot, rules
@@ -32,7 +32,7 @@ class Step:
     starts: dict[str, Slot]
     carries: dict[str, Slot]
     series: dict[str, Slot]
-    inits: dict[str, Slot | None] = field(default_factory=dict)
+    inits: dict[str, Slot | Draws | None] = field(default_factory=dict)
     held: dict[str, Slot] = field(default_factory=dict)
     end: Slot | None = None
 
@@ -173,12 +173,15 @@ def _filled_lag(
     if init is None:
         init = builder.point(_zero_row, slot, label=f"init of {name}")
         init.batch, init.axes = "one", ()
-    begin = init
+    frame = tuple(a for a in slot.axes if a is not axis)
+    begin = None
     if name in r.start:
         begin = scope.lookup(r.start[name])
     elif scope.bound(name) or builder.given(name):
         begin = scope.lookup(name)
-    begin = builder.expand(begin, slot, tuple(a for a in slot.axes if a is not axis))
+    if begin is None:
+        begin = init(slot, frame) if isinstance(init, Draws) else init
+    begin = builder.expand(begin, slot, frame)
     moved = builder.series(rules.lagged, [slot, begin], [(name, axis)], axis, name, key=None)[0]
     return (
         moved
@@ -191,9 +194,18 @@ def _zero_row(x: Tensor) -> Tensor:
     return x.new_zeros(())
 
 
-def _reset(scope: Scope, first: Slot, value: Slot, init: Slot | None, name: str) -> Slot:
+def _reset(
+    scope: Scope,
+    first: Slot,
+    value: Slot,
+    init: Slot | Draws | None,
+    name: str,
+    wide: Collection[Axis] = (),
+) -> Slot:
     builder = scope.builder
     first = builder.point(rules.column, first, label=first.label)
+    if isinstance(init, Draws):
+        init = init(first, order_axes({*first.axes, *value.axes, *wide}))
     if init is None:
         return builder.point(rules.reset_zero, first, value, label=f"reset {name}")
     return builder.point(rules.reset, first, value, init, label=f"reset {name}")
@@ -210,24 +222,30 @@ def _starts(
     wide: set[Axis],
     like: Slot | None,
     begin: Slot | None,
-) -> tuple[dict[str, Slot], dict[str, Slot | None]]:
+) -> tuple[dict[str, Slot], dict[str, Slot | Draws | None]]:
     builder = scope.builder
     starts: dict[str, Slot] = {}
-    inits: dict[str, Slot | None] = {}
+    inits: dict[str, Slot | Draws | None] = {}
+    draws: dict[str, Draws] = {}
     drawn = {prev: name for name, prevs in r.update.items() for prev in prevs}
     for prev, name in drawn.items():
         inits[prev] = None
         given = prev in r.start or scope.bound(prev) or prev not in r.init or builder.given(prev)
         if given:
             starts[prev] = scope.lookup(r.start.get(prev, prev))
+        elif isinstance(first := first_value(r, scope, prev, shapes.get(name), like), Draws):
+            draws[prev] = first
         else:
-            starts[prev] = first_value(r, scope, prev, shapes.get(name), like)
+            starts[prev] = first
         if prev in r.init and r.init[prev] != 0:
             inits[prev] = init_slot(r, scope, prev, shapes.get(name), like)
         if given and begin is not None:
-            starts[prev] = _reset(scope, begin, starts[prev], inits[prev], prev)
+            starts[prev] = _reset(scope, begin, starts[prev], inits[prev], prev, wide)
     ordered = order_axes(wide.union(*(slot.axes for slot in starts.values())))
     full = like or next((s for s in starts.values() if s.batch == "full"), None)
+    starts |= {prev: draw(full, ordered) for prev, draw in draws.items()}
+    starts = {prev: starts[prev] for prev in drawn}
+    full = full or next((s for s in starts.values() if s.batch == "full"), None)
     if full is not None:
         starts = {n: builder.expand(s, full, ordered) for n, s in starts.items()}
     return starts, inits
