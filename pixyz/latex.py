@@ -76,11 +76,11 @@ def negative(term: sympy.Expr) -> sympy.Expr:
     if (term.is_Number and not term.is_zero) or (term.is_number and term.is_negative):
         return -term
 
-    return sympy.Mul(sympy.Integer(-1), term, evaluate=False)
+    return sympy.Mul(sympy.Integer(-1), bracketed(term, negative=True), evaluate=False)
 
 
 def product(*factors: sympy.Expr) -> sympy.Expr:
-    """A product: numbers first, the factors in the order written."""
+    """A product: numbers first, the factors in the order written, negative ones in brackets."""
     import sympy
 
     flat: list[sympy.Expr] = []
@@ -88,6 +88,8 @@ def product(*factors: sympy.Expr) -> sympy.Expr:
         keep = isinstance(factor, sympy.Mul) and not factor.args[0].is_number
         flat += list(factor.args) if keep else [factor]
     flat.sort(key=lambda f: not f.is_number)
+    # sympy leaves brackets out where there is a fraction
+    flat[1:] = [f if f.is_number else bracketed(f, negative=True) for f in flat[1:]]
     return sympy.Mul(*flat, evaluate=False)
 
 
@@ -100,9 +102,21 @@ def quotient(top: sympy.Expr, bottom: sympy.Expr) -> sympy.Expr:
     return sympy.Mul(top, sympy.Pow(bottom, sympy.Integer(-1), evaluate=False), evaluate=False)
 
 
-def bracketed(term: sympy.Expr) -> sympy.Expr:
-    """A sum in brackets; anything else as it is."""
-    return leaf(rf"\left({text(term)}\right)") if term.is_Add else term
+def bracketed(term: sympy.Expr, *, negative: bool = False) -> sympy.Expr:
+    """A sum in brackets, or, if ``negative``, what begins with a minus; anything else as it is."""
+    wrong = _begins_with_minus(term) if negative else term.is_Add
+    return leaf(rf"\left({text(term)}\right)") if wrong else term
+
+
+def whole(term: sympy.Expr) -> sympy.Expr:
+    """A term to which something is appended: in brackets if it is a sum or begins with a minus."""
+    return bracketed(bracketed(term), negative=True)
+
+
+def _begins_with_minus(term: sympy.Expr) -> bool:
+    while term.is_Mul:
+        term = term.args[0]
+    return bool(term.is_number and term.is_negative)
 
 
 def number(value: float | int) -> sympy.Expr:

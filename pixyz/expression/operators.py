@@ -71,7 +71,7 @@ class ConstantVar(Loss):
             self.register_buffer(f"constant_{i}", torch.as_tensor(value))
 
     def symbol(self) -> sympy.Expr:
-        inner = latex.text(self.base.symbol())
+        inner = latex.text(latex.whole(self.base.symbol()))
         return latex.leaf(
             inner + " ".join(f"|_{{{latex.latex_name(n)}=\\mathrm{{const}}}}" for n in self.fixed)
         )

@@ -42,8 +42,8 @@ class IterativeLoss(Loss):
             number.
         mask_var, reset_var, init, start, lags, reverse, fission: see ``Recurrence``. Without
             ``mask_var`` an input called ``mask``, ``[T, B]``, is used if it is given.
-        reduction: ``"sum"`` over steps (``[B]``), ``"frame"``: the sum over valid frames divided by
-            their number, None: ``[T, B]``.
+        reduction: ``"sum"`` over steps (``[B]``), ``"frame"``: the sum over valid frames of all
+            sequences divided by their number :math:`N`, None: ``[T, B]``.
         terms: named expressions of the step that are also returned, ``[T, B]``, differentiable.
         first_step: another objective in the place of ``step_loss`` at the first step.
         last_step: a further objective at the last step, added to ``step_loss`` there. Both read the
@@ -142,18 +142,21 @@ class IterativeLoss(Loss):
 
     def symbol(self) -> sympy.Expr:
         last = str(self.max_iter - 1) if self.max_iter else latex.latex_name("t_max") + " - 1"
-        text = (
-            rf"\sum_{{t={0 if self.first_step is None else 1}}}^{{{last}}} "
-            rf"{self._sliced(self.step_loss)}"
-        )
+        begin, inner = 0 if self.first_step is None else 1, self._sliced(self.step_loss)
+        terms = [latex.leaf(rf"\sum_{{t={begin}}}^{{{last}}} {inner}")]
+        if self.reduction is None:
+            terms = [latex.leaf(rf"\left({inner}\right)_{{t={begin}, \dots, {last}}}")]
         if self.first_step is not None:
-            text = f"{self._sliced(self.first_step)}_{{t=0}} + {text}"
+            terms.insert(0, latex.leaf(f"{self._sliced(self.first_step, edge=True)}_{{t=0}}"))
         if self.last_step is not None:
-            text = f"{text} + {self._sliced(self.last_step)}_{{t={last}}}"
-        return latex.leaf(text)
+            terms.append(latex.leaf(f"{self._sliced(self.last_step, edge=True)}_{{t={last}}}"))
+        total = latex.add(*terms) if len(terms) > 1 else terms[0]
+        if self.reduction == "frame":
+            return latex.product(latex.leaf(r"\frac{1}{N}"), total)
+        return total
 
-    def _sliced(self, loss: Loss) -> str:
-        inner = latex.text(latex.bracketed(loss.symbol()))
+    def _sliced(self, loss: Loss, edge: bool = False) -> str:
+        inner = latex.text((latex.whole if edge else latex.bracketed)(loss.symbol()))
         if self.slice_step is None:
             return inner
         return rf"\mathbb{{E}}_{{{self.slice_step.prob_text}}} \left[{inner} \right]"

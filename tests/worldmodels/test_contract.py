@@ -20,24 +20,25 @@ from worldmodels.types import LatentDynamics, SequenceModel, Smoother
 
 STRAIGHT_THROUGH = ("rssm_categorical", "hrssm", "hrssm_acts")
 TEXTS = {
-    "dmm": r"\mathbb{E}_{f(h|x)} \left[\sum_{t=0}^{t_{max} - 1} "
+    "dmm": r"\mathbb{E}_{f(h|x)} \left[\frac{1}{N} \sum_{t=0}^{t_{max} - 1} "
     r"\left(\mathbb{E}_{q(z|z_{q prev},h)} \left[- \log p(x|z) \right] + "
     r"\beta D_{KL} \left[q(z|z_{q prev},h)||p(z|z_{prev}) \right]\right) \right]",
-    "vrnn": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{f(h|e,z,h_{prev})q(z|e,h_{prev})\phi(e|x)} "
+    "vrnn": r"\frac{1}{N} \sum_{t=0}^{t_{max} - 1} "
+    r"\mathbb{E}_{f(h|e,z,h_{prev})q(z|e,h_{prev})\phi(e|x)} "
     r"\left[- \log p(x|z,h_{prev}) + "
     r"\beta D_{KL} \left[q(z|e,h_{prev})||p(z|h_{prev}) \right] \right]",
-    "newtonian": r"\sum_{t=0}^{t_{max} - 1} "
+    "newtonian": r"\frac{1}{N} \sum_{t=0}^{t_{max} - 1} "
     r"\mathbb{E}_{d(v|x,x_{prev},n)c(n,later|n_{prev})q(x|I)f(v_{next}|x_{prev},v_{prev},"
     r"action_{prev})} \left[later \left(\mathbb{E}_{p(x_{next}|x_{prev},v_{next},n)} \left[- "
     r"\log p(I|x_{next}) \right] + "
     r"\beta D_{KL} \left[q(x|I)||p(x|x_{prev},v_{next},n) \right]\right) \right]",
-    "slac": r"\sum_{t=0}^{t_{max} - 1} \mathbb{E}_{p(z_{2}|z_{1},z_{2 "
+    "slac": r"\frac{1}{N} \sum_{t=0}^{t_{max} - 1} \mathbb{E}_{p(z_{2}|z_{1},z_{2 "
     r"prev},action_{prev},n)q(z_{1}|e,z_{2 prev},action_{prev},n)"
     r"\phi(e|x)c(n|n_{prev})} \left[- \log p(x|z_{1},z_{2}) + \beta D_{KL} "
     r"\left[q(z_{1}|e,z_{2 prev},action_{prev},n)||"
     r"p(z_{1}|z_{2 prev},action_{prev},n) \right] \right]",
     "td_vae": r"\mathbb{E}_{f(b|x)} \left[\mathbb{E}_{t(x_{2},b_{1},b_{2},\delta,valid|x,b)} "
-    r"\left[\sum_{t=0}^{t_{max} - 1} "
+    r"\left[\frac{1}{N} \sum_{t=0}^{t_{max} - 1} "
     r"\mathbb{E}_{p_{B}(z_{2}|b_{2})} \left[\beta "
     r"\left(\mathbb{E}_{q(z_{1}|z_{2},b_{1},b_{2},\delta)} \left[\log "
     r"p_{B}(z_{2}|b_{2}) - \log p_{T}(z_{2}|z_{1},\delta) \right] + D_{KL} "
