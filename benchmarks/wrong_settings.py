@@ -69,7 +69,7 @@ ZERO_MEANS: dict[type[Any], str] = {
     DreamerV3Config: (
         "lam entropy unimix slow_regularizer replay_value proposals beta1 beta2 clip warmup"
     ),
-    PlaNetConfig: "kl noise",
+    PlaNetConfig: "reward kl noise",
     SACConfig: "target_entropy target_share min_log_std max_log_std beta1",
     TDMPCConfig: (
         "pessimism consistency reward value cont entropy min_log_std max_log_std proposals"

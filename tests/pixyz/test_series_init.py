@@ -97,8 +97,22 @@ def test_init_of_unknown_features_may_not_have_a_batch_dimension():
     d = {"x": torch.randn(T, B, D)}
     value = _sum(Add(None), torch.zeros(D)).eval(d)
     assert torch.allclose(value, _sum(Add(), 0).eval(d))
-    with pytest.raises(ShapeError, match="declare features_shape"):
-        _sum(Add(None), torch.zeros(1, D)).eval(d)
+    for shape in ((1, D), (B, D)):
+        with pytest.raises(ShapeError, match="declare features_shape"):
+            _sum(Add(None), torch.zeros(shape)).eval(d)
+
+
+def test_init_of_unknown_features_may_be_a_matrix():
+    class Spread(Deterministic):
+        def __init__(self):
+            super().__init__("h", ["x", "h_prev"])
+
+        def forward(self, x, h_prev):
+            return {"h": h_prev + x.unsqueeze(-1)}
+
+    scan = Scan(Spread(), ["x"], {"h": "h_prev"}, init={"h_prev": torch.eye(B)})
+    x = torch.zeros(T, B, B)
+    assert torch.equal(scan.sample({"x": x})["h"], torch.eye(B).expand(T, B, B, B))
 
 
 def test_init_of_a_lag_is_one_row():

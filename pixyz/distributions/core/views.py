@@ -190,6 +190,7 @@ class DetachedDistribution(View):
     In text :math:`\bar p`; see :meth:`pixyz.distributions.Distribution.detach`.
 
     >>> import torch
+    >>> from torch import nn
     >>> from pixyz.distributions import Normal
     >>> from pixyz.losses import LogProb
     >>> p = Normal("x", loc=nn.Parameter(torch.zeros(2)), scale=1.0, features_shape=[2])
@@ -222,6 +223,7 @@ class FrozenDistribution(View):
     :math:`p_{\bar\theta}(x|z)`; see :meth:`pixyz.distributions.Distribution.frozen`.
 
     >>> import torch
+    >>> from torch import nn
     >>> from pixyz.distributions import Normal
     >>> from pixyz.losses import LogProb
     >>> p = Normal("x", loc=nn.Parameter(torch.zeros(2)), scale=1.0, features_shape=[2])

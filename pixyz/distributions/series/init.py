@@ -12,7 +12,7 @@ from pixyz.distributions.series.recurrence import Recurrence
 from pixyz.expression.protocol import Draw
 from pixyz.plan import Axis, Scope, Slot, rules
 from pixyz.plan.graph import BatchKind
-from pixyz.plan.looks import covers
+from pixyz.plan.looks import Seen, covers, tail
 from pixyz.types import PixyzError, ShapeError
 
 
@@ -91,8 +91,7 @@ def init_slot(
         lagged: it begins a shifted series, whose frames say what shape a row has.
 
     Raises:
-        ShapeError: a tensor of which it is not known whether it is one row or all of them, or that
-            is neither.
+        ShapeError: a tensor that is neither one row nor all of them.
     """
     builder = scope.builder
     value = r.init[name]
@@ -100,7 +99,10 @@ def init_slot(
         held = getattr(r, value)
         if isinstance(held, Distribution):
             return Draws(held, scope, name)
-        return _rows(r, scope, name, value, held, None if lagged else shape, lagged)
+        found, given = _rows(r, scope, name, value, held, None if lagged else shape)
+        if shape is None and held.ndim > 1 and like is not None and not lagged:
+            builder.look(found, _OneRow(name), given, like)
+        return found
     if value == 0:
         return None
     if shape is None or like is None:
@@ -129,16 +131,11 @@ def _rows(
     attribute: str,
     held: Tensor,
     shape: torch.Size | None,
-    lagged: bool,
-) -> Slot:
-    """A tensor as one row, or as the rows of a batch where it has one dimension more."""
+) -> tuple[Slot, Slot]:
+    """A tensor as one row, or as the rows of a batch where it has one dimension more; the tensor
+    itself.
+    """
     given, what = tuple(held.shape), f"init of {name}"
-    if shape is None and len(given) > 1 and not lagged:
-        raise ShapeError(
-            f"init of {name!r} is a tensor {list(given)}, and nothing says whether its first "
-            f"dimension is the batch: declare features_shape on the distribution that draws it, "
-            f"or give a number"
-        )
     batched = shape is not None and len(given) == len(shape) + 1
     if shape is not None and not (
         len(given) <= len(shape) + 1 and covers(tuple(shape), given[batched:])
@@ -151,7 +148,25 @@ def _rows(
     every: BatchKind = "full" if batched and given[0] != 1 else "one"
     slot = scope.builder.attribute(r, attribute, what, batch=every)
     form = _Rows(None if shape is None else tuple(shape), batched)
-    return scope.builder.point(form, slot, label=what)
+    return scope.builder.point(form, slot, label=what), slot
+
+
+@dataclass(frozen=True)
+class _OneRow:
+    """Looks at a tensor that is taken for one row, since nothing says what a row is, and whose
+    first dimension is 1 or the size of the batch; a square one is a matrix.
+    """
+
+    name: str
+
+    def __call__(self, given: Seen, like: Seen) -> None:
+        shape, rows = tail(given), tail(like)[:1]
+        if shape[0] in (1, *rows) and len(set(shape)) > 1:
+            raise ShapeError(
+                f"init of {self.name!r} is a tensor {list(shape)}, and nothing says whether its "
+                f"first dimension is the batch: declare features_shape on the distribution that "
+                f"draws it, or give {self.name!r} as an input, [B, ...]"
+            )
 
 
 @dataclass(frozen=True)
