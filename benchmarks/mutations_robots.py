@@ -133,8 +133,8 @@ ROBOTS = [
         "S15",
         "the watchdog does not clamp",
         WATCHING,
-        "self.driver.send_action(dict(verdict.command))",
-        "self.driver.send_action(action)",
+        "sent = self._pass_on(verdict.command, now)",
+        "sent = self._pass_on(action, now)",
         seen_by("watchdog"),
     ),
     Fault(

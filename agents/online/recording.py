@@ -20,6 +20,7 @@ from agents.online.log import RowLog
 from agents.online.record import Record
 from agents.policy import Policy
 from agents.run.signals import Stop
+from envs import ActionGuard
 from envs.adapted import SENT
 from envs.robot import RECORD, RobotEnv
 from worldmodels.data import Episode, Episodes, write_lerobot
@@ -37,7 +38,7 @@ class ByPolicy:
     """
 
     def __init__(self, policy: Policy, env: RobotEnv) -> None:
-        self.policy, self.space = policy, env.action_space
+        self.policy, self._actions = policy, ActionGuard(env.action_space)
 
     def __call__(self, seen: Mapping[str, Any]) -> Any:
         """The action after an observation."""
@@ -49,8 +50,7 @@ class ByPolicy:
 
     def acted(self, sent: Any) -> None:
         """What was sent in the place of its action, ``[A]`` in the driver's units."""
-        low, high = self.space.low, self.space.high  # type: ignore[attr-defined]
-        self.policy.acted(np.clip(2.0 * (sent - low) / (high - low) - 1.0, -1.0, 1.0))
+        self.policy.acted(self._actions.unit(sent))
 
 
 def record(

@@ -32,6 +32,7 @@ from envs.wire import WireError, framed, receive
 _MESSAGE = 1.0  # seconds in which a message that has begun must be whole
 _LOOK = 0.1  # seconds between looks whether the program is there, where nothing else is due
 _LAST = 2.0  # seconds at the end for a stop that raises
+_ASKED = ("connect", "observe", "send", "rest", "stop")
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the program decides, and closes
 _log = logging.getLogger("envs.robot")
 
@@ -61,13 +62,13 @@ class Watchdog:
 
     def due(self) -> float | None:
         """When `watch` wants to be called."""
+        again = self._held_at + self.limits.period
         if self.gate.latched is not None:
-            return None if self._stopped else self._held_at + self.limits.period
-        if self._commanded_at is None and not self._holding:
-            return None
+            return None if self._stopped else again
         if self._holding:
-            return self._held_at + self.limits.period
-        assert self._commanded_at is not None
+            return again
+        if self._commanded_at is None:
+            return None
         return self._commanded_at + self.limits.watchdog_ms / 1000.0
 
     def watch(self, now: float) -> None:
@@ -89,7 +90,7 @@ class Watchdog:
                 self.gate.note("watchdog", f"no command for {silent:.0f} ms: holds", now)
         self._holding, self._held_at = True, now
         command = self.gate.holding(now)
-        if self._pass_on(command, now) and self._commanded_at is None:
+        if self._hold(command, now) and self._commanded_at is None:
             self._holding = command != self.gate.resting
 
     def stop(self, why: str, now: float, level: int = logging.ERROR) -> None:
@@ -105,14 +106,25 @@ class Watchdog:
         except Exception as error:  # a driver's own
             self.gate.note("driver", f"stop raised {refuse(error)}", now)
 
-    def _pass_on(self, command: dict[str, float], now: float) -> bool:
-        """Send what holds, and stop where the driver sent something else, or can send nothing for
-        `stop_ms`; whether it was sent.
+    def _pass_on(self, command: dict[str, float], now: float) -> Any:
+        """What the driver sent; None, and stopped, where that is something else. Raises what it
+        raises.
         """
         try:
             sent = self.driver.send_action(dict(command))
-        except Exception as error:  # a driver's own
+        except Exception:
             self.gate.unsure(command, now)
+            raise
+        if self.gate.sent(sent, now) is None:
+            return sent
+        self.stop(str(self.gate.latched), now)
+        return None
+
+    def _hold(self, command: dict[str, float], now: float) -> bool:
+        """Send what holds; stop where nothing can be sent for `stop_ms`. Whether it was sent."""
+        try:
+            sent = self._pass_on(command, now)
+        except Exception as error:  # a driver's own
             self.gate.note("driver", f"send_action raised {refuse(error)}", now)
             if self._failing_since is None:
                 self._failing_since = now
@@ -120,15 +132,15 @@ class Watchdog:
                 self.stop(f"nothing could be sent for {self.limits.stop_ms:g} ms", now)
             return False
         self._failing_since = None
-        if self.gate.sent(sent, now) is not None:
-            self.stop(str(self.gate.latched), now)
-        return self.gate.latched is None
+        return sent is not None
 
     def answer(self, what: str, value: Any, now: float) -> tuple[str, Any]:
         """Do what the program asks for."""
         if self.gate.latched is not None and what not in ("connect", "stop"):
             return "stopped", self.gate.latched
         try:
+            if what not in _ASKED:
+                raise RobotError(f"expected one of {list(_ASKED)}, got {what!r}")
             found = getattr(self, f"_{what}")(value, now)
         except Exception as error:  # a driver's own
             return "error", f"{type(error).__name__}: {refuse(error)}"
@@ -154,17 +166,14 @@ class Watchdog:
         verdict = self.gate.decide(action, now=now, observed_at=now, decided_at=now)
         if self._commanded_at is None:
             self._commanded_at = now  # from the first on, whether it can be sent or not
-        if verdict.stop is None:
-            try:
-                sent = self.driver.send_action(dict(verdict.command))
-            except Exception:
-                self.gate.unsure(verdict.command, now)
-                raise
-            if self.gate.sent(sent, now) is None:
-                self._commanded_at, self._holding = now, False
-                return dict(sent)
-        self.stop(str(self.gate.latched), now)
-        return None
+        if verdict.stop is not None:
+            self.stop(verdict.stop, now)
+            return None
+        sent = self._pass_on(verdict.command, now)
+        if sent is None:
+            return None
+        self._commanded_at, self._holding = now, False
+        return dict(sent)
 
     def _rest(self, value: Any, now: float) -> None:
         self._commanded_at = None

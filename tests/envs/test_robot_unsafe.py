@@ -180,6 +180,16 @@ def test_a_program_that_is_gone_is_known_by_its_number_too() -> None:
         Talk(theirs, dog_of(Arm()), os.getpid()).once()
 
 
+@pytest.mark.parametrize("what", ["pass_on", "hold", "halt", "_send__"])
+def test_the_watchdog_does_what_its_messages_name_and_no_more(what) -> None:
+    arm = Arm()
+    dog = dog_of(arm)
+    dog.answer("send", dict.fromkeys(NAMES, 0.05), 0.05)
+    kind, said = dog.answer(what, dict.fromkeys(NAMES, 9.0), 0.1)
+    assert kind == "error" and "expected one of ['connect', 'observe'" in said
+    assert elbow(arm) == [0.05] and arm.stops == 0
+
+
 # ---------------------------------------------------------------- velocities
 
 

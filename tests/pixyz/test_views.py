@@ -78,9 +78,7 @@ def test_a_frozen_function_looks_at_its_arguments():
             view(Root()).sample({"x": torch.tensor([[-1.0]])})
 
 
-class Moved(Normal):
-    """A normal of which a density is asked 20 further."""
-
+class Net(Normal):
     def __init__(self):
         super().__init__("z", "x", name="q", features_shape=[2])
         self.net = nn.Linear(3, 2)
@@ -88,6 +86,10 @@ class Moved(Normal):
     def forward(self, x):
         loc = self.net(x)
         return {"loc": loc, "scale": torch.ones_like(loc)}
+
+
+class Moved(Net):
+    """A normal of which a density is asked 20 further."""
 
     def log_prob_from(self, scope, params, how):
         params = params.copy()
@@ -128,16 +130,6 @@ def test_what_follows_from_a_replaced_parameter(view):
     d = {"x": torch.randn(4, 2), "z": torch.ones(4, 2)}
     value = LogProb(VIEWS[view](Flipped())).eval(d)
     torch.testing.assert_close(value, torch.nn.functional.logsigmoid(-d["x"]).sum(-1))
-
-
-class Net(Normal):
-    def __init__(self):
-        super().__init__("z", "x", name="q", features_shape=[2])
-        self.net = nn.Linear(3, 2)
-
-    def forward(self, x):
-        loc = self.net(x)
-        return {"loc": loc, "scale": torch.ones_like(loc)}
 
 
 class OwnSample(Net):

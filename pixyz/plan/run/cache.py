@@ -103,4 +103,4 @@ class PlanCache:
         return PlanCache(self._kept.options)
 
     def __deepcopy__(self, memo: dict[int, object]) -> PlanCache:
-        return PlanCache(self._kept.options)
+        return self.__copy__()
