@@ -39,6 +39,12 @@ def wanted(run: dict, configs: tuple[str, ...]) -> bool:
     )
 
 
+def newest(runs: list[dict]) -> list[dict]:
+    """Without lines of ``learning.py`` whose config and seed were run again."""
+    last = {(r["config"], r["seed"]): r for r in runs if r["benchmark"] == "learning"}
+    return [r for r in runs if r["benchmark"] != "learning" or r is last[r["config"], r["seed"]]]
+
+
 def others(axes: Axes, env: str, frames: int) -> None:
     """Returns that were published for up to so many frames."""
     task = env.removeprefix("dm_control/").removesuffix("-v0")
@@ -73,8 +79,7 @@ def style(run: dict, runs: list[dict], configs: tuple[str, ...]) -> dict[str, An
 
 def main(path: str, *configs: str) -> None:
     tasks: dict[str, list[dict]] = defaultdict(list)
-    for line in RESULTS.read_text(encoding="utf-8").splitlines():
-        run = json.loads(line)
+    for run in newest([json.loads(x) for x in RESULTS.read_text(encoding="utf-8").splitlines()]):
         if wanted(run, configs):
             tasks[run["env"]].append(run)
     columns = min(COLUMNS, len(tasks))

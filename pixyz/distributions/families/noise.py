@@ -13,7 +13,6 @@ from pixyz.plan import rules
 
 
 @rules.inline_like("torch.randn_like({0}, memory_format=torch.contiguous_format)")
-@rules.inline("torch.randn({0}, dtype={1}.dtype, device={1}.device)")
 def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Standard normal noise."""
     if shape == like.shape:
@@ -22,9 +21,10 @@ def normal_noise(shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 @rules.inline_like("torch.rand_like({0}, memory_format=torch.contiguous_format)")
-@rules.inline("torch.rand({0}, dtype={1}.dtype, device={1}.device)")
 def uniform_noise(shape: Sequence[int], like: Tensor) -> Tensor:
     """Uniform noise in [0, 1)."""
+    if shape == like.shape:
+        return torch.rand_like(like, memory_format=torch.contiguous_format)
     return torch.rand(tuple(shape), dtype=like.dtype, device=like.device)
 
 

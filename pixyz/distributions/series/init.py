@@ -60,19 +60,7 @@ def first_value(
             f"features_shape on the distribution "
             "that draws it, or give a tensor"
         )
-    row = scope.builder.point(_ZeroRow(tuple(shape)), like, label=f"zeros for {prev}")
-    row.axes, row.batch = (), "one"
-    return row
-
-
-@dataclass(frozen=True)
-class _ZeroRow:
-    """Zeros ``[1, *shape]`` on the device of a series."""
-
-    shape: tuple[int, ...]
-
-    def __call__(self, like: Tensor) -> Tensor:
-        return rules.zeros_like_rows(like, self.shape)
+    return _row(0.0, scope, shape, like, f"zeros for {prev}")
 
 
 def init_slot(
@@ -109,19 +97,26 @@ def init_slot(
         raise PixyzError(
             f"the start of {name!r} is {value}, but its shape is not known: give a tensor"
         )
-    row = builder.point(_Filled(float(value), tuple(shape)), like, label=f"init of {name}")
+    return _row(float(value), scope, shape, like, f"init of {name}")
+
+
+def _row(value: float, scope: Scope, shape: torch.Size, like: Slot, label: str) -> Slot:
+    """A row that holds a number everywhere, the same for all sequences."""
+    row = scope.builder.point(_Filled(value, tuple(shape)), like, label=label)
     row.axes, row.batch = (), "one"
     return row
 
 
+@dataclass(frozen=True)
 class _Filled:
     """A number as a row ``[1, *shape]`` of the type and on the device of a series."""
 
-    def __init__(self, value: float, shape: tuple[int, ...]) -> None:
-        self.value, self.shape = value, shape
+    value: float
+    shape: tuple[int, ...]
 
     def __call__(self, like: Tensor) -> Tensor:
-        return rules.zeros_like_rows(like, self.shape) + self.value
+        zeros = rules.zeros_like_rows(like, self.shape)
+        return zeros + self.value if self.value else zeros
 
 
 def _rows(

@@ -72,12 +72,9 @@ def _site(step: Noise, loops: list[Axis], page: Page, frame: Frame) -> Site:
 def _outside(draw: Formula, site: Site, page: Page) -> str:
     """The draw where no loop is around it."""
     first = site.refs[0]
-    text = draw.inline.format(site.shape, first) if draw.inline else ""
-    if site.alike and draw.like and len(site.refs) <= 2:
-        like = draw.like.format(first)
-        same = f"{first}.shape == {site.refs[-1]}.shape"
-        return like if len(site.refs) == 1 else f"{like} if {same} else {text}"
-    return text or f"{page.names.of(draw.fn)}({site.shape}, {first})"
+    if site.alike and draw.like and len(site.refs) == 1:
+        return draw.like.format(first)
+    return f"{page.names.of(draw.fn)}({site.shape}, {first})"
 
 
 def _of_loops(

@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 
 from pixyz.plan.graph import Features, Graph, Point, Reduce, Slot, Step, Total
 from pixyz.plan.graph.formula import Fn
@@ -53,7 +54,7 @@ class Totals:
             pairs = tuple(part for slot in step.args for part in totals[slot].outs)
             steps.append(step.reading(pairs))
         looks = {short[s].outs[0] if s in short else s: look for s, look in bare.looks.items()}
-        return bare.but(steps=tuple(steps), looks=looks)
+        return replace(bare, steps=tuple(steps), looks=looks)  # each of them is read
 
 
 def _terms(graph: Graph, step: Step) -> Terms | None:
