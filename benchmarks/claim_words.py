@@ -99,6 +99,14 @@ def dreamer(lines: Lines) -> str:
     )
 
 
+def ends(lines: Lines) -> str:
+    """The last evaluation of each seed, and what the runs took."""
+    runs = by_seed(lines)
+    found = series([run["evaluations"][-1][1] for run in runs])
+    least, most = min(r["cpu_minutes"] for r in runs), max(r["cpu_minutes"] for r in runs)
+    return f"it ends at {found} (seeds 0, 1, 2), after {least:.1f} to {most:.1f} CPU minutes"
+
+
 # ---------------------------------------------------------------- models of series
 
 

@@ -29,6 +29,7 @@ from claim_words import (
     dmm_against_pyro,
     doubt_blind,
     dreamer,
+    ends,
     farthest,
     finger,
     mean_far,
@@ -201,6 +202,13 @@ CLAIMS = [
             {"benchmark": "learning", "config": config},
         )
         for config in DREAMER
+    ),
+    Claim(
+        LEARNED,
+        "benchmarks/learning.py",
+        "learning",
+        ends,
+        {"benchmark": "learning", "config": DREAMER[1]},
     ),
     Claim(AGENTS, "benchmarks/memory.py", "memory", memory),
     Claim(LEARNED, "benchmarks/jsb.py", "jsb", chorales),
