@@ -103,10 +103,10 @@ class RSSMModel(PretrainModel):
         return found
 
     def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
-        """As drawn; images become pixels from 0 to 255."""
-        assert isinstance(self.model, RSSM)
-        images = self.model.encoder.images
-        return {k: v * 255 if k in images else v for k, v in drawn.items()}
+        """As drawn; images that the log holds as uint8 become pixels from 0 to 255, those of
+        floats stay between 0 and 1.
+        """
+        return {k: v * 255 if seen[k].dtype == torch.uint8 else v for k, v in drawn.items()}
 
     def actions(self, action: Tensor | None, steps: int, count: int, draws: int) -> Tensor | None:
         """The log's actions, scaled; zeros where there are none."""

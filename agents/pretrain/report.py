@@ -285,7 +285,7 @@ def draw_video(path: Path, truth: Series, predicted: Series, s: PretrainSettings
     from matplotlib.animation import FuncAnimation, PillowWriter
 
     key = next((k for k, v in truth.items() if v.ndim == 4), next(iter(truth)))
-    true, guess = truth[key].astype(np.float32), predicted[key].astype(np.float32)
+    true, guess = _pair(truth[key], predicted[key])
     figure = new_figure()
     axes_of = figure.add_subplot
     draw_frame = (
@@ -392,23 +392,33 @@ def _units(train: Episodes) -> dict[str, Tensor]:
 def _panels(
     true: NDArray[Any], guess: NDArray[Any], s: PretrainSettings
 ) -> dict[str, NDArray[Any]]:
-    true, guess = true.astype(np.float32), guess.astype(np.float32)
+    true, guess = _pair(true, guess)
     series = {"truth": true, "prediction": guess, "difference": guess - true}
     chosen = np.linspace(s.seen, len(true) - 1, 4).astype(int)
     return {k: np.concatenate([_picture(k, v[t]) for t in chosen], 1) for k, v in series.items()}
 
 
+def _pair(true: NDArray[Any], guess: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Truth and prediction as float32; images, which a log holds as uint8 or as floats from 0 to 1,
+    both from 0 to 1.
+    """
+    top = np.float32(255 if true.dtype == np.uint8 else 1)
+    return true.astype(np.float32) / top, guess.astype(np.float32) / top
+
+
 def _picture(title: str, image: NDArray[Any]) -> NDArray[Any]:
-    """What imshow takes of an image ``[H, W, C]``: differences as one number a pixel."""
+    """What imshow takes of an image ``[H, W, C]`` from 0 to 1: differences as one number a
+    pixel.
+    """
     if title == "difference":
         return image.mean(-1)
-    clipped = image.clip(0, 255) / 255
+    clipped = image.clip(0, 1)
     return clipped if image.shape[-1] == 3 else clipped[..., 0]
 
 
 def _colors(title: str) -> dict[str, Any]:
     return (
-        {"cmap": "RdBu", "vmin": -255, "vmax": 255}
+        {"cmap": "RdBu", "vmin": -1, "vmax": 1}
         if title == "difference"
         else {"cmap": "gray", "vmin": 0, "vmax": 1}
     )
