@@ -33,6 +33,7 @@ from worldmodels.data.actions import classes_of
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
+from worldmodels.data.flags import flags_of
 from worldmodels.data.folders import inside, reading
 from worldmodels.data.frames import FORMATS, Size, decode_images, read_video
 from worldmodels.data.log import make_episode
@@ -211,6 +212,7 @@ class _Reader:
         columns = {
             k: self._column(table, k, where) for k in table.column_names if k.startswith("next.")
         }
+        columns = _flags(columns, where)
         action = self._column(table, "action", where) if "action" in table.column_names else None
         cuts = self._cuts(columns, times, where)
         return [
@@ -255,7 +257,7 @@ class _Reader:
         """The frames before which another recording begins; each is said."""
         found = set()
         for name in ("done", "terminated", "truncated"):
-            ends = columns.get(f"next.{name}", np.zeros(len(times))).reshape(-1).astype(bool)
+            ends = columns.get(f"next.{name}", np.zeros(len(times), bool))
             inside_ = np.flatnonzero(ends[:-1] & ~ends[1:]) + 1  # the last of a run of them
             if len(inside_):
                 say(
@@ -378,6 +380,13 @@ def _channels(about: Feature, where: str) -> int:
             f"{where}: expected images [H, W, C] of 1, 3 or 4 channels, got {list(shape)}"
         )
     return shape[place]
+
+
+def _flags(columns: dict[str, Array], where: str) -> dict[str, Array]:
+    """The columns with flags as ``[T]`` bool; without ``next.success`` where others say the end."""
+    told = {"next.done", "next.terminated"} & columns.keys()
+    found = {k: v for k, v in columns.items() if k != "next.success" or not told}
+    return {k: v if k == "next.reward" else flags_of(v, where, k) for k, v in found.items()}
 
 
 def _terminal(columns: dict[str, Array]) -> bool:

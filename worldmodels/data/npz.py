@@ -28,6 +28,7 @@ from worldmodels.data.actions import classes_of
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
 from worldmodels.data.errors import DataError, say
+from worldmodels.data.flags import flags_of
 from worldmodels.data.folders import files_of, fresh_folder, inside, reading
 from worldmodels.data.log import make_episode
 from worldmodels.data.names import chosen, variables
@@ -201,11 +202,18 @@ def _episodes(file: Path, values: Mapping[str, Array], actions: int | None) -> l
 
 
 def _flag(file: Path, key: str, value: Any, rows: int) -> Array:
-    """``[T]`` bool."""
+    """``[T]`` bool; a discount of 0 is an end."""
     found = np.asarray(value).reshape(-1)
-    if found.dtype.kind not in "biuf":
-        raise DataError(f"{file}, key {key}: expected one flag a row, got {found.dtype}")
-    found = found == 0 if key == "discount" else found.astype(bool)
+    if key == "discount" and found.dtype.kind in "biuf":
+        wrong = np.flatnonzero(~((found >= 0) & (found <= 1)))
+        if len(wrong):
+            raise DataError(
+                f"{file}, step {wrong[0]}, key {key}: expected 0 to 1, got {found[wrong[0]]}; "
+                f"0 says that the row is terminal"
+            )
+        found = found == 0
+    else:
+        found = flags_of(found, str(file), key)
     if key in ENDS and len(found) == rows - 1:
         found = np.concatenate([[False], found])
     if len(found) != rows:

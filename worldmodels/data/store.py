@@ -100,6 +100,8 @@ def read_store(
             k: np.load(inside(folder / _file(k), folder), mmap_mode="r", allow_pickle=False)
             for k in read
         }
+        if odd := [k for k in FLAGS if arrays[k].dtype != bool or arrays[k].ndim != 1]:
+            raise ValueError(f"{_file(odd[0])} holds {arrays[odd[0]].dtype}, not one bool a row")
         lengths = [int(n) for _, n in index["episodes"]]
         kinds = {
             k: [list(v.shape[1:]), np.lib.format.dtype_to_descr(v.dtype)] for k, v in arrays.items()

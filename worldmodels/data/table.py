@@ -24,6 +24,7 @@ from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.columns import Columns
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
+from worldmodels.data.flags import flags_of
 from worldmodels.data.folders import files_of, reading
 from worldmodels.data.log import make_episode
 from worldmodels.words import counted
@@ -115,6 +116,10 @@ class _Table:
             found[:, j] = numbers
         return found
 
+    def flags(self, name: str) -> Array:
+        """``[T]`` bool."""
+        return flags_of(self.numbers([name]), str(self.file), name, self.lines)
+
     def choices(self, name: str, choices: Sequence[str]) -> Array:
         index = {choice: i for i, choice in enumerate(choices)}
         for line, value in zip(self.lines, self.values[name]):
@@ -165,7 +170,7 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
     elif columns.action:
         action = table.numbers(columns.action)
     reward = table.numbers([columns.reward])[:, 0] if columns.reward else None
-    terminal = table.numbers([columns.terminal])[:, 0] if columns.terminal else None
+    terminal = table.flags(columns.terminal) if columns.terminal else None
     marks = table.values[columns.episode] if columns.episode else []
     named = {i for i in range(1, len(marks)) if marks[i] != marks[i - 1]}
     ended = set() if terminal is None else {int(i) + 1 for i in np.flatnonzero(terminal[:-1])}
