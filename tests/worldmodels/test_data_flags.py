@@ -86,7 +86,9 @@ def test_a_flag_of_minari(key, tmp_path):
 @pytest.mark.parametrize("key", ["done", "truncated", "terminated", "success"])
 def test_a_flag_of_lerobot(key, tmp_path):
     write_lerobot(arm(), tmp_path / "log")
-    file, about = (tmp_path / "log" / f for f in ("data/chunk-000/file-000.parquet", "meta/info.json"))
+    file, about = (
+        tmp_path / "log" / f for f in ("data/chunk-000/file-000.parquet", "meta/info.json")
+    )
     table, content = pq.read_table(file), json.loads(about.read_text())
     name = f"next.{key}"
     if name in table.column_names:

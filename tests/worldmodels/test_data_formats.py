@@ -203,7 +203,9 @@ def test_npz_of_other_programs(tmp_path):
         "is_first"
     ].tolist() == [1, 0, 0]
     assert not two["is_last"].any() and not two["is_terminal"].any()  # the file was cut there
-    assert one["action"].tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]] and three["action"].tolist() == [
+    assert one["action"].tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]] and three[
+        "action"
+    ].tolist() == [
         [0, 1, 0],
         [0, 1, 0],
         [0, 0, 0],

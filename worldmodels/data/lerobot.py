@@ -12,7 +12,8 @@ Names: ``observation.state`` is ``"state"``, ``observation.images.front`` is ``"
 inside become ``_``. ``next.reward`` of frame ``t`` becomes the reward of row ``t + 1``; that of a
 last frame, whose next row was not recorded, is added to the last row.  The last row is terminal
 where ``next.terminated`` says so, else where ``next.done`` does without ``next.truncated``, else
-where ``next.success`` does.  An episode is cut (with a warning) where ``next.done`` or
+where ``next.success`` does.  It is no last row of its episode (``is_last``) where ``next.done`` is
+there and no end is set.  An episode is cut (with a warning) where ``next.done`` or
 ``next.truncated`` comes before its last frame, and where its timestamps jump by half a frame or
 more.  Videos are lossy: images come back near what was written.
 """
@@ -42,6 +43,7 @@ from worldmodels.data.parquet import numbers, read_table
 
 INFO, META = "meta/info.json", "meta/episodes"
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+ENDS = ("next.done", "next.terminated", "next.truncated")
 PLACE = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
 Feature = dict[str, Any]
 
@@ -90,7 +92,12 @@ def _read(
         )
     reader.check_videos(rows)
     found = gathered((partial(reader.episodes, row) for row in rows), on_bad)
-    return Episodes([e for pieces in found for e in pieces], float(info["fps"]), str(folder))
+    told = {
+        k: _named(features[f])
+        for k, f in [*reader.wanted.items(), ("action", "action")]
+        if f in features
+    }
+    return Episodes([e for p in found for e in p], reader.rate, str(folder), told)
 
 
 def _info(folder: Path) -> dict[str, Any]:
@@ -116,6 +123,18 @@ def _names(features: dict[str, Feature], where: str) -> dict[str, str]:
     seen = [f for f in features if f.startswith("observation.")]
     short = [f.removeprefix("observation.").removeprefix("images.") for f in seen]
     return dict(zip(variables(short, where).values(), seen))
+
+
+def _named(feature: Feature) -> list[str]:
+    """The names of a vector's features: a list, or the one list of a dict (``{"motors": [...]}``);
+    none where the format has others.
+    """
+    names = feature.get("names")
+    if isinstance(names, dict) and len(names) == 1:
+        (names,) = names.values()
+    if not isinstance(names, list) or feature["dtype"] in ("video", "image"):
+        return []
+    return names if all(isinstance(n, str) for n in names) else []
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -251,6 +270,7 @@ class _Reader:
             reward,
             _terminal(columns),
             self.actions,
+            _last(columns),
         )
 
     def _cuts(self, columns: dict[str, Array], times: Array, where: str) -> list[int]:
@@ -387,6 +407,12 @@ def _flags(columns: dict[str, Array], where: str) -> dict[str, Array]:
     told = {"next.done", "next.terminated"} & columns.keys()
     found = {k: v for k, v in columns.items() if k != "next.success" or not told}
     return {k: v if k == "next.reward" else flags_of(v, where, k) for k, v in found.items()}
+
+
+def _last(columns: dict[str, Array]) -> bool:
+    """Whether the last row ended the episode; it did where nothing is said of that."""
+    ends = [bool(v[-1]) for k, v in columns.items() if k in ENDS]
+    return "next.done" not in columns or any(ends)
 
 
 def _terminal(columns: dict[str, Array]) -> bool:

@@ -7,8 +7,9 @@ Keys: the observations, and ``action``, ``reward``, ``is_first``, ``is_last``, `
 them.  A file that holds a ``discount`` and an ``action`` for each observation is of the form of
 DreamerV1 and V2 (and of dm_control's recorders): its ``action[t]`` led to row ``t``, that of row 0
 is zero, and each is moved to the row that it was taken in, with a warning.  DreamerV3's files have
-no ``discount``, and their actions follow their row.  D4RL's names (:mod:`worldmodels.data.d4rl`) are understood.  Nothing is unpickled.  The rows
-a second, for which these files have no place, lie beside them: ``rate.json``, ``{"rate": 50.0}``.
+no ``discount``, and their actions follow their row.  D4RL's names (:mod:`worldmodels.data.d4rl`)
+are understood.  Nothing is unpickled.  The rows a second, for which these files have no place, lie
+beside them: ``rate.json``, ``{"rate": 50.0}``.
 """
 
 from __future__ import annotations
@@ -158,7 +159,10 @@ def _say_led(found: Sequence[tuple[Path, Mapping[str, Array]]]) -> None:
     both = [(f, _led(v)) for f, v in found if {"action", "discount"} <= v.keys()]
     for led, what in (
         (True, "as in files of DreamerV1 and V2 an action is taken as what led to its row"),
-        (False, "as row 0 has an action, or rows are missing, actions are taken as after their row"),
+        (
+            False,
+            "as row 0 has an action, or rows are missing, actions are taken as after their row",
+        ),
     ):
         if files := [file for file, is_led in both if is_led == led]:
             more = f" (and {counted(len(files) - 1, 'file')} more)" if len(files) > 1 else ""

@@ -2,7 +2,7 @@
 
 Files are UTF-8, UTF-16 with its mark, or else Latin-1 (with a warning).  Numbers may be ``True``
 and ``False``.  An episode ends where the map's ``episode`` changes, after a row whose ``terminal``
-is 1, and where the ``time`` jumps.
+or ``last`` is 1, and where the ``time`` jumps.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def read_csv(
     choices = list(columns.choices) or _choices(tables, columns, str(source))
     episodes = [e for table in tables for e in _episodes(table, columns, choices)]
     rate = _rate(tables, columns) if columns.rate is None else columns.rate
-    return Episodes(episodes, rate, str(source))
+    named = {**columns.observations, "action": choices or columns.action}
+    return Episodes(episodes, rate, str(source), named)
 
 
 def csv_files(source: Path) -> list[Path]:
@@ -171,13 +172,16 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
         action = table.numbers(columns.action)
     reward = table.numbers([columns.reward])[:, 0] if columns.reward else None
     terminal = table.flags(columns.terminal) if columns.terminal else None
+    last = table.flags(columns.last) if columns.last else None
     marks = table.values[columns.episode] if columns.episode else []
     named = {i for i in range(1, len(marks)) if marks[i] != marks[i - 1]}
-    ended = set() if terminal is None else {int(i) + 1 for i in np.flatnonzero(terminal[:-1])}
+    ends = [v[:-1] for v in (terminal, last) if v is not None]
+    ended = {int(i) + 1 for v in ends for i in np.flatnonzero(v)}
     jumps = _jumps(table, columns, named)
     if more := ended - named:
+        told = " and ".join(c for c in (columns.terminal, columns.last) if c)
         say(
-            f"{table.file}: {columns.terminal} ends {counted(len(more), 'episode')} inside, "
+            f"{table.file}: {told} ends {counted(len(more), 'episode')} inside, "
             f"the first in line {table.lines[min(more) - 1]}; cut there"
         )
     cuts = sorted(named | ended | jumps)
@@ -191,6 +195,7 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
                 None if action is None else action[start:stop],
                 None if reward is None else reward[start:stop],
                 bool(terminal is not None and terminal[stop - 1]),
+                last=bool(last is None or last[stop - 1]),
             )
         )
     return found
