@@ -76,11 +76,21 @@ def csv_files(source: Path) -> list[Path]:
 
 
 def _choices(tables: Sequence[_Table], columns: Columns, where: str) -> list[str]:
-    """The names in one column of actions that has no number; none where it has."""
+    """The names in one column of actions that has no number; none where it has, and a word where
+    its numbers could be classes.
+    """
     if len(columns.action) != 1:
         return []
     names = {value for t in tables for value in t.values[columns.action[0]]}
     if any(_number(v) is not None for v in names) or "" in names:
+        whole = all(v.isascii() and v.isdigit() and len(v) < 4 and int(v) < FEW for v in names)
+        if whole and len(names) > 1:
+            high = max(map(int, names))
+            say(
+                f"{where}, column {columns.action[0]}: the whole numbers {min(map(int, names))} to "
+                f"{high} are taken as one number a row; if they are classes, declare them by "
+                f'choices, "0" to "{high}"; if not, write them as floats'
+            )
         return []
     if len(names) > FEW:
         raise DataError(
