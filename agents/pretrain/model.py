@@ -40,6 +40,13 @@ class PretrainModel(nn.Module):
     def fit_units(self, train: Episodes) -> None:
         """Take the units from the training part; nothing, unless a final class has some."""
 
+    def accept(self, data: Episodes) -> None:
+        """Refuse a log that the model has no density for; nothing, unless a final class does.
+
+        Raises:
+            UsageError: it holds such values.
+        """
+
     @abstractmethod
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
         """The objective's variables from a batch of a log ``[T, B, ...]``."""

@@ -43,6 +43,7 @@ class Pretrainer(InFolder):
 
     Raises:
         DataError: the data cannot be split, or the test part is too short for the report.
+        UsageError: the model has no density for the data.
 
     >>> import tempfile, numpy
     >>> from agents.pretrain.settings import VRNNSettings
@@ -73,6 +74,7 @@ class Pretrainer(InFolder):
         Generators.seed(s.seed)
         self._shapes = data.shapes, data.action_size
         self.model = build(s, *self._shapes)
+        self.model.accept(data)
         self.model.fit_units(self.data.train)
         self.model.to(self.device)
         if isinstance(s, RSSMSettings) and not s.action_scale and data.action_size:
