@@ -138,7 +138,8 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
             "Open loop",
             table(["steps ahead", *map(str, steps)], rows),
             note(
-                f"Errors in standard deviations on {found['windows']} windows of the test part; "
+                f"Errors in {pretraining.unit(found)} on {found['windows']} windows of the test "
+                f"part; "
                 f"{found['seen']} rows are read."
             ),
             *map(note, said),
