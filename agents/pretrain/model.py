@@ -71,6 +71,14 @@ class PretrainModel(nn.Module):
         found: Tensor = self.model.bound.eval(self.prepare(batch))
         return found
 
+    def terms(self, batch: Batch) -> Tensor:
+        """How many frames of each sequence :meth:`bound` has a term for, ``[B]``: all that are
+        there, unless a final class says otherwise.
+        """
+        rows = torch.ones_like(batch["is_first"], dtype=torch.float32)
+        found: Tensor = (rows * batch["mask"] if "mask" in batch else rows).sum(0)
+        return found
+
     def forecast(
         self, seen: Batch, action: Tensor | None, steps: int, draws: int = 1
     ) -> dict[str, Tensor]:

@@ -189,6 +189,13 @@ class VectorModel(PretrainModel):
         rows = batch["mask"].sum(0) if "mask" in batch else found.new_full((count,), steps)
         return found - self.changes.log_det(rows)
 
+    def terms(self, batch: Batch) -> Tensor:
+        """All frames; of a TD-VAE, whose bound is of ``x_{2:T}`` given ``x_1``, all but the
+        first.
+        """
+        found = super().terms(batch)
+        return (found - 1).clamp(min=0) if isinstance(self.model, TDVAE) else found
+
     def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
         """The vectors by their keys."""
         x = drawn["x"]
@@ -231,6 +238,10 @@ class StepModel(PretrainModel):
     def bound(self, batch: Batch) -> Tensor:
         """Nats of all steps of each sequence, ``[B]``."""
         return self.model.nats(batch)[0].sum(0)
+
+    def terms(self, batch: Batch) -> Tensor:
+        """The steps that were made: a first row has none, nor has one that begins an episode."""
+        return self.model.made(batch).sum(0)
 
     def forecast(
         self, seen: Batch, action: Tensor | None, steps: int, draws: int = 1
