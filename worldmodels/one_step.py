@@ -159,17 +159,23 @@ class OneStep(nn.Module):
         """The vectors side by side, ``[..., D]``."""
         return torch.cat([obs[k] for k in self.sizes], -1)
 
+    def made(self, batch: Batch) -> Tensor:
+        """Which steps of series ``[T, B, ...]`` were made, ``[T - 1, B]``: none goes over the end
+        of an episode, or into padding.
+        """
+        made = ~batch["is_first"][1:]
+        if "mask" in batch:
+            mask = batch["mask"].bool()
+            made = made & mask[1:] & mask[:-1]
+        return made
+
     def nats(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What each step of series ``[T, B, ...]`` costs, and which were made: both ``[T - 1, B]``.
 
         A cost is the mean over the members, of changes in standard units. It is 0 where a step
         goes over the end of an episode, or into padding.
         """
-        x = self.joined(batch)
-        made = ~batch["is_first"][1:]
-        if "mask" in batch:
-            mask = batch["mask"].bool()
-            made = made & mask[1:] & mask[:-1]
+        x, made = self.joined(batch), self.made(batch)
         given = {
             "x_prev": self.x(x[:-1]),
             "action_prev": self.action(batch["action"][:-1]),

@@ -41,6 +41,8 @@ WRITERS: dict[str, Callable[[Episodes, Path], object]] = {
     "minari": write_minari,
     "lerobot": write_lerobot,
 }
+NAMELESS = ("npz", "minari")
+"""Forms that hold no names of features."""
 SHOWN = 20
 
 
@@ -147,8 +149,23 @@ def convert(given: argparse.Namespace) -> int:
     """Write the log in another form."""
     data = checked(_read(given), given.on_bad)
     WRITERS[given.form](data, given.to)
+    if given.form in NAMELESS and (told := _told(data)):
+        print(
+            f"note: {given.form} has no place for the names of features ({'; '.join(told)}); "
+            f"they are told by their order",
+            file=sys.stderr,
+        )
     print(f"{given.to}: {counted(len(data), 'episode')}, {data.steps:,} rows, as {given.form}")
     return 0
+
+
+def _told(data: Episodes) -> list[str]:
+    """Vectors with names that say more than their own."""
+    return [
+        f"{k}: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}"
+        for k, names in data.named.items()
+        if names != (k,) and list(names) != [f"{k}_{i}" for i in range(len(names))]
+    ]
 
 
 def show(given: argparse.Namespace) -> int:

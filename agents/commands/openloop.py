@@ -87,7 +87,7 @@ def openloop(given: argparse.Namespace) -> int:
     wrapped = RSSMModel(model, data.train.action_size, (1.0,)).to(settings.device)
     found = report.write(out, wrapped, data, judged)
     print(f"step {at} of {given.run}: {data.test}")
-    print("open-loop error in standard deviations of the replay (images: in pixels)")
+    print(f"open-loop error on the replay, in {report.unit(found)}")
     print(report.table(found))
     print(f"pictures and video: {out}")
     return 0

@@ -157,4 +157,4 @@ def in_units(log: Episodes, scale: tuple[float, ...]) -> tuple[Episodes, Any]:
     for episode in log:
         action = (episode["action"] / unit).clip(-1.0, 1.0).astype(np.float32)
         made.append(replace(episode, series={**episode.series, "action": action}))
-    return Episodes(made, log.rate, log.source), unit
+    return log.with_(made), unit

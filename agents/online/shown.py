@@ -122,4 +122,4 @@ def demonstrations(settings: ShownSettings, view: Interface, do: ActionGuard) ->
             )
         series = {**episode.series, "action": unit}
         found.append(replace(episode, series=series))
-    return Episodes(found, log.rate, log.source)
+    return log.with_(found)

@@ -86,7 +86,7 @@ def run(settings: PretrainSettings, data: Episodes, directory: Path, *, resume: 
     )
     print(
         f"open loop on the test part ({found['windows']} windows, {found['seen']} rows read), "
-        f"errors in standard deviations:"
+        f"errors in {report.unit(found)}:"
     )
     print(report.table(found))
     print(trainer.choice, *trust.lines(found["trust"]), sep="\n")

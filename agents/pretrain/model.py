@@ -40,6 +40,13 @@ class PretrainModel(nn.Module):
     def fit_units(self, train: Episodes) -> None:
         """Take the units from the training part; nothing, unless a final class has some."""
 
+    def accept(self, data: Episodes) -> None:
+        """Refuse a log that the model has no density for; nothing, unless a final class does.
+
+        Raises:
+            UsageError: it holds such values.
+        """
+
     @abstractmethod
     def prepare(self, batch: Batch) -> dict[str, Tensor]:
         """The objective's variables from a batch of a log ``[T, B, ...]``."""
@@ -62,6 +69,14 @@ class PretrainModel(nn.Module):
     def bound(self, batch: Batch) -> Tensor:
         """The negative evidence bound of each sequence, ``[B]`` nats."""
         found: Tensor = self.model.bound.eval(self.prepare(batch))
+        return found
+
+    def terms(self, batch: Batch) -> Tensor:
+        """How many frames of each sequence :meth:`bound` has a term for, ``[B]``: all that are
+        there, unless a final class says otherwise.
+        """
+        rows = torch.ones_like(batch["is_first"], dtype=torch.float32)
+        found: Tensor = (rows * batch["mask"] if "mask" in batch else rows).sum(0)
         return found
 
     def forecast(

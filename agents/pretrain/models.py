@@ -2,7 +2,7 @@
 
 RSSMModel     dict observations and images, actions, rewards
 StepModel     an ensemble of one-step predictors of vectors, from actions
-VectorModel   DMM, VRNN, TD-VAE: the vectors of a log side by side, in standard units
+VectorModel   DMM, VRNN, TD-VAE: the vectors of a log side by side, in standard units or binary
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,10 +104,10 @@ class RSSMModel(PretrainModel):
         return found
 
     def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
-        """As drawn; images become pixels from 0 to 255."""
-        assert isinstance(self.model, RSSM)
-        images = self.model.encoder.images
-        return {k: v * 255 if k in images else v for k, v in drawn.items()}
+        """As drawn; images that the log holds as uint8 become pixels from 0 to 255, those of
+        floats stay between 0 and 1.
+        """
+        return {k: v * 255 if seen[k].dtype == torch.uint8 else v for k, v in drawn.items()}
 
     def actions(self, action: Tensor | None, steps: int, count: int, draws: int) -> Tensor | None:
         """The log's actions, scaled; zeros where there are none."""
@@ -117,31 +118,49 @@ class RSSMModel(PretrainModel):
 
 class VectorModel(PretrainModel):
     """A model of one vector ``x``: the vectors of a log side by side, in standard units, or what
-    they change in those.
+    they change in those; binary ones as they are.
 
-    Bounds are of the standard units, whichever is modelled.
+    Bounds are of the standard units, whichever is modelled; of the log's own where it is binary.
 
     Args:
         model: of ``x [T, B, D]``.
         sizes: key -> the size of the vector.
         predicts: the ``value``, or the ``change`` from the last two rows on
             (:class:`worldmodels.change.Changes`).
+        binary: whether ``x`` has Bernoulli densities, and so lies in [0, 1].
     """
 
     def __init__(
-        self, model: StateSpaceModel, sizes: Mapping[str, int], predicts: str = "value"
+        self,
+        model: StateSpaceModel,
+        sizes: Mapping[str, int],
+        predicts: str = "value",
+        binary: bool = False,
     ) -> None:
         super().__init__(model)
-        self.sizes = dict(sizes)
+        self.sizes, self.binary = dict(sizes), binary
         self.scaling = Scaling(sum(sizes.values()))
         self.changes = Changes(sum(sizes.values())) if predicts == "change" else None
 
     def fit_units(self, train: Episodes) -> None:
-        """Take the units from the training part."""
+        """Take the units from the training part; none where values are binary."""
+        if self.binary:
+            return
         train = train.select(list(self.sizes))
         self.scaling.set(*self._joined(moments(train)))
         if self.changes is not None:
             self.changes.steps.set(*self._joined(changes(train)))
+
+    def accept(self, data: Episodes) -> None:
+        """Refuse values outside of [0, 1] where they are binary."""
+        for key in self.sizes if self.binary else ():
+            low, high = (float(f([f(e[key]) for e in data])) for f in (np.min, np.max))
+            if low < 0 or high > 1:
+                raise UsageError(
+                    f"model.observation=bernoulli is for features from 0 to 1; {key} of this log "
+                    f"lies in [{low:.4g}, {high:.4g}]: give model.observation=gaussian, or "
+                    f"keys=[...] that are binary"
+                )
 
     def _joined(self, units: Mapping[str, tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         first, second = (torch.cat([units[k][i] for k in self.sizes]) for i in (0, 1))
@@ -169,6 +188,13 @@ class VectorModel(PretrainModel):
         steps, count = batch["is_first"].shape
         rows = batch["mask"].sum(0) if "mask" in batch else found.new_full((count,), steps)
         return found - self.changes.log_det(rows)
+
+    def terms(self, batch: Batch) -> Tensor:
+        """All frames; of a TD-VAE, whose bound is of ``x_{2:T}`` given ``x_1``, all but the
+        first.
+        """
+        found = super().terms(batch)
+        return (found - 1).clamp(min=0) if isinstance(self.model, TDVAE) else found
 
     def observations(self, drawn: Batch, seen: Batch) -> dict[str, Tensor]:
         """The vectors by their keys."""
@@ -212,6 +238,10 @@ class StepModel(PretrainModel):
     def bound(self, batch: Batch) -> Tensor:
         """Nats of all steps of each sequence, ``[B]``."""
         return self.model.nats(batch)[0].sum(0)
+
+    def terms(self, batch: Batch) -> Tensor:
+        """The steps that were made: a first row has none, nor has one that begins an episode."""
+        return self.model.made(batch).sum(0)
 
     def forecast(
         self, seen: Batch, action: Tensor | None, steps: int, draws: int = 1
@@ -272,7 +302,9 @@ def _vectors(model: Callable[[int, Any], StateSpaceModel]) -> Builder:
                 f"choose others with keys=[...], or take rssm"
             )
         sizes = {k: s[0] for k, s in shapes.items()}
-        return VectorModel(model(sum(sizes.values()), settings.model), sizes, settings.predicts)
+        binary = settings.model.observation == "bernoulli"
+        made = model(sum(sizes.values()), settings.model)
+        return VectorModel(made, sizes, settings.predicts, binary)
 
     return build
 

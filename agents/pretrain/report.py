@@ -3,6 +3,7 @@
 evaluate   the numbers, as plain data
 write      open_loop.json, open_loop.png, forecast.png, forecast.gif
 table      the numbers as text
+unit       what they are counted in
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class MeanOfDraws:
 
 def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> dict[str, Any]:
     """Root mean square errors of the model and the baselines on the test part, in standard
-    deviations of the training part (images: in pixels), a list over the horizon for each forecaster
-    and key.
+    deviations of the training part (images: in pixels of the log, see :func:`unit`), a list over
+    the horizon for each forecaster and key.
 
     Raises:
         DataError: no test episode has ``seen + horizon`` rows.
@@ -106,7 +107,9 @@ def evaluate(model: PretrainModel, data: Split, settings: PretrainSettings) -> d
         "rate": data.test.rate,
         "rmse": rmse,
         "left_out": left_out,
+        "pixels": {k: _top(train.schema[k][1]) for k, v in train.shapes.items() if len(v) != 1},
         "predicts": s.predicts,
+        "may_change": s.has_normal and any(len(v) == 1 for v in train.shapes.values()),
         "roughness": roughness(train),
     }
 
@@ -132,13 +135,30 @@ def table(found: Mapping[str, Any]) -> str:
     persist      0.300  0.400
     """
     steps = shown(found)
-    lines = [f"{'steps ahead':<12}" + "".join(f"{h:>7}" for h in steps)[1:]]
+    rows = {"steps ahead": [f"{h}" for h in steps]}
+    rows |= {k: [f"{e['all'][h - 1]:.3f}" for h in steps] for k, e in found["rmse"].items()}
+    width = max(6, *(len(cell) for row in rows.values() for cell in row))
+    lines = [f"{k:<12}" + " ".join(f"{cell:>{width}}" for cell in row) for k, row in rows.items()]
     lines += [f"{name} is left out: {why}" for name, why in found.get("left_out", {}).items()]
-    lines[1:1] = [
-        f"{name:<12}" + "".join(f"{e['all'][h - 1]:7.3f}" for h in steps)[1:]
-        for name, e in found["rmse"].items()
-    ]
     return "\n".join(lines)
+
+
+def unit(found: Mapping[str, Any], key: str = "all") -> str:
+    """What the errors of a key, or of all features together, are counted in.
+
+    >>> both = {"rmse": {"rssm": {"camera": [], "x": [], "all": []}}, "pixels": {"camera": 255}}
+    >>> unit(both, "x"), unit(both, "camera")
+    ('standard deviations', 'pixels from 0 to 255')
+    >>> unit(both)
+    'standard deviations (images: in pixels from 0 to 255)'
+    """
+    pixels = found.get("pixels", {})  # reports of earlier versions have none
+    keys = [k for k in next(iter(found["rmse"].values())) if k != "all"] if key == "all" else [key]
+    tops = {pixels[k] for k in keys if k in pixels}
+    images = f"pixels from 0 to {' or '.join(map(str, sorted(tops)))}"
+    if len(keys) == sum(k in pixels for k in keys):
+        return images
+    return f"standard deviations (images: in {images})" if tops else "standard deviations"
 
 
 def better(found: Mapping[str, Any]) -> list[str]:
@@ -178,10 +198,8 @@ def worse(found: Mapping[str, Any]) -> list[str]:
     ['one step ahead rssm (0.7) is worse than persist (0.006): try predicts=change, more updates, or another lr']
     """  # noqa: E501
     (model, own), *others = ((name, errors["all"][0]) for name, errors in found["rmse"].items())
-    cure = (
-        f"try {'predicts=change, ' if found['predicts'] == 'value' else ''}more updates, "
-        f"or another lr"
-    )
+    asks = found["predicts"] == "value" and found.get("may_change", True)
+    cure = f"try {'predicts=change, ' if asks else ''}more updates, or another lr"
     return [
         f"one step ahead {model} ({own:.3g}) is worse than {name} ({error:.3g}): {cure}"
         for name, error in others
@@ -240,7 +258,7 @@ def draw_errors(path: Path, found: Mapping[str, Any]) -> None:
         axes.set_xlabel(
             "steps ahead" + (f" ({1 / found['rate']:.3g} s each)" if found["rate"] else "")
         )
-        axes.set_ylabel("RMSE (standard deviations)" if i % columns == 0 else "")
+        axes.set_ylabel(f"RMSE, {unit(found, key)}".replace(" (", "\n("), fontsize="small")
     figure.legend(loc="outside lower center", ncols=len(rmse), fontsize="small", frameon=False)
     figure.savefig(path, dpi=120)
 
@@ -285,7 +303,7 @@ def draw_video(path: Path, truth: Series, predicted: Series, s: PretrainSettings
     from matplotlib.animation import FuncAnimation, PillowWriter
 
     key = next((k for k, v in truth.items() if v.ndim == 4), next(iter(truth)))
-    true, guess = truth[key].astype(np.float32), predicted[key].astype(np.float32)
+    true, guess = _pair(truth[key], predicted[key])
     figure = new_figure()
     axes_of = figure.add_subplot
     draw_frame = (
@@ -392,23 +410,38 @@ def _units(train: Episodes) -> dict[str, Tensor]:
 def _panels(
     true: NDArray[Any], guess: NDArray[Any], s: PretrainSettings
 ) -> dict[str, NDArray[Any]]:
-    true, guess = true.astype(np.float32), guess.astype(np.float32)
+    true, guess = _pair(true, guess)
     series = {"truth": true, "prediction": guess, "difference": guess - true}
     chosen = np.linspace(s.seen, len(true) - 1, 4).astype(int)
     return {k: np.concatenate([_picture(k, v[t]) for t in chosen], 1) for k, v in series.items()}
 
 
+def _pair(true: NDArray[Any], guess: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Truth and prediction as float32; images, which a log holds as uint8 or as floats from 0 to 1,
+    both from 0 to 1.
+    """
+    top = np.float32(_top(true.dtype))
+    return true.astype(np.float32) / top, guess.astype(np.float32) / top
+
+
+def _top(dtype: np.dtype[Any]) -> int:
+    """The largest pixel of images of a type."""
+    return 255 if dtype == np.uint8 else 1
+
+
 def _picture(title: str, image: NDArray[Any]) -> NDArray[Any]:
-    """What imshow takes of an image ``[H, W, C]``: differences as one number a pixel."""
+    """What imshow takes of an image ``[H, W, C]`` from 0 to 1: differences as one number a
+    pixel.
+    """
     if title == "difference":
         return image.mean(-1)
-    clipped = image.clip(0, 255) / 255
+    clipped = image.clip(0, 1)
     return clipped if image.shape[-1] == 3 else clipped[..., 0]
 
 
 def _colors(title: str) -> dict[str, Any]:
     return (
-        {"cmap": "RdBu", "vmin": -255, "vmax": 255}
+        {"cmap": "RdBu", "vmin": -1, "vmax": 1}
         if title == "difference"
         else {"cmap": "gray", "vmin": 0, "vmax": 1}
     )

@@ -168,18 +168,22 @@ class RSSMSettings(PretrainSettings):
 
 @dataclass(frozen=True)
 class DMMSettings(PretrainSettings):
-    """A DMM; it reads no actions."""
+    """A DMM of real vectors in standard units (``observation="gaussian"``), or of binary ones as
+    they are; it reads no actions.
+    """
 
     kind: str = "dmm"
-    model: DMMConfig = field(default_factory=DMMConfig)
+    model: DMMConfig = field(default_factory=lambda: DMMConfig(observation="gaussian"))
 
 
 @dataclass(frozen=True)
 class VRNNSettings(PretrainSettings):
-    """A VRNN; it reads no actions."""
+    """A VRNN of real vectors in standard units (``observation="gaussian"``), or of binary ones as
+    they are; it reads no actions.
+    """
 
     kind: str = "vrnn"
-    model: VRNNConfig = field(default_factory=VRNNConfig)
+    model: VRNNConfig = field(default_factory=lambda: VRNNConfig(observation="gaussian"))
 
 
 @dataclass(frozen=True)

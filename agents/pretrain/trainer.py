@@ -43,6 +43,7 @@ class Pretrainer(InFolder):
 
     Raises:
         DataError: the data cannot be split, or the test part is too short for the report.
+        UsageError: the model has no density for the data.
 
     >>> import tempfile, numpy
     >>> from agents.pretrain.settings import VRNNSettings
@@ -73,6 +74,7 @@ class Pretrainer(InFolder):
         Generators.seed(s.seed)
         self._shapes = data.shapes, data.action_size
         self.model = build(s, *self._shapes)
+        self.model.accept(data)
         self.model.fit_units(self.data.train)
         self.model.to(self.device)
         if isinstance(s, RSSMSettings) and not s.action_scale and data.action_size:
@@ -150,8 +152,8 @@ class Pretrainer(InFolder):
 
     @torch.no_grad()
     def bound(self, parts: Sequence[Episode], stop: Stop | None = None) -> float | None:
-        """Nats a frame over windows, one draw each, with the same noise at every call; None if
-        asked to stop.
+        """Nats a frame over windows, of the frames that the bound has a term for, one draw each,
+        with the same noise at every call; None if asked to stop.
         """
         self.model.eval()
         nats = frames = 0.0
@@ -161,8 +163,8 @@ class Pretrainer(InFolder):
                     return None
                 batch = to_tensors(arrays(pad(parts[i : i + 64])), self.device, pin_memory=True)
                 nats += self.model.bound(batch).sum().item()
-                frames += sum(map(len, parts[i : i + 64]))
-        return nats / frames
+                frames += self.model.terms(batch).sum().item()
+        return nats / max(frames, 1.0)
 
     def load_best(self) -> None:
         """Take the weights of the best validation bound; those of now, with a warning, where no

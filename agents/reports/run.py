@@ -116,7 +116,7 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
         "What it reached",
         facts(
             [
-                ("validation bound, nats a row", f"{best[0]:.3f}"),
+                ("validation bound, nats a frame", f"{best[0]:.3f}"),
                 ("at update", f"{best[1]:,} of {progress['updates']:,}"),
                 ("minutes", f"{progress['seconds'] / 60:.1f}"),
                 ("CPU minutes", f"{progress['cpu_seconds'] / 60:.1f}"),
@@ -138,7 +138,8 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
             "Open loop",
             table(["steps ahead", *map(str, steps)], rows),
             note(
-                f"Errors in standard deviations on {found['windows']} windows of the test part; "
+                f"Errors in {pretraining.unit(found)} on {found['windows']} windows of the test "
+                f"part; "
                 f"{found['seen']} rows are read."
             ),
             *map(note, said),

@@ -2,6 +2,7 @@
 what is missing is one line.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -121,6 +122,22 @@ def test_a_log_is_converted_bit_for_bit(tmp_path, capsys):
         main(["data", "convert", str(tmp_path / "csv"), str(tmp_path / "npz"), "--to", "npz"]) == 2
     )
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_names_of_columns_are_kept_or_their_loss_is_said(tmp_path, capsys):
+    (tmp_path / "log").mkdir()
+    rows = "".join(f"{0.1 * i},{i},{-i}\n" for i in range(9))
+    (tmp_path / "log/a.csv").write_text(f"elbow,wrist,volt\n{rows}")
+    meaning = {"observations": {"arm": ["elbow", "wrist"]}, "action": ["volt"], "rate": 5}
+    (tmp_path / "log/columns.json").write_text(json.dumps(meaning))
+    for form in ("csv", "lerobot", "store", "npz"):
+        new = str(tmp_path / form)
+        assert main(["data", "convert", str(tmp_path / "log"), new, "--to", form]) == 0
+        said = [line for line in capsys.readouterr().err.split("\n") if "names" in line]
+        assert len(said) == (form == "npz"), form
+        kept = ("elbow", "wrist") if form != "npz" else None
+        assert read_episodes(new).named.get("arm") == kept
+    assert "arm: elbow, wrist; action: volt" in said[0]
 
 
 def test_an_episode_is_drawn(tmp_path, monkeypatch, capsys):

@@ -203,13 +203,52 @@ def test_npz_of_other_programs(tmp_path):
         "is_first"
     ].tolist() == [1, 0, 0]
     assert not two["is_last"].any() and not two["is_terminal"].any()  # the file was cut there
-    assert one["action"].shape == (3, 3) and three["action"].tolist() == [
+    assert one["action"].tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]] and three[
+        "action"
+    ].tolist() == [
         [0, 1, 0],
         [0, 1, 0],
         [0, 0, 0],
     ]
     assert three["is_terminal"].tolist() == [0, 0, 1]
     assert [one.name, two.name, three.name] == ["000.npz#0", "000.npz#1", "001.npz"]
+
+
+def led(steps=7):
+    """A file of DreamerV1 or V2: ``x_t = x_{t-1} + action[t]``, and no action in row 0."""
+    action = np.random.default_rng(0).normal(size=(steps, 2)).astype(np.float32)
+    action[0] = 0
+    return {"x": action.cumsum(0), "action": action, "reward": np.zeros(steps)}
+
+
+def test_npz_of_dreamer_v1_and_v2_have_actions_that_led_to_their_row(tmp_path):
+    goes = np.array([1, 1, 1, 1, 1, 1, 0.0])
+    npz(tmp_path / "a", **led(), discount=goes)
+    with pytest.warns(UserWarning, match=r"000\.npz, key discount: .* what led to its row"):
+        (one,) = read_npz(tmp_path / "a")
+    np.testing.assert_allclose(one["action"][:-1], np.diff(one["x"], axis=0), rtol=1e-5, atol=1e-6)
+    assert not one["action"][-1].any() and one["is_terminal"].tolist() == [0] * 6 + [1]
+    write_npz(Episodes([one]), tmp_path / "ours")  # DreamerV3's form: not moved again
+    same(read_npz(tmp_path / "ours"), Episodes([one]))
+    # two episodes in a file, and actions by number
+    npz(tmp_path / "b", x=np.arange(4.0), action=np.array([0, 2, 0, 1]), discount=[1, 0, 1, 0.5])
+    one, two = read_npz(tmp_path / "b")
+    assert one["action"].tolist() == [[0, 0, 1], [0, 0, 0]]
+    assert two["action"].tolist() == [[0, 1, 0], [0, 0, 0]] and not two["is_terminal"].any()
+
+
+def test_npz_with_a_discount_of_another_form_stay(tmp_path):
+    """An action in row 0 cannot have led to it; actions between rows are known."""
+    found = led()
+    npz(tmp_path / "a", x=found["x"], action=found["action"] + 1, discount=np.ones(7))
+    npz(tmp_path / "a", x=found["x"], action=found["action"][1:], discount=np.ones(6))
+    with pytest.warns(UserWarning, match=r"000\.npz, key discount \(and 1 file more\): .* after"):
+        one, two = read_npz(tmp_path / "a")
+    np.testing.assert_array_equal(one["action"], found["action"] + 1)
+    np.testing.assert_array_equal(two["action"][:-1], found["action"][1:])
+    named = make_episode("e", {"discount": np.ones(3)})
+    with pytest.raises(DataError, match=r"would be read with \['discount'\] as ends"):
+        write_npz(Episodes([named]), tmp_path / "log")
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,22 @@ def test_an_unknown_action_and_a_missing_file(tmp_path):
             read_csv(source, MAP)
 
 
+def test_whole_numbers_of_csv_are_numbers_and_said(tmp_path, recwarn):
+    (tmp_path / "a.csv").write_text("q,u\n1,0\n2,2\n3,1\n")
+    (tmp_path / "b.csv").write_text("q,u\n1,4\n2,0\n")
+    one, _ = read_csv(tmp_path, Columns({"x": ["q"]}, action=["u"]))
+    assert one["action"].tolist() == [[0], [2], [1]]
+    (said,) = [str(w.message) for w in recwarn]
+    assert "column u: the whole numbers 0 to 4 are taken as one number a row; if" in said
+    choices = [str(i) for i in range(5)]
+    one, _ = read_csv(tmp_path, Columns({"x": ["q"]}, action=["u"], choices=choices))
+    assert one["action"].argmax(1).tolist() == [0, 2, 1]
+    for other in ("0.0", "-1", "32", "2.5"):  # numbers, and no classes
+        (tmp_path / "b.csv").write_text(f"q,u\n1,{other}\n2,0\n")
+        read_csv(tmp_path, Columns({"x": ["q"]}, action=["u"]))
+    assert len(recwarn) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [

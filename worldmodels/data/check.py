@@ -115,7 +115,7 @@ number, got nan; mend the log, leave such episodes out with on_bad="drop", or su
     lost = data.steps - sum(map(len, kept))
     cut = f"cut there, without {lost:,} of {data.steps:,} rows"
     say(f"{text}; {cut if on_bad == 'cut' else 'left out'}")
-    return Episodes(kept, data.rate, data.source)
+    return data.with_(kept)
 
 
 def _pieces(episode: Episode, shortest: int, largest: float) -> Iterator[Episode]:

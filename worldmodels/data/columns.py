@@ -37,6 +37,8 @@ class Columns:
             ``stamp`` where it holds numbers; ``""`` reads none.
         gap: an episode ends where the time goes back, or on by more than ``gap`` of its usual steps
             (with a warning).
+        last: a column that is 1 in the last row of an episode that ended, in a terminal state or
+            not; where its last row has 0 it went on. All have ended if None.
 
     >>> Columns({"position": ["x", "y"]}, action=["u"], rate=20.0).observations
     {'position': ['x', 'y']}
@@ -53,6 +55,7 @@ class Columns:
     delimiter: str = ","
     time: str | None = None
     gap: float = 5.0
+    last: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.observations, Mapping):
@@ -72,7 +75,7 @@ class Columns:
                 f"a column map needs observations, and lists of names; "
                 f"got {wrong or 'no observation'}"
             )
-        single = [c for c in (self.reward, self.episode, self.terminal, self.time) if c]
+        single = self._single()
         names = [*(c for v in lists.values() for c in v), *single]
         if odd := [c for c in names if not isinstance(c, str)]:
             raise DataError(
@@ -113,8 +116,11 @@ class Columns:
 
     def used(self) -> list[str]:
         """The names of all columns that have to be there."""
-        more = [c for c in (self.reward, self.episode, self.terminal, self.time) if c]
-        return [*(c for names in self.observations.values() for c in names), *self.action, *more]
+        seen = (c for names in self.observations.values() for c in names)
+        return [*seen, *self.action, *self._single()]
+
+    def _single(self) -> list[str]:
+        return [c for c in (self.reward, self.episode, self.terminal, self.last, self.time) if c]
 
     def select(self, keys: Sequence[str] | None, where: str) -> Columns:
         """The same with these observations only, by names of variables.

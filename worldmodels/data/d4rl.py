@@ -21,6 +21,7 @@ import numpy as np
 
 from worldmodels.data.episodes import FLAGS, Array
 from worldmodels.data.errors import DataError
+from worldmodels.data.flags import flags_of
 
 ENDS = ("terminals", "timeouts", "dones")
 OTHERS = ("actions", "rewards", *ENDS, "next_observations")
@@ -61,7 +62,7 @@ def rows(file: Path, values: Mapping[str, Array]) -> dict[str, Array]:
         raise DataError(
             f"{file}, key {wrong[0]}: expected one number a row, got {list(values[wrong[0]].shape)}"
         )
-    terminal, timeout, done = (flat[k].astype(bool) for k in ENDS)
+    terminal, timeout, done = (flags_of(flat[k], str(file), k) for k in ENDS)
     terminal = terminal if "terminals" in values else done & ~timeout
     ends = terminal | timeout | done
     if steps and not set(ENDS) & set(values):

@@ -74,6 +74,8 @@ class Episodes(Sequence[Episode]):
         episodes: at least one.
         rate: rows a second, where known.
         source: where it came from, for messages.
+        named: vector or ``action`` -> the names of its features, where the log has some; a vector
+            with another number of them is left out.
 
     Raises:
         DataError: there is no episode, or two of them differ in keys, shapes or types.
@@ -86,7 +88,11 @@ class Episodes(Sequence[Episode]):
     """
 
     def __init__(
-        self, episodes: Iterable[Episode], rate: float | None = None, source: str = "data"
+        self,
+        episodes: Iterable[Episode],
+        rate: float | None = None,
+        source: str = "data",
+        named: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._episodes, self.rate, self.source = list(episodes), rate, source
         if not self._episodes:
@@ -101,13 +107,20 @@ class Episodes(Sequence[Episode]):
                     f"expected what episode {first.name} has"
                 )
 
+        sizes = {k: s[0] for k, (s, _) in self.schema.items() if len(s) == 1}
+        self.named = {k: tuple(v) for k, v in (named or {}).items() if sizes.get(k) == len(v)}
+
+    def with_(self, episodes: Iterable[Episode]) -> Episodes:
+        """Other episodes of this data set."""
+        return Episodes(episodes, self.rate, self.source, self.named)
+
     @overload
     def __getitem__(self, index: int) -> Episode: ...
     @overload
     def __getitem__(self, index: slice) -> Episodes: ...
     def __getitem__(self, index: int | slice) -> Episode | Episodes:
         if isinstance(index, slice):
-            return Episodes(self._episodes[index], self.rate, self.source)
+            return self.with_(self._episodes[index])
         return self._episodes[index]
 
     def __len__(self) -> int:
@@ -149,9 +162,7 @@ class Episodes(Sequence[Episode]):
         """
         keys = chosen(keys, self.observations, self.source) or []
         kept = [k for k in self.schema if k in keys or k in NOT_OBSERVED]
-        return Episodes(
-            [replace(e, series={k: e[k] for k in kept}) for e in self], self.rate, self.source
-        )
+        return self.with_(replace(e, series={k: e[k] for k in kept}) for e in self)
 
 
 def _difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:

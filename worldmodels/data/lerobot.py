@@ -12,7 +12,8 @@ Names: ``observation.state`` is ``"state"``, ``observation.images.front`` is ``"
 inside become ``_``. ``next.reward`` of frame ``t`` becomes the reward of row ``t + 1``; that of a
 last frame, whose next row was not recorded, is added to the last row.  The last row is terminal
 where ``next.terminated`` says so, else where ``next.done`` does without ``next.truncated``, else
-where ``next.success`` does.  An episode is cut (with a warning) where ``next.done`` or
+where ``next.success`` does.  It is no last row of its episode (``is_last``) where ``next.done`` is
+there and no end is set.  An episode is cut (with a warning) where ``next.done`` or
 ``next.truncated`` comes before its last frame, and where its timestamps jump by half a frame or
 more.  Videos are lossy: images come back near what was written.
 """
@@ -33,6 +34,7 @@ from worldmodels.data.actions import classes_of
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
+from worldmodels.data.flags import flags_of
 from worldmodels.data.folders import inside, reading
 from worldmodels.data.frames import FORMATS, Size, decode_images, read_video
 from worldmodels.data.log import make_episode
@@ -41,6 +43,7 @@ from worldmodels.data.parquet import numbers, read_table
 
 INFO, META = "meta/info.json", "meta/episodes"
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+ENDS = ("next.done", "next.terminated", "next.truncated")
 PLACE = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
 Feature = dict[str, Any]
 
@@ -89,7 +92,12 @@ def _read(
         )
     reader.check_videos(rows)
     found = gathered((partial(reader.episodes, row) for row in rows), on_bad)
-    return Episodes([e for pieces in found for e in pieces], float(info["fps"]), str(folder))
+    told = {
+        k: _named(features[f])
+        for k, f in [*reader.wanted.items(), ("action", "action")]
+        if f in features
+    }
+    return Episodes([e for p in found for e in p], reader.rate, str(folder), told)
 
 
 def _info(folder: Path) -> dict[str, Any]:
@@ -115,6 +123,18 @@ def _names(features: dict[str, Feature], where: str) -> dict[str, str]:
     seen = [f for f in features if f.startswith("observation.")]
     short = [f.removeprefix("observation.").removeprefix("images.") for f in seen]
     return dict(zip(variables(short, where).values(), seen))
+
+
+def _named(feature: Feature) -> list[str]:
+    """The names of a vector's features: a list, or the one list of a dict (``{"motors": [...]}``);
+    none where the format has others.
+    """
+    names = feature.get("names")
+    if isinstance(names, dict) and len(names) == 1:
+        (names,) = names.values()
+    if not isinstance(names, list) or feature["dtype"] in ("video", "image"):
+        return []
+    return names if all(isinstance(n, str) for n in names) else []
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -211,6 +231,7 @@ class _Reader:
         columns = {
             k: self._column(table, k, where) for k in table.column_names if k.startswith("next.")
         }
+        columns = _flags(columns, where)
         action = self._column(table, "action", where) if "action" in table.column_names else None
         cuts = self._cuts(columns, times, where)
         return [
@@ -249,13 +270,14 @@ class _Reader:
             reward,
             _terminal(columns),
             self.actions,
+            _last(columns),
         )
 
     def _cuts(self, columns: dict[str, Array], times: Array, where: str) -> list[int]:
         """The frames before which another recording begins; each is said."""
         found = set()
         for name in ("done", "terminated", "truncated"):
-            ends = columns.get(f"next.{name}", np.zeros(len(times))).reshape(-1).astype(bool)
+            ends = columns.get(f"next.{name}", np.zeros(len(times), bool))
             inside_ = np.flatnonzero(ends[:-1] & ~ends[1:]) + 1  # the last of a run of them
             if len(inside_):
                 say(
@@ -378,6 +400,19 @@ def _channels(about: Feature, where: str) -> int:
             f"{where}: expected images [H, W, C] of 1, 3 or 4 channels, got {list(shape)}"
         )
     return shape[place]
+
+
+def _flags(columns: dict[str, Array], where: str) -> dict[str, Array]:
+    """The columns with flags as ``[T]`` bool; without ``next.success`` where others say the end."""
+    told = {"next.done", "next.terminated"} & columns.keys()
+    found = {k: v for k, v in columns.items() if k != "next.success" or not told}
+    return {k: v if k == "next.reward" else flags_of(v, where, k) for k, v in found.items()}
+
+
+def _last(columns: dict[str, Array]) -> bool:
+    """Whether the last row ended the episode; it did where nothing is said of that."""
+    ends = [bool(v[-1]) for k, v in columns.items() if k in ENDS]
+    return "next.done" not in columns or any(ends)
 
 
 def _terminal(columns: dict[str, Array]) -> bool:

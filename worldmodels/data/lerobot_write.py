@@ -5,6 +5,7 @@ the format.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ def write_lerobot(
     """Write ``data`` as a LeRobot data set into an empty or new folder.
 
     Images ``[T, H, W, C]`` uint8 become ``observation.images.KEY``, one H.264 video an episode
-    (lossy); other observations ``observation.KEY``; rewards ``next.reward``; ends ``next.done`` and
-    ``next.truncated``.
+    (lossy); other observations ``observation.KEY``, with the
+    names of their features where they are known; rewards ``next.reward``; ends ``next.done`` and
+    ``next.truncated``, neither where an episode goes on behind its last row.
 
     Args:
         fps: rows a second; the data's rate if None.
@@ -155,9 +157,9 @@ def _features(data: Episodes, rate: float) -> tuple[dict[str, str], dict[str, Fe
             }
         else:
             names[key] = f"observation.{key}"
-            found[names[key]] = _vector("float32", shape[0])
+            found[names[key]] = _vector("float32", shape[0], data.named.get(key))
     if data.action_size:
-        found["action"] = _vector("float32", data.action_size)
+        found["action"] = _vector("float32", data.action_size, data.named.get("action"))
     found |= {
         "next.reward": _vector("float32"),
         "next.done": _vector("bool"),
@@ -166,8 +168,8 @@ def _features(data: Episodes, rate: float) -> tuple[dict[str, str], dict[str, Fe
     return names, found | {k: _vector("float32" if k == "timestamp" else "int64") for k in INDICES}
 
 
-def _vector(dtype: str, size: int = 1) -> Feature:
-    return {"dtype": dtype, "shape": [size], "names": None}
+def _vector(dtype: str, size: int = 1, names: Sequence[str] | None = None) -> Feature:
+    return {"dtype": dtype, "shape": [size], "names": names and list(names)}
 
 
 def _values(
@@ -180,8 +182,8 @@ def _values(
         found["action"] = e["action"]
     return found | {
         "next.reward": np.append(e["reward"][1:], np.float32(0)),
-        "next.done": steps == len(e) - 1,
-        "next.truncated": (steps == len(e) - 1) & ~e["is_terminal"],
+        "next.done": e["is_last"],
+        "next.truncated": e["is_last"] & ~e["is_terminal"],
         "timestamp": (steps / rate).astype(np.float32),
         "frame_index": steps,
         "episode_index": np.full(len(e), number),

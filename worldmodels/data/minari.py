@@ -22,6 +22,7 @@ from worldmodels.data.actions import classes_of, one_hot
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode
+from worldmodels.data.flags import flags_of
 from worldmodels.data.folders import fresh_folder, inside, need, reading
 from worldmodels.data.frames import decode_images
 from worldmodels.data.log import make_episode
@@ -154,13 +155,14 @@ def _episode(
         raise DataError(
             f"{where}: expected one number of steps (and one observation more), got {lengths}"
         )
-    ends = np.asarray(group["terminations"], bool) | np.asarray(group["truncations"], bool)
+    over, cut = (flags_of(group[k][()], where, k) for k in ("terminations", "truncations"))
+    ends = over | cut
     if ends[:-1].any():
         raise DataError(
             f"{where}, step {int(np.flatnonzero(ends)[0])}: ends before its last step; "
             f"split it there"
         )
-    terminal = bool(len(ends) and group["terminations"][-1])
+    terminal = bool(len(ends) and over[-1])
     steps = len(ends)
     action = action.reshape(steps, int(np.prod(action.shape[1:])))
     return make_episode(

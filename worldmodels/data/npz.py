@@ -1,11 +1,15 @@
-"""Folders of ``.npz`` files, one an episode: the form that Dreamer's programs write, and D4RL's.
+"""Folders of ``.npz`` files, one an episode: the forms that Dreamer's programs write, and D4RL's.
 
 Keys: the observations, and ``action``, ``reward``, ``is_first``, ``is_last``, ``is_terminal`` (or
 ``terminated`` and ``truncated``, or ``discount``), which may be missing.  Rows are as in
 :mod:`worldmodels.data.episodes`; ``action``, ``reward``, ``terminated``, ``truncated`` and
 ``discount`` may have one row less than the observations: they are then those of the steps between
-them.  D4RL's names (:mod:`worldmodels.data.d4rl`) are understood.  Nothing is unpickled.  The rows
-a second, for which these files have no place, lie beside them: ``rate.json``, ``{"rate": 50.0}``.
+them.  A file that holds a ``discount`` and an ``action`` for each observation is of the form of
+DreamerV1 and V2 (and of dm_control's recorders): its ``action[t]`` led to row ``t``, that of row 0
+is zero, and each is moved to the row that it was taken in, with a warning.  DreamerV3's files have
+no ``discount``, and their actions follow their row.  D4RL's names (:mod:`worldmodels.data.d4rl`)
+are understood.  Nothing is unpickled.  The rows a second, for which these files have no place, lie
+beside them: ``rate.json``, ``{"rate": 50.0}``.
 """
 
 from __future__ import annotations
@@ -24,10 +28,12 @@ from worldmodels.data import d4rl
 from worldmodels.data.actions import classes_of
 from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.episodes import FLAGS, Array, Episode, Episodes
-from worldmodels.data.errors import DataError
+from worldmodels.data.errors import DataError, say
+from worldmodels.data.flags import flags_of
 from worldmodels.data.folders import files_of, fresh_folder, inside, reading
 from worldmodels.data.log import make_episode
 from worldmodels.data.names import chosen, variables
+from worldmodels.words import counted
 
 ENDS = ("terminated", "truncated", "discount")
 OTHERS = ("action", "reward", *FLAGS, *ENDS)
@@ -39,8 +45,14 @@ def write_npz(data: Episodes, folder: str | Path) -> Path:
     where the rows a second are known.
 
     Raises:
-        DataError: the folder is not empty, or cannot be written.
+        DataError: an observation has a name that this form reads as an end (``terminated``,
+            ``truncated``, ``discount``); the folder is not empty, or cannot be written.
     """
+    if ends := [k for k in data.observations if k in ENDS]:
+        raise DataError(
+            f"{data.source}: .npz files would be read with {ends} as ends of episodes; "
+            f"call these observations otherwise, or write_store"
+        )
     with fresh_folder(Path(folder)) as writing:
         for i, episode in enumerate(data):
             with zipfile.ZipFile(writing / f"{i:05d}.npz", "w", zipfile.ZIP_DEFLATED) as file:
@@ -80,6 +92,7 @@ def read_npz(
     if rate is None:
         rate = _rate(Path(folder))
     found = [(file, _arrays(file, keys)) for file in files]
+    _say_led(found)
     if actions is None:
         actions = classes_of([v["action"] for _, v in found if "action" in v], str(folder)) or 0
     episodes = gathered(
@@ -129,6 +142,33 @@ def _left(name: str, others: Sequence[str]) -> bool:
     return name in others or (others is d4rl.OTHERS and name.startswith(d4rl.ABOUT))
 
 
+def _led(values: Mapping[str, Array]) -> bool:
+    """Whether actions led to their rows, as DreamerV1 and V2 write them: a discount and an action a
+    row, and no action in row 0.
+    """
+    if not {"action", "discount"} <= values.keys():
+        return False
+    action, discount = values["action"], values["discount"]
+    rows = {len(v) if v.ndim else 0 for k, v in values.items() if k not in OTHERS}
+    numbers = action.ndim > 0 and action.dtype.kind in "fiub"
+    return numbers and rows == {len(action)} == {discount.size} and not np.any(action[:1])
+
+
+def _say_led(found: Sequence[tuple[Path, Mapping[str, Array]]]) -> None:
+    """Say which of the two readings of actions beside a discount was taken."""
+    both = [(f, _led(v)) for f, v in found if {"action", "discount"} <= v.keys()]
+    for led, what in (
+        (True, "as in files of DreamerV1 and V2 an action is taken as what led to its row"),
+        (
+            False,
+            "as row 0 has an action, or rows are missing, actions are taken as after their row",
+        ),
+    ):
+        if files := [file for file, is_led in both if is_led == led]:
+            more = f" (and {counted(len(files) - 1, 'file')} more)" if len(files) > 1 else ""
+            say(f"{files[0]}, key discount{more}: {what}")
+
+
 def _episodes(file: Path, values: Mapping[str, Array], actions: int | None) -> list[Episode]:
     keys = [k for k in values if k not in OTHERS]
     whole = make_episode(
@@ -151,8 +191,13 @@ def _episodes(file: Path, values: Mapping[str, Array], actions: int | None) -> l
     found = []
     for i, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(whole)])):
         part = whole.part(start, stop)
+        moved = {}
+        if _led(values):  # the last action was never taken
+            action = part["action"]
+            moved["action"] = np.concatenate([action[1:], np.zeros_like(action[:1])])
         series = {
             **part.series,
+            **moved,
             "is_last": ends[start:stop] | np.isin(np.arange(start + 1, stop + 1), cuts),
             "is_terminal": terminal[start:stop],
         }
@@ -161,11 +206,18 @@ def _episodes(file: Path, values: Mapping[str, Array], actions: int | None) -> l
 
 
 def _flag(file: Path, key: str, value: Any, rows: int) -> Array:
-    """``[T]`` bool."""
+    """``[T]`` bool; a discount of 0 is an end."""
     found = np.asarray(value).reshape(-1)
-    if found.dtype.kind not in "biuf":
-        raise DataError(f"{file}, key {key}: expected one flag a row, got {found.dtype}")
-    found = found == 0 if key == "discount" else found.astype(bool)
+    if key == "discount" and found.dtype.kind in "biuf":
+        wrong = np.flatnonzero(~((found >= 0) & (found <= 1)))
+        if len(wrong):
+            raise DataError(
+                f"{file}, step {wrong[0]}, key {key}: expected 0 to 1, got {found[wrong[0]]}; "
+                f"0 says that the row is terminal"
+            )
+        found = found == 0
+    else:
+        found = flags_of(found, str(file), key)
     if key in ENDS and len(found) == rows - 1:
         found = np.concatenate([[False], found])
     if len(found) != rows:

@@ -56,10 +56,7 @@ def split(
             raise DataError(
                 f"{data.source}: {len(data)} episodes cannot be split by episode; split by time"
             )
-        test_, valid_, train_ = (
-            Episodes([data[int(i)] for i in sorted(part)], data.rate, data.source)
-            for part in chosen
-        )
+        test_, valid_, train_ = (data.with_(data[int(i)] for i in sorted(part)) for part in chosen)
         return Split(train_, valid_, test_)
     pieces: list[list[Episode]] = [[], [], []]
     for e in data:
@@ -77,5 +74,5 @@ def split(
                 f"give episodes of {math.ceil((shortest + 1) / share)} rows, a larger share, or "
                 f"three episodes and a split by episode"
             )
-    train, validation, tested = (Episodes(part, data.rate, data.source) for part in pieces)
+    train, validation, tested = (data.with_(part) for part in pieces)
     return Split(train, validation, tested)

@@ -50,6 +50,7 @@ def write_store(data: Episodes, folder: str | Path) -> Path:
             "format": FORMAT,
             "rate": data.rate,
             "source": data.source,
+            "named": data.named,
             "keys": list(data.schema),
             "kinds": {
                 k: [list(s), np.lib.format.dtype_to_descr(d)] for k, (s, d) in data.schema.items()
@@ -100,7 +101,10 @@ def read_store(
             k: np.load(inside(folder / _file(k), folder), mmap_mode="r", allow_pickle=False)
             for k in read
         }
+        if odd := [k for k in FLAGS if arrays[k].dtype != bool or arrays[k].ndim != 1]:
+            raise ValueError(f"{_file(odd[0])} holds {arrays[odd[0]].dtype}, not one bool a row")
         lengths = [int(n) for _, n in index["episodes"]]
+        told = {names.get(k, k): list(map(str, v)) for k, v in (index.get("named") or {}).items()}
         kinds = {
             k: [list(v.shape[1:]), np.lib.format.dtype_to_descr(v.dtype)] for k, v in arrays.items()
         }
@@ -128,7 +132,7 @@ def read_store(
             )
         found.append(Episode(str(name), {read[k]: v for k, v in series.items()}))
         start += length
-    return Episodes(found, index.get("rate"), str(folder))
+    return Episodes(found, index.get("rate"), str(folder), told)
 
 
 def _file(key: str) -> str:

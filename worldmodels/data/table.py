@@ -2,7 +2,7 @@
 
 Files are UTF-8, UTF-16 with its mark, or else Latin-1 (with a warning).  Numbers may be ``True``
 and ``False``.  An episode ends where the map's ``episode`` changes, after a row whose ``terminal``
-is 1, and where the ``time`` jumps.
+or ``last`` is 1, and where the ``time`` jumps.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from worldmodels.data.check import OnBad, gathered
 from worldmodels.data.columns import Columns
 from worldmodels.data.episodes import Array, Episode, Episodes
 from worldmodels.data.errors import DataError, EmptyEpisode, say
+from worldmodels.data.flags import flags_of
 from worldmodels.data.folders import files_of, reading
 from worldmodels.data.log import make_episode
 from worldmodels.words import counted
@@ -58,7 +59,8 @@ def read_csv(
     choices = list(columns.choices) or _choices(tables, columns, str(source))
     episodes = [e for table in tables for e in _episodes(table, columns, choices)]
     rate = _rate(tables, columns) if columns.rate is None else columns.rate
-    return Episodes(episodes, rate, str(source))
+    named = {**columns.observations, "action": choices or columns.action}
+    return Episodes(episodes, rate, str(source), named)
 
 
 def csv_files(source: Path) -> list[Path]:
@@ -74,11 +76,21 @@ def csv_files(source: Path) -> list[Path]:
 
 
 def _choices(tables: Sequence[_Table], columns: Columns, where: str) -> list[str]:
-    """The names in one column of actions that has no number; none where it has."""
+    """The names in one column of actions that has no number; none where it has, and a word where
+    its numbers could be classes.
+    """
     if len(columns.action) != 1:
         return []
     names = {value for t in tables for value in t.values[columns.action[0]]}
     if any(_number(v) is not None for v in names) or "" in names:
+        whole = all(v.isascii() and v.isdigit() and len(v) < 4 and int(v) < FEW for v in names)
+        if whole and len(names) > 1:
+            high = max(map(int, names))
+            say(
+                f"{where}, column {columns.action[0]}: the whole numbers {min(map(int, names))} to "
+                f"{high} are taken as one number a row; if they are classes, declare them by "
+                f'choices, "0" to "{high}"; if not, write them as floats'
+            )
         return []
     if len(names) > FEW:
         raise DataError(
@@ -114,6 +126,10 @@ class _Table:
                 )
             found[:, j] = numbers
         return found
+
+    def flags(self, name: str) -> Array:
+        """``[T]`` bool."""
+        return flags_of(self.numbers([name]), str(self.file), name, self.lines)
 
     def choices(self, name: str, choices: Sequence[str]) -> Array:
         index = {choice: i for i, choice in enumerate(choices)}
@@ -165,14 +181,17 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
     elif columns.action:
         action = table.numbers(columns.action)
     reward = table.numbers([columns.reward])[:, 0] if columns.reward else None
-    terminal = table.numbers([columns.terminal])[:, 0] if columns.terminal else None
+    terminal = table.flags(columns.terminal) if columns.terminal else None
+    last = table.flags(columns.last) if columns.last else None
     marks = table.values[columns.episode] if columns.episode else []
     named = {i for i in range(1, len(marks)) if marks[i] != marks[i - 1]}
-    ended = set() if terminal is None else {int(i) + 1 for i in np.flatnonzero(terminal[:-1])}
+    ends = [v[:-1] for v in (terminal, last) if v is not None]
+    ended = {int(i) + 1 for v in ends for i in np.flatnonzero(v)}
     jumps = _jumps(table, columns, named)
     if more := ended - named:
+        told = " and ".join(c for c in (columns.terminal, columns.last) if c)
         say(
-            f"{table.file}: {columns.terminal} ends {counted(len(more), 'episode')} inside, "
+            f"{table.file}: {told} ends {counted(len(more), 'episode')} inside, "
             f"the first in line {table.lines[min(more) - 1]}; cut there"
         )
     cuts = sorted(named | ended | jumps)
@@ -186,6 +205,7 @@ def _episodes(table: _Table, columns: Columns, choices: Sequence[str]) -> list[E
                 None if action is None else action[start:stop],
                 None if reward is None else reward[start:stop],
                 bool(terminal is not None and terminal[stop - 1]),
+                last=bool(last is None or last[stop - 1]),
             )
         )
     return found

@@ -24,6 +24,7 @@ from torch import Tensor
 from worldmodels.data.actions import classes_of
 from worldmodels.data.episodes import FLAGS, NOT_OBSERVED, Array, Episode, Episodes
 from worldmodels.data.errors import DataError
+from worldmodels.data.flags import flags_of
 from worldmodels.data.folders import need
 from worldmodels.data.log import make_episode
 from worldmodels.data.names import variable
@@ -135,7 +136,7 @@ def _cut(rows: Any, name: str, classes: int | None) -> Iterator[Episode]:
         np.arange(rows.batch_size[0]) if there is None else np.flatnonzero(_flat(there, len(rows)))
     )
     terminated, truncated, done = (
-        _flag(after, k, len(rows)) for k in ("terminated", "truncated", "done")
+        _flag(after, k, len(rows), name) for k in ("terminated", "truncated", "done")
     )
     terminal = terminated if "terminated" in there_after else done & ~truncated
     over = done | terminal | truncated
@@ -166,9 +167,11 @@ def _cut(rows: Any, name: str, classes: int | None) -> Iterator[Episode]:
         )
 
 
-def _flag(after: Any, key: str, rows: int) -> Array:
+def _flag(after: Any, key: str, rows: int, name: str) -> Array:
     value = after.get(key, None)
-    return np.zeros(rows, bool) if value is None else _flat(value, rows).astype(bool)
+    if value is None:
+        return np.zeros(rows, bool)
+    return flags_of(_flat(value, rows), name, f"next.{key}")
 
 
 def _flat(value: Tensor, rows: int) -> Array:
