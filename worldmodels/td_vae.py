@@ -119,17 +119,21 @@ class Jump(SeriesFunction):
 
     Args:
         jumps, shares: see :class:`TDVAEConfig`.
+        given: whether ``jump`` is read where a batch holds it.
     """
 
     def __init__(
-        self, jumps: Sequence[tuple[int, int]], shares: Sequence[float] | None = None
+        self,
+        jumps: Sequence[tuple[int, int]],
+        shares: Sequence[float] | None = None,
+        given: bool = True,
     ) -> None:
         super().__init__(
             ["x_2", "b_1", "b_2", "delta", "valid"],
             ["x", "b"],
             name="t",
             series_var=["x", "b", "mask"],
-            optional_var=["mask", "jump"],
+            optional_var=["mask", "jump"] if given else ["mask"],
         )
         if (
             not jumps
@@ -183,7 +187,7 @@ class TDVAE(StateSpaceModel):
 
     The objective also takes ``jump [B]``, the frames to skip; drawn if it is not given.
     :meth:`jump` skips frames from a state.  ``bound`` and ``log_weight`` are of ``x_{2:T}`` given
-    ``x_1``.
+    ``x_1``, frame after frame: they read no ``jump``.
 
     Args:
         size: the size of a frame.
@@ -257,7 +261,8 @@ class TDVAE(StateSpaceModel):
             )
             return E(self.context, E(pairs, pairwise))
 
-        one, beta = Jump([(1, 1)]), Parameter("beta", default=1.0)
+        # a bound is of the sequential model, whatever the objective is told to skip
+        one, beta = Jump([(1, 1)], given=False), Parameter("beta", default=1.0)
         gap = LogProb(p_b2) - LogProb(p_t)
         kl = E(q, gap) + KullbackLeibler(q, p_b1)
         # one draw of z_1 for all: a weight is one path's

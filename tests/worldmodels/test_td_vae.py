@@ -80,6 +80,22 @@ def test_the_objective_of_one_pair_by_hand(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(model.objective.eval({"x": x, "jump": torch.tensor([2])}), total / 2)
 
 
+def test_a_bound_is_sequential_whatever_jump_the_batch_holds() -> None:
+    model = TDVAE(2, TDVAEConfig(3, 4, 4, ((1, 4),)))
+    x, jump = torch.randn(6, 3, 2), torch.tensor([4, 4, 2])
+    for ask in ("bound", "log_weight"):
+        found = []
+        for more in ({}, {"jump": jump}):
+            torch.manual_seed(1)
+            found.append(getattr(model, ask).eval({"x": x, **more}))
+        assert torch.equal(*found), ask
+    found = []
+    for given in (jump, torch.ones(3)):
+        torch.manual_seed(1)
+        found.append(model.objective.eval({"x": x, "jump": given}))
+    assert not torch.equal(*found)
+
+
 def test_a_jump_is_one_transition() -> None:
     torch.manual_seed(0)
     model = TDVAE(2, TDVAEConfig(3, 4, 4))
