@@ -27,7 +27,7 @@ from pixyz.distributions import Normal, SeriesFunction
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
-from worldmodels.context import Context
+from worldmodels.context import Context, reading_order
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.own_terms import Terms
 from worldmodels.ranges import check_ranges
@@ -115,7 +115,7 @@ class Jump(SeriesFunction):
 
     ``x_2[t] = x[t + k]``, ``b_1[t] = b[t]``, ``b_2[t] = b[t + k]``; ``delta`` is ``k``, ``[T, B,
     1]``; ``valid [T, B]`` where both frames exist.  ``k`` is drawn for each sequence, unless ``jump
-    [B]`` is given.
+    [B]`` is given.  Masked frames are not there: ``k`` counts valid ones, as beliefs read them.
 
     Args:
         jumps, shares: see :class:`TDVAEConfig`.
@@ -160,8 +160,11 @@ class Jump(SeriesFunction):
         k = self.draw(batch, b) if jump is None else jump.reshape(-1).long()
         frame = torch.arange(steps, device=b.device).unsqueeze(1) + k
         valid, frame = frame < steps, frame.clamp(max=steps - 1)
-        if mask is not None:
-            valid = valid & (mask != 0) & (mask.gather(0, frame) != 0)
+        if mask is not None:  # the k-th of the valid frames behind it
+            there = mask != 0
+            rank = there.cumsum(0) - 1 + k
+            valid = there & (rank < there.sum(0))
+            frame = reading_order(mask, backward=False).gather(0, rank.clamp(max=steps - 1))
         found = {"x_2": x, "b_2": b}
         found = {n: v.gather(0, frame.unsqueeze(-1).expand_as(v)) for n, v in found.items()}
         delta = k.to(b.dtype).expand(steps, batch).unsqueeze(-1)

@@ -27,11 +27,24 @@ def test_the_second_frame_is_paired_with_its_own_belief() -> None:
 
 
 def test_pairs_lie_within_valid_frames() -> None:
-    frame, mask = torch.zeros(T, B, 1), torch.ones(T, B)
+    frame, mask = torch.arange(float(T))[:, None, None].expand(T, B, 1), torch.ones(T, B)
     mask[4:, 0], mask[2, 1] = 0, 0
-    valid = Jump([(1, 1)])(x=frame, b=frame, mask=mask, jump=torch.full((B,), 2))["valid"]
+    found = Jump([(1, 1)])(x=frame, b=frame, mask=mask, jump=torch.full((B,), 2))
+    valid = found["valid"]
     assert valid[:, 0].tolist() == [True, True, False, False, False, False, False]
-    assert valid[:, 1].tolist() == [False, True, False, True, True, False, False]
+    assert valid[:, 1].tolist() == [True, True, False, True, True, False, False]
+    # a frame that is masked is not there: two valid frames ahead
+    assert found["x_2"][valid[:, 1], 1, 0].tolist() == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("ask", ["objective", "bound", "log_weight"])
+def test_a_gap_is_as_if_its_frames_were_not_there(ask: str) -> None:
+    model = TDVAE(2, TDVAEConfig(3, 4, 4)).double()
+    x, mask = torch.randn(6, 2, 2, dtype=torch.float64), torch.ones(6, 2)
+    mask[[0, 2, 3]], kept = 0, [1, 4, 5]
+    found = getattr(model, ask).eval({"x": x, "mask": mask}, sample_mean=True)
+    alone = getattr(model, ask).eval({"x": x[kept]}, sample_mean=True)
+    torch.testing.assert_close(found, alone)
 
 
 def test_jumps_are_drawn_from_their_ranges() -> None:
