@@ -25,6 +25,7 @@ from worldmodels.pieces import (
     bytes_a_frame,
     check_memory,
     chunks,
+    last_action,
     repeated,
     rows,
     size_of,
@@ -168,7 +169,7 @@ def _cut(model: StateSpaceModel, batch: Batch, many: int = 1, length: int | None
         total = gained.sum(0) if total is None else total + gained.sum(0)
         carried = {name: found[name] for name in model.carried}
         if model.acts:
-            carried["action_prev"] = part["action"][-1]
+            carried["action_prev"] = last_action(part)
     assert total is not None
     return total
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pixyz.types import PixyzError
-from worldmodels.pieces import Progress, is_series, repeated, size_of
+from worldmodels.pieces import Progress, is_series, last_action, repeated, size_of
 from worldmodels.state_space import StateSpaceModel
 
 
@@ -123,7 +123,7 @@ def particle_filter(
             logs = torch.where(chosen, 0.0, logs)
         carried = state
         if model.acts:
-            carried = {**state, "action_prev": frame["action"][0]}
+            carried = {**state, "action_prev": last_action(frame)}
         if progress is not None:
             progress(t + 1, steps)
     assert logs is not None

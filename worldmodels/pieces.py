@@ -66,6 +66,17 @@ def repeated(batch: Batch, many: int) -> dict[str, Tensor]:
     return {k: v.repeat_interleave(many, int(is_series(k))) for k, v in batch.items()}
 
 
+def last_action(batch: Batch) -> Tensor:
+    """The action that the frame behind a piece reads, ``[B, A]``: 0 where the last frame is masked,
+    as within a piece.
+    """
+    action = batch["action"][-1]
+    if "mask" not in batch:
+        return action
+    valid = (batch["mask"][-1] != 0).unsqueeze(-1)
+    return torch.where(valid, action, torch.zeros_like(action))
+
+
 def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
     """Starts and stops of pieces of ``size``."""
     for start in range(0, count, size):
