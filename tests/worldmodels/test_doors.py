@@ -13,6 +13,7 @@ from pixyz.expression import LogProb
 from pixyz.types import PixyzError, ShapeError
 from worldmodels.decoder import Reconstruction
 from worldmodels.doors import ModelLoss
+from worldmodels.estimators import bounds, estimate, frames
 from worldmodels.heads import ContinueHead, ScalarHead
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.overshooting import overshooting
@@ -107,6 +108,39 @@ def test_sums_with_an_objective_look_too() -> None:
     with pytest.raises(ShapeError, match="mask"):
         a.eval({"x": x["x"]}, mask=odd["mask"])
     particle_filter(model, {**x, "mask": x["mask"].unsqueeze(-1)}, 2)
+
+
+@pytest.mark.parametrize("name", ["vrnn", "dmm", "vrnn_acts"])
+def test_estimators_look_too(name: str, still: None) -> None:
+    model, x = make(name), ragged()
+    other = other_forms(x)
+    for given in (model, model.log_weight):
+        found, wanted = estimate(given, other, 2), estimate(given, x, 2)
+        assert torch.equal(found.frames, wanted.frames)
+        assert found.per_sequence(found.bound) == wanted.per_sequence(wanted.bound)
+        with pytest.raises(ShapeError, match="mask"):
+            estimate(given, {**x, "mask": x["mask"].t()}, 2)
+    torch.testing.assert_close(bounds(model.bound, other), bounds(model.bound, x))
+    assert frames(other).tolist() == [6, 3, 5, 2]
+    with pytest.raises(ShapeError, match=r"'mask' of the shape \[T, B\] = \[6, 4\]"):
+        frames({"x": x["x"], "mask": x["mask"].t()})
+
+
+def test_estimators_take_what_an_objective_reads_besides(still: None) -> None:
+    for name, more in (
+        ("vrnn", {"beta": torch.tensor(0.5)}),
+        ("dmm", {"beta": 0.5}),
+        ("td_vae_jumpy", {"jump": torch.tensor([1, 2, 3, 4])}),
+    ):
+        model, x = make(name), ragged()
+        wanted = estimate(model, x, 3).log_weights
+        for width, memory in ((100, 1e9), (2, 1e9), (100, 1.0)):
+            found = estimate(model, {**x, **more}, 3, width, memory).log_weights  # type: ignore[arg-type]
+            torch.testing.assert_close(found, wanted)
+        nats = bounds(model.bound, {**x, **more}, memory=1.0)  # type: ignore[arg-type]
+        torch.testing.assert_close(nats, model.bound.eval(x))
+        if model.has_step_weight:
+            particle_filter(model, {**x, **more}, 2)  # type: ignore[arg-type]
 
 
 def test_overshooting_looks_too() -> None:
