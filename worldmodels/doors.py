@@ -9,7 +9,7 @@ means nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,6 +37,7 @@ class Door:
         series: name -> the shape of one frame of one sequence, ``()`` for a flag; None where it is
             not known.
         rows: name -> the same for what is given for each sequence, ``[B, ...]``.
+        least: how many frames there must be.
 
     >>> door = Door("x", {"x": (3,), "mask": ()})
     >>> door({"x": torch.zeros(5, 2, 3), "mask": torch.ones(5, 2, 1)})["mask"].shape
@@ -46,13 +47,14 @@ class Door:
     lead: str
     series: Mapping[str, tuple[int, ...] | None]
     rows: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    least: int = 1
 
     def __call__(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """The batch with every series in its form; the batch itself where all are.
 
         Raises:
             ShapeError: a series has another shape than it is declared with, or than the others'
-                ``[T, B]``.
+                ``[T, B]``; there are too few frames.
         """
         first = batch.get(self.lead)
         if not isinstance(first, Tensor):
@@ -61,7 +63,19 @@ class Door:
         changed = self._look(batch, self.series, ahead, first)
         if self.rows:
             changed.update(self._look(batch, self.rows, ahead[1:], first))
+        if self.least > 1 and ahead[0] < self.least:
+            raise ShapeError(
+                f"expected {self.lead!r} of at least {self.least} frames, since what lies "
+                f"{self.least - 1} frames ahead of one is read, got {list(first.shape)}; give "
+                f"longer sequences, or look less far ahead"
+            )
         return {**batch, **changed} if changed else batch
+
+    def joined(self, other: Door) -> Door | None:
+        """One that looks at what both do; None where they are of different models."""
+        if replace(other, least=self.least) != self:
+            return None
+        return self if self.least >= other.least else other
 
     def frame(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same for one frame, ``[B, ...]``."""
@@ -190,10 +204,10 @@ class ModelLoss(Loss):
             raise
 
     def _with(self, found: Loss, other: object = None) -> Loss:
-        if isinstance(other, ModelLoss) and other.door != self.door:
-            return found
-        more = other.readers if isinstance(other, ModelLoss) else {}
-        return ModelLoss(found, self.door, {**more, **self.readers})
+        if not isinstance(other, ModelLoss):
+            return ModelLoss(found, self.door, self.readers)
+        door = self.door.joined(other.door)
+        return found if door is None else ModelLoss(found, door, {**other.readers, **self.readers})
 
     def __add__(self, other: Any) -> Loss:
         return self._with(super().__add__(other), other)

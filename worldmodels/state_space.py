@@ -160,8 +160,10 @@ class StateSpaceModel(Declared):
                 :meth:`pixyz.losses.Loss.compile`).
 
         Raises:
-            PixyzError: the model reads no actions.
+            PixyzError: the model reads no actions, or the horizon is no step.
         """
+        if horizon < 1:
+            raise PixyzError(f"an imagined path has a horizon of at least one step, got {horizon}")
         if isinstance(policy, Distribution):
             found = self._dream(policy, horizon, chunk).sample(
                 state, reparam=True, return_all=False

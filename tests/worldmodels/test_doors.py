@@ -154,6 +154,17 @@ def test_overshooting_looks_too() -> None:
             loss.eval({**x, "mask": x["mask"].t()})
 
 
+def test_overshooting_says_how_many_frames_it_needs() -> None:
+    model, x = make("rssm_gaussian"), ragged()
+    far = overshooting(model, 3)
+    short = {k: v[:3] for k, v in x.items()}
+    for loss in (far, model.objective + far, far + model.objective, 2 * (far + far)):
+        assert torch.isfinite(loss.eval({k: v[:4] for k, v in x.items()})).all()
+        with pytest.raises(ShapeError, match=r"'x' of at least 4 frames, .* got \[3, 4, 3\]"):
+            loss.eval(short)
+    assert torch.isfinite((model.objective + overshooting(model, 2)).eval(short))
+
+
 def test_a_vector_of_one_feature_may_come_without_it() -> None:
     model = VRNN(1, VRNNConfig(2, 4, 4))
     x = torch.rand(6, 4, 1)
