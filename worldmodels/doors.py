@@ -17,13 +17,16 @@ from torch import Tensor
 
 from pixyz.expression import Loss
 from pixyz.plan import Scope, Slot
-from pixyz.types import ShapeError, VariableError
+from pixyz.plan.domain import true
+from pixyz.types import PixyzError, ShapeError, VariableError
 
 if TYPE_CHECKING:
     import sympy
 
 FLAG: tuple[int, ...] = ()
 """The features of what is one number a frame."""
+FIRST = "is_first"
+"""The flag of a frame that begins an episode."""
 MADE = {"cont": ("is_terminal", "(~is_terminal).float().unsqueeze(-1)")}
 """Series that are made of one that logs and environments hold."""
 
@@ -37,6 +40,8 @@ class Door:
         series: name -> the shape of one frame of one sequence, ``()`` for a flag; None where it is
             not known.
         rows: name -> the same for what is given for each sequence, ``[B, ...]``.
+        whole: the name of a model that takes one episode a sequence; an episode that begins
+            elsewhere is refused.
         least: how many frames there must be.
 
     >>> door = Door("x", {"x": (3,), "mask": ()})
@@ -47,6 +52,7 @@ class Door:
     lead: str
     series: Mapping[str, tuple[int, ...] | None]
     rows: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    whole: str = ""
     least: int = 1
 
     def __call__(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -55,6 +61,8 @@ class Door:
         Raises:
             ShapeError: a series has another shape than it is declared with, or than the others'
                 ``[T, B]``; there are too few frames.
+            PixyzError: an episode begins behind the first frame of a sequence, and the model takes
+                one episode each. On a device, which is not waited for, frames are NaN from there.
         """
         first = batch.get(self.lead)
         if not isinstance(first, Tensor):
@@ -69,7 +77,31 @@ class Door:
                 f"{self.least - 1} frames ahead of one is read, got {list(first.shape)}; give "
                 f"longer sequences, or look less far ahead"
             )
+        if self.whole and FIRST not in self.series and isinstance(batch.get(FIRST), Tensor):
+            changed.update(self._look(batch, {FIRST: FLAG}, ahead, first))
+            changed.update(self._one_episode({**batch, **changed}))
         return {**batch, **changed} if changed else batch
+
+    def _one_episode(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Series with what a flag of an episode says: no action before it, and none but the
+        first.
+        """
+        first, action = batch[self.lead], batch.get("action_prev")
+        begins, again = beginnings(batch[FIRST], batch.get("mask"))
+        changed = {}
+        if isinstance(action, Tensor):
+            changed["action_prev"] = torch.where(begins.unsqueeze(-1), 0.0, action)
+        if first.device.type != "cpu":
+            wrong = again.reshape(*again.shape, *[1] * (first.ndim - 2))
+            changed[self.lead] = torch.where(wrong, float("nan"), first)
+        elif true(again.any()):
+            t, b = again.nonzero()[0].tolist()
+            raise PixyzError(
+                f"{self.whole} takes one episode a sequence, and {FIRST!r} is set in frame {t} of "
+                f"sequence {b}, behind its first one; give each episode as a sequence of its own "
+                f"(padded, with 'mask'), or observe() frame by frame"
+            )
+        return changed
 
     def joined(self, other: Door) -> Door | None:
         """One that looks at what both do; None where they are of different models."""
@@ -82,7 +114,8 @@ class Door:
         first = step.get(self.lead)
         if not isinstance(first, Tensor):
             return step
-        changed = self._look(step, {**self.series, **self.rows}, tuple(first.shape[:1]), first)
+        shapes = {**({FIRST: FLAG} if self.whole else {}), **self.series, **self.rows}
+        changed = self._look(step, shapes, tuple(first.shape[:1]), first)
         return {**step, **changed} if changed else step
 
     def _look(
@@ -134,6 +167,23 @@ class Door:
             f"{said}: the model was built for {built or 'one number'} a frame, this has "
             f"{found or 'one number'}; give it what it was built for, or build it for this"
         )
+
+
+def beginnings(flag: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Whether an episode begins in a sequence's first valid frame, ``[B]``, and in which frames
+    behind it one does, ``[T, B]``.
+
+    Args:
+        flag: ``is_first [T, B]``; what a masked frame holds does not count.
+        mask: which frames are valid, ``[T, B]``; all if None.
+
+    >>> begins, again = beginnings(torch.tensor([[1, 0], [0, 1]]), torch.tensor([[1, 0], [1, 1]]))
+    >>> begins.tolist(), again.any().item()
+    ([True, True], False)
+    """
+    valid = torch.ones_like(flag, dtype=torch.bool) if mask is None else mask != 0
+    set_, before = (flag != 0) & valid, valid.cumsum(0) - valid.long()
+    return (set_ & (before == 0)).any(0), set_ & (before > 0)
 
 
 class ModelLoss(Loss):

@@ -185,8 +185,8 @@ class Jump(SeriesFunction):
 
 
 class TDVAE(StateSpaceModel):
-    """A TD-VAE of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given; its state is
-    ``z`` and the belief ``b``.
+    """A TD-VAE of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given, one episode a
+    sequence; its state is ``z`` and the belief ``b``.
 
     The objective also takes ``jump [B]``, the frames to skip; drawn if it is not given.
     :meth:`jump` skips frames from a state.  ``bound`` and ``log_weight`` are of ``x_{2:T}`` given

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_parts import A, B, T, every, make, ragged, same
+from model_parts import MODELS, A, B, T, data, every, make, ragged, same
 from torch import Tensor
 
 from pixyz.expression import LogProb
@@ -77,6 +77,75 @@ def test_other_shapes_are_refused_with_both(name: str) -> None:
     state = {k: v[:1] for k, v in model.initial(B).items()}
     with pytest.raises(ShapeError, match=r"\[4, \.\.\.\]"):
         model.filter(x, state)
+
+
+RESETS = [n for n in MODELS if make(n).recurrence["reset_var"]]
+WHOLE = [n for n in MODELS if n not in RESETS]
+
+
+def begun(x: dict[str, Tensor], *places: tuple[int, int]) -> dict[str, Tensor]:
+    """The batch with an episode's beginning at frames of sequences."""
+    flag = torch.zeros(T, B, dtype=torch.bool)
+    for t, b in places:
+        flag[t, b] = True
+    return {**x, "is_first": flag}
+
+
+@pytest.mark.parametrize("name", RESETS)
+@pytest.mark.usefixtures("still")
+def test_episodes_of_one_sequence_are_sequences(name: str) -> None:
+    model, x = make(name), data()
+    both = begun(x, (0, 0), (4, 0))
+    one, two = ({k: v[s, :1] for k, v in both.items()} for s in (slice(0, 4), slice(4, T)))
+    for ask in ("bound", "log_weight"):
+        loss = getattr(model, ask)
+        torch.testing.assert_close(loss.eval(both)[:1], loss.eval(one) + loss.eval(two))
+    same({k: v[4:, :1] for k, v in model.filter(both).items()}, model.filter(two))
+    if name == "vrnn":  # it reads no flag where there is none
+        plain = {"x": x["x"]}
+        assert torch.equal(model.bound.eval(plain), model.bound.eval(begun(plain, (0, 1))))
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_episode_within_a_sequence_is_refused_where_one_is_read(name: str) -> None:
+    model, x = make(name), {**data(), "mask": torch.ones(T, B)}
+    asks = [model.filter, model.reconstruct, *[getattr(model, e).eval for e in EXPRESSIONS]]
+    asks += [lambda b: estimate(model, b, 2), lambda b: bounds(model.bound, b), model.read_context]
+    asks += [model.smooth] if model.smooths else []
+    asks += [lambda b: particle_filter(model, b, 2)] if model.has_step_weight else []
+    wrong = begun(x, (0, 0), (4, 2))
+    for ask in asks:
+        for batch in (wrong, other_forms(wrong)):
+            with pytest.raises(PixyzError, match="'is_first' is set in frame 4 of sequence 2"):
+                ask(batch)  # type: ignore[operator]
+    # a sequence may be padded in front, and what is masked is not read
+    x["mask"][:2, 1], x["mask"][4, 2] = 0, 0
+    fine = begun(x, (0, 0), (2, 1), (4, 2))
+    for expression in EXPRESSIONS:
+        found = []
+        for batch in (begun(x), fine):
+            torch.manual_seed(1)
+            found.append(getattr(model, expression).eval(batch))
+        assert torch.equal(*found), expression
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_first_frame_of_an_episode_forgets_the_state_that_is_given(name: str) -> None:
+    model, x = make(name), data()
+    x["action_prev"] = torch.full((B, A), 0.7, dtype=torch.float64)
+    state = {k: v[-1] + 1.0 for k, v in model.filter(x, mean=True).items()}
+    found = model.filter(begun(x, (0, 0), (0, 2)), state, mean=True)
+    fresh = model.filter({k: v for k, v in x.items() if k != "action_prev"}, mean=True)
+    held = model.filter(x, state, mean=True)
+    for k in found:
+        torch.testing.assert_close(found[k][:, ::2], fresh[k][:, ::2], rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(found[k][:, 1::2], held[k][:, 1::2], rtol=1e-9, atol=1e-10)
+    late = {**begun(x, (2, 1)), "mask": torch.ones(T, B)}
+    late["mask"][:2, 1] = 0
+    found = model.filter(late, state, mean=True)
+    same({k: v[1, 1:2] for k, v in found.items()}, {k: v[1:2] for k, v in state.items()})
+    alone = model.filter({k: v[2:, 1:2] for k, v in x.items() if k != "action_prev"}, mean=True)
+    same({k: v[2:, 1:2] for k, v in found.items()}, alone)
 
 
 def test_sums_with_an_objective_look_too() -> None:

@@ -135,7 +135,7 @@ def test_coverage_asks_for_what_was_calibrated():
     assert coverage(found, Zero(), windows(noise(30, 0), 6), 4).share["all"].shape == (2,)
     with pytest.raises(DataError, match=r"calibrate \['y'\], too"):
         coverage(Intervals(0.9, {"x": torch.ones(2, 2)}), Zero(), windows(noise(30, 0), 6), 4)
-    with pytest.raises(DataError, match="the log's units were given .* deviations of the draws"):
+    with pytest.raises(DataError, match=r"the log's units were given .* deviations of the draws"):
         coverage(found, Loud(), windows(noise(30, 0), 6), 4)
 
 

@@ -58,7 +58,11 @@ def test_one_row_is_asked_as_many_are(lately):
     x = {k: torch.from_numpy(data[0][k]) for k in ("p", "c")}
     action, after = torch.from_numpy(data[0]["action"]), {k: v.flip(0) for k, v in x.items()}
     row, then = ({k: v[3] for k, v in each.items()} for each in (x, after))
-    for ask, more in ((model.disagreement, ()), (model.surprise, (then,)), (model.residual, (then,))):
+    for ask, more in (
+        (model.disagreement, ()),
+        (model.surprise, (then,)),
+        (model.residual, (then,)),
+    ):
         many = ask(x, action, *(after for _ in more))
         torch.testing.assert_close(ask(row, action[3], *more), many[3])
 
