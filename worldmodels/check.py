@@ -10,7 +10,7 @@ chopped         filtering a sequence in two parts is filtering the whole
 step by step    observing frame by frame is filtering
 masked          frames that are masked change nothing, whatever they hold
 ragged          a ragged batch is its sequences one by one
-resets          a frame that begins an episode sees nothing before it
+resets          a frame that begins an episode sees nothing before it, or the batch is refused
 prediction      a sampled path is a loop of predict
 imagination     an imagined path is a loop of predict, under a policy
 """

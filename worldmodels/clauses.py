@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pixyz.distributions import Deterministic
+from pixyz.types import PixyzError
 from worldmodels.checked import Checked, ModelError, at, face
+from worldmodels.doors import FIRST
 from worldmodels.types import LatentDynamics, Smoother
 
 HORIZON = 4
@@ -248,21 +250,47 @@ def _ragged_law(c: Checked) -> None:
 
 
 def _reset_law(c: Checked) -> None:
-    """resets: a frame that begins an episode sees nothing before it."""
-    name = getattr(c.model, "recurrence", {}).get("reset_var")
-    if name is None or not c.model.causal:
-        return
-    cut = c.steps // 2
+    """resets: a frame that begins an episode sees nothing before it, or the batch is refused."""
+    m, cut = c.model, c.steps // 2
+    name = getattr(m, "recurrence", {}).get("reset_var") or FIRST
     flag = torch.zeros(c.steps, c.rows, dtype=torch.bool, device=c.like.device)
     flag[0], flag[cut] = True, True
-    found = c.model.filter({**c.batch, name: flag}, mean=True)
-    alone = c.model.filter({**c.part(cut, c.steps), name: flag[cut:]}, mean=True)
+    whole = {**c.batch, name: flag}
+    head, tail = {**c.part(0, cut), name: flag[:cut]}, {**c.part(cut, c.steps), name: flag[cut:]}
+    asks = {"filter()": m.filter, "objective": m.objective.eval, "bound": m.bound.eval}
+    refused = {k: _refused(ask, whole) for k, ask in asks.items()}
+    if any(refused.values()) and not all(refused.values()):
+        taken = [k for k, no in refused.items() if not no]
+        raise ModelError(
+            f"resets: {c.name} was expected to refuse a batch where {name!r} is set at frame {cut} "
+            f"everywhere, or nowhere; {taken} took it"
+        )
+    if not any(refused.values()):
+        advice = f"{name!r} was set; give every carried variable an init, or refuse the batch"
+        states, alone = m.filter(whole, mean=True), m.filter(tail, mean=True)
+        c.same("resets", {k: v[cut:] for k, v in states.items()}, alone, advice)
+        nats = [m.bound.eval(part, sample_mean=True) for part in (whole, head, tail)]
+        c.same("resets", {"bound": nats[0]}, {"bound": nats[1] + nats[2]}, advice)
+    step = {k: v[0] for k, v in tail.items() if k != "action"}
+    if m.acts:
+        step["action_prev"] = c.batch["action"][cut - 1]
+    before = at(m.filter(c.batch, mean=True), cut - 1)
     c.same(
         "resets",
-        {k: v[cut:] for k, v in found.items()},
-        alone,
-        f"{name!r} was set; give every carried variable an init",
+        m.observe(before, step, mean=True),
+        m.observe(m.initial(c.rows), step, mean=True),
+        f"{name!r} was set; observe() begins at initial() there",
     )
+
+
+def _refused(ask: Callable[..., Any], batch: Mapping[str, Tensor]) -> bool:
+    """Whether a batch raises an error, or gives NaN on a device that is not waited for."""
+    try:
+        found = ask(dict(batch))
+    except PixyzError:
+        return True
+    values = found.values() if isinstance(found, Mapping) else [found]
+    return not all(bool(torch.isfinite(v).all()) for v in values)
 
 
 def _prediction_law(c: Checked) -> None:

@@ -96,6 +96,7 @@ class Declared(nn.Module):
         targets: Sequence[str] = (),
         terms: Terms | None = None,
         binds: Sequence[str] | None = None,
+        optional_var: Sequence[str] = (),
     ) -> None:
         """Say what the model is made of.
 
@@ -104,8 +105,9 @@ class Declared(nn.Module):
             inference: one step that draws the state, given the observations (or their context).
             generation: one step that draws state and observations, without data.
             emission: the density of the observations given the state; None of a model without one.
-            carry, init, reset_var, fission: as in :class:`pixyz.distributions.Scan`; what is
-                carried under ``z_prev`` is ``z`` in a state.
+            carry, init, reset_var, fission, optional_var: as in
+                :class:`pixyz.distributions.Scan`; what is carried under ``z_prev`` is ``z`` in a
+                state.  Without ``reset_var`` each sequence is one episode.
             context: the network over whole sequences that inference reads, if there is one.
             also: variables of the state that inference draws and does not carry.
             flags: further series that inference reads, 1 everywhere where :meth:`filter` and the
@@ -143,13 +145,14 @@ class Declared(nn.Module):
             "lags": lags,
             "reset_var": reset_var,
             "fission": fission,
+            "optional_var": list(optional_var),
         }
         self._bound = [*bound, *self.own.reads]
         known = {k: tuple(v) for k, v in (shapes or {}).items()}
         rows = {"action_prev": known["action"]} if "action" in known else {}
         looked_at = {**dict.fromkeys(self.keys), **self.own.shapes, **known}
         looked_at |= dict.fromkeys([*self.flags, "mask", *([reset_var] if reset_var else [])], FLAG)
-        self.door = Door(self.keys[0], looked_at, rows)
+        self.door = Door(self.keys[0], looked_at, rows, "" if reset_var else type(self).__name__)
         read = [v for v in series if v in inference.cond_var]
         over = {**self.recurrence, "series_var": read}
         transition = transition_of(generation, set(self.drawn.values()))

@@ -125,8 +125,7 @@ class StepEnsemble(Normal):
         """How unsure the model is of the step after states ``[..., D]`` and ``action``, ``[...]``,
         in units of the target.
         """
-        lead = state["action"].shape[:-1]
-        return self.spread(*self._rows(state)).unflatten(0, lead)
+        return self.spread(*self._rows(state)).reshape(state["action"].shape[:-1])
 
     @torch.no_grad()
     def parameters_of(self, state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -135,11 +134,12 @@ class StepEnsemble(Normal):
         """
         lead = state["action"].shape[:-1]
         loc, scale = self.predicted(*self._rows(state))
-        return loc.unflatten(0, lead), scale.unflatten(0, lead)
+        return loc.reshape(*lead, *loc.shape[1:]), scale.reshape(*lead, *scale.shape[1:])
 
     def _rows(self, state: Mapping[str, Tensor]) -> list[Tensor]:
         """States and action ``[N, D]``, in the order of ``cond_var``."""
-        return [state[k].flatten(0, -2) for k in (*self.state, "action")]
+        count = state["action"].shape[:-1].numel()
+        return [state[k].reshape(count, state[k].shape[-1]) for k in (*self.state, "action")]
 
 
 class Copies(Deterministic):

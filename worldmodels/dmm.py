@@ -145,7 +145,7 @@ class Combiner(Normal):
 
 class DMM(StateSpaceModel):
     """A Deep Markov Model of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given (1
-    where a frame is valid).
+    where a frame is valid); one episode a sequence.
 
     Its state is ``z``, also as ``z_q`` (the two differ before the first frame only), and ``h``
     where inference reads the frames up to now.  A model whose inference reads frames to come

@@ -9,7 +9,7 @@ means nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,13 +17,16 @@ from torch import Tensor
 
 from pixyz.expression import Loss
 from pixyz.plan import Scope, Slot
-from pixyz.types import ShapeError, VariableError
+from pixyz.plan.domain import true
+from pixyz.types import PixyzError, ShapeError, VariableError
 
 if TYPE_CHECKING:
     import sympy
 
 FLAG: tuple[int, ...] = ()
 """The features of what is one number a frame."""
+FIRST = "is_first"
+"""The flag of a frame that begins an episode."""
 MADE = {"cont": ("is_terminal", "(~is_terminal).float().unsqueeze(-1)")}
 """Series that are made of one that logs and environments hold."""
 
@@ -37,6 +40,9 @@ class Door:
         series: name -> the shape of one frame of one sequence, ``()`` for a flag; None where it is
             not known.
         rows: name -> the same for what is given for each sequence, ``[B, ...]``.
+        whole: the name of a model that takes one episode a sequence; an episode that begins
+            elsewhere is refused.
+        least: how many frames there must be.
 
     >>> door = Door("x", {"x": (3,), "mask": ()})
     >>> door({"x": torch.zeros(5, 2, 3), "mask": torch.ones(5, 2, 1)})["mask"].shape
@@ -46,13 +52,17 @@ class Door:
     lead: str
     series: Mapping[str, tuple[int, ...] | None]
     rows: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    whole: str = ""
+    least: int = 1
 
     def __call__(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """The batch with every series in its form; the batch itself where all are.
 
         Raises:
             ShapeError: a series has another shape than it is declared with, or than the others'
-                ``[T, B]``.
+                ``[T, B]``; there are too few frames.
+            PixyzError: an episode begins behind the first frame of a sequence, and the model takes
+                one episode each. On a device, which is not waited for, frames are NaN from there.
         """
         first = batch.get(self.lead)
         if not isinstance(first, Tensor):
@@ -61,14 +71,51 @@ class Door:
         changed = self._look(batch, self.series, ahead, first)
         if self.rows:
             changed.update(self._look(batch, self.rows, ahead[1:], first))
+        if self.least > 1 and ahead[0] < self.least:
+            raise ShapeError(
+                f"expected {self.lead!r} of at least {self.least} frames, since what lies "
+                f"{self.least - 1} frames ahead of one is read, got {list(first.shape)}; give "
+                f"longer sequences, or look less far ahead"
+            )
+        if self.whole and FIRST not in self.series and isinstance(batch.get(FIRST), Tensor):
+            changed.update(self._look(batch, {FIRST: FLAG}, ahead, first))
+            changed.update(self._one_episode({**batch, **changed}))
         return {**batch, **changed} if changed else batch
+
+    def _one_episode(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Series with what a flag of an episode says: no action before it, and none but the
+        first.
+        """
+        first, action = batch[self.lead], batch.get("action_prev")
+        begins, again = beginnings(batch[FIRST], batch.get("mask"))
+        changed = {}
+        if isinstance(action, Tensor):
+            changed["action_prev"] = torch.where(begins.unsqueeze(-1), 0.0, action)
+        if first.device.type != "cpu":
+            wrong = again.reshape(*again.shape, *[1] * (first.ndim - 2))
+            changed[self.lead] = torch.where(wrong, float("nan"), first)
+        elif true(again.any()):
+            t, b = again.nonzero()[0].tolist()
+            raise PixyzError(
+                f"{self.whole} takes one episode a sequence, and {FIRST!r} is set in frame {t} of "
+                f"sequence {b}, behind its first one; give each episode as a sequence of its own "
+                f"(padded, with 'mask'), or observe() frame by frame"
+            )
+        return changed
+
+    def joined(self, other: Door) -> Door | None:
+        """One that looks at what both do; None where they are of different models."""
+        if replace(other, least=self.least) != self:
+            return None
+        return self if self.least >= other.least else other
 
     def frame(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
         """The same for one frame, ``[B, ...]``."""
         first = step.get(self.lead)
         if not isinstance(first, Tensor):
             return step
-        changed = self._look(step, {**self.series, **self.rows}, tuple(first.shape[:1]), first)
+        shapes = {**({FIRST: FLAG} if self.whole else {}), **self.series, **self.rows}
+        changed = self._look(step, shapes, tuple(first.shape[:1]), first)
         return {**step, **changed} if changed else step
 
     def _look(
@@ -120,6 +167,23 @@ class Door:
             f"{said}: the model was built for {built or 'one number'} a frame, this has "
             f"{found or 'one number'}; give it what it was built for, or build it for this"
         )
+
+
+def beginnings(flag: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Whether an episode begins in a sequence's first valid frame, ``[B]``, and in which frames
+    behind it one does, ``[T, B]``.
+
+    Args:
+        flag: ``is_first [T, B]``; what a masked frame holds does not count.
+        mask: which frames are valid, ``[T, B]``; all if None.
+
+    >>> begins, again = beginnings(torch.tensor([[1, 0], [0, 1]]), torch.tensor([[1, 0], [1, 1]]))
+    >>> begins.tolist(), again.any().item()
+    ([True, True], False)
+    """
+    valid = torch.ones_like(flag, dtype=torch.bool) if mask is None else mask != 0
+    set_, before = (flag != 0) & valid, valid.cumsum(0) - valid.long()
+    return (set_ & (before == 0)).any(0), set_ & (before > 0)
 
 
 class ModelLoss(Loss):
@@ -190,10 +254,10 @@ class ModelLoss(Loss):
             raise
 
     def _with(self, found: Loss, other: object = None) -> Loss:
-        if isinstance(other, ModelLoss) and other.door != self.door:
-            return found
-        more = other.readers if isinstance(other, ModelLoss) else {}
-        return ModelLoss(found, self.door, {**more, **self.readers})
+        if not isinstance(other, ModelLoss):
+            return ModelLoss(found, self.door, self.readers)
+        door = self.door.joined(other.door)
+        return found if door is None else ModelLoss(found, door, {**other.readers, **self.readers})
 
     def __add__(self, other: Any) -> Loss:
         return self._with(super().__add__(other), other)

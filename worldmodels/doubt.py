@@ -190,9 +190,10 @@ class Doubt:
 
     def _drifts(self) -> str | None:
         drift = self.trusted.drift
-        if drift is None or len(self._residuals) < drift.ticks:
+        if drift is None or not self._residuals:
             return None
         found = float(drift.of(torch.stack(list(self._residuals)).mean(0)))
-        if found <= drift.most:  # NaN is not
+        full = len(self._residuals) == drift.ticks
+        if math.isfinite(found) and not (full and found > drift.most):
             return None
         return f"drift is {found:.3g}, trusted to {drift.most:.3g}"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pixyz.expression import Loss
-from pixyz.types import PixyzError
+from pixyz.types import PixyzError, ShapeError
 from worldmodels.pieces import (
     MEMORY,
     Batch,
@@ -25,6 +25,9 @@ from worldmodels.pieces import (
     bytes_a_frame,
     check_memory,
     chunks,
+    is_series,
+    last_action,
+    looked_at,
     repeated,
     rows,
     size_of,
@@ -34,11 +37,22 @@ from worldmodels.state_space import StateSpaceModel
 
 
 def frames(batch: Batch, mask_var: str = "mask") -> Tensor:
-    """The number of valid frames of each sequence, ``[B]``."""
-    if mask_var in batch:
-        return (batch[mask_var] != 0).sum(0)
+    """The number of valid frames of each sequence, ``[B]``; a mask is ``[T, B]`` or ``[T, B, 1]``.
+
+    Raises:
+        ShapeError: the mask has another shape.
+    """
     steps, count = size_of(batch)
-    return torch.full((count,), steps, device=next(iter(batch.values())).device)
+    if mask_var in batch:
+        mask = batch[mask_var]
+        if mask.shape not in ((steps, count), (steps, count, 1)):
+            raise ShapeError(
+                f"expected {mask_var!r} of the shape [T, B] = [{steps}, {count}], as other series "
+                f"are, got {list(mask.shape)}; give one row for each frame and sequence, time first"
+            )
+        return (mask != 0).reshape(steps, count).sum(0)
+    lead = next(v for k, v in batch.items() if is_series(k, v))
+    return torch.full((count,), steps, device=lead.device)
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,7 @@ def estimate(
             f"an estimate needs samples >= 1 and width >= 1, got {samples} and {width}"
         )
     check_memory(memory)
+    batch = looked_at(log_weight, batch)
     cut = isinstance(log_weight, StateSpaceModel) and log_weight.has_step_weight
     weight = log_weight.log_weight if isinstance(log_weight, StateSpaceModel) else log_weight
     run: Callable[..., Tensor]
@@ -168,7 +183,7 @@ def _cut(model: StateSpaceModel, batch: Batch, many: int = 1, length: int | None
         total = gained.sum(0) if total is None else total + gained.sum(0)
         carried = {name: found[name] for name in model.carried}
         if model.acts:
-            carried["action_prev"] = part["action"][-1]
+            carried["action_prev"] = last_action(part)
     assert total is not None
     return total
 
@@ -189,6 +204,7 @@ def bounds(
         PixyzError: no memory asked for, or the expression is no number for each sequence.
     """
     check_memory(memory)
+    batch = looked_at(bound, batch)
     need, (_, count) = bytes_a_frame(bound.eval, batch), size_of(batch)
     lengths = frames(batch).tolist()
     parts, start = [], 0

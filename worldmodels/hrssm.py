@@ -148,7 +148,8 @@ class Begin(Deterministic):
 
 
 class HRSSM(StateSpaceModel):
-    """An HRSSM of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given.
+    """An HRSSM of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given; one episode a
+    sequence.
 
     Its state is ``z``, ``c``, ``h``, ``s`` and ``n``.  It smooths; it filters by the posterior that
     sees each frame alone.

@@ -91,16 +91,24 @@ class Intervals:
             raise DataError("these intervals are in deviations of the draws; give those as spread")
         found = {}
         for k in keys:
-            r, shape = self.radius[k], tuple(forecast[k].shape)
-            if len(shape) != 3 or not 1 <= shape[0] <= len(r) or shape[-1] != r.shape[-1]:
-                raise DataError(
-                    f"{k}: expected a forecast [H, B, {r.shape[-1]}] of at most {len(r)} horizons, "
-                    f"got {list(shape)}; calibrate on longer windows"
-                )
-            found[k] = r[: shape[0]].unsqueeze(1).to(forecast[k])
+            found[k] = self.radii(k, forecast[k])
             if self.relative and spread is not None:
-                found[k] = found[k] * spread[k]
+                found[k] = found[k] * spread[k].clamp(min=TINY)
         return found
+
+    def radii(self, key: str, forecast: Tensor) -> Tensor:
+        """Those of the horizons of a forecast ``[H, B, D]``, ``[H, 1, D]`` of its type.
+
+        Raises:
+            DataError: it has more horizons than were calibrated, or another size.
+        """
+        r, shape = self.radius[key], tuple(forecast.shape)
+        if len(shape) != 3 or not 1 <= shape[0] <= len(r) or shape[-1] != r.shape[-1]:
+            raise DataError(
+                f"{key}: expected a forecast [H, B, {r.shape[-1]}] of at most {len(r)} horizons, "
+                f"got {list(shape)}; calibrate on longer windows"
+            )
+        return r[: shape[0]].unsqueeze(1).to(forecast)
 
     # -------------------------------------------------------------- files
 
@@ -192,13 +200,29 @@ def coverage(
     Args:
         intervals: of :func:`calibrate`.
         forecaster, parts, seen: as there.
+
+    Raises:
+        DataError: they are for fewer horizons than the windows have, for other keys or sizes, or
+            relative where the forecaster has no spread (or the other way round).
     """
+    relative = hasattr(forecaster, "spread")
+    if intervals.relative != relative:
+        units = {True: "deviations of the draws", False: "the log's units"}
+        raise DataError(
+            f"intervals in {units[intervals.relative]} were given with a forecaster whose errors "
+            f"are in {units[relative]}; calibrate with this forecaster"
+        )
     errors, scales = _errors(forecaster, parts, seen)
-    radius = {k: intervals.radius[k][: len(e)].double() for k, e in errors.items()}
-    inside = {k: (e <= radius[k].unsqueeze(1)).double() for k, e in errors.items()}
+    if missing := [k for k in errors if k not in intervals.radius]:
+        raise DataError(
+            f"expected intervals of {list(errors)}, got those of {list(intervals.radius)}; "
+            f"calibrate {missing}, too"
+        )
+    radius = {k: intervals.radii(k, e) for k, e in errors.items()}
+    inside = {k: (e <= radius[k]).double() for k, e in errors.items()}
     share = {k: v.mean((1, 2)) for k, v in inside.items()}
     share["all"] = torch.cat(list(inside.values()), -1).mean((1, 2))
-    return Held(share, {k: 2 * r * scales[k].mean(1) for k, r in radius.items()})
+    return Held(share, {k: 2 * r[:, 0] * scales[k].mean(1) for k, r in radius.items()})
 
 
 class _Spread:

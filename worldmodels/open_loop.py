@@ -103,7 +103,19 @@ class Ridge:
             self.penalties.append(penalty)
 
     def forecast(self, seen: Batch, action: Tensor | None, steps: int) -> dict[str, Tensor]:
-        """The predictions of the regressions of horizons 1 to ``steps``."""
+        """The predictions of the regressions of horizons 1 to ``steps``.
+
+        Raises:
+            DataError: fewer than :attr:`LAGS` frames were seen, more steps are asked for than were
+                fitted, or there are fewer actions than steps.
+        """
+        count, given = len(seen[self.keys[0]]), steps if action is None else len(action)
+        if count < self.LAGS or steps > len(self.weights) or given < steps:
+            raise DataError(
+                f"this ridge regression reads {self.LAGS} frames and predicts up to "
+                f"{len(self.weights)} steps from an action each, got {count} frames, {steps} steps "
+                f"and {given} actions; show it more, or fit one with another horizon"
+            )
         x = self._units(torch.cat([seen[k] for k in self.keys], -1)[-self.LAGS :])
         past = [x.movedim(0, 1).flatten(1)]
         if action is not None:  # those that lie between the lags, and those to come

@@ -12,6 +12,7 @@ the objective itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pixyz.distributions import Distribution
 from pixyz.expression import E, Loss
@@ -28,7 +29,7 @@ def overshooting(
     mean over frames.
 
     Add it to ``model.objective``.  Frames from which ``depth`` steps exist, without a reset on the
-    way, count.
+    way, count; sequences of fewer than ``depth + 1`` frames are refused.
 
     Args:
         model: the RSSM.
@@ -76,4 +77,5 @@ def overshooting(
         reduction="frame",
         fission=model.recurrence["fission"],
     )
-    return ModelLoss(E(model.scan(), over_time) / depth, model.door)
+    door = replace(model.door, least=depth + 1)
+    return ModelLoss(E(model.scan(), over_time) / depth, door)

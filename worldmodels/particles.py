@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pixyz.types import PixyzError
-from worldmodels.pieces import Progress, is_series, repeated, size_of
+from worldmodels.pieces import Progress, last_action, repeated, size_of, times
 from worldmodels.state_space import StateSpaceModel
 
 
@@ -89,15 +89,15 @@ def particle_filter(
             f"{threshold}"
         )
     batch = model.door(batch)
-    series = {k: v for k, v in {**batch, **model.read_context(batch)}.items() if is_series(k)}
-    steps, rows = size_of(series)
-    carried = repeated({k: v for k, v in batch.items() if not is_series(k)}, particles)
+    whole = {**batch, **model.read_context(batch)}
+    steps, rows = size_of(whole)
+    carried: dict[str, Tensor] = {}
     logs: Tensor | None = None
     total: Tensor | None = None
     effective, resampled = [], []
     for t in range(steps):
         # one at a time, for memory
-        frame = repeated({k: v[t : t + 1] for k, v in series.items()}, particles)
+        frame = repeated(times(whole, t, t + 1), particles)
         value, found = model.step_weight.eval({**frame, **carried}, return_dict=True)
         gained = value[0].unflatten(0, (rows, particles))
         logs = gained if logs is None else logs + gained
@@ -123,7 +123,7 @@ def particle_filter(
             logs = torch.where(chosen, 0.0, logs)
         carried = state
         if model.acts:
-            carried = {**state, "action_prev": frame["action"][0]}
+            carried = {**state, "action_prev": last_action(frame)}
         if progress is not None:
             progress(t + 1, steps)
     assert logs is not None

@@ -18,6 +18,7 @@ from torch import Tensor
 from pixyz.distributions import Distribution, Scan
 from pixyz.types import PixyzError, ShapeError, VariableError
 from worldmodels.declared import REC, Declared, Dreamt, plain
+from worldmodels.doors import FIRST, beginnings
 from worldmodels.imagination import NEXT
 from worldmodels.pretrained import from_pretrained, save_pretrained
 from worldmodels.types import Policy, State
@@ -34,6 +35,13 @@ class StateSpaceModel(Declared):
     time-major; ``mask [T, B]`` marks valid frames and may be left out where all are.  Flags may
     come as ``[T, B, 1]``, one feature as ``[T, B]``; any other shape than the declared one is
     refused (:mod:`worldmodels.doors`).
+
+    **Episodes.**  Where ``is_first [T, B]`` is set an episode begins: nothing before it is read. So
+    it is in filters of frames (VRNN, RSSM, SLAC, MRSSM, NewtonianVAE), whose recurrence has a
+    ``reset_var``.  Those that read whole sequences (DMM, HRSSM, TD-VAE) take one episode a
+    sequence: they refuse a batch where the flag is set behind a sequence's first valid frame, with
+    a :class:`pixyz.types.PixyzError` on a CPU, with NaN on a device, which is not waited for.  Step
+    by step, :meth:`observe` and :meth:`filter` begin anew at their first frame in every model.
 
     **Own terms.**  ``terms`` of a model's constructor are further losses of a step, by name, or a
     function of the model that makes them of its distributions.  They are read under the draw of the
@@ -92,12 +100,19 @@ class StateSpaceModel(Declared):
                 ``action_prev`` is the action before the first of them.
             state: the state before the first frame; :meth:`initial` if None.
             mean: means instead of draws.
+
+        Raises:
+            PixyzError: ``is_first`` is set behind the first frame, and the model takes one episode
+                a sequence.
         """
         batch = self.door(batch)
-        state = state or self.initial(self._rows(batch))
-        given = self._inputs(batch, state)
+        rows = self._rows(batch)
+        begun = state = state or self.initial(rows)
+        if FIRST in batch and not self.recurrence["reset_var"]:
+            begun = self._begun(batch[FIRST], batch.get("mask"), state, rows)
+        given = self._inputs(batch, begun)
         if self.pieces.context is not None:
-            given.update(self._filter_context(batch, state))
+            given.update(self._filter_context(batch, begun))
         return self._held(_draw(self.pieces.filtering, given, mean), given, batch, state)
 
     def smooth(self, batch: Mapping[str, Tensor], mean: bool = False) -> State:
@@ -160,8 +175,10 @@ class StateSpaceModel(Declared):
                 :meth:`pixyz.losses.Loss.compile`).
 
         Raises:
-            PixyzError: the model reads no actions.
+            PixyzError: the model reads no actions, or the horizon is no step.
         """
+        if horizon < 1:
+            raise PixyzError(f"an imagined path has a horizon of at least one step, got {horizon}")
         if isinstance(policy, Distribution):
             found = self._dream(policy, horizon, chunk).sample(
                 state, reparam=True, return_all=False
@@ -299,12 +316,23 @@ class StateSpaceModel(Declared):
         for flag in self.flags:
             like = batch[self.keys[0]]
             found[flag] = batch[flag] if flag in batch else like.new_ones(like.shape[:2])
-        if reset := self.recurrence["reset_var"]:
+        reset = self.recurrence["reset_var"]
+        if reset in batch:
+            found[reset] = batch[reset]
+        elif reset and reset not in self.recurrence["optional_var"]:
             like = batch[self.keys[0]]
-            found[reset] = (
-                batch[reset] if reset in batch else like.new_zeros(like.shape[:2], dtype=torch.bool)
-            )
+            found[reset] = like.new_zeros(like.shape[:2], dtype=torch.bool)
         return {**found, **self._starts(state, batch[self.keys[0]].shape[1])}
+
+    def _begun(self, flag: Tensor, mask: Tensor | None, state: State, rows: int) -> State:
+        """The state before the first frame, at the beginning where that frame begins an episode."""
+        self._starts(state, rows)  # it is a state of this model
+        anew = beginnings(flag, mask)[0]
+        first = self.initial(rows)
+        return {
+            k: torch.where(anew.reshape(-1, *[1] * (v.ndim - 1)), first[k], v) if k in first else v
+            for k, v in state.items()
+        }
 
     def _dream(self, policy: Distribution, horizon: int, chunk: int) -> Scan:
         """The dream of these settings; the last one is kept, with its plan."""

@@ -27,7 +27,7 @@ from pixyz.distributions import Normal, SeriesFunction
 from pixyz.expression import E, LogProb, Loss, Parameter
 from pixyz.losses import IterativeLoss, KullbackLeibler
 from pixyz.types import PixyzError
-from worldmodels.context import Context
+from worldmodels.context import Context, reading_order
 from worldmodels.emission import Gaussian, Observation, emission_of, relu_network
 from worldmodels.own_terms import Terms
 from worldmodels.ranges import check_ranges
@@ -115,21 +115,25 @@ class Jump(SeriesFunction):
 
     ``x_2[t] = x[t + k]``, ``b_1[t] = b[t]``, ``b_2[t] = b[t + k]``; ``delta`` is ``k``, ``[T, B,
     1]``; ``valid [T, B]`` where both frames exist.  ``k`` is drawn for each sequence, unless ``jump
-    [B]`` is given.
+    [B]`` is given.  Masked frames are not there: ``k`` counts valid ones, as beliefs read them.
 
     Args:
         jumps, shares: see :class:`TDVAEConfig`.
+        given: whether ``jump`` is read where a batch holds it.
     """
 
     def __init__(
-        self, jumps: Sequence[tuple[int, int]], shares: Sequence[float] | None = None
+        self,
+        jumps: Sequence[tuple[int, int]],
+        shares: Sequence[float] | None = None,
+        given: bool = True,
     ) -> None:
         super().__init__(
             ["x_2", "b_1", "b_2", "delta", "valid"],
             ["x", "b"],
             name="t",
             series_var=["x", "b", "mask"],
-            optional_var=["mask", "jump"],
+            optional_var=["mask", "jump"] if given else ["mask"],
         )
         if (
             not jumps
@@ -156,8 +160,11 @@ class Jump(SeriesFunction):
         k = self.draw(batch, b) if jump is None else jump.reshape(-1).long()
         frame = torch.arange(steps, device=b.device).unsqueeze(1) + k
         valid, frame = frame < steps, frame.clamp(max=steps - 1)
-        if mask is not None:
-            valid = valid & (mask != 0) & (mask.gather(0, frame) != 0)
+        if mask is not None:  # the k-th of the valid frames behind it
+            there = mask != 0
+            rank = there.cumsum(0) - 1 + k
+            valid = there & (rank < there.sum(0))
+            frame = reading_order(mask, backward=False).gather(0, rank.clamp(max=steps - 1))
         found = {"x_2": x, "b_2": b}
         found = {n: v.gather(0, frame.unsqueeze(-1).expand_as(v)) for n, v in found.items()}
         delta = k.to(b.dtype).expand(steps, batch).unsqueeze(-1)
@@ -178,12 +185,12 @@ class Jump(SeriesFunction):
 
 
 class TDVAE(StateSpaceModel):
-    """A TD-VAE of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given; its state is
-    ``z`` and the belief ``b``.
+    """A TD-VAE of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given, one episode a
+    sequence; its state is ``z`` and the belief ``b``.
 
     The objective also takes ``jump [B]``, the frames to skip; drawn if it is not given.
     :meth:`jump` skips frames from a state.  ``bound`` and ``log_weight`` are of ``x_{2:T}`` given
-    ``x_1``.
+    ``x_1``, frame after frame: they read no ``jump``.
 
     Args:
         size: the size of a frame.
@@ -257,7 +264,8 @@ class TDVAE(StateSpaceModel):
             )
             return E(self.context, E(pairs, pairwise))
 
-        one, beta = Jump([(1, 1)]), Parameter("beta", default=1.0)
+        # a bound is of the sequential model, whatever the objective is told to skip
+        one, beta = Jump([(1, 1)], given=False), Parameter("beta", default=1.0)
         gap = LogProb(p_b2) - LogProb(p_t)
         kl = E(q, gap) + KullbackLeibler(q, p_b1)
         # one draw of z_1 for all: a weight is one path's

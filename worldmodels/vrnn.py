@@ -90,7 +90,8 @@ class Recurrence(Deterministic):
 
 
 class VRNN(StateSpaceModel):
-    """A VRNN of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given; its state is ``h``.
+    """A VRNN of vectors ``x [T, B, D]``, ragged where ``mask [T, B]`` is given; its state is ``h``,
+    which begins anew where ``is_first [T, B]`` is given and set.
 
     Args:
         size: the size of a frame.
@@ -141,7 +142,8 @@ class VRNN(StateSpaceModel):
             fission=fission,
             shapes={"x": [size], **({"action": [action_size]} if self.acts else {})},
             terms=terms,
-            reset_var="is_first" if self.acts else None,
+            reset_var="is_first",
+            optional_var=[] if self.acts else ["is_first"],
         )
         q, p_z, p_x = self.posterior, self.prior, self.emission
 

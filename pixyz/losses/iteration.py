@@ -40,8 +40,8 @@ class IterativeLoss(Loss):
             :class:`pixyz.distributions.series.recurrence.Recurrence`.
         slice_step: a Deterministic that makes the step's variables from whole series and the step's
             number.
-        mask_var, reset_var, init, start, lags, reverse, fission: see ``Recurrence``. Without
-            ``mask_var`` an input called ``mask``, ``[T, B]``, is used if it is given.
+        mask_var, reset_var, init, start, lags, reverse, fission, optional_var: see ``Recurrence``.
+            Without ``mask_var`` an input called ``mask``, ``[T, B]``, is used if it is given.
         reduction: ``"sum"`` over steps (``[B]``), ``"frame"``: the sum over valid frames of all
             sequences divided by their number :math:`N`, None: ``[T, B]``.
         terms: named expressions of the step that are also returned, ``[T, B]``, differentiable.
@@ -91,6 +91,7 @@ class IterativeLoss(Loss):
         first_step: LossLike | None = None,
         last_step: LossLike | None = None,
         steps: int | None = None,
+        optional_var: VarSpec = (),
     ) -> None:
         super().__init__()
         if steps is not None and max_iter not in (None, steps):
@@ -118,6 +119,7 @@ class IterativeLoss(Loss):
             timestep_var,
             reverse,
             fission,
+            optional_var,
         )
         self._max_iter, self._sliced_length, self.reduction = max_iter, sliced, reduction
         self.returns = [returns] if isinstance(returns, str) else list(returns)

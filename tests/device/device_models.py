@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from made_up_device import compare
+from made_up_device import compare, move, register, to_device, watched
 from test_contract import MODELS, B, T, make, ragged
 from torch import Tensor
 
@@ -100,6 +100,22 @@ def test_bounds() -> None:
     compare(
         lambda: (make("dmm"), ragged()), lambda m: lambda v: {"bound": bounds(m.bound, v)}, read
     )
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if not MODELS[n](True).recurrence["reset_var"]])
+def test_an_episode_within_a_sequence_is_nan_and_not_waited_for(name: str) -> None:
+    """On a CPU it is an error."""
+    register()
+    model, given = move(make(name)), {**ragged(), "mask": torch.ones(T, B)}
+    given["is_first"][3, 1] = True
+    with watched() as watch:
+        given = to_device(given)
+        for _ in range(2):
+            watch.clear()
+            found = [model.objective.eval(given), model.bound.eval(given)]
+    assert not watch.strays and not watch.reads and not watch.uploads, vars(watch)
+    loss, nats = (v.held for v in found)
+    assert loss.isnan() and nats.isnan().tolist() == [False, True, False, False]
 
 
 def test_overshooting() -> None:

@@ -129,6 +129,29 @@ def test_lags_are_cut_where_a_sequence_begins(x: Tensor) -> None:
         torch.testing.assert_close(mean, cut.sum() / (cut.numel() - 1))
 
 
+def test_flags_that_may_be_left_out(x: Tensor) -> None:
+    """One expression for both kinds of batches; a plan is for what it was given."""
+    first, valid = torch.zeros(T, B), torch.ones(T, B)
+    first[3, 1], valid[4, 2] = 1, 0
+    carried = {"series_var": "x", "update_value": {"h": "h_prev"}, "init": {"h_prev": 0}}
+    flags = {"reset_var": "first", "mask_var": "valid"}
+    maybe = {**carried, **flags, "optional_var": ["first", "valid"]}
+    term = E(Leaky(), Parameter("h").sum())
+    loss, scan = IterativeLoss(term, reduction=None, **maybe), Scan(Leaky(), **maybe)
+    assert loss.input_var == ["x"] and scan.cond_var == ["x"]
+    for names in ((), ("first",), ("valid",), ("first", "valid"), ()):
+        given = {"x": x} | {k: v for k, v in {"first": first, "valid": valid}.items() if k in names}
+        own = {k: v for k, v in flags.items() if v in names}
+        torch.testing.assert_close(
+            loss.eval(given), IterativeLoss(term, reduction=None, **carried, **own).eval(given)
+        )
+        torch.testing.assert_close(
+            scan.sample(given)["h"], Scan(Leaky(), **carried, **own).sample(given)["h"]
+        )
+    with pytest.raises(VariableError, match=r"optional_var names \['x'\]"):
+        Scan(Leaky(), **carried, optional_var="x")
+
+
 @pytest.mark.parametrize("fission", [True, False])
 @pytest.mark.parametrize("reverse", [True, False])
 @pytest.mark.parametrize("steps", [None, 3])

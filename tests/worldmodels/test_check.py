@@ -65,6 +65,7 @@ class Track(StateSpaceModel):
     """A point that is pushed: ``z_t = W [z_{t-1}, a_{t-1}] + noise``, seen as ``x``."""
 
     acts = True
+    reset: str | None = "is_first"
 
     def __init__(self, declared: bool = True) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class Track(StateSpaceModel):
             emission=p_x,
             carry={"z": "z_prev"},
             init={"z_prev": 0},
-            reset_var="is_first",
+            reset_var=self.reset,
             shapes=shapes,
         )
         cost, kl = E(q, -LogProb(p_x)), KullbackLeibler(q, p)
@@ -108,6 +109,11 @@ class Track(StateSpaceModel):
 def test_a_model_from_outside_passes() -> None:
     check_model(Track())
     check_model(Track().double())
+
+    class Whole(Track):
+        reset = None
+
+    check_model(Whole())
     x = {
         "x": torch.randn(5, 3, 3),
         "action": torch.randn(5, 3, 1),
@@ -193,6 +199,26 @@ class Endless(Track):
         )
 
 
+class Deaf(Track):
+    """It takes one episode a sequence, and filters as if all were one."""
+
+    reset = None
+
+    def filter(
+        self, batch: Mapping[str, Tensor], state: State | None = None, mean: bool = False
+    ) -> State:
+        return super().filter({k: v for k, v in batch.items() if k != "is_first"}, state, mean)
+
+
+class Carries(Track):
+    """It takes one episode a sequence, and its steps one of all."""
+
+    reset = None
+
+    def observe(self, state: State, step: Mapping[str, Tensor], mean: bool = False) -> State:
+        return super().observe(state, {k: v for k, v in step.items() if k != "is_first"}, mean)
+
+
 class Drifts(Track):
     def predict(
         self, state: State, step: Mapping[str, Tensor] | None = None, mean: bool = False
@@ -218,6 +244,8 @@ BROKEN = {
     Blind: "masked: 'z' of Blind",
     Mixed: "ragged: 'z' of Mixed",
     Endless: "resets: 'z' of Endless.*'is_first' was set",
+    Deaf: r"resets: Deaf was expected to refuse .*'is_first' is set at frame 3.*'filter\(\)'. took",
+    Carries: "resets: 'z' of Carries.*observe.. begins at initial",
     Drifts: "prediction: 'z' of Drifts",
     Dreams: "imagination: 'action' of Dreams",
 }

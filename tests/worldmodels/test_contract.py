@@ -270,6 +270,22 @@ def test_estimates_in_pieces_are_those_of_the_whole(name: str, still: None) -> N
         assert told[-1] == (B, B) and (len(told) == B or memory > 1.0)
 
 
+@pytest.mark.parametrize("name", ["vrnn_acts", "dmm_acts", "rssm_gaussian", "slac"])
+@pytest.mark.parametrize("value", [0.7, float("nan")])
+def test_an_action_of_a_masked_frame_is_not_carried_on(
+    name: str, value: float, still: None
+) -> None:
+    model, x = make(name), {**data(), "mask": torch.ones(T, B)}
+    x["mask"][:2, 1], x["mask"][3, 2] = 0, 0  # in front, and in between
+    x["action"][x["mask"] == 0] = value
+    with torch.no_grad():
+        wanted = model.log_weight.eval(x)
+        assert torch.isfinite(wanted).all()
+        torch.testing.assert_close(particle_filter(model, x, 1).log_likelihood, wanted)
+    for memory in (1e9, 1.0):
+        torch.testing.assert_close(estimate(model, x, 2, memory=memory).log_weights[1], wanted)
+
+
 @pytest.mark.parametrize("name", ["rssm_gaussian", "rssm_changes"])
 def test_one_particle_after_a_given_action_is_the_weight(name: str, still: None) -> None:
     model, x = make(name), data()

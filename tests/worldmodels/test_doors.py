@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_parts import A, B, T, every, make, ragged, same
+from model_parts import MODELS, A, B, T, data, every, make, ragged, same
 from torch import Tensor
 
 from pixyz.expression import LogProb
 from pixyz.types import PixyzError, ShapeError
 from worldmodels.decoder import Reconstruction
 from worldmodels.doors import ModelLoss
+from worldmodels.estimators import bounds, estimate, frames
 from worldmodels.heads import ContinueHead, ScalarHead
 from worldmodels.mrssm import MRSSM, MRSSMConfig
 from worldmodels.overshooting import overshooting
@@ -78,6 +79,75 @@ def test_other_shapes_are_refused_with_both(name: str) -> None:
         model.filter(x, state)
 
 
+RESETS = [n for n in MODELS if make(n).recurrence["reset_var"]]
+WHOLE = [n for n in MODELS if n not in RESETS]
+
+
+def begun(x: dict[str, Tensor], *places: tuple[int, int]) -> dict[str, Tensor]:
+    """The batch with an episode's beginning at frames of sequences."""
+    flag = torch.zeros(T, B, dtype=torch.bool)
+    for t, b in places:
+        flag[t, b] = True
+    return {**x, "is_first": flag}
+
+
+@pytest.mark.parametrize("name", RESETS)
+@pytest.mark.usefixtures("still")
+def test_episodes_of_one_sequence_are_sequences(name: str) -> None:
+    model, x = make(name), data()
+    both = begun(x, (0, 0), (4, 0))
+    one, two = ({k: v[s, :1] for k, v in both.items()} for s in (slice(0, 4), slice(4, T)))
+    for ask in ("bound", "log_weight"):
+        loss = getattr(model, ask)
+        torch.testing.assert_close(loss.eval(both)[:1], loss.eval(one) + loss.eval(two))
+    same({k: v[4:, :1] for k, v in model.filter(both).items()}, model.filter(two))
+    if name == "vrnn":  # it reads no flag where there is none
+        plain = {"x": x["x"]}
+        assert torch.equal(model.bound.eval(plain), model.bound.eval(begun(plain, (0, 1))))
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_episode_within_a_sequence_is_refused_where_one_is_read(name: str) -> None:
+    model, x = make(name), {**data(), "mask": torch.ones(T, B)}
+    asks = [model.filter, model.reconstruct, *[getattr(model, e).eval for e in EXPRESSIONS]]
+    asks += [lambda b: estimate(model, b, 2), lambda b: bounds(model.bound, b), model.read_context]
+    asks += [model.smooth] if model.smooths else []
+    asks += [lambda b: particle_filter(model, b, 2)] if model.has_step_weight else []
+    wrong = begun(x, (0, 0), (4, 2))
+    for ask in asks:
+        for batch in (wrong, other_forms(wrong)):
+            with pytest.raises(PixyzError, match="'is_first' is set in frame 4 of sequence 2"):
+                ask(batch)  # type: ignore[operator]
+    # a sequence may be padded in front, and what is masked is not read
+    x["mask"][:2, 1], x["mask"][4, 2] = 0, 0
+    fine = begun(x, (0, 0), (2, 1), (4, 2))
+    for expression in EXPRESSIONS:
+        found = []
+        for batch in (begun(x), fine):
+            torch.manual_seed(1)
+            found.append(getattr(model, expression).eval(batch))
+        assert torch.equal(*found), expression
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_first_frame_of_an_episode_forgets_the_state_that_is_given(name: str) -> None:
+    model, x = make(name), data()
+    x["action_prev"] = torch.full((B, A), 0.7, dtype=torch.float64)
+    state = {k: v[-1] + 1.0 for k, v in model.filter(x, mean=True).items()}
+    found = model.filter(begun(x, (0, 0), (0, 2)), state, mean=True)
+    fresh = model.filter({k: v for k, v in x.items() if k != "action_prev"}, mean=True)
+    held = model.filter(x, state, mean=True)
+    for k in found:
+        torch.testing.assert_close(found[k][:, ::2], fresh[k][:, ::2], rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(found[k][:, 1::2], held[k][:, 1::2], rtol=1e-9, atol=1e-10)
+    late = {**begun(x, (2, 1)), "mask": torch.ones(T, B)}
+    late["mask"][:2, 1] = 0
+    found = model.filter(late, state, mean=True)
+    same({k: v[1, 1:2] for k, v in found.items()}, {k: v[1:2] for k, v in state.items()})
+    alone = model.filter({k: v[2:, 1:2] for k, v in x.items() if k != "action_prev"}, mean=True)
+    same({k: v[2:, 1:2] for k, v in found.items()}, alone)
+
+
 def test_sums_with_an_objective_look_too() -> None:
     model = VRNN(3, VRNNConfig(2, 4, 4))
     x = {"x": torch.rand(6, 4, 3), "mask": torch.ones(6, 4)}
@@ -109,6 +179,39 @@ def test_sums_with_an_objective_look_too() -> None:
     particle_filter(model, {**x, "mask": x["mask"].unsqueeze(-1)}, 2)
 
 
+@pytest.mark.parametrize("name", ["vrnn", "dmm", "vrnn_acts"])
+def test_estimators_look_too(name: str, still: None) -> None:
+    model, x = make(name), ragged()
+    other = other_forms(x)
+    for given in (model, model.log_weight):
+        found, wanted = estimate(given, other, 2), estimate(given, x, 2)
+        assert torch.equal(found.frames, wanted.frames)
+        assert found.per_sequence(found.bound) == wanted.per_sequence(wanted.bound)
+        with pytest.raises(ShapeError, match="mask"):
+            estimate(given, {**x, "mask": x["mask"].t()}, 2)
+    torch.testing.assert_close(bounds(model.bound, other), bounds(model.bound, x))
+    assert frames(other).tolist() == [6, 3, 5, 2]
+    with pytest.raises(ShapeError, match=r"'mask' of the shape \[T, B\] = \[6, 4\]"):
+        frames({"x": x["x"], "mask": x["mask"].t()})
+
+
+def test_estimators_take_what_an_objective_reads_besides(still: None) -> None:
+    for name, more in (
+        ("vrnn", {"beta": torch.tensor(0.5)}),
+        ("dmm", {"beta": 0.5}),
+        ("td_vae_jumpy", {"jump": torch.tensor([1, 2, 3, 4])}),
+    ):
+        model, x = make(name), ragged()
+        wanted = estimate(model, x, 3).log_weights
+        for width, memory in ((100, 1e9), (2, 1e9), (100, 1.0)):
+            found = estimate(model, {**x, **more}, 3, width, memory).log_weights  # type: ignore[arg-type]
+            torch.testing.assert_close(found, wanted)
+        nats = bounds(model.bound, {**x, **more}, memory=1.0)  # type: ignore[arg-type]
+        torch.testing.assert_close(nats, model.bound.eval(x))
+        if model.has_step_weight:
+            particle_filter(model, {**x, **more}, 2)  # type: ignore[arg-type]
+
+
 def test_overshooting_looks_too() -> None:
     model, x = make("rssm_gaussian"), ragged()
     for loss in (overshooting(model, 2), model.objective + overshooting(model, 2)):
@@ -118,6 +221,17 @@ def test_overshooting_looks_too() -> None:
         assert torch.equal(loss.eval(other_forms(x)), value)
         with pytest.raises(ShapeError, match="mask"):
             loss.eval({**x, "mask": x["mask"].t()})
+
+
+def test_overshooting_says_how_many_frames_it_needs() -> None:
+    model, x = make("rssm_gaussian"), ragged()
+    far = overshooting(model, 3)
+    short = {k: v[:3] for k, v in x.items()}
+    for loss in (far, model.objective + far, far + model.objective, 2 * (far + far)):
+        assert torch.isfinite(loss.eval({k: v[:4] for k, v in x.items()})).all()
+        with pytest.raises(ShapeError, match=r"'x' of at least 4 frames, .* got \[3, 4, 3\]"):
+            loss.eval(short)
+    assert torch.isfinite((model.objective + overshooting(model, 2)).eval(short))
 
 
 def test_a_vector_of_one_feature_may_come_without_it() -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from worldmodels.data import DataError
+from worldmodels.doubt import Doubt, Thresholds
 from worldmodels.drift import LEAST, Drift, fit_drift, quantile, running
 
 
@@ -108,3 +109,14 @@ def test_numbers_that_make_no_sense_are_refused():
         with pytest.raises(DataError, match="drift: expected"):
             Drift(**({"ticks": 1, "mean": [0.0], "variance": [1.0], "most": 1.0} | change))
     assert quantile(torch.arange(9.0), 0.1, 1) == 8.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_residual_that_is_not_finite_is_doubted_at_once(value):
+    drift = Drift(ticks=3, mean=[0.0, 0.0], variance=[1.0, 1.0], most=3.0)
+    doubt = Doubt(Thresholds(1.0, 4.0, ticks=2, rate=0.1, drift=drift))
+    said = [doubt.add(residual=torch.tensor([value if t == 1 else 0.0, 0.0])) for t in range(6)]
+    assert [s is not None for s in said] == [False, True, True, True, False, False]
+    assert "drift is" in said[1] and "trusted to 3" in said[1]
+    doubt.reset()
+    assert [doubt.add(residual=torch.full((2,), 9.0)) is not None for _ in range(3)] == [0, 0, 1]

@@ -50,6 +50,16 @@ def begin(model: StateSpaceModel) -> dict[str, Tensor]:
 
 
 @acting
+def test_a_path_of_no_step_is_refused(name: str) -> None:
+    model = make(name)
+    policy, start = Push(model), model.initial(B)
+    for horizon in (0, -1):
+        for kind in (policy, lambda state: torch.zeros(B, A)):
+            with pytest.raises(PixyzError, match=f"at least one step, got {horizon}"):
+                model.imagine(start, kind, horizon)
+
+
+@acting
 @pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("policy_of", [Push, Sway])
 def test_an_imagined_path_is_a_loop_of_predict(

@@ -126,6 +126,36 @@ def test_relative_intervals_hold_quiet_and_loud_windows_alike(tmp_path):
         again.around(forecast)
 
 
+def test_coverage_asks_for_what_was_calibrated():
+    for steps in (1, 2):
+        found = Intervals(0.9, {"x": torch.ones(steps, 2), "y": torch.ones(steps, 1)})
+        with pytest.raises(DataError, match=rf"x: expected .* of at most {steps} horizons"):
+            coverage(found, Zero(), windows(noise(30, 0, steps=9), 9), 4)
+    found = Intervals(0.9, {"x": torch.ones(5, 2), "y": torch.ones(5, 1)})
+    assert coverage(found, Zero(), windows(noise(30, 0), 6), 4).share["all"].shape == (2,)
+    with pytest.raises(DataError, match=r"calibrate \['y'\], too"):
+        coverage(Intervals(0.9, {"x": torch.ones(2, 2)}), Zero(), windows(noise(30, 0), 6), 4)
+    with pytest.raises(DataError, match=r"the log's units were given .* deviations of the draws"):
+        coverage(found, Loud(), windows(noise(30, 0), 6), 4)
+
+
+def test_draws_that_do_not_differ_mark_no_more_than_coverage_says():
+    class Certain(Zero):
+        def spread(self, seen, action, steps):
+            found = self.forecast(seen, action, steps)
+            return found, {k: torch.zeros_like(v) for k, v in found.items()}
+
+    found = calibrate(Certain(), windows(noise(50, 0), 6), 4)
+    data = noise(200, 1)
+    held = coverage(found, Certain(), windows(data, 6), 4).share
+    truth = {"x": torch.from_numpy(np.stack([e["x"][4:] for e in data], 1))}
+    forecast = {"x": torch.zeros_like(truth["x"])}
+    out = found.outside(forecast, truth, forecast)["x"].double().mean((1, 2))
+    torch.testing.assert_close(1 - out, held["x"])
+    low, high = found.around(forecast, forecast)["x"]
+    assert (high - low).min() > 1.0
+
+
 def test_images_have_no_intervals_and_too_few_windows_are_refused():
     data = noise(8, 0, images=True)
     with pytest.raises(DataError, match=r"need at least 9 windows .* got 8"):

@@ -48,6 +48,25 @@ def found():
     return learned()
 
 
+@pytest.mark.parametrize("lately", [(), (1.0, 4.0)])
+def test_one_row_is_asked_as_many_are(lately):
+    torch.manual_seed(1)
+    data = Episodes([robot(20, 0)])
+    config = OneStepConfig(members=4, units=16, linear=bool(lately), lately=lately)
+    model = OneStep(data.shapes, 1, config)
+    model.fit_units(data)
+    x = {k: torch.from_numpy(data[0][k]) for k in ("p", "c")}
+    action, after = torch.from_numpy(data[0]["action"]), {k: v.flip(0) for k, v in x.items()}
+    row, then = ({k: v[3] for k, v in each.items()} for each in (x, after))
+    for ask, more in (
+        (model.disagreement, ()),
+        (model.surprise, (then,)),
+        (model.residual, (then,)),
+    ):
+        many = ask(x, action, *(after for _ in more))
+        torch.testing.assert_close(ask(row, action[3], *more), many[3])
+
+
 def test_costs_by_hand_and_only_of_steps_that_were_made():
     torch.manual_seed(1)
     data = Episodes([robot(6, 0), robot(4, 1)])

@@ -71,6 +71,16 @@ def test_ridge_without_actions():
     assert errors["x"].max() < 1e-2
 
 
+def test_ridge_says_what_it_reads():
+    data = Episodes([system()])
+    ridge, frames = Ridge(data, data, 2), {k: torch.zeros(6, 3, 1) for k in ("p", "v", "action")}
+    assert ridge.forecast(frames, torch.zeros(2, 3, 1), 2)["p"].shape == (2, 3, 1)
+    for count, actions, steps in ((3, 2, 2), (5, 3, 3), (5, 1, 2)):
+        seen = {k: v[:count] for k, v in frames.items()}
+        with pytest.raises(DataError, match=rf"reads 5 .* up to 2 .* got {count} frames, {steps}"):
+            ridge.forecast(seen, torch.zeros(actions, 3, 1), steps)
+
+
 def test_persist_and_mean_are_what_they_say():
     ramp = make_episode("ramp", {"x": np.arange(50.0)})
     data = Episodes([ramp])

@@ -27,11 +27,24 @@ def test_the_second_frame_is_paired_with_its_own_belief() -> None:
 
 
 def test_pairs_lie_within_valid_frames() -> None:
-    frame, mask = torch.zeros(T, B, 1), torch.ones(T, B)
+    frame, mask = torch.arange(float(T))[:, None, None].expand(T, B, 1), torch.ones(T, B)
     mask[4:, 0], mask[2, 1] = 0, 0
-    valid = Jump([(1, 1)])(x=frame, b=frame, mask=mask, jump=torch.full((B,), 2))["valid"]
+    found = Jump([(1, 1)])(x=frame, b=frame, mask=mask, jump=torch.full((B,), 2))
+    valid = found["valid"]
     assert valid[:, 0].tolist() == [True, True, False, False, False, False, False]
-    assert valid[:, 1].tolist() == [False, True, False, True, True, False, False]
+    assert valid[:, 1].tolist() == [True, True, False, True, True, False, False]
+    # a frame that is masked is not there: two valid frames ahead
+    assert found["x_2"][valid[:, 1], 1, 0].tolist() == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("ask", ["objective", "bound", "log_weight"])
+def test_a_gap_is_as_if_its_frames_were_not_there(ask: str) -> None:
+    model = TDVAE(2, TDVAEConfig(3, 4, 4)).double()
+    x, mask = torch.randn(6, 2, 2, dtype=torch.float64), torch.ones(6, 2)
+    mask[[0, 2, 3]], kept = 0, [1, 4, 5]
+    found = getattr(model, ask).eval({"x": x, "mask": mask}, sample_mean=True)
+    alone = getattr(model, ask).eval({"x": x[kept]}, sample_mean=True)
+    torch.testing.assert_close(found, alone)
 
 
 def test_jumps_are_drawn_from_their_ranges() -> None:
@@ -78,6 +91,22 @@ def test_the_objective_of_one_pair_by_hand(monkeypatch: pytest.MonkeyPatch) -> N
         total = total + torch.distributions.kl_divergence(q, p_b1).sum()
         total = total - normal(model.emission, z=z_2).log_prob(x[t + 2, 0]).sum()
     torch.testing.assert_close(model.objective.eval({"x": x, "jump": torch.tensor([2])}), total / 2)
+
+
+def test_a_bound_is_sequential_whatever_jump_the_batch_holds() -> None:
+    model = TDVAE(2, TDVAEConfig(3, 4, 4, ((1, 4),)))
+    x, jump = torch.randn(6, 3, 2), torch.tensor([4, 4, 2])
+    for ask in ("bound", "log_weight"):
+        found = []
+        for more in ({}, {"jump": jump}):
+            torch.manual_seed(1)
+            found.append(getattr(model, ask).eval({"x": x, **more}))
+        assert torch.equal(*found), ask
+    found = []
+    for given in (jump, torch.ones(3)):
+        torch.manual_seed(1)
+        found.append(model.objective.eval({"x": x, "jump": given}))
+    assert not torch.equal(*found)
 
 
 def test_a_jump_is_one_transition() -> None:

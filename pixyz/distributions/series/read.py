@@ -76,10 +76,10 @@ class _Count:
 def read_series(r: Recurrence, scope: Scope) -> Series:
     """Lower the series, flags and shifts of a recurrence."""
     builder = scope.builder
-    mask_var = r.mask_var
+    mask_var, reset_var = (_there(v, r, scope) for v in (r.mask_var, r.reset_var))
     if not mask_var and not scope.bound("mask") and r.series_var and builder.given("mask"):
         mask_var = "mask"
-    flags = [v for v in (r.mask_var, r.reset_var, mask_var) if v]
+    flags = [v for v in (mask_var, reset_var) if v]
     wanted = dict.fromkeys([*r.series_var, *(s for s, _ in r.lags.values()), *flags])
     found = {n: scope.lookup(n) for n in wanted}
     if not found:
@@ -89,7 +89,7 @@ def read_series(r: Recurrence, scope: Scope) -> Series:
     axis, slots = read_as_series(scope, found)
     mask, first = (
         None if n is None else builder.point(rules.as_flag, slots[n], label=n)
-        for n in (mask_var, r.reset_var)
+        for n in (mask_var, reset_var)
     )
     for flag in (mask, first):
         if flag is not None:
@@ -117,6 +117,14 @@ def read_series(r: Recurrence, scope: Scope) -> Series:
         else:
             read.end = None
     return read
+
+
+def _there(flag: str | None, r: Recurrence, scope: Scope) -> str | None:
+    """A flag by its name; None where it may be left out, and is."""
+    optional = flag is not None and flag in r.optional_var
+    if flag is None or not optional or scope.bound(flag):
+        return flag
+    return flag if scope.builder.given(scope.outer_name(flag)) else None
 
 
 def fill(mask: Tensor, x: Tensor) -> Tensor:

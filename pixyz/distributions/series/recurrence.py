@@ -41,6 +41,8 @@ class Recurrence(Structured):
         timestep_var: a name for the number of the step.
         reverse: go from the last step to the first.
         fission: split the time loop; False keeps every step inside.
+        optional_var: those of ``reset_var`` and ``mask_var`` that are used only where they are
+            given or drawn.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Recurrence(Structured):
         timestep_var: VarSpec = (),
         reverse: bool = False,
         fission: bool = True,
+        optional_var: VarSpec = (),
     ) -> None:
         super().__init__()
         self.series_var = names(series_var, "series_var")
@@ -67,6 +70,12 @@ class Recurrence(Structured):
             raise PixyzError(f"the number of steps must be a positive whole number, got {steps!r}")
         self.steps, self.reverse, self.fission = steps, reverse, fission
         self.reset_var, self.mask_var = reset_var, mask_var
+        self.optional_var = names(optional_var, "optional_var")
+        if odd := [v for v in self.optional_var if v not in (reset_var, mask_var)]:
+            raise VariableError(
+                f"optional_var names {odd}, but the flags are reset_var={reset_var!r} and "
+                f"mask_var={mask_var!r}"
+            )
         self.lags = {k: (str(v[0]), int(v[1])) for k, v in (lags or {}).items()}
         self.timestep_var = names(timestep_var, "timestep_var")
         self.start = dict(start or {})
@@ -96,7 +105,7 @@ class Recurrence(Structured):
     @property
     def outer_names(self) -> list[str]:
         """The variables around the recurrence that it reads."""
-        flags = [v for v in (self.reset_var, self.mask_var) if v]
+        flags = [v for v in (self.reset_var, self.mask_var) if v and v not in self.optional_var]
         shifted = [source for source, _ in self.lags.values()]
         starts = [
             self.start.get(c, c) for c in self.carried if c in self.start or c not in self.init

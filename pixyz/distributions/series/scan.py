@@ -30,7 +30,8 @@ class Scan(Distribution):
     Args:
         dists: the step: a distribution or a product.
         series_var, update_value, steps, init, start, reset_var, mask_var, lags, timestep_var,
-            reverse, fission: see :class:`pixyz.distributions.series.recurrence.Recurrence`.
+            reverse, fission, optional_var: see
+            :class:`pixyz.distributions.series.recurrence.Recurrence`.
         path: ``{"h_all": "h_prev"}``: a name for all values of a carried variable in the order of
             time, start included (the first one; the last one if ``reverse``), ``[T + 1, ...]``;
             what a reset puts in their place is not among them.
@@ -69,6 +70,7 @@ class Scan(Distribution):
         grad: bool = True,
         fission: bool = True,
         max_iter: int | None = None,
+        optional_var: VarSpec = (),
     ) -> None:
         if max_iter is not None and steps not in (None, max_iter):
             raise PixyzError(
@@ -87,6 +89,7 @@ class Scan(Distribution):
             timestep_var,
             reverse,
             fission,
+            optional_var,
         )
         self_path = dict(path or {})
         unknown = [c for c in self_path.values() if c not in recurrence.carried]
