@@ -107,6 +107,12 @@ def ends(lines: Lines) -> str:
     return f"it ends at {found} (seeds 0, 1, 2), after {least:.1f} to {most:.1f} CPU minutes"
 
 
+def poles(lines: Lines) -> str:
+    """The second and third evaluation of each seed on CartPole-v1."""
+    second, third = (series([x["evaluations"][i][1] for x in by_seed(lines)]) for i in (1, 2))
+    return f"returns {second} after 10,000 frames and {third} after 15,000"
+
+
 # ---------------------------------------------------------------- models of series
 
 

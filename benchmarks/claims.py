@@ -41,6 +41,7 @@ from claim_words import (
     oscillator_filtered,
     pessimistic,
     plan_compiled,
+    poles,
     reach,
     reach_in_short,
     robot_log,
@@ -164,6 +165,13 @@ CLAIMS = [
             f"reach {at(lines, 50_000)[0]:.0f} at 50,000 frames and {lines[0]['score']:.0f}"
         ),
         {"config": "dreamer_v3/fast", "env": "dm_control/finger-spin-v0"},
+    ),
+    Claim(
+        AGENTS,
+        "benchmarks/agents_learning.py",
+        "learning",
+        poles,
+        {"config": "dreamer_v3/small", "env": "CartPole-v1"},
     ),
     Claim(
         AGENTS,
