@@ -113,6 +113,13 @@ def poles(lines: Lines) -> str:
     return f"returns {second} after 10,000 frames and {third} after 15,000"
 
 
+def stops(lines: Lines) -> str:
+    """Runs that were stopped by signals, the last of each kind, seed and signal."""
+    runs = last([x for x in lines if x["signal"].startswith("SIG")], "run", "seed", "signal")
+    made, wrong = (sum(x[key] for x in runs.values()) for key in ("stops", "differences"))
+    return f"{len(runs)} runs, {made} stops, {wrong} differences"
+
+
 # ---------------------------------------------------------------- models of series
 
 
