@@ -3,6 +3,7 @@
 create_run  ->  config.yaml (every setting) and run.json (commit, versions, machine,
                 seed, command, time)
 open_run    ->  both, read again
+keep_config ->  config.yaml of a run that goes on with other settings
 lock        ->  one process at a time
 count_start ->  how often a process has begun with it
 """
@@ -19,12 +20,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from agents.config import parse_yaml, to_yaml
+from agents.config import parse_yaml, to_dict, to_yaml
 from agents.disk import sync_file, sync_folder
 from agents.errors import RunError
 
@@ -119,6 +121,24 @@ def open_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(config, dict) or not isinstance(info, dict):
         raise RunError(f"{path} is damaged: expected keys and values in config.yaml and run.json")
     return config, info
+
+
+def keep_config(path: Path, config: Any) -> None:
+    """Keep the settings that a run goes on with, if they are others than ``config.yaml`` has: the
+    next start goes on with them, too.
+
+    Args:
+        config: the settings, a dataclass; the run that they say that it started from is that of its
+            beginning.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    kept, _ = open_run(path)
+    if hasattr(config, "start"):
+        config = replace(config, start=kept.get("start"))
+    if to_dict(config) != kept:
+        _write(path / "config.yaml", to_yaml(config))
 
 
 def write_interface(path: Path, interface: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from agents.pretrain.models import build as build_model
 from agents.pretrain.settings import KINDS
 from agents.reports.formula import formula
 from agents.reports.page import Page, code, drawn, facts, note, picture, table
-from agents.run import read_part
+from agents.run import Offline, Progress, read_part
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface
@@ -93,7 +93,7 @@ def _trained(directory: Path, config: Mapping[str, Any], origin: Mapping[str, An
     page.section(
         "What to type next",
         code(
-            f"pixyz resume {directory}{_further(progress['steps'], settings.steps)}\n"
+            f"pixyz resume {directory}{_further('steps', progress['steps'], settings.steps)}\n"
             f"pixyz evaluate {directory} --video a.gif\npixyz save {directory} FOLDER\n\n"
             f"import agents\npolicy = "
             f"agents.load({str(directory)!r})\naction = policy.act(observation)"
@@ -155,8 +155,8 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
     page.section(
         "What to type next",
         code(
-            f"pixyz resume {directory} "
-            f"updates={2 * settings.updates}\npixyz save {directory} FOLDER\n\n"
+            f"pixyz resume {directory}{_longer(progress, settings)}\n"
+            f"pixyz save {directory} FOLDER\n\n"
             f"import agents\nmodel = agents.load_model({str(directory)!r})\nmodel.forecast(seen, "
             f"action, steps)"
         ),
@@ -167,13 +167,21 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
 # ---------------------------------------------------------------- parts
 
 
-def _further(done: int, wanted: int) -> str:
+def _further(unit: str, done: int, wanted: int) -> str:
     """What a finished run is told for going on; nothing for one that was stopped.
 
-    >>> _further(100, 100), _further(60, 100)
+    >>> _further("steps", 100, 100), _further("steps", 60, 100)
     (' steps=200', '')
     """
-    return f" steps={2 * wanted}" if done >= wanted else ""
+    return f" {unit}={2 * wanted}" if done >= wanted else ""
+
+
+def _longer(progress: Mapping[str, Any], settings: Any) -> str:
+    """The same of a model of a log, which also ends where validations stay."""
+    waited = Offline.waited(Progress(evaluations=progress["evaluations"]))
+    stays = settings.patience and waited >= settings.patience
+    more = _further("updates", progress["updates"], settings.updates)
+    return f"{more} patience={2 * waited}" if stays else more
 
 
 def _origin(origin: Mapping[str, Any]) -> str:

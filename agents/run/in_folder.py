@@ -17,6 +17,7 @@ from agents.run.run import Run, read_part
 from agents.rundir import (
     count_start,
     created,
+    keep_config,
     lock,
     open_run,
     same_interface,
@@ -98,7 +99,8 @@ class InFolder:
             Generators.seed(self.settings.seed + APART * ranks.rank())
 
     def resume(self, directory: Path) -> Self:
-        """Go on in a run's folder; returns itself. A refused one is left as it was loaded.
+        """Go on in a run's folder, and keep the settings there; returns itself. After an error the
+        run can be loaded as before.
 
         Raises:
             RunError, CheckpointError, ReplayError: it is no folder of such a run, in use, damaged,
@@ -125,6 +127,7 @@ class InFolder:
                 )
             if not known:
                 write_interface(directory, self.interface())
+            keep_config(directory, self.settings)
         except BaseException:
             self.close()
             raise

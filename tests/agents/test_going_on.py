@@ -1,24 +1,31 @@
-"""What a run's folder holds when it goes on: an environment that is another is refused, and what
-could be loaded before still can.
+"""What a run's folder holds when it goes on: the settings that it goes on with; an environment that
+is another is refused, and what could be loaded before still can.
 """
 
+import os
+import signal
 import sys
 import types
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
 import pytest
+from test_reports import read
 from test_resume import AGENTS, SHORT_RUN
 
 import agents
+from agents.cli import main
 from agents.config import load_config
 from agents.errors import RunError
 from agents.pretrain import Pretrainer
 from agents.pretrain.settings import VRNNSettings
+from agents.reports.run import _longer
 from agents.run import Trainer
-from agents.rundir import read_interface
+from agents.rundir import create_run, keep_config, open_run, read_interface
+from agents.sac import SAC
 from agents.settings import RunSettings
-from worldmodels.data import Episodes, make_episode
+from worldmodels.data import Episodes, make_episode, write_npz
 
 
 class Arm(gymnasium.Env):
@@ -52,6 +59,79 @@ def arm(monkeypatch):
 def files(run):
     """What is kept of how a run began."""
     return {name: (run / name).read_bytes() for name in ("config.yaml", "interface.json", "starts")}
+
+
+def log(width=1):
+    x = np.sin(np.arange(200.0))[:, None].repeat(width, 1)
+    return Episodes([make_episode("run", {"x": x})])
+
+
+MODEL = ["model.latent=2", "model.rnn=8", "model.hidden=8", "split=time", "seen=5", "horizon=5"]
+MODEL += ["updates=2", "eval_every=1", "batch=2", "length=8", "draws=2"]
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_a_run_goes_on_with_what_it_was_told_when_it_last_went_on(tmp_path, monkeypatch, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "sac/small", *SETTINGS, "env.id=Pendulum-v1", "--run", run]) == 0
+    assert main(["resume", run, "steps=500"]) == 0
+    assert main(["resume", run, "eval_episodes=3"]) == 0, "at its end it is judged and reported"
+    config, said = open_run(tmp_path / "run")[0], read(tmp_path / "run" / "report.html")
+    assert (config["steps"], config["eval_episodes"]) == (500, 3)
+    assert "500 of 500" in said and f"pixyz resume {run} steps=1000" in said
+    assert main(["resume", run, "steps=450"]) == 2
+    assert open_run(tmp_path / "run")[0] == config, "what is refused is not kept"
+
+    learn = SAC.learn
+
+    def stop(self, batch):
+        os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, batch)
+
+    monkeypatch.setattr(SAC, "learn", stop)
+    assert main(["resume", run, "steps=3000000"]) == 130
+    assert f"go on with: pixyz resume {run}" in capsys.readouterr().err
+    assert main(["resume", run]) == 130, "as it was told"
+    assert main(["report", run]) == 0
+    said = read(tmp_path / "run" / "report.html")
+    assert "of 3,000,000" in said and f"pixyz resume {run} pixyz" in said
+
+
+def test_a_model_of_a_log_goes_on_so_too(tmp_path):
+    run, data = str(tmp_path / "run"), str(tmp_path / "log")
+    write_npz(log(), tmp_path / "log")
+    assert main(["pretrain", "vrnn", *MODEL, "--data", data, "--run", run]) == 0
+    assert main(["resume", run, "updates=4"]) == 0 and main(["resume", run]) == 0
+    assert open_run(tmp_path / "run")[0]["updates"] == 4
+    said = read(tmp_path / "run" / "report.html")
+    assert "of 4 " in said and f"pixyz resume {run} updates=8" in said
+
+
+@pytest.mark.parametrize(
+    ("updates", "bounds", "more"),
+    [(4, [3.0, 2.0], ""), (9, [3.0, 2.0], " updates=18"), (4, [1.0, 2.0, 2.0], " patience=4")],
+)
+def test_what_a_model_of_a_log_is_told_for_going_on(updates, bounds, more):
+    settings = VRNNSettings(updates=9, patience=2)
+    evaluations = [(i, [bound]) for i, bound in enumerate(bounds)]
+    assert _longer({"updates": updates, "evaluations": evaluations}, settings) == more
+
+
+def test_settings_are_kept_whole_with_where_a_run_started_from(tmp_path):
+    run, began = tmp_path / "run", RunSettings(start="runs/offline")
+    create_run(run, began, seed=0)
+    kept = (run / "config.yaml").stat().st_mtime_ns
+    keep_config(run, began)
+    assert (run / "config.yaml").stat().st_mtime_ns == kept
+    keep_config(run, replace(began, steps=7000, start=None))
+    found = load_config(RunSettings, open_run(run)[0])
+    assert found == replace(began, steps=7000)
+    assert sorted(p.name for p in run.iterdir()) == ["config.yaml", "run.json"]
+
+
+# ---------------------------------------------------------------- environment and log
 
 
 @pytest.mark.parametrize(
@@ -100,14 +180,7 @@ def test_an_interface_that_is_lost_is_written_by_a_run_that_goes_on(content, arm
 
 
 def test_a_log_of_other_shapes_is_refused_and_the_model_loads_as_before(tmp_path):
-    def log(width):
-        return Episodes(
-            [make_episode("run", {"x": np.sin(np.arange(200.0))[:, None].repeat(width, 1)})]
-        )
-
-    small = ["model.latent=2", "model.rnn=8", "model.hidden=8", "split=time", "horizon=10"]
-    short = ["updates=2", "eval_every=1", "batch=2", "length=8"]
-    run, settings = tmp_path / "run", load_config(VRNNSettings, "pretrain/vrnn", [*small, *short])
+    run, settings = tmp_path / "run", load_config(VRNNSettings, "pretrain/vrnn", MODEL)
     with Pretrainer(settings, log(1)).begin(run) as begun:
         begun.train()
     before = files(run)
