@@ -22,6 +22,7 @@ from agents.policy import guards, read_settings
 from agents.pretrain import report as pretraining
 from agents.pretrain.models import build as build_model
 from agents.pretrain.settings import KINDS
+from agents.report import curve
 from agents.reports.formula import formula
 from agents.reports.page import Page, code, drawn, facts, note, picture, table
 from agents.run import Offline, Progress, read_part
@@ -82,7 +83,7 @@ def _trained(directory: Path, config: Mapping[str, Any], origin: Mapping[str, An
     )
     page.section(
         "Curve",
-        picture(directory / "curve.png", "returns over environment steps"),
+        _curve(progress, f"{settings.agent.kind}, {e.id}, seed {settings.seed}"),
         picture(directory / "clip.gif", "an episode of the learned policy"),
     )
     page.section("Losses", _losses(directory, "train", "environment steps"))
@@ -205,6 +206,15 @@ def _returns(policies: Mapping[str, Sequence[float]]) -> str:
     return (
         table(["", "mean return", INTERVAL, "interquartile mean", "episodes"], rows) if rows else ""
     )
+
+
+def _curve(progress: Mapping[str, Any], title: str) -> str:
+    """Returns as the newest checkpoint has them: a picture in the folder is of the last end."""
+    train, evaluations = progress["returns"], progress["evaluations"]
+    if not (train or evaluations):
+        return ""
+    figure = curve(train=train, evaluations=evaluations, random=progress["random"], title=title)
+    return drawn(figure, "returns over environment steps")
 
 
 def _losses(directory: Path, kind: str, unit: str) -> str:
