@@ -109,6 +109,21 @@ def config_names() -> list[str]:
     )
 
 
+def merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Values above others, block by block.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}})
+    {'a': {'b': 1, 'c': 3}}
+    """
+    merged = dict(under)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = (
+            merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
 def parse_yaml(text: str, where: str) -> Any:
     """Plain data from YAML: 1e-4 is a number, a key that comes twice is refused. ``where`` opens
     the error's line.
@@ -166,7 +181,7 @@ def _read(source: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise _error(f"{source}: expected keys and values, got {type(values).__name__}")
     base = values.pop("base", None)
-    return values if base is None else _merge(_read(str(base), folder, (*seen, name)), values)
+    return values if base is None else merge(_read(str(base), folder, (*seen, name)), values)
 
 
 def _find(source: str, folder: Path) -> tuple[str, str, Path]:
@@ -189,16 +204,6 @@ def _find(source: str, folder: Path) -> tuple[str, str, Path]:
     raise _error(
         f"no {what} {source!r}{_nearest(source, names)}; the names that ship are {', '.join(names)}"
     )
-
-
-def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(under)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = (
-            _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
-    return merged
 
 
 def _leave_other_kind(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,22 +12,34 @@ from agents.plots import new_figure
 from agents.statistics import INTERVAL, summarize
 
 
-def draw_curve(
-    path: Path,
+def draw_curve(path: Path, **of: Any) -> None:
+    """Write the picture of :func:`curve`.
+
+    Args:
+        path: of the picture; the ending says the format, such as .png.
+        of: arguments of :func:`curve`.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    curve(**of).savefig(path, dpi=130)
+
+
+def curve(
     *,
     train: Sequence[tuple[int, float]],
     evaluations: Sequence[tuple[int, Sequence[float]]],
     random: Sequence[float],
     title: str,
-) -> None:
-    """Write a picture of returns over environment steps.
+) -> Any:
+    """A figure of returns over environment steps.
 
     Args:
-        path: of the picture; the ending says the format, such as .png.
         train: step and return of each training episode.
         evaluations: step and returns of each evaluation; drawn as their mean and its 95 % bootstrap
             interval.
         random: returns of a random policy; its mean is drawn.
+        title: above it.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -83,7 +96,7 @@ def draw_curve(
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[0]:
         figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
-    figure.savefig(path, dpi=130)
+    return figure
 
 
 def comparison(policies: Mapping[str, Sequence[float]]) -> str:

@@ -3,6 +3,7 @@
 create_run  ->  config.yaml (every setting) and run.json (commit, versions, machine,
                 seed, command, time)
 open_run    ->  both, read again
+keep_config ->  config.yaml of a run that goes on with other settings
 lock        ->  one process at a time
 count_start ->  how often a process has begun with it
 """
@@ -19,12 +20,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from agents.config import parse_yaml, to_yaml
+from agents.config import parse_yaml, to_dict, to_yaml
 from agents.disk import sync_file, sync_folder
 from agents.errors import RunError
 
@@ -121,11 +123,29 @@ def open_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, info
 
 
+def keep_config(path: Path, config: Any) -> None:
+    """Keep the settings that a run goes on with, if they are others than ``config.yaml`` has: the
+    next start goes on with them, too.
+
+    Args:
+        config: the settings, a dataclass; the run that they say that it started from is that of its
+            beginning.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    kept, _ = open_run(path)
+    if hasattr(config, "start"):
+        config = replace(config, start=kept.get("start"))
+    if to_dict(config) != kept:
+        _write(path / "config.yaml", to_yaml(config))
+
+
 def write_interface(path: Path, interface: dict[str, Any]) -> None:
     """Keep what a run's environment or log looks like, so that its agent or model can be loaded
     without it.
     """
-    (path / INTERFACE).write_text(json.dumps(interface), encoding="utf-8")
+    _write(path / INTERFACE, json.dumps(interface))
 
 
 def read_interface(path: Path) -> dict[str, Any]:
@@ -146,6 +166,84 @@ def read_interface(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RunError(f"{path / INTERFACE} is damaged: expected keys and values")
     return found
+
+
+def same_interface(path: Path, interface: dict[str, Any]) -> bool:
+    """Whether a run began with an environment or a log like this one; False if that is not known:
+    nothing was kept, or it is damaged.
+
+    Of numbers that are observed the bounds may be others: they are looked at, nothing is scaled by
+    them.
+
+    Raises:
+        RunError: it began with another one; says what differs.
+    """
+    try:
+        kept = read_interface(path)
+    except RunError:
+        return False
+    then, now = _without_bounds(kept), _without_bounds(json.loads(json.dumps(interface)))
+    if then == now:
+        return True
+    name, was, is_now = _differing(then, now)
+    raise RunError(
+        f"{path} began with another environment or log: its {name} was {_brief(was)}, got "
+        f"{_brief(is_now)}; give the one that it began with, or start a new run"
+    )
+
+
+def _without_bounds(interface: dict[str, Any]) -> dict[str, Any]:
+    """An interface with the parts of spaces by their names, and vectors of observations that have
+    no bounds.
+    """
+
+    def plain(value: Any, seen: bool) -> Any:
+        if isinstance(value, list) and value and all(map(_is_named, value)):
+            value = dict(value)
+        if isinstance(value, dict):
+            vector = value.get("kind") == "Box" and len(value.get("shape", ())) < 2
+            free = seen and vector and str(value.get("dtype")).startswith("float")
+            keys = [k for k in value if not (free and k in ("low", "high"))]
+            return {k: plain(value[k], seen) for k in keys}
+        return [plain(v, seen) for v in value] if isinstance(value, list) else value
+
+    return {key: plain(value, key == "observation") for key, value in interface.items()}
+
+
+def _is_named(part: Any) -> bool:
+    """Whether it is a name and a space, as those of a Dict are kept."""
+    return isinstance(part, list) and len(part) == 2 and isinstance(part[0], str)
+
+
+def _differing(then: Any, now: Any, name: str = "") -> tuple[str, Any, Any]:
+    """The first value that differs: its name, and both."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in {**then, **now}:
+            if then.get(key) != now.get(key):
+                found = f"{name} {key}".strip()
+                return _differing(then.get(key), now.get(key), found)
+    return name, then, now
+
+
+def _brief(value: Any) -> str:
+    return "nothing" if value is None else f"{value!s:.100}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file of a run's folder whole, or not at all.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            sync_file(file)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 @contextmanager

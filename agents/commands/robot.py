@@ -29,7 +29,7 @@ from agents.online.panel import Panel
 from agents.online.receiving import Receiving
 from agents.online.recording import ByPolicy, episodes, record, write
 from agents.policy import Policy, load
-from agents.pretrain.start import start_settings
+from agents.pretrain.start import FROM, start_settings
 from agents.process import prepare_process
 from agents.run import Run, Stop
 from agents.run_name import run_name
@@ -227,7 +227,7 @@ def _learns(parser: argparse.ArgumentParser) -> None:
         type=Path,
         dest="start",
         metavar="RUN",
-        help="a run to start from: of `pixyz pretrain rssm`, or of `pixyz robot offline`",
+        help=FROM,
     )
 
 
@@ -383,7 +383,7 @@ def _settings(given: argparse.Namespace) -> tuple[RunSettings, Path]:
     """The settings, and the run's folder."""
     settings = load_config(RunSettings, given.config, given.overrides)
     if given.start:
-        settings = start_settings(settings, given.start)
+        settings = start_settings(settings, given.start, given.overrides)
     run = given.run or Path("runs") / f"robot-{run_name(given.config, given.overrides, settings)}"
     if (run / "run.json").is_file():
         config, _ = open_run(run)

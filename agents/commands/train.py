@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agents import runs
 from agents.config import load_config
-from agents.pretrain.start import start_settings
+from agents.pretrain.start import FROM, start_settings
 from agents.run_name import run_name
 from agents.settings import RunSettings
 
@@ -29,7 +29,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         type=Path,
         dest="start",
         metavar="RUN",
-        help="a run of `pixyz pretrain rssm` to start from",
+        help=FROM,
     )
     parser.set_defaults(command=train)
 
@@ -38,7 +38,7 @@ def train(given: argparse.Namespace) -> int:
     """Start a run."""
     settings = load_config(RunSettings, given.config, given.overrides)
     if given.start:
-        settings = start_settings(settings, given.start)
+        settings = start_settings(settings, given.start, given.overrides)
     name = run_name(given.config, given.overrides, settings)
     return runs.start(settings, given.run or Path("runs") / name).stop.code
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents.config import load_config
+from agents.config import load_config, merge, parse_yaml, to_dict
 from agents.errors import RunError
 from agents.pretrain.settings import RSSMSettings
 from agents.pretrain.trainer import best_weights
@@ -15,27 +15,106 @@ from agents.run import read_part
 from agents.rundir import open_run
 from agents.settings import RunSettings
 from worldmodels.rssm import RSSM
+from worldmodels.rssm_config import RSSMConfig
 
+FROM = (
+    "a run to start from: of `pixyz pretrain rssm`, which gives its world model, or of an agent of "
+    "the same kind, which gives its weights and agent.* settings; agent.* changes that are named "
+    "count above them, but for those that shape weights"
+)
+"""What ``--from`` takes."""
 PREFIX = "model."
+COSTS = ("free_nats", "dyn_scale", "rep_scale", "align_scale", "redundancy")
+"""Of a world model's settings those that say what it pays for: the others say what its weights are,
+and are those that it was pretrained with.
+"""
 
 
-def start_settings(settings: RunSettings, run: Path) -> RunSettings:
-    """The settings with the run's world model, or with its agent, and where they came from.
+def start_settings(settings: RunSettings, run: Path, overrides: Sequence[str] = ()) -> RunSettings:
+    """The settings with the run's world model, or with its agent's settings, and where they came
+    from; those of ``agent`` that a command names count above what is found.
+
+    Args:
+        settings: of the command, overrides applied.
+        run: of an agent of the same kind, or of ``pixyz pretrain rssm``.
+        overrides: of the command.
 
     Raises:
-        RunError: ``run`` is neither a pretraining run of an RSSM nor a run of an agent.
+        RunError: ``run`` is neither, or of an agent of another kind; the agent has no such world
+            model; or an override asks for another one.
+        ConfigError: an override does not fit what was found.
     """
     config, _ = open_run(run)
     if "agent" in config:
-        found = load_config(RunSettings, {**config, "device": settings.device, "threads": 0})
-        return replace(settings, agent=found.agent, start=str(run))
-    if config.get("kind") != "rssm":
+        found = _agent(config["agent"])
+        if found.kind != settings.agent.kind:
+            raise RunError(
+                f"{run} has an agent of the kind {found.kind!r}, asked for is "
+                f"{settings.agent.kind!r}: take a config of {found.kind!r}, or a run of an agent "
+                f"of the kind {settings.agent.kind!r}"
+            )
+    elif config.get("kind") == "rssm":
+        if not isinstance(getattr(settings.agent, "model", None), RSSMConfig):
+            raise RunError(
+                f"{run} is the world model of a Dreamer or PlaNet, asked for is an agent of the "
+                f"kind {settings.agent.kind!r}; take a config such as dreamer_v3/fast"
+            )
+        found = replace(settings.agent, model=load_config(RSSMSettings, config).model)
+    else:
         raise RunError(
-            f"{run}: expected a run of `pixyz pretrain rssm`, got "
-            f"{config.get('kind', 'a training run')!r}"
+            f"{run}: expected a run of `pixyz pretrain rssm`, or of an agent, got one of "
+            f"{config.get('kind', 'nothing that is known')!r}"
         )
-    pretrained = load_config(RSSMSettings, config)
-    return replace(settings, agent=replace(settings.agent, model=pretrained.model), start=str(run))
+    agent = _agent(merge(to_dict(found), _told(overrides)))
+    if isinstance(getattr(found, "model", None), RSSMConfig):
+        _check_model(run, found.model, agent.model)
+    return replace(settings, agent=agent, start=str(run))
+
+
+def _agent(values: Mapping[str, Any]) -> Any:
+    return load_config(RunSettings, {"agent": values}).agent
+
+
+def _told(overrides: Sequence[str]) -> dict[str, Any]:
+    """What overrides say of ``agent``.
+
+    >>> _told(["agent.lr=1e-3", "steps=9", "agent.model={free_nats: 2.0}"])
+    {'lr': 0.001, 'model': {'free_nats': 2.0}}
+    """
+    found: dict[str, Any] = {}
+    for text in overrides:
+        key, _, value = text.partition("=")
+        first, *path = key.strip().split(".")
+        if first == "agent":
+            told = parse_yaml(value, key)
+            for name in reversed(path):
+                told = {name: told}
+            found = merge(found, told)
+    return found
+
+
+def _check_model(run: Path, found: RSSMConfig, given: RSSMConfig) -> None:
+    """Raise RunError where another model is asked for than the run has."""
+    for name, (there, here) in _differing(to_dict(found), to_dict(given)).items():
+        if name not in COSTS:
+            raise RunError(
+                f"agent.model.{name}={here}: the world model of {run} has {there}; leave it out, "
+                f"or start from a run that has {here}"
+            )
+
+
+def _differing(
+    one: Mapping[str, Any], two: Mapping[str, Any], path: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ, by their names; blocks within blocks, too."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in {**one, **two}:
+        a, b = one.get(key), two.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found |= _differing(a, b, f"{path}{key}.")
+        elif a != b:
+            found[f"{path}{key}"] = a, b
+    return found
 
 
 def start_from(agent: Any, run: Path) -> None:
@@ -67,7 +146,8 @@ def start_from(agent: Any, run: Path) -> None:
             "environment's bound as action_scale"
         )
     weights = {k.removeprefix(PREFIX): v for k, v in found.items() if k.startswith(PREFIX)}
-    _check(run, weights, agent.model.state_dict())
+    needs = "the environment must have the log's observation keys, shapes and actions"
+    _check(run, weights, agent.model.state_dict(), needs)
     agent.model.load_state_dict(weights)
 
 
@@ -76,12 +156,25 @@ def _take(agent: Any, run: Path) -> None:
     weights = read_part(run, "agent")[1].get("weights")
     if not isinstance(weights, Mapping) or not hasattr(agent, "load_state_dict"):
         raise RunError(f"{run}: expected an agent with weights of torch, got another")
-    _check(run, weights, agent.state_dict())
+    config = getattr(agent, "config", None)
+    own = to_dict(config) if is_dataclass(config) else {}
+    settings = _differing(to_dict(_agent(open_run(run)[0]["agent"])), own) if own else {}
+    said = [f"agent.{k} ({there} there, {here} here)" for k, (there, here) in settings.items()]
+    needs = (
+        f"what shapes weights must be as there, of {', '.join(said)}"
+        if said
+        else "it must have that run's observation keys, shapes and actions"
+    )
+    _check(run, weights, agent.state_dict(), needs)
     agent.load_state_dict(dict(weights))
 
 
-def _check(run: Path, weights: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Raise RunError where weights have other names or shapes than an agent's own."""
+def _check(run: Path, weights: Mapping[str, Any], own: Mapping[str, Any], needs: str) -> None:
+    """Raise RunError where weights have other names or shapes than an agent's own.
+
+    Args:
+        needs: what cures it.
+    """
     differ = [
         k
         for k in {**own, **weights}
@@ -91,7 +184,6 @@ def _check(run: Path, weights: Mapping[str, Any], own: Mapping[str, Any]) -> Non
         k = differ[0]
         there, here = (list(d[k].shape) if k in d else "nothing" for d in (weights, own))
         raise RunError(
-            f"{run} does not fit this environment: {len(differ)} weights differ, such as {k} "
-            f"({there} there, {here} here); the log must have the environment's observation keys, "
-            "shapes and actions"
+            f"{run} does not fit: {len(differ)} weights differ, "
+            f"such as {k} ({there} there, {here} here); {needs}"
         )

@@ -22,9 +22,10 @@ from agents.policy import guards, read_settings
 from agents.pretrain import report as pretraining
 from agents.pretrain.models import build as build_model
 from agents.pretrain.settings import KINDS
+from agents.report import curve
 from agents.reports.formula import formula
 from agents.reports.page import Page, code, drawn, facts, note, picture, table
-from agents.run import read_part
+from agents.run import Offline, Progress, read_part
 from agents.rundir import open_run, read_interface
 from agents.settings import RunSettings
 from agents.spaces import Interface
@@ -82,7 +83,7 @@ def _trained(directory: Path, config: Mapping[str, Any], origin: Mapping[str, An
     )
     page.section(
         "Curve",
-        picture(directory / "curve.png", "returns over environment steps"),
+        _curve(progress, f"{settings.agent.kind}, {e.id}, seed {settings.seed}"),
         picture(directory / "clip.gif", "an episode of the learned policy"),
     )
     page.section("Losses", _losses(directory, "train", "environment steps"))
@@ -93,7 +94,7 @@ def _trained(directory: Path, config: Mapping[str, Any], origin: Mapping[str, An
     page.section(
         "What to type next",
         code(
-            f"pixyz resume {directory}{_further(progress['steps'], settings.steps)}\n"
+            f"pixyz resume {directory}{_further('steps', progress['steps'], settings.steps)}\n"
             f"pixyz evaluate {directory} --video a.gif\npixyz save {directory} FOLDER\n\n"
             f"import agents\npolicy = "
             f"agents.load({str(directory)!r})\naction = policy.act(observation)"
@@ -156,8 +157,8 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
     page.section(
         "What to type next",
         code(
-            f"pixyz resume {directory} "
-            f"updates={2 * settings.updates}\npixyz save {directory} FOLDER\n\n"
+            f"pixyz resume {directory}{_longer(progress, settings)}\n"
+            f"pixyz save {directory} FOLDER\n\n"
             f"import agents\nmodel = agents.load_model({str(directory)!r})\nmodel.forecast(seen, "
             f"action, steps)"
         ),
@@ -168,13 +169,21 @@ def _pretrained(directory: Path, config: Mapping[str, Any], origin: Mapping[str,
 # ---------------------------------------------------------------- parts
 
 
-def _further(done: int, wanted: int) -> str:
+def _further(unit: str, done: int, wanted: int) -> str:
     """What a finished run is told for going on; nothing for one that was stopped.
 
-    >>> _further(100, 100), _further(60, 100)
+    >>> _further("steps", 100, 100), _further("steps", 60, 100)
     (' steps=200', '')
     """
-    return f" steps={2 * wanted}" if done >= wanted else ""
+    return f" {unit}={2 * wanted}" if done >= wanted else ""
+
+
+def _longer(progress: Mapping[str, Any], settings: Any) -> str:
+    """The same of a model of a log, which also ends where validations stay."""
+    waited = Offline.waited(Progress(evaluations=progress["evaluations"]))
+    stays = settings.patience and waited >= settings.patience
+    more = _further("updates", progress["updates"], settings.updates)
+    return f"{more} patience={2 * waited}" if stays else more
 
 
 def _origin(origin: Mapping[str, Any]) -> str:
@@ -198,6 +207,15 @@ def _returns(policies: Mapping[str, Sequence[float]]) -> str:
     return (
         table(["", "mean return", INTERVAL, "interquartile mean", "episodes"], rows) if rows else ""
     )
+
+
+def _curve(progress: Mapping[str, Any], title: str) -> str:
+    """Returns as the newest checkpoint has them: a picture in the folder is of the last end."""
+    train, evaluations = progress["returns"], progress["evaluations"]
+    if not (train or evaluations):
+        return ""
+    figure = curve(train=train, evaluations=evaluations, random=progress["random"], title=title)
+    return drawn(figure, "returns over environment steps")
 
 
 def _losses(directory: Path, kind: str, unit: str) -> str:

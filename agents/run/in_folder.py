@@ -14,7 +14,15 @@ from torch import nn
 from agents.errors import UsageError
 from agents.run.parts import Generators
 from agents.run.run import Run, read_part
-from agents.rundir import count_start, created, lock, open_run, write_interface
+from agents.rundir import (
+    count_start,
+    created,
+    keep_config,
+    lock,
+    open_run,
+    same_interface,
+    write_interface,
+)
 from worldmodels import ranks
 
 APART = 7919
@@ -74,6 +82,7 @@ class InFolder:
             ranks.wait()  # for the folder of process 0
             directory = directory / OTHERS / str(ranks.rank())
         with created(directory, self.settings, seed=self.settings.seed):
+            write_interface(directory, self.interface())
             self._open(directory)
         if not ranks.rank():
             ranks.wait()
@@ -90,11 +99,12 @@ class InFolder:
             Generators.seed(self.settings.seed + APART * ranks.rank())
 
     def resume(self, directory: Path) -> Self:
-        """Go on in a run's folder; returns itself.
+        """Go on in a run's folder, and keep the settings there; returns itself. After an error the
+        run can be loaded as before.
 
         Raises:
             RunError, CheckpointError, ReplayError: it is no folder of such a run, in use, damaged,
-                or began with other data.
+                or began with another environment or other data.
         """
         open_run(directory)
         first = directory
@@ -103,8 +113,9 @@ class InFolder:
             if not directory.exists():  # one more than before: with nothing of its own yet
                 with created(directory, self.settings, seed=self.settings.seed):
                     pass
-        attempt = self._open(directory)
         try:
+            known = same_interface(directory, self.interface())
+            attempt = self._open(directory)
             if not ranks.rank() or (directory / "checkpoints").exists():
                 self.run.load(**self.options(attempt))
             if ranks.rank():
@@ -114,6 +125,9 @@ class InFolder:
                 raise UsageError(
                     f"{directory} has made {self.run.at} {unit} already; give {unit} above that"
                 )
+            if not known:
+                write_interface(directory, self.interface())
+            keep_config(directory, self.settings)
         except BaseException:
             self.close()
             raise
@@ -129,7 +143,6 @@ class InFolder:
         try:
             self.closing.enter_context(lock(directory))
             attempt = count_start(directory)
-            write_interface(directory, self.interface())
             self._run = self.fill(directory)
             if self._run.log is not None:
                 self.closing.callback(self._run.log.close)

@@ -189,14 +189,15 @@ def test_an_agent_learns_from_the_log_and_its_policy_speaks_the_robots_units(mod
     action = policy.act({"x": np.zeros(1, np.float32)})
     assert action.shape == (1,) and np.abs(action).max() <= 0.1
     # another agent starts from it, with its sizes
-    online = start_settings(RunSettings(), tmp_path / "run")
+    given = load_config(RunSettings, "sac/small")
+    online = start_settings(given, tmp_path / "run")
     assert online.agent.kind == "sac" and online.agent.units == 16
     other = OfflineTrainer(settings(model, "seed=5")).agent
     start_from(other, tmp_path / "run")
     for k, v in made.agent.state_dict().items():
         assert torch.equal(other.state_dict()[k], v), k
     wider = OfflineTrainer(settings(model, "agent.units=8")).agent
-    with pytest.raises(RunError, match="does not fit this environment"):
+    with pytest.raises(RunError, match=r"of agent.units \(16 there, 8 here\)"):
         start_from(wider, tmp_path / "run")
 
 

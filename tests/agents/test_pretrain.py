@@ -221,7 +221,7 @@ def test_the_command_from_a_folder_to_a_report_and_an_agent(tmp_path, capsys):
         )
         == 2
     )
-    assert "does not fit this environment" in capsys.readouterr().err
+    assert "the environment must have the log's observation keys" in capsys.readouterr().err
 
 
 def test_a_config_of_a_kind_that_is_called_otherwise(tmp_path):

@@ -3,6 +3,7 @@ formulas that are well formed.
 """
 
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -67,6 +68,25 @@ def test_a_run_ends_with_a_report_of_its_own_numbers(trained, capsys):
     assert "agent.batch" in text and "agent.lam" not in text, "only settings that differ"
     raw = (trained / "report.html").read_text()
     assert raw.count("data:image/png;base64,") >= 1 and raw.count("<math") > 3
+
+
+@pytest.mark.parametrize("old", [b"of an earlier end", None])
+def test_the_curve_is_of_the_newest_checkpoint_and_not_of_the_last_end(
+    old, trained, tmp_path, monkeypatch
+):
+    """A run that went on and was stopped has an old picture, one that never ended has none."""
+    run, seen, draw = tmp_path / "run", {}, of_run.curve
+    shutil.copytree(trained, run)
+    (run / "curve.png").unlink()
+    if old:
+        (run / "curve.png").write_bytes(old)
+    monkeypatch.setattr(of_run, "curve", lambda **given: seen.update(given) or draw(**given))
+    page = reports.write_report(run).read_text()
+    assert 'alt="returns over environment steps" src="data:image/png;base64,iVBORw0' in page
+    progress = read_part(run, "progress")[1]
+    assert seen["evaluations"] == progress["evaluations"] and seen["train"] == progress["returns"]
+    progress |= {"returns": [], "evaluations": []}
+    assert of_run._curve(progress, "nothing yet") == ""
 
 
 @pytest.mark.parametrize(
