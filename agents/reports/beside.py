@@ -8,6 +8,7 @@ of :mod:`agents.statistics`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ APART = (
     "start",
 )
 """Settings that do not tell runs apart."""
+Evaluation = tuple[int, list[float]]
+"""Its frame, and the returns of its episodes."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Member:
         evaluations: frames and returns of each.
         random: the mean return of a random policy.
         seed: its seed.
+        stride: environment steps that a step of its environments makes at most.
 
     >>> Member("a", "sac", "Pendulum-v1", 10, 5, 3, 0.1, [(5, [1.0]), (10, [3.0])], -9.0, 0).score
     2.0
@@ -77,9 +81,10 @@ class Member:
     actions: int
     updates: int
     cpu_minutes: float
-    evaluations: list[tuple[int, list[float]]]
+    evaluations: list[Evaluation]
     random: float
     seed: int
+    stride: int = 1
 
     @property
     def last(self) -> list[float]:
@@ -110,21 +115,22 @@ def compare(
         RunError, CheckpointError: one is no run of training, or has no sound checkpoint.
     """
     groups = grouped([Path(run) for run in runs])
-    rows = [row(group) for group in groups]
+    rows, said = [row(group) for group in groups], []
     if path is not None:
-        said = f"{_scored([m for g in groups for m in g])}; frames count repeated actions."
-        page = Page("Runs beside each other", said)
+        scored = f"{_scored([m for g in groups for m in g])}; frames count repeated actions."
+        page = Page("Runs beside each other", scored)
         page.section("Scores", table(HEAD, rows))
         for env_id in dict.fromkeys(g[0].env_id for g in groups):
             here = [g for g in groups if g[0].env_id == env_id]
-            notes = (
-                [note(f"{p.name}: {p.protocol}.") for p, _ in beside(env_id)] if published else []
-            )
+            dropped = [text for g in here if (text := left_out(g))]
+            protocols = [f"{p.name}: {p.protocol}." for p, _ in beside(env_id)] if published else []
+            notes = [note(text) for text in (*dropped, *protocols)]
+            said += dropped
             page.section(
                 env_id, drawn(_curves(here, env_id, published), f"curves on {env_id}"), *notes
             )
         page.write(Path(path))
-    return text_table([HEAD, *rows])
+    return "\n".join([text_table([HEAD, *rows]), *said])
 
 
 def grouped(runs: Sequence[Path]) -> list[Group]:
@@ -241,6 +247,7 @@ def _member(run: Path, names: Sequence[str], settings: Any, label: str) -> Membe
         evaluations,
         random,
         settings.seed,
+        settings.env.num_envs * settings.env.action_repeat,
     )
 
 
@@ -289,18 +296,56 @@ def _curves(groups: Sequence[Group], env_id: str, published: bool) -> Any:
 
 
 def _line(group: Group) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Frames, mean and interval of the evaluations that all runs of a group have."""
-    returns = [dict(m.evaluations) for m in group]
-    at = sorted(set.intersection(*(set(r) for r in returns)))
+    """Frames (their mean), mean and interval of the evaluations that all runs of a group have."""
+    found = aligned(group)
     values = [
-        [float(np.mean(r[t])) for r in returns] if len(group) > 1 else returns[0][t] for t in at
+        [float(np.mean(returns)) for _, returns in each] if len(group) > 1 else each[0][1]
+        for each in found
     ]
     bounds = [bootstrap_interval(v) for v in values]
     return (
-        at,
+        [round(float(np.mean([at for at, _ in each]))) for each in found],
         [float(np.mean(v)) for v in values],
         [low for low, _ in bounds],
         [high for _, high in bounds],
+    )
+
+
+def aligned(group: Group) -> list[list[Evaluation]]:
+    """The evaluations that all runs of a group have, each as one of every run.
+
+    An evaluation is made once the step that it is due in is over: those that were due at one frame
+    lie less than a step of all environments apart.
+
+    >>> one, two = (
+    ...     Member("", "", "", 0, 0, 0, 0.0, [(at, []) for at in found], 0.0, 0, stride=4)
+    ...     for found in ([101, 200, 303], [101, 203, 250, 302])
+    ... )
+    >>> [[at for at, _ in each] for each in aligned([one, two])]
+    [[101, 101], [200, 203], [303, 302]]
+    """
+    rest, found = [deque(m.evaluations) for m in group], []
+    while all(rest):
+        first = min(r[0][0] for r in rest)
+        due = [r.popleft() for r in rest if r[0][0] - first < group[0].stride]
+        if len(due) == len(group):
+            found.append(due)
+    return found
+
+
+def left_out(group: Group) -> str:
+    """Which evaluations are not in a group's curve, in words; nothing if all are."""
+    found = aligned(group)
+    lacking = []
+    for i, member in enumerate(group):
+        kept = {each[i][0] for each in found}
+        rest = [f"{at:,}" for at, _ in member.evaluations if at not in kept]
+        lacking += [f"{member.folder} at {', '.join(rest)}"] if rest else []
+    if not lacking:
+        return ""
+    return (
+        f"{group[0].label}: its curve is of the {counted(len(found), 'evaluation')} that all of "
+        f"its runs have, and leaves out those of {'; '.join(lacking)} frames."
     )
 
 
