@@ -1,5 +1,5 @@
-"""Runs beside each other: runs that differ in their seed alone are one line, with an interval over
-seeds.
+"""Runs beside each other: runs that differ in their seed alone, and went as far, are one line, with
+an interval over seeds.
 
 The score of a run is the mean of its last three evaluations.  An interval is over the scores of
 seeds where there are several, else over the episodes of those evaluations: the percentile bootstrap
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ HEAD = [
 ]
 APART = (
     "seed",
+    "steps",
+    "clip",
     "device",
     "threads",
     "tracker",
@@ -51,7 +53,9 @@ APART = (
     "log_every",
     "start",
 )
-"""Settings that do not tell runs apart."""
+"""Settings that do not tell runs apart; a resumed run has other ``steps`` than it began with: what
+it reached does. Where it started (``start``) tells it from one that started from nothing.
+"""
 Evaluation = tuple[int, list[float]]
 """Its frame, and the returns of its episodes."""
 
@@ -111,11 +115,11 @@ def compare(
         published: lay published returns beside those on dm_control.
 
     Raises:
-        UsageError: a run has no evaluation, or matplotlib is not installed.
+        UsageError: a run has no evaluation or is there twice, or matplotlib is not installed.
         RunError, CheckpointError: one is no run of training, or has no sound checkpoint.
     """
     groups = grouped([Path(run) for run in runs])
-    rows, said = [row(group) for group in groups], []
+    rows, said = [row(group) for group in groups], again(groups)
     if path is not None:
         scored = f"{_scored([m for g in groups for m in g])}; frames count repeated actions."
         page = Page("Runs beside each other", scored)
@@ -134,13 +138,17 @@ def compare(
 
 
 def grouped(runs: Sequence[Path]) -> list[Group]:
-    """Runs that differ in their seed alone together, in the order given; labels say what tells the
-    others apart.
+    """Runs that differ in their seed alone and went as far together, in the order given; labels say
+    what tells the others apart. Where a seed is there twice, each run is by itself.
     """
     if not runs:
         raise UsageError("compare: expected at least one run, got none")
+    places = [run.resolve() for run in runs]
+    twice = next((run for run, at in zip(runs, places, strict=True) if places.count(at) > 1), None)
+    if twice is not None:
+        raise UsageError(f"compare: expected each run once, got {twice} twice; leave one out")
     found = [(run, read_settings(run, "cpu")) for run in runs]
-    plain = [_flat({k: v for k, v in to_dict(s).items() if k not in APART}) for _, s in found]
+    plain = [_telling(settings) for _, settings in found]
     keys = list(dict.fromkeys(k for values in plain for k in values))
     telling = [
         k
@@ -148,7 +156,7 @@ def grouped(runs: Sequence[Path]) -> list[Group]:
         if k not in ("agent.kind", "env.id") and len({repr(v.get(k)) for v in plain}) > 1
     ]
     alike = {v["agent.kind"] for v in plain}
-    names = [run.resolve().name for run in runs]
+    names = [place.name for place in places]
     groups: dict[str, Group] = {}
     for (run, settings), values in zip(found, plain, strict=True):
         kin = [v for v in plain if v["agent.kind"] == values["agent.kind"]]
@@ -161,7 +169,55 @@ def grouped(runs: Sequence[Path]) -> list[Group]:
         groups.setdefault(repr(sorted(map(repr, values.items()))), []).append(
             _member(run, names, settings, label)
         )
-    return list(groups.values())
+    lines = [line for group in groups.values() for line in _as_far(group)]
+    return [part for line in lines for part in ([[m] for m in line] if _again(line) else [line])]
+
+
+def _telling(settings: Any) -> dict[str, Any]:
+    """The settings that tell a run apart."""
+    values = _flat({k: v for k, v in to_dict(settings).items() if k not in APART})
+    return {**values, "start": None if settings.start is None else "given"}
+
+
+def _as_far(group: Group) -> list[Group]:
+    """A group's runs by how far they went, in the order given: those that ended less than a step of
+    all environments apart are together.
+    """
+    ends: list[int] = []
+    for steps in sorted(m.steps for m in group):
+        if not ends or steps - ends[-1] >= group[0].stride:
+            ends.append(steps)
+    if len(ends) == 1:
+        return [group]
+    lines: dict[int, Group] = {}
+    for member in group:
+        end = max(e for e in ends if e <= member.steps)
+        lines.setdefault(end, []).append(replace(member, label=f"{member.label} frames={end}"))
+    return list(lines.values())
+
+
+def _again(group: Group) -> bool:
+    """Whether a seed is there more than once."""
+    return len({m.seed for m in group}) < len(group)
+
+
+def again(groups: Sequence[Group]) -> list[str]:
+    """Which runs do not differ in their seed, either, in words.
+
+    >>> one, two = (Member(name, "sac", "", 9, 0, 0, 0.0, [], 0.0, seed=3) for name in "ab")
+    >>> again([[one], [two]])
+    ['sac: a and b have one seed, 3, too; so each of its runs is a line.']
+    """
+    alike: dict[tuple[str, str, int], list[str]] = {}
+    for member in (m for group in groups for m in group):
+        key = (member.label, member.env_id, member.seed)
+        alike.setdefault(key, []).append(member.folder)
+    return [
+        f"{label}: {' and '.join(folders)} have one seed, {seed}, too; "
+        "so each of its runs is a line."
+        for (label, _, seed), folders in alike.items()
+        if len(folders) > 1
+    ]
 
 
 def row(group: Group) -> list[str]:
@@ -257,7 +313,7 @@ def _curves(groups: Sequence[Group], env_id: str, published: bool) -> Any:
     axes = figure.add_subplot()
     for i, group in enumerate(groups):
         at, mean, low, high = _line(group)
-        seeds = "1 seed" if len(group) == 1 else f"{len(group)} seeds"
+        seeds = group[0].folder if len(group) == 1 else f"{len(group)} seeds"
         axes.fill_between(at, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
         axes.plot(
             at,

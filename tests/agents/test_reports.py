@@ -190,6 +190,43 @@ def test_a_curve_has_the_evaluations_that_all_seeds_have(runs):
     assert all(a <= m <= b for a, m, b in zip(low, mean, high, strict=True)) and low[0] < high[0]
 
 
+def test_runs_that_went_further_are_another_line(runs):
+    """A resumed run has the settings that it began with."""
+    folders, made = runs
+    config = read_settings(folders[0])
+    for folder, seed, steps in zip(folders, (0, 1, 2), (400, 780, 402), strict=True):
+        wide = replace(config, seed=seed, steps=steps, env=replace(config.env, num_envs=4))
+        (folder / "config.yaml").write_text(to_yaml(wide))
+        made[folder] = {**made[folder], "steps": steps}
+    [few, more] = beside.grouped(folders)
+    assert [m.folder for m in few] == ["a0", "b0"] and [m.folder for m in more] == ["a1"]
+    assert [g[0].label.split()[-1] for g in (few, more)] == ["frames=400", "frames=780"]
+
+
+def test_a_seed_counts_once(runs, tmp_path):
+    folders, made = runs
+    with pytest.raises(UsageError, match=r"each run once, got .*a0 twice"):
+        beside.grouped([folders[0], folders[1], tmp_path / "a1" / ".." / "a0"])
+    copied = tmp_path / "copied"
+    create_run(copied, read_settings(folders[0]), seed=0)
+    made[copied] = made[folders[0]]
+    text = compare([folders[0], copied]).split("\n")
+    assert [line.split()[1] for line in text[1:3]] == ["(a0)", "(copied)"]
+    assert all(line.endswith("12 episodes") for line in text[1:3])
+    assert text[3].endswith("a0 and copied have one seed, 0, too; so each of its runs is a line.")
+    assert [len(g) for g in beside.grouped([*folders[:2], copied])] == [1, 1, 1]
+
+
+def test_a_run_that_started_from_another_is_another_line(runs):
+    folders, _ = runs
+    config = read_settings(folders[0])
+    for seed, (folder, start) in enumerate(zip(folders, (None, "pre/a", "pre/b"), strict=True)):
+        (folder / "config.yaml").write_text(to_yaml(replace(config, seed=seed, start=start)))
+    [scratch, started] = beside.grouped(folders)
+    assert [m.folder for m in started] == ["a1", "b0"] and started[0].label == "start=given"
+    assert scratch[0].label == "start=None"
+
+
 def test_what_a_curve_leaves_out_is_said(runs, tmp_path):
     folders, made = runs
     made[folders[0]]["evaluations"] = made[folders[0]]["evaluations"][:3]
