@@ -139,9 +139,9 @@ def acted(agent: Actor, settings: EnvSettings, episodes: int, seed: int, limit: 
 
     def watch(running: np.ndarray, rows: Rows, chosen: np.ndarray, following: Rows) -> None:
         taken = following.get("action", chosen)
-        for i in np.flatnonzero(
-            running & ~following["is_first"]
-        ).tolist():  # first: it failed, and began anew
+        for i in np.flatnonzero(running & following["is_first"]).tolist():
+            kept[i].clear()  # it failed, and began anew
+        for i in np.flatnonzero(running & ~following["is_first"]).tolist():
             kept[i].append({**_row(rows, i), "action": np.array(taken[i])})
             if following["is_last"][i]:
                 kept[i].append({**_row(following, i), "action": np.zeros_like(taken[i])})
