@@ -15,6 +15,7 @@ from agents.agent import Actor
 from agents.build import build
 from agents.commands.evaluate import read_environment
 from agents.errors import UsageError
+from agents.outputs import check_folder
 from agents.policy import read_settings
 from agents.pretrain import report
 from agents.pretrain.models import RSSMModel
@@ -66,6 +67,8 @@ def openloop(given: argparse.Namespace) -> int:
             f"{given.run} is a run of `pixyz pretrain`, whose report has its predictions in open "
             f"loop: pixyz report {given.run}"
         )
+    out = given.out or given.run / "openloop"
+    check_folder(out, "--out")
     settings = read_settings(given.run, None)
     prepare_process(settings.threads)
     at, state = read_part(given.run, "agent")
@@ -82,7 +85,6 @@ def openloop(given: argparse.Namespace) -> int:
     agent.to(settings.device).eval()
     data = read_data(given.run, agent, settings, given.episodes, given.seed)
     judged = judge(given, min(map(len, data.test)))
-    out = given.out or given.run / "openloop"
     out.mkdir(parents=True, exist_ok=True)
     wrapped = RSSMModel(model, data.train.action_size, (1.0,)).to(settings.device)
     found = report.write(out, wrapped, data, judged)

@@ -18,6 +18,7 @@ import numpy as np
 
 from agents.config import to_dict
 from agents.errors import UsageError
+from agents.outputs import check_file
 from agents.plots import new_figure
 from agents.policy import read_settings
 from agents.reports.page import Page, drawn, note, table
@@ -115,9 +116,12 @@ def compare(
         published: lay published returns beside those on dm_control.
 
     Raises:
-        UsageError: a run has no evaluation or is there twice, or matplotlib is not installed.
+        UsageError: a run has no evaluation or is there twice, the file cannot be written, or
+            matplotlib is not installed.
         RunError, CheckpointError: one is no run of training, or has no sound checkpoint.
     """
+    if path is not None:
+        check_file(Path(path), "--html")
     groups = grouped([Path(run) for run in runs])
     rows, said = [row(group) for group in groups], again(groups)
     if path is not None:

@@ -95,6 +95,7 @@ def test_the_actions_are_those_that_were_done(trained, monkeypatch):
     ("more", "message"),
     [
         (["--seen", "3"], "seen must be at least"),
+        (["--out", f"{__file__}/out"], "--out: expected a folder, new or there"),
         (["--horizon", "100000"], "rows; expected --seen and --horizon"),
         (["--episodes", "0"], "expected --episodes"),
     ],
