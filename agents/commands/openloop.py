@@ -101,8 +101,14 @@ def judge(given: argparse.Namespace, rows: int = sys.maxsize) -> RSSMSettings:
     Raises:
         UsageError: more was asked for than they have, or less than a model needs.
     """
-    seen = given.seen or min(SEEN, max(LEAST_SEEN, rows * SEEN // (SEEN + HORIZON)))
-    horizon = given.horizon or max(1, min(HORIZON, rows - seen))
+    few = [n for n in (given.seen, given.horizon) if n is not None and n < 1]
+    if few:
+        raise UsageError(f"--seen, --horizon: expected rows from 1 on, got {few[0]}")
+    seen, horizon = given.seen, given.horizon
+    if seen is None:
+        seen = min(SEEN, max(LEAST_SEEN, rows * SEEN // (SEEN + HORIZON)))
+    if horizon is None:
+        horizon = max(1, min(HORIZON, rows - seen))
     try:
         judged = RSSMSettings(
             seen=seen, horizon=horizon, stride=horizon, predicts="value", data=str(given.run)

@@ -95,6 +95,9 @@ def test_the_actions_are_those_that_were_done(trained, monkeypatch):
     ("more", "message"),
     [
         (["--seen", "3"], "seen must be at least"),
+        (["--seen", "0"], "--seen, --horizon: expected rows from 1 on, got 0"),
+        (["--horizon", "0"], "--seen, --horizon: expected rows from 1 on, got 0"),
+        (["--horizon", "-3"], "--seen, --horizon: expected rows from 1 on, got -3"),
         (["--out", f"{__file__}/out"], "--out: expected a folder, new or there"),
         (["--horizon", "100000"], "rows; expected --seen and --horizon"),
         (["--episodes", "0"], "expected --episodes"),
