@@ -160,7 +160,8 @@ class RunSettings:
         prefill_hold: actions for which one of these is kept: a robot whose steps are small goes
             nowhere by steps that are drawn anew at each tick.
         prefill_updates: these actions make updates due, too, all of them at their end.
-        train_ratio: steps replayed for each action taken (an update replays ``batch * length``).
+        train_ratio: steps replayed for each row acted after, an episode's last one, too (an update
+            replays ``batch * length``).
         capacity: actions kept in the replay, or the space that they take, such as ``2GB``.
         replay: which of them are learned from.
         eval_every: environment steps between evaluations; 0 evaluates only at the end.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from agents.agent import Actor
 from agents.environments import make_env
 from agents.errors import UsageError
+from agents.outputs import check_file
 from agents.settings import EnvSettings
 from agents.spaces import Interface
 from envs import EnvError
@@ -39,7 +40,7 @@ def check_video(path: Path) -> None:
 
     Raises:
         UsageError: another ending than .mp4 or .gif, a package that is missing, a folder that is
-            not there.
+            not there or cannot be written to.
     """
     packages = PACKAGES.get(path.suffix.lower())
     if packages is None:
@@ -51,8 +52,7 @@ def check_video(path: Path) -> None:
                 f"--video: {path.suffix} needs {INSTALLED_BY[package]}: pip install "
                 f"{INSTALLED_BY[package]}{other}"
             )
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"--video: expected a file in a folder that is there, got {path}")
+    check_file(path, "--video")
 
 
 @contextmanager

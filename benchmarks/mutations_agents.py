@@ -144,8 +144,8 @@ FAULTS = [
         "A13",
         "steps are counted without the action repeat",
         DRIVER,
-        old='Moved(int(following["frames"].sum()), self.count',
-        new="Moved(self.count, self.count",
+        old='int(following["frames"].sum()), int(ended.sum())',
+        new="self.count, int(ended.sum())",
         tests=seen_by("run"),
     ),
     Fault(

@@ -37,7 +37,8 @@ def as_bytes(raw: NDArray[Any], leaf: Leaf, batched: bool, env: int | None) -> N
     """Float pixels as 0 to 255."""
     if not np.isfinite(raw).all():
         raise_not_finite(leaf.name, raw, batched, env)
-    scaled = (raw - leaf.zero) * leaf.pixels
+    with np.errstate(over="ignore"):
+        scaled = (raw - leaf.zero) * leaf.pixels
     if scaled.min() < -1.0 or scaled.max() > 256.0:
         raise ObservationError(
             f"key {leaf.name!r}: expected pixels in [{leaf.zero:g}, "
@@ -47,6 +48,24 @@ def as_bytes(raw: NDArray[Any], leaf: Leaf, batched: bool, env: int | None) -> N
             env=env,
         )
     return np.asarray(np.rint(np.clip(scaled, 0.0, 255.0)))
+
+
+def check_whole(raw: NDArray[Any], leaf: Leaf, batched: bool, env: int | None) -> None:
+    """Refuse whole numbers that the declared type has not: they would be others in it."""
+    assert leaf.least is not None and leaf.most is not None
+    wrong = (raw < leaf.least) | (raw > leaf.most)
+    if not wrong.any():
+        return
+    where = tuple(int(i) for i in np.argwhere(wrong)[0])
+    value = raw[where]
+    if batched:
+        env, where = where[0], where[1:]
+    at = f" at index {list(where)}" if where else ""
+    raise ObservationError(
+        f"key {leaf.name!r}: expected whole numbers from {leaf.least} to {leaf.most}, as "
+        f"declared, got {value}{at}; make observation_space and the observation agree",
+        env=env,
+    )
 
 
 def raise_not_finite(key: str, array: NDArray[Any], batched: bool, env: int | None) -> NoReturn:

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.convert import LARGEST, as_bytes, one_hot, raise_not_finite
+from envs.convert import LARGEST, as_bytes, check_whole, one_hot, raise_not_finite
 from envs.errors import ActionError, NotFinite, ObservationError
 from envs.images import Size, check_size, resized
 from envs.spaces import Leaf, action_sizes, action_space, observation_leaves
@@ -184,8 +184,11 @@ class ObservationGuard:
                 "cast it in the environment, where its meaning is known",
                 env=env,
             )
+        if leaf.most == 1 or (leaf.most is not None and raw.dtype != entry.raw_dtype):
+            check_whole(raw, leaf, bool(lead), env)
         if not special:
-            array = np.array(raw, dtype=entry.dtype)
+            with np.errstate(over="ignore"):  # what becomes of it is no finite value, and said
+                array = np.array(raw, dtype=entry.dtype)
             return array if array.shape == shape else array.reshape(shape)
         if leaf.sizes is not None:
             return one_hot(raw, leaf, lead, env)
@@ -352,7 +355,7 @@ class ActionGuard:
         return actions if self._discrete else self._rescale(actions)
 
     def _rescale(self, array: NDArray[Any]) -> NDArray[Any]:
-        unit = np.minimum(np.maximum(array.astype(np.float32), -1.0), 1.0)
+        unit = np.minimum(np.maximum(array, -1.0), 1.0).astype(np.float32)
         scaled = (self._centre + self._half * unit).astype(self._low.dtype)
         # rounding may step over a bound
         return np.asarray(np.minimum(np.maximum(scaled, self._low), self._high))

@@ -53,7 +53,8 @@ class Leaf(NamedTuple):
 
     `turn` is the order of axes that makes an image of it, `pixels` what 1.0 of floats is in uint8
     (0: no floats) and `zero` the float that becomes 0, `sizes` the number of classes of each
-    one-hot vector and `starts` their first classes.
+    one-hot vector and `starts` their first classes; `least` and `most` are those that the declared
+    type of whole numbers has.
     """
 
     name: str
@@ -66,6 +67,8 @@ class Leaf(NamedTuple):
     zero: float = 0.0
     sizes: NDArray[np.int64] | None = None
     starts: NDArray[np.int64] | None = None
+    least: int | None = None
+    most: int | None = None
 
 
 def observation_leaves(space: spaces.Space[Any], image_size: Size | None = None) -> list[Leaf]:
@@ -121,7 +124,8 @@ def _leaf(name: str, path: tuple[Any, ...], space: spaces.Space[Any]) -> Leaf:
     shape, dtype = space.shape or (), np.dtype(space.dtype or np.int64)
     if isinstance(space, spaces.MultiBinary):
         size = int(np.prod(shape))
-        return Leaf(name, path, shape, dtype, spaces.Box(0.0, 1.0, (size,), np.float32))
+        box = spaces.Box(0.0, 1.0, (size,), np.float32)
+        return Leaf(name, path, shape, dtype, box, least=0, most=1)
     if isinstance(space, spaces.Discrete):
         sizes, starts = np.array([int(space.n)]), np.array([int(space.start)])
     elif isinstance(space, spaces.MultiDiscrete):
@@ -160,11 +164,12 @@ def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
     )
     turn = _turn(name, box.shape, dtype, one) if dtype == np.uint8 or dtype.kind == "f" else None
     if turn is None:
-        return Leaf(name, path, box.shape, dtype, _vector(box))
+        return _whole(Leaf(name, path, box.shape, dtype, _vector(box)))
     shape = (*(box.shape[i] for i in turn[:2]), int(np.prod([box.shape[i] for i in turn[2:]])))
     if dtype == np.uint8:
         lows, highs = (bound.transpose(turn).reshape(shape) for bound in (box.low, box.high))
-        return Leaf(name, path, box.shape, dtype, spaces.Box(lows, highs, shape, np.uint8), turn)
+        pictures = spaces.Box(lows, highs, shape, np.uint8)
+        return _whole(Leaf(name, path, box.shape, dtype, pictures, turn))
     if not one or low >= high:
         raise SpaceError(
             f"observation key {name!r}: expected pixels, since its shape is {box.shape}: uint8, "
@@ -185,6 +190,14 @@ def _box_leaf(name: str, path: tuple[Any, ...], box: spaces.Box) -> Leaf:
     return Leaf(
         name, path, box.shape, dtype, spaces.Box(0, 255, shape, np.uint8), turn, pixels, low
     )
+
+
+def _whole(leaf: Leaf) -> Leaf:
+    """With what its type of whole numbers has, if it is one."""
+    if leaf.dtype.kind not in "iu":
+        return leaf
+    found = np.iinfo(leaf.dtype)
+    return leaf._replace(least=int(found.min), most=int(found.max))
 
 
 def _turn(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agents.errors import UsageError
 from agents.export import check
 from agents.export import export as write_policy
 from agents.export.files import ENDINGS, check_packages
+from agents.outputs import check_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def export(given: argparse.Namespace) -> int:
     """Write the file; say what it is, and with ``--check`` how it compares."""
     check_packages(given.to, runs=given.check)
-    if given.out is not None and not given.out.absolute().parent.is_dir():
-        raise UsageError(f"--out: expected a file in a folder that is there, got {given.out}")
+    if given.out is not None:
+        check_file(given.out, "--out")
     path = write_policy(given.run, given.to, given.out, exported=given.what, explore=given.explore)
     print(f"{path} ({path.stat().st_size / 1e3:,.0f} kB)")
     if not given.check:

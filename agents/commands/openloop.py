@@ -15,6 +15,7 @@ from agents.agent import Actor
 from agents.build import build
 from agents.commands.evaluate import read_environment
 from agents.errors import UsageError
+from agents.outputs import check_folder
 from agents.policy import read_settings
 from agents.pretrain import report
 from agents.pretrain.models import RSSMModel
@@ -66,6 +67,8 @@ def openloop(given: argparse.Namespace) -> int:
             f"{given.run} is a run of `pixyz pretrain`, whose report has its predictions in open "
             f"loop: pixyz report {given.run}"
         )
+    out = given.out or given.run / "openloop"
+    check_folder(out, "--out")
     settings = read_settings(given.run, None)
     prepare_process(settings.threads)
     at, state = read_part(given.run, "agent")
@@ -82,7 +85,6 @@ def openloop(given: argparse.Namespace) -> int:
     agent.to(settings.device).eval()
     data = read_data(given.run, agent, settings, given.episodes, given.seed)
     judged = judge(given, min(map(len, data.test)))
-    out = given.out or given.run / "openloop"
     out.mkdir(parents=True, exist_ok=True)
     wrapped = RSSMModel(model, data.train.action_size, (1.0,)).to(settings.device)
     found = report.write(out, wrapped, data, judged)
@@ -99,8 +101,14 @@ def judge(given: argparse.Namespace, rows: int = sys.maxsize) -> RSSMSettings:
     Raises:
         UsageError: more was asked for than they have, or less than a model needs.
     """
-    seen = given.seen or min(SEEN, max(LEAST_SEEN, rows * SEEN // (SEEN + HORIZON)))
-    horizon = given.horizon or max(1, min(HORIZON, rows - seen))
+    few = [n for n in (given.seen, given.horizon) if n is not None and n < 1]
+    if few:
+        raise UsageError(f"--seen, --horizon: expected rows from 1 on, got {few[0]}")
+    seen, horizon = given.seen, given.horizon
+    if seen is None:
+        seen = min(SEEN, max(LEAST_SEEN, rows * SEEN // (SEEN + HORIZON)))
+    if horizon is None:
+        horizon = max(1, min(HORIZON, rows - seen))
     try:
         judged = RSSMSettings(
             seen=seen, horizon=horizon, stride=horizon, predicts="value", data=str(given.run)
@@ -139,9 +147,9 @@ def acted(agent: Actor, settings: EnvSettings, episodes: int, seed: int, limit: 
 
     def watch(running: np.ndarray, rows: Rows, chosen: np.ndarray, following: Rows) -> None:
         taken = following.get("action", chosen)
-        for i in np.flatnonzero(
-            running & ~following["is_first"]
-        ).tolist():  # first: it failed, and began anew
+        for i in np.flatnonzero(running & following["is_first"]).tolist():
+            kept[i].clear()  # it failed, and began anew
+        for i in np.flatnonzero(running & ~following["is_first"]).tolist():
             kept[i].append({**_row(rows, i), "action": np.array(taken[i])})
             if following["is_last"][i]:
                 kept[i].append({**_row(following, i), "action": np.zeros_like(taken[i])})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +66,9 @@ def write(step: PolicyStep, inputs: tuple[Tensor, ...], path: Path, form: Form) 
         program = torch.export.export(step, inputs, strict=False)
         try:
             if form == "torch":
-                torch.export.save(program, new, extra_files={EXTRA: signature.text()})
+                file = BytesIO()  # to a file, torch has its own errors, and a word on its ending
+                torch.export.save(program, file, extra_files={EXTRA: signature.text()})
+                new.write_bytes(file.getbuffer())
             else:
                 names = [s.name for s in signature.inputs], [s.name for s in signature.outputs]
                 made: Any = torch.onnx.export(
@@ -98,7 +101,7 @@ def read(path: Path, form: Form) -> tuple[Signature, Function]:
 def _read_torch(path: Path) -> tuple[Signature, Function]:
     extra = {EXTRA: ""}
     with _quiet():
-        module = torch.export.load(path, extra_files=extra).module()
+        module = torch.export.load(BytesIO(path.read_bytes()), extra_files=extra).module()
 
     def run(inputs: Sequence[Array]) -> list[Array]:
         with torch.no_grad():

@@ -108,7 +108,7 @@ class Arrivals:
         if not rows:
             self.wait()
             rows = self.receiving.take(MOST)
-        frames = actions = 0
+        frames = actions = resets = 0
         episodes: list[Episode] = []
         for row in rows:
             record = self._read(row)
@@ -120,7 +120,8 @@ class Arrivals:
             episodes += [Episode(row.actor, *episode) for episode in record.episodes]
             if self._add(row.actor, record):
                 actions += record.actions
-        return Moved(frames, actions, episodes)
+                resets += record.actions * bool(record.row["is_last"])
+        return Moved(frames, actions, episodes, resets=resets)
 
     def _read(self, arrived: Arrived) -> Record | None:
         """The record, if it is one; its number counts as taken in any case."""

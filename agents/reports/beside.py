@@ -1,5 +1,5 @@
-"""Runs beside each other: runs that differ in their seed alone are one line, with an interval over
-seeds.
+"""Runs beside each other: runs that differ in their seed alone, and went as far, are one line, with
+an interval over seeds.
 
 The score of a run is the mean of its last three evaluations.  An interval is over the scores of
 seeds where there are several, else over the episodes of those evaluations: the percentile bootstrap
@@ -8,8 +8,9 @@ of :mod:`agents.statistics`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from agents.config import to_dict
 from agents.errors import UsageError
+from agents.outputs import check_file
 from agents.plots import new_figure
 from agents.policy import read_settings
 from agents.reports.page import Page, drawn, note, table
@@ -42,6 +44,8 @@ HEAD = [
 ]
 APART = (
     "seed",
+    "steps",
+    "clip",
     "device",
     "threads",
     "tracker",
@@ -50,7 +54,11 @@ APART = (
     "log_every",
     "start",
 )
-"""Settings that do not tell runs apart."""
+"""Settings that do not tell runs apart; a resumed run has other ``steps`` than it began with: what
+it reached does. Where it started (``start``) tells it from one that started from nothing.
+"""
+Evaluation = tuple[int, list[float]]
+"""Its frame, and the returns of its episodes."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Member:
         evaluations: frames and returns of each.
         random: the mean return of a random policy.
         seed: its seed.
+        stride: environment steps that a step of its environments makes at most.
 
     >>> Member("a", "sac", "Pendulum-v1", 10, 5, 3, 0.1, [(5, [1.0]), (10, [3.0])], -9.0, 0).score
     2.0
@@ -77,9 +86,10 @@ class Member:
     actions: int
     updates: int
     cpu_minutes: float
-    evaluations: list[tuple[int, list[float]]]
+    evaluations: list[Evaluation]
     random: float
     seed: int
+    stride: int = 1
 
     @property
     def last(self) -> list[float]:
@@ -106,35 +116,43 @@ def compare(
         published: lay published returns beside those on dm_control.
 
     Raises:
-        UsageError: a run has no evaluation, or matplotlib is not installed.
+        UsageError: a run has no evaluation or is there twice, the file cannot be written, or
+            matplotlib is not installed.
         RunError, CheckpointError: one is no run of training, or has no sound checkpoint.
     """
-    groups = grouped([Path(run) for run in runs])
-    rows = [row(group) for group in groups]
     if path is not None:
-        said = f"{_scored([m for g in groups for m in g])}; frames count repeated actions."
-        page = Page("Runs beside each other", said)
+        check_file(Path(path), "--html")
+    groups = grouped([Path(run) for run in runs])
+    rows, said = [row(group) for group in groups], again(groups)
+    if path is not None:
+        scored = f"{_scored([m for g in groups for m in g])}; frames count repeated actions."
+        page = Page("Runs beside each other", scored)
         page.section("Scores", table(HEAD, rows))
         for env_id in dict.fromkeys(g[0].env_id for g in groups):
             here = [g for g in groups if g[0].env_id == env_id]
-            notes = (
-                [note(f"{p.name}: {p.protocol}.") for p, _ in beside(env_id)] if published else []
-            )
+            dropped = [text for g in here if (text := left_out(g))]
+            protocols = [f"{p.name}: {p.protocol}." for p, _ in beside(env_id)] if published else []
+            notes = [note(text) for text in (*dropped, *protocols)]
+            said += dropped
             page.section(
                 env_id, drawn(_curves(here, env_id, published), f"curves on {env_id}"), *notes
             )
         page.write(Path(path))
-    return text_table([HEAD, *rows])
+    return "\n".join([text_table([HEAD, *rows]), *said])
 
 
 def grouped(runs: Sequence[Path]) -> list[Group]:
-    """Runs that differ in their seed alone together, in the order given; labels say what tells the
-    others apart.
+    """Runs that differ in their seed alone and went as far together, in the order given; labels say
+    what tells the others apart. Where a seed is there twice, each run is by itself.
     """
     if not runs:
         raise UsageError("compare: expected at least one run, got none")
+    places = [run.resolve() for run in runs]
+    twice = next((run for run, at in zip(runs, places, strict=True) if places.count(at) > 1), None)
+    if twice is not None:
+        raise UsageError(f"compare: expected each run once, got {twice} twice; leave one out")
     found = [(run, read_settings(run, "cpu")) for run in runs]
-    plain = [_flat({k: v for k, v in to_dict(s).items() if k not in APART}) for _, s in found]
+    plain = [_telling(settings) for _, settings in found]
     keys = list(dict.fromkeys(k for values in plain for k in values))
     telling = [
         k
@@ -142,7 +160,7 @@ def grouped(runs: Sequence[Path]) -> list[Group]:
         if k not in ("agent.kind", "env.id") and len({repr(v.get(k)) for v in plain}) > 1
     ]
     alike = {v["agent.kind"] for v in plain}
-    names = [run.resolve().name for run in runs]
+    names = [place.name for place in places]
     groups: dict[str, Group] = {}
     for (run, settings), values in zip(found, plain, strict=True):
         kin = [v for v in plain if v["agent.kind"] == values["agent.kind"]]
@@ -155,7 +173,55 @@ def grouped(runs: Sequence[Path]) -> list[Group]:
         groups.setdefault(repr(sorted(map(repr, values.items()))), []).append(
             _member(run, names, settings, label)
         )
-    return list(groups.values())
+    lines = [line for group in groups.values() for line in _as_far(group)]
+    return [part for line in lines for part in ([[m] for m in line] if _again(line) else [line])]
+
+
+def _telling(settings: Any) -> dict[str, Any]:
+    """The settings that tell a run apart."""
+    values = _flat({k: v for k, v in to_dict(settings).items() if k not in APART})
+    return {**values, "start": None if settings.start is None else "given"}
+
+
+def _as_far(group: Group) -> list[Group]:
+    """A group's runs by how far they went, in the order given: those that ended less than a step of
+    all environments apart are together.
+    """
+    ends: list[int] = []
+    for steps in sorted(m.steps for m in group):
+        if not ends or steps - ends[-1] >= group[0].stride:
+            ends.append(steps)
+    if len(ends) == 1:
+        return [group]
+    lines: dict[int, Group] = {}
+    for member in group:
+        end = max(e for e in ends if e <= member.steps)
+        lines.setdefault(end, []).append(replace(member, label=f"{member.label} frames={end}"))
+    return list(lines.values())
+
+
+def _again(group: Group) -> bool:
+    """Whether a seed is there more than once."""
+    return len({m.seed for m in group}) < len(group)
+
+
+def again(groups: Sequence[Group]) -> list[str]:
+    """Which runs do not differ in their seed, either, in words.
+
+    >>> one, two = (Member(name, "sac", "", 9, 0, 0, 0.0, [], 0.0, seed=3) for name in "ab")
+    >>> again([[one], [two]])
+    ['sac: a and b have one seed, 3, too; so each of its runs is a line.']
+    """
+    alike: dict[tuple[str, str, int], list[str]] = {}
+    for member in (m for group in groups for m in group):
+        key = (member.label, member.env_id, member.seed)
+        alike.setdefault(key, []).append(member.folder)
+    return [
+        f"{label}: {' and '.join(folders)} have one seed, {seed}, too; "
+        "so each of its runs is a line."
+        for (label, _, seed), folders in alike.items()
+        if len(folders) > 1
+    ]
 
 
 def row(group: Group) -> list[str]:
@@ -241,6 +307,7 @@ def _member(run: Path, names: Sequence[str], settings: Any, label: str) -> Membe
         evaluations,
         random,
         settings.seed,
+        settings.env.num_envs * settings.env.action_repeat,
     )
 
 
@@ -250,7 +317,7 @@ def _curves(groups: Sequence[Group], env_id: str, published: bool) -> Any:
     axes = figure.add_subplot()
     for i, group in enumerate(groups):
         at, mean, low, high = _line(group)
-        seeds = "1 seed" if len(group) == 1 else f"{len(group)} seeds"
+        seeds = group[0].folder if len(group) == 1 else f"{len(group)} seeds"
         axes.fill_between(at, low, high, color=f"C{i}", alpha=0.2, linewidth=0)
         axes.plot(
             at,
@@ -289,18 +356,56 @@ def _curves(groups: Sequence[Group], env_id: str, published: bool) -> Any:
 
 
 def _line(group: Group) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Frames, mean and interval of the evaluations that all runs of a group have."""
-    returns = [dict(m.evaluations) for m in group]
-    at = sorted(set.intersection(*(set(r) for r in returns)))
+    """Frames (their mean), mean and interval of the evaluations that all runs of a group have."""
+    found = aligned(group)
     values = [
-        [float(np.mean(r[t])) for r in returns] if len(group) > 1 else returns[0][t] for t in at
+        [float(np.mean(returns)) for _, returns in each] if len(group) > 1 else each[0][1]
+        for each in found
     ]
     bounds = [bootstrap_interval(v) for v in values]
     return (
-        at,
+        [round(float(np.mean([at for at, _ in each]))) for each in found],
         [float(np.mean(v)) for v in values],
         [low for low, _ in bounds],
         [high for _, high in bounds],
+    )
+
+
+def aligned(group: Group) -> list[list[Evaluation]]:
+    """The evaluations that all runs of a group have, each as one of every run.
+
+    An evaluation is made once the step that it is due in is over: those that were due at one frame
+    lie less than a step of all environments apart.
+
+    >>> one, two = (
+    ...     Member("", "", "", 0, 0, 0, 0.0, [(at, []) for at in found], 0.0, 0, stride=4)
+    ...     for found in ([101, 200, 303], [101, 203, 250, 302])
+    ... )
+    >>> [[at for at, _ in each] for each in aligned([one, two])]
+    [[101, 101], [200, 203], [303, 302]]
+    """
+    rest, found = [deque(m.evaluations) for m in group], []
+    while all(rest):
+        first = min(r[0][0] for r in rest)
+        due = [r.popleft() for r in rest if r[0][0] - first < group[0].stride]
+        if len(due) == len(group):
+            found.append(due)
+    return found
+
+
+def left_out(group: Group) -> str:
+    """Which evaluations are not in a group's curve, in words; nothing if all are."""
+    found = aligned(group)
+    lacking = []
+    for i, member in enumerate(group):
+        kept = {each[i][0] for each in found}
+        rest = [f"{at:,}" for at, _ in member.evaluations if at not in kept]
+        lacking += [f"{member.folder} at {', '.join(rest)}"] if rest else []
+    if not lacking:
+        return ""
+    return (
+        f"{group[0].label}: its curve is of the {counted(len(found), 'evaluation')} that all of "
+        f"its runs have, and leaves out those of {'; '.join(lacking)} frames."
     )
 
 

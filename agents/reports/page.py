@@ -9,6 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from agents.errors import UsageError
+
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem;
@@ -66,8 +68,15 @@ class Page:
         )
 
     def write(self, path: Path) -> Path:
-        """Write it."""
-        path.write_text(self.html(), encoding="utf-8")
+        """Write it.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        try:
+            path.write_text(self.html(), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
         return path
 
 

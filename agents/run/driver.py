@@ -35,8 +35,15 @@ class Store(Protocol):
 
 @dataclass(frozen=True)
 class Moved:
-    """What a step did: environment steps, actions, finished episodes, environments that failed and
-    began anew.
+    """What a step did.
+
+    Args:
+        frames: environment steps.
+        actions: rows that were acted after, one of each environment; they make updates due.
+        episodes: that ended.
+        failures: environments that failed and began anew.
+        resets: of the rows those that ended an episode: there the environment began the next one,
+            and took no action.
 
     >>> Moved(frames=2, actions=1, episodes=[]).failures
     []
@@ -46,6 +53,7 @@ class Moved:
     actions: int
     episodes: list[Any]
     failures: list[Any] = field(default_factory=list)
+    resets: int = 0
 
 
 @dataclass
@@ -92,8 +100,8 @@ class MovesApart(Moves, Protocol):
         """Whether a step was begun, and not ended."""
         ...
 
-    def begin(self) -> int:
-        """The first half of a step; returns the number of actions."""
+    def begin(self) -> Moved:
+        """The first half of a step; returns its actions and resets."""
         ...
 
     def end(self) -> Moved:
@@ -174,18 +182,18 @@ class Driver:
         """Whether a step was begun, and not ended."""
         return self._begun is not None
 
-    def begin(self) -> int:
+    def begin(self) -> Moved:
         """The first half of :meth:`step`: actions are chosen, rows are stored, and the environments
         are at work when it returns.
 
         Returns:
-            The number of actions.
+            Its actions and resets.
         """
         row, self._memory = self._chosen(random=False)
         self.envs.begin(self.interface.to_env(row["action"], self.envs))
         self._begun = Begun(row["is_last"])
         self.store.add(row)
-        return self.count
+        return Moved(0, self.count, [], resets=int(row["is_last"].sum()))
 
     def end(self) -> Moved:
         """The second half of :meth:`step`: what came of it; no action is counted again.
@@ -201,7 +209,7 @@ class Driver:
                 "step: expected environments that say from their first row on which action they "
                 "took, or never; set env.workers=0"
             )
-        return replace(self._moved(following, begun.ended), actions=0)
+        return replace(self._moved(following, begun.ended), actions=0, resets=0)
 
     def _following(self, begun: Begun) -> Rows:
         if begun.error is not None:
@@ -237,7 +245,8 @@ class Driver:
         self._rows = following
         self._cut(following["is_first"] & ~ended)
         failures = self.envs.pop_failures() if hasattr(self.envs, "pop_failures") else []
-        return Moved(int(following["frames"].sum()), self.count, self.envs.pop_episodes(), failures)
+        frames, resets = int(following["frames"].sum()), int(ended.sum())
+        return Moved(frames, self.count, self.envs.pop_episodes(), failures, resets)
 
     def finish(self) -> None:
         """Store the newest rows where no step will follow, with actions of zeros; the next step

@@ -15,6 +15,7 @@ from agents.run.parts import seeded
 from agents.run.signals import Stop
 from agents.settings import EnvSettings
 from agents.spaces import Interface, Rows
+from envs import EnvFailure, Failure
 
 EVAL_SEED = 10_000
 
@@ -28,13 +29,15 @@ rows after it.
 class Judge:
     """Runs episodes, side by side, of an environment that nobody learns from.
 
-    The caller's random numbers are left as they were.
+    The caller's random numbers are left as they were. An episode in which the environment fails
+    does not count: another takes its place.
 
     Args:
         settings: the environment.
         episodes: how many.
         seed: of environments and draws.
         limit: actions after which an episode that has not ended counts with the return that it has.
+        failed: told of the failures of an evaluation, at its end; a warning says them if None.
 
     >>> judge = Judge(EnvSettings("Pendulum-v1", time_limit=20), episodes=2, seed=0)
     >>> len(judge.random())
@@ -45,6 +48,7 @@ class Judge:
     episodes: int
     seed: int
     limit: int = 30_000
+    failed: Callable[[Failure], None] | None = None
 
     def actor(
         self,
@@ -80,31 +84,55 @@ class Judge:
         stop: Stop | None = None,
         watch: Watch | None = None,
     ) -> list[float] | None:
-        """Returns of the first episode of each environment; None if asked to stop."""
+        """Returns of the first episode of each environment that it did not fail in; None if asked
+        to stop.
+
+        Raises:
+            EnvFailure: one failed three times in a row.
+        """
         workers = min(self.settings.workers, self.episodes)
         envs = make_envs(self.settings, self.episodes, EVAL_SEED + self.seed, workers)
         interface, returns = Interface.of(envs), np.zeros(self.episodes)
-        running = np.ones(self.episodes, np.bool_)
+        running, taken = np.ones(self.episodes, np.bool_), np.zeros(self.episodes, np.int64)
+        endless = np.zeros(self.episodes, np.bool_)
+        failures: list[Failure] = []
         try:
             rows = envs.reset()
-            for _ in range(self.limit):
+            while running.any():
                 chosen, before = act(interface, rows), rows
                 rows = envs.step(interface.to_env(chosen, envs))
                 if watch is not None:
                     watch(running, before, chosen, rows)
+                failures += [f for f in envs.pop_failures() if running[f.env]]
+                again = running & rows["is_first"]  # it failed, and began anew
                 returns += np.where(running, rows["reward"].astype(np.float64), 0.0)
-                running &= ~(rows["is_last"] | rows["is_first"])  # first: it failed, and began anew
-                if not running.any():
-                    break
-                if stop is not None and stop.asked:
+                taken += running
+                returns[again], taken[again] = 0.0, 0
+                running &= ~rows["is_last"]
+                endless |= running & (taken >= self.limit)
+                running &= ~endless
+                if stop is not None and stop.asked and running.any():
                     return None
-            else:
-                warnings.warn(
-                    f"{self.settings.id}: {running.sum()} of {self.episodes} episodes had not "
-                    f"ended after {self.limit} actions; they count "
-                    "with the return so far. Give env.time_limit, or another eval_limit",
-                    stacklevel=2,
-                )
+        except EnvFailure as error:
+            raise EnvFailure(
+                f"in an evaluation, {error.message}", env=error.env, trace=error.trace
+            ) from (error.__cause__ or error)
         finally:
             envs.close()
+        for failure in failures:
+            (self.failed or self._warn)(failure)
+        if endless.any():
+            warnings.warn(
+                f"{self.settings.id}: {endless.sum()} of {self.episodes} episodes had not "
+                f"ended after {self.limit} actions; they count "
+                "with the return so far. Give env.time_limit, or another eval_limit",
+                stacklevel=2,
+            )
         return [float(r) for r in returns]
+
+    def _warn(self, failure: Failure) -> None:
+        warnings.warn(
+            f"{self.settings.id}: {failure.text.splitlines()[0]}; "
+            "its episode does not count, another took its place",
+            stacklevel=3,
+        )

@@ -13,7 +13,7 @@ class Progress:
 
     Args:
         steps: environment steps, repeated actions counted; 0 in a run without an environment.
-        actions, updates: counts.
+        actions, updates: counts; actions that were taken, none where an episode begins.
         refused: updates that were not made, since a number was not finite; ``in_a_row`` without one
             between them.
         credit: updates that are due.

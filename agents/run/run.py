@@ -150,17 +150,21 @@ class Run:
             self.log.load_state(found.state["log"])
         self.saved = self.at
 
-    def failed(self, failure: Any) -> None:
+    def failed(self, failure: Any, judged: bool = False) -> None:
         """An environment failed and was made anew: its traceback is kept in ``failures.txt`` of the
         run's folder.
+
+        Args:
+            failure: of the environment.
+            judged: it was one of an evaluation, where another episode takes the place of its own.
         """
-        text = (
-            f"environment {failure.env} failed at step {self.at} and was made anew; "
-            f"its episode is cut short"
-        )
-        if file := self._keep(failure.text):
+        where = f"environment {failure.env}{' of an evaluation' if judged else ''}"
+        what = "does not count, another took its place" if judged else "is cut short"
+        text = f"{where} failed at step {self.at} and was made anew; its episode {what}"
+        if file := self._keep(f"in an evaluation, {failure.text}" if judged else failure.text):
             text += f"; the traceback is in {file}"
-        self.write({"env": failure.env, "attempt": failure.attempt}, "failure")
+        numbers = {"env": failure.env, "attempt": failure.attempt}
+        self.write({**numbers, "evaluation": 1} if judged else numbers, "failure")
         warnings.warn(text, stacklevel=2)
 
     def _keep(self, text: str) -> Path | None:

@@ -100,13 +100,19 @@ def _act(run: Run, driver: Moves, halves: MovesApart | None, schedule: Schedule)
     random = schedule.random(run.progress)
     if random or halves is None or not halves.apart:
         return _arrived(run, driver.step(random=random), schedule)
-    schedule.acted(run.progress, 0, halves.begin())
+    _count(run, halves.begin(), schedule)
     run.hold()
+
+
+def _count(run: Run, moved: Moved, schedule: Schedule) -> None:
+    """Every row makes updates due, also one that ends an episode; an action is not taken there."""
+    schedule.acted(run.progress, moved.frames, moved.actions)
+    run.progress.actions -= moved.resets
 
 
 def _arrived(run: Run, moved: Moved, schedule: Schedule) -> None:
     """Count what a step did; the log's lines have the order and numbers of one made at once."""
-    schedule.acted(run.progress, moved.frames, moved.actions)
+    _count(run, moved, schedule)
     lines = []
     for episode in moved.episodes:
         run.progress.returns.append((run.progress.steps, float(episode.ret)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -139,7 +140,8 @@ class Trainer(InFolder):
     def train(self) -> Run:
         """Train until the settings' steps, or until a signal asks to stop."""
         s, run = self.settings, self.run
-        judge = Judge(s.env, s.eval_episodes, s.seed, s.eval_limit)
+        told = partial(run.failed, judged=True)
+        judge = Judge(s.env, s.eval_episodes, s.seed, s.eval_limit, told)
         with run.working() as stop:
             if not run.progress.random:
                 self.phase(f"a random policy, {counted(s.eval_episodes, 'episode')}", run.at)

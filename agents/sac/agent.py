@@ -35,6 +35,8 @@ from worldmodels.networks import check_keys
 
 NEXT = "_next"
 NAMES = ("critic", "policy", "temperature")
+OWN = ("s", "a", "l", "y", "q", "q_slow", "q_least", "alpha", "w")
+"""What the objective has for itself, also with ``_next`` behind it."""
 
 
 class SAC(Checked, TorchAgent):
@@ -67,9 +69,7 @@ class SAC(Checked, TorchAgent):
     ) -> None:
         super().__init__()
         self.config = c = config or SACConfig()
-        check_keys(
-            shapes, more=("s", "y", "q", "alpha", "w"), endings=(NEXT, "_bar", "_pi", "_min")
-        )
+        check_keys(shapes, more=OWN, endings=(NEXT, "_bar", "_pi", "_min"))
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
         if odd:
             raise PixyzError(f"observations are vectors [D] or images [H, W, C], got {odd}")

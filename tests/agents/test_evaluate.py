@@ -7,15 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from own_robot import TINY
+from scripted import Corridor, Counting, CountingConfig
 
 import agents
 from agents.cli import main
 from agents.config import load_config
+from agents.logger import read_metrics
 from agents.run import Judge
 from agents.settings import EnvSettings, RunSettings
+from agents.spaces import ActionSpec
 from agents.statistics import INTERVAL
 from agents.video import clip, record
+from envs import EnvFailure
 
 # ---------------------------------------------------------------- evaluation
 
@@ -51,6 +56,67 @@ def test_a_run_of_another_machine_is_evaluated_here(trained, tmp_path, capsys):
     )
     assert main(["evaluate", str(moved), "--episodes", "1", "--device", "cpu"]) == 0
     assert agents.load(moved, device="cpu").act([0.0, 1.0, 0.0]).shape == (1,)
+
+
+# ---------------------------------------------------------------- failures
+
+
+def failing(monkeypatch, kind, calls):
+    """Steps of these numbers raise."""
+    step, made = kind.step, []
+
+    def broken(self, action):
+        made.append(1)
+        if len(made) in calls:
+            raise RuntimeError("the arm left its table")
+        return step(self, action)
+
+    monkeypatch.setattr(kind, "step", broken)
+
+
+def test_an_episode_that_fails_is_replaced(monkeypatch):
+    """Episodes of 4 steps, of two environments in turn: the third step of one fails, and the fourth
+    of the other.
+    """
+    failing(monkeypatch, Corridor, (5, 8))
+    agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig())
+    judge = Judge(EnvSettings("Corridor-v0"), 2, 0)
+    with pytest.warns(UserWarning, match="does not count, another took its place") as said:
+        assert judge.actor(agent) == pytest.approx([-1.0, -1.0])
+    assert len(said) == 2 and "environment 0, step: raised RuntimeError" in str(said[0].message)
+    failing(monkeypatch, Corridor, (5,))
+    found = []
+    assert Judge(EnvSettings("Corridor-v0"), 2, 0, failed=found.append).random() is not None
+    assert [(f.env, f.attempt) for f in found] == [(0, 1)]
+
+
+def test_a_limit_of_actions_counts_from_an_episode_s_beginning(monkeypatch):
+    failing(monkeypatch, Corridor, (5,))
+    agent = Counting({"observation": (3,)}, ActionSpec(1), CountingConfig())
+    judge = Judge(EnvSettings("Corridor-v0"), 2, 0, limit=3, failed=lambda failure: None)
+    with pytest.warns(UserWarning, match="2 of 2 episodes had not ended after 3 actions"):
+        assert judge.actor(agent) == pytest.approx([-0.75, -0.75])
+
+
+def test_an_evaluation_that_always_fails_ends_and_says_where(monkeypatch):
+    failing(monkeypatch, Corridor, range(1000))
+    judge = Judge(EnvSettings("Corridor-v0"), 1, 0)
+    with pytest.raises(EnvFailure, match=r"environment 0, in an evaluation, step: .* failure 3"):
+        judge.random()
+
+
+def test_failures_of_evaluations_are_in_the_run_s_folder(tmp_path, monkeypatch):
+    failing(monkeypatch, PendulumEnv, (31,))
+    settings = load_config(RunSettings, "dreamer_v3/pendulum", [*TINY, "steps=350"])
+    with (
+        agents.Trainer(settings).begin(tmp_path / "run") as trainer,
+        pytest.warns(UserWarning, match="environment 1 of an evaluation failed at step 0"),
+    ):
+        run = trainer.train()
+    assert len(run.progress.random) == 2
+    assert "in an evaluation, environment 1" in (tmp_path / "run" / "failures.txt").read_text()
+    [line] = [x for x in read_metrics(tmp_path / "run" / "metrics.jsonl") if x["kind"] == "failure"]
+    assert line["env"] == 1 and line["evaluation"] == 1
 
 
 # ---------------------------------------------------------------- a video

@@ -159,6 +159,7 @@ def test_the_replay_is_that_of_training_in_one_process(halves):
         run.progress.steps == whole.progress.steps == STEPS
         and run.progress.updates == whole.progress.updates > 10
     )
+    assert run.progress.actions == whole.progress.actions == STEPS  # none begins an episode
     returns = [[ret for _, ret in each.progress.returns] for each in (run, whole)]
     assert returns[0] == returns[1] and len(returns[0]) == STEPS // 4
     mine, theirs = rows_of(halves.replay), rows_of(replay)

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from own_robot import TINY
 
 from agents.cli import main
@@ -64,6 +65,23 @@ def test_fresh_episodes_are_those_of_an_evaluation(trained):
         assert not episode["action"][-1].any() and episode["action"][:-1].any(1).all()
 
 
+def test_an_episode_that_fails_is_left_out_whole(trained, monkeypatch):
+    settings, actor = read_settings(trained, None), load(trained).actor
+    length = len(acted(actor, settings.env, 1, 3, settings.eval_limit)[0])
+    step, made = PendulumEnv.step, []
+
+    def broken(self, action):
+        made.append(1)
+        if len(made) == 20:
+            raise RuntimeError("the arm left its table")
+        return step(self, action)
+
+    monkeypatch.setattr(PendulumEnv, "step", broken)
+    with pytest.warns(UserWarning, match="another took its place"):
+        [episode] = acted(actor, settings.env, 1, 3, settings.eval_limit)
+    assert len(episode) == length and episode["is_first"].sum() == 1
+
+
 def test_the_actions_are_those_that_were_done(trained, monkeypatch):
     """A robot may do another action than the one that was chosen: its rows say which."""
     settings, actor = read_settings(trained, None), load(trained).actor
@@ -77,6 +95,10 @@ def test_the_actions_are_those_that_were_done(trained, monkeypatch):
     ("more", "message"),
     [
         (["--seen", "3"], "seen must be at least"),
+        (["--seen", "0"], "--seen, --horizon: expected rows from 1 on, got 0"),
+        (["--horizon", "0"], "--seen, --horizon: expected rows from 1 on, got 0"),
+        (["--horizon", "-3"], "--seen, --horizon: expected rows from 1 on, got -3"),
+        (["--out", f"{__file__}/out"], "--out: expected a folder, new or there"),
         (["--horizon", "100000"], "rows; expected --seen and --horizon"),
         (["--episodes", "0"], "expected --episodes"),
     ],

@@ -13,6 +13,7 @@ import pytest
 
 from agents import reports
 from agents.cli import main
+from agents.config import to_yaml
 from agents.errors import UsageError
 from agents.policy import read_settings
 from agents.reports import beside, compare, published
@@ -207,6 +208,73 @@ def test_a_curve_has_the_evaluations_that_all_seeds_have(runs):
     at, mean, low, high = beside._line(group)
     assert at == [25_000, 50_000, 75_000] and mean[0] == 200 + 25 + 1.5
     assert all(a <= m <= b for a, m, b in zip(low, mean, high, strict=True)) and low[0] < high[0]
+
+
+def test_runs_that_went_further_are_another_line(runs):
+    """A resumed run has the settings that it began with."""
+    folders, made = runs
+    config = read_settings(folders[0])
+    for folder, seed, steps in zip(folders, (0, 1, 2), (400, 780, 402), strict=True):
+        wide = replace(config, seed=seed, steps=steps, env=replace(config.env, num_envs=4))
+        (folder / "config.yaml").write_text(to_yaml(wide))
+        made[folder] = {**made[folder], "steps": steps}
+    [few, more] = beside.grouped(folders)
+    assert [m.folder for m in few] == ["a0", "b0"] and [m.folder for m in more] == ["a1"]
+    assert [g[0].label.split()[-1] for g in (few, more)] == ["frames=400", "frames=780"]
+
+
+def test_a_seed_counts_once(runs, tmp_path):
+    folders, made = runs
+    with pytest.raises(UsageError, match=r"each run once, got .*a0 twice"):
+        beside.grouped([folders[0], folders[1], tmp_path / "a1" / ".." / "a0"])
+    copied = tmp_path / "copied"
+    create_run(copied, read_settings(folders[0]), seed=0)
+    made[copied] = made[folders[0]]
+    text = compare([folders[0], copied]).split("\n")
+    assert [line.split()[1] for line in text[1:3]] == ["(a0)", "(copied)"]
+    assert all(line.endswith("12 episodes") for line in text[1:3])
+    assert text[3].endswith("a0 and copied have one seed, 0, too; so each of its runs is a line.")
+    assert [len(g) for g in beside.grouped([*folders[:2], copied])] == [1, 1, 1]
+
+
+def test_a_run_that_started_from_another_is_another_line(runs):
+    folders, _ = runs
+    config = read_settings(folders[0])
+    for seed, (folder, start) in enumerate(zip(folders, (None, "pre/a", "pre/b"), strict=True)):
+        (folder / "config.yaml").write_text(to_yaml(replace(config, seed=seed, start=start)))
+    [scratch, started] = beside.grouped(folders)
+    assert [m.folder for m in started] == ["a1", "b0"] and started[0].label == "start=given"
+    assert scratch[0].label == "start=None"
+
+
+def test_what_a_curve_leaves_out_is_said(runs, tmp_path):
+    folders, made = runs
+    made[folders[0]]["evaluations"] = made[folders[0]]["evaluations"][:3]
+    told = "lr=0.001: its curve is of the 3 evaluations that all of its runs have, and leaves out"
+    told += " those of a1 at 100,000 frames."
+    assert compare(folders, tmp_path / "c.html").endswith(f"\n{told}")
+    assert told in read(tmp_path / "c.html") and told not in compare(folders)
+
+
+def test_evaluations_of_one_due_frame_are_one_point(runs):
+    """With several environments, or repeats that an end cuts short, seeds are judged some frames
+    apart.
+    """
+    folders, made = runs
+    settings = read_settings(folders[0])
+    wide = replace(settings, env=replace(settings.env, num_envs=2, action_repeat=2))
+    frames = [101, 200, 303, 402, 501, 601], [101, 200, 302, 400, 503, 602]
+    for seed, (folder, own) in enumerate(zip(folders, frames, strict=False)):
+        (folder / "config.yaml").write_text(to_yaml(replace(wide, seed=seed)))
+        made[folder]["evaluations"] = [(at, [float(at)]) for at in own]
+    [group] = beside.grouped(folders[:2])
+    at, mean, _, _ = beside._line(group)
+    assert at == [101, 200, 302, 401, 502, 602] and mean[2] == 302.5
+    assert not beside.left_out(group)
+    del made[folders[1]]["evaluations"][3]
+    [group] = beside.grouped(folders[:2])
+    assert beside._line(group)[0] == [101, 200, 302, 502, 602]
+    assert "a0 at 402 frames" in beside.left_out(group)
 
 
 def test_what_cannot_be_compared_is_refused(runs, trained, capsys, tmp_path, monkeypatch):

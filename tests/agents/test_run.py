@@ -123,7 +123,7 @@ def test_counts_at_action_repeat_2_with_3_environments():
     # a call is 3 actions and 6 frames, but none where it begins an episode (4 frames: every third
     # call), so after calls 1, 2, ...: 6, 12, 12, 18, 24, 24, 30, 36, 36, 42, 48, 48, 54, 60 frames;
     # from the 5th on each makes 1.5 updates due
-    assert (progress.steps, progress.actions, replay.written) == (60, 14 * 3, 14 * 3)
+    assert (progress.steps, progress.actions, replay.written) == (60, 10 * 3, 14 * 3)
     assert progress.updates == agent.updates == 15 and progress.credit == 0.0
     # 4 frames of 0.5, the repeats summed
     assert [r for _, r in progress.returns[-3:]] == pytest.approx([2.0] * 3)

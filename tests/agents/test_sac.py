@@ -265,3 +265,14 @@ def test_settings_that_make_no_sense_are_refused():
     for shapes in ({}, {"action": (3,)}, {"x": (2, 3)}, {"x_next": (3,)}, {"s": (3,)}):
         with pytest.raises(PixyzError):
             SAC(shapes, ActionSpec(2))
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_names_of_the_objective_are_refused_and_others_learn(norm):
+    for name in ("s", "a", "l", "y", "q", "q_slow", "q_least", "alpha", "w", "s_bar", "q_min"):
+        with pytest.raises(PixyzError, match=rf"may not be called \['{name}'\].*'{name}_'"):
+            agent_of(shapes={name: (3,)}, norm=norm)
+    for name in ("b", "pi", "slow", "mu", "a_"):
+        batch = recorded(2, BATCH)
+        agent = agent_of(shapes={name: (3,)}, norm=norm)
+        agent.learn({name: batch.pop("orient"), **batch})

@@ -224,6 +224,36 @@ def test_observations_that_are_no_boxes() -> None:
             shown(space, wrong)
 
 
+def test_whole_numbers_that_the_declared_type_has_not_are_refused() -> None:
+    """They would be others in it: 300 is 44 in a byte."""
+    picture, wide = spaces.Box(0, 255, PIXELS.shape, np.uint8), PIXELS.astype(np.uint16)
+    assert np.array_equal(shown(picture, wide)["observation"], PIXELS)
+    wide[1, 2, 0] = 300
+    small = spaces.Box(-9, 9, (2,), np.int8)
+    assert shown(small, np.array([-3, 9], np.int64))["observation"].tolist() == [-3, 9]
+    switches = spaces.MultiBinary(2)
+    assert shown(switches, np.array([True, False]))["observation"].tolist() == [1, 0]
+    for space, wrong, told in (
+        (picture, wide, r"from 0 to 255, as declared, got 300 at index \[1, 2, 0\]"),
+        (small, np.array([1, -200], np.int64), r"from -128 to 127, .* got -200 at index \[1\]"),
+        (switches, np.array([1, 5], np.int8), r"from 0 to 1, as declared, got 5 at index \[1\]"),
+    ):
+        with pytest.raises(envs.ObservationError, match=told):
+            shown(space, wrong)
+        with pytest.raises(envs.ObservationError, match=f"environment 0, .*{told}"):
+            envs.ObservationGuard(space).many(wrong[None], 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_float32_are_refused_and_numpy_says_nothing() -> None:
+    free = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    with pytest.raises(envs.NotFinite, match=r"got inf at index \[0\]"):
+        shown(free, np.array([1e39, 0.0]))
+    with pytest.raises(envs.ObservationError, match="expected pixels"):
+        shown(spaces.Box(0.0, 1.0, PIXELS.shape, np.float64), np.full(PIXELS.shape, 1e308))
+    assert envs.ActionGuard(SMALL).one(np.array([1e39, -1e39])).tolist() == [1, -1]
+
+
 def test_observations_that_are_no_boxes_in_gymnasium_s_vectors() -> None:
     space = spaces.Dict(a=spaces.Tuple([spaces.Discrete(3), SMALL]), b=spaces.MultiBinary(2))
     raw = gymnasium.vector.SyncVectorEnv([lambda: Shows(space)] * 2)
