@@ -17,7 +17,7 @@ SMALL = {
     "tdvae": ["model.latent=4", "model.rnn=8", "model.hidden=8"],
 }
 SHORT = [
-    "updates=120",
+    "updates=240",
     "eval_every=40",
     "batch=8",
     "length=8",
