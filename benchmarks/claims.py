@@ -21,6 +21,7 @@ from claim_words import (
     at,
     believed,
     bounded,
+    by_seed,
     camera,
     chorales,
     chorales_in_short,
@@ -68,6 +69,7 @@ WITH_MARGIN = {"changes": ["agent.margin=0.05"]}
 FAR = {**WALKER, "changes": ["agent.discount=0.99"]}
 """With the discount that others use."""
 DREAMER = ("dreamer_v3/pendulum", "dreamer_v3/cartpole_swingup", "dreamer_v3/reacher_easy")
+PLANET = {"config": "planet/small", "env": "dm_control/cartpole-balance-v0"}
 ONLINE = "docs/online.md"
 LEARNS = (ONLINE, "benchmarks/robot_online.py", "robot_online")
 ONLY = {"benchmark": "robot_online", "changes": None}
@@ -156,7 +158,16 @@ CLAIMS = [
         lambda lines: "{:.0f}, {:.0f} and {:.0f} on cartpole-balance".format(
             *[x["score"] for x in lines]
         ),
-        {"config": "planet/small", "env": "dm_control/cartpole-balance-v0"},
+        {**PLANET, "changes": ["agent.model.free_nats=3", "agent.reward=1"]},
+    ),
+    Claim(
+        AGENTS,
+        "benchmarks/agents_learning.py",
+        "learning",
+        lambda lines: "as it is now {:.0f}, {:.0f} and {:.0f}".format(
+            *[x["score"] for x in by_seed(lines)]
+        ),
+        {**PLANET, "changes": None},
     ),
     Claim(
         AGENTS,
