@@ -62,10 +62,7 @@ def load_config(
         raise _error(f"{source} is for `pixyz pretrain`: pixyz pretrain {name} --data LOG")
     changes = []
     for text in overrides:
-        key, equals, value = text.partition("=")
-        path = key.strip().split(".")
-        if not equals or not all(path):
-            raise _error(f"override {text!r}: expected key=value, such as seed=1 or agent.lr=1e-4")
+        key, path, value = parted(text)
         as_is = len(path) == 1 and path[0] in _texts(cls)
         changes.append((path, value if as_is else parse_yaml(value, key), key))
     for path, value, key in sorted(changes, key=lambda change: change[0][-1] != KIND):
@@ -85,9 +82,41 @@ def kind_of(source: str | Path) -> Any:
     return _read(str(source), Path(), ()).get(KIND)
 
 
+def parted(override: str) -> tuple[str, list[str], str]:
+    """The key of an override, its names, and the text of the value.
+
+    Raises:
+        ConfigError: it is no ``key=value``.
+
+    >>> parted("agent.lr=1e-3")
+    ('agent.lr', ['agent', 'lr'], '1e-3')
+    """
+    key, equals, value = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        raise _error(f"override {override!r}: expected key=value, such as seed=1 or agent.lr=1e-4")
+    return key, path, value
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The settings as plain data, which ``load_config`` reads back."""
     return {f.name: _plain(getattr(config, f.name)) for f in fields(config) if f.init}
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Settings by their names with dots; blocks within blocks, too.
+
+    >>> flat({"agent": {"lr": 0.1, "model": {"deter": 8}}, "steps": 9})
+    {'agent.lr': 0.1, 'agent.model.deter': 8, 'steps': 9}
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= (
+            flat(value, f"{path}{key}.")
+            if isinstance(value, Mapping) and value
+            else {f"{path}{key}": value}
+        )
+    return found
 
 
 def to_yaml(config: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents.config import load_config, merge, parse_yaml, to_dict
+from agents.config import flat, load_config, merge, parse_yaml, parted, to_dict
 from agents.errors import RunError
 from agents.pretrain.settings import RSSMSettings
 from agents.pretrain.trainer import best_weights
@@ -83,8 +83,7 @@ def _told(overrides: Sequence[str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for text in overrides:
-        key, _, value = text.partition("=")
-        first, *path = key.strip().split(".")
+        key, (first, *path), value = parted(text)
         if first == "agent":
             told = parse_yaml(value, key)
             for name in reversed(path):
@@ -103,18 +102,10 @@ def _check_model(run: Path, found: RSSMConfig, given: RSSMConfig) -> None:
             )
 
 
-def _differing(
-    one: Mapping[str, Any], two: Mapping[str, Any], path: str = ""
-) -> dict[str, tuple[Any, Any]]:
-    """The settings that differ, by their names; blocks within blocks, too."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for key in {**one, **two}:
-        a, b = one.get(key), two.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found |= _differing(a, b, f"{path}{key}.")
-        elif a != b:
-            found[f"{path}{key}"] = a, b
-    return found
+def _differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ, by their names."""
+    a, b = flat(one), flat(two)
+    return {k: (a.get(k), b.get(k)) for k in {**a, **b} if a.get(k) != b.get(k)}
 
 
 def start_from(agent: Any, run: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.config import to_dict
+from agents.config import flat, to_dict
 from agents.errors import UsageError
 from agents.outputs import check_file
 from agents.plots import new_figure
@@ -179,7 +179,7 @@ def grouped(runs: Sequence[Path]) -> list[Group]:
 
 def _telling(settings: Any) -> dict[str, Any]:
     """The settings that tell a run apart."""
-    values = _flat({k: v for k, v in to_dict(settings).items() if k not in APART})
+    values = flat({k: v for k, v in to_dict(settings).items() if k not in APART})
     return {**values, "start": None if settings.start is None else "given"}
 
 
@@ -407,14 +407,3 @@ def left_out(group: Group) -> str:
         f"{group[0].label}: its curve is of the {counted(len(found), 'evaluation')} that all of "
         f"its runs have, and leaves out those of {'; '.join(lacking)} frames."
     )
-
-
-def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= (
-            _flat(value, f"{path}{key}.")
-            if isinstance(value, dict) and value
-            else {f"{path}{key}": value}
-        )
-    return found

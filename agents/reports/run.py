@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from agents.build import build
-from agents.config import load_config, to_dict
+from agents.config import flat, load_config, to_dict
 from agents.errors import UsageError
 from agents.logger import read_metrics
 from agents.plots import new_figure
@@ -255,9 +255,8 @@ def _weights(owner: Any) -> str:
 
 
 def _changed(settings: Any, defaults: Any) -> str:
-    pairs = [
-        (k, v) for k, v in _flat(to_dict(settings)) if dict(_flat(to_dict(defaults))).get(k) != v
-    ]
+    usual = flat(to_dict(defaults))
+    pairs = [(k, v) for k, v in flat(to_dict(settings)).items() if usual.get(k) != v]
     return table(["", ""], pairs) if pairs else note("None.")
 
 
@@ -267,14 +266,3 @@ def _defaults(settings: RunSettings) -> RunSettings:
         return replace(RunSettings(), agent=type(settings.agent)(kind=settings.agent.kind))
     except TypeError:  # an agent of one's own, whose settings have no defaults
         return RunSettings()
-
-
-def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        found += (
-            _flat(value, f"{path}{key}.")
-            if isinstance(value, Mapping) and value
-            else [(f"{path}{key}", value)]
-        )
-    return found
