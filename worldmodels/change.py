@@ -153,7 +153,7 @@ class ChangeReconstruction(Reconstruction):
     the one before it.
 
     Args:
-        shapes, size, units, layers, depth: as there.
+        shapes, size, units, layers, depth, strided: as there.
         steps: a :class:`worldmodels.scaling.Scaling` of each vector, whose ``loc`` is the share
             ``g`` of the last change, and whose ``scale`` is the deviation ``c`` of what that
             leaves; 0 and 1 if None.
@@ -178,8 +178,10 @@ class ChangeReconstruction(Reconstruction):
         layers: int,
         depth: int,
         steps: nn.ModuleDict | None = None,
+        strided: bool = False,
     ) -> None:
-        super().__init__(shapes, size, units, layers, depth, "gaussian", (*STATE, *PREVIOUS))
+        given = (*STATE, *PREVIOUS)
+        super().__init__(shapes, size, units, layers, depth, "gaussian", given, strided)
         self.changes = nn.ModuleDict(
             {k: linear(units, shapes[k][0], outscale=0.0) for k in self.vectors}
         )

@@ -16,7 +16,8 @@ from pixyz.distributions.core.params import Params, none_derived, sum_over
 from pixyz.expression.protocol import Draw, Score
 from pixyz.plan import Scope, Slot
 from pixyz.plan.looks import Read
-from worldmodels.networks import MLP, PIXELS, ConvDecoder, linear
+from worldmodels.images import PIXELS, ConvDecoder
+from worldmodels.networks import MLP, linear
 from worldmodels.scaling import Scaling, scalings
 
 Vectors = Literal["symlog", "gaussian"]
@@ -69,7 +70,7 @@ class Reconstruction(Distribution):
         shapes: variable -> shape, ``[D]`` or ``[H, W, C]``.
         size: the size of the state.
         units, layers: the MLP of the vectors.
-        depth: channels of the convolutions.
+        depth, strided: of the convolutions, see :class:`worldmodels.images.ConvDecoder`.
         vectors: see :class:`worldmodels.RSSMConfig`.
         cond_var: the variables of the state, ``size`` features together; and what else a subclass's
             ``forward`` reads.
@@ -88,6 +89,7 @@ class Reconstruction(Distribution):
         depth: int,
         vectors: Vectors = "symlog",
         cond_var: Sequence[str] = STATE,
+        strided: bool = False,
     ) -> None:
         super().__init__(list(shapes), list(cond_var), "p")
         self._returns: dict[str, str] = {}
@@ -96,7 +98,7 @@ class Reconstruction(Distribution):
         self.mlp = MLP(size, units, layers) if self.vectors else None
         self.heads = nn.ModuleDict({k: linear(units, shapes[k][0]) for k in self.vectors})
         self.cnn = nn.ModuleDict(
-            {k: ConvDecoder(size, tuple(shapes[k]), depth) for k in self.images}
+            {k: ConvDecoder(size, tuple(shapes[k]), depth, strided) for k in self.images}
         )
         self.scaling = scalings(shapes) if vectors == "gaussian" else None
         self.log_scale = None

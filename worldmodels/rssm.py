@@ -150,12 +150,12 @@ class RSSM(StateSpaceModel):
             return None
         sizes = (self.shapes, c.features, c.units, c.decoder_layers, c.depth)
         if steps is None:
-            return Reconstruction(*sizes, c.vectors)
+            return Reconstruction(*sizes, c.vectors, strided=c.strided)
         if self.encoder.scaling is None or not self.encoder.vectors:
             raise PixyzError(
                 'predicts="change" needs vectors among the observations, and vectors="gaussian"'
             )
-        return ChangeReconstruction(*sizes, steps)
+        return ChangeReconstruction(*sizes, steps, c.strided)
 
     def _write_objective(self) -> Loss:
         if self.decoder is None:

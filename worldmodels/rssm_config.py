@@ -24,7 +24,9 @@ class RSSMConfig:
         units: of the layers of encoder, decoder and heads.
         encoder_layers, decoder_layers, prior_layers: of each network.
         posterior_layers, reward_layers, continue_layers: of each network.
-        depth: channels of the convolutions, in units of :data:`worldmodels.networks.MULTIPLIERS`.
+        depth: channels of the convolutions, in units of :data:`worldmodels.images.MULTIPLIERS`.
+        strided: convolutions of 4x4 at every second pixel (DreamerV1 to V3 of 2023), a sixth of the
+            work; else of 5x5 at every pixel (2024).
         bins: of the two-hot reward.
         latent: categorical (``groups`` one-hot variables of ``classes``) or gaussian (``groups``
             numbers).
@@ -90,6 +92,7 @@ class RSSMConfig:
     reward_layers: int = 1
     continue_layers: int = 1
     depth: int = 4
+    strided: bool = False
     bins: int = 255
     free_nats: float = 1.0
     dyn_scale: float = 1.0

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from pixyz.distributions import Deterministic, GroupedOneHot, Normal
 from worldmodels.change import moved
 from worldmodels.decoder import symlog
-from worldmodels.networks import MLP, PIXELS, BlockGRU, ConvEncoder, GRUCore
+from worldmodels.images import PIXELS, ConvEncoder
+from worldmodels.networks import MLP, BlockGRU, GRUCore
 from worldmodels.rssm_config import RSSMConfig
 from worldmodels.scaling import scalings
 
@@ -50,7 +51,7 @@ class Encoder(Deterministic):
         )
         self.scaling = scalings(shapes) if config.vectors == "gaussian" else None
         self.cnn = nn.ModuleDict(
-            {k: ConvEncoder(tuple(shapes[k]), config.depth) for k in self.images}
+            {k: ConvEncoder(tuple(shapes[k]), config.depth, config.strided) for k in self.images}
         )
         self.out = (config.units if self.vectors else 0) + sum(c.out for c in self.cnn.values())  # type: ignore[misc]
 

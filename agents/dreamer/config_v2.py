@@ -19,6 +19,7 @@ MODEL = RSSMConfig(
     classes=32,
     units=400,
     depth=24,
+    strided=True,
     prior_layers=2,
     posterior_layers=2,
     reward_layers=4,

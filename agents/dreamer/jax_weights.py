@@ -34,7 +34,8 @@ from torch import Tensor, nn
 
 from agents.dreamer.v3 import DreamerV3
 from agents.errors import UsageError
-from worldmodels.networks import MLP, BlockGRU, ConvEncoder, ImageNorm, Layer
+from worldmodels.images import ConvEncoder, ImageNorm
+from worldmodels.networks import MLP, BlockGRU, Layer
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -207,7 +208,7 @@ def entries(agent: DreamerV3, arrays: Arrays) -> Iterator[Entry]:
     """
     model, c = agent.model, agent.config.model
     own = {"latent": "categorical", "core": "block_gru", "vectors": "symlog"}
-    own |= {"representation": "reconstruction", "rewards": "two_hot"}
+    own |= {"representation": "reconstruction", "rewards": "two_hot", "strided": False}
     odd = [f"agent.model.{k}={v}" for k, v in own.items() if getattr(c, k) != v]
     odd += ["agent.curiosity=0"] if agent.ensemble is not None else []
     odd += ["one image"] if len(model.encoder.images) > 1 else []

@@ -18,6 +18,7 @@ MODEL = RSSMConfig(
     groups=30,
     units=200,
     depth=16,
+    strided=True,
     prior_layers=2,
     posterior_layers=2,
     reward_layers=2,

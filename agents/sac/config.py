@@ -18,7 +18,7 @@ class SACConfig:
         norm: of the critics. ``"batch"`` is CrossQ (Bhatt et al. 2024, without their
             renormalisation): one call on the recorded and on the next actions together, and no slow
             critics.
-        depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`; the
+        depth, strided: of the image encoder, see :class:`worldmodels.images.ConvEncoder`; the
             critics train it.
         standardize: observed vectors in standard units, estimated from the batches that are learned
             from (:mod:`agents.standard`).
@@ -55,6 +55,7 @@ class SACConfig:
     critics: int = 2
     norm: Literal["none", "layer", "batch"] = "none"
     depth: int = 4
+    strided: bool = False
     standardize: bool = False
     batch: int = 256
     discount: float = 0.99

@@ -19,7 +19,7 @@ from agents.squashed import SquashedNormal, bounded_log_scale
 from agents.standard import Standard
 from pixyz.distributions import Deterministic, GroupedOneHot
 from worldmodels.ensemble import Ensemble
-from worldmodels.networks import ConvEncoder
+from worldmodels.images import ConvEncoder
 
 
 class Observation(Deterministic):
@@ -31,7 +31,7 @@ class Observation(Deterministic):
         super().__init__("s", list(shapes), name="h")
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.cnn = nn.ModuleDict(
-            {k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3}
+            {k: ConvEncoder(tuple(s), c.depth, c.strided) for k, s in shapes.items() if len(s) == 3}
         )
         self.standard = Standard({k: shapes[k][0] for k in self.vectors}) if c.standardize else None
         self.size = sum(shapes[k][0] for k in self.vectors)

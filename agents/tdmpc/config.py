@@ -19,7 +19,7 @@ class TDMPCConfig:
             1.
         units, layers: of dynamics, reward, critics and policy.
         encoder_units, encoder_layers: of the encoder.
-        depth: channels of the image encoder, see :class:`worldmodels.networks.ConvEncoder`.
+        depth, strided: of the image encoder, see :class:`worldmodels.images.ConvEncoder`.
         standardize: observed vectors in standard units, estimated from the batches that are learned
             from (:mod:`agents.standard`), in the place of their symlog.
         critics: how many.
@@ -83,6 +83,7 @@ class TDMPCConfig:
     encoder_units: int = 256
     encoder_layers: int = 1
     depth: int = 8
+    strided: bool = False
     standardize: bool = False
     critics: int = 5
     pessimism: float = 1.0

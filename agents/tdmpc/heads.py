@@ -24,7 +24,7 @@ from agents.tdmpc.config import TDMPCConfig
 from agents.tdmpc.networks import Ensemble, LatentNetwork, Network
 from pixyz.distributions import Bernoulli, Deterministic, GroupedOneHot, Normal, TwoHot
 from worldmodels.decoder import symexp, symlog
-from worldmodels.networks import PIXELS, ConvEncoder
+from worldmodels.images import PIXELS, ConvEncoder
 
 
 class Encoder(Deterministic):
@@ -36,7 +36,7 @@ class Encoder(Deterministic):
         super().__init__("z", list(shapes), name="h", features_shape=[c.latent])
         self.vectors = [k for k, s in shapes.items() if len(s) == 1]
         self.cnn = nn.ModuleDict(
-            {k: ConvEncoder(tuple(s), c.depth) for k, s in shapes.items() if len(s) == 3}
+            {k: ConvEncoder(tuple(s), c.depth, c.strided) for k, s in shapes.items() if len(s) == 3}
         )
         self.domains = dict.fromkeys(self.cnn, PIXELS)
         self.standard = Standard({k: shapes[k][0] for k in self.vectors}) if c.standardize else None

@@ -13,7 +13,7 @@ from agents.spaces import ActionSpec
 from agents.tdmpc import TDMPC, TDMPCConfig
 from pixyz.types import PixyzError
 from worldmodels import RSSM, RSSMConfig
-from worldmodels.networks import PIXELS
+from worldmodels.images import PIXELS
 
 SIZES = RSSMConfig(deter=8, hidden=8, groups=2, classes=3, blocks=2, units=8, bins=11, depth=1)
 SHAPES = {"camera": (16, 16, 1), "x": (2,)}

@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from worldmodels.decoder import Reconstruction
 from worldmodels.dmm import Combiner, GatedTransition
 from worldmodels.heads import ContinueHead, ScalarHead
+from worldmodels.images import ConvDecoder, ConvEncoder
 from worldmodels.networks import (
     MLP,
     BlockGRU,
     BlockLinear,
-    ConvDecoder,
-    ConvEncoder,
     GRUCore,
     gated,
     linear,

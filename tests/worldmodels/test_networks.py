@@ -5,7 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from pixyz.types import ShapeError
-from worldmodels.networks import MLP, BlockGRU, BlockLinear, ConvDecoder, ConvEncoder, GRUCore
+from worldmodels.images import ConvDecoder, ConvEncoder
+from worldmodels.networks import MLP, BlockGRU, BlockLinear, GRUCore
 from worldmodels.normalization import LARGE, FusedRMSNorm, RMSNorm
 
 
