@@ -1,5 +1,5 @@
-"""Networks of world models: dense and block-dense layers, recurrent cores (DreamerV3, 2024); those of
-images are in :mod:`worldmodels.images`.
+"""Networks of world models: dense and block-dense layers, recurrent cores (DreamerV3, 2024). Those
+of images are in :mod:`worldmodels.images`.
 
 Every layer is linear -> RMS norm -> SiLU.  Weights start as truncated normals of variance 1/fan_in.
 """

@@ -208,6 +208,8 @@ def test_weights_begin_as_truncated_normals_of_variance_one_over_inputs() -> Non
     made(GRUCore(128, 64, 2, 64).gates.weight, 128 + 64)
     stages = ConvEncoder((32, 32, 3), 16).stages
     made(stages[3].weight, 32 * 25)
+    made(ConvEncoder((32, 32, 3), 16, strided=True).stages[2].weight, 32 * 16)
+    made(ConvDecoder(8, (32, 32, 3), 16, strided=True).stages[0].weight, 64 * 4)
     for module in (core, MLP(150, 100, 1, 3), stages):
         biases = [p for k, p in module.named_parameters() if k.endswith("bias")]
         assert biases and not any(p.any() for p in biases)
@@ -260,6 +262,48 @@ def test_the_decoder_of_images() -> None:
                 if isinstance(part, nn.Conv2d)
                 else silu(rms(found, a(part.norm.weight)))
             )
+    close(net(x), sigmoid(found))
+
+
+def halved(x: Array, layer: Any) -> Array:
+    """A 4x4 convolution at every second pixel, of ``[N, H, W, C]``."""
+    weight, (n, height, width, _) = a(layer.weight), x.shape
+    wide = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    out = np.zeros((n, height // 2, width // 2, weight.shape[0])) + a(layer.bias)
+    for i in range(4):
+        for j in range(4):
+            out += wide[:, i : i + height : 2, j : j + width : 2] @ weight[:, :, i, j].T
+    return out
+
+
+def doubled(x: Array, layer: Any) -> Array:
+    """Each pixel is spread over the 4x4 around its place in an image of twice the sides."""
+    weight, (n, height, width, _) = a(layer.weight), x.shape
+    wide = np.zeros((n, 2 * height + 2, 2 * width + 2, weight.shape[1]))
+    for i in range(4):
+        for j in range(4):
+            wide[:, i : i + 2 * height : 2, j : j + 2 * width : 2] += x @ weight[:, :, i, j]
+    return wide[:, 1:-1, 1:-1] + a(layer.bias)
+
+
+def test_the_strided_encoder_of_images() -> None:
+    net, image = shaken(ConvEncoder((16, 32, 3), 1, strided=True)), draw(2, 16, 32, 3)
+    x = a(image) - 0.5
+    for i in range(0, 8, 2):
+        x = silu(rms(halved(x, net.stages[i]), a(net.stages[i + 1].norm.weight)))
+    assert x.shape == (2, 1, 2, 4)
+    close(net(image), x.transpose(0, 3, 1, 2).reshape(2, -1))
+
+
+def test_the_strided_decoder_of_images() -> None:
+    net, x = shaken(ConvDecoder(7, (16, 32, 3), 1, strided=True)), draw(2, 7)
+    found = dense(net.first, a(x)).reshape(2, -1, 1, 2).transpose(0, 2, 3, 1)
+    found = silu(rms(found, a(net.norm.norm.weight)))
+    for i in range(0, 8, 2):
+        found = doubled(found, net.stages[i])
+        if i < 6:
+            found = silu(rms(found, a(net.stages[i + 1].norm.weight)))
+    assert found.shape == (2, 16, 32, 3)
     close(net(x), sigmoid(found))
 
 
