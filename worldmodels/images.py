@@ -129,8 +129,9 @@ class ConvDecoder(nn.Module):
         self.stages = nn.Sequential(*stages)
 
     def forward(self, *parts: Tensor) -> Tensor:
-        x = self.norm(self.first(*parts).unflatten(-1, (-1, *self.start)))
-        found: Tensor = self.stages(x)
+        x = self.first(*parts).unflatten(-1, (-1, *self.start))
+        # channels last in memory: norms are over channels
+        found: Tensor = self.stages(self.norm(x.contiguous(memory_format=torch.channels_last)))
         return torch.sigmoid(found.movedim(1, -1))
 
 
