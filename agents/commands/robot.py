@@ -1,6 +1,4 @@
-"""``pixyz robot``: check a robot, record it, and let it learn, in two processes on one machine or
-two.
-"""
+"""``pixyz robot``: check a robot, record it, let it learn, in two processes on one machine or two."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from agents.online.many import act_on_ray
 from agents.online.pair import Pair
 from agents.online.panel import Panel
 from agents.online.receiving import Receiving
-from agents.online.recording import ByPolicy, episodes, record, write
+from agents.online.recording import DATA, LOG, ByPolicy, check_out, episodes, record, write
 from agents.policy import Policy, load
 from agents.pretrain.start import FROM, start_settings
 from agents.process import prepare_process
@@ -249,11 +247,12 @@ def check(given: argparse.Namespace) -> int:
 
 def records(given: argparse.Namespace) -> int:
     """Record episodes, then write all that the folder's log holds as a data set."""
+    check_out(given.out)
     limits = load_limits(given.limits)
     policy = None if given.policy is None else load(given.policy, device="cpu")
     teleop = None if given.teleop is None else made(given.teleop, "--teleop")
     with (
-        RowLog(given.out / "log", keep=True) as log,
+        RowLog(given.out / LOG, keep=True) as log,
         Keyboard(teleop) as keyboard,
         Live("recording") as live,
         Stop() as stop,
@@ -279,7 +278,7 @@ def records(given: argparse.Namespace) -> int:
                 env.close()
         data = episodes(log, limits.hz)
         kept = f"{counted(len(data), 'episode')}, {counted(data.steps, 'row')}"
-        print(f"{write(data, given.out / 'lerobot')}: {kept}")
+        print(f"{write(data, given.out / DATA)}: {kept}")
     return code or stop.code
 
 

@@ -18,13 +18,17 @@ import numpy as np
 from agents.errors import UsageError
 from agents.online.log import RowLog
 from agents.online.record import Record
+from agents.outputs import check_folder
 from agents.policy import Policy
 from agents.run.signals import Stop
 from envs import ActionGuard
 from envs.adapted import SENT
 from envs.robot import RECORD, RobotEnv
 from worldmodels.data import Episode, Episodes, write_lerobot
+from worldmodels.data.folders import need
 
+LOG, DATA = "log", "lerobot"
+"""In a folder of recordings: the rows, and the data set that is made of them."""
 Move = Callable[[Mapping[str, Any]], Any]
 """An action ``[A]`` in the driver's units after an observation; a person's takes its place."""
 
@@ -162,6 +166,22 @@ def episodes(log: RowLog, rate: float | None = None) -> Episodes:
         series = {k: np.stack([np.asarray(row[k]) for row in rows[start:stop]]) for k in keys}
         found.append(Episode(f"row {start + 1}", series).part(0, stop - start))
     return Episodes(found, rate=rate, source=str(log.folder))
+
+
+def check_out(folder: Path) -> None:
+    """Whether a folder can take a recording, before a robot moves.
+
+    Raises:
+        DataError: pyarrow is not installed.
+        UsageError: it cannot be written to, or it has a data set that is of no log in it.
+    """
+    need("pyarrow.parquet", "writing LeRobot's data sets")
+    check_folder(folder, "--out")
+    if (folder / DATA).exists() and not (folder / LOG).is_dir():
+        raise UsageError(
+            f"--out: {folder} has a data set ({DATA}), but no {LOG} that it was made of, and a "
+            "recording would take its place; give another folder"
+        )
 
 
 def write(data: Episodes, folder: Path) -> Path:

@@ -97,7 +97,16 @@ class LogWindows:
         return True
 
     def sample(self, batch: int, length: int) -> dict[str, Any]:
-        """A batch ``[T, B, ...]``; ``mask`` only where some of it is padding."""
+        """A batch ``[T, B, ...]``; ``mask`` only where some of it is padding.
+
+        Raises:
+            ValueError: another size than that of the windows.
+        """
+        if (batch, length) != (self.windows.batch, self.windows.length):
+            raise ValueError(
+                f"expected batch={self.windows.batch} and length={self.windows.length}, those of "
+                f"the windows, got {batch} and {length}"
+            )
         return arrays(self.windows.draw())
 
     def update(self, index: Any, values: Mapping[str, Any]) -> int:

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from agents.cli import main
 from agents.errors import UsageError
 from agents.online import RowLog
 from agents.online.log import HEAD
-from agents.online.recording import ByPolicy, episodes, record, write
+from agents.online.recording import ByPolicy, check_out, episodes, record, write
 from envs.robot import FreeTask, RobotEnv, SteppedClock
 
 LIMITS = {
@@ -108,3 +109,24 @@ def test_it_becomes_a_data_set_of_lerobots_form(log, tmp_path):
         assert np.allclose(one["state"], two["state"]) and np.allclose(
             one["action"][:-1], two["action"][: len(one) - 1]
         )
+
+
+def test_a_folder_is_looked_at_before_a_robot_moves(log, tmp_path):
+    for fine in (tmp_path, tmp_path / "new"):
+        check_out(fine)
+    write(episodes(RowLog(log, keep=True), 20.0), tmp_path / "lerobot")
+    check_out(tmp_path)
+    other = tmp_path / "other"
+    shutil.copytree(tmp_path / "lerobot", other / "lerobot")
+    with pytest.raises(UsageError, match="has a data set .lerobot., but no log"):
+        check_out(other)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="--out: expected a folder"):
+        check_out(tmp_path / "file")
+
+
+def test_a_robot_is_not_moved_for_a_folder_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = ["--out", str(tmp_path / "file")]
+    assert main(["robot", "record", "--robot", "none:There", "--limits", "none.yaml", *out]) == 2
+    assert "--out: expected a folder" in capsys.readouterr().err

@@ -239,7 +239,7 @@ def test_parts_of_a_split_are_disjoint_and_cover(by):
             (0.1, 0.1),
             "no validation part of 5 rows by time; the longest episode has 12 rows",
         ),
-        ("episode", (0.4, 0.4), "cannot be split by episode"),
+        ("episode", (0.4, 0.4), "1 episode of 5 rows or more cannot be split by episode"),
         ("time", (0.6, 0.4), "together below 1"),
         ("time", (0.0, 0.4), "above 0"),
     ],
@@ -247,6 +247,12 @@ def test_parts_of_a_split_are_disjoint_and_cover(by):
 def test_a_split_without_a_part_is_refused(data, by, shares, text):
     with pytest.raises(DataError, match=text):
         split(data[1:], by, *shares, shortest=5)
+
+
+def test_a_split_by_episode_leaves_out_what_is_too_short():
+    data = Episodes([log(str(i), 4 + i, i) for i in range(6)])
+    parts = split(data, "episode", valid=0.2, test=0.2, shortest=6)
+    assert sorted(len(e) for part in parts for e in part) == [6, 7, 8, 9]
 
 
 def test_padded_batch_holds_the_episodes_and_zeros(data):

@@ -9,6 +9,7 @@ import numpy as np
 
 from worldmodels.data.episodes import Episode, Episodes
 from worldmodels.data.errors import DataError
+from worldmodels.words import counted
 
 
 class Split(NamedTuple):
@@ -39,7 +40,7 @@ def split(
         by: ``"time"``: the last rows of every episode are the test part, those before them the
             validation part; ``"episode"``: whole episodes, drawn with ``seed``.
         valid, test: shares, above 0 and together below 1.
-        shortest: rows that a part of an episode must have (parts that are shorter are left out).
+        shortest: rows that an episode, or a part of one, must have (what is shorter is left out).
 
     Raises:
         DataError: a part would be empty.
@@ -49,14 +50,16 @@ def split(
             f"shares must be above 0 and together below 1, got valid={valid} and test={test}"
         )
     if by == "episode":
-        order = np.random.default_rng(seed).permutation(len(data))
-        ends = [max(1, round(len(data) * share)) for share in (test, valid)]
+        whole = [e for e in data if len(e) >= shortest]
+        order = np.random.default_rng(seed).permutation(len(whole))
+        ends = [max(1, round(len(whole) * share)) for share in (test, valid)]
         chosen = np.split(order, np.cumsum(ends))
-        if len(data) < 3 or not len(chosen[-1]):
+        if len(whole) < 3 or not len(chosen[-1]):
             raise DataError(
-                f"{data.source}: {len(data)} episodes cannot be split by episode; split by time"
+                f"{data.source}: {counted(len(whole), 'episode')} of {shortest} rows or more cannot "
+                "be split by episode; split by time"
             )
-        test_, valid_, train_ = (data.with_(data[int(i)] for i in sorted(part)) for part in chosen)
+        test_, valid_, train_ = (data.with_(whole[i] for i in sorted(part)) for part in chosen)
         return Split(train_, valid_, test_)
     pieces: list[list[Episode]] = [[], [], []]
     for e in data:
