@@ -3,12 +3,13 @@ last bit.
 
 An environment, or a wrapper, offers its state through two methods (`Restorable`). Those of
 gymnasium and dm_control do not have them; they are known here: classic control, toy text, MuJoCo,
-and the wrappers that hold no state, or a counter. A chain of wrappers can be saved when each of its
+and the wrappers that hold no state, a counter, or the last observations. A chain of wrappers can be saved when each of its
 layers can; a wrapper that has the two methods speaks for all that it wraps.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -37,6 +38,8 @@ _COUNTERS: dict[str, tuple[str, ...]] = (
     {  # wrappers of gymnasium, and what they keep from one step to the next
         "TimeLimit": ("_elapsed_steps",),
         "OrderEnforcing": ("_has_reset",),
+        "DelayObservation": ("observation_queue",),
+        "FrameStackObservation": ("obs_queue",),
         "StickyAction": ("last_action", "is_sticky_actions", "num_sticky_actions_remaining"),
     }
     | dict.fromkeys(_STATELESS, ())
@@ -139,6 +142,11 @@ def _end_checks(layer: Any) -> None:
 
 def _kept(layer: Any, keys: tuple[str, ...]) -> dict[str, Any]:
     state = {"attributes": {key: plain(getattr(layer, key)) for key in keys if hasattr(layer, key)}}
+    if odd := [key for key, value in state["attributes"].items() if value is _OTHER]:
+        raise EnvError(
+            f"save_state: expected numbers and arrays in {', '.join(odd)} of "
+            f"{type(layer).__name__}, got {getattr(layer, odd[0])!r:.80}"
+        )
     generator = layer.__dict__.get("_np_random")
     return state if generator is None else {**state, "generator": save_generator(generator)}
 
@@ -173,13 +181,15 @@ _OTHER = object()
 
 
 def plain(value: Any) -> Any:
-    """A copy of numbers, text, arrays, and lists, tuples and dicts of them; `_OTHER` of anything
-    else.
+    """A copy of numbers, text, arrays, and lists, tuples and dicts of them, a queue as a list;
+    `_OTHER` of anything else.
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
         return value.copy() if value.dtype.kind in "biuf" else _OTHER
+    if type(value) is deque:
+        return plain(list(value))
     if type(value) in (list, tuple):
         parts = [plain(each) for each in value]
         return _OTHER if any(each is _OTHER for each in parts) else type(value)(parts)
@@ -205,6 +215,8 @@ def load_attributes(owner: Any, saved: Mapping[str, Any]) -> None:
             and current.shape == np.shape(value)
         ):
             current[...] = value
+        elif isinstance(current, deque):
+            setattr(owner, key, deque(plain(value), current.maxlen))
         else:
             setattr(owner, key, plain(value))
 

@@ -194,6 +194,38 @@ def test_wrappers_of_gymnasium_in_between() -> None:
     assert not envs.adapt(gymnasium.wrappers.NormalizeObservation(fresh().env)).restorable
 
 
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        lambda env: gymnasium.wrappers.FrameStackObservation(env, 3),
+        lambda env: gymnasium.wrappers.FrameStackObservation(env, 4, padding_type="zero"),
+        lambda env: gymnasium.wrappers.DelayObservation(env, 2),
+    ],
+)
+@pytest.mark.parametrize("steps", [1, 7])
+def test_wrappers_that_keep_observations(wrapper, steps) -> None:
+    def fresh() -> envs.Adapted:
+        return envs.adapt(wrapper(gymnasium.make("Pendulum-v1", max_episode_steps=20)), seed=0)
+
+    env = fresh()
+    env.reset()
+    run(env, actions(env.action_space, steps, 0), False)
+    state, after = env.save_state(), actions(env.action_space, 30, 1)
+    straight = run(env, after, False)
+    other = fresh()
+    other.load_state(state)
+    assert same(straight, run(other, after, False))
+
+
+def test_a_kept_observation_that_is_no_array_is_named() -> None:
+    env = gymnasium.wrappers.FrameStackObservation(gymnasium.make("Pendulum-v1"), 2)
+    env.reset()
+    env.obs_queue.append("text")
+    env.obs_queue.append(object())
+    with pytest.raises(envs.EnvError, match="obs_queue of FrameStackObservation"):
+        envs.adapt(env).save_state()
+
+
 def test_time_limits_are_told() -> None:
     assert envs.make("dm_control/lqr-lqr_2_1").time_limit is None
     assert envs.make("dm_control/lqr-lqr_2_1", time_limit=7).time_limit == 7
