@@ -8,6 +8,7 @@ from torch import Tensor
 
 from agents.agent import State
 from agents.guard import check_acting
+from pixyz.types import PixyzError
 
 
 class Checked:
@@ -35,7 +36,19 @@ class Checked:
         Raises:
             NotFinite: an observation or the action is not finite; the state is the caller's as it
                 was.
+            PixyzError: observations, ``is_first`` and the state are not of equally many rows.
         """
+        self._check_rows(obs, state)
         action, following = self.choose(obs, state, explore)
         check_acting({k: obs[k] for k in self.keys}, action)
         return action, following
+
+    def _check_rows(self, obs: Mapping[str, Tensor], state: State) -> None:
+        """One row, or one of a state, would broadcast."""
+        rows = len(obs["is_first"])
+        given = {k: obs[k] for k in self.keys} | {f"the state's {k}": v for k, v in state.items()}
+        if odd := {k: len(v) for k, v in given.items() if len(v) != rows}:
+            raise PixyzError(
+                f"act: expected {rows} rows, those of is_first, got {odd}; the first state is that "
+                f"of initial({rows})"
+            )

@@ -28,12 +28,15 @@ class ActionSpec:
 
 
 def most_probable(weights: Tensor) -> Tensor:
-    """The choice that counts most, one-hot, ``[..., A] -> [..., A]``.
+    """The choice that counts most, one-hot, ``[..., A] -> [..., A]``; NaN in its place where its
+    weight is not finite.
 
-    >>> most_probable(torch.tensor([0.2, 0.7, 0.1]))
-    tensor([0., 1., 0.])
+    >>> most_probable(torch.tensor([[0.2, 0.7, 0.1], [0.2, torch.nan, 0.1]]))
+    tensor([[0., 1., 0.],
+            [0., nan, 0.]])
     """
-    return torch.nn.functional.one_hot(weights.argmax(-1), weights.shape[-1]).to(weights.dtype)
+    most, index = weights.max(-1, keepdim=True)
+    return torch.zeros_like(weights).scatter_(-1, index, 1.0 + 0.0 * most)
 
 
 @dataclass(frozen=True)

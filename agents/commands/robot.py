@@ -1,4 +1,4 @@
-"""``pixyz robot``: check a robot, record it, let it learn, in two processes on one machine or two."""
+"""``pixyz robot``: check a robot, record it, let it learn, in two processes on one or two hosts."""
 
 from __future__ import annotations
 

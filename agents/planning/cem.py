@@ -5,6 +5,7 @@ Hafner et al. 2019).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,8 @@ class CEM(Solver):
     True
     """
 
+    RANGES: ClassVar[dict[str, str]] = {"[0, 1)": "momentum", "[0, 1e3]": "std min_std"}
+
     elites: int = 64
     momentum: float = 0.0
     std: float = 1.0
@@ -47,7 +50,9 @@ class CEM(Solver):
 
     def fit(self, guess: Guess, tried: Tried) -> Guess:
         best = tried.best(min(self.elites, len(tried.returns)))
-        mean = torch.lerp(best.actions.mean(1), guess.mean, self.momentum)
+        # minus infinity, where no candidate has a return, makes NaN
+        mean = torch.add(best.actions.mean(1), best.returns[0].unsqueeze(-1), alpha=0.0)
+        mean = torch.lerp(mean, guess.mean, self.momentum)
         if self.action.discrete:
             return Guess(self._mixed(mean), guess.std)
         std = torch.lerp(best.actions.std(1, correction=0), guess.std, self.momentum)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class ICEM(CEM):
 
     Noise has the power spectrum :math:`1 / f^\beta`. A share of the elites is among the next
     round's candidates, and, shifted by a step, among the next plan's. The last round also tries the
-    mean.
+    mean. A round draws at least twice as many candidates as elites, beside what is kept.
 
     Args:
         beta: colour; 0 is white, 2 is red: steps that belong together.
@@ -39,6 +40,12 @@ class ICEM(CEM):
     >>> bool((plan.mean - 0.5).abs().max() < 0.1), state["elites"].shape
     (True, torch.Size([1, 4, 4, 1]))
     """
+
+    RANGES: ClassVar[dict[str, str]] = {
+        "[0, 10]": "beta",
+        "[0, 1]": "kept",
+        "[1, 1e3]": "decay",
+    }
 
     momentum: float = 0.1
     beta: float = 2.0
@@ -61,8 +68,8 @@ class ICEM(CEM):
             found[:, 0] = guess.mean
         return found
 
-    def keep(self, tried: Tried) -> Tried | None:
-        return tried.best(self.count) if self.count else None
+    def keep(self, own: Tried, kept: Tried | None) -> Tried | None:
+        return own.joined(kept).best(self.count) if self.count else None
 
     def init(self, rows: int, like: Tensor | None = None) -> State:
         state = super().init(rows, like)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -92,8 +93,8 @@ class LatentPlanner(Checked):
         self.dream = (
             None if policy is None or not proposals else model.dream(policy, solver.horizon)
         )
-        last: AtEnd | None = None if value is None else self._value
-        self.scorer = PathScorer(self._imagine, self._rewards, last, self._live, discount)
+        self.discount = discount
+        self.scorer = self._scoring(None)
 
     @property
     def _names(self) -> list[str]:
@@ -136,7 +137,7 @@ class LatentPlanner(Checked):
             drawn = self.model.step.sample(given, return_all=False, generator=generator)
             now = {k: drawn[k] for k in names}
             plan, memory = self.solver.solve(
-                self.scorer.at(now),
+                (self.scorer if generator is None else self._scoring(generator)).at(now),
                 memory,
                 first=first,
                 proposals=self._propose(now, generator),
@@ -156,9 +157,14 @@ class LatentPlanner(Checked):
         actions = self.dream.sample(rows, return_all=False, generator=generator)["action_prev"]
         return actions.unflatten(1, (self.proposals, -1)).clamp(-1.0, 1.0)
 
-    def _imagine(self, state: State, actions: Tensor) -> State:
+    def _scoring(self, generator: torch.Generator | None) -> PathScorer:
+        last: AtEnd | None = None if self.value is None else self._value
+        imagine = partial(self._imagine, generator)
+        return PathScorer(imagine, self._rewards, last, self._live, self.discount)
+
+    def _imagine(self, generator: torch.Generator | None, state: State, actions: Tensor) -> State:
         given = {f"{k}_prev": v for k, v in state.items()} | {"action_prev": actions}
-        found = self.ahead.sample(given, return_all=False)
+        found = self.ahead.sample(given, return_all=False, generator=generator)
         return {**{k: found[k + PATH] for k in state}, "r": found["r"], "c": found["c"]}
 
     def _rewards(self, path: State, actions: Tensor) -> Tensor:

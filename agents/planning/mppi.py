@@ -5,6 +5,7 @@ r"""Model predictive path integrals, with elites, as in TD-MPC (Williams et al. 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,10 +38,19 @@ class MPPI(Solver):
     True
     """
 
+    RANGES: ClassVar[dict[str, str]] = {"(0, 1e9]": "temperature", "[0, 1e3]": "min_std max_std"}
+
     elites: int = 64
     temperature: float = 0.5
     min_std: float = 0.05
     max_std: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_std > self.max_std:
+            raise ValueError(
+                f"min_std must be at most max_std, got {self.min_std} and {self.max_std}"
+            )
 
     def begin(self, mean: Tensor) -> Guess:
         return Guess(self._mixed(mean), torch.full_like(mean, self.max_std))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,11 +17,15 @@ from torch import Tensor
 from agents.agent import State
 from agents.spaces import ActionSpec, most_probable
 from pixyz.distributions.families.one_hot import one_hot_sample
+from worldmodels.ranges import check_ranges
 
 Score = Callable[[Tensor], Tensor]
 """The returns ``[N * B]`` of paths of actions ``[H, N * B, A]``; row ``n * B + b`` is candidate
 ``n`` of environment ``b``.
 """
+
+NEVER = -1e28
+"""What a return of minus infinity counts as: below all others, and finite times a temperature."""
 
 
 class Guess(NamedTuple):
@@ -47,8 +51,11 @@ class Tried(NamedTuple):
     returns: Tensor
 
     def best(self, count: int) -> Tried:
-        """The ``count`` best ones, best first; those whose return is no number come last."""
-        returns, index = torch.topk(self.returns.nan_to_num(nan=-torch.inf), count, 0)
+        """The ``count`` best ones, best first. A return of minus infinity is :data:`NEVER`; those
+        whose return is no number, or infinite, come last and have minus infinity.
+        """
+        told = self.returns.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=NEVER)
+        returns, index = torch.topk(told, count, 0)
         size = (len(self.actions), *index.shape, self.actions.shape[-1])
         return Tried(self.actions.gather(1, index[None, :, :, None].expand(size)), returns)
 
@@ -56,6 +63,8 @@ class Tried(NamedTuple):
         r"""The ``count`` best ones, or all if there are fewer, and what each counts, ``[K, B]``.
 
         .. math:: w_i = \exp(\tau R_i) / \sum_j \exp(\tau R_j)
+
+        NaN where no candidate has a return.
         """
         best = self.best(min(count, len(self.returns)))
         return best, torch.softmax(temperature * best.returns, 0)
@@ -175,7 +184,7 @@ class Solver:
         unimix: the share of the uniform distribution in the probabilities of choices.
 
     Raises:
-        ValueError: a number is below 1.
+        ValueError: a number makes no sense.
 
     >>> from agents.planning import MPPI
     >>> solver = MPPI(ActionSpec(2), horizon=3, candidates=64, rounds=4, elites=8)
@@ -190,10 +199,13 @@ class Solver:
     rounds: int = 6
     unimix: float = 0.05
 
+    RANGES: ClassVar[dict[str, str]] = {
+        "[1, 65536]": "horizon candidates rounds",
+        "[0, 1]": "unimix",
+    }
+
     def __post_init__(self) -> None:
-        for name in ("horizon", "candidates", "rounds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_ranges(self)
         elites = getattr(self, "elites", 1)
         if not 1 <= elites <= self.candidates:
             raise ValueError(
@@ -214,8 +226,10 @@ class Solver:
         """``count`` candidates of round ``at``."""
         return draw(guess, count, self.action.discrete, generator)
 
-    def keep(self, tried: Tried) -> Tried | None:
-        """What of a round is among the next round's candidates, beside the proposals."""
+    def keep(self, own: Tried, kept: Tried | None) -> Tried | None:
+        """What of a round's own candidates, and of those kept before, is among the next round's,
+        beside the proposals.
+        """
         return None
 
     def remember(self, guess: Guess, tried: Tried | None) -> State:
@@ -244,9 +258,18 @@ class Solver:
     def cleared(self, state: State, first: Tensor | None) -> State:
         """The state with the rows where an episode begins as :meth:`init` gives them; NaN in them
         has no effect.
+
+        Raises:
+            ValueError: ``first`` is not ``[B]``, or no truth values.
         """
         if first is None:
             return state
+        rows = len(state["plan"])
+        if first.dtype != torch.bool or first.shape != (rows,):
+            raise ValueError(
+                f"first: expected truth values [{rows}], one a row of the state, "
+                f"got {first.dtype} {list(first.shape)}"
+            )
         fresh = self.init(len(first), next(iter(state.values())))
         return {
             k: torch.where(first.reshape(-1, *[1] * (v.ndim - 1)), fresh[k], v)
@@ -281,10 +304,15 @@ class Solver:
                 With a budget two equal calls may differ.
 
         Returns:
-            The plan, and the state for the next one.
+            The plan, and the state for the next one. Of an environment of which no candidate has a
+                return that is a number, they are NaN.
+
+        Raises:
+            ValueError: ``first``, the proposals or the returns have another shape.
         """
         begin = 0.0 if seconds is None else time.monotonic()
         state = self.cleared(state, first)
+        self._check(score, state, proposals)
         guess = self.begin(self.shifted(state["plan"].movedim(1, 0)))
         tried, kept, made = None, None, 0
         fixed = None
@@ -300,10 +328,13 @@ class Solver:
             fresh = self.draw(guess, max(1, self.candidates - more), made, generator)
             found = self._scored(score, torch.cat([*new, fresh], 1) if new else fresh)
             tried = found.joined(fixed).joined(kept)
+            own = found
             if not made and proposals is not None:
                 count = proposals.shape[1]
                 fixed = Tried(found.actions[:, :count], found.returns[:count])
-            guess, kept = self.fit(guess, tried), self.keep(tried)
+                own = Tried(found.actions[:, count:], found.returns[count:])
+            # proposals count in each round anyway
+            guess, kept = self.fit(guess, tried), self.keep(own, kept)
         if not made and proposals is not None:
             guess = Guess(proposals[:, 0], torch.zeros_like(proposals[:, 0]))
         return Plan(guess.mean, guess.std, made, tried, self.action.discrete), self.remember(
@@ -313,7 +344,29 @@ class Solver:
     @staticmethod
     def _scored(score: Score, actions: Tensor) -> Tried:
         steps, count, rows, size = actions.shape
-        return Tried(actions, score(actions.reshape(steps, count * rows, size)).view(count, rows))
+        returns = score(actions.reshape(steps, count * rows, size))
+        if returns.shape != (count * rows,):
+            raise ValueError(
+                f"score: expected returns [{count * rows}], one a path, got {list(returns.shape)}"
+            )
+        return Tried(actions, returns.view(count, rows))
+
+    def _check(self, score: Score, state: State, proposals: Tensor | None) -> None:
+        rows = len(state["plan"])
+        starts = getattr(score, "rows", rows)
+        if starts != rows:
+            raise ValueError(
+                f"score: expected paths from {rows} states, as many as the plan's state has rows, "
+                f"got {starts}"
+            )
+        if proposals is None:
+            return
+        steps, count, *rest = proposals.shape if proposals.ndim == 4 else (0, 0, 0, 0)
+        if [steps, *rest] != [self.horizon, rows, self.action.size] or count >= self.candidates:
+            raise ValueError(
+                f"proposals: expected [{self.horizon}, P, {rows}, {self.action.size}] with P below "
+                f"{self.candidates}, the candidates, got {list(proposals.shape)}"
+            )
 
     def _mixed(self, mean: Tensor) -> Tensor:
         """Probabilities of choices with a share of the uniform ones."""

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from agents.agent import State
-from agents.planning.plan import Score
 
 Imagine = Callable[[State, Tensor], State]
 """States ``[H + 1, N, ...]``, the start included, from states ``[N, ...]`` and actions ``[H, N,
@@ -30,7 +29,7 @@ AtEnd = Callable[[State], Tensor]
 
 
 class PathScorer:
-    """Scores paths of a model.
+    """Scores paths of a model; :meth:`at` is what a solver takes.
 
     Args:
         imagine: the model.
@@ -45,7 +44,7 @@ class PathScorer:
     >>> scorer = PathScorer(
     ...     imagine, reward=lambda path, actions: -path["x"][1:].square().sum(-1), discount=1.0
     ... )
-    >>> scorer.at({"x": torch.ones(1, 1)}, rows=2)(torch.tensor([[[-1.0], [0.0]]]))
+    >>> scorer.at({"x": torch.ones(1, 1)})(torch.tensor([[[-1.0], [0.0]]]))
     tensor([ 0., -1.])
     """
 
@@ -62,31 +61,31 @@ class PathScorer:
         self.discount, self.constraints = discount, tuple(constraints)
         self._powers: dict[tuple[int, torch.device, torch.dtype], Tensor] = {}
 
-    def at(self, state: State, rows: int | None = None) -> Score:
-        """The returns of paths from states ``[B, ...]``; ``rows`` paths, or as many as actions are
-        given for.
+    def at(self, state: State) -> From:
+        """The returns of paths from states ``[B, ...]``: row ``n * B + b`` of the actions is a path
+        from state ``b``.
         """
-
-        def score(actions: Tensor) -> Tensor:
-            n = actions.shape[1] if rows is None else rows
-            starts = {k: v.repeat(n // len(v), *[1] * (v.ndim - 1)) for k, v in state.items()}
-            return self.returns(starts, actions)
-
-        return score
+        return From(self, state)
 
     def returns(self, state: State, actions: Tensor) -> Tensor:
-        """The return ``[N]`` of each path ``[H, N, A]`` from its state ``[N, ...]``."""
+        """The return ``[N]`` of each path ``[H, N, A]`` from its state ``[N, ...]``.
+
+        Raises:
+            ValueError: a reward, a cost or what is live is not ``[H, N]``, or a value not ``[N]``.
+        """
         path = self.imagine(state, actions)
-        reward = self.reward(path, actions)
+        steps, count = actions.shape[:2]
+        reward = _shaped("reward", self.reward(path, actions), steps, count)
         for cost in self.constraints:
-            reward = reward - cost(path, actions)
-        steps = len(actions)
+            reward = reward - _shaped("constraint", cost(path, actions), steps, count)
         weight = self._weights(steps, reward)
-        last = None if self.value is None else self.value({k: v[-1] for k, v in path.items()})
+        last = None
+        if self.value is not None:
+            last = _shaped("value", self.value({k: v[-1] for k, v in path.items()}), count)
         if self.live is None:
             total = weight[:-1] @ reward
             return total if last is None else torch.add(total, last, alpha=self.discount**steps)
-        live = self.live(path, actions).cumprod(0)
+        live = _shaped("live", self.live(path, actions), steps, count).cumprod(0)
         total = reward[0] + (weight[1:-1, None] * live[:-1] * reward[1:]).sum(0)
         return (
             total
@@ -101,3 +100,45 @@ class PathScorer:
                 steps + 1, device=like.device, dtype=like.dtype
             )
         return self._powers[key]
+
+
+class From:
+    """Returns of paths from given states: a :data:`agents.planning.plan.Score`.
+
+    Args:
+        scorer: of paths.
+        state: ``[B, ...]``.
+
+    >>> scorer = PathScorer(
+    ...     lambda state, actions: state, reward=lambda path, actions: actions[..., 0]
+    ... )
+    >>> PathScorer.at(scorer, {"x": torch.zeros(2, 1)}).rows
+    2
+    """
+
+    def __init__(self, scorer: PathScorer, state: State) -> None:
+        self.scorer, self.state = scorer, state
+        self.rows = len(next(iter(state.values())))
+        """B."""
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        """The returns ``[N]`` of paths ``[H, N, A]``, N a multiple of B.
+
+        Raises:
+            ValueError: it is none.
+        """
+        times, over = divmod(actions.shape[1], self.rows)
+        if over:
+            raise ValueError(
+                f"actions: expected [H, N, A] with N a multiple of {self.rows}, the number of "
+                f"states, got {list(actions.shape)}"
+            )
+        starts = {k: v.repeat(times, *[1] * (v.ndim - 1)) for k, v in self.state.items()}
+        return self.scorer.returns(starts, actions)
+
+
+def _shaped(what: str, found: Tensor, *shape: int) -> Tensor:
+    """``found``, if it has the shape: nothing is to broadcast."""
+    if found.shape != shape:
+        raise ValueError(f"{what}: expected {list(shape)}, got {list(found.shape)}")
+    return found.float() if found.dtype == torch.bool else found

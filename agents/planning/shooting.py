@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.planning.plan import Guess, Solver, Tried
+from agents.spaces import most_probable
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class RandomShooting(Solver):
     def draw(self, guess: Guess, count: int, at: int, generator: torch.Generator | None) -> Tensor:
         steps, rows, size = guess.mean.shape
         if self.action.discrete:
-            return super().draw(
-                Guess(torch.full_like(guess.mean, 1.0 / size), guess.std), count, at, generator
-            )
+            uniform = torch.full_like(guess.mean, self._nothing)
+            found = super().draw(Guess(uniform, guess.std), count, at, generator)
+            known = (guess.mean != uniform).any(-1, keepdim=True)
+            found[:, 0] = torch.where(known, most_probable(guess.mean), found[:, 0])
+            return found
         found = (
             torch.rand(
                 steps,
@@ -55,7 +58,10 @@ class RandomShooting(Solver):
         return found
 
     def fit(self, guess: Guess, tried: Tried) -> Guess:
-        return Guess(tried.best(1).actions.squeeze(1), guess.std)
+        best = tried.best(1)
+        # minus infinity, where no candidate has a return, makes NaN
+        mean = torch.add(best.actions[:, 0], best.returns[0].unsqueeze(-1), alpha=0.0)
+        return Guess(mean, guess.std)
 
-    def keep(self, tried: Tried) -> Tried | None:
-        return tried.best(1)
+    def keep(self, own: Tried, kept: Tried | None) -> Tried | None:
+        return own.joined(kept).best(1)

@@ -50,7 +50,8 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
     """A one-hot sample from one uniform number: the first class whose cumulative probability
     exceeds ``u``.
 
-    ``u`` is scaled by the total, so that rounding never leaves the range.
+    ``u`` is scaled by the total, so that rounding never leaves the range. Where the total is not
+    finite, the sample is not: what is written into it is ``1 + 0 u total``.
     """
     # sums and comparisons alone: one kernel
     if torch.compiler.is_compiling() and 1 < probs.shape[-1] < FEW:
@@ -58,14 +59,13 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
         below = (
             torch.stack([edge <= u.squeeze(-1) * total for edge in steps]).to(probs.dtype).sum(0)
         )
-        return (torch.arange(probs.shape[-1], device=probs.device) == below.unsqueeze(-1)).to(
-            probs.dtype
-        )
+        chosen = torch.arange(probs.shape[-1], device=probs.device) == below.unsqueeze(-1)
+        return chosen.to(probs.dtype) + 0.0 * total.detach().unsqueeze(-1)
     if probs.shape[-1] < FEW and u.ndim == probs.ndim and u.numel() > SEARCHED:
         edges = probs.detach().movedim(-1, 0).cumsum(0)  # [K, ...] is vectorised
         bound = u.squeeze(-1) * edges[-1]
         below = probs.new_zeros((edges.shape[0] + 1, *bound.shape))
-        below[0] = 1.0
+        torch.add(_one(bound), bound, alpha=0.0, out=below[0])
         torch.le(edges[:-1], bound, out=below[1:-1])
         return (below[:-1] - below[1:]).movedim(0, -1)
     edges = probs.detach().cumsum(-1)
@@ -75,7 +75,15 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
     else:
         last = edges.shape[-1] - 1
         index = torch.searchsorted(edges, bound, right=True).clamp_(max=last)
-    return edges.new_zeros((*index.shape[:-1], edges.shape[-1])).scatter_(-1, index, 1.0)
+    told = torch.add(_one(bound), bound, alpha=0.0).expand(index.shape)
+    return edges.new_zeros((*index.shape[:-1], edges.shape[-1])).scatter_(-1, index, told)
+
+
+def _one(like: Tensor) -> Tensor:
+    """The number 1, without dimensions."""
+    if torch.compiler.is_compiling() or like.device.type != "cpu":
+        return like.new_ones(())
+    return once((one_hot_sample, like.dtype), lambda: torch.ones((), dtype=like.dtype))
 
 
 class StraightThrough(torch.autograd.Function):
