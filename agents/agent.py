@@ -100,7 +100,9 @@ class Actor(Protocol):
     """Acts, and never trains.
 
     It may have ``reads``, the observations that acting needs: a policy then does without the others
-    (:meth:`agents.policy.Policy.act`), and an exported file has no input for them.
+    (:meth:`agents.policy.Policy.act`), and an exported file has no input for them. And it may have
+    ``memoryless``: where that is true, its state holds nothing of earlier observations that matters
+    and ``stored`` is empty, and it is not asked while actions are random.
 
     >>> from agents.dreamer.v3 import DreamerV3
     >>> all(hasattr(DreamerV3, name) for name in ("stored", "device", "initial", "act", "acted"))

@@ -228,7 +228,8 @@ class Driver:
             self._rows = self.envs.reset()
         rows, memory = self._rows, self._memory
         chosen, kept = None, {}
-        if self.actor is not None:
+        # what remembers nothing need not see what random actions lead to
+        if self.actor is not None and not (random and getattr(self.actor, "memoryless", False)):
             obs = self.interface.tensors(rows, self.actor.device)
             action, memory = self.actor.act(obs, memory, explore=True)
             kept = to_arrays(

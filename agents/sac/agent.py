@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ class SAC(Checked, TorchAgent):
     """
 
     Config = SACConfig
+    memoryless: ClassVar[bool] = True
 
     def __init__(
         self,

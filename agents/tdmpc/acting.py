@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,7 @@ class Plans(Checked):
     critics: Critics
     policy: ContinuousPolicy | DiscretePolicy
     scaled: ScaledValue
+    memoryless: ClassVar[bool] = True
     switch: Switch
     """When exploring and updates are compiled."""
 

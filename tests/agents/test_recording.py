@@ -118,7 +118,7 @@ def test_a_folder_is_looked_at_before_a_robot_moves(log, tmp_path):
     check_out(tmp_path)
     other = tmp_path / "other"
     shutil.copytree(tmp_path / "lerobot", other / "lerobot")
-    with pytest.raises(UsageError, match="has a data set .lerobot., but no log"):
+    with pytest.raises(UsageError, match=r"has a data set .lerobot., but no log"):
         check_out(other)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="--out: expected a folder"):

@@ -20,6 +20,7 @@ from agents.logger import read_metrics
 from agents.replay import ReplayBuffer
 from agents.run import Driver, Judge, Learner, Online, Progress, Run, Stop, Trainer, train
 from agents.run.parts import Generators
+from agents.sac import SAC, SACConfig
 from agents.settings import EnvSettings, RunSettings
 from agents.spaces import ActionSpec, Interface
 from envs import EnvError, VectorEnv, adapt, make_vector
@@ -114,6 +115,20 @@ def test_random_actions_are_held_and_go_on_where_they_were():
     for _ in range(4):
         again.step(random=True)
     assert rows_of(fresh, 1, 4)["action"][:, 0, 0].tolist() == found[4:].tolist()
+
+
+def test_an_agent_without_memory_is_not_asked_while_actions_are_random(monkeypatch):
+    envs, _, _, _ = parts(count=2)
+    agent = SAC({"observation": (3,)}, ActionSpec(1), SACConfig(units=8))
+    replay = ReplayBuffer(Interface.of(envs).spec(agent.stored), 300, 2, seed=0)
+    driver, act, asked = Driver(envs, agent, replay, seed=0), agent.act, []
+    monkeypatch.setattr(agent, "act", lambda *a, **k: asked.append(1) or act(*a, **k))
+    driver.step(random=True)
+    assert not asked
+    driver.step()
+    monkeypatch.setattr(SAC, "memoryless", False)
+    driver.step(random=True)
+    assert len(asked) == 2
 
 
 def test_counts_at_action_repeat_2_with_3_environments():
