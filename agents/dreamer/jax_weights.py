@@ -207,7 +207,7 @@ def entries(agent: DreamerV3, arrays: Arrays) -> Iterator[Entry]:
         UsageError: the agent has parts that the published one has not.
     """
     model, c = agent.model, agent.config.model
-    own = {"latent": "categorical", "core": "block_gru", "vectors": "symlog"}
+    own: dict[str, object] = {"latent": "categorical", "core": "block_gru", "vectors": "symlog"}
     own |= {"representation": "reconstruction", "rewards": "two_hot", "strided": False}
     odd = [f"agent.model.{k}={v}" for k, v in own.items() if getattr(c, k) != v]
     odd += ["agent.curiosity=0"] if agent.ensemble is not None else []

@@ -192,6 +192,7 @@ def test_agents_and_layouts_of_another_kind_are_told():
         agent_of("vectors", core="gru", vectors="gaussian"),
         weights,
     )
+    refused("model.strided=False", agent_of("image", strided=True), weights_of("image"))
     refused("revision of 2023", agent_of("vectors"), {"agent/wm/rssm/gru/kernel": np.zeros(3)})
     refused("such as dyn/dynin0/kernel", agent_of("vectors"), {"arr_0": np.zeros(3)})
     with pytest.raises(UsageError, match="an agent of dreamer_v3, got Linear"):

@@ -51,7 +51,7 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
     exceeds ``u``.
 
     ``u`` is scaled by the total, so that rounding never leaves the range. Where the total is not
-    finite, the sample is not: what is written into it is ``1 + 0 u total``.
+    finite, the sample of few draws, as in acting, is not either; of many the update is refused.
     """
     # sums and comparisons alone: one kernel
     if torch.compiler.is_compiling() and 1 < probs.shape[-1] < FEW:
@@ -65,7 +65,7 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
         edges = probs.detach().movedim(-1, 0).cumsum(0)  # [K, ...] is vectorised
         bound = u.squeeze(-1) * edges[-1]
         below = probs.new_zeros((edges.shape[0] + 1, *bound.shape))
-        torch.add(_one(bound), bound, alpha=0.0, out=below[0])
+        below[0] = 1.0
         torch.le(edges[:-1], bound, out=below[1:-1])
         return (below[:-1] - below[1:]).movedim(0, -1)
     edges = probs.detach().cumsum(-1)
@@ -75,15 +75,9 @@ def one_hot_sample(u: Tensor, probs: Tensor) -> Tensor:
     else:
         last = edges.shape[-1] - 1
         index = torch.searchsorted(edges, bound, right=True).clamp_(max=last)
-    told = torch.add(_one(bound), bound, alpha=0.0).expand(index.shape)
-    return edges.new_zeros((*index.shape[:-1], edges.shape[-1])).scatter_(-1, index, told)
-
-
-def _one(like: Tensor) -> Tensor:
-    """The number 1, without dimensions."""
-    if torch.compiler.is_compiling() or like.device.type != "cpu":
-        return like.new_ones(())
-    return once((one_hot_sample, like.dtype), lambda: torch.ones((), dtype=like.dtype))
+    # zeros, or NaN, by one kernel
+    nothing = bound.expand(*index.shape[:-1], edges.shape[-1]) * 0.0
+    return nothing.scatter_(-1, index, 1.0)
 
 
 class StraightThrough(torch.autograd.Function):
