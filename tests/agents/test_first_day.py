@@ -312,3 +312,13 @@ def test_completion(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "bash"]) == 2
     assert "pip install shtab" in capsys.readouterr().err
+
+
+def test_export_names_its_default_and_the_way_without_onnx(monkeypatch, capsys):
+    monkeypatch.setattr("agents.export.files.find_spec", lambda name: None)
+    assert main(["export", "run"]) == 2
+    text = capsys.readouterr().err
+    assert "pip install onnx onnxscript, or take --to torch" in text and text.count("\n") == 1
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert "(default: onnx)" in " ".join(capsys.readouterr().out.split())
