@@ -1,6 +1,7 @@
 """The notebooks are the tutorials: the same cells, and what was printed; nothing is executed."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
+import make_notebooks  # noqa: E402
 import pages  # noqa: E402
 from test_tutorials import masked  # noqa: E402
 
@@ -31,5 +33,35 @@ def test_a_notebook_is_its_page(path):
     assert all(line in words for line in page.split("\n") if line.startswith("## "))
 
 
+def markdown(path):
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return ["".join(c["source"]) for c in found["cells"] if c["cell_type"] == "markdown"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_its_words_are_those_of_its_page(path):
+    page = (ROOT / f"docs/tutorials/{path.stem}.md").read_text(encoding="utf-8")
+    assert markdown(path) == [
+        text for kind, text in make_notebooks.cells(page) if kind == "markdown"
+    ], "run docs/make_notebooks.py"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_links_of_a_notebook_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", "\n".join(markdown(path)))
+    assert links, "the tutorials have some"
+    for link in links:
+        if not link.startswith(("http://", "https://")):
+            assert (path.parent / link).exists(), link
+
+
+def test_links_to_tutorials_lead_to_notebooks_where_these_are_made():
+    page = "[a](equation.md#b), [c](log.md#d), [e](../data.md#f), [g](https://h.org/i.md)"
+    assert make_notebooks.linked(page) == (
+        "[a](equation.ipynb), [c](../tutorials/log.md#d), [e](../data.md#f), [g](https://h.org/i.md)"
+    )
+
+
 def test_there_are_two():
+    assert {path.stem for path in NOTEBOOKS} == set(make_notebooks.NAMES)
     assert len(NOTEBOOKS) >= 2

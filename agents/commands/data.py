@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -79,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to", dest="form", required=True, choices=list(WRITERS), help="the form to write"
     )
     convert_.add_argument(
+        "--rate", type=float, metavar="HZ", help="rows a second, where the log does not say"
+    )
+    convert_.add_argument(
         "--on-bad",
         default="refuse",
         choices=get_args(OnBad),
@@ -147,7 +151,9 @@ def proposals(data: Episodes) -> list[str]:
 
 def convert(given: argparse.Namespace) -> int:
     """Write the log in another form."""
-    data = checked(_read(given), given.on_bad)
+    if given.rate is not None and not 0 < given.rate < math.inf:
+        raise UsageError(f"--rate: expected rows a second above 0, got {given.rate:g}")
+    data = checked(_at_rate(_read(given), given.rate), given.on_bad)
     WRITERS[given.form](data, given.to)
     if given.form in NAMELESS and (told := _told(data)):
         print(
@@ -157,6 +163,18 @@ def convert(given: argparse.Namespace) -> int:
         )
     print(f"{given.to}: {counted(len(data), 'episode')}, {data.steps:,} rows, as {given.form}")
     return 0
+
+
+def _at_rate(data: Episodes, rate: float | None) -> Episodes:
+    """The log with the rate that was given, if one was."""
+    if rate is None or rate == data.rate:
+        return data
+    if data.rate is not None:
+        raise UsageError(
+            f"--rate: expected {data.rate}, the rows a second that {data.source} says of itself, "
+            f"got {rate}; leave --rate out, or correct the log"
+        )
+    return Episodes(data, rate, data.source, data.named)
 
 
 def _told(data: Episodes) -> list[str]:

@@ -14,7 +14,9 @@ from agents.outputs import check_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("run", type=Path)
-    parser.add_argument("--to", choices=list(ENDINGS), default="onnx", help="the form of the file")
+    parser.add_argument(
+        "--to", choices=list(ENDINGS), default="onnx", help="the form of the file (default: onnx)"
+    )
     parser.add_argument(
         "--what",
         help="which function of the agent: planner or policy for TD-MPC (default: what it acts by)",

@@ -84,12 +84,18 @@ def openloop(given: argparse.Namespace) -> int:
     agent.load_state(state)
     agent.to(settings.device).eval()
     data = read_data(given.run, agent, settings, given.episodes, given.seed)
-    judged = judge(given, min(map(len, data.test)))
+    rows = min(map(len, data.test))
+    judged = judge(given, rows)
     out.mkdir(parents=True, exist_ok=True)
     wrapped = RSSMModel(model, data.train.action_size, (1.0,)).to(settings.device)
     found = report.write(out, wrapped, data, judged)
     print(f"step {at} of {given.run}: {data.test}")
-    print(f"open-loop error on the replay, in {report.unit(found)}")
+    for line in shortened(judged, given, rows):
+        print(line)
+    print(
+        f"open-loop error on these episodes, in {report.unit(found)}; units and baselines are "
+        f"those of the replay"
+    )
     print(report.table(found))
     print(f"pictures and video: {out}")
     return 0
@@ -121,6 +127,20 @@ def judge(given: argparse.Namespace, rows: int = sys.maxsize) -> RSSMSettings:
             f"together, got {seen} and {horizon}"
         )
     return judged
+
+
+def shortened(judged: RSSMSettings, given: argparse.Namespace, rows: int) -> list[str]:
+    """A line where the shortest episode, of ``rows`` rows, has fewer than are read and predicted
+    where nothing is said.
+    """
+    seen, horizon = given.seen or SEEN, given.horizon or HORIZON
+    if (judged.seen, judged.horizon) == (seen, horizon):
+        return []
+    return [
+        f"the shortest episode has {rows} rows: {judged.seen} are read and {judged.horizon} "
+        f"predicted, not {seen} and {horizon}; --seen and --horizon share them otherwise, fewer "
+        f"--episodes or another --seed may have longer ones"
+    ]
 
 
 def read_data(run: Path, agent: Actor, settings: RunSettings, episodes: int, seed: int) -> Split:

@@ -46,7 +46,7 @@ def check_packages(form: Form, runs: bool) -> None:
     if missing:
         raise UsageError(
             f"--to {form} needs {' and '.join(missing)}, not installed: "
-            f"pip install {' '.join(missing)}"
+            f"pip install {' '.join(missing)}, or take --to torch"
         )
 
 

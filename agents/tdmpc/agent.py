@@ -110,11 +110,15 @@ class TDMPC(Plans, TorchAgent):
         self.config = c = config or TDMPCConfig()
         taken = [k for k in shapes if k in RESERVED or k.endswith((NEXT, LATER))]
         odd = {k: tuple(s) for k, s in shapes.items() if len(s) not in (1, 3)}
-        if taken or odd or not shapes:
+        if taken:
             raise PixyzError(
-                f"expected observations as vectors [D] or images [H, W, C], none called *{NEXT}, "
-                f"*{LATER} or as one of "
-                f"{', '.join(RESERVED)}, got {dict(shapes)}"
+                f"{', '.join(taken)}: expected observations by other names, got names that are "
+                f"taken: *{NEXT}, *{LATER}, {', '.join(RESERVED)}; rename them"
+            )
+        if odd or not shapes:
+            raise PixyzError(
+                "expected observations as vectors [D] or images [H, W, C], "
+                f"got {odd or 'none'}; leave out or reshape what is neither"
             )
         check_keys(shapes)
         self.action, self.keys, self.fission = action, list(shapes), fission

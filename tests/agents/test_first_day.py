@@ -124,6 +124,46 @@ def test_a_log_is_converted_bit_for_bit(tmp_path, capsys):
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_a_log_without_a_rate_is_given_one(tmp_path, capsys):
+    source, data = str(tmp_path / "log"), log(rows=9, episodes=2).select(["joints"])
+    for e in data:
+        e["action"][-1] = 0  # for which Minari has no place
+    write_npz(Episodes(data), source)
+    convert = ["data", "convert", source]
+    assert main([*convert, str(tmp_path / "none"), "--to", "lerobot"]) == 2
+    assert "--rate HZ to pixyz data convert" in capsys.readouterr().err
+    for form in ("npz", "store", "csv", "minari", "lerobot"):
+        new = str(tmp_path / form)
+        assert main([*convert, new, "--to", form, "--rate", "12.5"]) == 0
+        assert read_episodes(new).rate == 12.5 and len(read_episodes(new)) == 2
+    again = ["data", "convert", str(tmp_path / "npz"), str(tmp_path / "again"), "--to", "npz"]
+    capsys.readouterr()
+    assert main([*again, "--rate", "50"]) == 2
+    text = capsys.readouterr().err
+    assert "--rate: expected 12.5, the rows a second that" in text and "got 50.0; leave" in text
+    for wrong in ("0", "-1", "nan", "inf"):
+        assert main([*again, "--rate", wrong]) == 2
+        assert f"--rate: expected rows a second above 0, got {wrong}" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists() and main([*again, "--rate", "12.5"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("csv", ["--keys"]), ("minari", ["--to store"]), ("lerobot", ["--to store"])],
+)
+def test_what_a_form_has_no_place_for_is_answered_by_options(form, options, tmp_path, capsys):
+    parts = [e.part(2, 7) for e in log(rows=9, episodes=2)]
+    for e in parts:
+        e["reward"][0] = 1.0
+    write_npz(Episodes(parts, 50.0), tmp_path / "log")
+    assert (
+        main(["data", "convert", str(tmp_path / "log"), str(tmp_path / "new"), "--to", form]) == 2
+    )
+    text = capsys.readouterr().err
+    assert all(option in text for option in options) and text.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_names_of_columns_are_kept_or_their_loss_is_said(tmp_path, capsys):
     (tmp_path / "log").mkdir()
     rows = "".join(f"{0.1 * i},{i},{-i}\n" for i in range(9))
@@ -272,3 +312,13 @@ def test_completion(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "bash"]) == 2
     assert "pip install shtab" in capsys.readouterr().err
+
+
+def test_export_names_its_default_and_the_way_without_onnx(monkeypatch, capsys):
+    monkeypatch.setattr("agents.export.files.find_spec", lambda name: None)
+    assert main(["export", "run"]) == 2
+    text = capsys.readouterr().err
+    assert "pip install onnx onnxscript, or take --to torch" in text and text.count("\n") == 1
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert "(default: onnx)" in " ".join(capsys.readouterr().out.split())

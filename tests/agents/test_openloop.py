@@ -9,7 +9,7 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 from own_robot import TINY
 
 from agents.cli import main
-from agents.commands.openloop import acted, judge
+from agents.commands.openloop import acted, judge, read_data, shortened
 from agents.errors import UsageError
 from agents.policy import load, read_settings
 from agents.run import Judge
@@ -39,6 +39,8 @@ def test_the_model_is_judged_on_fresh_episodes(trained, tmp_path, capsys):
     )
     text = capsys.readouterr().out
     assert "Episodes(fresh episodes: 2 episodes" in text and "persist" in text
+    assert "open-loop error on these episodes, in standard deviations; units and base" in text
+    assert "the shortest episode" not in text
     assert {p.name for p in out.iterdir()} == {
         "open_loop.json",
         "open_loop.png",
@@ -117,6 +119,37 @@ def test_short_episodes_are_predicted_as_far_as_they_go():
     assert [(r.seen, r.horizon) for r in (judge(given), judge(given, 18))] == [(20, 10), (5, 10)]
     with pytest.raises(UsageError, match=r"an episode has 14 rows; .*, got 5 and 10"):
         judge(given, 14)
+
+
+@pytest.mark.parametrize(
+    ("seen", "horizon", "rows", "said"),
+    [
+        (None, None, 70, None),
+        (None, None, 18, "18 rows: 5 are read and 13 predicted, not 20 and 50; --seen and"),
+        (None, None, 6, "6 rows: 5 are read and 1 predicted, not 20 and 50; --seen and"),
+        (None, 10, 18, "18 rows: 5 are read and 10 predicted, not 20 and 10; --seen and"),
+        (60, None, 70, "70 rows: 60 are read and 10 predicted, not 60 and 50; --seen and"),
+        (5, 13, 18, None),
+    ],
+)
+def test_what_short_episodes_cut_is_said(seen, horizon, rows, said):
+    given = argparse.Namespace(seen=seen, horizon=horizon, run="run")
+    found = shortened(judge(given, rows), given, rows)
+    assert [line.count("\n") for line in found] == [0] * (said is not None)
+    assert said is None or found[0].startswith(f"the shortest episode has {said}")
+    assert said is None or "fewer --episodes" in found[0]
+
+
+def test_a_cut_horizon_is_said_by_the_command(trained, tmp_path, monkeypatch, capsys):
+    real = read_data
+
+    def short(*given):
+        split = real(*given)
+        return split._replace(test=split.test.with_(e.part(0, 8) for e in split.test))
+
+    monkeypatch.setattr("agents.commands.openloop.read_data", short)
+    assert main(["openloop", str(trained), "--episodes", "2", "--out", str(tmp_path / "out")]) == 0
+    assert "the shortest episode has 8 rows: 5 are read and 3 predicted" in capsys.readouterr().out
 
 
 def test_a_run_of_pretrain_is_sent_to_its_report(tmp_path, monkeypatch, capsys):

@@ -441,6 +441,22 @@ def test_settings_that_make_no_sense_are_refused():
             TDMPC(shapes, ActionSpec(2), config())
 
 
+@pytest.mark.parametrize(
+    ("shapes", "said"),
+    [
+        (
+            {"x": (3,), "action": (3,), "x_next": (3,)},
+            r"^action, x_next: expected .*; rename them$",
+        ),
+        ({"x": (3,), "map": (2, 3)}, r"got \{'map': \(2, 3\)\}; leave out"),
+        ({}, r"got none"),
+    ],
+)
+def test_the_wrong_observations_are_named(shapes, said):
+    with pytest.raises(PixyzError, match=said):
+        TDMPC(shapes, ActionSpec(2), config())
+
+
 # --------------------------------------------------------------------------------------------
 # acting
 

@@ -47,13 +47,15 @@ def write_lerobot(
     parquet = need("pyarrow.parquet", "writing LeRobot's data sets")
     rate = float(fps or data.rate or 0)
     if not rate:
-        raise DataError(f"{data.source}: LeRobot's format needs the rate of its rows; give fps=")
+        raise DataError(
+            f"{data.source}: LeRobot's format needs the rate of its rows; give fps= to "
+            f"write_lerobot, or --rate HZ to pixyz data convert"
+        )
     lost = [e.name for e in data if e["reward"][0] != 0]
     if lost:
         raise DataError(
             f"{data.source}, episode {lost[0]}, step 0, key reward: "
-            f"this format has no place for it; write_store "
-            "has"
+            f"this format has no place for it; write_store (pixyz data convert --to store) has"
         )
     names, features = _features(data, rate)
     films = [k for k in names if features[names[k]]["dtype"] == "video"]

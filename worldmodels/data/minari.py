@@ -230,7 +230,8 @@ def write_minari(data: Episodes, folder: str | Path, dataset_id: str | None = No
     h5py, folder = need("h5py", "writing Minari's files"), Path(folder)
     if not data.action_size:
         raise DataError(
-            f"{data.source}: Minari's format needs actions; write_store and write_npz do not"
+            f"{data.source}: Minari's format needs actions; write_store and write_npz "
+            f"(pixyz data convert --to store, npz) do not"
         )
     for e in data:
         lost = [k for k, row in (("reward", 0), ("action", -1)) if np.any(e[k][row] != 0)]
@@ -241,7 +242,7 @@ def write_minari(data: Episodes, folder: str | Path, dataset_id: str | None = No
             )
             raise DataError(
                 f"{data.source}, episode {e.name}: Minari's format has no place for its {what}; "
-                f"write_store has"
+                f"write_store (pixyz data convert --to store) has"
             )
     discrete = data.action_size > 1 and all(_one_hot(e["action"][:-1]) for e in data)
     name = dataset_id or (folder.name if re.search(r"-v\d+$", folder.name) else f"{folder.name}-v0")

@@ -51,7 +51,7 @@ def write_npz(data: Episodes, folder: str | Path) -> Path:
     if ends := [k for k in data.observations if k in ENDS]:
         raise DataError(
             f"{data.source}: .npz files would be read with {ends} as ends of episodes; "
-            f"call these observations otherwise, or write_store"
+            f"call these observations otherwise, or write_store (pixyz data convert --to store)"
         )
     with fresh_folder(Path(folder)) as writing:
         for i, episode in enumerate(data):

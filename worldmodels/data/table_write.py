@@ -30,8 +30,8 @@ def write_csv(data: Episodes, folder: str | Path) -> Path:
     images = [k for k, s in data.shapes.items() if len(s) != 1]
     if images:
         raise DataError(
-            f"CSV files hold vectors; {images} are images: write another format, "
-            f"or choose keys with select()"
+            f"CSV files hold vectors; {images} are images: write another format, or choose keys "
+            f"with select(), in pixyz data convert with --keys"
         )
     goes_on = not all(e["is_last"][-1] for e in data)
     more = ["reward", "terminal", *(["last"] if goes_on else [])]
