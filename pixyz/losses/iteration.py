@@ -170,7 +170,8 @@ class IterativeLoss(Loss):
         r = self.recurrence
         factors, particles = self._path()
         slices = None if self.slice_step is None else self._slices
-        step = open_step(r, scope, factors, particles, self.loss_text_short(), slices)
+        label, reads = self.loss_text_short(), self._reads(factors)
+        step = open_step(r, scope, factors, particles, label, slices, reads)
         step.scope.particles = particles
         with builder.body(step.loop):
             self._draw_path(step, factors, particles)
@@ -186,6 +187,18 @@ class IterativeLoss(Loss):
             value = put_edge(scope, step, value, self.last_step, "last", r.reverse)
         self._collect(step)
         return self._reduce(step, value)
+
+    def _reads(self, factors: Sequence[Distribution]) -> list[str]:
+        """What the factors read that is the same in all steps."""
+        r = self.recurrence
+        own = {
+            *r.series_var,
+            *r.carried,
+            *r.lags,
+            *r.timestep_var,
+            *(v for f in factors for v in f.var),
+        }
+        return [v for f in factors if not f.atom.over_time for v in f.cond_var if v not in own]
 
     def loss_text_short(self) -> str:
         """What the loop is over, for the printed plan."""

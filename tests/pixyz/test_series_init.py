@@ -234,3 +234,156 @@ def test_a_lag_begins_with_a_draw_for_each_sequence():
     h = loss.eval(d, return_dict=True)[1]["h"]
     assert _all_differ(h[0]) and (h[1:] == 0).all()
     assert _all_differ(loss.eval({**d, "f": torch.ones(T, B)}, return_dict=True)[1]["h"])
+
+
+class Next(Normal):
+    """Of first order: the next value from the last one."""
+
+    def __init__(self):
+        super().__init__("h", "h_prev", features_shape=[D])
+        self.a = nn.Linear(D, D)
+
+    def forward(self, h_prev):
+        return {"loc": self.a(h_prev), "scale": torch.ones_like(h_prev)}
+
+
+def _alone(init, step=None):
+    return Scan(step or Next(), steps=T, update_value={"h": "h_prev"}, init={"h_prev": init})
+
+
+@pytest.mark.parametrize(
+    "init", [torch.zeros(D), torch.zeros(1, D), torch.zeros(B, D), torch.zeros(()), 0, 0.0, 2.5]
+)
+def test_batch_n_says_how_many_rows_a_start_without_a_series_has(init):
+    scan = _alone(init)
+    assert _all_differ(h := scan.sample(batch_n=B)["h"]) and h.shape == (T, B, D)
+    assert _all_differ(h := scan.sample(batch_n=B, sample_shape=[5])["h"])
+    assert h.shape == (T, 5, B, D)
+    mean = scan.sample(batch_n=B, sample_mean=True)["h"]
+    first = scan.dists.a(torch.as_tensor(init).float().expand(B, D))
+    torch.testing.assert_close(mean[0], first)
+    if torch.as_tensor(init).shape != (B, D):
+        assert scan.sample(batch_n=7)["h"].shape == (T, 7, D)
+
+
+def test_other_rows_than_batch_n_are_refused():
+    scan = _alone(torch.zeros(B, D))
+    assert scan.sample()["h"].shape == (T, B, D)
+    with pytest.raises(ShapeError, match=r"batch_n=5, but init of 'h_prev' has 4 rows; leave"):
+        scan.sample(batch_n=5)
+
+
+def test_a_number_has_the_type_of_the_weights():
+    assert _alone(0, Next().double()).sample(batch_n=B)["h"].dtype == torch.float64
+
+    class Keep(Deterministic):
+        def __init__(self):
+            super().__init__("h", "h_prev", features_shape=[D])
+
+        def forward(self, h_prev):
+            return {"h": h_prev + 1}
+
+    h = _alone(1, Keep()).sample(batch_n=B)["h"]
+    assert h.dtype == torch.float32 and torch.equal(h[-1], torch.full((B, D), T + 1.0))
+
+
+def test_a_number_of_unknown_rows_and_one_of_unknown_shape():
+    with pytest.raises(PixyzError, match=r"its batch is not known.*give a tensor \[B, 2\]"):
+        _alone(0).sample()
+    open_step = Normal("h", "h_prev", loc="h_prev", scale=1.0)
+    for init in (0, 0.5):
+        with pytest.raises(PixyzError, match="its shape is not known: declare features_shape"):
+            _alone(init, open_step).sample(batch_n=B)
+
+
+@pytest.mark.parametrize("reset", [None, "f"])
+@pytest.mark.parametrize("value", [0, 0.0, 2, 0.5])
+def test_a_number_begins_a_series_that_is_given(value, reset):
+    torch.manual_seed(0)
+    step, d = Next(), {"h": torch.randn(T, B, D), "f": torch.zeros(T, B)}
+    d["f"][1, 2:] = 1.0
+    found = [
+        IterativeLoss(
+            LogProb(step),
+            series_var="h",
+            update_value={"h": "h_prev"},
+            init={"h_prev": init},
+            reset_var=reset,
+        ).eval(d)
+        for init in (value, torch.full((D,), float(value)))
+    ]
+    assert found[0].shape == (B,)
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1, torch.int64), (1.5, torch.float32)])
+def test_a_number_keeps_the_type_of_a_series_that_holds_it(value, dtype):
+    seen = []
+
+    class Table(Normal):
+        def __init__(self):
+            super().__init__("x", "k_prev", features_shape=[D])
+
+        def forward(self, k_prev):
+            seen.append(k_prev.dtype)
+            return {"loc": k_prev[:, None].expand(-1, D) * 1.0, "scale": torch.ones(D)}
+
+    loss = IterativeLoss(
+        LogProb(Table()),
+        series_var=["x", "k"],
+        update_value={"k": "k_prev"},
+        init={"k_prev": value},
+    )
+    loss.eval({"x": torch.zeros(T, B, D), "k": torch.ones(T, B, dtype=torch.int64)})
+    assert set(seen) == {dtype}
+
+
+def test_rows_of_a_number_come_from_what_the_step_reads():
+    class Mixed(Normal):
+        def __init__(self):
+            super().__init__("h", ["h_prev", "c"], features_shape=[D])
+
+        def forward(self, h_prev, c):
+            return {"loc": torch.cat([h_prev, c], -1)[:, :D], "scale": torch.ones_like(h_prev)}
+
+    prior = Normal("h", loc=0.0, scale=1.0, features_shape=[D], name="r")
+    loss = IterativeLoss(
+        E(Mixed(), LogProb(prior)), steps=T, update_value={"h": "h_prev"}, init={"h_prev": 0}
+    )
+    assert loss.eval({"c": torch.zeros(B, 3)}).shape == (B,)
+
+    class Two(Deterministic):
+        def __init__(self):
+            super().__init__(["h", "g"], ["h_prev", "g_prev"], features_shape=[D])
+
+        def forward(self, h_prev, g_prev):
+            return {"h": h_prev + 1, "g": torch.cat([h_prev, g_prev], -1)[:, D:]}
+
+    update = {"h": "h_prev", "g": "g_prev"}
+    scan = Scan(Two(), steps=T, update_value=update, init={"h_prev": 0})
+    assert scan.sample({"g_prev": torch.zeros(B, D)})["h"].shape == (T, B, D)
+
+
+@pytest.mark.parametrize("value", [0, 2.5])
+def test_a_lag_begins_with_a_number(value):
+    class Before(Deterministic):
+        def __init__(self):
+            super().__init__("h", ["x", "before", "h_prev"], features_shape=[D])
+
+        def forward(self, x, before, h_prev):
+            return {"h": before}
+
+    p = Normal("h", loc=0.0, scale=1.0, features_shape=[D])
+    loss = IterativeLoss(
+        E(Before(), LogProb(p)),
+        series_var="x",
+        lags={"before": ("x", -1)},
+        update_value={"h": "h_prev"},
+        init={"before": value, "h_prev": 0},
+        reset_var="f",
+        returns="h",
+    )
+    d = {"x": torch.randn(T, B, D), "f": torch.zeros(T, B)}
+    d["f"][2, 1] = 1.0
+    h = loss.eval(d, return_dict=True)[1]["h"]
+    assert (h[0] == value).all() and (h[2, 1] == value).all() and torch.equal(h[1], d["x"][0])

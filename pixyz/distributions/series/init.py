@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,42 +48,49 @@ class Draws:
         return drawn
 
 
-def first_value(
-    r: Recurrence, scope: Scope, prev: str, shape: torch.Size | None, like: Slot | None
-) -> Slot | Draws:
-    """The value of ``init``; a row of zeros for zero."""
-    slot = init_slot(r, scope, prev, shape, like)
-    if slot is not None:
-        return slot
-    if shape is None or like is None:
-        raise PixyzError(
-            f"the start of {prev!r} is a number, but its shape is not known: declare "
-            f"features_shape on the distribution "
-            "that draws it, or give a tensor"
-        )
-    return _row(0.0, scope, shape, like, f"zeros for {prev}")
+@dataclass(frozen=True)
+class Known:
+    """What is known of a carried value before the loop.
+
+    Args:
+        shape: of one row, where a distribution of the step declares it.
+        like: a value that has the rows.
+        series: the series whose frames are carried on, if it is one.
+        weights: a parameter or a buffer of the step, for type and device where no value is there.
+    """
+
+    shape: torch.Size | None
+    like: Slot | None
+    series: Slot | None = None
+    weights: Callable[[], Slot | None] = lambda: None
+
+
+def first_value(r: Recurrence, scope: Scope, prev: str, known: Known) -> Slot | Draws:
+    """The value of ``init``; rows of zeros for zero.
+
+    Raises:
+        PixyzError: it is a number, and its shape or the number of rows is not known.
+        ShapeError: see :func:`init_slot`.
+    """
+    slot = init_slot(r, scope, prev, known)
+    return _filled(0.0, scope, prev, known, f"zeros for {prev}") if slot is None else slot
 
 
 def init_slot(
-    r: Recurrence,
-    scope: Scope,
-    name: str,
-    shape: torch.Size | None,
-    like: Slot | None,
-    lagged: bool = False,
+    r: Recurrence, scope: Scope, name: str, known: Known, lagged: bool = False
 ) -> Slot | Draws | None:
     """The value of ``init``; None for zero.
 
     Args:
-        shape: of one row, where it is known.
-        like: a value that has the rows.
-        lagged: it begins a shifted series, whose frames say what shape a row has.
+        known: what a row is, and what has the rows.
+        lagged: it begins a shifted series, ``known.like``, whose frames say what shape a row has.
 
     Raises:
+        PixyzError: it is a number, and its shape or the number of rows is not known.
         ShapeError: a tensor that is neither one row nor all of them.
     """
     builder = scope.builder
-    value = r.init[name]
+    value, shape, like = r.init[name], known.shape, known.like
     if isinstance(value, str):
         held = getattr(r, value)
         if isinstance(held, Distribution):
@@ -93,29 +101,91 @@ def init_slot(
         return found
     if value == 0:
         return None
-    if shape is None or like is None:
+    if lagged and like is not None:
+        return one_number(float(value), scope, like, f"init of {name}")
+    return _filled(float(value), scope, name, known, f"init of {name}")
+
+
+def one_number(value: float, scope: Scope, like: Slot, label: str) -> Slot:
+    """A number in the type of a series, which stands for a row of any shape."""
+    slot = scope.builder.point(_Number(value), like, label=label)
+    slot.axes, slot.batch = (), "one"
+    return slot
+
+
+@dataclass(frozen=True)
+class _Number:
+    """A number without dimensions, of the type and on the device of a series."""
+
+    value: float
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return like.new_full((), self.value)
+
+
+def _filled(value: float, scope: Scope, name: str, known: Known, label: str) -> Slot:
+    """Rows that hold a number everywhere: one for all sequences, or, of a series, its own."""
+    builder, shape, like, series = scope.builder, known.shape, known.like, known.series
+    if shape is None and series is not None:
+        axis = next(a for a in series.axes if a.kind == "time")
+        return builder.series(_Frame(value), [series], [(label, None)], axis, label, key=None)[0]
+    if shape is None:
         raise PixyzError(
-            f"the start of {name!r} is {value}, but its shape is not known: give a tensor"
+            f"the start of {name!r} is a number, but its shape is not known: declare "
+            f"features_shape on the distribution "
+            "that draws it, or give a tensor"
         )
-    return _row(float(value), scope, shape, like, f"init of {name}")
-
-
-def _row(value: float, scope: Scope, shape: torch.Size, like: Slot, label: str) -> Slot:
-    """A row that holds a number everywhere, the same for all sequences."""
-    row = scope.builder.point(_Filled(value, tuple(shape)), like, label=label)
-    row.axes, row.batch = (), "one"
+    if like is None and scope.mode.batch_n is None:
+        each = ", ".join(["B", *map(str, shape)])
+        raise PixyzError(
+            f"the start of {name!r} is a number, but its batch is not known: nothing that the "
+            f"step reads has rows; give a tensor [{each}], or draw a Scan with batch_n"
+        )
+    given = known.weights() if like is None else like
+    args = () if given is None else (given,)
+    row = builder.point(_Filled(value, tuple(shape)), *args, label=label, batch="one")
+    row.axes = ()
     return row
 
 
 @dataclass(frozen=True)
+class _Frame:
+    """A number in the place of a frame of a series, in the type of the series if that holds it."""
+
+    value: float
+
+    def __call__(self, x: Tensor) -> tuple[Tensor]:
+        holds = x.is_floating_point() or self.value.is_integer()
+        dtype = x.dtype if holds else torch.get_default_dtype()
+        return (torch.full_like(x[0], self.value, dtype=dtype),)
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """The rows of a start, where ``batch_n`` says how many there are: one row is repeated."""
+
+    name: str
+
+    def __call__(self, x: Tensor, n: int) -> Tensor:
+        if x.shape[0] not in (1, n):
+            raise ShapeError(
+                f"batch_n={n}, but init of {self.name!r} has {x.shape[0]} rows; "
+                f"leave batch_n out, or give one row"
+            )
+        return x.expand(n, *x.shape[1:])
+
+
+@dataclass(frozen=True)
 class _Filled:
-    """A number as a row ``[1, *shape]`` of the type and on the device of a series."""
+    """A number as a row ``[1, *shape]`` of the type and on the device of a value, torch's own
+    where there is none.
+    """
 
     value: float
     shape: tuple[int, ...]
 
-    def __call__(self, like: Tensor) -> Tensor:
-        zeros = rules.zeros_like_rows(like, self.shape)
+    def __call__(self, *like: Tensor) -> Tensor:
+        zeros = rules.zeros_like_rows(like[0] if like else torch.zeros(()), self.shape)
         return zeros + self.value if self.value else zeros
 
 

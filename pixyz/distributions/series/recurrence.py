@@ -28,7 +28,10 @@ class Recurrence(Structured):
             number, a tensor, an ``nn.Parameter`` (learned) or a distribution of that name.  A
             tensor is one row; where ``features_shape`` says what a row is, also rows ``[B, ...]``.
             Of a distribution each sequence and particle draws for itself, again after each reset.
-            A value in the input dict is taken for the first step.
+            A value in the input dict is taken for the first step.  A number has the shape of
+            ``features_shape`` or of the series that is carried on, and the rows of what the step
+            reads; where nothing has rows, ``batch_n`` of a sampled Scan says how many, of one row
+            too.
         start: carried name -> the variable around the recurrence that it starts from.
         reset_var: a series of flags; where it is set, carried values are back at ``init`` before
             the step.

@@ -8,16 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from pixyz.distributions.core.base import Distribution
 from pixyz.distributions.core.path import unshadowed
-from pixyz.distributions.series.init import Draws, first_value, init_slot
+from pixyz.distributions.series.init import (
+    Draws,
+    Known,
+    Repeated,
+    first_value,
+    init_slot,
+    one_number,
+)
 from pixyz.distributions.series.read import read_series, step_numbers
 from pixyz.distributions.series.recurrence import Recurrence
 from pixyz.plan import Axis, Loop, Scope, Slot, rules
 from pixyz.plan.graph import order_axes
+from pixyz.plan.structure import parts
 from pixyz.types import PixyzError, VariableError
 
 
@@ -84,9 +91,8 @@ def open_step(
         series[name] = raw.clock(scope) if axis is raw.axis else step_numbers(scope, axis)
     if like is None and any(c in r.init for c in r.carried):
         like = next((s for s in map(scope.lookup, reads) if s.batch == "full"), None)
-    shapes = {v: f.features_shape for f in factors for v in f.var if _known(f)}
     wide = {*particles, *_outer_axes(r, scope, factors, series, axis)}
-    starts, inits = _starts(r, scope, shapes, wide, like, raw.begin)
+    starts, inits = _starts(r, scope, factors, series, wide, like, raw.begin)
     loop = builder.open_loop(axis, reverse=r.reverse, fission=r.fission, label=label)
     carries, held = {}, {}
     inner = scope.child(series)
@@ -169,10 +175,9 @@ def _filled_lag(
             f"the lag {name!r} of {shift} steps: an init is for lags of -1; "
             f"leave it out to shorten the range"
         )
-    init = init_slot(r, scope, name, None, slot, lagged=True)
+    init = init_slot(r, scope, name, Known(None, slot), lagged=True)
     if init is None:
-        init = builder.point(_zero_row, slot, label=f"init of {name}")
-        init.batch, init.axes = "one", ()
+        init = one_number(0.0, scope, slot, f"init of {name}")
     frame = tuple(a for a in slot.axes if a is not axis)
     begin = None
     if name in r.start:
@@ -188,10 +193,6 @@ def _filled_lag(
         if first is None
         else _reset(scope, first, moved, None if r.init[name] == 0 else init, name)
     )
-
-
-def _zero_row(x: Tensor) -> Tensor:
-    return x.new_zeros(())
 
 
 def _reset(
@@ -218,37 +219,62 @@ def _reset(
 def _starts(
     r: Recurrence,
     scope: Scope,
-    shapes: Mapping[str, torch.Size],
+    factors: Sequence[Distribution],
+    series: Mapping[str, Slot],
     wide: set[Axis],
     like: Slot | None,
     begin: Slot | None,
 ) -> tuple[dict[str, Slot], dict[str, Slot | Draws | None]]:
-    builder = scope.builder
+    builder, n = scope.builder, scope.mode.batch_n
+    shapes = {v: f.features_shape for f in factors for v in f.var if _known(f)}
     starts: dict[str, Slot] = {}
     inits: dict[str, Slot | Draws | None] = {}
     draws: dict[str, Draws] = {}
     drawn = {prev: name for name, prevs in r.update.items() for prev in prevs}
+    given = {
+        prev: scope.lookup(r.start.get(prev, prev))
+        for prev in drawn
+        if prev in r.start or scope.bound(prev) or prev not in r.init or builder.given(prev)
+    }
+    like = like or next((s for s in given.values() if s.batch == "full"), None)
     for prev, name in drawn.items():
         inits[prev] = None
-        given = prev in r.start or scope.bound(prev) or prev not in r.init or builder.given(prev)
-        if given:
-            starts[prev] = scope.lookup(r.start.get(prev, prev))
-        elif isinstance(first := first_value(r, scope, prev, shapes.get(name), like), Draws):
+        frames = series.get(name)
+        if frames is not None and frames.batch != "full":
+            frames = None
+        known = Known(shapes.get(name), like, frames, lambda: _weights(scope, factors))
+        if prev in given:
+            starts[prev] = given[prev]
+        elif isinstance(first := first_value(r, scope, prev, known), Draws):
             draws[prev] = first
         else:
             starts[prev] = first
         if prev in r.init and r.init[prev] != 0:
-            inits[prev] = init_slot(r, scope, prev, shapes.get(name), like)
-        if given and begin is not None:
+            inits[prev] = init_slot(r, scope, prev, known)
+        if prev in given and begin is not None:
             starts[prev] = _reset(scope, begin, starts[prev], inits[prev], prev, wide)
     ordered = order_axes(wide.union(*(slot.axes for slot in starts.values())))
+    if like is None and n is not None:
+        starts = {
+            prev: builder.point(Repeated(prev), s, n, label=s.label, batch="full")
+            for prev, s in starts.items()
+        }
     full = like or next((s for s in starts.values() if s.batch == "full"), None)
     starts |= {prev: draw(full, ordered) for prev, draw in draws.items()}
     starts = {prev: starts[prev] for prev in drawn}
     full = full or next((s for s in starts.values() if s.batch == "full"), None)
     if full is not None:
-        starts = {n: builder.expand(s, full, ordered) for n, s in starts.items()}
+        starts = {name: builder.expand(s, full, ordered) for name, s in starts.items()}
     return starts, inits
+
+
+def _weights(scope: Scope, factors: Sequence[Distribution]) -> Slot | None:
+    """A parameter or a buffer of what the step draws; None where it has none."""
+    for module in (m for f in factors for m in parts(f)):
+        for name, held in (*module._parameters.items(), *module._buffers.items()):
+            if held is not None and not is_lazy(held) and held.is_floating_point():
+                return scope.builder.attribute(module, name)
+    return None
 
 
 def _outer_axes(

@@ -102,9 +102,11 @@ class Plan:
         return here and self.networks > 0
 
     def _missing(self, x: Values) -> VariableError:
-        absent = [n for n in self.inputs if n not in x]
+        needed = [n for n in self.inputs if not n.startswith("@")]
+        given = sorted([n for n in map(str, x) if not n.startswith("@")])
+        absent = [n for n in needed if n not in x]
         return VariableError(
-            f"{self.owner} needs the variables {self.inputs}, got {sorted(map(str, x))}: "
+            f"{self.owner} needs the variables {needed}, got {given}: "
             f"{absent} missing; "
             "add them to the dict (or draw them inside the expression)"
         )

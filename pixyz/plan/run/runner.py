@@ -8,6 +8,7 @@ import torch
 
 from pixyz.plan.once import RUNNING
 from pixyz.plan.run.facts import TRYING, Trial, Unsettled, running
+from pixyz.plan.run.notes import explain
 from pixyz.plan.run.plan import Function, Plan, Results
 from pixyz.types import Values
 
@@ -90,9 +91,12 @@ class Runner:
         outer, RUNNING.held = RUNNING.held, {}
         try:
             return function(*args)
-        except (KeyError, TypeError, IndexError) as error:
-            if self.settled and self.plan.raised(error):
+        except Exception as error:
+            known = isinstance(error, (KeyError, TypeError, IndexError))
+            if known and self.settled and self.plan.raised(error):
                 raise Unsettled from error
+            if wrong := explain(error, self.plan, args):
+                raise wrong from error
             raise
         finally:
             RUNNING.held = outer
