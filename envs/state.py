@@ -3,8 +3,8 @@ last bit.
 
 An environment, or a wrapper, offers its state through two methods (`Restorable`). Those of
 gymnasium and dm_control do not have them; they are known here: classic control, toy text, MuJoCo,
-and the wrappers that hold no state, a counter, or the last observations. A chain of wrappers can be saved when each of its
-layers can; a wrapper that has the two methods speaks for all that it wraps.
+and the wrappers that hold no state, a counter, or the last observations. A chain of wrappers can be
+saved when each of its layers can; a wrapper that has the two methods speaks for all that it wraps.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ def split(
         chosen = np.split(order, np.cumsum(ends))
         if len(whole) < 3 or not len(chosen[-1]):
             raise DataError(
-                f"{data.source}: {counted(len(whole), 'episode')} of {shortest} rows or more cannot "
-                "be split by episode; split by time"
+                f"{data.source}: {counted(len(whole), 'episode')} of {shortest} rows or more "
+                "cannot be split by episode; split by time"
             )
         test_, valid_, train_ = (data.with_(whole[i] for i in sorted(part)) for part in chosen)
         return Split(train_, valid_, test_)
