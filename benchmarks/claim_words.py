@@ -113,6 +113,19 @@ def poles(lines: Lines) -> str:
     return f"returns {second} after 10,000 frames and {third} after 15,000"
 
 
+def pixels(lines: Lines) -> str:
+    """The last evaluation of each seed from images, its score, and what the runs took."""
+    runs = by_seed(lines)
+    ends, scores = (
+        series(found) for found in zip(*[(run["evaluations"][-1][1], run["score"]) for run in runs])
+    )
+    most = max(run["cpu_minutes"] for run in runs)
+    return (
+        f"returns {ends} after {runs[0]['frames']:,} frames, as the mean of the last three "
+        f"evaluations {scores}, in at most {most:.0f} CPU minutes"
+    )
+
+
 def stops(lines: Lines) -> str:
     """Runs that were stopped by signals, the last of each kind, seed and signal."""
     runs = last([x for x in lines if x["signal"].startswith("SIG")], "run", "seed", "signal")

@@ -42,6 +42,7 @@ from claim_words import (
     oscillator_filtered,
     pessimistic,
     plan_compiled,
+    pixels,
     poles,
     reach,
     reach_in_short,
@@ -184,6 +185,13 @@ CLAIMS = [
         "learning",
         poles,
         {"config": "dreamer_v3/small", "env": "CartPole-v1"},
+    ),
+    Claim(
+        AGENTS,
+        "benchmarks/agents_learning.py",
+        "learning",
+        pixels,
+        {"config": "dreamer_v3/pixels", "env": "dm_control/cartpole-swingup-v0"},
     ),
     Claim(
         AGENTS,
