@@ -62,6 +62,7 @@ class SAC(Checked, TorchAgent):
 
     Config = SACConfig
     memoryless: ClassVar[bool] = True
+    """It acts by the newest observation alone."""
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class Plans(Checked):
     policy: ContinuousPolicy | DiscretePolicy
     scaled: ScaledValue
     memoryless: ClassVar[bool] = True
+    """But for the last plan, from which the next one starts."""
     switch: Switch
     """When exploring and updates are compiled."""
 
