@@ -54,6 +54,7 @@ MODEL = {
     "blocks": 8,
     "units": 64,
     "depth": 4,
+    "strided": False,
     "bins": 255,
     "encoder_layers": 3,
     "decoder_layers": 3,
