@@ -46,8 +46,9 @@ class Checked:
     def _check_rows(self, obs: Mapping[str, Tensor], state: State) -> None:
         """One row, or one of a state, would broadcast."""
         rows = len(obs["is_first"])
-        given = {k: obs[k] for k in self.keys} | {f"the state's {k}": v for k, v in state.items()}
-        if odd := {k: len(v) for k, v in given.items() if len(v) != rows}:
+        odd = {k: len(obs[k]) for k in self.keys if len(obs[k]) != rows}
+        odd |= {f"the state's {k}": len(v) for k, v in state.items() if len(v) != rows}
+        if odd:
             raise PixyzError(
                 f"act: expected {rows} rows, those of is_first, got {odd}; the first state is that "
                 f"of initial({rows})"

@@ -50,9 +50,7 @@ class CEM(Solver):
 
     def fit(self, guess: Guess, tried: Tried) -> Guess:
         best = tried.best(min(self.elites, len(tried.returns)))
-        # minus infinity, where no candidate has a return, makes NaN
-        mean = torch.add(best.actions.mean(1), best.returns[0].unsqueeze(-1), alpha=0.0)
-        mean = torch.lerp(mean, guess.mean, self.momentum)
+        mean = torch.lerp(best.told(best.actions.mean(1)), guess.mean, self.momentum)
         if self.action.discrete:
             return Guess(self._mixed(mean), guess.std)
         std = torch.lerp(best.actions.std(1, correction=0), guess.std, self.momentum)

@@ -69,6 +69,10 @@ class Tried(NamedTuple):
         best = self.best(min(count, len(self.returns)))
         return best, torch.softmax(temperature * best.returns, 0)
 
+    def told(self, mean: Tensor) -> Tensor:
+        """``mean [H, B, A]``, of these, which are best first; NaN where none has a return."""
+        return torch.add(mean, self.returns[0].unsqueeze(-1), alpha=0.0)
+
     def joined(self, other: Tried | None) -> Tried:
         """These and others."""
         if other is None:

@@ -59,9 +59,7 @@ class RandomShooting(Solver):
 
     def fit(self, guess: Guess, tried: Tried) -> Guess:
         best = tried.best(1)
-        # minus infinity, where no candidate has a return, makes NaN
-        mean = torch.add(best.actions[:, 0], best.returns[0].unsqueeze(-1), alpha=0.0)
-        return Guess(mean, guess.std)
+        return Guess(best.told(best.actions[:, 0]), guess.std)
 
     def keep(self, own: Tried, kept: Tried | None) -> Tried | None:
         return own.joined(kept).best(1)

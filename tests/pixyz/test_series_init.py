@@ -212,7 +212,9 @@ def test_a_start_without_a_series():
     assert h.shape == (T, 5, B, D) and _all_differ(h[0])
 
 
-def test_a_lag_begins_with_a_draw_for_each_sequence():
+def _lagged(init):
+    """A loss whose ``h`` is the frame before, which ``init`` begins."""
+
     class Before(Deterministic):
         def __init__(self):
             super().__init__("h", ["x", "before", "h_prev"], features_shape=[D])
@@ -221,15 +223,19 @@ def test_a_lag_begins_with_a_draw_for_each_sequence():
             return {"h": before}
 
     p = Normal("h", loc=0.0, scale=1.0, features_shape=[D])
-    loss = IterativeLoss(
+    return IterativeLoss(
         E(Before(), LogProb(p)),
         series_var="x",
         lags={"before": ("x", -1)},
         update_value={"h": "h_prev"},
-        init={"before": Normal("before", **START), "h_prev": 0},
+        init={"before": init, "h_prev": 0},
         reset_var="f",
         returns="h",
     )
+
+
+def test_a_lag_begins_with_a_draw_for_each_sequence():
+    loss = _lagged(Normal("before", **START))
     d = {"x": torch.zeros(T, B, D), "f": torch.zeros(T, B)}
     h = loss.eval(d, return_dict=True)[1]["h"]
     assert _all_differ(h[0]) and (h[1:] == 0).all()
@@ -366,23 +372,7 @@ def test_rows_of_a_number_come_from_what_the_step_reads():
 
 @pytest.mark.parametrize("value", [0, 2.5])
 def test_a_lag_begins_with_a_number(value):
-    class Before(Deterministic):
-        def __init__(self):
-            super().__init__("h", ["x", "before", "h_prev"], features_shape=[D])
-
-        def forward(self, x, before, h_prev):
-            return {"h": before}
-
-    p = Normal("h", loc=0.0, scale=1.0, features_shape=[D])
-    loss = IterativeLoss(
-        E(Before(), LogProb(p)),
-        series_var="x",
-        lags={"before": ("x", -1)},
-        update_value={"h": "h_prev"},
-        init={"before": value, "h_prev": 0},
-        reset_var="f",
-        returns="h",
-    )
+    loss = _lagged(value)
     d = {"x": torch.randn(T, B, D), "f": torch.zeros(T, B)}
     d["f"][2, 1] = 1.0
     h = loss.eval(d, return_dict=True)[1]["h"]
