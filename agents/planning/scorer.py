@@ -112,7 +112,7 @@ class From:
     >>> scorer = PathScorer(
     ...     lambda state, actions: state, reward=lambda path, actions: actions[..., 0]
     ... )
-    >>> PathScorer.at(scorer, {"x": torch.zeros(2, 1)}).rows
+    >>> scorer.at({"x": torch.zeros(2, 1)}).rows
     2
     """
 
