@@ -82,6 +82,16 @@ def kind_of(source: str | Path) -> Any:
     return _read(str(source), Path(), ()).get(KIND)
 
 
+def said_by(source: str | Path) -> dict[str, Any]:
+    """What a file of one's own says by itself, without its base; of a name that ships nothing.
+
+    >>> said_by("dreamer_v3/fast")
+    {}
+    """
+    values = {} if str(source) in config_names() else parse_yaml(_find(str(source), Path())[1], "")
+    return values if isinstance(values, dict) else {}
+
+
 def parted(override: str) -> tuple[str, list[str], str]:
     """The key of an override, its names, and the text of the value.
 

@@ -382,7 +382,7 @@ def _settings(given: argparse.Namespace) -> tuple[RunSettings, Path]:
     """The settings, and the run's folder."""
     settings = load_config(RunSettings, given.config, given.overrides)
     if given.start:
-        settings = start_settings(settings, given.start, given.overrides)
+        settings = start_settings(settings, given.start, given.overrides, given.config)
     run = given.run or Path("runs") / f"robot-{run_name(given.config, given.overrides, settings)}"
     if (run / "run.json").is_file():
         config, _ = open_run(run)

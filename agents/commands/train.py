@@ -38,7 +38,7 @@ def train(given: argparse.Namespace) -> int:
     """Start a run."""
     settings = load_config(RunSettings, given.config, given.overrides)
     if given.start:
-        settings = start_settings(settings, given.start, given.overrides)
+        settings = start_settings(settings, given.start, given.overrides, given.config)
     name = run_name(given.config, given.overrides, settings)
     return runs.start(settings, given.run or Path("runs") / name).stop.code
 

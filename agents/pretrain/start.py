@@ -7,7 +7,7 @@ from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents.config import flat, load_config, merge, parse_yaml, parted, to_dict
+from agents.config import flat, load_config, merge, parse_yaml, parted, said_by, to_dict
 from agents.errors import RunError
 from agents.pretrain.settings import RSSMSettings
 from agents.pretrain.trainer import best_weights
@@ -19,8 +19,8 @@ from worldmodels.rssm_config import RSSMConfig
 
 FROM = (
     "a run to start from: of `pixyz pretrain rssm`, which gives its world model, or of an agent of "
-    "the same kind, which gives its weights and agent.* settings; agent.* changes that are named "
-    "count above them, but for those that shape weights"
+    "the same kind, which gives its weights and agent.* settings; what the command, or a file of "
+    "your own, says of agent.* counts above them, but for what shapes weights"
 )
 """What ``--from`` takes."""
 PREFIX = "model."
@@ -30,14 +30,17 @@ and are those that it was pretrained with.
 """
 
 
-def start_settings(settings: RunSettings, run: Path, overrides: Sequence[str] = ()) -> RunSettings:
+def start_settings(
+    settings: RunSettings, run: Path, overrides: Sequence[str] = (), source: str | Path = ""
+) -> RunSettings:
     """The settings with the run's world model, or with its agent's settings, and where they came
-    from; those of ``agent`` that a command names count above what is found.
+    from; what a file of one's own and a command say of ``agent`` counts above what is found.
 
     Args:
         settings: of the command, overrides applied.
         run: of an agent of the same kind, or of ``pixyz pretrain rssm``.
         overrides: of the command.
+        source: the config that the command names; one that ships gives way to what is found.
 
     Raises:
         RunError: ``run`` is neither, or of an agent of another kind; the agent has no such world
@@ -65,7 +68,7 @@ def start_settings(settings: RunSettings, run: Path, overrides: Sequence[str] = 
             f"{run}: expected a run of `pixyz pretrain rssm`, or of an agent, got one of "
             f"{config.get('kind', 'nothing that is known')!r}"
         )
-    agent = _agent(merge(to_dict(found), _told(overrides)))
+    agent = _agent(merge(to_dict(found), _told(overrides, source)))
     if isinstance(getattr(found, "model", None), RSSMConfig):
         _check_model(run, found.model, agent.model)
     return replace(settings, agent=agent, start=str(run))
@@ -75,8 +78,8 @@ def _agent(values: Mapping[str, Any]) -> Any:
     return load_config(RunSettings, {"agent": values}).agent
 
 
-def _told(overrides: Sequence[str]) -> dict[str, Any]:
-    """What overrides say of ``agent``.
+def _told(overrides: Sequence[str], source: str | Path = "") -> dict[str, Any]:
+    """What a file of one's own says of ``agent``, and overrides above it.
 
     >>> _told(["agent.lr=1e-3", "steps=9", "agent.model={free_nats: 2.0}"])
     {'lr': 0.001, 'model': {'free_nats': 2.0}}
@@ -89,7 +92,10 @@ def _told(overrides: Sequence[str]) -> dict[str, Any]:
             for name in reversed(path):
                 told = {name: told}
             found = merge(found, told)
-    return found
+    own = (said_by(source).get("agent") if source else None) or {}
+    if own and "kind" in found and load_config(RunSettings, source).agent.kind != found["kind"]:
+        own = {}  # said of another agent
+    return merge(own, found)
 
 
 def _check_model(run: Path, found: RSSMConfig, given: RSSMConfig) -> None:

@@ -60,6 +60,26 @@ def test_another_agent_and_other_sizes_are_refused(sac, tmp_path, monkeypatch, c
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_file_of_ones_own_says_counts_above_the_run_and_its_base_does_not(sac, tmp_path):
+    mine, base = tmp_path / "mine.yaml", tmp_path / "base.yaml"
+    base.write_text("base: sac/small\nagent: {batch: 7, discount: 0.5}\n")
+    mine.write_text("base: base.yaml\nagent: {kind: sac, lr: 0.02, discount: 0.6}\n")
+
+    def start(*changes):
+        settings = load_config(RunSettings, mine, changes)
+        return start_settings(settings, sac, changes, mine).agent
+
+    found = load_config(RunSettings, open_run(sac)[0]).agent
+    agent = start("agent.discount=0.7")
+    assert (agent.lr, agent.discount, agent.units) == (0.02, 0.7, 16)
+    assert agent.batch == found.batch != 7
+    given = read(["train", str(mine), "--from", str(sac)])
+    assert start_settings(load_config(RunSettings, mine), sac, (), given.config).agent.lr == 0.02
+    assert start("agent.kind=sac") == start()
+    mine.write_text("base: tdmpc/small\nagent: {horizon: 2, batch: 7}\n")
+    assert start("agent.kind=sac") == found  # the file speaks of another agent
+
+
 def test_a_robot_learns_with_what_the_command_asks_for(sac):
     given = read(["robot", "learner", "sac/small", "agent.lr=0.01", "--from", str(sac)])
     settings, _ = robot._settings(given)
