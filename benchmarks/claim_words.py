@@ -50,17 +50,6 @@ def seven(lines: Lines) -> str:
     return f"mean over the {len(tasks)} tasks is {fmean(found):.0f} at 50,000 frames"
 
 
-def farthest(lines: Lines) -> str:
-    """Scores at 100,000 frames."""
-    found: dict[str, list[str]] = {}
-    for x in sorted(lines, key=lambda x: (x["env"], x["seed"])):
-        task = x["env"].removeprefix("dm_control/").removesuffix("-v0")
-        found.setdefault(task, []).append(f"{x['score']:.0f}")
-    tasks = [f"{task} {' and '.join(scores)}" for task, scores in found.items()]
-    least, most = (end(x["cpu_minutes"] for x in lines) for end in (min, max))
-    return f"{', '.join(tasks)} (a number a seed, {least:.0f} to {most:.0f} CPU minutes a run)"
-
-
 def mean_far(lines: Lines) -> str:
     """The mean over the tasks, each the mean of its seeds."""
     tasks = {x["env"] for x in lines}

@@ -9,6 +9,7 @@ import json
 import re
 from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from learning import RESULTS
@@ -30,21 +31,21 @@ def read(path: Path = RESULTS) -> dict[tuple[str, str, int], list[Line]]:
 
 
 def table(found: dict[tuple[str, str, int], list[Line]]) -> str:
-    """A row for each config, environment and length."""
+    """A row for each config, environment and length; evaluations that all of its seeds have."""
     rows = [
         "| config | task | frames | seeds | return at each evaluation (thousands of frames) | "
         "scores | random | CPU minutes |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for (config, env, frames), runs in found.items():
-        each = zip(*(run["evaluations"] for run in runs), strict=True)
+        each = [{round(at / 1000, 1): found for at, found in run["evaluations"]} for run in runs]
         returns = ", ".join(
-            f"{sum(found for _, found in seeds) / len(runs):.0f} ({round(seeds[0][0] / 1000, 1):g})"
-            for seeds in each
+            f"{fmean(seed[at] for seed in each):.0f} ({at:g})"
+            for at in each[0]
+            if all(at in seed for seed in each)
         )
         scores = ", ".join(f"{run['score']:.0f}" for run in runs)
-        minutes = sum(run["cpu_minutes"] for run in runs) / len(runs)
-        random = sum(run["random"] for run in runs) / len(runs)
+        minutes, random = (fmean(run[key] for run in runs) for key in ("cpu_minutes", "random"))
         task = env.removeprefix("dm_control/").removesuffix("-v0")
         rows.append(
             f"| `{config}` | {task} | {frames:,} | {len(runs)} | {returns} | {scores} | "
