@@ -27,6 +27,10 @@ from agents.tdmpc.targets import ScaledValue
 from pixyz.types import PixyzError
 
 
+NOISE = "noise"
+"""Of the state: the last noise of each environment, ``[B, A]``."""
+
+
 class Plans(Checked):
     """Abstract: acts by planning with the networks that a final class has, and calls
     :meth:`_begin` when they are there.
@@ -67,8 +71,12 @@ class Plans(Checked):
         self.endless = PathScorer(self._imagine, self._rewards, self._value, None, c.discount)
 
     def initial(self, rows: int) -> State:
-        """The plan that the next one starts from: none."""
-        return self.solver.init(rows, next(self.encoder.parameters()).detach())
+        """The plan that the next one starts from: none; the last noise, where it is remembered."""
+        like = next(self.encoder.parameters()).detach()
+        state = self.solver.init(rows, like)
+        if self.config.explore_correlation:
+            state[NOISE] = like.new_zeros(rows, self.action.size)
+        return state
 
     def choose(
         self, obs: Mapping[str, Tensor], state: State, explore: bool
@@ -112,7 +120,23 @@ class Plans(Checked):
         if not explore:
             return self._best(plan, z, scorer) if c.margin else plan.best(), state
         around = plan.elite(c.elites, c.temperature) if c.around_elite else None
-        return plan.draw(least=c.explore_std, around=around), state
+        if c.explore_margin:
+            plan = plan.trusted(c.explore_margin * self.scaled.scale.width)
+        noise = None
+        if c.explore_correlation:
+            noise = self._noise(state[NOISE], obs["is_first"])
+            state = {**state, NOISE: noise}
+        return plan.draw(least=c.explore_std, around=around, noise=noise), state
+
+    def _noise(self, last: Tensor, first: Tensor) -> Tensor:
+        r"""Standard normal ``[B, A]``, each correlated with the last one of its episode.
+
+        .. math:: \epsilon_t = \rho\, \epsilon_{t-1} + \sqrt{1 - \rho^2}\, \eta_t
+        """
+        rho = self.config.explore_correlation
+        fresh = torch.randn_like(last)
+        held = torch.add(rho * last, fresh, alpha=(1.0 - rho * rho) ** 0.5)
+        return torch.where(first.bool().unsqueeze(-1), fresh, held)
 
     @torch.no_grad()
     def _best(self, plan: Plan, z: Tensor, scorer: PathScorer) -> Tensor:
@@ -182,14 +206,15 @@ class Plans(Checked):
             proposals = self._follow(
                 z.repeat(c.proposals, 1), lambda z: self.policy.propose(z, generator)
             ).unflatten(1, (c.proposals, len(z)))
-        return self.solver.solve(
+        plan, planned = self.solver.solve(
             scorer.at({"z": z}),
-            state,
+            {k: v for k, v in state.items() if k != NOISE},
             first=obs["is_first"].bool(),
             proposals=proposals,
             generator=generator,
             seconds=seconds,
         )
+        return plan, {**state, **planned}
 
     def _follow(self, z: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
         """The actions ``[H, N, A]`` of a policy that acts in the model."""
