@@ -130,21 +130,25 @@ class Plan:
         given = None if noise is None else noise[None, None]
         return draw(guess, 1, self.discrete, generator, given)[0, 0]
 
-    def trusted(self, least: Tensor) -> Plan:
-        r"""The plan where the returns of its candidates differ; where they do not, it says nothing
-        and gives way to actions at random: normals of deviation 1 around 0, or any choice.
+    def says(self, least: Tensor) -> Tensor:
+        r"""How much the plan says, ``[B]``: 1 where the returns of its candidates differ by
+        ``least`` or more, 0 where all are the same.
 
         .. math:: w = \mathrm{clip}\Big(\frac{\max_i R_i - \min_i R_i}{d}, 0, 1\Big)
 
-        is its share.
-
         Args:
-            least: d: a difference that counts in full, ``[]``.
+            least: d, ``[]``.
         """
         if self.tried is None:
-            return self
+            return torch.ones_like(self.mean[0, :, 0])
         found = self.tried.returns
-        share = ((found.amax(0) - found.amin(0)) / least).clamp(0.0, 1.0).unsqueeze(-1)
+        return ((found.amax(0) - found.amin(0)) / least).clamp(0.0, 1.0)
+
+    def mixed(self, share: Tensor) -> Plan:
+        """The plan to a share ``[B]``, and to the rest what knows nothing: normals of deviation 1
+        around 0, or any choice.
+        """
+        share = share.unsqueeze(-1)
         nothing = 1.0 / self.mean.shape[-1] if self.discrete else 0.0
         mean = torch.lerp(torch.full_like(self.mean, nothing), self.mean, share)
         return replace(self, mean=mean, std=torch.lerp(torch.ones_like(self.std), self.std, share))

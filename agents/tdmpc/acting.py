@@ -26,7 +26,6 @@ from agents.tdmpc.heads import (
 from agents.tdmpc.targets import ScaledValue
 from pixyz.types import PixyzError
 
-
 NOISE = "noise"
 """Of the state: the last noise of each environment, ``[B, A]``."""
 
@@ -74,7 +73,7 @@ class Plans(Checked):
         """The plan that the next one starts from: none; the last noise, where it is remembered."""
         like = next(self.encoder.parameters()).detach()
         state = self.solver.init(rows, like)
-        if self.config.explore_correlation:
+        if self.config.explore_margin:
             state[NOISE] = like.new_zeros(rows, self.action.size)
         return state
 
@@ -120,23 +119,26 @@ class Plans(Checked):
         if not explore:
             return self._best(plan, z, scorer) if c.margin else plan.best(), state
         around = plan.elite(c.elites, c.temperature) if c.around_elite else None
-        if c.explore_margin:
-            plan = plan.trusted(c.explore_margin * self.scaled.scale.width)
-        noise = None
-        if c.explore_correlation:
-            noise = self._noise(state[NOISE], obs["is_first"])
-            state = {**state, NOISE: noise}
-        return plan.draw(least=c.explore_std, around=around, noise=noise), state
+        if not c.explore_margin:
+            return plan.draw(least=c.explore_std, around=around), state
+        share = plan.says(c.explore_margin * self.scaled.scale.width)
+        fresh = torch.randn_like(state[NOISE])
+        noise = self._lasting(state[NOISE], fresh, obs["is_first"].bool())
+        action = plan.mixed(share).draw(
+            least=c.explore_std,
+            around=None if around is None else share.unsqueeze(-1) * around,
+            noise=torch.lerp(noise, fresh, share.unsqueeze(-1)),
+        )
+        return action, {**state, NOISE: noise}
 
-    def _noise(self, last: Tensor, first: Tensor) -> Tensor:
-        r"""Standard normal ``[B, A]``, each correlated with the last one of its episode.
+    def _lasting(self, last: Tensor, fresh: Tensor, first: Tensor) -> Tensor:
+        r"""Standard normal ``[B, A]``, correlated with the last one of the episode.
 
         .. math:: \epsilon_t = \rho\, \epsilon_{t-1} + \sqrt{1 - \rho^2}\, \eta_t
         """
         rho = self.config.explore_correlation
-        fresh = torch.randn_like(last)
         held = torch.add(rho * last, fresh, alpha=(1.0 - rho * rho) ** 0.5)
-        return torch.where(first.bool().unsqueeze(-1), fresh, held)
+        return torch.where(first.unsqueeze(-1), fresh, held)
 
     @torch.no_grad()
     def _best(self, plan: Plan, z: Tensor, scorer: PathScorer) -> Tensor:

@@ -46,12 +46,12 @@ class TDMPCConfig:
             policy and plan, see :meth:`agents.tdmpc.TDMPC.choose`. 0: the plan alone, as
             published.
         explore_std: the smallest deviation of an action that explores; 0: the plan's own.
-        explore_correlation: of the noise of an action that explores with that of the action before:
-            0: independent; of choices it counts nothing.
         explore_margin: how much the returns of a plan's candidates must differ for an exploring
-            action to follow it in full, as a share of the range of values; where they differ less
-            it is drawn nearer to any action, see :meth:`agents.planning.Plan.trusted`. 0: it
-            always follows.
+            action to follow it in full, as a share of the range of values. Where they differ less,
+            as before any reward was met, the action is drawn nearer to any one. 0: it always
+            follows, as published.
+        explore_correlation: of the noise of such an action with that of the one before: what is
+            drawn anew at each step swings no pendulum up.
         around_elite: an action that explores is drawn around one of the elites, as published; else
             around their mean, which may lie between two good ones.
         seconds: the time that a plan may take; 0: all rounds are made.
@@ -75,7 +75,8 @@ class TDMPCConfig:
         "(0, 1e3]": "limit encoder_lr min_std max_std",
         "[0, 1]": "pessimism",
         "(0, 1]": "discount rho scale_rate lr slow_rate",
-        "[0, 1e6]": "consistency reward value cont entropy margin explore_std explore_margin seconds",
+        "[0, 1e6]": "consistency reward value cont entropy margin seconds",
+        "[0, 1e3]": "explore_margin explore_std",
         "[0, 1)": "explore_correlation",
         "[-100, 100]": "min_log_std max_log_std",
         "(0, 1e9]": "clip temperature",
