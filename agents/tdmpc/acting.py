@@ -92,6 +92,15 @@ class Plans(Checked):
         critics' errors, too; where it promises hardly more than the policy's path, these are what
         it promises. Of choices it is the nearer one.
 
+        An exploring action is drawn from the plan's normal; with ``explore_margin`` d it is
+
+        .. math::
+            a = v \mu_0 + (v \sigma_0 + 1 - v) \epsilon, \quad
+                v = \mathrm{clip}\Big(\frac{\max_i R_i - \min_i R_i}{d S}, 0, 1\Big)
+
+        with the candidates' returns ``R``. Where ``v`` is 0 no reward was met yet: the noise is
+        then correlated with that of the step before (Lillicrap et al. 2016).
+
         Args:
             obs: the observation keys and ``is_first [B]``.
             state: from :meth:`initial` or the last call.
