@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -115,6 +115,7 @@ class Plan:
         generator: torch.Generator | None = None,
         least: float = 0.0,
         around: Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """A first action drawn from the solver's distribution, ``[B, A]``.
 
@@ -122,10 +123,35 @@ class Plan:
             least: the smallest deviation of a normal.
             around: the mean of a normal, ``[B, A]``, in place of the plan's; of choices it counts
                 nothing.
+            noise: of a normal, ``[B, A]``; drawn if None.
         """
         mean = self.mean[:1] if around is None or self.discrete else around.unsqueeze(0)
         guess = Guess(mean, self.std[:1].clamp_min(least))
-        return draw(guess, 1, self.discrete, generator)[0, 0]
+        given = None if noise is None else noise[None, None]
+        return draw(guess, 1, self.discrete, generator, given)[0, 0]
+
+    def says(self, least: Tensor) -> Tensor:
+        r"""How much the plan says, ``[B]``: 1 where the returns of its candidates differ by
+        ``least`` or more, 0 where all are the same.
+
+        .. math:: w = \mathrm{clip}\Big(\frac{\max_i R_i - \min_i R_i}{d}, 0, 1\Big)
+
+        Args:
+            least: d, ``[]``.
+        """
+        if self.tried is None:
+            return torch.ones_like(self.mean[0, :, 0])
+        found = self.tried.returns
+        return ((found.amax(0) - found.amin(0)) / least).clamp(0.0, 1.0)
+
+    def mixed(self, share: Tensor) -> Plan:
+        """The plan to a share ``[B]``, and to the rest what knows nothing: normals of deviation 1
+        around 0, or any choice.
+        """
+        share = share.unsqueeze(-1)
+        nothing = 1.0 / self.mean.shape[-1] if self.discrete else 0.0
+        mean = torch.lerp(torch.full_like(self.mean, nothing), self.mean, share)
+        return replace(self, mean=mean, std=torch.lerp(torch.ones_like(self.std), self.std, share))
 
     def elite(
         self, count: int, temperature: float, generator: torch.Generator | None = None

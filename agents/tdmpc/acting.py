@@ -26,6 +26,9 @@ from agents.tdmpc.heads import (
 from agents.tdmpc.targets import ScaledValue
 from pixyz.types import PixyzError
 
+NOISE = "noise"
+"""Of the state: the last noise of each environment, ``[B, A]``."""
+
 
 class Plans(Checked):
     """Abstract: acts by planning with the networks that a final class has, and calls
@@ -67,8 +70,12 @@ class Plans(Checked):
         self.endless = PathScorer(self._imagine, self._rewards, self._value, None, c.discount)
 
     def initial(self, rows: int) -> State:
-        """The plan that the next one starts from: none."""
-        return self.solver.init(rows, next(self.encoder.parameters()).detach())
+        """The plan that the next one starts from: none; the last noise, where it is remembered."""
+        like = next(self.encoder.parameters()).detach()
+        state = self.solver.init(rows, like)
+        if self.config.explore_margin:
+            state[NOISE] = like.new_zeros(rows, self.action.size)
+        return state
 
     def choose(
         self, obs: Mapping[str, Tensor], state: State, explore: bool
@@ -84,6 +91,15 @@ class Plans(Checked):
         worth by the model and the critics, and ``S`` the range of values. A plan follows the
         critics' errors, too; where it promises hardly more than the policy's path, these are what
         it promises. Of choices it is the nearer one.
+
+        An exploring action is drawn from the plan's normal; with ``explore_margin`` d it is
+
+        .. math::
+            a = v \mu_0 + (v \sigma_0 + 1 - v) \epsilon, \quad
+                v = \mathrm{clip}\Big(\frac{\max_i R_i - \min_i R_i}{d S}, 0, 1\Big)
+
+        with the candidates' returns ``R``. Where ``v`` is 0 no reward was met yet: the noise is
+        then correlated with that of the step before (Lillicrap et al. 2016).
 
         Args:
             obs: the observation keys and ``is_first [B]``.
@@ -112,7 +128,26 @@ class Plans(Checked):
         if not explore:
             return self._best(plan, z, scorer) if c.margin else plan.best(), state
         around = plan.elite(c.elites, c.temperature) if c.around_elite else None
-        return plan.draw(least=c.explore_std, around=around), state
+        if not c.explore_margin:
+            return plan.draw(least=c.explore_std, around=around), state
+        share = plan.says(c.explore_margin * self.scaled.scale.width)
+        fresh = torch.randn_like(state[NOISE])
+        noise = self._lasting(state[NOISE], fresh, obs["is_first"].bool())
+        action = plan.mixed(share).draw(
+            least=c.explore_std,
+            around=None if around is None else share.unsqueeze(-1) * around,
+            noise=torch.lerp(noise, fresh, share.unsqueeze(-1)),
+        )
+        return action, {**state, NOISE: noise}
+
+    def _lasting(self, last: Tensor, fresh: Tensor, first: Tensor) -> Tensor:
+        r"""Standard normal ``[B, A]``, correlated with the last one of the episode.
+
+        .. math:: \epsilon_t = \rho\, \epsilon_{t-1} + \sqrt{1 - \rho^2}\, \eta_t
+        """
+        rho = self.config.explore_correlation
+        held = torch.add(rho * last, fresh, alpha=(1.0 - rho * rho) ** 0.5)
+        return torch.where(first.unsqueeze(-1), fresh, held)
 
     @torch.no_grad()
     def _best(self, plan: Plan, z: Tensor, scorer: PathScorer) -> Tensor:
@@ -182,14 +217,15 @@ class Plans(Checked):
             proposals = self._follow(
                 z.repeat(c.proposals, 1), lambda z: self.policy.propose(z, generator)
             ).unflatten(1, (c.proposals, len(z)))
-        return self.solver.solve(
+        plan, planned = self.solver.solve(
             scorer.at({"z": z}),
-            state,
+            {k: v for k, v in state.items() if k != NOISE},
             first=obs["is_first"].bool(),
             proposals=proposals,
             generator=generator,
             seconds=seconds,
         )
+        return plan, {**state, **planned}
 
     def _follow(self, z: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
         """The actions ``[H, N, A]`` of a policy that acts in the model."""

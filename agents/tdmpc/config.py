@@ -46,6 +46,12 @@ class TDMPCConfig:
             policy and plan, see :meth:`agents.tdmpc.TDMPC.choose`. 0: the plan alone, as
             published.
         explore_std: the smallest deviation of an action that explores; 0: the plan's own.
+        explore_margin: how much the returns of a plan's candidates must differ for an exploring
+            action to follow it in full, as a share of the range of values. Where they differ less,
+            as before any reward was met, the action is drawn nearer to any one. 0: it always
+            follows, as published.
+        explore_correlation: of the noise of such an action with that of the one before: what is
+            drawn anew at each step swings no pendulum up.
         around_elite: an action that explores is drawn around one of the elites, as published; else
             around their mean, which may lie between two good ones.
         seconds: the time that a plan may take; 0: all rounds are made.
@@ -69,7 +75,9 @@ class TDMPCConfig:
         "(0, 1e3]": "limit encoder_lr min_std max_std",
         "[0, 1]": "pessimism",
         "(0, 1]": "discount rho scale_rate lr slow_rate",
-        "[0, 1e6]": "consistency reward value cont entropy margin explore_std seconds",
+        "[0, 1e6]": "consistency reward value cont entropy margin seconds",
+        "[0, 1e3]": "explore_margin explore_std",
+        "[0, 1)": "explore_correlation",
         "[-100, 100]": "min_log_std max_log_std",
         "(0, 1e9]": "clip temperature",
         "[0, 65536]": "proposals",
@@ -115,6 +123,8 @@ class TDMPCConfig:
     max_std: float = 2.0
     margin: float = 0.0
     explore_std: float = 0.0
+    explore_correlation: float = 0.0
+    explore_margin: float = 0.0
     around_elite: bool = True
     seconds: float = 0.0
     compile_from: int = 0
