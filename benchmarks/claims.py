@@ -93,7 +93,7 @@ CLAIMS = [
         "benchmarks/agents_learning.py",
         "learning",
         walker_on_the_front_page,
-        {"config": "tdmpc/walker_walk", "changes": ["agent.margin=0"]},
+        {"config": "tdmpc/walker_walk", "changes": None},
     ),
     Claim("README.md", "benchmarks/agents_learning.py", "learning", seven, PLANNER),
     Claim("README.md", "benchmarks/update.py", "update", update_in_short, {"benchmark": "update"}),
