@@ -60,9 +60,12 @@ from claim_words import (
 
 PLANNER = {"config": "tdmpc/small", "changes": None}
 FARTHEST = {**PLANNER, "frames": 100_000}
-ALONE = {"config": "tdmpc/small", "changes": ["agent.margin=0"]}
-"""The plan alone."""
-WALKER = {**ALONE, "env": "dm_control/walker-walk-v0"}
+WALKER = {
+    "config": "tdmpc/small",
+    "env": "dm_control/walker-walk-v0",
+    "changes": ["agent.margin=0"],
+}
+"""By the plan alone."""
 FAR = {**WALKER, "changes": ["agent.margin=0", "agent.discount=0.99"]}
 """With the discount that others use."""
 DREAMER = ("dreamer_v3/pendulum", "dreamer_v3/cartpole_swingup", "dreamer_v3/reacher_easy")

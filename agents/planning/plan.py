@@ -82,6 +82,15 @@ class Tried(NamedTuple):
         )
 
 
+def unknown(size: int, discrete: bool) -> float:
+    """The mean of an action of ``size`` numbers of which nothing is known: 0, or any choice.
+
+    >>> unknown(4, True)
+    0.25
+    """
+    return 1.0 / size if discrete else 0.0
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a solver found.
@@ -149,7 +158,7 @@ class Plan:
         around 0, or any choice.
         """
         share = share.unsqueeze(-1)
-        nothing = 1.0 / self.mean.shape[-1] if self.discrete else 0.0
+        nothing = unknown(self.mean.shape[-1], self.discrete)
         mean = torch.lerp(torch.full_like(self.mean, nothing), self.mean, share)
         return replace(self, mean=mean, std=torch.lerp(torch.ones_like(self.std), self.std, share))
 
@@ -283,7 +292,7 @@ class Solver:
 
     @property
     def _nothing(self) -> float:
-        return 1.0 / self.action.size if self.action.discrete else 0.0
+        return unknown(self.action.size, self.action.discrete)
 
     def cleared(self, state: State, first: Tensor | None) -> State:
         """The state with the rows where an episode begins as :meth:`init` gives them; NaN in them
