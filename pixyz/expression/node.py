@@ -64,7 +64,7 @@ class Expression(Structured):
             input_var = list(dict.fromkeys(input_var))  # two parts of a loss may read one variable
         self._input_var = None if input_var is None else names(input_var, "input_var")
         self._plans = PlanCache()
-        self._parameter_names: list[str] | None = None
+        self._parameter_names: frozenset[str] | None = None
 
     # ---------------------------------------------------------------- the two rules of a node
 
@@ -168,7 +168,9 @@ class Expression(Structured):
         if (
             quick is not None
             and type(x_dict) is dict
-            and not (return_dict or kwargs or self._parameter_names or debugging())
+            and not (return_dict or kwargs or debugging())
+            and (self._parameter_names or _NO_ROWS).isdisjoint(x_dict)
+            and quick.serves(x_dict)
         ):
             try:
                 value = quick.run(x_dict)[0]
@@ -184,11 +186,13 @@ class Expression(Structured):
             value, found = self(values)
             return (value, {**values, **found} if return_all else found) if return_dict else value
         if self._parameter_names is None:
-            self._parameter_names = [
-                m.variable
-                for m in nn.Module.modules(self)
-                if isinstance(m, Expression) and m.variable
-            ]
+            self._parameter_names = frozenset(
+                [
+                    m.variable
+                    for m in nn.Module.modules(self)
+                    if isinstance(m, Expression) and m.variable
+                ]
+            )
         rows = _NO_ROWS
         if self._parameter_names:
             rows = frozenset(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
-from pixyz.distributions import Normal
+from pixyz.distributions import Deterministic, Normal
 from pixyz.expression import as_loss
 from pixyz.latex import latex_name
 from pixyz.losses import E, IterativeLoss, KullbackLeibler, LogProb, Loss, Parameter
@@ -260,3 +260,42 @@ def test_names_print_as_sympy_prints_them(name: str) -> None:
     import sympy
 
     assert latex_name(name) == sympy.latex(sympy.Symbol(name))
+
+
+def test_values_that_come_and_go_find_their_plans() -> None:
+    """Without a mask the plan of before runs at once; a mask, or one number for each row, needs
+    another, and the first is found again.
+    """
+    p = Normal("x", loc=0.0, scale=1.0, features_shape=[D])
+    x, b = series(), torch.arange(3.0, dtype=torch.float64)
+    mask = torch.tensor([[1.0, 0.0, 1.0]] * 2 + [[0.0, 1.0, 0.0]] * 3, dtype=torch.float64)
+    cost = 0.5 * (x * x).sum(-1) + D * 0.5 * torch.log(torch.tensor(2.0 * torch.pi))
+    steps = IterativeLoss(-LogProb(p), series_var=["x"])
+    masked, weighted = steps.mean(), (Parameter("w") * steps).mean()
+    valid = (cost * mask).sum(0)
+    for _ in range(3):
+        for given, wanted in ({}, cost.sum(0)), ({"mask": mask}, valid):
+            torch.testing.assert_close(masked.eval({"x": x, **given}), wanted.mean())
+            for w in 2.0, b:
+                found = weighted.eval({"x": x, "w": w, **given})
+                torch.testing.assert_close(found, (w * wanted).mean())
+    assert len(masked._plans) == 2 and len(weighted._plans) == 4
+
+
+class Weight(Deterministic):
+    """One of each row."""
+
+    def __init__(self) -> None:
+        super().__init__("w", "x", name="w")
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"w": x.sum(-1)}
+
+
+def test_a_mean_and_drawn_parameters_need_no_second_look() -> None:
+    """Once it is settled, what was asked for is not looked up anew at each evaluation."""
+    loss = E(Weight(), (Parameter("w") * -LogProb(Gauss("z", ["x"]))).mean())
+    values = [loss.eval(PAIR) for _ in range(2)]
+    asked: list[object] = []
+    loss._plans.run = lambda *given: asked.append(given)  # type: ignore[method-assign,assignment]
+    assert [loss.eval(PAIR), *values] == [values[0]] * 3 and not asked

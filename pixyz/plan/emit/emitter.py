@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from pixyz.plan.emit.kinds import write
-from pixyz.plan.emit.lines import Frame, listed, render
+from pixyz.plan.emit.lines import Frame, let_go, listed, render
 from pixyz.plan.emit.loops import write_loop
 from pixyz.plan.emit.page import Page
 from pixyz.plan.emit.rows import write_rows
@@ -38,9 +38,9 @@ class Text:
         self._items(graph, page, frame)
         self._results = [page.shaped(slot, frame) for slot in graph.outputs.values()]
         self._page, self._frame, self._parameters = page, frame, parameters
+        self.networks = page.networks
         self.source = self._function("plan", page.functions, looks=options.checked)
         self.namespace: dict[str, Any] = page.names.namespace
-        self.networks = page.networks
 
     @cached_property
     def looking(self) -> str:
@@ -50,7 +50,10 @@ class Text:
     def _function(self, name: str, functions: list[str], looks: bool) -> str:
         head = f"def {name}({', '.join(self._parameters)}):"
         end = f"    return ({listed(self._results)})"
-        return "\n".join([*functions, head, *render(self._frame.lines, 1, looks), end]) + "\n"
+        names, kept = self._page.names, {*self._parameters, *self._results}
+        calls = {*self.networks, *self.loops, *self.rows}
+        lines = let_go(self._frame.lines, names.values - kept, calls)
+        return "\n".join([*functions, head, *render(lines, 1, looks), end]) + "\n"
 
     def _items(self, graph: Graph, page: Page, frame: Frame) -> None:
         group_of = {slot: group for group in graph.groups for slot in group.core}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from textwrap import wrap
 
 from pixyz.plan.graph import Axis, Slot
 from pixyz.plan.run.chunk import Draw
@@ -58,6 +60,42 @@ class Frame:
     def layouts(self, slot: Slot) -> list[int]:
         """The layouts in which ``slot`` is known here."""
         return list(self.memo.get(slot, ()))
+
+
+WIDTH = 90
+"""Of a ``del``."""
+_NAME = re.compile(r"[^\W\d]\w*")
+
+
+def let_go(lines: Sequence[Line], values: Collection[str], calls: Collection[str]) -> list[Line]:
+    """``lines``, and before each loop and each call of a network a ``del`` of what is not read any
+    more: its memory is there for them.
+
+    Args:
+        lines: of the function itself; what a loop makes goes with the loop's next step.
+        values: names that may go.
+        calls: names of networks.
+    """
+    read = [dict.fromkeys(_names(line)) for line in lines]
+    last = {name: i for i, names in enumerate(read) for name in names}
+    made = {name for line in lines if line.body is None for name in _NAME.findall(line.text)}
+    gone = {name for line in lines if line.text.startswith("del ") for name in _names(line)}
+    own = made.intersection(values) - gone
+    found: list[Line] = []
+    dead: list[str] = []
+    for i, line in enumerate(lines):
+        if dead and (line.body is not None or not read[i].keys().isdisjoint(calls)):
+            texts = wrap(", ".join(dead), WIDTH)
+            found += [Line(f"del {text.rstrip(',')}", line.grad) for text in texts]
+            dead = []
+        found.append(line)
+        dead += [name for name in read[i] if name in own and last[name] == i]
+    return found
+
+
+def _names(line: Line) -> list[str]:
+    """All names in a line and in what is inside of it."""
+    return [*_NAME.findall(line.text), *(name for x in line.body or () for name in _names(x))]
 
 
 def listed(names: Iterable[str]) -> str:

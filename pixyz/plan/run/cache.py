@@ -46,7 +46,7 @@ class PlanCache:
 
     @property
     def quick(self) -> dict[Hashable, Runner]:
-        """Plans by key that ran, and that serve whatever optional inputs are there."""
+        """Of each key a plan that is settled; it serves some values (:meth:`Runner.serves`)."""
         return self._kept.quick
 
     def refresh(self, owner: nn.Module) -> bool:

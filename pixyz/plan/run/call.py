@@ -45,7 +45,7 @@ class Kept:
         """What trials have found, by key."""
         self.plans: dict[Full, list[Runner]] = {}
         self.quick: dict[Hashable, Runner] = {}
-        """Plans by key that ran, and that serve whatever optional inputs are there."""
+        """Of each key a plan that is settled; it serves some values (:meth:`Runner.serves`)."""
         self.plain: dict[Full, set[Signature]] = {}
         """Numbers of dimensions with which no input has leading ones."""
         self.read: list[weakref.ref[Structured]] = []
@@ -54,8 +54,7 @@ class Kept:
     def known(self, key: Full, given: Values) -> Runner | None:
         """The plan for ``key`` whose decisions on optional inputs match ``given``."""
         for runner in self.plans.get(key, ()):
-            decisions = runner.plan.decisions
-            if not decisions or all((name in given) == flag for name, flag in decisions.items()):
+            if runner.serves(given):
                 return runner
         return None
 
@@ -147,7 +146,7 @@ class Call:
         runner.settled = runner.settled or not trial.waiting
         if runner.settled:
             _ = runner.plan.function  # made here, not within a torch.compile that runs it
-        if runner.settled and not runner.plan.decisions and not debugging():
+        if runner.settled and not debugging():
             self.kept.quick[self._where(form)] = runner
 
     def _where(self, form: Form) -> Hashable:

@@ -33,6 +33,11 @@ class Runner:
         self._shapes: Shapes | None = None
         self._kinds: set[tuple[object, ...]] = set()
 
+    def serves(self, given: Values) -> bool:
+        """Whether the plan was written for the optional inputs that are there."""
+        decisions = self.plan.decisions
+        return not decisions or all([(n in given) is there for n, there in decisions.items()])
+
     def suspects(self, args: list[object]) -> bool:
         """Whether an input has more dimensions than the plan was written for."""
         for i, most in self.plan.watch:
