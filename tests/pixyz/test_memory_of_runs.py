@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pixyz.distributions import Deterministic, Normal
 from pixyz.losses import E, IterativeLoss, LogProb, Loss
+from pixyz.plan.emit.lines import WIDTH, Line, let_go
 
 D = 3
 
@@ -98,7 +99,19 @@ def test_gradients_are_what_they_were() -> None:
 
 
 def test_a_text_stays_within_its_width() -> None:
-    """One ``del`` of many names is several lines; no name of an input or a result is among them."""
+    """One ``del`` of many names is several lines."""
+    lines = [Line(f"v{i}_name = f_0(v0)", True) for i in range(1, 30)]
+    made = {f"v{i}_name" for i in range(1, 30)}
+    found = [x.text for x in let_go([*lines, Line("v30 = net_1(v0)", True)], made, ["net_1"])]
+    gone = [text for text in found if text.startswith("del ")]
+    assert len(gone) > 1 and max(map(len, gone)) <= len("del ") + WIDTH
+    assert [name for text in gone for name in text[4:].split(", ")] == [
+        f"v{i}_name" for i in range(1, 30)
+    ]
+    assert found[-1] == "v30 = net_1(v0)" and len(found) == 30 + len(gone)
+
+
+def test_no_name_of_an_input_or_a_result_is_let_go() -> None:
     loss, _ = made()
     total: Loss = sum((float(i) * LogProb(Third(First())).mean() for i in range(1, 4)), loss)
     lines = total.plan.source.splitlines()

@@ -37,8 +37,10 @@ class Text:
             frame.know(slot, len(slot.axes), parameters[-1])
         self._items(graph, page, frame)
         self._results = [page.shaped(slot, frame) for slot in graph.outputs.values()]
-        self._page, self._frame, self._parameters = page, frame, parameters
         self.networks = page.networks
+        values = page.names.values.difference(parameters, self._results)
+        self._lines = let_go(frame.lines, values, {*self.networks, *self.loops, *self.rows})
+        self._page, self._parameters = page, parameters
         self.source = self._function("plan", page.functions, looks=options.checked)
         self.namespace: dict[str, Any] = page.names.namespace
 
@@ -50,10 +52,7 @@ class Text:
     def _function(self, name: str, functions: list[str], looks: bool) -> str:
         head = f"def {name}({', '.join(self._parameters)}):"
         end = f"    return ({listed(self._results)})"
-        names, kept = self._page.names, {*self._parameters, *self._results}
-        calls = {*self.networks, *self.loops, *self.rows}
-        lines = let_go(self._frame.lines, names.values - kept, calls)
-        return "\n".join([*functions, head, *render(lines, 1, looks), end]) + "\n"
+        return "\n".join([*functions, head, *render(self._lines, 1, looks), end]) + "\n"
 
     def _items(self, graph: Graph, page: Page, frame: Frame) -> None:
         group_of = {slot: group for group in graph.groups for slot in group.core}

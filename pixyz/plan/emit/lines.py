@@ -64,7 +64,7 @@ class Frame:
 
 WIDTH = 90
 """Of a ``del``."""
-_NAME = re.compile(r"[^\W\d]\w*")
+_VALUE = re.compile(r"\b[a-z]\d\w*")
 
 
 def let_go(lines: Sequence[Line], values: Collection[str], calls: Collection[str]) -> list[Line]:
@@ -76,15 +76,18 @@ def let_go(lines: Sequence[Line], values: Collection[str], calls: Collection[str
         values: names that may go.
         calls: names of networks.
     """
-    read = [dict.fromkeys(_names(line)) for line in lines]
+    heavy = {i for i, line in enumerate(lines) if line.body is not None or _called(line) in calls}
+    if not heavy:
+        return list(lines)
+    read = [dict.fromkeys(_read(line)) for line in lines]
     last = {name: i for i, names in enumerate(read) for name in names}
-    made = {name for line in lines if line.body is None for name in _NAME.findall(line.text)}
-    gone = {name for line in lines if line.text.startswith("del ") for name in _names(line)}
-    own = made.intersection(values) - gone
+    plain = [(line.text, names) for line, names in zip(lines, read) if line.body is None]
+    gone = {name for text, names in plain if text.startswith("del ") for name in names}
+    own = {name for _, names in plain for name in names if name in values} - gone
     found: list[Line] = []
     dead: list[str] = []
     for i, line in enumerate(lines):
-        if dead and (line.body is not None or not read[i].keys().isdisjoint(calls)):
+        if dead and i in heavy:
             texts = wrap(", ".join(dead), WIDTH)
             found += [Line(f"del {text.rstrip(',')}", line.grad) for text in texts]
             dead = []
@@ -93,9 +96,14 @@ def let_go(lines: Sequence[Line], values: Collection[str], calls: Collection[str
     return found
 
 
-def _names(line: Line) -> list[str]:
-    """All names in a line and in what is inside of it."""
-    return [*_NAME.findall(line.text), *(name for x in line.body or () for name in _names(x))]
+def _called(line: Line) -> str:
+    """The name of what a line calls first."""
+    return line.text.partition("(")[0].rpartition(" ")[2]
+
+
+def _read(line: Line) -> list[str]:
+    """The names of values in a line and in what is inside of it."""
+    return [*_VALUE.findall(line.text), *(name for x in line.body or () for name in _read(x))]
 
 
 def listed(names: Iterable[str]) -> str:
